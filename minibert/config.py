@@ -1,0 +1,221 @@
+"""Every number of a run: ``BertConfig`` (the model), ``TrainConfig`` (the training), and the presets in one table.
+
+Both are frozen dataclasses, and train.py makes its command line from them, so a field is at once a default, a
+flag and a line of help. Field names of the model are BERT's own (google-research/bert, modeling.py), so that they
+mean what they mean in every config.json of the field; ModernBERT's few extra ones carry ModernBERT's names.
+"""
+from dataclasses import dataclass, field, fields, replace
+
+from tokenizer.cli import suggestion
+
+FAMILIES = ("bert", "roberta", "modernbert")
+
+
+def option(default, help):
+    """A dataclass field with its line of help for the command line."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The shape of a model. Sizes are counts, probabilities lie in [0, 1).
+
+    The four switches at the end of the class are all that separates the three families in ``minibert/model.py``:
+
+    =============  ========  ==========  =====  =======  =============================================
+    family         norm      positions   MLP    biases   source
+    =============  ========  ==========  =====  =======  =============================================
+    bert           post      learned     GELU   yes      Devlin et al. 2018, section 3 and appendix A.2
+    roberta        post      learned     GELU   yes      Liu et al. 2019, section 2 (no segments, no NSP)
+    modernbert     pre       rotary      GeGLU  no       Warner et al. 2024, section 2.1
+    =============  ========  ==========  =====  =======  =============================================
+
+    Raises ValueError for sizes that do not fit together, with both numbers.
+
+    >>> BertConfig(family="roberta", max_position_embeddings=514, pad_token_id=1).max_length
+    512
+    """
+
+    family: str = option("bert", "bert, roberta or modernbert")
+    vocab_size: int = option(30522, "entries of the vocabulary, special tokens included (an upper bound: a small corpus may not have as many)")
+    hidden_size: int = option(768, "width of the model")
+    num_hidden_layers: int = option(12, "number of blocks")
+    num_attention_heads: int = option(12, "attention heads of a block; they divide hidden_size")
+    intermediate_size: int = option(3072, "inner width of the MLP (of each half where it is gated)")
+    max_position_embeddings: int = option(512, "rows of the position table (roberta: two more than the usable length)")
+    type_vocab_size: int = option(2, "segment types: 2 for sentence A and B, 1 for roberta, 0 for none")
+    hidden_dropout_prob: float = option(0.1, "dropout after embeddings, attention and MLP")
+    attention_probs_dropout_prob: float = option(0.1, "dropout on the attention weights")
+    layer_norm_eps: float = option(1e-12, "added to the variance in LayerNorm")
+    initializer_range: float = option(0.02, "standard deviation of fresh weights")
+    pad_token_id: int = option(0, "id of padding; taken from the tokenizer")
+    local_attention: int = option(128, "modernbert: window of the local layers, in tokens (half to each side)")
+    global_attn_every_n_layers: int = option(3, "modernbert: every n-th layer sees the whole sequence")
+    global_rope_theta: float = option(160_000.0, "modernbert: rotary base of the global layers")
+    local_rope_theta: float = option(10_000.0, "modernbert: rotary base of the local layers")
+
+    def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise ValueError(f"unknown family {self.family!r}, there are {', '.join(FAMILIES)}" + suggestion(self.family, FAMILIES))
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
+        if self.rotary and self.head_size % 2:
+            raise ValueError(f"rotary positions turn pairs of numbers: head size {self.head_size} must be even")
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(f"pad_token_id {self.pad_token_id} lies outside the vocabulary of {self.vocab_size:,}")
+        if self.max_length < 1:
+            raise ValueError(f"no usable length: max_position_embeddings {self.max_position_embeddings} - pad_token_id {self.pad_token_id} - 1 = {self.max_length}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
+
+    # What the sizes imply, computed in this one place.
+
+    @property
+    def head_size(self):
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def max_length(self):
+        """Longest usable sequence. RoBERTa's positions start at pad_token_id + 1, so it loses that many rows."""
+        return self.max_position_embeddings - (self.pad_token_id + 1 if self.family == "roberta" else 0)
+
+    # The switches that separate the families.
+
+    @property
+    def pre_norm(self):
+        """LayerNorm before attention and MLP (inside the residual branch), not after the sum."""
+        return self.family == "modernbert"
+
+    @property
+    def rotary(self):
+        """Positions turn queries and keys (RoFormer, Su et al. 2021) instead of being added to the embeddings."""
+        return self.family == "modernbert"
+
+    @property
+    def gated(self):
+        """GeGLU (Shazeer 2020): half of the MLP's inner layer multiplies the other half."""
+        return self.family == "modernbert"
+
+    @property
+    def use_bias(self):
+        return self.family != "modernbert"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained. Rates are per step, fractions are of the whole run.
+
+    Raises ValueError for values that cannot work, naming the field.
+
+    >>> TrainConfig(max_steps=100, batch_size=64).micro_batch
+    64
+    """
+
+    corpus: str = option("pydocs", "pydocs (the documentation on this machine), kant, or your own .txt .jsonl .csv .tsv (.gz) file or folder")
+    text_field: str = option("text", "the column or key that holds the text in .csv .tsv .jsonl")
+    tokenizer_kind: str = option("bpe", "bpe (byte-level BPE, as RoBERTa) or wordpiece (as BERT)")
+    lowercase: bool = option(True, "wordpiece: lower-case the text and strip accents")
+    min_frequency: int = option(2, "a merge needs at least so many occurrences")
+    examples: str = option("blocks", "what an example is: lines, documents (cut to length) or blocks (packed, no padding)")
+    max_length: int = option(128, "tokens of an example, special tokens included")
+    batch_size: int = option(32, "examples of one optimiser step")
+    micro_batch_size: int = option(0, "examples that go through the model at once; 0: the whole batch. Smaller saves memory, the result is the same")
+    mlm_probability: float = option(0.15, "share of the tokens that are predicted in training (evaluation always uses 0.15)")
+    learning_rate: float = option(1e-4, "peak rate")
+    schedule: str = option("linear", "after warm-up: linear (falls to zero) or stable (held, then falls to zero)")
+    warmup: float = option(0.06, "fraction of the run in which the rate rises to its peak; 0: none")
+    decay: float = option(0.3, "stable: last fraction of the run in which the rate falls to zero")
+    weight_decay: float = option(0.01, "on matrices and embeddings, not on biases and norms")
+    adam_beta1: float = option(0.9, "memory of the gradient's mean")
+    adam_beta2: float = option(0.98, "memory of the gradient's square")
+    adam_epsilon: float = option(1e-6, "added to the root of the square")
+    max_grad_norm: float = option(1.0, "gradients longer than this are shortened to it; 0: never")
+    max_steps: int = option(0, "length of the run in optimiser steps")
+    epochs: float = option(0.0, "length of the run in passes over the corpus")
+    minutes: float = option(0.0, "length of the run in minutes of training; the schedule then follows the clock")
+    seed: int = option(0, "of weights, order, masks and dropout")
+    device: str = option("auto", "auto, cuda, mps or cpu")
+    precision: str = option("auto", "auto (bf16 where the hardware has it), fp32, bf16 or fp16")
+    eval_every: int = option(500, "steps between evaluations; 0: only at the end")
+    eval_examples: int = option(512, "held-out examples of an evaluation in between; the last one takes up to 8 times as many")
+    save_every: int = option(500, "steps between checkpoints; 0: only at the end")
+    keep_checkpoints: int = option(2, "how many checkpoints stay")
+
+    def __post_init__(self):
+        choices = {"tokenizer_kind": ("bpe", "wordpiece"), "examples": ("lines", "documents", "blocks"), "schedule": ("linear", "stable"),
+                   "device": ("auto", "cuda", "mps", "cpu"), "precision": ("auto", "fp32", "bf16", "fp16")}
+        for name, known in choices.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}: choose from {', '.join(known)}" + suggestion(value, known))
+        positive = ("max_length", "batch_size", "learning_rate", "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon")
+        not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed")
+        for name in positive + not_negative:
+            value = getattr(self, name)
+            if not (value > 0 if name in positive else value >= 0):  # `not`: NaN fails every comparison
+                raise ValueError(f"{name} is {value}: it must be {'more than 0' if name in positive else 'at least 0'}")
+        if not 0 < self.mlm_probability < 1:
+            raise ValueError(f"mlm_probability is {self.mlm_probability}: it must lie between 0 and 1")
+        for name in ("warmup", "decay", "adam_beta1", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
+        if self.schedule == "stable" and self.warmup + self.decay > 1:
+            raise ValueError(f"warmup {self.warmup} and decay {self.decay} are together more than the whole run")
+        if sum(bool(length) for length in (self.max_steps, self.epochs, self.minutes)) > 1:
+            raise ValueError("give one of max_steps, epochs and minutes: each is the length of the run")
+
+    @property
+    def micro_batch(self):
+        """Examples that go through the model at once."""
+        return min(self.micro_batch_size or self.batch_size, self.batch_size)
+
+
+# The presets. Each names its source and its number of parameters (tests build each on the meta device and count).
+PRESETS = {
+    # The default: the ModernBERT family made small, the recipe that learns fastest in five minutes on two CPU cores
+    # (docs/log.md). 5,312,256 parameters.
+    "quickstart": (
+        BertConfig(family="modernbert", vocab_size=8192, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
+                   max_position_embeddings=128, type_vocab_size=0, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5),
+        TrainConfig(batch_size=8, mlm_probability=0.3, learning_rate=1e-3, schedule="stable", minutes=4.9)),
+    # KantaiBERT (Rothman, Transformers for Natural Language Processing, 2nd edition, chapter 4): 2,672 steps of 64 lines.
+    # Its Trainer ran at 5e-5 without warm-up; ours warms up, to a higher rate. 83,504,416 parameters at 52,000 entries;
+    # the three books stop far below that, and the model is built for the entries there are.
+    "kant": (
+        BertConfig(family="roberta", vocab_size=52_000, num_hidden_layers=6, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-12, pad_token_id=1),
+        TrainConfig(corpus="kant", examples="lines", batch_size=64, learning_rate=1e-4, max_steps=2672)),
+    # A BERT for Wikipedia: WordPiece, uncased, the size of BERT-Mini (Turc et al. 2019). 12,254,136 parameters (12,320,442 with NSP).
+    "wikipedia": (
+        BertConfig(vocab_size=35_000, hidden_size=256, num_hidden_layers=4, num_attention_heads=8, intermediate_size=1024, max_position_embeddings=128),
+        TrainConfig(tokenizer_kind="wordpiece", examples="documents", batch_size=32, learning_rate=5e-4, epochs=1)),
+    # RoBERTa on Amazon reviews: packed blocks of 512, fp16 in the walk-through (precision "auto" prefers bf16). 101,427,493 parameters.
+    "amazon": (
+        BertConfig(family="roberta", vocab_size=20_005, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-12, pad_token_id=1),
+        TrainConfig(max_length=512, batch_size=16, learning_rate=1e-4, epochs=1)),
+    # BERT-base (Devlin et al. 2018, section 3.1 and appendix A.2), first phase: 128 tokens, batch 256, 1e-4. 109,514,298 parameters with the MLM head.
+    "bert-base": (
+        BertConfig(),
+        TrainConfig(tokenizer_kind="wordpiece", examples="documents", batch_size=256, micro_batch_size=32, learning_rate=1e-4, warmup=0.01,
+                    adam_beta2=0.999, max_steps=1_000_000)),
+    # RoBERTa-base (Liu et al. 2019, table 9): 512 tokens, 8,000 examples a step, 6e-4, 24,000 warm-up steps of 500,000. 124,697,433 parameters.
+    "roberta-base": (
+        BertConfig(family="roberta", vocab_size=50_265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1),
+        TrainConfig(max_length=512, batch_size=8000, micro_batch_size=16, learning_rate=6e-4, warmup=0.048, max_grad_norm=0.0, max_steps=500_000)),
+}
+
+
+def from_dict(cls, values):
+    """A BertConfig or TrainConfig from a dict; a key that is no field is an error that names the nearest one.
+
+    >>> from_dict(TrainConfig, {"batch_size": 4}).batch_size
+    4
+    """
+    names = [f.name for f in fields(cls)]
+    for key in values:
+        if key not in names:
+            raise ValueError(f"unknown {cls.__name__} key {key!r}" + suggestion(key, names))
+    return replace(cls(), **values)

@@ -1,0 +1,58 @@
+"""What the project's commands share: a parser that names the nearest flag, and errors as one clear line.
+
+Exit codes: 0 done, 1 the work could not be done (the reason is the last line), 2 the command line is wrong,
+130 stopped with Ctrl-C.
+"""
+import argparse
+import difflib
+import re
+import sys
+
+
+class Parser(argparse.ArgumentParser):
+    """``argparse.ArgumentParser`` that names the nearest real flag or value, and takes no abbreviations.
+
+    ``--vocab-sise 100`` -> ``error: unknown flag --vocab-sise: did you mean --vocab-size?``
+    """
+
+    def __init__(self, **options):
+        options.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+
+    def parse_args(self, args=None, namespace=None):
+        namespace, rest = self.parse_known_args(args, namespace)
+        if rest:
+            word = rest[0].split("=")[0]
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            self.error(f"unknown {'flag' if word.startswith('-') else 'argument'} {word}" + suggestion(word, flags))
+        return namespace
+
+    def error(self, message):
+        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if wrong:
+            message += suggestion(wrong[1], re.findall(r"[\w.-]+", wrong[2]))
+        self.exit(2, f"error: {message}\n({self.prog} --help lists what there is)\n")
+
+
+def suggestion(word, known):
+    """The end of an error line that names the nearest of ``known``; '' where nothing is near.
+
+    >>> suggestion("quikstart", ["quickstart", "kant"])
+    ': did you mean quickstart?'
+    """
+    near = difflib.get_close_matches(word, known, n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def run(main):
+    """Call ``main()`` and exit with its code; bad input and failing disks become one line on stderr, not a traceback."""
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # `... | head` has seen enough
+            sys.stderr.close()
+            sys.exit(0)
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,197 @@
+"""The corpora by name, your own files, and which documents are held out.
+
+    pydocs   the documentation on this machine: no download (see pydocs.py)
+    kant     three books of Immanuel Kant, 1.8 MB: KantaiBERT's corpus
+    PATH     your files or folders of files: .txt .jsonl .csv .tsv, each also .gz (see readers.py)
+
+Every corpus has a training part and an eval part, 5 %, which are the same on every machine and in every run. pydocs is split
+by source file; all others by a hash of the document, so that equal documents fall on the same side, wherever they stand.
+"""
+import hashlib
+import os
+from pathlib import Path
+
+from tokenizer.cli import suggestion
+
+from . import readers
+from .download import download
+from .gutenberg import body_checksum
+
+EVAL_ONE_IN = 20
+FEW_DOCUMENTS = 20  # with fewer, a hash gives no fair share
+DOWNLOADS = Path(__file__).parent / "cache"
+
+NAMED = {
+    "pydocs": "docstrings of Python's standard library and of the installed packages; nothing to download",
+    "kant": "three books of Immanuel Kant from Project Gutenberg, 1.8 MB (KantaiBERT's corpus)",
+}
+# file -> ebook number, checksum of the text between Gutenberg's markers (gutenberg.body_checksum)
+KANT = {
+    "critique-of-practical-reason.txt": (5683, "6cf90a6e8dd9fd0f52946a2f438f50acae9b32e9923bcfe76726640914e2fa8d"),
+    "critique-of-pure-reason.txt": (4280, "250c2e554931c01e0e9fe0cbd85588fbdd3515c7467f38f50ba902e41815600e"),
+    "metaphysic-of-morals.txt": (5682, "55b90d86f861c2ac9c9b191e7d02ca90a6a11b2b1e962398597fdfb2d8c9f15b"),
+}
+GUTENBERG = "https://www.gutenberg.org/cache/epub/{number}/pg{number}.txt"
+
+
+def open_corpus(source, text_field="text"):
+    """Open a corpus: ``"pydocs"``, ``"kant"``, a path, or a list of paths (files or folders).
+
+    The result has ``name``; ``description``, a line for the screen; and ``documents(split)``, an iterator of str that starts
+    anew at each call, for split "train", "eval" or "all". ``text_field`` names the field of .jsonl, .csv and .tsv files.
+    A name wins over a file of the same name: write ./kant for that.
+
+    Raises FileNotFoundError; ValueError for a name that is none, an unknown extension, an empty list. What is wrong
+    inside a file is reported when it is read, by ``documents``.
+
+    ``next(open_corpus("kant").documents("train")) -> "1788"``, a line of the first title page
+    """
+    sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    if not sources:
+        raise ValueError(f"no corpus given: a name ({', '.join(NAMED)}) or a path")
+    named = [source for source in sources if str(source) in NAMED]
+    if named and len(sources) > 1:
+        raise ValueError(f"{named[0]} is a named corpus and stands alone, without {len(sources) - 1} more; for a file write ./{named[0]}")
+    if named == ["pydocs"]:
+        from .pydocs import PydocsCorpus
+        return PydocsCorpus()
+    if named:
+        return FileCorpus("kant", find_kant())
+    for source in sources:
+        if not Path(source).exists():
+            _no_such(str(source))
+    files = [file for source in sources for file in readers.find_files(source)]
+    name = Path(sources[0]).resolve().name.split(".")[0] or "files"
+    return FileCorpus(name if len(sources) == 1 else f"{name}+{len(sources) - 1}", files, text_field)
+
+
+def _no_such(source):
+    if any(sign in source for sign in (".", "/", os.sep)):
+        raise FileNotFoundError(f"no such file or folder: {source}")
+    raise ValueError(f"no corpus and no file is named {source}{suggestion(source, list(NAMED))} "
+                     f"(there are: {', '.join(NAMED)}; or a path to {readers.KNOWN})")
+
+
+class FileCorpus:
+    """Files as a corpus: what ``open_corpus`` returns for paths and for kant.
+
+    A corpus of fewer than 20 documents (or one in which the hash finds none to hold out) is cut by its lines instead: the
+    last 5 % of them, at least one, are the eval part. ValueError where it has fewer than two lines.
+    """
+
+    def __init__(self, name, files, text_field="text"):
+        self.name, self.files, self.text_field = name, list(files), text_field
+        self._small = None  # whether the corpus is cut by lines: found out at the first call
+
+    @property
+    def description(self):
+        """``"kant: 3 files, 1.9 MB"``: files and their size on disk."""
+        size = sum(Path(file).stat().st_size for file in self.files)
+        return f"{self.name}: {len(self.files)} file{'s' * (len(self.files) != 1)}, {size / 1e6:.1f} MB"
+
+    def documents(self, split):
+        """Yield the documents of "train", "eval" or "all", in the order of the files."""
+        check_split(split)
+        if split == "all":
+            return self._all()
+        if self._small is None:
+            self._small = self._is_small()
+        return self._cut_by_lines(split) if self._small else (
+            document for document in self._all() if held_out(document) == (split == "eval"))
+
+    def _all(self):
+        empty = True
+        for file in self.files:
+            for document in readers.read_documents(file, self.text_field):
+                empty = False
+                yield document
+        if empty:
+            raise ValueError(f"the corpus is empty: no text in {', '.join(map(str, self.files[:3]))}"
+                             f"{' ...' if len(self.files) > 3 else ''}")
+
+    def _is_small(self):
+        """Read until it is plain that both parts have documents: a few dozen in all but tiny corpora."""
+        seen, sides = set(), set()
+        for document in self._all():
+            seen.add(hash_of(document))
+            sides.add(held_out(document))
+            if len(seen) >= FEW_DOCUMENTS and len(sides) == 2:
+                return False
+        return True
+
+    def _cut_by_lines(self, split):
+        distinct = {document: len(document.split("\n")) for document in self._all()}
+        total = sum(distinct.values())
+        if total < 2:
+            raise ValueError(f"{self.files[0]}: a corpus of one line cannot be divided into a training and an eval part: give more text")
+        border = total - max(1, total // EVAL_ONE_IN)
+        start, parts = 0, {}
+        for document, lines in distinct.items():
+            cut = min(max(border - start, 0), lines)
+            train, held = document.split("\n")[:cut], document.split("\n")[cut:]
+            parts[document] = "\n".join(train if split == "train" else held)
+            start += lines
+        chosen = self._all() if split == "train" else distinct
+        return (parts[document] for document in chosen if parts[document])
+
+
+def check_split(split):
+    """ValueError unless ``split`` is "train", "eval" or "all"."""
+    if split not in ("train", "eval", "all"):
+        raise ValueError(f"split {split!r} is none of train, eval, all{suggestion(str(split), ['train', 'eval', 'all'])}")
+
+
+def held_out(text):
+    """Whether a document belongs to the eval part: one in 20, decided by its text (blake2b: the same on every machine)."""
+    return hash_of(text) % EVAL_ONE_IN == 0
+
+
+def hash_of(text):
+    """A 64-bit hash of a text that, unlike ``hash``, is the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+# ------------------------------------------------------------------------------------------------------- kant
+
+
+def find_kant(show_progress=True):
+    """The three files of kant: in $MINIBERT_CORPORA/kant where that is set, else downloaded (once)."""
+    corpora = os.environ.get("MINIBERT_CORPORA")
+    if corpora and (Path(corpora) / "kant").is_dir():
+        return readers.find_files(Path(corpora) / "kant")
+    return download_kant(DOWNLOADS / "kant", show_progress=show_progress)
+
+
+def place_of(name):
+    """Where a named corpus is on this machine, for the eye."""
+    if name == "pydocs":
+        return "installed packages"
+    corpora = os.environ.get("MINIBERT_CORPORA")
+    for folder in ([Path(corpora) / name] if corpora else []) + [DOWNLOADS / name]:
+        if folder.is_dir():
+            return str(folder)
+    return "www.gutenberg.org (not downloaded yet)"
+
+
+def download_kant(folder, checksum=True, show_progress=True, address=GUTENBERG, pause=1.0):
+    """Download the three books into ``folder``; return their paths. What is there already is not fetched again.
+
+    ``checksum=False`` takes the text as it comes: Gutenberg corrects its books now and then.
+    Raises OSError when a book cannot be had, ValueError when its text is not the expected one; nothing false is kept.
+    """
+    files = []
+    for name, (number, expected) in KANT.items():
+        path = Path(folder) / name
+        if not path.exists():
+            check = (lambda part, expected=expected, name=name: check_book(part, expected, name)) if checksum else None
+            download(address.format(number=number), path, check, show_progress, pause)
+        files.append(path)
+    return files
+
+
+def check_book(path, expected, name):
+    """ValueError unless the book in the file ``path`` has the checksum ``expected``."""
+    found = body_checksum(readers.text_lines(path))
+    if found != expected:
+        raise ValueError(f"{name}: the text has the checksum {found[:16]}..., expected {expected[:16]}...: a damaged download, removed "
+                         "again, or a newer edition. Try again; python -m data download kant --no-checksum takes it as it is")

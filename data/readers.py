@@ -1,0 +1,226 @@
+"""Files -> documents: .txt .jsonl .csv .tsv, each also .gz, streamed, so that memory does not grow with the file.
+
+What a document is depends on the format:
+
+    .txt          a run of lines between blank lines (as Google's create_pretraining_data.py has it)
+    .jsonl        one object a line; the text is in one of its fields
+    .csv .tsv     one row; the first row names the columns; the text is in one of them
+
+``corpora`` decides which files a corpus has and which documents are held out; this module only reads.
+"""
+import codecs
+import csv
+import gzip
+import json
+import sys
+import zlib
+from pathlib import Path
+
+from .gutenberg import strip_boilerplate
+
+MAX_DOCUMENT = 1_000_000  # characters; a longer run of lines in a .txt is cut at the end of a line
+MAX_LINE = 1_000_000  # bytes; a longer line of a .txt is cut at white space
+MAX_RECORD = 1 << 28  # bytes in one line of the other formats; more is no text corpus but a mistake
+
+csv.field_size_limit(min(sys.maxsize, MAX_RECORD))
+
+
+def read_documents(path, text_field="text"):
+    """Yield the documents of one file as str, each with its lines ended by "\\n" inside and no blank line at its edges.
+
+    ``text_field``: the field of .jsonl, the column of .csv and .tsv that holds the text. UTF-8, with or without a
+    byte-order mark; any line ends. Project Gutenberg's header and licence are left out of .txt files that carry its markers.
+
+    Raises FileNotFoundError; ValueError, with file and line, for an unknown extension, a file that is not UTF-8 text, a
+    broken JSON line, a missing field, a damaged gzip stream.
+
+    A .txt with ``"One\\r\\ntwo\\n\\n\\nthree" -> "One\\ntwo", "three"``
+    """
+    path = Path(path)
+    kind = format_of(path)
+    if kind == ".txt":
+        return text_documents(strip_boilerplate(text_lines(path)))
+    if kind == ".jsonl":
+        return json_documents(path, text_field)
+    return table_documents(path, text_field, kind)
+
+
+def find_files(path):
+    """The files to read for ``path``: itself, or, for a folder, every readable file below it in sorted order.
+
+    Raises FileNotFoundError where there is nothing; ValueError where a file's extension is unknown or a folder has
+    no file to read. Hidden files are left out.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such file or folder: {path}")
+    if not path.is_dir():
+        format_of(path)
+        return [path]
+    inside = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
+    inside = sorted(file.as_posix() for file in inside if not any(part.startswith(".") for part in file.parts))
+    files = [path / file for file in inside if _extension(Path(file)) in FORMATS]
+    if not files:
+        raise ValueError(f"{path} has no file to read: this reads {KNOWN}")
+    return files
+
+
+FORMATS = (".txt", ".jsonl", ".csv", ".tsv")
+KNOWN = ", ".join(FORMATS) + ", each also with .gz"
+
+
+def format_of(path):
+    """``"news.csv.gz" -> ".csv"``; ValueError for an extension that is not known."""
+    extension = _extension(Path(path))
+    if extension not in FORMATS:
+        raise ValueError(f"{path}: unknown extension {extension or '(none)'}: this reads {KNOWN}")
+    return extension
+
+
+def _extension(path):
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+# ------------------------------------------------------------------------------------------------ files -> lines
+
+
+def text_lines(path):
+    """Yield the lines of a text file without their ends; lines over MAX_LINE bytes come in pieces."""
+    kept = b""
+    number = 1
+    for raw in raw_lines(path, MAX_LINE):
+        raw, whole = kept + raw, raw.endswith(b"\n")
+        kept = b""
+        if not whole and len(raw) >= MAX_LINE:
+            raw, kept = _cut(raw)
+        for line in decode(path, raw, number).replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"):
+            yield line
+        number += whole
+    if kept:
+        yield decode(path, kept, number)
+
+
+def _cut(raw):
+    """Cut bytes at their last white space, else between two characters. ``b"one two" -> b"one", b" two"``"""
+    end = max(raw.rfind(b" "), raw.rfind(b"\t"))
+    if end <= 0:
+        end = len(raw)
+        while end > 1 and raw[end - 1] & 0xC0 == 0x80:  # a continuation byte: go back to where the character begins
+            end -= 1
+        end = end - 1 if raw[end - 1] >= 0xC0 else len(raw)
+    return raw[:end], raw[end:]
+
+
+def record_lines(path):
+    """Yield (line number, line) for the formats with one record a line; blank lines are left out."""
+    for number, raw in enumerate(raw_lines(path, MAX_RECORD), 1):
+        if len(raw) >= MAX_RECORD:
+            raise ValueError(f"{path}:{number}: a line of over {MAX_RECORD >> 20} MiB: one document a line is expected")
+        line = decode(path, raw, number)
+        if line.strip():
+            yield number, line
+
+
+def raw_lines(path, limit):
+    """Yield a file's lines as bytes with their ends, unpacked if .gz, without byte-order mark, at most ``limit`` at once."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no such file: {path}")
+    packed = path.suffix.lower() == ".gz"
+    try:
+        with (gzip.open(path, "rb") if packed else open(path, "rb")) as file:
+            first = file.readline(limit)
+            if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise ValueError(f"{path} is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+            line = first.removeprefix(codecs.BOM_UTF8)
+            while line:
+                yield line
+                line = file.readline(limit)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: the gzip stream is damaged or cut off ({error}): copy or download the file again") from None
+
+
+def decode(path, raw, number):
+    """bytes -> str; a file that is no text is refused with the place, not read as rubbish."""
+    if b"\0" in raw:
+        raise ValueError(f"{path}:{number}: a NUL byte at byte {raw.index(0) + 1:,} of the line: this is a binary file, "
+                         "not text; unpack or convert it to UTF-8 text first")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}:{number}: byte {error.start + 1:,} of the line is 0x{raw[error.start]:02x}, which is not UTF-8: "
+                         "convert the file (iconv -f ISO-8859-1 -t UTF-8), or give a text file") from None
+
+
+# ------------------------------------------------------------------------------------------- lines -> documents
+
+
+def text_documents(lines):
+    """Join the lines between blank lines to documents; cut a run that grows past MAX_DOCUMENT characters.
+
+    ``["a", "b", "", "", "c"] -> "a\\nb", "c"``
+    """
+    document, size = [], 0
+    for line in lines:
+        if document and (not line.strip() or size + len(line) > MAX_DOCUMENT):
+            yield "\n".join(document)
+            document, size = [], 0
+        if line.strip():
+            document.append(line)
+            size += len(line) + 1
+    if document:
+        yield "\n".join(document)
+
+
+def json_documents(path, text_field):
+    """Yield the text field of each object of a .jsonl file; empty texts are left out."""
+    for number, line in record_lines(path):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}:{number}: no JSON object ({error}): .jsonl has one object a line") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}:{number}: a JSON {type(record).__name__}, not an object: .jsonl has one object a line")
+        if text_field not in record:
+            raise ValueError(f"{path}:{number}: no field {text_field!r}; {_there_is(record)}")
+        text = record[text_field]
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"{path}:{number}: the field {text_field!r} holds a {type(text).__name__}, not text; {_there_is(record)}")
+        yield from _one_document(text or "")
+
+
+def table_documents(path, text_field, kind):
+    """Yield the text column of each row of a .csv or .tsv file. A .csv field in quotes may hold commas and line ends; a
+    .tsv knows no quotes, as is the custom: a lone quote mark there would swallow lines."""
+    lines = (line for _, line in record_lines(path)) if kind == ".tsv" else \
+        (decode(path, raw, number) for number, raw in enumerate(raw_lines(path, MAX_RECORD), 1))
+    rows = csv.reader(lines, strict=True, **(
+        {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if kind == ".tsv" else {}))
+    columns = column = None
+    try:
+        for row in rows:
+            if not row:
+                continue
+            if columns is None:
+                columns = [name.strip() for name in row]
+                if text_field not in columns:
+                    raise ValueError(f"{path}:1: no column {text_field!r}; {_there_is(columns)}")
+                column = columns.index(text_field)
+            elif len(row) != len(columns):
+                raise ValueError(f"{path}:{rows.line_num}: {len(row)} fields in this row, {len(columns)} in the first: "
+                                 f"a {'tab' if kind == '.tsv' else 'quote mark'} is missing or too many")
+            else:
+                yield from _one_document(row[column])
+    except csv.Error as error:
+        raise ValueError(f"{path}:{rows.line_num}: {error}") from None
+
+
+def _one_document(text):
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if text:
+        yield text
+
+
+def _there_is(fields):
+    names = ", ".join(map(str, fields)) or "none"
+    return f"there are: {names}. Name one with text_field (--text-field)"

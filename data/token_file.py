@@ -1,0 +1,230 @@
+"""The token file: a corpus as ids on disk, read through memory maps, so that opening it costs nothing.
+
+A folder with two levels of structure over one long run of ids:
+
+    ids.bin        uint16 (uint32 for vocabularies past 65,536)   every id, end to end
+    segments.bin   int64 [num_segments + 1]                        where each segment (a line) starts in ids.bin
+    documents.bin  int64 [num_documents + 1]                       where each document starts in segments.bin
+    meta.json      format, version, dtype, counts, bytes of text, vocabulary size, fingerprint of the tokenizer
+
+One preparation serves every kind of training example: lines, documents cut to length, packed blocks, and pairs of
+segments. nanoGPT's .bin files, where this comes from, are ids.bin alone: no documents, no tokenizer, no check.
+"""
+import contextlib
+import errno
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tokenizer.files import atomic_folder
+
+FORMAT = "minibert token file"
+VERSION = 1
+CHUNK = 1 << 22  # ids in memory at once during a scan
+FILES = ("ids.bin", "segments.bin", "documents.bin")
+COUNTS = ("num_tokens", "num_segments", "num_documents", "num_bytes", "vocab_size")
+AGAIN = "prepare it again with python -m data prepare"
+
+
+def dtype_for(vocab_size):
+    """The smallest type that holds every id: 2 bytes a token for nearly all vocabularies.
+
+    >>> dtype_for(65_536), dtype_for(65_537)
+    ('uint16', 'uint32')
+    """
+    return "uint16" if vocab_size <= 1 << 16 else "uint32"
+
+
+class TokenFile:
+    """A token file opened for reading.
+
+    ``ids`` (num_tokens,), ``segments`` (num_segments + 1,), ``documents`` (num_documents + 1,): memory maps.
+    ``meta``: the dict of meta.json. Pickles as its path, so data-loader workers map the file anew.
+
+    Raises ValueError where the folder holds no whole token file: missing, truncated, half written or foreign.
+
+    ``TokenFile("tokens").segment(0) -> array([74, 288, 12], dtype=uint16)``
+    """
+
+    def __init__(self, folder):
+        if sys.byteorder != "little":
+            raise ValueError("token files are little-endian and are read on little-endian machines only")
+        self.folder = Path(folder)
+        self.meta = _read_meta(self.folder)
+        self.ids = self._map("ids.bin", self.meta["dtype"], self.num_tokens)
+        self.segments = self._map("segments.bin", "int64", self.num_segments + 1)
+        self.documents = self._map("documents.bin", "int64", self.num_documents + 1)
+        self._check_ends("segments.bin", self.segments, self.num_tokens)
+        self._check_ends("documents.bin", self.documents, self.num_segments)
+
+    def _map(self, name, dtype, length):
+        path = self.folder / name
+        expected = length * np.dtype(dtype).itemsize
+        found = path.stat().st_size if path.is_file() else None
+        if found != expected:
+            size = "is missing" if found is None else f"has {found:,} bytes"
+            raise ValueError(f"{path} {size}, meta.json promises {expected:,}: the token file is damaged; {AGAIN}")
+        return np.memmap(path, dtype=dtype, mode="r", shape=(length,))
+
+    def _check_ends(self, name, starts, last):
+        if starts[0] != 0 or starts[-1] != last:
+            raise ValueError(f"{self.folder / name} runs from {starts[0]:,} to {starts[-1]:,}, meta.json says "
+                             f"0 to {last:,}: the token file is damaged; {AGAIN}")
+
+    def __reduce__(self):
+        return TokenFile, (str(self.folder),)
+
+    def __repr__(self):
+        return (f"TokenFile({str(self.folder)!r}: {self.num_documents:,} documents, {self.num_segments:,} segments, "
+                f"{self.num_tokens:,} tokens)")
+
+    num_tokens = property(lambda self: self.meta["num_tokens"], doc="Ids in the file.")
+    num_segments = property(lambda self: self.meta["num_segments"], doc="Segments: the lines of the documents.")
+    num_documents = property(lambda self: self.meta["num_documents"], doc="Documents.")
+    num_bytes = property(lambda self: self.meta["num_bytes"], doc="Bytes of the text: UTF-8, 1 for each line end.")
+    vocab_size = property(lambda self: self.meta["vocab_size"], doc="Size of the tokenizer that made the ids.")
+    tokenizer_fingerprint = property(lambda self: self.meta["tokenizer_fingerprint"], doc="Which tokenizer that was.")
+
+    def segment(self, i):
+        """The ids of segment ``i``: a 1-D view into the map, nothing copied. Negative ``i`` counts from the end.
+
+        Raises IndexError past the last segment.
+        """
+        if not -self.num_segments <= i < self.num_segments:
+            raise IndexError(f"segment {i:,} of {self.num_segments:,}")
+        i %= self.num_segments
+        return self.ids[self.segments[i]:self.segments[i + 1]]
+
+    def unigram_counts(self, vocab_size=None):
+        """How often each id occurs: int64 (vocab_size,); by default the vocabulary size that the file states.
+
+        This scan is also the one check of the ids: ValueError where one lies past ``vocab_size``.
+
+        ids [3, 1, 1], ``unigram_counts(4) -> [0, 2, 0, 1]``
+        """
+        vocab_size = self.vocab_size if vocab_size is None else vocab_size
+        counts = np.zeros(vocab_size, dtype=np.int64)
+        for start in range(0, self.num_tokens, CHUNK):
+            chunk = np.asarray(self.ids[start:start + CHUNK])
+            _check_ids(chunk, vocab_size, self.folder / "ids.bin")
+            counts += np.bincount(chunk, minlength=vocab_size)
+        return counts
+
+    def unigram_entropy(self):
+        """Entropy of the file's own token frequencies, in nats: the loss of a model that ignores context.
+
+        ids [0, 0, 1, 1] -> ln 2 = 0.693
+        """
+        return entropy(self.unigram_counts())
+
+
+def entropy(counts):
+    """Entropy, in nats, of the frequencies that ``counts`` (an array of int) gives. [1, 1] -> ln 2 = 0.693"""
+    share = counts[counts > 0] / counts.sum()
+    return abs(float(-(share * np.log(share)).sum()))  # abs: -0.0 reads badly
+
+
+class TokenFileWriter:
+    """Writes a token file, batch by batch; the folder appears whole when the ``with`` block ends, or not at all.
+
+    An older token file in ``folder`` is replaced. ValueError where ``folder`` holds something else, or where an id is
+    outside the vocabulary; OSError on a full disk. On any error what was written so far is removed.
+
+    >>> with TokenFileWriter("/tmp/example-tokens", vocab_size=10, tokenizer_fingerprint="") as writer:
+    ...     writer.add([7, 8, 9], segment_lengths=[2, 1], document_lengths=[2], num_bytes=12)
+    >>> TokenFile("/tmp/example-tokens").segment(0).tolist()
+    [7, 8]
+    """
+
+    def __init__(self, folder, vocab_size, tokenizer_fingerprint):
+        self.folder = Path(folder)
+        self.dtype = dtype_for(vocab_size)
+        self.meta = {"format": FORMAT, "version": VERSION, "dtype": self.dtype, **dict.fromkeys(COUNTS, 0),
+                     "vocab_size": vocab_size, "tokenizer_fingerprint": tokenizer_fingerprint}
+
+    def __enter__(self):
+        self._writing = self._write_all()
+        return self._writing.__enter__()
+
+    def __exit__(self, *error):
+        return self._writing.__exit__(*error)
+
+    @contextlib.contextmanager
+    def _write_all(self):
+        _refuse_foreign(self.folder)
+        try:
+            with atomic_folder(self.folder) as temporary:
+                with contextlib.ExitStack() as stack:
+                    self._files = [stack.enter_context(open(temporary / name, "wb")) for name in FILES]
+                    for file in self._files[1:]:
+                        file.write(np.zeros(1, np.int64).tobytes())  # the first segment and document start at 0
+                    yield self
+                if not self.meta["num_tokens"]:
+                    raise ValueError(f"{self.folder}: nothing to write, the corpus has no text")
+                (temporary / "meta.json").write_text(json.dumps(self.meta, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise OSError(errno.ENOSPC, f"the disk is full after {self.meta['num_tokens']:,} tokens, which are removed again: "
+                          "make room, or choose a folder on another disk", str(self.folder)) from error
+
+    def add(self, ids, segment_lengths, document_lengths, num_bytes):
+        """Append documents: their ids end to end, ids in each segment, segments in each document, bytes of text."""
+        ids, segments, documents = (np.asarray(a, np.int64) for a in (ids, segment_lengths, document_lengths))
+        if segments.sum() != len(ids) or documents.sum() != len(segments):
+            raise ValueError(f"{len(ids)} ids in segments of {segments.sum()}, "
+                             f"{len(segments)} segments in documents of {documents.sum()}: the lengths do not fit")
+        _check_ids(ids, self.meta["vocab_size"], "the tokenizer's output")
+        meta = self.meta
+        self._write(0, ids.astype(self.dtype))
+        self._write(1, np.cumsum(segments) + meta["num_tokens"])
+        self._write(2, np.cumsum(documents) + meta["num_segments"])
+        meta["num_tokens"] += len(ids)
+        meta["num_segments"] += len(segments)
+        meta["num_documents"] += len(documents)
+        meta["num_bytes"] += int(num_bytes)
+
+    def _write(self, which, array):
+        self._files[which].write(array.tobytes())
+
+
+def _read_meta(folder):
+    path = folder / "meta.json"
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; make a token file there with python -m data prepare --out {folder}")
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: {folder} is no token file, or was copied in part; {AGAIN}")
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): the token file is damaged; {AGAIN}") from None
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else meta
+        raise ValueError(f"{path} has format {found!r}, not {FORMAT!r}: {folder} is no token file; {AGAIN}")
+    if meta.get("version") != VERSION:
+        raise ValueError(f"{path} has version {meta.get('version')!r}, this program reads {VERSION}; {AGAIN}")
+    wrong = [name for name in COUNTS if type(meta.get(name)) is not int or meta[name] < 1]
+    if wrong or meta.get("dtype") not in ("uint16", "uint32") or not isinstance(meta.get("tokenizer_fingerprint"), str):
+        raise ValueError(f"{path}: {wrong[0] if wrong else 'dtype or tokenizer_fingerprint'} is missing or wrong; {AGAIN}")
+    return meta
+
+
+def _check_ids(ids, vocab_size, where):
+    if len(ids) and (ids.max() >= vocab_size or ids.min() < 0):
+        wrong = ids.max() if ids.max() >= vocab_size else ids.min()
+        raise ValueError(f"{where} holds the id {wrong:,}, the vocabulary has {vocab_size:,} ids: "
+                         "this is another tokenizer's token file; prepare it again with the tokenizer in use")
+
+
+def _refuse_foreign(folder):
+    """Replacing a folder deletes what is in it, so replace nothing that is not ours."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: choose a folder that is new, empty or an older token file")
+    if folder.is_dir() and any(folder.iterdir()):
+        try:
+            _read_meta(folder)
+        except ValueError:
+            if not {path.name for path in folder.iterdir()} <= {*FILES, "meta.json"}:  # a damaged one of ours may go
+                raise ValueError(f"{folder} holds something else than a token file: choose a new or empty folder") from None

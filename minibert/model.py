@@ -101,11 +101,11 @@ class Attention(nn.Module):
     def forward(self, x, mask=None, rotation=None):
         B, T, H = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.heads, H // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
-        qk, v = qkv[:2], qkv[2]
+        qk, v = qkv.split((2, 1))  # queries and keys together, since both are turned
         if rotation is not None:
             qk = rotate(qk, *rotation)
         attend = attention_by_hand if x.device.type == "cpu" else attention_fused  # by hand is the faster one on a CPU
-        y = attend(qk[0], qk[1], v, mask, self.dropout if self.training else 0.0)  # (B, nh, T, hs)
+        y = attend(*qk.unbind(), v.squeeze(0), mask, self.dropout if self.training else 0.0)  # (B, nh, T, hs)
         y = y.transpose(1, 2).reshape(B, T, H)  # heads side by side again
         return self.out_dropout(self.out(y))
 

@@ -116,6 +116,8 @@ class TrainConfig:
     """
 
     corpus: str = option("pydocs", "pydocs (the documentation on this machine), kant, or your own .txt .jsonl .csv .tsv (.gz) file or folder")
+    data: str = option("", "folder with prepared token files train/ and eval/ (another run's data/) in place of preparing the corpus again")
+    tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/) in place of training one")
     text_field: str = option("text", "the column or key that holds the text in .csv .tsv .jsonl")
     tokenizer_kind: str = option("bpe", "bpe (byte-level BPE, as RoBERTa) or wordpiece (as BERT)")
     lowercase: bool = option(True, "wordpiece: lower-case the text and strip accents")
@@ -140,6 +142,7 @@ class TrainConfig:
     seed: int = option(0, "of weights, order, masks and dropout")
     device: str = option("auto", "auto, cuda, mps or cpu")
     precision: str = option("auto", "auto (bf16 where the hardware has it), fp32, bf16 or fp16")
+    log_every: int = option(10, "steps between lines of metrics.jsonl")
     eval_every: int = option(500, "steps between evaluations; 0: only at the end")
     eval_examples: int = option(512, "held-out examples of an evaluation in between; the last one takes up to 8 times as many")
     save_every: int = option(500, "steps between checkpoints; 0: only at the end")
@@ -152,7 +155,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"{name} is {value!r}: choose from {', '.join(known)}" + suggestion(value, known))
-        positive = ("max_length", "batch_size", "learning_rate", "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon")
+        positive = ("max_length", "batch_size", "learning_rate", "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon", "log_every")
         not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed")
         for name in positive + not_negative:
             value = getattr(self, name)

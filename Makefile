@@ -1,0 +1,50 @@
+# Each target makes the virtual environment where it is missing; where it is there, that costs nothing.
+PYTHON ?= python3
+VENV   ?= .venv
+RUN    := $(VENV)/bin/python
+# Texts for measuring, where somebody has put them beside the checkout (tests that need them are skipped elsewhere).
+ifneq ($(wildcard ../shared/corpora),)
+export MINIBERT_CORPORA ?= $(abspath ../shared/corpora)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help train test test-slow kant lint parity clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+
+train: $(VENV)/.ready  ## train a small BERT from nothing, in five minutes on a CPU (ARGS="--minutes 1" and other flags of train.py)
+	$(RUN) train.py $(ARGS)
+
+kant: $(VENV)/.ready  ## KantaiBERT: tokenizer and RoBERTa on three books by Kant (ARGS="--max-steps 20" for a look)
+	$(RUN) train.py --preset kant $(ARGS)
+
+test: $(VENV)/.ready  ## the whole suite, under three minutes
+	$(RUN) -m pytest -q $(ARGS)
+
+test-slow: $(VENV)/.ready  ## what takes longer: kills at random moments, longer trainings
+	$(RUN) -m pytest -q -m slow $(ARGS)
+
+parity: $(VENV)/.ready-parity  ## compare with tokenizers and transformers, live
+	$(RUN) -m pytest -q -m parity $(ARGS)
+
+lint: $(VENV)/.ready-lint  ## ruff
+	$(VENV)/bin/ruff check .
+
+clean:  ## remove the environment and caches (runs/ stays)
+	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("minibert needs Python 3.10 or later, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,plots]"
+	@touch $@
+
+$(VENV)/.ready-parity: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[parity]"
+	@touch $@
+
+$(VENV)/.ready-lint: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lint]"
+	@touch $@

@@ -1,0 +1,97 @@
+"""Everything a run is, on disk: written whole or not at all, read without running code.
+
+    RUN/checkpoints/step-0000500/
+        config.json, model.safetensors    the model, in the layout of minibert.interop
+        optimizer.pt                      AdamW's moments       (torch.load with weights_only=True)
+        random.pt                         states of torch's random generators: dropout goes on where it was
+        state.json                        step, batches, skipped steps, elapsed seconds, scaler, best loss, configuration, tokenizer fingerprint
+
+Masks and order need no state: they are functions of the seed and the batch number (minibert/batches.py).
+"""
+import json
+import re
+from pathlib import Path
+
+import torch
+
+from minibert.interop import from_pretrained, save_pretrained
+from tokenizer.files import atomic_folder, remove
+
+FORMAT = "minibert-checkpoint-1"
+
+
+def save(run, state, model, optimizer, scaler, keep):
+    """Write RUN/checkpoints/step-N (N from state["step"]), then remove all but the newest ``keep``. Returns its folder.
+
+    state: a dict of JSON values; the scaler's state is added. An older checkpoint is removed only after the new one is whole.
+    """
+    folder = Path(run) / "checkpoints" / f"step-{state['step']:07d}"
+    with atomic_folder(folder) as temporary:
+        save_pretrained(model, temporary)
+        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
+        torch.save(_random_states(), temporary / "random.pt")
+        state = {"format": FORMAT, **state, "scaler": scaler.state_dict()}
+        (temporary / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+    for old in checkpoints(run)[:-keep]:
+        if old != folder:
+            remove(old)
+    return folder
+
+
+def checkpoints(run):
+    """The checkpoint folders of a run, oldest first."""
+    folders = (Path(run) / "checkpoints").glob("step-*")
+    return sorted(folder for folder in folders if re.fullmatch(r"step-\d+", folder.name))
+
+
+def load(folder, model, optimizer, scaler):
+    """Fill model, optimiser, scaler and random generators from a checkpoint folder; returns its state (a dict).
+
+    Raises ValueError, naming the file, where anything is missing, truncated or of another shape.
+    """
+    folder = Path(folder)
+    device = next(model.parameters()).device
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if state.get("format") != FORMAT:
+            raise ValueError(f"state.json has format {state.get('format')!r}, expected {FORMAT!r}")
+        moments = torch.load(folder / "optimizer.pt", map_location=device, weights_only=True)
+        random_states = torch.load(folder / "random.pt", map_location="cpu", weights_only=True)
+        weights = from_pretrained(folder).state_dict()
+        model.load_state_dict(weights)
+        optimizer.load_state_dict(moments)
+        scaler.load_state_dict(state.pop("scaler"))
+    except Exception as error:  # whatever a broken file makes a parser raise: the reader needs the file and the reason
+        raise ValueError(f"the checkpoint {folder} cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else error})") from error
+    _set_random_states(random_states)
+    return state
+
+
+def load_newest(run, model, optimizer, scaler, warn=print):
+    """Load the newest readable checkpoint of a run -> its state, or None where there is none.
+
+    One that cannot be read is reported through ``warn`` and kept where it is; the one before it is tried. Where
+    checkpoints exist and none can be read, ValueError: silently starting anew would overwrite a run.
+    """
+    folders = checkpoints(run)
+    for folder in reversed(folders):
+        try:
+            return load(folder, model, optimizer, scaler)
+        except ValueError as error:
+            warn(f"warning: {error}; it stays where it is, trying the one before")
+    if folders:
+        raise ValueError(f"none of the {len(folders)} checkpoints in {Path(run) / 'checkpoints'} can be read: move them away to start anew")
+    return None
+
+
+def _random_states():
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def _set_random_states(states):
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])

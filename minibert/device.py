@@ -1,0 +1,63 @@
+"""The machine: which device, which precision, how much memory. Everything here is said on the screen before training starts."""
+import contextlib
+import sys
+
+import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name):
+    """'auto', 'cuda', 'mps' or 'cpu' -> torch.device; 'auto' takes the first of that order that is there. ValueError where it is not."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, available in there.items() if available)
+    if not there[name]:
+        raise ValueError(f"device {name} is not available on this machine: use --device {' or '.join(kind for kind in there if there[kind])}")
+    return torch.device(name)
+
+
+def choose_precision(name, device):
+    """'auto', 'fp32', 'bf16' or 'fp16' -> one of the last three.
+
+    'auto': bf16 where the hardware multiplies it, else fp16 on CUDA cards (its small range needs a GradScaler), else fp32.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def cpu_has_bf16():
+    """True where the processor has bf16 dot products (AVX512-BF16 or AMX); elsewhere bf16 is emulated, and slower than fp32."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private in torch: absent means no
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
+def autocast(device, precision):
+    """A context manager in which matrix products run in ``precision`` while weights and sums stay float32 (Micikevicius et al. 2018)."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[precision])
+
+
+def peak_memory(device):
+    """The most memory used so far, in bytes: of the card on CUDA, of the process elsewhere; 0 where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+def describe(device, precision):
+    """One line for the screen, such as 'cpu (2 threads), bf16'."""
+    name = f"{torch.cuda.get_device_name(device)}" if device.type == "cuda" else f"{device.type} ({torch.get_num_threads()} threads)"
+    return f"{name}, {precision}"

@@ -1,0 +1,72 @@
+"""The held-out loss, with masks that never change.
+
+Masks are drawn as in training, but always 15 % and always from the same seed, so two evaluations of one checkpoint agree
+exactly and two models are asked the same questions. Sums are kept, never logits: memory does not grow with the set, and
+the result is a mean over masked tokens (not a mean of batch means), so the batch size does not matter.
+"""
+import math
+
+import numpy as np
+import torch
+
+from minibert.batches import collate
+
+EVAL_SEED = 15  # of the masks and of the choice of examples; no training flag changes it
+
+
+def choose(examples, limit):
+    """The numbers of at most ``limit`` examples, spread over the whole set, the same ones each time, ascending."""
+    numbers = np.random.default_rng(EVAL_SEED).permutation(len(examples))[:limit]
+    return np.sort(numbers)
+
+
+@torch.no_grad()
+def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, autocast=None, bytes_per_token=None):
+    """Held-out loss of a model.
+
+    examples: as minibert.examples makes them; masker: a Masker, by rule with probability 0.15; limit: examples at most;
+    autocast: a function that returns a context manager (as train.py uses), or None for float32;
+    bytes_per_token: UTF-8 bytes of text that a token stands for on average.
+    Returns {"loss": nats per masked token, "perplexity": e^loss, "accuracy": share of masked tokens guessed right,
+    "bits_per_byte": loss in bits a byte of text, comparable between vocabularies (only with bytes_per_token), "masked": tokens asked}.
+    """
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    total, correct, count = 0.0, 0, 0
+    numbers = choose(examples, limit)
+    try:
+        for start in range(0, len(numbers), batch_size):
+            some = numbers[start : start + batch_size]
+            batch = collate([examples[n] for n in some], some, masker, pad_token_id, EVAL_SEED, epoch=0).to(device)
+            if not batch.num_masked:
+                continue
+            with autocast() if autocast else torch.autocast(device.type, enabled=False):
+                out = model(batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels)
+            total += out.loss.item() * batch.num_masked
+            correct += (out.logits.argmax(-1) == out.labels).sum().item()
+            count += batch.num_masked
+    finally:
+        model.train(was_training)
+    if not count:
+        raise ValueError(f"the held-out part has {len(numbers)} example(s) and not one masked token: give a larger corpus")
+    loss = total / count
+    result = {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": correct / count, "masked": count}
+    if bytes_per_token:
+        result["bits_per_byte"] = loss / math.log(2) / bytes_per_token
+    return result
+
+
+def unigram_entropy(examples, is_special, limit=4096):
+    """Entropy in nats of the ordinary tokens of the examples that an evaluation would use.
+
+    It is the lowest loss of a model that knows how frequent each token is and ignores context: the plateau on which so many
+    first BERTs stay. is_special: (V,) bool.
+
+    >>> # tokens a a b b -> ln 2 = 0.693
+    """
+    counts = np.zeros(len(is_special), dtype=np.int64)
+    for n in choose(examples, limit):
+        counts += np.bincount(examples[n], minlength=len(counts))
+    counts[is_special] = 0
+    p = counts[counts > 0] / max(counts.sum(), 1)
+    return float(-(p * np.log(p)).sum())

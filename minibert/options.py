@@ -1,0 +1,131 @@
+"""The command line of train.py, made from the dataclasses in minibert/config.py: one field, one flag, one line of help.
+
+Precedence: a flag, else the preset, else the field's default. A resumed run takes its configuration from its own
+config.json; a flag that says otherwise is refused unless --may-differ names it, so a run never changes by accident.
+"""
+import json
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+from minibert.config import PRESETS, BertConfig, TrainConfig, from_dict
+from tokenizer.cli import Parser, suggestion
+
+# What may always differ when a run goes on: none of it changes a number that is computed.
+HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every")
+LENGTHS = ("max_steps", "epochs", "minutes")
+
+
+def parser():
+    """The parser of train.py: --preset, --out, --resume, --may-differ, and a flag for each field of the two configurations."""
+    out = Parser(prog="train.py", description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
+                 "that is on this machine, in five minutes on a CPU.",
+                 epilog="Values that are not given come from the preset; `--preset NAME --show` prints all of them.")
+    out.add_argument("--preset", default=None, help=f"{', '.join(PRESETS)} (default: quickstart)")
+    out.add_argument("--out", default=None, help="folder of the run (default: runs/PRESET, or the next free name)")
+    out.add_argument("--resume", action="store_true", help="go on with the run in --out (default: the newest run of the preset)")
+    out.add_argument("--may-differ", default="", metavar="NAMES", help="with --resume: fields that may differ from the run's own, with commas")
+    out.add_argument("--show", action="store_true", help="print the configuration and stop")
+    for cls, title in ((BertConfig, "the model"), (TrainConfig, "the training")):
+        group = out.add_argument_group(f"{title} (defaults: the preset's)")
+        for f in fields(cls):
+            kind = _boolean if isinstance(f.default, bool) else type(f.default)
+            group.add_argument("--" + f.name.replace("_", "-"), type=kind, default=None, metavar=kind.__name__.strip("_").upper(),
+                               help=f.metadata["help"])
+    return out
+
+
+def _boolean(word):
+    if word.lower() not in ("true", "false"):
+        raise ValueError(word)  # argparse turns it into "invalid value"
+    return word.lower() == "true"
+
+
+def given(arguments, cls):
+    """The fields of ``cls`` that stand on the command line -> dict."""
+    return {f.name: getattr(arguments, f.name) for f in fields(cls) if getattr(arguments, f.name) is not None}
+
+
+def configure(arguments):
+    """(BertConfig, TrainConfig) of a new run: the preset with the given flags laid over it."""
+    preset = arguments.preset or "quickstart"
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}, there are {', '.join(PRESETS)}" + suggestion(preset, PRESETS))
+    model, train = PRESETS[preset]
+    flags = given(arguments, TrainConfig)
+    if any(name in flags for name in LENGTHS):  # a length that is given takes the place of the preset's
+        train = replace(train, max_steps=0, epochs=0.0, minutes=0.0)
+    model, train = replace(model, **given(arguments, BertConfig)), replace(train, **flags)
+    if not (train.max_steps or train.epochs or train.minutes):
+        raise ValueError("how long? give one of --max-steps, --epochs and --minutes")
+    return model, train
+
+
+def write_config(run, preset, model, train):
+    """RUN/config.json: what --resume reads."""
+    from tokenizer.files import atomic_write
+
+    atomic_write(Path(run) / "config.json", json.dumps({"preset": preset, "model": asdict(model), "train": asdict(train)}, indent=1) + "\n")
+
+
+def read_config(run):
+    """(preset, BertConfig, TrainConfig) of a run directory. Raises ValueError where it is not one."""
+    path = Path(run) / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{run} is no run directory: it has no config.json (a run is made by train.py --out {run})")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return stored["preset"], from_dict(BertConfig, stored["model"]), from_dict(TrainConfig, stored["train"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not the configuration of a run ({error})") from error
+
+
+def resumed(arguments, run):
+    """(preset, BertConfig, TrainConfig) with which the run in ``run`` goes on.
+
+    Raises ValueError listing every field in which the command line differs from the run, unless --may-differ names it.
+    """
+    preset, model, train = read_config(run)
+    allowed = {name.strip().replace("-", "_") for name in arguments.may_differ.split(",") if name.strip()}
+    known = [f.name for cls in (BertConfig, TrainConfig) for f in fields(cls)]
+    for name in allowed:
+        if name not in known:
+            raise ValueError(f"--may-differ names no field: {name!r}" + suggestion(name, known))
+    if arguments.preset and arguments.preset != preset:
+        raise ValueError(f"{run} was started with --preset {preset}, not {arguments.preset}")
+    changes, refused = {BertConfig: {}, TrainConfig: {}}, []
+    for cls, stored in ((BertConfig, model), (TrainConfig, train)):
+        for name, value in given(arguments, cls).items():
+            if value == getattr(stored, name):
+                continue
+            if name in allowed or name in HARMLESS:
+                changes[cls][name] = value
+            else:
+                refused.append(f"{name}: {getattr(stored, name)} in the run, {value} now")
+    if refused:
+        raise ValueError(f"{run} was started otherwise: " + "; ".join(refused) + ". Leave these flags out, or allow the change with --may-differ NAME,...")
+    if changes[TrainConfig].keys() & set(LENGTHS):
+        changes[TrainConfig] = {name: 0 for name in LENGTHS} | changes[TrainConfig]
+    return preset, replace(model, **changes[BertConfig]), replace(train, **changes[TrainConfig])
+
+
+def run_folder(arguments):
+    """Where the run is: --out, else runs/PRESET; a new run never takes a name that is in use."""
+    preset = arguments.preset or "quickstart"
+    if arguments.resume:
+        if arguments.out:
+            return Path(arguments.out)
+        runs = [p.parent for p in Path("runs").glob("*/config.json") if p.parent.name == preset or p.parent.name.startswith(preset + "-")]
+        if not runs:
+            raise ValueError(f"there is no run of preset {preset} in runs/ to go on with: name it with --out")
+        return max(runs, key=lambda run: max(p.stat().st_mtime for p in run.iterdir()))
+    if arguments.out:
+        folder = Path(arguments.out)
+        if (folder / "config.json").exists():
+            raise ValueError(f"{folder} holds a run already: add --resume to go on with it, or choose another --out")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ValueError(f"{folder} exists and is not empty: choose another --out")
+        return folder
+    folder, number = Path("runs") / preset, 2
+    while folder.exists():
+        folder, number = Path("runs") / f"{preset}-{number}", number + 1
+    return folder

@@ -1,0 +1,91 @@
+"""What a long run needs besides training: a metrics file, a progress bar, and a way to be stopped that loses nothing."""
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tokenizer.files import atomic_write
+
+
+class TooManySkipped(ValueError):
+    """fp16 gradients overflowed too many times in a row."""
+
+
+class Metrics:
+    """metrics.jsonl: one JSON object a line, first what is expected, then training and evaluation lines.
+
+    A run that goes on from step N first drops the lines after step N: they will be written again.
+    """
+
+    def __init__(self, path, step, header):
+        self.path = Path(path)
+        kept = [json.dumps(header)]
+        if step and self.path.is_file():
+            kept += [line for line in self.path.read_text(encoding="utf-8").splitlines() if 0 < _step(line) <= step]
+        atomic_write(self.path, "\n".join(kept) + "\n")
+
+    def write(self, values):
+        """Append one line; it is on disk when this returns."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+
+def _step(line):
+    """The step of a line of metrics; 0 for the header and for a line that was cut off by a crash."""
+    try:
+        return json.loads(line).get("step", 0)
+    except ValueError:
+        return 0
+
+
+class StopRequest:
+    """Ctrl-C and SIGTERM set ``requested``: the loop finishes its step and saves. A second Ctrl-C stops at once.
+
+    >>> with StopRequest() as stop:
+    ...     stop.requested
+    False
+    """
+
+    def __enter__(self):
+        self.requested = False
+        self.previous = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _request(self, number, frame):
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        tqdm.write("stopping after this step, then saving (once more to stop at once)", file=sys.stderr)
+
+    def __exit__(self, *error):
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+
+
+class ProgressBar(tqdm):
+    """A bar over steps, or over seconds where the run has a length in minutes, with loss, rate and tokens a second."""
+
+    @classmethod
+    def of(cls, total_steps, minutes, state):
+        """The bar of a run that stands at ``state``."""
+        total, done = (60 * minutes, min(state["elapsed"], 60 * minutes)) if minutes else (total_steps, state["step"])
+        quiet = 0.1 if sys.stderr.isatty() else 10.0  # seconds between prints; a log file needs few
+        shape = "{percentage:3.0f}%|{bar:20}| " + ("{n:.0f}/{total:.0f} s" if minutes else "{n_fmt}/{total_fmt} [{elapsed}<{remaining}]") + "{postfix}"
+        bar = cls(total=total, initial=done, bar_format=shape, mininterval=quiet, dynamic_ncols=True)
+        bar.by_clock, bar.tokens, bar.since = bool(minutes), 0, time.monotonic()
+        return bar
+
+    def moved(self, state, tokens):
+        """One step is done."""
+        self.tokens += tokens
+        self.update((min(state["elapsed"], self.total) if self.by_clock else state["step"]) - self.n)
+
+    def says(self, step, loss, rate):
+        """Show loss, rate and the tokens a second since the last call."""
+        now = time.monotonic()
+        speed = self.tokens / max(now - self.since, 1e-9)
+        self.tokens, self.since = 0, now
+        self.set_postfix_str(f"step {step:,} loss {loss:.3f} rate {rate:.1e} {speed:,.0f} tokens/s", refresh=False)

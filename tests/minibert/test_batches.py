@@ -1,0 +1,90 @@
+"""The order of examples is a pure function of (seed, epoch); padding and counts are right."""
+import numpy as np
+import pytest
+import torch
+from helpers import Letters, Tokens
+
+from minibert.batches import Batches, collate
+from minibert.examples import make_examples
+from minibert.masking import Masker
+
+MASKER = Masker(32, 4, (0, 1, 2, 3, 4), probability=0.3)
+
+
+def corpus(count=100, seed=0, longest=30):
+    rng = np.random.default_rng(seed)
+    return Tokens(*[["".join(rng.choice(list("abcdefgh"), rng.integers(1, longest)))] for _ in range(count)])
+
+
+def make(kind="lines", batch_size=8, seed=0, **how):
+    return Batches(make_examples(kind, corpus(**how), Letters(), max_length=32), MASKER, batch_size, pad_token_id=1, seed=seed)
+
+
+@pytest.mark.parametrize("kind", ["lines", "blocks"])
+def test_an_epoch_holds_each_example_once(kind):
+    batches = make(kind)
+    for epoch in (0, 1):
+        order = batches.order(epoch)
+        assert sorted(np.concatenate(order)) == list(range(len(batches.examples)))
+        assert len(order) == batches.per_epoch and sum(len(batch) < 8 for batch in order) <= 1
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    def order(seed, epoch):
+        return np.concatenate(make(seed=seed).order(epoch)).tolist()
+
+    assert order(0, 3) == order(0, 3)
+    assert order(0, 3) != order(0, 4) and order(0, 3) != order(1, 3)
+
+
+def test_batch_i_is_the_same_whether_or_not_the_ones_before_were_read():
+    one, two = make(), make()
+    read = [one[i] for i in range(2 * one.per_epoch + 3)]  # over two ends of an epoch
+    jumped = two[len(read) - 1]
+    assert torch.equal(read[-1].input_ids, jumped.input_ids) and torch.equal(read[-1].labels, jumped.labels)
+
+
+def test_masks_differ_between_epochs():
+    batches = make(kind="blocks", batch_size=1000)  # one batch an epoch: the same examples, in another order
+    first, second = batches[0], batches[1]
+    order_first, order_second = batches.order(0)[0], batches.order(1)[0]
+    a, b = first.labels[np.argsort(order_first)], second.labels[np.argsort(order_second)]
+    assert a.shape == b.shape and not torch.equal(a, b)
+
+
+def test_examples_of_similar_length_share_a_batch():
+    batches = make(count=800, batch_size=8)
+    padded = sum(batches[i].input_ids.numel() for i in range(batches.per_epoch))
+    tokens = sum(batches[i].num_tokens for i in range(batches.per_epoch))
+    assert tokens == batches.examples.lengths.sum()
+    assert padded / tokens < 1.35  # rounding up to multiples of 8 alone; without sorting it is about 1.8
+
+
+def test_padding_is_marked_and_left_out_of_all_counts():
+    rows = [np.array([0, 7, 8, 2]), np.array([0, 9, 2])]
+    batch = collate(rows, [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0)
+    assert batch.input_ids.shape == (2, 8)
+    assert batch.attention_mask.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0]]
+    assert (batch.input_ids[batch.attention_mask == 0] == 1).all() and (batch.labels[batch.attention_mask == 0] == -100).all()
+    assert batch.num_tokens == 7 and batch.num_masked == (batch.labels != -100).sum()
+
+
+def test_rows_of_one_length_need_no_mask():
+    batch = collate([np.arange(5, 16)] * 2, [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0)
+    assert batch.attention_mask is None and batch.input_ids.shape == (2, 11)
+
+
+@pytest.mark.parametrize("kind", ["lines", "blocks"])
+def test_micro_batches_are_the_batch_in_pieces(kind):
+    batch = make(kind, count=200, batch_size=8)[0]
+    pieces = batch.split(3)
+    assert [len(piece.input_ids) for piece in pieces] == [3, 3, 2]
+    assert torch.equal(torch.cat([piece.input_ids for piece in pieces]), batch.input_ids)
+    assert sum(piece.num_masked for piece in pieces) == batch.num_masked
+    assert sum(piece.num_tokens for piece in pieces) == batch.num_tokens
+    assert batch.split(8) == [batch]
+
+
+def test_an_empty_corpus_is_refused():
+    with pytest.raises(ValueError, match="empty"):
+        make(count=0)

@@ -1,0 +1,80 @@
+"""Two evaluations agree exactly, the batch size does not matter, and the sums are those of a loop."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import Letters, Tokens
+from torch.nn import functional as F
+
+from minibert.batches import collate
+from minibert.config import BertConfig
+from minibert.evaluate import EVAL_SEED, choose, evaluate, unigram_entropy
+from minibert.examples import make_examples
+from minibert.masking import Masker
+from minibert.model import BertForMaskedLM
+
+MASKER = Masker(32, 4, (0, 1, 2, 3, 4))
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return BertForMaskedLM(BertConfig(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+                                      max_position_embeddings=32, pad_token_id=1, initializer_range=0.3))
+
+
+@pytest.fixture(scope="module")
+def lines():
+    rng = np.random.default_rng(0)
+    corpus = Tokens(*[["".join(rng.choice(list("aabcdefgh"), rng.integers(1, 30)))] for _ in range(60)])
+    return make_examples("lines", corpus, Letters(), max_length=32)
+
+
+def test_two_evaluations_agree_exactly_even_in_training_mode_with_dropout(model, lines):
+    model.train()
+    torch.manual_seed(1)
+    one = evaluate(model, lines, MASKER, pad_token_id=1)
+    torch.manual_seed(2)
+    assert evaluate(model, lines, MASKER, pad_token_id=1) == one
+    assert model.training
+
+
+def test_the_batch_size_does_not_matter(model, lines):
+    one, two = (evaluate(model, lines, MASKER, pad_token_id=1, batch_size=size) for size in (1, 17))
+    assert one["masked"] == two["masked"] and one["accuracy"] == two["accuracy"]
+    assert one["loss"] == pytest.approx(two["loss"], abs=1e-6)
+
+
+def test_the_loss_is_the_mean_over_masked_tokens(model, lines):
+    """The slow twin: one example after another, dense logits, every masked token by itself."""
+    losses, right = [], []
+    model.eval()
+    for n in range(len(lines)):
+        batch = collate([lines[n]], [n], MASKER, 1, EVAL_SEED, epoch=0)
+        with torch.no_grad():
+            logits = model(batch.input_ids, attention_mask=batch.attention_mask).logits[0]  # (T, V)
+        for t, label in enumerate(batch.labels[0].tolist()):
+            if label != -100:
+                losses.append(F.cross_entropy(logits[t], torch.tensor(label)).item())
+                right.append(logits[t].argmax().item() == label)
+    scores = evaluate(model, lines, MASKER, pad_token_id=1, bytes_per_token=4.0)
+    assert scores["masked"] == len(losses) and scores["accuracy"] == pytest.approx(np.mean(right))
+    assert scores["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
+    assert scores["perplexity"] == pytest.approx(math.exp(scores["loss"]))
+    assert scores["bits_per_byte"] == pytest.approx(scores["loss"] / math.log(2) / 4)
+
+
+def test_a_limit_takes_the_same_examples_each_time():
+    assert choose(range(100), 10).tolist() == choose(range(100), 10).tolist()
+    assert len(set(choose(range(100), 10))) == 10 and choose(range(3), 10).tolist() == [0, 1, 2]
+
+
+def test_the_unigram_entropy_counts_ordinary_tokens_only():
+    corpus = make_examples("lines", Tokens(["aabb"], ["c"], ["c"], ["dd"]), Letters(), max_length=8)  # a b c d, twice each
+    assert unigram_entropy(corpus, MASKER.is_special) == pytest.approx(math.log(4))
+
+
+def test_a_held_out_part_without_a_masked_token_is_refused(model):
+    with pytest.raises(ValueError, match="not one masked token"):
+        evaluate(model, make_examples("lines", Tokens(), Letters(), 8), MASKER, pad_token_id=1)

@@ -1,0 +1,284 @@
+"""Pre-train a BERT: from raw text to a filled mask. The whole story, top to bottom.
+
+    python train.py                                           # a small one on the documentation of this machine, five minutes
+    python train.py --preset kant --corpus PATH --out runs/kant --max-steps 2672
+    python train.py --resume --out runs/kant                  # goes on where it stopped, bit for bit
+
+    text -> tokenizer -> token file -> examples -> masked batches -> model -> loss -> step -> ... -> a filled mask
+
+A run directory holds all of it: config.json, tokenizer/, data/, checkpoints/, metrics.jsonl, model/, loss.png.
+"""
+import json
+import math
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from data import TokenFile, open_corpus, prepare
+from minibert import checkpoint, options
+from minibert.batches import Batches
+from minibert.device import autocast, choose_device, choose_precision, describe, peak_memory
+from minibert.evaluate import evaluate, unigram_entropy
+from minibert.examples import make_examples
+from minibert.fill_mask import fill_mask
+from minibert.interop import save_pretrained
+from minibert.masking import Masker
+from minibert.model import BertForMaskedLM
+from minibert.optim import make_optimizer, rate_factor
+from minibert.plots import plot_loss
+from minibert.running import Metrics, ProgressBar, StopRequest, TooManySkipped
+from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
+from tokenizer.cli import run
+from tokenizer.files import remove
+
+PROBES = {  # what each corpus is asked at the end; <mask> stands for the tokenizer's own mask token
+    "pydocs": ("Return a new <mask> object.", "Raises <mask> if the value is not found.", "The default <mask> is None."),
+    "kant": ("Human thinking involves human <mask>.", "The Critique of <mask> Reason."),
+    "wikipedia": ("Good girls, like bad <mask>",),
+    "amazon": ("The dog chased the red <mask>",),
+}
+MAX_SKIPPED = 20  # fp16 steps in a row that may overflow before the run gives up
+
+
+def main(argv=None):
+    arguments = options.parser().parse_args(argv)
+    folder = options.run_folder(arguments)
+    if arguments.resume:
+        preset, model_config, config = options.resumed(arguments, folder)
+    else:
+        preset = arguments.preset or "quickstart"
+        model_config, config = options.configure(arguments)
+    if arguments.show:
+        print(json.dumps({"preset": preset, "model": vars(model_config), "train": vars(config)}, indent=1))
+        return 0
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    torch.manual_seed(config.seed)
+    print(f"run         {folder} (preset {preset})")
+    try:
+        tokenizer, train_file, eval_file = prepare_data(folder, preset, model_config, config, arguments.resume)
+        story = Story(folder, preset, model_config, config, tokenizer, train_file, eval_file, device, precision)
+    except ValueError:
+        if not arguments.resume:  # nothing was trained yet: leave no half-made run in the way of the next try
+            remove(folder)
+        raise
+    return story.tell()
+
+
+def prepare_data(folder, preset, model_config, config, resume):
+    """Corpus -> (tokenizer, training token file, held-out token file), each made once and kept in the run directory."""
+    corpus = None if config.data and config.tokenizer else open_corpus(config.corpus or missing_corpus(preset), text_field=config.text_field)
+    if corpus:
+        print(f"corpus      {corpus.description}")
+    if resume and (folder / "tokenizer").is_dir():
+        tokenizer = load_tokenizer(folder / "tokenizer")
+    else:
+        tokenizer = load_tokenizer(config.tokenizer) if config.tokenizer else train_tokenizer(corpus, model_config, config)
+        options.write_config(folder, preset, model_config, config)
+        tokenizer.save(folder / "tokenizer")
+    print(f"tokenizer   {tokenizer.training_summary or f'vocabulary: {tokenizer.vocab_size:,} entries, loaded'}")
+    files = []
+    for split in ("train", "eval"):
+        place = Path(config.data or folder / "data") / split
+        if config.data or (resume and place.is_dir()):
+            files.append(TokenFile(place))
+        else:
+            files.append(prepare(corpus.documents(split), tokenizer, place))
+    print(f"tokens      {files[0].num_tokens:,} for training, {files[1].num_tokens:,} held out; "
+          f"{files[0].num_bytes / max(files[0].num_tokens, 1):.2f} bytes a token")
+    return tokenizer, *files
+
+
+def missing_corpus(preset):
+    raise ValueError(f"preset {preset} needs a text: --corpus FILE_OR_FOLDER (or --corpus pydocs for the documentation on this machine)")
+
+
+def train_tokenizer(corpus, model_config, config):
+    texts = corpus.documents("train")
+    if config.tokenizer_kind == "wordpiece":
+        return WordPiece.train_from_iterator(texts, vocab_size=model_config.vocab_size, min_frequency=config.min_frequency, lowercase=config.lowercase)
+    return ByteLevelBPE.train_from_iterator(texts, vocab_size=model_config.vocab_size, min_frequency=config.min_frequency)
+
+
+class Story:
+    """One run: built from its parts, then told: expectations, the loop, the result."""
+
+    def __init__(self, folder, preset, model_config, config, tokenizer, train_file, eval_file, device, precision):
+        self.folder, self.preset, self.config, self.tokenizer, self.device, self.precision = folder, preset, config, tokenizer, device, precision
+        # The ids come from the tokenizer alone, so the model is built to its size (a small corpus has fewer entries than were asked for).
+        model_config = replace(model_config, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id)
+        if config.max_length > model_config.max_length:
+            raise ValueError(f"max_length {config.max_length} is more than the model's usable {model_config.max_length} positions: raise --max-position-embeddings")
+        train_file.unigram_counts(tokenizer.vocab_size)  # every id is checked against the vocabulary, once
+        eval_file.unigram_counts(tokenizer.vocab_size)
+        examples = make_examples(config.examples, train_file, tokenizer, config.max_length)
+        masker = partial(Masker, tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids)
+        self.batches = Batches(examples, masker(config.mlm_probability), config.batch_size, tokenizer.pad_token_id, config.seed)
+        self.eval_examples = make_examples(config.examples, eval_file, tokenizer, config.max_length)
+        self.eval_masker = masker(0.15)
+        self.bytes_per_token = eval_file.num_bytes / max(eval_file.num_tokens, 1)
+        self.total_steps = config.max_steps or math.ceil(config.epochs * self.batches.per_epoch)  # 0: the clock decides
+
+        self.autocast = partial(autocast, device, precision)
+        self.model = BertForMaskedLM(model_config).to(device)
+        self.optimizer = make_optimizer(self.model, config)
+        # fp16 has 5 bits of exponent: small gradients would vanish, so the loss is scaled up and the gradients down again.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.state = {"step": 0, "batches": 0, "skipped": 0, "skipped_in_a_row": 0, "elapsed": 0.0, "best_eval_loss": None,
+                      "window_loss": 0.0, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
+
+    def tell(self):
+        loaded = checkpoint.load_newest(self.folder, self.model, self.optimizer, self.scaler, warn=lambda line: print(line, file=sys.stderr))
+        if loaded:
+            if loaded["tokenizer"] != self.tokenizer.fingerprint:
+                raise ValueError(f"the checkpoint was trained with another tokenizer than {self.folder / 'tokenizer'}: the ids would mean other words")
+            self.state = {name: loaded[name] for name in self.state}
+        self.expectations()
+        self.metrics = Metrics(self.folder / "metrics.jsonl", self.state["step"], header={"label": self.model.config.family, **self.expected})
+        with StopRequest() as stop:
+            self.loop(stop)
+        if stop.requested:
+            print(f"stopped at step {self.state['step']:,}, all of it saved. Go on with:  python train.py --resume --out {self.folder}")
+            return 130
+        self.result()
+        return 0
+
+    def expectations(self):
+        """What a learner should know before the first number appears."""
+        config, V = self.config, self.tokenizer.vocab_size
+        entropy = unigram_entropy(self.eval_examples, self.eval_masker.is_special, limit=8 * config.eval_examples)
+        self.expected = {"ln_vocab": math.log(V), "unigram_entropy": entropy}
+        c = self.model.config
+        length = f"{config.minutes:g} minutes" if config.minutes else f"{self.total_steps:,} steps ({self.total_steps / self.batches.per_epoch:.1f} epochs)"
+        print(f"model       {c.family}: {c.num_hidden_layers} layers of {c.hidden_size}, {c.num_attention_heads} heads, {self.model.num_parameters():,} parameters")
+        print(f"device      {describe(self.device, self.precision)}")
+        print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens (at most {config.batch_size * config.max_length:,}), "
+              f"{config.mlm_probability:.0%} of them to be predicted; one epoch is {self.batches.per_epoch:,} steps")
+        print(f"length      {length}; rate {config.learning_rate:g}, {config.schedule}")
+        print(f"expect      a first loss of about ln({V:,}) = {math.log(V):.2f}, then a plateau near the unigram entropy {entropy:.2f}: there it knows how")
+        print("            frequent each token is. Below it, it reads context.")
+        if self.state["step"]:
+            print(f"resuming    at step {self.state['step']:,} after {self.state['elapsed'] / 60:.1f} minutes")
+
+    def progress(self):
+        """How much of the run is done, 0 to 1: by the clock, or by steps (the middle of the step that comes)."""
+        if self.config.minutes:
+            return self.state["elapsed"] / (60 * self.config.minutes)
+        return (self.state["step"] + 0.5) / self.total_steps
+
+    def loop(self, stop):
+        config, state = self.config, self.state
+        clock = time.monotonic() - state["elapsed"]
+        self.model.train()
+        with ProgressBar.of(self.total_steps, config.minutes, state) as bar:
+            while self.progress() < 1 and not stop.requested:
+                rate = config.learning_rate * rate_factor(self.progress(), config.schedule, config.warmup, config.decay)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = rate
+                batch = self.batches[state["batches"]]
+                loss, norm, skipped = self.optimiser_step(batch)
+                state["batches"] += 1
+                state["elapsed"] = time.monotonic() - clock
+                if skipped:  # an fp16 overflow: the scaler has halved its scale; the schedule waits
+                    self.count_skipped(bar)
+                    continue
+                state["step"] += 1
+                state["skipped_in_a_row"] = 0
+                self.log(bar, batch, loss, norm, rate)
+                if config.eval_every and state["step"] % config.eval_every == 0:
+                    self.evaluate(config.eval_examples)
+                if config.save_every and state["step"] % config.save_every == 0:
+                    self.save()
+                state["elapsed"] = time.monotonic() - clock
+        if stop.requested or not (config.save_every and state["step"] % config.save_every == 0):
+            self.save()
+
+    def optimiser_step(self, batch):
+        """One step on one batch, in micro-batches -> (loss, gradient norm, skipped).
+
+        The loss is a sum over masked tokens divided by the masked tokens of the whole step. A mean of the micro-batches' means
+        would weigh a token more where its micro-batch has fewer masked ones, and those counts always differ.
+        """
+        total = torch.zeros((), device=self.device)
+        for micro in batch.split(self.config.micro_batch):
+            micro = micro.to(self.device)
+            try:
+                with self.autocast():
+                    out = self.model(micro.input_ids, attention_mask=micro.attention_mask, labels=micro.labels)
+                    share = out.loss * (micro.num_masked / max(batch.num_masked, 1))
+                self.scaler.scale(share).backward()
+            except torch.OutOfMemoryError as error:
+                size = len(micro.input_ids)
+                raise ValueError(f"out of memory with {size} examples at once: try --micro-batch-size {max(size // 2, 1)} (the result stays the same)") from error
+            total += share.detach()
+        self.scaler.unscale_(self.optimizer)  # clipping measures true gradients
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm or math.inf)
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)  # does nothing where a gradient is inf or NaN
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total, norm, self.scaler.get_scale() < scale
+
+    def count_skipped(self, bar):
+        self.state["skipped"] += 1
+        self.state["skipped_in_a_row"] += 1
+        bar.set_postfix_str(f"overflow, scale {self.scaler.get_scale():g}")
+        if self.state["skipped_in_a_row"] >= MAX_SKIPPED:
+            raise TooManySkipped(f"{MAX_SKIPPED} fp16 steps in a row overflowed: use --precision bf16 or fp32, or a lower --learning-rate")
+
+    def log(self, bar, batch, loss, norm, rate):
+        """Sum up the loss; every log_every steps a line of metrics and a new text on the bar."""
+        state = self.state
+        state["window_loss"] = state["window_loss"] + loss  # stays on the device: no waiting for the card
+        state["window_batches"] += 1
+        bar.moved(state, batch.num_tokens)
+        first = state["step"] == 1
+        if first or state["step"] % self.config.log_every == 0:
+            mean = float(state["window_loss"]) / state["window_batches"]
+            state["window_loss"], state["window_batches"] = 0.0, 0
+            if not math.isfinite(mean):
+                raise ValueError(f"the loss is {mean} at step {state['step']:,}: try a lower --learning-rate or a longer --warmup. The last checkpoint is untouched")
+            self.metrics.write({"step": state["step"], "loss": mean, "learning_rate": rate, "grad_norm": float(norm), "elapsed": round(state["elapsed"], 3)})
+            bar.says(state["step"], loss=mean, rate=rate)
+        if first:
+            bar.write(f"first loss  {float(loss):.2f} (expected about {self.expected['ln_vocab']:.2f}); peak memory {peak_memory(self.device) / 2**30:.2f} GiB")
+
+    def evaluate(self, limit):
+        scores = evaluate(self.model, self.eval_examples, self.eval_masker, self.tokenizer.pad_token_id, limit=limit,
+                          autocast=self.autocast, bytes_per_token=self.bytes_per_token)
+        best = self.state["best_eval_loss"]
+        self.state["best_eval_loss"] = scores["loss"] if best is None else min(best, scores["loss"])
+        self.metrics.write({"step": self.state["step"], **{f"eval_{name}": value for name, value in scores.items()}, "elapsed": round(self.state["elapsed"], 3)})
+        return scores
+
+    def save(self):
+        state = {**self.state, "window_loss": float(self.state["window_loss"])}
+        checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)
+
+    def result(self):
+        """Held-out scores, the model in the ecosystem's layout, a picture, and a few filled masks."""
+        scores = self.evaluate(8 * self.config.eval_examples)
+        save_pretrained(self.model, self.folder / "model", self.tokenizer)
+        state, entropy = self.state, self.expected["unigram_entropy"]
+        print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes" + (f", {state['skipped']} skipped" if state["skipped"] else ""))
+        print(f"held out    loss {scores['loss']:.3f} ({entropy - scores['loss']:.2f} below the unigram entropy), perplexity {scores['perplexity']:.1f}, "
+              f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits a byte")
+        try:
+            plot_loss([self.folder], self.folder / "loss.png")
+            print(f"picture     {self.folder / 'loss.png'}")
+        except ImportError:
+            print('picture     none: pip install -e ".[plots]" brings matplotlib')
+        print(f"model       {self.folder / 'model'}")
+        for probe in PROBES.get(self.config.corpus) or PROBES.get(self.preset) or PROBES["pydocs"]:
+            print(f"\n{probe}")
+            for answer in fill_mask(self.model, self.tokenizer, probe.replace("<mask>", self.tokenizer.mask_token)):
+                print(f"   {answer['score']:6.1%}  {answer['token_str'].strip()}")
+        print(f'\nask it yourself:  python -m minibert.fill_mask {self.folder} "Return a new {self.tokenizer.mask_token} object."')
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,16 @@
+"""Text -> ids, trained from nothing: byte-level BPE (RoBERTa's) and WordPiece (BERT's), in plain Python.
+
+Read ``reference.py`` first: the whole idea in its slowest and shortest form. Then ``merges.py``, ``bpe.py``, ``wordpiece.py``.
+
+    from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
+    tok = ByteLevelBPE.train(["kant.txt"], vocab_size=8_000)
+    tok.encode("The Critique of Pure Reason.").tokens
+    -> ['<s>', 'The', 'ĠCritique', 'Ġof', 'ĠPure', 'ĠReason', '.', '</s>']
+    tok.save("kant-tokenizer"); tok = load_tokenizer("kant-tokenizer")
+"""
+from .bpe import ByteLevelBPE
+from .encoding import Encoding
+from .saved import load_tokenizer
+from .wordpiece import WordPiece
+
+__all__ = ["ByteLevelBPE", "Encoding", "WordPiece", "load_tokenizer"]

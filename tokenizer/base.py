@@ -1,0 +1,292 @@
+"""What every tokenizer has: special tokens, sequence templates, truncation, padding, batches, the corpus path, saving.
+
+A subclass says how a plain text becomes ids (``_encode_plain`` with offsets, ``_encode_chunk`` without), how ids become
+text again (``_join``), and which files hold it (``_vocabulary_files``, ``_settings``). ``bpe.py`` and ``wordpiece.py``
+are the two.
+"""
+import hashlib
+import json
+import re
+from itertools import chain, groupby
+
+from .encoding import Encoding, longest_first, padded_length
+from .saved import save_files
+from .unicode_versions import WHITE_SPACE
+
+# The parts that special tokens play, by their customary names in RoBERTa's and BERT's vocabularies.
+ROLES = {"cls": ("<s>", "[CLS]"), "pad": ("<pad>", "[PAD]"), "sep": ("</s>", "[SEP]"), "unk": ("<unk>", "[UNK]"),
+         "mask": ("<mask>", "[MASK]")}
+
+CACHED_CHUNKS = 1 << 18  # about 60 MB; real corpora reach 99 % hits with far fewer
+CACHED_LENGTH = 100      # longer chunks hardly come twice
+
+
+class Tokenizer:
+    """Text <-> ids. Made by ``train``, ``train_from_iterator`` or ``load_tokenizer``.
+
+    kind                        "bpe" or "wordpiece"
+    vocab_size                  number of ids, special tokens included
+    special_tokens, special_ids tuples, in ascending order of ids
+    cls_token, cls_token_id     and the same for sep, pad, unk and mask; None where the vocabulary has none
+    training_summary            after training: how large it became and why it stopped; else None
+    model_max_length            the longest input of the model it belongs to, where known; kept, not enforced
+    fingerprint                 changes whenever any id of any text could
+    """
+    kind = None
+    TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0))  # (part, type id)
+    PAIR_TEMPLATE = None
+    MASK_TAKES_SPACE = False  # whether white space before a mask token belongs to it
+
+    def __init__(self, tokens, special_tokens, model_max_length=None, roles=None):
+        """tokens: all, in order of ids.  special_tokens: those that are never cut.  roles: {"cls": "<s>", ...}."""
+        self._tokens = list(tokens)
+        self._ids = {token: i for i, token in enumerate(self._tokens)}
+        if len(self._ids) < len(self._tokens):
+            twice = next(token for i, token in enumerate(self._tokens) if self._ids[token] != i)
+            raise ValueError(f"the vocabulary holds {twice!r} twice, as {self._tokens.index(twice)} and "
+                             f"{self._ids[twice]}: each token must have one id")
+        missing = [token for token in special_tokens if token not in self._ids]
+        if missing:
+            raise ValueError(f"special token {missing[0]!r} is not in the vocabulary of {len(self._tokens):,}")
+        self.special_tokens = tuple(sorted(special_tokens, key=self._ids.get))
+        self.special_ids = tuple(self._ids[token] for token in self.special_tokens)
+        for role, names in ROLES.items():
+            named = (roles or {}).get(role)
+            token = named or next((name for name in names if name in self.special_tokens), None)
+            setattr(self, f"{role}_token", token)
+            setattr(self, f"{role}_token_id", self._ids.get(token))
+        # Longest first: of two special tokens that begin alike, the longer one is meant.
+        longest = sorted(self.special_tokens, key=len, reverse=True)
+        self._special_pattern = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
+        self.model_max_length = model_max_length
+        self.training_summary = None
+        self._cache = ChunkCache(self._encode_chunk)
+        self._fingerprint = None
+
+    # The vocabulary
+
+    @property
+    def vocab_size(self):
+        return len(self._tokens)
+
+    def __len__(self):
+        return len(self._tokens)
+
+    def token_to_id(self, token):
+        """The id of a token, None where the vocabulary does not have it. 'Ġthe' -> 262"""
+        return self._ids.get(token)
+
+    def id_to_token(self, token_id):
+        """The token of an id, None past either end. 262 -> 'Ġthe'"""
+        return self._tokens[token_id] if 0 <= token_id < len(self._tokens) else None
+
+    def get_vocab(self):
+        """All tokens with their ids, in order of ids, as a new dict."""
+        return dict(self._ids)
+
+    # Text -> ids
+
+    def encode_ids(self, text):
+        """The corpus path: a text's ids and nothing else. Special tokens are neither added nor looked for in the text.
+
+        Equal to ``encode(text, add_special_tokens=False, split_special_tokens=True).ids``, but each distinct chunk of
+        text is encoded once and looked up afterwards.
+        """
+        return list(chain.from_iterable(map(self._cache.__getitem__, self._chunks(text))))
+
+    def encode(self, text, pair=None, *, add_special_tokens=True, max_length=None, pad_to_length=None,
+               pad_to_multiple_of=None, split_special_tokens=False):
+        """A text, or a text and its pair, as an ``Encoding``.
+
+        max_length: cut to this many tokens, special ones included; of a pair the longer text gives way first.
+        pad_to_length, pad_to_multiple_of: fill up on the right with pad tokens.
+        split_special_tokens: treat '<mask>' and the like in the text as plain characters.
+
+        "a b" -> .tokens ['<s>', 'a', 'Ġb', '</s>'], .offsets [(0, 0), (0, 1), (1, 3), (0, 0)], ... (byte-level BPE)
+        """
+        texts = {"A": self._encode_text(text, split_special_tokens)}
+        if pair is not None:
+            texts["B"] = self._encode_text(pair, split_special_tokens)
+        if max_length is not None:
+            self._truncate(texts, max_length, add_special_tokens)
+        encoding = Encoding()
+        for part, type_id in self.TEMPLATE if pair is None else self.PAIR_TEMPLATE:
+            if part in texts:
+                for token_id, start, end in texts[part]:
+                    encoding.add(token_id, self._tokens[token_id], type_id, (start, end))
+            elif add_special_tokens:
+                token = self._needed(part)
+                encoding.add(self._ids[token], token, type_id, special=1)
+        self._pad(encoding, padded_length(len(encoding), pad_to_length, pad_to_multiple_of))
+        return encoding
+
+    def encode_batch(self, inputs, *, padding=False, pad_to_length=None, pad_to_multiple_of=None, **options):
+        """A list of texts, or of (text, pair) tuples, as a list of encodings.
+
+        padding: fill all up to the longest.  The rest as in ``encode``.
+        """
+        pairs = [(item, None) if isinstance(item, str) else item for item in inputs]
+        encodings = [self.encode(text, pair, **options) for text, pair in pairs]
+        longest = max(map(len, encodings), default=0) if padding else 0
+        for encoding in encodings:
+            length = max(len(encoding), longest, pad_to_length or 0)
+            self._pad(encoding, padded_length(length, pad_to_multiple_of=pad_to_multiple_of))
+        return encodings
+
+    def num_special_tokens_to_add(self, pair=False):
+        """How many tokens the template adds. BERT: 2, with a pair 3; RoBERTa: 2, with a pair 4."""
+        template = self.PAIR_TEMPLATE if pair else self.TEMPLATE
+        return sum(part not in ("A", "B") for part, _ in template)
+
+    def _encode_text(self, text, split_special_tokens):
+        """[(id, start, end), ...] with special tokens in the text found, unless they are to be split."""
+        if not isinstance(text, str):
+            raise TypeError(f"encode takes a str, got {type(text).__name__}: decode bytes first, pass lists to "
+                            f"encode_batch")
+        pieces, done = [], 0
+        matches = () if split_special_tokens else self._special_pattern.finditer(text)
+        for match in matches:
+            start, end = match.span()
+            if self.MASK_TAKES_SPACE and match[0] == self.mask_token:
+                while start > done and text[start - 1] in WHITE_SPACE:
+                    start -= 1
+            pieces += self._encode_plain(text[done:start], done)
+            pieces.append((self._ids[match[0]], start, end))
+            done = end
+        return pieces + self._encode_plain(text[done:], done)
+
+    def _truncate(self, texts, max_length, add_special_tokens):
+        added = self.num_special_tokens_to_add("B" in texts) if add_special_tokens else 0
+        room = max_length - added
+        if room < 0:
+            raise ValueError(f"max_length={max_length} has no room for the {added} special tokens that are added: "
+                             f"use at least {added}, or add_special_tokens=False")
+        if "B" in texts:
+            first, second = longest_first(len(texts["A"]), len(texts["B"]), room)
+            texts["A"], texts["B"] = texts["A"][:first], texts["B"][:second]
+        else:
+            texts["A"] = texts["A"][:room]
+
+    def _pad(self, encoding, length):
+        for _ in range(length - len(encoding)):
+            token = self._needed("pad")
+            encoding.add(self._ids[token], token, attention=0, special=1)
+
+    def _needed(self, role):
+        token = getattr(self, f"{role}_token")
+        if token is None:
+            raise ValueError(f"the vocabulary has no {role} token ({' or '.join(ROLES[role])}), which this needs: "
+                             f"train with it, or encode with add_special_tokens=False and without padding")
+        return token
+
+    # Ids -> text
+
+    def decode(self, ids, skip_special_tokens=True):
+        """The text of a list of ids. Raises ValueError for an id that the vocabulary does not have.
+
+        skip_special_tokens=False writes special tokens as they are spelled: '<s>The mask</s>'.
+        """
+        ids = [int(i) for i in ids]
+        for i in ids:
+            if not 0 <= i < len(self._tokens):
+                raise ValueError(f"id {i} is not in the vocabulary, which has 0 to {len(self._tokens) - 1}: "
+                                 f"were the ids made by another tokenizer?")
+        special = set(self.special_ids)
+        if skip_special_tokens:
+            ids = [i for i in ids if i not in special]
+        runs = [(is_special, [self._tokens[i] for i in run])
+                for is_special, run in groupby(ids, key=special.__contains__)]
+        return self._join(runs)
+
+    # Files
+
+    @property
+    def fingerprint(self):
+        """SHA-256 over all that decides the ids of a text: token files and checkpoints store it to know their tokenizer."""
+        if self._fingerprint is None:
+            roles = {role: getattr(self, f"{role}_token") for role in ROLES}
+            everything = [self.kind, self._vocabulary_files(), self._settings(), self.special_tokens, roles]
+            self._fingerprint = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+        return self._fingerprint
+
+    def save(self, folder):
+        """Write the vocabulary in the ecosystem's files and ``tokenizer_config.json`` beside it.
+
+        ``load_tokenizer(folder)`` reads them back. Other files in the folder stay.
+        """
+        config = {"kind": self.kind, **self._settings()}
+        config.update({f"{role}_token": getattr(self, f"{role}_token") for role in ROLES})
+        config["additional_special_tokens"] = [token for token in self.special_tokens
+                                               if token not in config.values()]
+        if self.model_max_length is not None:
+            config["model_max_length"] = self.model_max_length
+        config["fingerprint"] = self.fingerprint
+        text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
+        save_files(folder, {**self._vocabulary_files(), "tokenizer_config.json": text})
+
+    # Worker processes get the tokenizer without what it has cached.
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "_cache"}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._cache = ChunkCache(self._encode_chunk)
+
+    # What a subclass adds
+
+    def _chunks(self, text):
+        """text -> list of chunks, stretches that can be encoded apart from each other."""
+        raise NotImplementedError
+
+    def _encode_chunk(self, chunk):
+        """chunk -> list of ids."""
+        raise NotImplementedError
+
+    def _encode_plain(self, text, shift):
+        """text without special tokens -> list of (id, start, end), the offsets moved by ``shift``."""
+        raise NotImplementedError
+
+    def _join(self, runs):
+        """runs: list of (whether special, list of tokens) -> text."""
+        raise NotImplementedError
+
+    def _vocabulary_files(self):
+        """{file name: content}."""
+        raise NotImplementedError
+
+    def _settings(self):
+        """What else decides the ids, under the names of Hugging Face's tokenizer_config.json."""
+        raise NotImplementedError
+
+
+class ChunkCache(dict):
+    """chunk -> ids; a missing chunk is encoded and kept. Emptied when full, which is rare and cheap."""
+
+    def __init__(self, encode_chunk):
+        self.encode_chunk = encode_chunk
+
+    def __missing__(self, chunk):
+        ids = self.encode_chunk(chunk)
+        if len(chunk) <= CACHED_LENGTH:
+            if len(self) >= CACHED_CHUNKS:
+                self.clear()
+            self[chunk] = ids
+        return ids
+
+
+def check_training_options(vocab_size, min_frequency, special_tokens):
+    """Errors that are better told before the corpus is read."""
+    if vocab_size < 1 or min_frequency < 0:
+        raise ValueError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: the first must be at least 1, "
+                         f"the second at least 0")
+    if isinstance(special_tokens, str) or not all(isinstance(token, str) and token for token in special_tokens):
+        raise ValueError(f"special_tokens must be a tuple of non-empty strings, got {special_tokens!r}")
+    if len(set(special_tokens)) < len(special_tokens):
+        raise ValueError(f"special_tokens holds a token twice: {', '.join(special_tokens)}")
+
+
+def training_summary(vocab_size, learned):
+    """'vocabulary: asked for 52,000, reached 11,428: no pair occurs 2 times'"""
+    summary = f"vocabulary: asked for {vocab_size:,}, reached {len(learned.tokens):,}"
+    return summary if len(learned.tokens) == vocab_size else f"{summary}: {learned.stopped}"

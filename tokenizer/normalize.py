@@ -1,0 +1,95 @@
+"""BERT's clean-up of a text before it is cut into words (google-research/bert, tokenization.py, BasicTokenizer).
+
+Four steps, in this order: drop control characters and make all white space one kind; put spaces around CJK
+characters, so that each becomes a word; strip accents; lower case. Every character carries the position it
+came from, so that a token can be found again in the text as it was written.
+
+Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``).
+"""
+import unicodedata
+from dataclasses import dataclass
+
+from .unicode_versions import WHITE_SPACE, is_control, is_mark
+
+# CJK ideographs, the blocks as BERT lists them: neither Hiragana and Katakana nor Hangul, which are written with spaces
+# or are alphabets. Google's code starts the sixth at U+2B820; the reference, and so this, at U+2B920.
+CJK_BLOCKS = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
+              (0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
+
+
+@dataclass(frozen=True)
+class BertNormalizer:
+    """The clean-up as a function with settings. ``strip_accents=None`` means: as ``lowercase`` says.
+
+    >>> BertNormalizer().normalize("Élan vital")
+    ('elan vital', [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    >>> BertNormalizer(lowercase=False).normalize("a中b")[0]
+    'a 中 b'
+    """
+    lowercase: bool = True
+    strip_accents: bool | None = None
+    tokenize_chinese_chars: bool = True
+
+    def normalize(self, text):
+        """The normalized text, and for each of its characters the position in ``text`` that it came from.
+
+        Raises ValueError for a lone surrogate, half of a character, which no UTF-8 file can hold.
+        """
+        chars = clean((char, position) for position, char in enumerate(text))
+        if self.tokenize_chinese_chars:
+            chars = space_out_cjk(chars)
+        if self.lowercase if self.strip_accents is None else self.strip_accents:
+            chars = strip_accents(chars)
+        if self.lowercase:
+            chars = lower_case(chars)
+        chars = list(chars)
+        return "".join(char for char, _ in chars), [position for _, position in chars]
+
+
+# Each step takes and gives (character, position) pairs.
+
+def clean(chars):
+    """Drop U+0000, U+FFFD and control characters; every white space becomes ' '. 'a\\x00\\tb' -> 'a b'"""
+    for char, position in chars:
+        if "\ud800" <= char <= "\udfff":
+            raise ValueError(surrogate_message(char, position))
+        if char in "\0\ufffd" or is_control(char):
+            continue
+        yield " " if char in WHITE_SPACE else char, position
+
+
+def space_out_cjk(chars):
+    """'a中文b' -> 'a 中  文 b'"""
+    for char, position in chars:
+        if char >= "\u3400" and any(first <= ord(char) <= last for first, last in CJK_BLOCKS):
+            yield from ((" ", position), (char, position), (" ", position))
+        else:
+            yield char, position
+
+
+def strip_accents(chars):
+    """Decompose, then drop the nonspacing marks. 'é' -> 'e' + U+0301 -> 'e'; 'ß' stays, it does not decompose."""
+    return ((char, position) for char, position in decompose(chars) if not is_mark(char))
+
+
+def decompose(chars):
+    """Unicode's canonical decomposition (NFD): each character apart, then the marks after a letter in their order."""
+    run = []  # a letter and the marks that follow it
+    for composed, position in chars:
+        for char in unicodedata.normalize("NFD", composed):
+            if not unicodedata.combining(char):
+                yield from run
+                run = []
+            run.append((char, position))
+            run.sort(key=lambda pair: unicodedata.combining(pair[0]))  # stable; the letter, class 0, stays in front
+    yield from run
+
+
+def lower_case(chars):
+    """One character at a time, so that no sigma knows that it is final: 'ΣΑΣ' -> 'σας' nowhere, 'σασ' always."""
+    return ((lower, position) for char, position in chars for lower in char.lower())
+
+
+def surrogate_message(char, position):
+    return (f"the text holds a lone surrogate U+{ord(char):04X} at position {position}, half of a character that UTF-8 "
+            f"cannot hold: read the text with errors='replace', or repair it")

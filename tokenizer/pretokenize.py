@@ -1,0 +1,83 @@
+"""Text -> words, before any vocabulary: merges and word pieces never cross the borders that are drawn here.
+
+Two ways. GPT-2's (Radford et al. 2019, section 2.2; also RoBERTa's) keeps everything: a word holds the space before
+it, and is written in 256 printable characters, one for each byte. BERT's (Devlin et al. 2018) throws white space away
+and makes each punctuation mark a word of its own; it comes after ``normalize.py``.
+"""
+import re
+from functools import lru_cache
+
+import regex
+
+from .normalize import surrogate_message
+from .unicode_versions import WHITE_SPACE, is_punctuation
+
+# English contractions (lower case only, as published) | letters | numbers | anything else that is not white space, each
+# with one space before it | white space up to the last one, which belongs to the next word | white space.
+GPT2_PATTERN = regex.compile(
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
+
+# The same with letters, numbers and the rest in one: every border of a chunk is also a border of GPT-2's pattern, so
+# cutting the chunks with that pattern gives what cutting the text gives. Chunks repeat, and are cut by the
+# fast `re`: count them, or look them up, and the slow pattern sees each distinct one once.
+_SPACE = re.escape("".join(sorted(WHITE_SPACE)))
+CHUNK_PATTERN = re.compile(f" ?[^{_SPACE}]+|[{_SPACE}]+(?![^{_SPACE}])|[{_SPACE}]+")
+
+# What str.split takes for white space although BERT's clean-up deletes it: 'a\x1cb' is one word, 'ab'.
+_NOT_SPACE_FOR_BERT = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
+
+
+def gpt2_words(text):
+    """'3rd 1,000' -> ['3', 'rd', ' 1', ',', '000']; nothing is lost: joined they are the text"""
+    return GPT2_PATTERN.findall(text)
+
+
+@lru_cache(maxsize=1)
+def byte_characters():
+    """The 256 printable characters that stand for the 256 bytes in vocabulary files, as one string in order of bytes.
+
+    Bytes that print well stand for themselves; the other 68, in order, take the characters from U+0100 on.
+
+    >>> byte_characters()[ord("a")], byte_characters()[ord(" ")], byte_characters()[ord("\\n")]
+    ('a', 'Ġ', 'Ċ')
+    """
+    prints_well = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    spare = iter(range(256, 512))
+    return "".join(chr(byte if byte in prints_well else next(spare)) for byte in range(256))
+
+
+def utf8(text):
+    """``text.encode("utf-8")`` whose error says what is wrong with the text. 'é' -> b'\\xc3\\xa9'"""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(surrogate_message(text[error.start], error.start)) from None
+
+
+def bert_words(text):
+    """Where the words of a normalized text are, as (start, end): "isn't it?" -> isn | ' | t | it | ?
+
+    >>> bert_words("isn't it?")
+    [(0, 3), (3, 4), (4, 5), (6, 8), (8, 9)]
+    """
+    words, start = [], None  # start: where the word began that we are in
+    for position, char in enumerate(text):
+        space = char in WHITE_SPACE
+        if space or is_punctuation(char):
+            if start is not None:
+                words.append((start, position))
+                start = None
+            if not space:
+                words.append((position, position + 1))
+        elif start is None:
+            start = position
+    if start is not None:
+        words.append((start, len(text)))
+    return words
+
+
+def bert_chunks(text):
+    """What BERT's clean-up and ``bert_words`` can treat apart: ' a\\tb, c' -> ['a', 'b,', 'c']"""
+    if _NOT_SPACE_FOR_BERT.search(text):
+        text = _NOT_SPACE_FOR_BERT.sub("", text)
+    return text.split()

@@ -1,0 +1,78 @@
+"""Where Unicode tables of different years disagree: the one place for it.
+
+BERT sorts characters into punctuation, marks (accents) and control characters. Unicode adds characters every year, and
+so every Python would cut some rare texts differently; and the reference (Hugging Face's tokenizers) carries tables of
+Unicode 8 for these three questions. The ranges below are all characters, up to the newest tables, on which Unicode 8
+and later versions disagree. With them the answers are those of Unicode 8: equal to the reference, and equal under
+every version of Python.
+
+What remains different, because it follows the tables of the running Python and of the ``regex`` package:
+
+- lower case and decomposition of characters that the running Python does not know yet (55 letters and some 20
+  composed characters under Python 3.11; fewer under a newer one);
+- whether a character is a letter or a number in GPT-2's pattern, for characters newer than the reference's tables:
+  all of them are unassigned in Unicode 14. No character of an older text is touched.
+"""
+import unicodedata
+from functools import lru_cache
+
+
+def _characters(ranges):
+    """'41-43 7A' -> {'A', 'B', 'C', 'z'} (hexadecimal code points, ends included)"""
+    ends = [[int(end, 16) for end in part.split("-")] for part in ranges.split()]
+    return {chr(code) for end in ends for code in range(end[0], end[-1] + 1)}
+
+
+# Punctuation since Unicode 9, 143 of them; and two that were punctuation once.
+PUNCTUATION_LATER = _characters("""
+    61D 9FD A76 C77 C84 1B4E-1B4F 1B7D-1B7F 2E43-2E4F 2E52-2E5D 2E60-2E63 10D6E 10EAD 10ED0 10F55-10F59
+    10F86-10F89 113D4-113D5 113D7-113D8 1144B-1144F 1145A-1145B 1145D 11660-1166C 116B9 1183B 11944-11946 119E2
+    11A3F-11A46 11A9A-11A9C 11A9E-11AA2 11B00-11B09 11BE1 11C41-11C45 11C70-11C71 11EF7-11EF8 11F43-11F4F 11FFF
+    12FF1-12FF2 16D6D-16D6F 16E97-16E9A 16FE2 1E5FF 1E95E-1E95F""")
+PUNCTUATION_ONCE = _characters("166D 111C9")
+
+# Nonspacing marks since Unicode 9, and two that were marks once.
+MARKS_LATER = _characters("""
+    5C8-5C9 7FD 897-89F 8CA-8E1 9FE AFA-AFF B53-B55 C04 C3C D00 D3B-D3C D81 EBA ECE 180F 1885-1886 1ABF-1AF0
+    1DF6-1DFB A82C A8C5 A8FF A9BD 10D24-10D27 10D69-10D6D 10EAB-10EAC 10ECB-10ECF 10EF0-10EFF 10F46-10F50
+    10F82-10F85 11070 11073-11074 110C2 111C9 111CF 1123E 11241 1133B 113BB-113C0 113CE 113D0 113D2 113E1-113E2
+    11438-1143F 11442-11444 11446 1145E 1182F-11837 11839-1183A 1193B-1193C 1193E 11943 119D4-119D7 119DA-119DB
+    119E0 11A01-11A0A 11A33-11A38 11A3B-11A3E 11A47 11A51-11A56 11A59-11A5B 11A8A-11A96 11A98-11A99 11B60
+    11B62-11B64 11B66 11C30-11C36 11C38-11C3D 11C3F 11C92-11CA7 11CAA-11CB0 11CB2-11CB3 11CB5-11CB6 11D31-11D36
+    11D3A 11D3C-11D3D 11D3F-11D45 11D47 11D90-11D91 11D95 11D97 11DF0 11EF3-11EF4 11F00-11F01 11F36-11F3A 11F40
+    11F42 11F5A 13440 13447-13455 1611E-16129 1612D-1612F 16F4F 16FE4 1CF00-1CF2D 1CF30-1CF46 1D127-1D128
+    1D25B-1D25C 1E000-1E006 1E008-1E018 1E01B-1E021 1E023-1E024 1E026-1E02A 1E08F 1E130-1E136 1E2AE 1E2EC-1E2EF
+    1E4EC-1E4EF 1E5EE-1E5EF 1E6E3 1E6E6 1E6EE-1E6EF 1E6F5 1E944-1E94A""")
+MARKS_ONCE = _characters("1734 1171E")
+
+# Format characters since Unicode 9.
+CONTROLS_LATER = _characters("890-891 8E2 110CD 13430-1343F")
+
+# White space of the Unicode property White_Space. Python's str.isspace also counts U+001C to U+001F, and so does
+# its `re` with \s: this set does not.
+WHITE_SPACE = _characters("9-D 20 85 A0 1680 2000-200A 2028-2029 202F 205F 3000")
+
+
+@lru_cache(maxsize=1 << 16)
+def is_punctuation(char):
+    """ASCII symbols such as $ + < ^ ` count too, as BERT has it; € ° № × do not. ',' -> True; '€' -> False"""
+    if char.isascii():
+        return "!" <= char <= "/" or ":" <= char <= "@" or "[" <= char <= "`" or "{" <= char <= "~"
+    if unicodedata.category(char).startswith("P"):
+        return char not in PUNCTUATION_LATER
+    return char in PUNCTUATION_ONCE
+
+
+@lru_cache(maxsize=1 << 16)
+def is_mark(char):
+    """Nonspacing marks (category Mn), such as the accents that a decomposition sets free: 'U+0301' -> True"""
+    if unicodedata.category(char) == "Mn":
+        return char not in MARKS_LATER
+    return char in MARKS_ONCE
+
+
+@lru_cache(maxsize=1 << 16)
+def is_control(char):
+    """Control, format and private-use characters, except tab and line ends: 'U+200B' -> True; 'tab' -> False"""
+    return (char not in "\t\n\r" and unicodedata.category(char) in ("Cc", "Cf", "Co")
+            and char not in CONTROLS_LATER)

@@ -1,0 +1,190 @@
+"""WordPiece (Schuster and Nakajima 2012; Devlin et al. 2018), the tokenizer of BERT.
+
+A text is normalized, cut at white space and punctuation, and each word spelled by the longest pieces that the vocabulary
+has, from the left; pieces inside a word are written '##ing'. A word that cannot be spelled is [UNK] as a whole. Unlike
+byte-level BPE there are no merges when encoding, only the vocabulary; and case, accents and spaces are not kept.
+
+Training here is by frequency, as in Hugging Face's tokenizers: byte-pair encoding over characters, of which only the
+vocabulary is kept. (BERT's own trainer, never published, chose the pair that raised the likelihood most.)
+"""
+import re
+from collections import Counter
+
+from .base import Tokenizer, check_training_options, training_summary
+from .counting import count_files, count_texts, progress_bar
+from .merges import learn_merges
+from .normalize import BertNormalizer
+from .pretokenize import bert_chunks, bert_words
+from .saved import wordpiece_files
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+INSIDE = "##"  # begins every piece that is not the first of its word
+
+_SPACE_BEFORE = re.compile(r" ([.,!?])")
+_CONTRACTION = re.compile(r" ' (s|t|m|d|re|ve|ll)(?![^ .,!?])")
+
+
+class WordPiece(Tokenizer):
+    """WordPiece. Ids: special tokens, characters in order of code points, '##' characters, then pieces as learned."""
+    kind = "wordpiece"
+    PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("B", 1), ("sep", 1))
+
+    def __init__(self, tokens, special_tokens=SPECIAL_TOKENS, lowercase=True, strip_accents=None,
+                 tokenize_chinese_chars=True, max_input_chars_per_word=100, model_max_length=None, roles=None):
+        """tokens: all, in order of ids.  strip_accents=None: as lowercase."""
+        super().__init__(tokens, special_tokens, model_max_length, roles)
+        if self.unk_token is None:
+            raise ValueError("the vocabulary has no [UNK] token, which words that cannot be spelled need: "
+                             "train with it in special_tokens, or add it to vocab.txt")
+        self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
+        self.max_input_chars_per_word = max_input_chars_per_word
+        self._pieces = {token: i for token, i in self._ids.items() if token not in self.special_tokens}
+
+    # Training
+
+    @classmethod
+    def train(cls, files, vocab_size=30522, min_frequency=2, lowercase=True, strip_accents=None,
+              criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000, show_progress=True):
+        """Learn a vocabulary from text files.
+
+        vocab_size is an upper bound: training ends earlier where no pair occurs ``min_frequency`` times;
+        ``training_summary`` of the result says so. limit_alphabet: so many characters, the most frequent, are kept;
+        words with other ones become [UNK]. Raises ValueError for an empty corpus, for one that is not UTF-8, and for
+        a vocab_size smaller than special tokens and alphabet together; FileNotFoundError.
+
+        WordPiece.train(["kant.txt"], vocab_size=8_000).encode("Critique of reason").tokens
+        -> ['[CLS]', 'critique', 'of', 'reason', '[SEP]']
+        """
+        check_options(vocab_size, min_frequency, criterion, special_tokens)
+        chunks = count_files(files, bert_chunks, show_progress)
+        normalizer = BertNormalizer(lowercase, strip_accents)
+        return cls._from_counts(chunks, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
+                                show_progress)
+
+    @classmethod
+    def train_from_iterator(cls, texts, vocab_size=30522, min_frequency=2, lowercase=True, strip_accents=None,
+                            criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000,
+                            show_progress=True):
+        """As ``train``, from an iterable of strings."""
+        check_options(vocab_size, min_frequency, criterion, special_tokens)
+        chunks = count_texts(texts, bert_chunks, show_progress)
+        normalizer = BertNormalizer(lowercase, strip_accents)
+        return cls._from_counts(chunks, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
+                                show_progress)
+
+    @classmethod
+    def _from_counts(cls, chunks, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
+                     show_progress):
+        words = count_words(chunks, normalizer)
+        if not words:
+            raise ValueError("the corpus is empty: there is no word to learn a vocabulary from")
+        spelled = spell(words, limit_alphabet)
+        letters = {letter for word, _ in spelled for letter in word}
+        alphabet = sorted({letter.removeprefix(INSIDE) if letter != INSIDE else letter for letter in letters})
+        inside = sorted(letter for letter in letters if len(letter) > 1)
+        tokens = list(dict.fromkeys([*special_tokens, *alphabet, *inside]))
+        if vocab_size < len(tokens):
+            raise ValueError(f"vocab_size={vocab_size} is smaller than the {len(special_tokens)} special tokens and the "
+                             f"{len(tokens) - len(special_tokens)} characters of this corpus (each as such and "
+                             f"within words): use at least {len(tokens)}, or a smaller limit_alphabet")
+        ids = {token: i for i, token in enumerate(tokens)}
+        with progress_bar("learning pieces", vocab_size - len(tokens), show_progress) as bar:
+            learned = learn_merges([([ids[letter] for letter in word], count) for word, count in spelled], tokens,
+                                   vocab_size, max(1, min_frequency), join_pieces, set(special_tokens),
+                                   progress=lambda size: bar.update(size - len(tokens) - bar.n))
+        tokenizer = cls(learned.tokens, special_tokens, normalizer.lowercase, normalizer.strip_accents,
+                        normalizer.tokenize_chinese_chars)
+        tokenizer.training_summary = training_summary(vocab_size, learned)
+        return tokenizer
+
+    # Text -> ids
+
+    def _chunks(self, text):
+        return bert_chunks(text)
+
+    def _encode_chunk(self, chunk):
+        return [token_id for token_id, _, _ in self._encode_plain(chunk, 0)]
+
+    def _encode_plain(self, text, shift):
+        """Offsets are those of the characters that a piece was made from; [UNK] has those of its word."""
+        normalized, position = self.normalizer.normalize(text)
+        return [(token_id, position[start] + shift, position[end - 1] + 1 + shift)
+                for word_start, word_end in bert_words(normalized)
+                for token_id, start, end in self._spell_word(normalized[word_start:word_end], word_start)]
+
+    def _spell_word(self, word, shift):
+        """Greedy longest match from the left. 'embedding' -> em, ##bed, ##ding as [(id, start, end), ...]"""
+        unknown = [(self.unk_token_id, shift, shift + len(word))]
+        if len(word) > self.max_input_chars_per_word:
+            return unknown
+        pieces, start = [], 0
+        while start < len(word):
+            for end in range(len(word), start, -1):
+                piece = word[start:end] if start == 0 else INSIDE + word[start:end]
+                if piece in self._pieces:
+                    break
+            else:  # no piece fits here, not even a single character
+                return unknown
+            pieces.append((self._pieces[piece], shift + start, shift + end))
+            start = end
+        return pieces
+
+    # Ids -> text
+
+    def _join(self, runs):
+        """Join the '##' pieces, and take out the spaces before . , ! ? and around the apostrophe of isn't and we'll.
+
+        Spaces, case and accents as they were are not known any more.
+        """
+        parts = []
+        for special, tokens in runs:
+            for token in tokens:
+                inside = not special and token.startswith(INSIDE) and token != INSIDE
+                parts.append(token[len(INSIDE):] if inside else " " + token)
+        return _CONTRACTION.sub(r"'\1", _SPACE_BEFORE.sub(r"\1", "".join(parts).removeprefix(" ")))
+
+    # Files
+
+    def _vocabulary_files(self):
+        return wordpiece_files(self._tokens)
+
+    def _settings(self):
+        return {"do_lower_case": self.normalizer.lowercase, "strip_accents": self.normalizer.strip_accents,
+                "tokenize_chinese_chars": self.normalizer.tokenize_chinese_chars,
+                "max_input_chars_per_word": self.max_input_chars_per_word}
+
+
+def count_words(chunks, normalizer):
+    """Counter of chunks -> Counter of words. {'It,': 2} -> {'it': 2, ',': 2}"""
+    words = Counter()
+    for chunk, count in chunks.items():
+        text, _ = normalizer.normalize(chunk)
+        for start, end in bert_words(text):
+            words[text[start:end]] += count
+    return words
+
+
+def spell(words, limit_alphabet):
+    """Counter of words -> [(letters, count), ...]: 'cat' -> ['c', '##a', '##t']. Of all characters the most frequent
+    ``limit_alphabet`` are kept, on a tie the smaller code point; the others are left out."""
+    characters = Counter()
+    for word, count in words.items():
+        for char in word:
+            characters[char] += count
+    ranked = sorted(characters, key=lambda char: (-characters[char], char))
+    kept = set(ranked[:limit_alphabet])
+    return [([INSIDE * (i > 0) + char for i, char in enumerate(word) if char in kept], count)
+            for word, count in words.items()]
+
+
+def join_pieces(left, right):
+    """The second part stands inside the word: ('em', '##bed') -> 'embed'; ('##e', '##d') -> '##ed'"""
+    return left + right[len(INSIDE):]
+
+
+def check_options(vocab_size, min_frequency, criterion, special_tokens):
+    check_training_options(vocab_size, min_frequency, special_tokens)
+    if criterion != "frequency":
+        raise ValueError(f"criterion={criterion!r} is not known: use criterion='frequency'")
+    if not {"[UNK]", "<unk>"} & set(special_tokens):
+        raise ValueError(f"special_tokens must hold '[UNK]', for words that cannot be spelled; got {special_tokens}")

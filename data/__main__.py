@@ -5,7 +5,7 @@ from pathlib import Path
 from tokenizer.cli import Parser, run, suggestion
 
 from . import corpora
-from .inspect import inspect_corpus, inspect_tokens
+from .report import inspect_corpus, inspect_tokens
 from .prepare import prepare
 
 

@@ -9,6 +9,7 @@ import inspect
 import re
 
 MIN_WORDS = 3  # a shorter paragraph is a heading or a name
+SHORT = 80  # characters; a shorter paragraph that announces a block of code goes with it
 MIN_LETTERS = 0.75  # share of letters and spaces; code and formulas have less
 
 ADMONITIONS = {"note", "warning", "caution", "tip", "hint", "important", "attention", "seealso", "admonition"}
@@ -22,6 +23,8 @@ BULLET = re.compile(r"([-*+•]|\d{1,2}[.)]|\(?[a-zA-Z\d]\)|#\.)\s+")
 ITEM = re.compile(r"(\*{0,2}`*\w[\w.*`]*`*(, \*{0,2}\w+)*)\s*(\([^)]*\))?\s*:(\s|$)")  # "x (int): ..." and "x : int"
 NUMPY_ITEM = re.compile(r"\*{0,2}\w[\w.]*(, \*{0,2}\w[\w.]*)* : \S")
 FIELD = re.compile(r":(\w+)\s*([^:]*):\s*(.*)")  # ":param x: ..."
+SECTION = re.compile(r"((Keyword |Other |Default )?(Arg(ument)?|Param(eter)?|Attribute|Method|Propert(y|ie)|Variable|Option|Input|Output)s?"
+                     r"|(Usage )?Examples?( usage)?|Raises|Except(ion)?s?|Notes?|Shapes?|Usage|References?|See also|Warnings?):", re.I)
 SIGNATURE = re.compile(r"[\w.]+\(.*\)( -+> .*)?:?$")
 PLACEHOLDER = re.compile(r"\{\w*\}|%\(\w+\)s|%s")
 COMMON = re.compile(r"\b(the|a|an|of|to|is|are|in|and|or|for|if|that|this|be|with|by|on|as|it|not|from|when|which|at)\b", re.I)
@@ -43,6 +46,8 @@ def is_prose(text):
     words = text.split()
     if len(words) < MIN_WORDS or SIGNATURE.match(text):
         return False
+    if text.startswith("Copyright") or 2 * sum("_" in word for word in words) >= len(words):
+        return False
     letters = sum(map(str.isalpha, text)) + len(words) - 1
     if letters < MIN_LETTERS * len(text) or sum(map(str.isascii, text)) < 0.95 * len(text):
         return False
@@ -55,57 +60,45 @@ def plain(text):
     "See :func:`~torch.abs` and ``x``." -> "See `abs` and `x`."
     """
     text = re.sub(r":[\w:+-]+:`~(?:[\w.]+\.)?([^`]+)`", r"`\1`", text)  # :class:`~torch.nn.Module`: only the last name is shown
-    text = re.sub(r":[\w:+-]+:`([^`<]*?)\s*(<[^`]*>)?`", r"`\1`", text)
-    text = re.sub(r"`([^`<]+?)\s*<[^`>]*>`__?", r"\1", text)  # `text <address>`_
+    text = re.sub(r":[\w:+-]+:`([^`<]+?)\s*<[^`]*>`|`([^`<]+?)\s*<[^`>]*>`__?", r"\1\2", text)  # `text <address>`_
+    text = re.sub(r":[\w:+-]+:`([^`]*)`", r"`\1`", text)
     text = re.sub(r"\[([^\]]+)\]\((?:https?:|#|\.)[^)]*\)", r"\1", text)  # [text](address)
     text = re.sub(r"``+([^`]+)``+_*", r"`\1`", text)
     text = re.sub(r"\*\*(\w[^*]*)\*\*", r"\1", text)
+    text = NUMPY_ITEM.sub(lambda item: item[0].replace(" : ", ": "), text, count=1) if NUMPY_ITEM.match(text) else text
     text = re.sub(r"\s*\[\d+\]_|\|(\w+)\|", r"\1", text)
     return " ".join(text.replace("{{", "{").replace("}}", "}").split())
 
 
 def _joined(lines):
     """Join the lines of each paragraph; leave out what is no prose by its form."""
-    paragraph = _Paragraph()
+    done, paragraph = [], _Paragraph()
     lines = iter(lines)
     line = next(lines, None)
     while line is not None:
         text, indent = line.strip(), len(line) - len(line.lstrip())
-        skip = None  # what follows is left out: down to a blank line ("blank"), a fence, or as far as it is indented
-        directive = DIRECTIVE.match(text)
-        if not text:
-            yield from paragraph.end()
-        elif RULE.match(text):
-            paragraph.drop_heading()
-            yield from paragraph.end()
-        elif TABLE.match(text):
-            paragraph.drop()
-            skip = "blank"
-        elif text.startswith(("```", "~~~")):
-            yield from paragraph.end()
-            skip = text[:3]
-        elif PROMPT.match(text):
-            yield from paragraph.end()
-            skip = "blank"
-        elif directive or COMMENT.match(text):
-            yield from paragraph.end()
-            if directive and directive[1] in ADMONITIONS:
-                if directive[2]:
-                    paragraph.add(directive[2], indent)
-            else:
-                skip = indent
+        rule, table, directive = RULE.match(text), TABLE.match(text), DIRECTIVE.match(text)
+        # What follows is left out: to a blank line ("blank"), to a fence, or as far as it is indented deeper than a number.
+        skip = ("blank" if table or PROMPT.match(text) else text[:3] if text.startswith(("```", "~~~")) else
+                indent if COMMENT.match(text) and not (directive and directive[1] in ADMONITIONS) else None)
+        if skip is not None or not text or rule or SECTION.fullmatch(text.replace("::", ":")) or directive:
+            done += paragraph.end(heading=rule or table)
+            if skip is None and directive and directive[2]:
+                paragraph.add(directive[2], indent)
         elif not PLACEHOLDER.fullmatch(text):
-            literal = text.endswith("::")  # an indented block of code follows
-            text = _item(text.removesuffix("::") + ":" if literal else text)
+            if text.endswith("::"):  # an indented block of code follows
+                skip, text = indent, text[:-1]
+            text = _item(text)
             if text and not paragraph.takes(text, indent):
-                yield from paragraph.end()
+                done += paragraph.end()
             if text:
                 paragraph.add(text, indent)
-            if literal:
-                yield from paragraph.end()
-                skip = indent
+        if skip is not None:
+            done += paragraph.end()
+            if done and done[-1].endswith(":") and len(done[-1]) < SHORT:
+                done.pop()  # "For example:", and the example is gone
         line = next(lines, None) if skip is None else _after(lines, skip)
-    yield from paragraph.end()
+    return done + paragraph.end()
 
 
 def _after(lines, skip):
@@ -129,7 +122,7 @@ def _item(text):
     if not field or "`" in text[:field.end(1) + 2]:
         return text
     kind, name, rest = field.groups()
-    if kind in ("type", "rtype", "vartype", "meta"):
+    if kind in ("type", "rtype", "vartype", "meta", "copyright", "license"):
         return ""
     return f"{name.split()[-1]}: {rest}" if name.strip() else f"{kind.capitalize()}: {rest}"
 
@@ -155,24 +148,22 @@ class _Paragraph:
             self.first = indent
             bullet = BULLET.match(text)
             text = text[bullet.end():] if bullet else text
-        else:
-            if self.rest is None:
-                self.rest = indent
-                if indent > self.first and NUMPY_ITEM.match(self.lines[0]):  # "x : int", its description below
-                    self.lines[0] = self.lines[0].replace(" : ", ": ", 1) + "."
+        elif self.rest is None:
+            self.rest = indent
+            if indent > self.first:
+                self.lines[0] += self._before_description(self.lines[0])
         self.lines.append(text)
 
-    def drop(self):
-        self.lines, self.rest = [], None
+    @staticmethod
+    def _before_description(head):
+        """What ends the first line of "x : int" or "ValueError" with its description indented below."""
+        if head.isidentifier():
+            return ":"
+        return "." if NUMPY_ITEM.match(head) or re.fullmatch(r"\w+: \w+(, \w+)?", head) else ""
 
-    def drop_heading(self):
-        if len(self.lines) == 1:
-            self.drop()
-
-    def end(self):
-        if self.lines and not (len(self.lines[0].split()) <= 2 and len(self.lines) == 1):
-            lines = self.lines
-            if len(lines) > 1 and lines[0].endswith(":") and len(lines[0].split()) <= 2 and not lines[0].startswith("Return"):
-                lines = lines[1:]  # "Args:", "Note:" on a line of their own
-            yield " ".join(lines)
-        self.drop()
+    def end(self, heading=False):
+        """The finished paragraph in a list; nothing where it is but a name, or the line above a rule."""
+        lines, self.lines, self.rest = self.lines, [], None
+        if not lines or len(lines) == 1 and (heading or len(lines[0].split()) <= 2):
+            return []
+        return [" ".join(lines)]

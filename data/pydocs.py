@@ -169,19 +169,22 @@ def doc_texts(tree):
     waiting = deque([tree])
     while waiting:
         node = waiting.popleft()
+        value = getattr(node, "value", None)
         if isinstance(node, (ast.Module, ast.ClassDef)):
             for statement in node.body:  # the docstring, and strings below an assignment
-                if isinstance(statement, ast.Expr):
-                    yield from strings(statement.value, calls=False)
+                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                    yield from strings(statement.value)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if docstring := ast.get_docstring(node, clean=False):
                 yield docstring
-        elif isinstance(node, ast.Call) and _name(node.func) in DOC_CALLS:
-            for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+        elif isinstance(value, ast.Call) and _name(value.func) in DOC_CALLS:
+            for argument in [*value.args, *(keyword.value for keyword in value.keywords)]:
                 yield from strings(argument)
         elif isinstance(node, ast.Assign) and _name(node.targets[0]).casefold().strip("_").endswith(("doc", "docs", "docstring")):
-            yield from strings(node.value)
-        waiting.extendleft(reversed(list(ast.iter_child_nodes(node))))
+            yield from strings(value)
+        for block in ("finalbody", "orelse", "handlers", "body"):  # statements alone: most of a tree is expressions
+            if isinstance(below := getattr(node, block, None), list):
+                waiting.extendleft(reversed(below))
 
 
 def _name(node):
@@ -189,28 +192,25 @@ def _name(node):
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
-def strings(node, calls=True):
+def strings(node):
     """Yield the strings that an expression is made of, as far as it can be told without running it.
 
     "a" + "b" -> "ab"; ("name", "text") -> "name", "text"; "text {x}".format(...) and dedent("text") -> the text
     """
-    if isinstance(node, (ast.Tuple, ast.List)) and calls:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    elif isinstance(node, (ast.Tuple, ast.List)):
         for element in node.elts:
             yield from strings(element)
-    elif isinstance(node, ast.Call) and calls:
-        inner = node.func.value if isinstance(node.func, ast.Attribute) else None
-        found = list(strings(inner)) if inner is not None else []
-        for argument in [] if found else node.args[:1]:
-            found.extend(strings(argument))
-        yield from found
-    elif isinstance(node, ast.BinOp) and calls and isinstance(node.op, ast.Add):
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         yield "".join([*strings(node.left), *strings(node.right)])
-    elif isinstance(node, ast.BinOp) and calls and isinstance(node.op, ast.Mod):
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
         yield from strings(node.left)
-    elif isinstance(node, ast.JoinedStr) and calls:
-        yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
+    elif isinstance(node, ast.Call):  # the text is what the method is called on, or else the first argument
+        on = list(strings(node.func.value)) if isinstance(node.func, ast.Attribute) else []
+        yield from on or [text for argument in node.args[:1] for text in strings(argument)]
 
 
 def _fingerprint(files):

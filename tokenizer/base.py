@@ -125,6 +125,8 @@ class Tokenizer:
 
         padding: fill all up to the longest.  The rest as in ``encode``.
         """
+        if isinstance(inputs, str):
+            raise TypeError("encode_batch takes a list of texts, not one text: pass [text], or use encode")
         pairs = [(item, None) if isinstance(item, str) else item for item in inputs]
         encodings = [self.encode(text, pair, **options) for text, pair in pairs]
         longest = max(map(len, encodings), default=0) if padding else 0
@@ -280,8 +282,9 @@ def check_training_options(vocab_size, min_frequency, special_tokens):
     if vocab_size < 1 or min_frequency < 0:
         raise ValueError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: the first must be at least 1, "
                          f"the second at least 0")
-    if isinstance(special_tokens, str) or not all(isinstance(token, str) and token for token in special_tokens):
-        raise ValueError(f"special_tokens must be a tuple of non-empty strings, got {special_tokens!r}")
+    if isinstance(special_tokens, str) or not all(isinstance(token, str) and token and len(token.splitlines()) == 1
+                                                  for token in special_tokens):
+        raise ValueError(f"special_tokens must be a tuple of non-empty strings of one line, got {special_tokens!r}")
     if len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"special_tokens holds a token twice: {', '.join(special_tokens)}")
 

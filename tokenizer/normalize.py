@@ -78,11 +78,15 @@ def decompose(chars):
     for composed, position in chars:
         for char in unicodedata.normalize("NFD", composed):
             if not unicodedata.combining(char):
-                yield from run
+                yield from in_canonical_order(run)
                 run = []
             run.append((char, position))
-            run.sort(key=lambda pair: unicodedata.combining(pair[0]))  # stable; the letter, class 0, stays in front
-    yield from run
+    yield from in_canonical_order(run)
+
+
+def in_canonical_order(run):
+    """Marks sorted by their combining class; the sort is stable, and a letter, whose class is 0, stays in front."""
+    return sorted(run, key=lambda pair: unicodedata.combining(pair[0]))
 
 
 def lower_case(chars):

@@ -64,10 +64,11 @@ def load_tokenizer(folder):
         raise ValueError(f"{folder / 'tokenizer_config.json'}: kind is {kind!r}, but must be 'bpe' or 'wordpiece'")
     try:
         tokenizer = _load_bpe(folder, config) if kind == "bpe" else _load_wordpiece(folder, config)
-    except FileNotFoundError:
-        raise
     except ValueError as error:
-        raise error if str(folder) in str(error) else ValueError(f"{folder}: {error}") from None
+        raise (error if str(folder) in str(error) else ValueError(f"{folder}: {error}")) from None
+    except (TypeError, AttributeError):
+        raise ValueError(f"{folder / 'tokenizer_config.json'}: a setting has a value of the wrong type: "
+                         f"{DAMAGED}") from None
     if config.get("fingerprint", tokenizer.fingerprint) != tokenizer.fingerprint:
         raise ValueError(f"{folder}: the files do not fit the fingerprint in tokenizer_config.json: one of them was cut "
                          f"short, changed, or comes from another tokenizer. Copy or save the tokenizer again; if the "

@@ -132,14 +132,14 @@ class WordPiece(Tokenizer):
     # Ids -> text
 
     def _join(self, runs):
-        """Join the '##' pieces, and take out the spaces before . , ! ? and around the apostrophe of isn't and we'll.
+        """Join the '##' pieces to what stands before them, and take out the spaces before . , ! ? and around the apostrophe of isn't and we'll.
 
         Spaces, case and accents as they were are not known any more.
         """
         parts = []
         for special, tokens in runs:
             for token in tokens:
-                inside = not special and token.startswith(INSIDE) and token != INSIDE
+                inside = parts and not special and token.startswith(INSIDE) and token != INSIDE
                 parts.append(token[len(INSIDE):] if inside else " " + token)
         return _CONTRACTION.sub(r"'\1", _SPACE_BEFORE.sub(r"\1", "".join(parts).removeprefix(" ")))
 

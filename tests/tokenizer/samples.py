@@ -1,0 +1,50 @@
+"""What the tokenizer's tests share: text written for them, and random strings that look for trouble."""
+import os
+import random
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+STORY = """The miller had three sons, a mill, a donkey and a cat. The sons had to grind, the donkey had to carry the flour.
+When the miller died, the three sons shared what he had left: the eldest took the mill, the second the donkey, the
+third the cat; there was nothing else for him. He was sad, and said to himself: "The worst has come to me after all!"
+
+"My brother can grind, my other brother can ride his donkey. What can I do with a cat? I'll have a pair of gloves made
+of its fur, and then that's that." The cat had understood it all, and began: "You needn't kill me for a pair of
+bad gloves. Only have boots made for me, so that I can go out and be seen among people, and you'll soon be helped."
+
+In 1,001 nights and 3 days the café served crème brûlée at 5.50 € to the naïve Señor Müller; 日本語 and 中文 too.
+"""
+
+POOLS = ["abcdefgh ", " 'sdtmrevll", " \t\n\r\u2028\x0b\x0c\x1c\x1f\x85\xa0\u3000\u200b", "éüñÉß\u0301\u0323İΣσςǅﬁ",
+         "日本語中文한국어カナ", "0123456789.,!?-€°×№$+<>", "😀👨\u200d👩\u200d👧🏽🇩🇪", "\x00\ufffd\u0890\U000e0001\ue000",
+         "".join(map(chr, range(0x300, 0x370))), "<s></s><mask>[MASK][CLS]##"]
+
+
+def random_text(rng):
+    """Mixed scripts, controls, marks, emoji; sometimes any code points at all, or one word of a length near a limit."""
+    kind = rng.random()
+    if kind < 0.15:
+        codes = [rng.randrange(0x110000) for _ in range(rng.randint(1, 30))]
+        return "".join(char for char in map(chr, codes) if unicodedata.category(char) not in ("Cs", "Cn"))
+    if kind < 0.2:
+        return rng.choice(["a", "é", "word", "日", "aé"]) * rng.choice([49, 50, 51, 99, 100, 101, 102, 300])
+    pools = rng.sample(POOLS, rng.randint(1, 4))
+    extra = ["<mask>", "<s>", "[MASK]", "donkey", "The"]
+    return "".join(rng.choice(rng.choice(pools)) if rng.random() < 0.95 else rng.choice(extra)
+                   for _ in range(rng.randint(0, 40)))
+
+
+def random_texts(number, seed=0):
+    rng = random.Random(seed)
+    return [random_text(rng) for _ in range(number)]
+
+
+def corpus_files(name):
+    """The files of a corpus under MINIBERT_CORPORA; the test is skipped where there is none."""
+    folder = Path(os.environ.get("MINIBERT_CORPORA", "")) / name
+    files = sorted(folder.glob("*.txt")) if os.environ.get("MINIBERT_CORPORA") else []
+    if not files:
+        pytest.skip(f"no corpus {name!r}: MINIBERT_CORPORA names no folder that holds it")
+    return files

@@ -1,0 +1,65 @@
+"""BERT's clean-up, step by step."""
+import random
+import unicodedata
+
+import pytest
+from samples import random_texts
+
+from tokenizer.normalize import BertNormalizer, decompose
+
+
+def normalized(text, **options):
+    return BertNormalizer(**options).normalize(text)[0]
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("Élan VITAL", "elan vital"),
+    ("a\x00b\ufffdc\u200bd\ue000e", "abcde"),          # NUL, replacement, zero width, private use
+    ("a\tb\nc\rd\xa0e\u2028f\u3000g", "a b c d e f g"),  # every white space is ' '
+    ("a\x0bb\x0cc\x85d\x1ce", "abcde"),                # control characters, although they look like spaces
+    ("中文a한국", " 中  文 a한국".replace("한국", unicodedata.normalize("NFD", "한국"))),  # Hangul: no spaces, but NFD
+    ("ß", "ß"), ("İ", "i"), ("ΣΑΣ", "σασ"), ("ﬁ", "ﬁ"), ("ǅ", "ǆ"),
+    ("e\u0323\u0301", "e"),
+])
+def test_uncased_by_hand(text, expected):
+    assert normalized(text) == expected
+
+
+def test_cased_keeps_case_and_accents():
+    assert normalized("Élan", lowercase=False) == "Élan"
+    assert normalized("Élan", lowercase=False, strip_accents=True) == "Elan"
+    assert normalized("Élan", strip_accents=False) == "élan"
+    assert normalized("İ", strip_accents=False) == "i\u0307"
+    assert normalized("中", tokenize_chinese_chars=False) == "中"
+
+
+def test_the_cjk_block_that_google_and_the_reference_start_differently():
+    assert normalized("\U0002b91f", lowercase=False) == "\U0002b91f"
+    assert normalized("\U0002b920", lowercase=False) == " \U0002b920 "
+
+
+def test_marks_of_later_unicode_stay_as_in_the_reference():
+    assert normalized("a\u0301b\u08d4c") == "ab\u08d4c"  # U+08D4 is a mark since Unicode 9
+    assert normalized("a\u1734b") == "ab"                # and U+1734 was one then
+
+
+def test_every_character_knows_where_it_came_from():
+    assert BertNormalizer().normalize("É\x00 中x") == ("e  中 x", [0, 2, 3, 3, 3, 4])
+
+
+def test_decompose_is_unicodes_nfd():
+    rng = random.Random(5)
+    marks = "ae\u0301\u0323\u0327\u0345\u05b0\u3099한éǖ\U0001d15f"
+    texts = random_texts(1000, seed=4) + ["".join(rng.choices(marks, k=rng.randint(0, 12))) for _ in range(2000)]
+    for text in texts:
+        chars = decompose((char, i) for i, char in enumerate(text))
+        assert "".join(char for char, _ in chars) == unicodedata.normalize("NFD", text)
+
+
+def test_many_marks_in_a_row_are_no_trap():
+    assert normalized("a" + "\u0301" * 50_000) == "a"
+
+
+def test_a_lone_surrogate_is_named():
+    with pytest.raises(ValueError, match=r"U\+DFFF at position 1"):
+        normalized("a\udfff")

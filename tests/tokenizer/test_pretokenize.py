@@ -1,0 +1,63 @@
+"""Cutting text into words, with cases worked by hand."""
+import pytest
+from samples import random_texts
+
+from tokenizer.pretokenize import CHUNK_PATTERN, bert_chunks, bert_words, byte_characters, gpt2_words, utf8
+
+
+def written(word):
+    return "".join(byte_characters()[byte] for byte in utf8(word))
+
+
+@pytest.mark.parametrize("text, words", [
+    ("a \n\nb  ", ["a", "ĠĊ", "Ċ", "b", "ĠĠ"]),
+    ("3rd 1,000", ["3", "rd", "Ġ1", ",", "000"]),
+    ("it's IT'S we'll", ["it", "'s", "ĠIT", "'", "S", "Ġwe", "'ll"]),  # contractions in lower case only
+    ("x\r\ny", ["x", "č", "Ċ", "y"]),  # of two white spaces before a letter the last stands alone
+    ("a\tb", ["a", "ĉ", "b"]),
+    ("é", ["Ã©"]),
+    ("a\u2028b", ["a", "âĢ¨", "b"]),
+    ("\x00", ["Ā"]),
+    ("a   b", ["a", "ĠĠ", "Ġb"]),
+    ("", []),
+])
+def test_gpt2_words_by_hand(text, words):
+    assert [written(word) for word in gpt2_words(text)] == words
+
+
+def test_gpt2_words_lose_nothing_and_do_not_depend_on_chunks():
+    for text in random_texts(3000):
+        words = gpt2_words(text)
+        assert "".join(words) == text
+        assert [word for chunk in CHUNK_PATTERN.findall(text) for word in gpt2_words(chunk)] == words
+
+
+def test_the_256_byte_characters():
+    table = byte_characters()
+    assert len(set(table)) == 256 and not any(char.isspace() for char in table)
+    assert table[0] == "Ā" and table[10] == "Ċ" and table[32] == "Ġ" and table[173] == "Ń"  # U+0100, 10A, 120, 143
+    assert table[33:127] == "".join(map(chr, range(33, 127))) and table[255] == "ÿ"
+
+
+def test_bert_words_by_hand():
+    def cut(text):
+        return [text[start:end] for start, end in bert_words(text)]
+    assert cut("isn't it, $5.50?") == ["isn", "'", "t", "it", ",", "$", "5", ".", "50", "?"]
+    assert cut("5€ 20° №1 2×3") == ["5€", "20°", "№1", "2×3"]  # symbols outside ASCII are not punctuation
+    assert cut("«a»—b…") == ["«", "a", "»", "—", "b", "…"]
+    assert cut("  ") == cut("") == []
+
+
+def test_punctuation_of_later_unicode_is_as_the_reference_has_it():
+    assert bert_words("a\u2e43b") == [(0, 3)]  # DASH WITH LEFT UPTURN, punctuation since Unicode 9
+    assert bert_words("a\u166db") == [(0, 1), (1, 2), (2, 3)]  # a symbol now, punctuation then
+
+
+def test_bert_chunks_keep_words_together_that_a_control_character_splits():
+    assert bert_chunks(" a\tb, c\u3000d\n") == ["a", "b,", "c", "d"]
+    assert bert_chunks("a\x1cb \x0b\x85") == ["ab"]
+
+
+def test_a_lone_surrogate_is_named():
+    with pytest.raises(ValueError, match=r"lone surrogate U\+D800 at position 2"):
+        utf8("ab\ud800")

@@ -5,8 +5,8 @@ from pathlib import Path
 from tokenizer.cli import Parser, run, suggestion
 
 from . import corpora
-from .report import inspect_corpus, inspect_tokens
 from .prepare import prepare
+from .report import inspect_corpus, inspect_tokens
 
 
 def main(arguments=None):

@@ -34,12 +34,13 @@ KANT = {
 GUTENBERG = "https://www.gutenberg.org/cache/epub/{number}/pg{number}.txt"
 
 
-def open_corpus(source, text_field="text"):
+def open_corpus(source, text_field="text", cache=None):
     """Open a corpus: ``"pydocs"``, ``"kant"``, a path, or a list of paths (files or folders).
 
     The result has ``name``; ``description``, a line for the screen; and ``documents(split)``, an iterator of str that starts
     anew at each call, for split "train", "eval" or "all". ``text_field`` names the field of .jsonl, .csv and .tsv files.
-    A name wins over a file of the same name: write ./kant for that.
+    ``cache``: a folder for what is expensive to get (the text of pydocs, the books of kant); without it, pydocs is
+    parsed anew in each process and kant goes to data/cache. A name wins over a file of the same name: write ./kant for that.
 
     Raises FileNotFoundError; ValueError for a name that is none, an unknown extension, an empty list. What is wrong
     inside a file is reported when it is read, by ``documents``.
@@ -54,9 +55,9 @@ def open_corpus(source, text_field="text"):
         raise ValueError(f"{named[0]} is a named corpus and stands alone, without {len(sources) - 1} more; for a file write ./{named[0]}")
     if named == ["pydocs"]:
         from .pydocs import PydocsCorpus
-        return PydocsCorpus()
+        return PydocsCorpus(cache=cache)
     if named:
-        return FileCorpus("kant", find_kant())
+        return FileCorpus("kant", find_kant(cache))
     for source in sources:
         if not Path(source).exists():
             _no_such(str(source))
@@ -154,12 +155,12 @@ def hash_of(text):
 # ------------------------------------------------------------------------------------------------------- kant
 
 
-def find_kant(show_progress=True):
-    """The three files of kant: in $MINIBERT_CORPORA/kant where that is set, else downloaded (once)."""
+def find_kant(cache=None, show_progress=True):
+    """The three files of kant: in $MINIBERT_CORPORA/kant where that is set, else downloaded (once) to ``cache``/kant."""
     corpora = os.environ.get("MINIBERT_CORPORA")
     if corpora and (Path(corpora) / "kant").is_dir():
         return readers.find_files(Path(corpora) / "kant")
-    return download_kant(DOWNLOADS / "kant", show_progress=show_progress)
+    return download_kant(Path(cache or DOWNLOADS) / "kant", show_progress=show_progress)
 
 
 def place_of(name):

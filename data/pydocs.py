@@ -35,7 +35,7 @@ FILES_AT_ONCE = 16
 PACKAGES = None  # names of the installed packages to read, None for all
 
 # Tests, vendored copies, programs for show, and Python 2's grammar.
-LEFT_OUT = {"test", "tests", "idle_test", "_internal_testing", "lib2to3", "turtledemo", "_vendor", "_vendored", "extern", "_bundled",
+LEFT_OUT = {"test", "tests", "idle_test", "lib2to3", "turtledemo", "_vendor", "_vendored", "extern", "_bundled",
             "__pycache__", "site-packages", "dist-packages"}
 DOC_CALLS = {"add_newdoc", "add_newdocs", "add_newdoc_for_scalar_type", "add_docstr", "_add_docstr", "add_docstr_all", "_add_newdoc_ufunc"}
 

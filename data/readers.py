@@ -93,8 +93,7 @@ def text_lines(path):
         kept = b""
         if not whole and len(raw) >= MAX_LINE:
             raw, kept = _cut(raw)
-        for line in decode(path, raw, number).replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"):
-            yield line
+        yield from decode(path, raw, number).replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
         number += whole
     if kept:
         yield decode(path, kept, number)

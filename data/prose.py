@@ -81,7 +81,9 @@ def _joined(lines):
         # What follows is left out: to a blank line ("blank"), to a fence, or as far as it is indented deeper than a number.
         skip = ("blank" if table or PROMPT.match(text) else text[:3] if text.startswith(("```", "~~~")) else
                 indent if COMMENT.match(text) and not (directive and directive[1] in ADMONITIONS) else None)
-        if skip is not None or not text or rule or SECTION.fullmatch(text.replace("::", ":")) or directive:
+        if section := SECTION.fullmatch(text.replace("::", ":")):
+            skip = indent if text.endswith("::") else None
+        if skip is not None or not text or rule or section or directive:
             done += paragraph.end(heading=rule or table)
             if skip is None and directive and directive[2]:
                 paragraph.add(directive[2], indent)

@@ -78,7 +78,8 @@ def test_a_corpus_in_which_the_hash_finds_nothing_still_has_an_eval_part(tmp_pat
     assert split(tmp_path / "a.txt") == (documents[:57], documents[57:])
 
 
-@pytest.mark.parametrize("text, message", [("", "the corpus is empty.*a.txt"), ("\n \n", "the corpus is empty"), ("one", "a corpus of one line cannot be divided")])
+@pytest.mark.parametrize("text, message", [
+    ("", "the corpus is empty.*a.txt"), ("\n \n", "the corpus is empty"), ("one", "a corpus of one line cannot be divided")])
 def test_a_corpus_with_too_little_text_is_an_error(tmp_path, text, message):
     (tmp_path / "a.txt").write_text(text)
     for part in ("train", "eval"):

@@ -1,0 +1,86 @@
+import json
+import math
+import sys
+import types
+
+import pytest
+from data_helpers import Characters
+
+from data import TokenFile, prepare
+from data.__main__ import as_text, main
+from tokenizer.cli import run
+
+
+@pytest.fixture
+def text(tmp_path):
+    (tmp_path / "a.txt").write_text("a b\na b\n\nlonger line\n")
+    return str(tmp_path / "a.txt")
+
+
+@pytest.fixture
+def fake_tokenizer(monkeypatch):
+    """The command loads its tokenizer by ``tokenizer.load_tokenizer``: here the one of characters."""
+    module = sys.modules.get("tokenizer") or types.ModuleType("tokenizer")
+    monkeypatch.setattr(module, "load_tokenizer", lambda folder: Characters(), raising=False)
+
+
+def output(capsys, *arguments):
+    main(list(arguments))
+    return capsys.readouterr().out
+
+
+def test_list_names_the_corpora(capsys):
+    assert [entry["name"] for entry in json.loads(output(capsys, "list", "--json"))] == ["pydocs", "kant"]
+    assert "name: kant" in output(capsys, "list")
+
+
+def test_prepare_makes_a_token_file_of_the_chosen_part(capsys, tmp_path, text, fake_tokenizer):
+    lengths = {}
+    for split in ("train", "eval", "all"):
+        out = tmp_path / split
+        result = json.loads(output(capsys, "prepare", text, "--tokenizer", "x", "--out", str(out), "--split", split, "--json"))
+        lengths[split] = TokenFile(out).num_segments
+        assert result["num_segments"] == lengths[split] and result["split"] == split
+    assert lengths == {"train": 2, "eval": 1, "all": 3}
+
+
+def test_inspect_of_a_corpus_worked_by_hand(capsys, text):
+    result = json.loads(output(capsys, "inspect", text, "--json"))
+    assert (result["documents"], result["lines"], result["words"], result["distinct_words"]) == (2, 3, 6, 4)
+    assert result["duplicated_lines_share"] == pytest.approx(1 / 3)
+    assert result["unigram_entropy_of_words"] == pytest.approx(-4 / 6 * math.log(2 / 6) - 2 / 6 * math.log(1 / 6))
+    assert result["longest_lines"][0] == {"characters": 11, "begins": "longer line"}
+
+
+def test_inspect_of_a_token_file_worked_by_hand(capsys, tmp_path):
+    prepare(["ab\nab", "abab"], Characters(), tmp_path / "tokens", show_progress=False)
+    result = json.loads(output(capsys, "inspect", str(tmp_path / "tokens"), "--json"))
+    assert (result["documents"], result["segments"], result["tokens"], result["ids_used"]) == (2, 3, 8, 2)
+    assert result["unigram_entropy"] == pytest.approx(math.log(2)) and result["duplicated_lines_share"] == pytest.approx(1 / 3)
+    assert result["longest_segments"][0] == {"segment": 2, "tokens": 4}
+    assert "unigram entropy: 0.6931" in output(capsys, "inspect", str(tmp_path / "tokens"))
+
+
+def test_pydocs_needs_no_download(capsys):
+    assert "nothing to download" in output(capsys, "download", "pydocs")
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["inspect", "none.txt"], "error: no such file or folder: none.txt"),
+    (["inspect", "knat"], "did you mean kant?"),
+    (["download", "knat"], "did you mean kant?"),
+])
+def test_bad_input_is_one_line_and_exit_code_1(arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        run(lambda: main(arguments))
+    assert message in str(stopped.value.code) and "\n" not in str(stopped.value.code)
+
+
+def test_a_wrong_command_line_is_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["inspct"])
+    assert stopped.value.code == 2 and "did you mean inspect?" in capsys.readouterr().err
+
+
+def test_results_read_well():
+    assert as_text({"num_tokens": 12345, "files": ["a", "b"], "share": 0.25}) == "num tokens: 12,345\nfiles:\n  a\n  b\nshare: 0.25"

@@ -3,7 +3,7 @@ import random
 import unicodedata
 
 import pytest
-from samples import random_texts
+from tokenizer_samples import random_texts
 
 from tokenizer.normalize import BertNormalizer, decompose
 

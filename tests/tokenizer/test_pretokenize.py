@@ -1,6 +1,6 @@
 """Cutting text into words, with cases worked by hand."""
 import pytest
-from samples import random_texts
+from tokenizer_samples import random_texts
 
 from tokenizer.pretokenize import CHUNK_PATTERN, bert_chunks, bert_words, byte_characters, gpt2_words, utf8
 

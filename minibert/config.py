@@ -64,6 +64,9 @@ class BertConfig:
             raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
         if self.rotary and self.head_size % 2:
             raise ValueError(f"rotary positions turn pairs of numbers: head size {self.head_size} must be even")
+        if self.type_vocab_size < 0 or self.local_attention < 2 or self.global_attn_every_n_layers < 1:
+            raise ValueError(f"type_vocab_size {self.type_vocab_size} must be at least 0, local_attention {self.local_attention} at least 2, "
+                             f"global_attn_every_n_layers {self.global_attn_every_n_layers} at least 1")
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(f"pad_token_id {self.pad_token_id} lies outside the vocabulary of {self.vocab_size:,}")
         if self.max_length < 1:
@@ -82,6 +85,11 @@ class BertConfig:
     def max_length(self):
         """Longest usable sequence. RoBERTa's positions start at pad_token_id + 1, so it loses that many rows."""
         return self.max_position_embeddings - (self.pad_token_id + 1 if self.family == "roberta" else 0)
+
+    @property
+    def segments(self):
+        """Segment types that the model tells apart: ModernBERT has none, whatever type_vocab_size says."""
+        return 0 if self.family == "modernbert" else self.type_vocab_size
 
     # The switches that separate the families.
 
@@ -180,7 +188,7 @@ class TrainConfig:
 # The presets. Each names its source and its number of parameters (tests build each on the meta device and count).
 PRESETS = {
     # The default: the ModernBERT family made small, the recipe that learns fastest in five minutes on two CPU cores
-    # (docs/log.md). 5,312,256 parameters.
+    # (docs/log.md). 4,794,880 parameters.
     "quickstart": (
         BertConfig(family="modernbert", vocab_size=8192, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
                    max_position_embeddings=128, type_vocab_size=0, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5),

@@ -38,12 +38,12 @@ class Embeddings(nn.Module):
         self.counts_from_pad = config.family == "roberta"
         # padding_idx: the vector of padding gets no gradient from its use as an input
         self.word = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        self.position = self.type = None
+        self.position = self.segment = None
         if not config.rotary:
             self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size,
                                          padding_idx=config.pad_token_id if self.counts_from_pad else None)
-        if config.type_vocab_size:
-            self.type = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        if config.segments:
+            self.segment = nn.Embedding(config.segments, config.hidden_size)
         self.norm = layer_norm(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -53,8 +53,8 @@ class Embeddings(nn.Module):
             x = x + self.position(roberta_positions(input_ids, self.pad_token_id))
         elif self.position is not None:
             x = x + self.position.weight[:input_ids.shape[1]]  # (T, H): row t for the t-th token
-        if self.type is not None:
-            x = x + (self.type.weight[0] if token_type_ids is None else self.type(token_type_ids))
+        if self.segment is not None:
+            x = x + (self.segment.weight[0] if token_type_ids is None else self.segment(token_type_ids))
         return self.dropout(self.norm(x))
 
 
@@ -380,6 +380,8 @@ class BertForPreTraining(BertForMaskedLM):
     """BERT's two tasks at once: the filled masks, and does sentence B follow A? (Devlin et al. 2018, section 3.1, task 2)"""
 
     def __init__(self, config):
+        if config.segments < 2:
+            raise ValueError(f"next-sentence prediction needs two segment types, {config.family} has {config.segments} here: family bert with type_vocab_size 2")
         super().__init__(config)
         self.bert.pooler = nn.Linear(config.hidden_size, config.hidden_size)
         self.nsp = nn.Linear(config.hidden_size, 2)
@@ -422,8 +424,8 @@ def check_batch(config, input_ids, attention_mask=None, token_type_ids=None):
         if low < 0 or high >= config.vocab_size:
             raise ValueError(f"id {low if low < 0 else high} lies outside the vocabulary of {config.vocab_size:,}: "
                              "the ids were made with another tokenizer")
-        if token_type_ids is not None and int(token_type_ids.max()) >= max(config.type_vocab_size, 1):
-            raise ValueError(f"token type {int(token_type_ids.max())}, but the model has type_vocab_size {config.type_vocab_size}")
+        if token_type_ids is not None and int(token_type_ids.max()) >= max(config.segments, 1):
+            raise ValueError(f"token type {int(token_type_ids.max())}, but the model ({config.family}) tells apart {config.segments} segment types")
 
 
 def check_labels(labels, input_ids, config):

@@ -1,0 +1,153 @@
+"""A trained model at work: which words fit where the text has a mask?
+
+    python -m minibert.fill_mask runs/quickstart "Return a new <mask> object."
+    python -m minibert.fill_mask runs/quickstart --top-k 3 --targets list,dict --json < sentences.txt
+
+The same from Python: ``fill_mask(*load_run("runs/quickstart"), "Return a new <mask> object.")``.
+"""
+import json
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+from minibert.interop import CONFIG, WEIGHTS, from_pretrained
+from minibert.model import check_tokenizer
+from tokenizer import load_tokenizer
+from tokenizer.cli import Parser, run
+
+
+@torch.no_grad()
+def fill_mask(model, tokenizer, text, top_k=5, targets=None):
+    """The likeliest tokens for each mask of ``text``, the likeliest first.
+
+    Returns a list of {score, token, token_str, sequence} (with several masks: a list of such lists, in reading order);
+    score is the probability, token the id, sequence the text with this mask filled and the others left.
+    targets: words to choose among instead of the whole vocabulary; each must be one token. In a byte-level vocabulary
+    " list" and "list" are two tokens, and a target without a space stands for the likelier of them.
+
+    Raises ValueError for a text without a mask or too long for the model, unknown targets, a tokenizer that does not fit.
+
+    fill_mask(model, tokenizer, "Return a new <mask> object.", top_k=1)
+    -> [{"score": 0.31, "token": 812, "token_str": " list", "sequence": "Return a new list object."}]
+    """
+    check_tokenizer(model.config, tokenizer)
+    if top_k < 1:
+        raise ValueError(f"top_k is {top_k}: it must be at least 1")
+    ids = tokenizer.encode(text).ids
+    masks = [i for i, token in enumerate(ids) if token == tokenizer.mask_token_id]
+    if not masks:
+        raise ValueError(f'no {tokenizer.mask_token} in the text: write e.g. "Return a new {tokenizer.mask_token} object."')
+    if len(ids) > model.config.max_length:
+        raise ValueError(f"the text has {len(ids)} tokens, the model takes {model.config.max_length} at most: shorten it")
+    candidates = None if targets is None else _target_ids(tokenizer, targets)
+
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    logits = model(torch.tensor([ids], device=device)).logits[0, masks]  # (masks, V)
+    model.train(was_training)
+
+    answers = []
+    for place, probability in zip(masks, logits.float().softmax(dim=-1).cpu()):  # probability (V,)
+        if candidates is None:
+            chosen = probability.topk(min(top_k, len(probability))).indices.tolist()
+        else:
+            best = {max(forms, key=lambda token: probability[token].item()) for forms in candidates}
+            chosen = sorted(best, key=lambda token: (-probability[token].item(), token))[:top_k]
+        answers.append([{"score": probability[token].item(), "token": token, "token_str": tokenizer.decode([token], skip_special_tokens=False),
+                         "sequence": _filled(tokenizer, ids, place, token)} for token in chosen])
+    return answers if len(answers) > 1 else answers[0]
+
+
+def _filled(tokenizer, ids, place, token):
+    """The text of ``ids`` with ``token`` at ``place``; other masks stay visible, what frames the text does not."""
+    frame = set(tokenizer.special_ids) - {tokenizer.mask_token_id}
+    filled = [token if i == place else id for i, id in enumerate(ids) if i == place or id not in frame]
+    text = tokenizer.decode(filled, skip_special_tokens=False)
+    mask = re.escape(tokenizer.mask_token)
+    return re.sub(rf"(?<=\S)({mask})", r" \1", text).strip()  # a byte-level mask token has swallowed the space before it
+
+
+def _target_ids(tokenizer, targets):
+    """targets -> for each the ids that it may stand for (one, or two with and without a space before it)."""
+    found, unknown = [], []
+    for target in targets:
+        forms = [target] if tokenizer.kind != "bpe" or target[:1].isspace() else [" " + target, target]
+        pieces = [tokenizer.encode_ids(form) for form in forms]
+        single = [ids[0] for ids in pieces if len(ids) == 1 and ids[0] != tokenizer.unk_token_id]
+        if single:
+            found.append(single)
+        else:
+            spelled = " ".join(tokenizer.id_to_token(id) for id in pieces[0])
+            unknown.append(f"{target!r}" + (f" ({spelled})" if spelled else ""))
+    if unknown or not found:
+        raise ValueError("no single token of the vocabulary: " + ", ".join(unknown or ["(no targets given)"]))
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- a run directory
+
+
+def load_run(folder):
+    """(model, tokenizer) of a run directory, of one of its checkpoints, or of a folder that holds both.
+
+    Where RUN/model is missing, because the run has not come to its end, the newest checkpoint is taken.
+    Raises FileNotFoundError or ValueError that say what was looked for.
+
+    model, tokenizer = load_run("runs/quickstart")
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; a run is what train.py wrote under --out, e.g. runs/quickstart")
+    places = [folder / "model", *sorted((folder / "checkpoints").glob("step-*"), key=_step, reverse=True), folder]
+    model = next((place for place in places if (place / CONFIG).is_file() and (place / WEIGHTS).is_file()), None)
+    if model is None:
+        raise ValueError(f"{folder}: no run directory. One holds tokenizer/ and model/ (or checkpoints/step-N/), with {CONFIG} and {WEIGHTS}; "
+                         "a folder with those two and the tokenizer's files will do as well")
+    # beside the model, or, where the folder is RUN/model or RUN/checkpoints/step-N, in the run above it
+    places = [folder / "tokenizer", model, folder, folder.parent / "tokenizer", folder.parent.parent / "tokenizer"]
+    tokenizer = next((place for place in places if (place / "vocab.json").is_file() or (place / "vocab.txt").is_file()), None)
+    if tokenizer is None:
+        raise ValueError(f"{folder}: there is a model in {model}, but no tokenizer: looked for vocab.json or vocab.txt in {places[0]} and {model}")
+    model, tokenizer = from_pretrained(model), load_tokenizer(tokenizer)
+    check_tokenizer(model.config, tokenizer)
+    return model, tokenizer
+
+
+def _step(folder):
+    number = folder.name.removeprefix("step-")
+    return int(number) if number.isdigit() else -1
+
+
+# ---------------------------------------------------------------------------------------------- the command
+
+
+def main(args=None):
+    parser = Parser(prog="python -m minibert.fill_mask", description="Fill the masks of a text with a trained model.",
+                    epilog="The mask is written as the tokenizer writes it: <mask> in byte-level vocabularies, [MASK] in WordPiece's.")
+    parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
+    parser.add_argument("text", metavar="TEXT", nargs="*", default=None, help="a text with one or more masks; '-' or none: each line of standard input is one")
+    parser.add_argument("--top-k", type=int, default=5, help="how many answers for each mask")
+    parser.add_argument("--targets", help="choose among these words alone, separated by commas")
+    parser.add_argument("--json", action="store_true", help="for programs: one line of JSON a text, as fill_mask() returns it")
+    args = parser.parse_args(args)
+    model, tokenizer = load_run(args.run)
+    lines = (line for line in map(str.strip, sys.stdin) if line)
+    first = True
+    for text in lines if args.text in ([], ["-"]) else args.text:
+        answers = fill_mask(model, tokenizer, text, args.top_k, args.targets.split(",") if args.targets else None)
+        if args.json:
+            print(json.dumps(answers, ensure_ascii=False))
+            continue
+        for answer in answers if isinstance(answers[0], list) else [answers]:
+            if not first:
+                print()
+            first = False
+            for choice in answer:
+                print(f"{choice['score']:.4f}  {choice['sequence']}")
+
+
+if __name__ == "__main__":
+    run(main)

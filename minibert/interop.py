@@ -1,0 +1,279 @@
+"""Models on disk in the layout of Hugging Face: config.json and model.safetensors, written and read.
+
+A folder that is saved here loads in transformers 5 (``AutoModelForMaskedLM.from_pretrained(folder)``), and one that
+transformers saved for bert, roberta or modernbert loads here; tests hold the logits of both directions to 1e-4.
+Nothing that is loaded runs code. The two translations, of config fields and of tensor names, are the tables below.
+"""
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from minibert import safetensors
+from minibert.config import FAMILIES, BertConfig
+from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel, check_tokenizer
+from tokenizer.files import atomic_write
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+# ---------------------------------------------------------------------------------------------- tensor names
+
+# Ours -> theirs, for the part of the name before .weight or .bias; # stands for the number of the block.
+# Three names: what is one tensor here (queries, keys and values above each other) is three there.
+_BERT = {
+    "bert.embeddings.word": "bert.embeddings.word_embeddings",
+    "bert.embeddings.position": "bert.embeddings.position_embeddings",
+    "bert.embeddings.segment": "bert.embeddings.token_type_embeddings",
+    "bert.embeddings.norm": "bert.embeddings.LayerNorm",
+    "bert.blocks.#.attention.qkv": ("bert.encoder.layer.#.attention.self.query", "bert.encoder.layer.#.attention.self.key",
+                                    "bert.encoder.layer.#.attention.self.value"),
+    "bert.blocks.#.attention.out": "bert.encoder.layer.#.attention.output.dense",
+    "bert.blocks.#.attention_norm": "bert.encoder.layer.#.attention.output.LayerNorm",
+    "bert.blocks.#.mlp.inner": "bert.encoder.layer.#.intermediate.dense",
+    "bert.blocks.#.mlp.out": "bert.encoder.layer.#.output.dense",
+    "bert.blocks.#.mlp_norm": "bert.encoder.layer.#.output.LayerNorm",
+    "bert.pooler": "bert.pooler.dense",
+    "head.dense": "cls.predictions.transform.dense",
+    "head.norm": "cls.predictions.transform.LayerNorm",
+    "head": "cls.predictions",
+    "nsp": "cls.seq_relationship",
+}
+_ROBERTA_HEAD = {"head.dense": "lm_head.dense", "head.norm": "lm_head.layer_norm", "head": "lm_head"}
+_MODERNBERT = {
+    "bert.embeddings.word": "model.embeddings.tok_embeddings",
+    "bert.embeddings.norm": "model.embeddings.norm",
+    "bert.blocks.#.attention.qkv": "model.layers.#.attn.Wqkv",
+    "bert.blocks.#.attention.out": "model.layers.#.attn.Wo",
+    "bert.blocks.#.attention_norm": "model.layers.#.attn_norm",
+    "bert.blocks.#.mlp.inner": "model.layers.#.mlp.Wi",
+    "bert.blocks.#.mlp.out": "model.layers.#.mlp.Wo",
+    "bert.blocks.#.mlp_norm": "model.layers.#.mlp_norm",
+    "bert.final_norm": "model.final_norm",
+    "head.dense": "head.dense",
+    "head.norm": "head.norm",
+    "head": "decoder",
+}
+ENCODER = {"bert": "bert.", "roberta": "roberta.", "modernbert": "model."}  # what their names of the encoder begin with
+
+
+def their_names(name, family, encoder_only=False):
+    """Our name of a tensor -> the names it has in a Hugging Face file: one, or three for a qkv that is split.
+
+    >>> their_names("bert.blocks.3.mlp.out.bias", "roberta")
+    ['roberta.encoder.layer.3.output.dense.bias']
+    """
+    table = _MODERNBERT if family == "modernbert" else _BERT | (_ROBERTA_HEAD if family == "roberta" else {})
+    module, _, kind = ("bert." + name if encoder_only else name).rpartition(".")
+    number = "".join(re.findall(r"\.(\d+)\.", module))
+    theirs = table.get(re.sub(r"\.\d+\.", ".#.", module))
+    if theirs is None:
+        raise ValueError(f"the Hugging Face layout of {family} has no place for {name}")
+    found = []
+    for their in (theirs,) if isinstance(theirs, str) else theirs:
+        their = their.replace("#", number) + "." + kind
+        if module.startswith("bert."):
+            their = re.sub(r"^(bert|model)\.", "" if encoder_only else ENCODER[family], their)
+        found.append(their)
+    return found
+
+
+# Spellings of old files, and what their files may hold that the model has no use for.
+OLD_SPELLINGS = ((re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"), (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"))
+NOT_NEEDED = re.compile(r"position_ids$|pooler\.dense\.(weight|bias)$|cls\.seq_relationship\.(weight|bias)$|"
+                        r"(cls\.predictions|lm_head)\.decoder\.bias$")  # the last: a copy of the head's own bias
+DECODER = re.compile(r"(^|\.)decoder\.weight$")  # a copy of the word vectors; where it is none, the head is not tied
+
+# ---------------------------------------------------------------------------------------------- config fields
+
+# Ours -> theirs, where the names differ. In all else ModernBERT's fields and BERT's are called alike.
+MODERNBERT_FIELDS = {"layer_norm_eps": "norm_eps", "hidden_dropout_prob": "mlp_dropout", "attention_probs_dropout_prob": "attention_dropout"}
+MODERNBERT_ONLY = ("local_attention", "global_attn_every_n_layers", "global_rope_theta", "local_rope_theta")
+
+# What a config.json means when it does not say; sizes must be said.
+DEFAULTS = {"bert": {"type_vocab_size": 2, "pad_token_id": 0, "layer_norm_eps": 1e-12},
+            "roberta": {"type_vocab_size": 2, "pad_token_id": 1, "layer_norm_eps": 1e-12},
+            "modernbert": {"type_vocab_size": 0, "pad_token_id": 50283, "layer_norm_eps": 1e-5,
+                           "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}
+SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
+
+# Variants that exist there and not here: loading one as if it were the plain kind would give other numbers.
+ONLY = {"hidden_act": "gelu", "hidden_activation": "gelu", "classifier_activation": "gelu", "position_embedding_type": "absolute",
+        "is_decoder": False, "add_cross_attention": False, "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False,
+        "norm_bias": False, "classifier_bias": False, "decoder_bias": True}
+
+# Their architecture -> family, our class
+ARCHITECTURES = {"BertForMaskedLM": ("bert", BertForMaskedLM), "BertForPreTraining": ("bert", BertForPreTraining), "BertModel": ("bert", BertModel),
+                 "RobertaForMaskedLM": ("roberta", BertForMaskedLM), "RobertaModel": ("roberta", BertModel),
+                 "ModernBertForMaskedLM": ("modernbert", BertForMaskedLM), "ModernBertModel": ("modernbert", BertModel)}
+
+
+def config_to_json(config, cls, tokenizer=None):
+    """BertConfig -> the dict of a Hugging Face config.json."""
+    architecture = next(name for name, kind in ARCHITECTURES.items() if kind == (config.family, cls))
+    values = {f.name: getattr(config, f.name) for f in fields(config) if f.name != "family"}
+    if config.family == "modernbert":
+        del values["type_vocab_size"]
+        values = {MODERNBERT_FIELDS.get(name, name): value for name, value in values.items()}
+        values["embedding_dropout"] = config.hidden_dropout_prob
+        local = [layer % config.global_attn_every_n_layers != 0 for layer in range(config.num_hidden_layers)]
+        values["layer_types"] = ["sliding_attention" if is_local else "full_attention" for is_local in local]
+        values["rope_parameters"] = {"full_attention": {"rope_type": "default", "rope_theta": config.global_rope_theta},
+                                     "sliding_attention": {"rope_type": "default", "rope_theta": config.local_rope_theta}}
+        values.update(hidden_activation="gelu", bos_token_id=None, eos_token_id=None, cls_token_id=None, sep_token_id=None)
+    else:
+        values = {name: value for name, value in values.items() if name not in MODERNBERT_ONLY}
+        values.update(hidden_act="gelu", bos_token_id=None, eos_token_id=None)
+        if not config.segments:  # theirs have one segment type at least: it is written as zeros, which add nothing
+            values.update(type_vocab_size=1, minibert_type_vocab_size=0)
+    if tokenizer is not None and config.family != "bert":
+        values.update(bos_token_id=tokenizer.cls_token_id, eos_token_id=tokenizer.sep_token_id)
+        if config.family == "modernbert":
+            values.update(cls_token_id=tokenizer.cls_token_id, sep_token_id=tokenizer.sep_token_id)
+    return {"architectures": [architecture], "model_type": config.family, **values, "tie_word_embeddings": True, "dtype": "float32"}
+
+
+def config_from_json(values, path=CONFIG):
+    """The dict of a Hugging Face config.json -> BertConfig. ValueError for families and variants that are not built here."""
+    family = values.get("model_type")
+    if family not in FAMILIES:
+        raise ValueError(f"{path}: model_type is {family!r}, there are {', '.join(FAMILIES)}")
+    other = [f"{name} = {values[name]!r} (only {value!r})" for name, value in ONLY.items() if values.get(name, value) != value]
+    if other:
+        raise ValueError(f"{path}: this variant of {family} is not built here: {', '.join(other)}")
+    missing = [name for name in SIZES if values.get(name) is None]
+    if missing:
+        raise ValueError(f"{path}: {', '.join(missing)} missing: is it the config.json of a model?")
+    ours = {"family": family, **DEFAULTS[family]}
+    for f in fields(BertConfig):
+        their = MODERNBERT_FIELDS.get(f.name, f.name) if family == "modernbert" else f.name
+        if values.get(their) is not None:
+            ours[f.name] = values[their]
+    ours["type_vocab_size"] = values.get("minibert_type_vocab_size", ours["type_vocab_size"])
+    if family == "modernbert":
+        ours.update(_attention_pattern(values, path))
+    try:
+        return BertConfig(**ours)
+    except TypeError as error:  # a text where a number should stand
+        raise ValueError(f"{path}: a value of the wrong type ({error})") from None
+
+
+def _attention_pattern(values, path):
+    """layer_types and rope_parameters (transformers 5), or the four fields that transformers 4 has for them, which are ours."""
+    found = {}
+    if values.get("layer_types"):
+        is_global = [kind == "full_attention" for kind in values["layer_types"]]
+        every = next((n for n in range(1, len(is_global) + 1)
+                      if is_global == [layer % n == 0 for layer in range(values["num_hidden_layers"])]), None)
+        if every is None:
+            raise ValueError(f"{path}: layer_types {values['layer_types']} do not repeat 'full_attention' every n-th layer from the first on")
+        found["global_attn_every_n_layers"] = every
+    for ours, theirs in (("global_rope_theta", "full_attention"), ("local_rope_theta", "sliding_attention")):
+        rope = (values.get("rope_parameters") or {}).get(theirs) or {}
+        if rope.get("rope_type", "default") != "default":
+            raise ValueError(f"{path}: rope_type {rope['rope_type']!r} is not built here, only 'default'")
+        if "rope_theta" in rope:
+            found[ours] = rope["rope_theta"]
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- save and load
+
+
+def save_pretrained(model, folder, tokenizer=None):
+    """Write a BertForMaskedLM, BertForPreTraining or BertModel to ``folder``, and the tokenizer beside it if one is given.
+
+    Each file is written whole or not at all, the weights first; other files in the folder stay.
+
+    save_pretrained(model, "runs/kant/model", tokenizer)
+    """
+    folder, config = Path(folder), model.config
+    if tokenizer is not None:
+        check_tokenizer(config, tokenizer)
+    encoder_only = isinstance(model, BertModel)
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        names = their_names(name, config.family, encoder_only)
+        tensors.update(zip(names, tensor.detach().float().chunk(len(names))))
+    if config.family != "modernbert" and not config.segments:
+        name = their_names("embeddings.segment.weight" if encoder_only else "bert.embeddings.segment.weight", config.family, encoder_only)[0]
+        tensors[name] = torch.zeros(1, config.hidden_size)
+    values = config_to_json(config, type(model), tokenizer)
+    safetensors.write(tensors, folder / WEIGHTS, {"format": "pt"})
+    atomic_write(folder / CONFIG, json.dumps(values, indent=2, sort_keys=True) + "\n")
+    if tokenizer is not None:
+        tokenizer.save(folder)
+
+
+def from_pretrained(folder):
+    """A folder in Hugging Face layout -> the model, in float32, on the CPU, ready to predict (``model.eval()``).
+
+    Raises FileNotFoundError or ValueError naming the file; tensors that are missing, left over or of another shape are
+    listed together. Does not touch the state of the random generators.
+
+    from_pretrained("runs/kant/model") -> BertForMaskedLM
+    """
+    folder = Path(folder)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name}: no such file; a model is a folder with {CONFIG} and {WEIGHTS}")
+    values = _read_config(folder / CONFIG)
+    config = config_from_json(values, folder / CONFIG)
+    theirs = safetensors.read(folder / WEIGHTS)
+    for pattern, new in OLD_SPELLINGS:
+        theirs = {pattern.sub(new, name): tensor for name, tensor in theirs.items()}
+    with torch.device("meta"):  # shapes without memory: the numbers come from the file
+        model = _build(values, config, theirs, folder / CONFIG)
+    model.load_state_dict(_translate(model, theirs, folder / WEIGHTS), assign=True)
+    return model.eval()
+
+
+def _read_config(path):
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: holds a {type(values).__name__}, it must be an object")
+    return values
+
+
+def _build(values, config, theirs, path):
+    architecture = (values.get("architectures") or [next(name for name, kind in ARCHITECTURES.items() if kind[0] == config.family)])[0]
+    if architecture not in ARCHITECTURES or ARCHITECTURES[architecture][0] != config.family:
+        raise ValueError(f"{path}: architecture {architecture!r} of {config.family} is not built here, there are {', '.join(ARCHITECTURES)}")
+    cls = ARCHITECTURES[architecture][1]
+    return cls(config, pooler="pooler.dense.weight" in theirs) if cls is BertModel else cls(config)
+
+
+def _translate(model, theirs, path):
+    """Their tensors -> our state_dict, everything accounted for."""
+    family, encoder_only = model.config.family, isinstance(model, BertModel)
+    state, used, wrong = {}, set(), []
+    for name, tensor in model.state_dict().items():
+        names = their_names(name, family, encoder_only)
+        shape = (tensor.shape[0] // len(names), *tensor.shape[1:])
+        for their in names:
+            if their not in theirs:
+                wrong.append(f"{their} is missing")
+            elif theirs[their].shape != shape:
+                wrong.append(f"{their} has the shape {tuple(theirs[their].shape)}, {CONFIG} says {shape}")
+        used.update(names)
+        if not wrong:
+            state[name] = torch.cat([theirs[their].float() for their in names]) if len(names) > 1 else theirs[names[0]].float()
+    for their in sorted(set(theirs) - used):
+        if DECODER.search(their):
+            words = theirs.get(their_names("bert.embeddings.word.weight", family)[0])
+            if words is None or not torch.equal(words, theirs[their]):
+                wrong.append(f"{their} differs from the word vectors, but only tied heads are built here")
+        elif not NOT_NEEDED.search(their) and not _is_empty_segments(their, theirs[their], model.config):
+            wrong.append(f"{their} has no place in the model")
+    if wrong:
+        raise ValueError(f"{path}: {len(wrong)} tensors do not fit the model of {CONFIG}: " + "; ".join(wrong[:20]) + ("; ..." if len(wrong) > 20 else ""))
+    return state
+
+
+def _is_empty_segments(name, tensor, config):
+    """The zeros that stand for segments in the file of a model that has none."""
+    return not config.segments and name.endswith("token_type_embeddings.weight") and not tensor.any()

@@ -23,9 +23,15 @@ class Parser(argparse.ArgumentParser):
         namespace, rest = self.parse_known_args(args, namespace)
         if rest:
             word = rest[0].split("=")[0]
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            self.error(f"unknown {'flag' if word.startswith('-') else 'argument'} {word}" + suggestion(word, flags))
+            self.error(f"unknown {'flag' if word.startswith('-') else 'argument'} {word}" + suggestion(word, self.flags()))
         return namespace
+
+    def flags(self):
+        """All flags, those of subcommands included. -> ['-h', '--help', '--vocab-size', ...]"""
+        commands = [command for action in self._actions if isinstance(action, argparse._SubParsersAction)
+                    for command in action.choices.values()]
+        own = [flag for action in self._actions for flag in action.option_strings]
+        return own + [flag for command in commands for flag in command.flags()]
 
     def error(self, message):
         wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)

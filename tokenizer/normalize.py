@@ -6,10 +6,9 @@ came from, so that a token can be found again in the text as it was written.
 
 Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``).
 """
-import unicodedata
 from dataclasses import dataclass
 
-from .unicode_versions import WHITE_SPACE, is_control, is_mark
+from .unicode_versions import WHITE_SPACE, combining_class, decomposed, is_control, is_mark
 
 # CJK ideographs, the blocks as BERT lists them: neither Hiragana and Katakana nor Hangul, which are written with spaces
 # or are alphabets. Google's code starts the sixth at U+2B820; the reference, and so this, at U+2B920.
@@ -76,8 +75,8 @@ def decompose(chars):
     """Unicode's canonical decomposition (NFD): each character apart, then the marks after a letter in their order."""
     run = []  # a letter and the marks that follow it
     for composed, position in chars:
-        for char in unicodedata.normalize("NFD", composed):
-            if not unicodedata.combining(char):
+        for char in decomposed(composed):
+            if not combining_class(char):
                 yield from in_canonical_order(run)
                 run = []
             run.append((char, position))
@@ -86,7 +85,7 @@ def decompose(chars):
 
 def in_canonical_order(run):
     """Marks sorted by their combining class; the sort is stable, and a letter, whose class is 0, stays in front."""
-    return sorted(run, key=lambda pair: unicodedata.combining(pair[0]))
+    return sorted(run, key=lambda pair: combining_class(pair[0]))
 
 
 def lower_case(chars):

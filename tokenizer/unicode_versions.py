@@ -1,17 +1,16 @@
 """Where Unicode tables of different years disagree: the one place for it.
 
-BERT sorts characters into punctuation, marks (accents) and control characters. Unicode adds characters every year, and
-so every Python would cut some rare texts differently; and the reference (Hugging Face's tokenizers) carries tables of
-Unicode 8 for these three questions. The ranges below are all characters, up to the newest tables, on which Unicode 8
-and later versions disagree. With them the answers are those of Unicode 8: equal to the reference, and equal under
-every version of Python.
+BERT sorts characters into punctuation, marks (accents) and control characters, and takes composed characters apart.
+Unicode adds characters every year, so every Python would cut some rare texts differently; and the reference (Hugging
+Face's tokenizers) carries tables of Unicode 8 for the first three questions and of Unicode 9 for the last. The ranges
+below are all characters, up to the newest tables, on which those and later versions disagree. With them the answers
+are the reference's, and the same under every version of Python.
 
-What remains different, because it follows the tables of the running Python and of the ``regex`` package:
+What remains different, because it follows the tables of the running Python and of the ``regex`` package, concerns
+only characters that Unicode 14 and older do not know:
 
-- lower case and decomposition of characters that the running Python does not know yet (55 letters and some 20
-  composed characters under Python 3.11; fewer under a newer one);
-- whether a character is a letter or a number in GPT-2's pattern, for characters newer than the reference's tables:
-  all of them are unassigned in Unicode 14. No character of an older text is touched.
+- lower case of letters that the running Python does not know yet (55 letters under Python 3.11; fewer under a newer);
+- whether a character is a letter or a number in GPT-2's pattern, where ``regex`` has newer tables than the reference.
 """
 import unicodedata
 from functools import lru_cache
@@ -48,6 +47,17 @@ MARKS_ONCE = _characters("1734 1171E")
 # Format characters since Unicode 9.
 CONTROLS_LATER = _characters("890-891 8E2 110CD 13430-1343F")
 
+# Characters that can be decomposed since Unicode 13 and 16; and those that take part in the order of marks since
+# Unicode 10.
+COMPOSED_LATER = _characters("""
+    11938 105C9 105E4 11383 11385 1138E 11391 113C5 113C7-113C8 16121-16128 16D68-16D6A""")
+ORDERED_LATER = _characters("""
+    5C8-5C9 7FD 897-89F 8CA-8D3 9FE C3C D3B-D3C EBA 1715 1ABF-1AF0 1DF6-1DFA A82C 10D24-10D27 10D69-10D6D
+    10EAB-10EAC 10ECB-10ECF 10EF0-10EFB 10EFD-10EFF 10F46-10F50 10F82-10F85 11070 1133B 113CE-113D0 1145E
+    11839-1183A 1193D-1193E 11943 119E0 11A34 11A47 11A99 11D42 11D44-11D45 11D97 11F41-11F42 1612F
+    16FF0-16FF1 1D127-1D128 1D250-1D252 1D25B-1D25C 1D25F 1D280-1D281 1E08F 1E130-1E136 1E2AE 1E2EC-1E2EF
+    1E4EC-1E4EF 1E5EE-1E5EF 1E6E3 1E6E6 1E6EE-1E6EF 1E6F5""")
+
 # White space of the Unicode property White_Space. Python's str.isspace also counts U+001C to U+001F, and so does
 # its `re` with \s: this set does not.
 WHITE_SPACE = _characters("9-D 20 85 A0 1680 2000-200A 2028-2029 202F 205F 3000")
@@ -76,3 +86,13 @@ def is_control(char):
     """Control, format and private-use characters, except tab and line ends: 'U+200B' -> True; 'tab' -> False"""
     return (char not in "\t\n\r" and unicodedata.category(char) in ("Cc", "Cf", "Co")
             and char not in CONTROLS_LATER)
+
+
+def decomposed(char):
+    """The canonical decomposition of one character: 'é' -> 'e' + U+0301; 'e' -> 'e'"""
+    return char if char in COMPOSED_LATER else unicodedata.normalize("NFD", char)
+
+
+def combining_class(char):
+    """By which marks on one letter are put in order; 0 for letters and all that stays in place: U+0301 -> 230"""
+    return 0 if char in ORDERED_LATER else unicodedata.combining(char)

@@ -6,6 +6,7 @@ import pytest
 from tokenizer_samples import random_texts
 
 from tokenizer.normalize import BertNormalizer, decompose
+from tokenizer.unicode_versions import COMPOSED_LATER, ORDERED_LATER
 
 
 def normalized(text, **options):
@@ -53,7 +54,8 @@ def test_decompose_is_unicodes_nfd():
     texts = random_texts(1000, seed=4) + ["".join(rng.choices(marks, k=rng.randint(0, 12))) for _ in range(2000)]
     for text in texts:
         chars = decompose((char, i) for i, char in enumerate(text))
-        assert "".join(char for char, _ in chars) == unicodedata.normalize("NFD", text)
+        if not (COMPOSED_LATER | ORDERED_LATER) & set(text):
+            assert "".join(char for char, _ in chars) == unicodedata.normalize("NFD", text)
 
 
 def test_many_marks_in_a_row_are_no_trap():

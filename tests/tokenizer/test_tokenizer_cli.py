@@ -52,7 +52,7 @@ def test_inspect_shows_the_vocabulary_and_the_cut(folder):
 @pytest.mark.parametrize("args, text, message, expected", [
     (["train", "--out", "x", "no-such-file.txt"], "", "error: no-such-file.txt: no such file", 1),
     (["train", "--vocab-size", 10, "--out", "x", "README.md"], "", "error: vocab_size=10 is smaller than", 1),
-    (["train", "--vocab-sise", 10, "--out", "x", "README.md"], "", "--vocab-sise", 2),
+    (["train", "--vocab-sise", 10, "--out", "x", "README.md"], "", "unknown flag --vocab-sise: did you mean --vocab-size?", 2),
     (["train", "--kind", "unigram", "--out", "x", "README.md"], "", "unigram", 2),
     (["train", "--cased", "--out", "x", "README.md"], "", "error: --cased is for --kind wordpiece", 1),
     (["encode", "no-such-folder"], "", "error: no-such-folder: no such folder", 1),

@@ -70,7 +70,7 @@ def test_files_are_written_as_the_reference_writes_them(tmp_path):
     tok = ByteLevelBPE.train_from_iterator(["ab ab é"], 263, 1, show_progress=False)
     tok.save(tmp_path)
     vocabulary, merges = (tmp_path / "vocab.json").read_bytes(), (tmp_path / "merges.txt").read_bytes()
-    assert vocabulary.startswith('{"<s>":0,"<pad>":1,"</s>":2,"<unk>":3,"<mask>":4,"!":5,"\\"":6,'.encode())
+    assert vocabulary.startswith(b'{"<s>":0,"<pad>":1,"</s>":2,"<unk>":3,"<mask>":4,"!":5,"\\"":6,')
     assert vocabulary.endswith('"Ń":260,"ab":261,"Ã©":262}'.encode())
     assert merges == "#version: 0.2\na b\nÃ ©\n".encode()
 

@@ -4,6 +4,7 @@ The standard pools are nearly this. What is added: results come in order while o
 (``Pool.imap`` reads its whole input ahead, so memory would grow with the corpus), Ctrl-C stops at once
 and quietly, and workers whose parent was killed end too.
 """
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -48,7 +49,8 @@ def map_in_order(function, items, shared=None, workers=None):
     waiting = deque()
     try:
         for item in itertools.chain(head, items):
-            waiting.append(pool.submit(_call, function, item))
+            with _interrupt_waits():  # submitting may start a worker
+                waiting.append(pool.submit(_call, function, item))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -68,6 +70,19 @@ def _start_pool(workers, shared):
     warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
     context = multiprocessing.get_context(method)
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(shared, os.getpid()))
+
+
+@contextlib.contextmanager
+def _interrupt_waits():
+    """Hold Ctrl-C back for a moment: a worker begins with its parent's mask, so none is hit before it has set its own answer."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker(shared, parent):

@@ -101,14 +101,14 @@ class ByteLevelBPE(Tokenizer):
         added = len(spaced) - len(text)
         pieces = []
         for word in GPT2_PATTERN.finditer(spaced):
-            # character_of[i]: the character that byte i of the word belongs to, counted in the text as given; an
-            # added space counts with the first character
-            character_of = [max(position - added, 0) + shift for position, char in enumerate(word[0], word.start())
-                            for _ in utf8(char)]
+            # character_of[i]: the character that byte i of the word belongs to
+            character_of = range(word.start(), word.end()) if word[0].isascii() else [
+                position for position, char in enumerate(word[0], word.start()) for _ in utf8(char)]
             start = 0
-            for token_id in self._merge(utf8(word[0])):
+            for token_id in self._cache[word[0]]:  # a word is a chunk of its own, too
                 end = start + len(self._tokens[token_id])
-                pieces.append((token_id, character_of[start], character_of[end - 1] + 1))
+                first, last = (max(character_of[byte] - added, 0) for byte in (start, end - 1))  # an added space
+                pieces.append((token_id, first + shift, last + 1 + shift))       # counts with the first character
                 start = end
         return pieces
 

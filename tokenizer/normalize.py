@@ -6,6 +6,7 @@ came from, so that a token can be found again in the text as it was written.
 
 Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``).
 """
+import re
 from dataclasses import dataclass
 
 from .unicode_versions import WHITE_SPACE, combining_class, decomposed, is_control, is_mark
@@ -14,6 +15,8 @@ from .unicode_versions import WHITE_SPACE, combining_class, decomposed, is_contr
 # or are alphabets. Google's code starts the sixth at U+2B820; the reference, and so this, at U+2B920.
 CJK_BLOCKS = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
               (0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ class BertNormalizer:
 
         Raises ValueError for a lone surrogate, half of a character, which no UTF-8 file can hold.
         """
+        surrogate = _SURROGATE.search(text)
+        if surrogate:
+            raise ValueError(surrogate_message(text, surrogate.start()))
         chars = clean((char, position) for position, char in enumerate(text))
         if self.tokenize_chinese_chars:
             chars = space_out_cjk(chars)
@@ -50,8 +56,6 @@ class BertNormalizer:
 def clean(chars):
     """Drop U+0000, U+FFFD and control characters; every white space becomes ' '. 'a\\x00\\tb' -> 'a b'"""
     for char, position in chars:
-        if "\ud800" <= char <= "\udfff":
-            raise ValueError(surrogate_message(char, position))
         if char in "\0\ufffd" or is_control(char):
             continue
         yield " " if char in WHITE_SPACE else char, position
@@ -93,6 +97,6 @@ def lower_case(chars):
     return ((lower, position) for char, position in chars for lower in char.lower())
 
 
-def surrogate_message(char, position):
-    return (f"the text holds a lone surrogate U+{ord(char):04X} at position {position}, half of a character that UTF-8 "
-            f"cannot hold: read the text with errors='replace', or repair it")
+def surrogate_message(text, position):
+    return (f"the text holds a lone surrogate U+{ord(text[position]):04X}, half of a character that UTF-8 cannot hold, in "
+            f"{text[max(0, position - 20):position + 20]!r}: read the text with errors='replace', or repair it")

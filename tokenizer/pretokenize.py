@@ -51,7 +51,7 @@ def utf8(text):
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError(surrogate_message(text[error.start], error.start)) from None
+        raise ValueError(surrogate_message(text, error.start)) from None
 
 
 def bert_words(text):

@@ -8,6 +8,7 @@ The same from Python: ``fill_mask(*load_run("runs/quickstart"), "Return a new <m
 import json
 import re
 import sys
+from argparse import HelpFormatter
 from pathlib import Path
 
 import torch
@@ -32,6 +33,8 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
     fill_mask(model, tokenizer, "Return a new <mask> object.", top_k=1)
     -> [{"score": 0.31, "token": 812, "token_str": " list", "sequence": "Return a new list object."}]
     """
+    if not hasattr(model, "head"):
+        raise ValueError("the model has no head that fills masks: it was saved as the encoder alone")
     check_tokenizer(model.config, tokenizer)
     if top_k < 1:
         raise ValueError(f"top_k is {top_k}: it must be at least 1")
@@ -83,7 +86,8 @@ def _target_ids(tokenizer, targets):
             spelled = " ".join(tokenizer.id_to_token(id) for id in pieces[0])
             unknown.append(f"{target!r}" + (f" ({spelled})" if spelled else ""))
     if unknown or not found:
-        raise ValueError("no single token of the vocabulary: " + ", ".join(unknown or ["(no targets given)"]))
+        raise ValueError("targets that are not one token of the vocabulary: " + ", ".join(unknown) if unknown else
+                         "targets is empty: name one word at least")
     return found
 
 
@@ -125,11 +129,11 @@ def _step(folder):
 
 
 def main(args=None):
-    parser = Parser(prog="python -m minibert.fill_mask", description="Fill the masks of a text with a trained model.",
+    parser = Parser(prog="python -m minibert.fill_mask", description="Fill the masks of a text with a trained model.", formatter_class=HelpFormatter,
                     epilog="The mask is written as the tokenizer writes it: <mask> in byte-level vocabularies, [MASK] in WordPiece's.")
     parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
-    parser.add_argument("text", metavar="TEXT", nargs="*", default=None, help="a text with one or more masks; '-' or none: each line of standard input is one")
-    parser.add_argument("--top-k", type=int, default=5, help="how many answers for each mask")
+    parser.add_argument("text", metavar="TEXT", nargs="*", help="a text with one or more masks; '-' or none: each line of standard input is one")
+    parser.add_argument("--top-k", type=int, default=5, help="how many answers for each mask (default: 5)")
     parser.add_argument("--targets", help="choose among these words alone, separated by commas")
     parser.add_argument("--json", action="store_true", help="for programs: one line of JSON a text, as fill_mask() returns it")
     args = parser.parse_args(args)
@@ -146,7 +150,12 @@ def main(args=None):
                 print()
             first = False
             for choice in answer:
-                print(f"{choice['score']:.4f}  {choice['sequence']}")
+                print(f"{choice['score']:.4f}  {re.sub(r'[^ -~]', _visible, choice['sequence'])}")
+
+
+def _visible(match):
+    """A line end that was predicted is shown as \\n: each answer is one line."""
+    return match[0] if match[0].isprintable() else repr(match[0])[1:-1]
 
 
 if __name__ == "__main__":

@@ -270,7 +270,8 @@ def _translate(model, theirs, path):
         elif not NOT_NEEDED.search(their) and not _is_empty_segments(their, theirs[their], model.config):
             wrong.append(f"{their} has no place in the model")
     if wrong:
-        raise ValueError(f"{path}: {len(wrong)} tensors do not fit the model of {CONFIG}: " + "; ".join(wrong[:20]) + ("; ..." if len(wrong) > 20 else ""))
+        more = f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""
+        raise ValueError(f"{path}: {len(wrong)} tensors do not fit the model of {CONFIG}: " + "; ".join(wrong[:20]) + more)
     return state
 
 

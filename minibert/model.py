@@ -381,7 +381,8 @@ class BertForPreTraining(BertForMaskedLM):
 
     def __init__(self, config):
         if config.segments < 2:
-            raise ValueError(f"next-sentence prediction needs two segment types, {config.family} has {config.segments} here: family bert with type_vocab_size 2")
+            raise ValueError(f"next-sentence prediction needs two segment types, this {config.family} has {config.segments}: "
+                             "take family bert with type_vocab_size 2")
         super().__init__(config)
         self.bert.pooler = nn.Linear(config.hidden_size, config.hidden_size)
         self.nsp = nn.Linear(config.hidden_size, 2)

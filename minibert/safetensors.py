@@ -99,7 +99,8 @@ def _check_entry(name, entry, path):
     def whole(values, count=None):
         return isinstance(values, list) and all(type(v) is int and v >= 0 for v in values) and count in (None, len(values))
 
-    if not (isinstance(entry, dict) and set(entry) == {"dtype", "shape", "data_offsets"} and whole(entry["shape"]) and whole(entry["data_offsets"], 2)):
+    if not (isinstance(entry, dict) and set(entry) == {"dtype", "shape", "data_offsets"}
+            and whole(entry["shape"]) and whole(entry["data_offsets"], 2)):
         raise ValueError(f"{path}: tensor {name} needs dtype, shape and two data_offsets, all whole numbers from 0 on, not {str(entry)[:100]}")
     if entry["dtype"] not in DTYPES:
         raise ValueError(f"{path}: tensor {name} has the unknown type {entry['dtype']!r}, known are {', '.join(DTYPES)}")
@@ -108,7 +109,8 @@ def _check_entry(name, entry, path):
     needed = math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
     begin, end = entry["data_offsets"]
     if end - begin != needed:
-        raise ValueError(f"{path}: tensor {name} of shape {entry['shape']} and type {entry['dtype']} needs {needed:,} bytes, its offsets give {end - begin:,}")
+        raise ValueError(f"{path}: tensor {name} of shape {entry['shape']} and type {entry['dtype']} needs {needed:,} bytes, "
+                         f"its offsets give {end - begin:,}")
 
 
 def _unique(pairs):

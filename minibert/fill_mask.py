@@ -136,11 +136,13 @@ def main(args=None):
     parser.add_argument("--top-k", type=int, default=5, help="how many answers for each mask (default: 5)")
     parser.add_argument("--targets", help="choose among these words alone, separated by commas")
     parser.add_argument("--json", action="store_true", help="for programs: one line of JSON a text, as fill_mask() returns it")
-    args = parser.parse_args(args)
+    args, rest = parser.parse_known_args(args)  # rest: texts that a flag separates from RUN, which argparse gives up on
+    parser.parse_args([args.run, *(word for word in rest if word.startswith("-") and word != "-")])  # names an unknown flag
+    texts = args.text + rest
     model, tokenizer = load_run(args.run)
     lines = (line for line in map(str.strip, sys.stdin) if line)
     first = True
-    for text in lines if args.text in ([], ["-"]) else args.text:
+    for text in lines if texts in ([], ["-"]) else texts:
         answers = fill_mask(model, tokenizer, text, args.top_k, args.targets.split(",") if args.targets else None)
         if args.json:
             print(json.dumps(answers, ensure_ascii=False))

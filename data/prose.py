@@ -89,7 +89,7 @@ def _joined(lines):
                 paragraph.add(directive[2], indent)
         elif not PLACEHOLDER.fullmatch(text):
             if text.endswith("::"):  # an indented block of code follows
-                skip, text = indent, text[:-1]
+                skip, text = indent, text[:-2] if text.endswith((".::", " ::", "!::", "?::")) else text[:-1]
             text = _item(text)
             if text and not paragraph.takes(text, indent):
                 done += paragraph.end()

@@ -13,14 +13,16 @@ SHARED = "This long sentence stands in more than one file, as copied documentati
 
 @pytest.fixture
 def packages(tmp_path):
-    """Three hundred small modules; every third repeats one sentence, and each raises when it is imported."""
+    """Three hundred small modules; every third repeats one sentence, and each raises when it is imported.
+    Two documents a file: the split must keep them together."""
     root = tmp_path / "packages"
     for number in range(300):
         folder = root / f"package{number % 7}"
         folder.mkdir(parents=True, exist_ok=True)
         copied = f"\n\n    {SHARED}\n" if number % 3 == 0 else ""
         (folder / f"m{number}.py").write_text(
-            f'raise SystemExit("imported")\ndef f():\n    """Return the number {number} as it was given by the caller.{copied}"""\n')
+            f'raise SystemExit("imported")\ndef f():\n    """Return the number {number} as it was given by the caller.{copied}"""\n'
+            f'def g():\n    """Set the number {number} as it was given by the caller."""\n')
     return root
 
 
@@ -31,7 +33,7 @@ def corpus(root, **options):
 def test_no_file_and_no_text_is_in_both_parts(packages):
     made = corpus(packages)
     train, held = list(made.documents("train")), list(made.documents("eval"))
-    assert len(train) + len(held) == 300 and 5 <= len(held) <= 30  # 15 expected
+    assert len(train) + len(held) == 600 and 10 <= len(held) <= 60  # 30 expected, two from each file
     numbers = [{document.split()[3] for document in part} for part in (train, held)]  # a number is a file
     assert not numbers[0] & numbers[1]
     lines = [{line for document in part for line in document.split("\n")} for part in (train, held)]

@@ -40,7 +40,7 @@ def test_what_is_no_prose_is_left_out(block):
     ("Returns:\n    the number of lines\n", ["Returns: the number of lines"]),
     (":param x: the first number\n:type x: int\n:return: the sum of them\n", ["x: the first number", "Return: the sum of them"]),
     ("The kinds are these:\n\n- the first\n  kind of it\n- the second kind\n", ["The kinds are these:", "the first kind of it", "the second kind"]),
-    ("The list is sorted.::\n\n    code here and there\n", ["The list is sorted."]),
+    ("The list is sorted.::\n\n    code here and there\n\nThe end of it.\n", ["The list is sorted.", "The end of it."]),
     (".. note:: This is slow\n    for long lists.\n", ["This is slow for long lists."]),
     (".. warning::\n\n    This is slow for long lists.\n", ["This is slow for long lists."]),
 ])

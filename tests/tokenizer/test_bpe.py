@@ -101,6 +101,11 @@ def test_the_mask_takes_the_space_before_it(tok):
     assert tok.encode("x <s>").ids != tok.encode("x<s>").ids  # only the mask does
 
 
+def test_the_mask_takes_no_space_from_a_special_token_that_ends_with_one():
+    tok = ByteLevelBPE.train_from_iterator(["a"], 300, 1, ("x ", "<mask>"), show_progress=False)
+    assert tok.encode("x  <mask>", add_special_tokens=False).offsets == [(0, 2), (2, 9)]
+
+
 def test_special_tokens_in_text_can_be_plain_characters(tok):
     assert tok.encode("<s>").ids == [0, 0, 2]
     assert 0 not in tok.encode("<s>", split_special_tokens=True, add_special_tokens=False).ids

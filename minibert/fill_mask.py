@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
+from minibert.checks import check_tokenizer
 from minibert.interop import CONFIG, WEIGHTS, from_pretrained
-from minibert.model import check_tokenizer
 from tokenizer import load_tokenizer
 from tokenizer.cli import Parser, run
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from minibert import safetensors
+from minibert.checks import check_tokenizer
 from minibert.config import FAMILIES, BertConfig
-from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel, check_tokenizer
+from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
 from tokenizer.files import atomic_write
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

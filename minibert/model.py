@@ -19,6 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from minibert.checks import check_batch, check_labels
+
 IGNORE = -100  # the label of a position that is not predicted
 
 
@@ -147,13 +149,13 @@ def any_local(config):
 
 
 def rotary_table(base, config):
-    """cos and sin of every position's angles, each (max_position_embeddings, hs / 2); pair i turns by base^(-2i/hs) a step."""
+    """cos and sin of every position's angles, (2, max_position_embeddings, hs/2): with each token, pair i turns by base^(-2i/hs)."""
     # Computed at construction and not saved. Real even where the model is built on the meta device, so that
     # load_state_dict(assign=True) leaves nothing without values.
     device = "cpu" if torch.get_default_device().type == "meta" else None
     speed = 1.0 / base ** (torch.arange(0, config.head_size, 2, device=device).float() / config.head_size)  # (hs/2,)
     angle = torch.arange(config.max_position_embeddings, device=device).float()[:, None] * speed  # (positions, hs/2)
-    return angle.cos(), angle.sin()
+    return torch.stack((angle.cos(), angle.sin()))
 
 
 def rotate(x, cos, sin):
@@ -277,9 +279,8 @@ class BertModel(Pretrained):
         self.final_norm = layer_norm(config) if config.pre_norm else nn.Identity()  # post-norm blocks end with a norm
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size) if pooler else None
         if config.rotary:
-            for reach, base in (("global", config.global_rope_theta), ("local", config.local_rope_theta)):
-                for name, table in zip(("cos", "sin"), rotary_table(base, config)):
-                    self.register_buffer(f"{reach}_{name}", table, persistent=False)
+            self.register_buffer("global_rotation", rotary_table(config.global_rope_theta, config), persistent=False)
+            self.register_buffer("local_rotation", rotary_table(config.local_rope_theta, config), persistent=False)
         self.initialise()
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None):
@@ -290,14 +291,12 @@ class BertModel(Pretrained):
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
         x = self.embeddings(input_ids, token_type_ids)  # (B, T, H)
         T, dtype = x.shape[1], compute_dtype(x)
-        global_mask, local_mask = attention_masks(self.config, attention_mask, T, dtype, x.device)
-        global_rotation = local_rotation = None
+        masks, rotations = attention_masks(self.config, attention_mask, T, dtype, x.device), (None, None)  # of global, of local layers
         if self.config.rotary:
-            global_rotation = self.global_cos[:T].to(dtype), self.global_sin[:T].to(dtype)
-            local_rotation = self.local_cos[:T].to(dtype), self.local_sin[:T].to(dtype)
+            rotations = [table[:, :T].to(dtype) for table in (self.global_rotation, self.local_rotation)]
         for layer, block in enumerate(self.blocks):
             local = is_local(self.config, layer)
-            x = block(x, local_mask if local else global_mask, local_rotation if local else global_rotation)
+            x = block(x, masks[local], rotations[local])
         x = self.final_norm(x)
         return x if self.pooler is None else (x, torch.tanh(self.pooler(x[:, 0])))
 
@@ -319,11 +318,11 @@ class Output:
     and ``labels`` (M,) are what stood there.
     """
     logits: torch.Tensor
-    loss: torch.Tensor = None      # what is trained on: mlm_loss + nsp_loss, as far as there are labels for them
-    labels: torch.Tensor = None
-    mlm_loss: torch.Tensor = None  # mean over the M masked positions; 0 where M is 0
-    nsp_loss: torch.Tensor = None  # mean over the B pairs
-    nsp_logits: torch.Tensor = None  # (B, 2): score of "B follows A", score of "B is from elsewhere"
+    loss: torch.Tensor | None = None        # what is trained on: mlm_loss + nsp_loss, as far as there are labels for them
+    labels: torch.Tensor | None = None
+    mlm_loss: torch.Tensor | None = None    # mean over the M masked positions; 0 where M is 0
+    nsp_loss: torch.Tensor | None = None    # mean over the B pairs
+    nsp_logits: torch.Tensor | None = None  # (B, 2): score of "B follows A", score of "B is from elsewhere"
 
 
 class MLMHead(nn.Module):
@@ -357,7 +356,7 @@ class BertForMaskedLM(Pretrained):
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None):
         """labels (B, T): the right id at masked positions, -100 elsewhere. The other arguments as in ``BertModel``."""
-        check_labels(labels, input_ids, self.config)
+        check_labels(self.config, input_ids, labels)
         hidden = self.bert(input_ids, attention_mask, token_type_ids)
         return self.predict(hidden, labels)
 
@@ -390,7 +389,7 @@ class BertForPreTraining(BertForMaskedLM):
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, next_sentence_label=None):
         """next_sentence_label (B,): 0 = B continues A, 1 = B comes from elsewhere. The loss is MLM + NSP, both also given apart."""
-        check_labels(labels, input_ids, self.config)
+        check_labels(self.config, input_ids, labels)
         hidden, pooled = self.bert(input_ids, attention_mask, token_type_ids)
         out = self.predict(hidden, labels)
         out.nsp_logits = self.nsp(pooled)  # (B, 2)
@@ -398,51 +397,3 @@ class BertForPreTraining(BertForMaskedLM):
             out.nsp_loss = F.cross_entropy(out.nsp_logits.float(), next_sentence_label)
             out.loss = out.nsp_loss if out.loss is None else out.mlm_loss + out.nsp_loss
         return out
-
-
-# ---------------------------------------------------------------------------------------------- checks
-
-
-def check_batch(config, input_ids, attention_mask=None, token_type_ids=None):
-    """ValueError with both values and the remedy, before a kernel stops on them with less to say.
-
-    Values of ids are looked at on the CPU only: elsewhere that would make the device wait.
-    """
-    if input_ids.dim() != 2 or input_ids.numel() == 0:
-        raise ValueError(f"input_ids has the shape {tuple(input_ids.shape)}: it must be (sequences, tokens), at least one of each")
-    for name, tensor in (("attention_mask", attention_mask), ("token_type_ids", token_type_ids)):
-        if tensor is not None and tensor.shape != input_ids.shape:
-            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, input_ids {tuple(input_ids.shape)}: they must be the same")
-    T = input_ids.shape[1]
-    if T > config.max_length:
-        why = f"max_position_embeddings {config.max_position_embeddings}"
-        if config.family == "roberta":  # positions are counted from pad_token_id + 1
-            why += f" - pad_token_id {config.pad_token_id} - 1"
-        raise ValueError(f"a sequence of {T} tokens, but the model takes max_length {config.max_length} ({why}): "
-                         "cut the text, or build the model with more positions")
-    if input_ids.device.type == "cpu":
-        low, high = (int(end) for end in input_ids.aminmax())
-        if low < 0 or high >= config.vocab_size:
-            raise ValueError(f"id {low if low < 0 else high} lies outside the vocabulary of {config.vocab_size:,}: "
-                             "the ids were made with another tokenizer")
-        if token_type_ids is not None and int(token_type_ids.max()) >= max(config.segments, 1):
-            raise ValueError(f"token type {int(token_type_ids.max())}, but the model ({config.family}) tells apart {config.segments} segment types")
-
-
-def check_labels(labels, input_ids, config):
-    if labels is None:
-        return
-    if labels.shape != input_ids.shape:
-        raise ValueError(f"labels has the shape {tuple(labels.shape)}, input_ids {tuple(input_ids.shape)}: they must be the same")
-    if labels.device.type == "cpu" and labels.numel() and int(labels.max()) >= config.vocab_size:
-        raise ValueError(f"label {int(labels.max())} lies outside the vocabulary of {config.vocab_size:,}")
-
-
-def check_tokenizer(config, tokenizer):
-    """Refuse a tokenizer that the model was not built for, before its ids mean something else than they did in training."""
-    if tokenizer.vocab_size != config.vocab_size:
-        raise ValueError(f"tokenizer has {tokenizer.vocab_size:,} ids, model was built for {config.vocab_size:,}: "
-                         f"rebuild with vocab_size={tokenizer.vocab_size}, or take the tokenizer that the model was trained with")
-    if tokenizer.pad_token_id != config.pad_token_id:
-        raise ValueError(f"tokenizer pads with id {tokenizer.pad_token_id}, model with {config.pad_token_id}: "
-                         f"rebuild with pad_token_id={tokenizer.pad_token_id}, or take the tokenizer that the model was trained with")

@@ -22,8 +22,8 @@ def tiny(kind):
     torch.manual_seed(0)
     train = ByteLevelBPE.train_from_iterator if kind == "bpe" else WordPiece.train_from_iterator
     tokenizer = train(TEXTS, vocab_size=400, show_progress=False)
-    model = BertForMaskedLM(BertConfig(family=FAMILY[kind], vocab_size=tokenizer.vocab_size, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-                                       intermediate_size=64, max_position_embeddings=20, pad_token_id=tokenizer.pad_token_id,
+    model = BertForMaskedLM(BertConfig(family=FAMILY[kind], vocab_size=tokenizer.vocab_size, hidden_size=32, num_hidden_layers=1,
+                                       num_attention_heads=2, intermediate_size=64, max_position_embeddings=20, pad_token_id=tokenizer.pad_token_id,
                                        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     encodings = tokenizer.encode_batch(TEXTS[:3] * 8, padding=True)
@@ -166,7 +166,7 @@ def test_a_run_directory_a_plain_folder_and_a_checkpoint_load(run, bpe, tmp_path
     text = "Return a new <mask> object."
     expected = fill_mask(*bpe, text)
     plain = tmp_path / "plain"
-    save_pretrained(*(bpe[0], plain, bpe[1]))
+    save_pretrained(bpe[0], plain, bpe[1])
     unfinished = tmp_path / "unfinished"
     bpe[1].save(unfinished / "tokenizer")
     (unfinished / "model").mkdir()  # an empty one is as good as none
@@ -217,7 +217,8 @@ def test_every_answer_is_one_line_even_where_a_line_end_is_predicted(run, bpe, c
 def test_json_is_what_the_function_returns(run, bpe, capsys):
     main([str(run), "--json", "Return a new <mask> object.", "<mask> <mask>", "--targets", "list,dict"])
     one, two = map(json.loads, capsys.readouterr().out.splitlines())
-    assert [answer["token_str"] for answer in one] == [answer["token_str"] for answer in fill_mask(*bpe, "Return a new <mask> object.", targets=["list", "dict"])]
+    expected = fill_mask(*bpe, "Return a new <mask> object.", targets=["list", "dict"])
+    assert [answer["sequence"] for answer in one] == [answer["sequence"] for answer in expected]
     assert len(two) == 2 and len(two[0]) == 2
 
 

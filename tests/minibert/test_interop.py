@@ -37,7 +37,8 @@ def test_a_model_comes_back_as_it_was(family, cls, tmp_path):
 
 
 def test_window_rhythm_and_bases_of_modernbert_come_back(tmp_path):
-    for changes in (dict(global_attn_every_n_layers=1), dict(global_attn_every_n_layers=2, local_attention=8), dict(global_rope_theta=500.0, local_rope_theta=7.0)):
+    for changes in (dict(global_attn_every_n_layers=1), dict(global_attn_every_n_layers=2, local_attention=8),
+                    dict(global_rope_theta=500.0, local_rope_theta=7.0)):
         model = make("modernbert", **changes)
         save_pretrained(model, tmp_path)
         assert from_pretrained(tmp_path).config == model.config
@@ -66,7 +67,8 @@ def test_a_model_without_segments_is_written_with_zeros_for_them(family, cls, tm
 
 def test_names_and_shapes_are_those_of_the_ecosystem(tmp_path):
     assert their_names("bert.blocks.11.attention_norm.bias", "bert") == ["bert.encoder.layer.11.attention.output.LayerNorm.bias"]
-    assert their_names("bert.blocks.0.attention.qkv.weight", "roberta") == [f"roberta.encoder.layer.0.attention.self.{part}.weight" for part in ("query", "key", "value")]
+    assert their_names("bert.blocks.0.attention.qkv.weight", "roberta") == [
+        f"roberta.encoder.layer.0.attention.self.{part}.weight" for part in ("query", "key", "value")]
     assert their_names("bert.blocks.2.attention.qkv.weight", "modernbert") == ["model.layers.2.attn.Wqkv.weight"]
     assert their_names("head.bias", "bert") == ["cls.predictions.bias"]
     assert their_names("head.bias", "roberta") == ["lm_head.bias"]
@@ -107,7 +109,8 @@ def test_old_files_with_their_copies_and_spellings_load(tmp_path):
     save_pretrained(model, tmp_path)
     tensors = safetensors.read(tmp_path / "model.safetensors")
     old = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t for name, t in tensors.items()}
-    old |= {"bert.embeddings.position_ids": torch.arange(12)[None], "cls.predictions.decoder.weight": tensors["bert.embeddings.word_embeddings.weight"],
+    old |= {"bert.embeddings.position_ids": torch.arange(12)[None],
+            "cls.predictions.decoder.weight": tensors["bert.embeddings.word_embeddings.weight"],
             "cls.predictions.decoder.bias": tensors["cls.predictions.bias"], "bert.pooler.dense.weight": torch.zeros(16, 16)}
     safetensors.write(old, tmp_path / "model.safetensors")
     assert same(from_pretrained(tmp_path), model)

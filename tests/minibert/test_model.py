@@ -1,4 +1,5 @@
 """The model, by its behaviour: each piece against a number worked by hand or its slow twin, then the whole learns."""
+import doctest
 import math
 from dataclasses import replace
 
@@ -8,9 +9,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from minibert import model as module
+from minibert.checks import check_tokenizer
 from minibert.config import FAMILIES, PRESETS, BertConfig
-from minibert.model import (BertForMaskedLM, BertForPreTraining, BertModel, attention_by_hand, attention_fused, attention_masks,
-                            check_tokenizer, roberta_positions, rotary_table, rotate)
+from minibert.model import (
+    BertForMaskedLM,
+    BertForPreTraining,
+    BertModel,
+    attention_by_hand,
+    attention_fused,
+    attention_masks,
+    roberta_positions,
+    rotary_table,
+    rotate,
+)
 
 PAD = {"bert": 0, "roberta": 1, "modernbert": 0}
 
@@ -37,6 +48,11 @@ def batch(family, B=3, T=16):
     for row, place in ((0, 2), (0, 9), (1, 1), (2, 3)):
         labels[row, place] = 7 + place
     return ids, mask, labels
+
+
+def test_the_examples_in_the_docstrings_are_true():
+    failed, attempted = doctest.testmod(module, extraglobs={"BertConfig": BertConfig})
+    assert failed == 0 and attempted > 5
 
 
 # Sizes
@@ -193,7 +209,7 @@ def test_segments_matter_and_none_means_all_first():
 
 def test_tables_of_rotation_are_not_saved_and_survive_the_meta_device():
     model = make("modernbert", BertModel)
-    assert not any("cos" in name for name in model.state_dict())
+    assert not any("rotation" in name for name in model.state_dict())
     with torch.device("meta"):
         other = BertModel(model.config)
     other.load_state_dict(model.state_dict(), assign=True)
@@ -339,7 +355,7 @@ def test_two_layers_overfit_32_fixed_sentences(family):
     model = BertForMaskedLM(config(family, vocab_size=200, hidden_size=64, num_hidden_layers=2, max_position_embeddings=14))
     ids = torch.randint(6, 200, (32, 12))
     mask = torch.ones_like(ids)
-    mask[::2, 9:] = 0
+    mask[::2, 9:] = 0  # as in real batches, some are shorter
     ids[mask == 0] = PAD[family]
     labels = torch.where((torch.rand(ids.shape) < 0.2) & (mask == 1), ids, -100)
     corrupted = torch.where(labels != -100, 5, ids)

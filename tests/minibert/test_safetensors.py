@@ -21,7 +21,8 @@ def test_a_file_worked_by_hand(tmp_path):
 
 def everything():
     torch.manual_seed(0)
-    tensors = {f"{letter}.{name}é": (5 * torch.randn(3, n + 1)).to(dtype) for letter in "ba" for n, (name, dtype) in enumerate(safetensors.DTYPES.items())}
+    tensors = {f"{letter}.{name}é": (5 * torch.randn(3, n + 1)).to(dtype)
+               for letter in "ba" for n, (name, dtype) in enumerate(safetensors.DTYPES.items())}
     return tensors | {"scalar": torch.tensor(2.5), "empty": torch.zeros(0, 4), "turned": torch.arange(6.0).view(2, 3).T}
 
 

@@ -8,6 +8,7 @@
 
 Masks and order need no state: they are functions of the seed and the batch number (minibert/batches.py).
 """
+import itertools
 import json
 import re
 from pathlib import Path
@@ -70,15 +71,23 @@ def load(folder, model, optimizer, scaler):
 def load_newest(run, model, optimizer, scaler, warn=print):
     """Load the newest readable checkpoint of a run -> its state, or None where there is none.
 
-    One that cannot be read is reported through ``warn`` and kept where it is; the one before it is tried. Where
-    checkpoints exist and none can be read, ValueError: silently starting anew would overwrite a run.
+    One that cannot be read is reported through ``warn`` and the one before it is tried; it is kept under another name, since
+    the run will write a new one in its place. Where checkpoints exist and none can be read, ValueError: silently starting
+    anew would overwrite a run.
     """
-    folders = checkpoints(run)
+    folders, unreadable = checkpoints(run), []
     for folder in reversed(folders):
         try:
-            return load(folder, model, optimizer, scaler)
+            state = load(folder, model, optimizer, scaler)
         except ValueError as error:
-            warn(f"warning: {error}; it stays where it is, trying the one before")
+            warn(f"warning: {error}; trying the one before")
+            unreadable.append(folder)
+            continue
+        for broken in unreadable:
+            aside = next(path for n in itertools.count(1) if not (path := broken.with_name(f"unreadable-{broken.name}-{n}")).exists())
+            broken.rename(aside)
+            warn(f"warning: {broken.name} is kept as {aside}")
+        return state
     if folders:
         raise ValueError(f"none of the {len(folders)} checkpoints in {Path(run) / 'checkpoints'} can be read: move them away to start anew")
     return None

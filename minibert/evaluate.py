@@ -60,9 +60,7 @@ def unigram_entropy(examples, is_special, limit=4096):
     """Entropy in nats of the ordinary tokens of the examples that an evaluation would use.
 
     It is the lowest loss of a model that knows how frequent each token is and ignores context: the plateau on which so many
-    first BERTs stay. is_special: (V,) bool.
-
-    >>> # tokens a a b b -> ln 2 = 0.693
+    first BERTs stay. is_special: (V,) bool. Tokens a a b b -> ln 2 = 0.693.
     """
     counts = np.zeros(len(is_special), dtype=np.int64)
     for n in choose(examples, limit):

@@ -32,7 +32,7 @@ def rate_factor(progress, schedule, warmup, decay):
     stable   rises, stays at 1, and falls to 0 over the last ``decay`` of the run (warm-up, stable, decay: Hu et al. 2024,
              section 4; the decay is where most of the loss is gained)
 
-    >>> [rate_factor(p, "linear", 0.1, 0) for p in (0.05, 0.1, 0.55, 1.0)]
+    >>> [round(rate_factor(p, "linear", 0.1, 0), 3) for p in (0.05, 0.1, 0.55, 1.0)]
     [0.5, 1.0, 0.5, 0.0]
     >>> [round(rate_factor(p, "stable", 0.1, 0.2), 3) for p in (0.05, 0.5, 0.8, 0.9, 1.0)]
     [0.5, 1.0, 1.0, 0.5, 0.0]

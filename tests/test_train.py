@@ -1,0 +1,330 @@
+"""train.py as a user runs it: from text to a filled mask, stopped and resumed, and with whatever goes wrong on the way."""
+import json
+import random
+
+import pytest
+import torch
+
+import train
+from minibert import checkpoint, from_pretrained
+from minibert.fill_mask import load_run
+from minibert.running import StopRequest
+
+SMALL = ("--hidden-size 16 --num-hidden-layers 1 --num-attention-heads 2 --intermediate-size 16 --vocab-size 300 --max-length 16 "
+         "--batch-size 4 --warmup 0.1 --device cpu --precision fp32 --log-every 1 --eval-every 0 --eval-examples 8").split()
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """A small corpus of made-up sentences."""
+    rng = random.Random(0)
+    words = "the cat dog sees eats a red small fish house and or not under over tree old new".split()
+    lines = [" ".join(rng.choices(words, k=rng.randint(3, 12))) + "." for _ in range(300)]
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("\n\n".join("\n".join(lines[i : i + 3]) for i in range(0, 300, 3)))
+    return path
+
+
+def run(text, out, *flags):
+    return train.main([*SMALL, "--corpus", str(text), "--out", str(out), *flags])
+
+
+def losses(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(line["step"], line["loss"], line["grad_norm"], line["learning_rate"]) for line in lines if "loss" in line]
+
+
+def weights(run):
+    return from_pretrained(run / "model").state_dict()
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("preset", ["quickstart", "kant", "wikipedia"])
+def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset):
+    """The main job, for each family: the screen says what to expect, the run directory is whole, the model fills masks."""
+    assert run(text, tmp_path / "run", "--preset", preset, "--max-steps", "6") == 0
+    screen = capsys.readouterr().out
+    for what in ("corpus", "vocabulary", "parameters", "unigram entropy", "ln(", "first loss", "held out", "bits a byte", "masked accuracy"):
+        assert what in screen
+    for name in ("config.json", "tokenizer", "data/train", "data/eval", "metrics.jsonl", "model/config.json", "model/model.safetensors",
+                 "checkpoints/step-0000006"):
+        assert (tmp_path / "run" / name).exists()
+    model, tokenizer = load_run(tmp_path / "run")
+    assert model.config.vocab_size == tokenizer.vocab_size
+    first = losses(tmp_path / "run")[0][1]
+    expected = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[0])
+    assert abs(first - expected["ln_vocab"]) < 0.5  # a fresh model guesses evenly
+
+
+def test_training_goes_below_the_unigram_entropy_where_there_is_something_to_learn(tmp_path):
+    """Sentences of which every word follows from its neighbours: a model that reads context comes far below the plateau."""
+    words = "zero one two three four five six seven eight nine ten eleven".split()
+    rng = random.Random(1)
+    texts = [" ".join(words[(start + i) % 12] for i in range(rng.randint(6, 14))) for start in rng.choices(range(12), k=600)]
+    path = tmp_path / "count.txt"
+    path.write_text("\n\n".join(texts))
+    assert run(path, tmp_path / "run", "--max-steps", "300", "--hidden-size", "32", "--num-hidden-layers", "2", "--batch-size", "32",
+               "--learning-rate", "3e-3", "--vocab-size", "400", "--examples", "lines") == 0
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["eval_loss"] < lines[0]["unigram_entropy"] - 1.5
+
+
+# ------------------------------------------------------------------------------------------------ stopped and resumed
+
+
+class StopAfter(StopRequest):
+    """Ctrl-C after so many looks at ``requested``: one look a step."""
+
+    looks = 0
+
+    @property
+    def requested(self):
+        self.count = getattr(self, "count", 0) + 1
+        return self.count > self.looks
+
+    @requested.setter
+    def requested(self, value):
+        pass
+
+
+@pytest.mark.parametrize("flags", [
+    pytest.param([], id="plain"),
+    pytest.param(["--micro-batch-size", "3"], id="accumulation"),
+    pytest.param(["--hidden-dropout-prob", "0.1", "--attention-probs-dropout-prob", "0.1"], id="dropout"),
+    pytest.param(["--precision", "fp16"], id="fp16"),
+    pytest.param(["--precision", "bf16", "--log-every", "3"], id="bf16"),
+])
+def test_a_run_that_was_stopped_and_resumed_equals_an_uninterrupted_one(text, tmp_path, monkeypatch, flags):
+    """40 steps, and 20 + stop + 20: losses, gradient norms, rates and weights agree bit for bit."""
+    flags = [*flags, "--max-steps", "40", "--preset", "quickstart", "--examples", "lines", "--batch-size", "10"]  # an epoch ends after 29 steps
+    assert run(text, tmp_path / "whole", *flags) == 0
+    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 20}))
+    assert run(text, tmp_path / "parts", *flags) == 130
+    assert checkpoint.checkpoints(tmp_path / "parts")[-1].name == "step-0000020"
+    monkeypatch.setattr(train, "StopRequest", StopRequest)
+    assert train.main(["--resume", "--out", str(tmp_path / "parts")]) == 0
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+
+
+def test_micro_batches_do_not_change_the_result(text, tmp_path):
+    for size in ("0", "1"):
+        run(text, tmp_path / size, "--max-steps", "5", "--micro-batch-size", size)
+    for (_, one, norm_one, _), (_, two, norm_two, _) in zip(losses(tmp_path / "0"), losses(tmp_path / "1")):
+        assert one == pytest.approx(two, rel=1e-5) and norm_one == pytest.approx(norm_two, rel=1e-4)
+
+
+def test_gradients_of_micro_batches_are_those_of_the_whole_batch(text, tmp_path, monkeypatch):
+    """K micro-batches of B against one batch of K x B, to 1e-6, though their masked counts differ."""
+    gradients = []
+
+    def keep(parameters, limit):
+        gradients.append([p.grad.clone() for p in parameters])
+        return torch.tensor(0.0)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", keep)
+    for size in ("0", "1"):
+        run(text, tmp_path / size, "--max-steps", "1", "--micro-batch-size", size, "--examples", "lines")
+    for one, two in zip(*gradients):
+        assert torch.allclose(one, two, atol=1e-6)
+
+
+def test_resuming_a_finished_run_trains_no_further(text, tmp_path):
+    run(text, tmp_path / "run", "--max-steps", "3")
+    before = losses(tmp_path / "run"), weights(tmp_path / "run")
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
+    assert losses(tmp_path / "run") == before[0] and same(weights(tmp_path / "run"), before[1])
+
+
+def test_a_run_by_the_clock_ends_in_time_at_rate_zero(text, tmp_path):
+    assert run(text, tmp_path / "run", "--minutes", "0.02") == 0
+    lines = losses(tmp_path / "run")
+    assert 0 <= lines[-1][3] < 0.1 * max(line[3] for line in lines)
+
+
+def test_a_length_in_epochs_is_counted_in_steps(text, tmp_path):
+    run(text, tmp_path / "run", "--epochs", "0.5", "--examples", "lines", "--batch-size", "10")
+    examples = 10 * 29  # nearly 300 lines, 15 of them held out
+    assert abs(len(losses(tmp_path / "run")) - examples / 20) <= 1
+
+
+# ------------------------------------------------------------------------------------------------ fp16
+
+
+class Overflowing(torch.amp.GradScaler):
+    """A GradScaler whose first gradients are infinite."""
+
+    overflows = 2
+
+    def unscale_(self, optimizer):
+        if self.overflows:
+            self.overflows -= 1
+            next(p for group in optimizer.param_groups for p in group["params"]).grad.fill_(float("inf"))
+        super().unscale_(optimizer)
+
+
+def test_an_overflow_is_skipped_counted_and_does_not_advance_the_schedule(text, tmp_path, monkeypatch):
+    run(text, tmp_path / "calm", "--max-steps", "5", "--precision", "fp16")
+    monkeypatch.setattr(torch.amp, "GradScaler", Overflowing)
+    run(text, tmp_path / "run", "--max-steps", "5", "--precision", "fp16")
+    assert [line[3] for line in losses(tmp_path / "run")] == [line[3] for line in losses(tmp_path / "calm")]
+    state = json.loads((tmp_path / "run/checkpoints/step-0000005/state.json").read_text())
+    assert (state["step"], state["batches"], state["skipped"], state["scaler"]["scale"]) == (5, 7, 2, 65536 / 4)
+
+
+def test_too_many_overflows_in_a_row_stop_with_advice(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.amp, "GradScaler", type("Always", (Overflowing,), {"overflows": 10**9}))
+    with pytest.raises(ValueError, match="use --precision bf16 or fp32"):
+        run(text, tmp_path / "run", "--max-steps", "50", "--precision", "fp16")
+
+
+def test_clipping_measures_unscaled_gradients(text, tmp_path):
+    """The norm in the metrics of an fp16 run is that of the fp32 run, not 65,536 times as much."""
+    for precision in ("fp32", "fp16"):
+        run(text, tmp_path / precision, "--max-steps", "2", "--precision", precision)
+    assert losses(tmp_path / "fp16")[0][2] == pytest.approx(losses(tmp_path / "fp32")[0][2], rel=0.02)
+
+
+# ------------------------------------------------------------------------------------------------ what goes wrong
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"", "empty"),
+    (b"\n \n\n", "empty"),
+    (b"\x00\x01\x02" * 100, "binary|NUL|UTF-8|text"),
+    (b"a", ""),
+])
+def test_a_useless_corpus_is_one_clear_error_and_leaves_nothing(tmp_path, content, message):
+    (tmp_path / "text.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        run(tmp_path / "text.txt", tmp_path / "run", "--max-steps", "2")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_corpus_and_an_unknown_name(tmp_path):
+    with pytest.raises((ValueError, OSError), match="nothing.txt"):
+        run(tmp_path / "nothing.txt", tmp_path / "run", "--max-steps", "2")
+    with pytest.raises((ValueError, OSError), match="pydocs"):
+        run("pydoc", tmp_path / "run", "--max-steps", "2")
+    with pytest.raises(ValueError, match="needs a text"):
+        train.main(["--preset", "amazon", "--out", str(tmp_path / "run")])
+
+
+def test_a_vocabulary_smaller_than_the_alphabet_is_refused(text, tmp_path):
+    with pytest.raises(ValueError, match="100"):
+        run(text, tmp_path / "run", "--max-steps", "2", "--vocab-size", "100")
+
+
+def test_a_length_past_the_positions_is_refused(text, tmp_path):
+    with pytest.raises(ValueError, match="max_length 16 is more than the model's usable 8"):
+        run(text, tmp_path / "run", "--max-steps", "2", "--max-position-embeddings", "8")
+
+
+def test_a_tokenizer_that_did_not_write_the_token_file_is_refused(text, tmp_path):
+    run(text, tmp_path / "one", "--max-steps", "1")
+    run(text, tmp_path / "two", "--max-steps", "1", "--vocab-size", "310")
+    with pytest.raises(ValueError, match="another tokenizer"):
+        run(text, tmp_path / "three", "--max-steps", "1", "--data", str(tmp_path / "one/data"), "--tokenizer", str(tmp_path / "two/tokenizer"))
+
+
+def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path):
+    run(text, tmp_path / "one", "--max-steps", "4")
+    run("nowhere", tmp_path / "two", "--max-steps", "4", "--data", str(tmp_path / "one/data"), "--tokenizer", str(tmp_path / "one/tokenizer"))
+    assert losses(tmp_path / "one") == losses(tmp_path / "two")
+
+
+def test_ids_past_the_vocabulary_are_found_before_training(text, tmp_path):
+    run(text, tmp_path / "run", "--max-steps", "1")
+    path = tmp_path / "run/data/train/ids.bin"
+    path.write_bytes(b"\xff\xff" + path.read_bytes()[2:])
+    with pytest.raises(ValueError, match="65,?535"):
+        train.main(["--resume", "--out", str(tmp_path / "run")])
+
+
+def test_a_truncated_checkpoint_is_reported_and_kept_and_the_one_before_is_used(text, tmp_path, capsys):
+    run(text, tmp_path / "run", "--max-steps", "6", "--save-every", "3")
+    expected = weights(tmp_path / "run")
+    newest = tmp_path / "run/checkpoints/step-0000006"
+    for n, name in enumerate(("model.safetensors", "optimizer.pt", "state.json"), start=1):
+        whole = (newest / name).read_bytes()
+        (newest / name).write_bytes(whole[: len(whole) // 2])
+        assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
+        assert "step-0000006 cannot be read" in capsys.readouterr().err
+        assert same(weights(tmp_path / "run"), expected)  # steps 4 to 6 were done again, alike
+        assert checkpoint.checkpoints(tmp_path / "run")[-1] == newest and (newest / name).stat().st_size == len(whole)
+        kept = tmp_path / f"run/checkpoints/unreadable-step-0000006-{n}" / name
+        assert kept.read_bytes() == whole[: len(whole) // 2]
+
+
+def test_checkpoints_none_of_which_can_be_read_are_not_overwritten(text, tmp_path):
+    run(text, tmp_path / "run", "--max-steps", "2")
+    (tmp_path / "run/checkpoints/step-0000002/state.json").unlink()
+    with pytest.raises(ValueError, match="move them away"):
+        train.main(["--resume", "--out", str(tmp_path / "run")])
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(text, tmp_path, monkeypatch):
+    import pickle
+
+    class Code:
+        def __reduce__(self):
+            return (pytest.fail, ("code from a checkpoint was run",))
+
+    run(text, tmp_path / "run", "--max-steps", "2")
+    (tmp_path / "run/checkpoints/step-0000002/optimizer.pt").write_bytes(pickle.dumps(Code()))
+    with pytest.raises(ValueError, match="none of the 1 checkpoints"):
+        train.main(["--resume", "--out", str(tmp_path / "run")])
+
+
+def test_only_the_newest_checkpoints_stay(text, tmp_path):
+    run(text, tmp_path / "run", "--max-steps", "9", "--save-every", "2", "--keep-checkpoints", "3")
+    assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "run")] == ["step-0000006", "step-0000008", "step-0000009"]
+
+
+def test_a_full_disk_while_saving_leaves_the_checkpoint_before(text, tmp_path, monkeypatch):
+    real = torch.save
+
+    def full(value, path):
+        if "step-0000004" in str(path):
+            raise OSError(28, "No space left on device", str(path))
+        real(value, path)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(text, tmp_path / "run", "--max-steps", "6", "--save-every", "2")
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["step-0000002"]
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.Story, "optimiser_step", lambda self, batch: (torch.tensor(float("nan")), torch.tensor(1.0), False))
+    with pytest.raises(ValueError, match="lower --learning-rate"):
+        run(text, tmp_path / "run", "--max-steps", "3")
+
+
+def test_out_of_memory_names_a_micro_batch_that_would_fit(text, tmp_path, monkeypatch):
+    def greedy(self, *arguments, **named):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(train.BertForMaskedLM, "forward", greedy)
+    with pytest.raises(ValueError, match="--micro-batch-size 2"):
+        run(text, tmp_path / "run", "--max-steps", "3")
+
+
+def test_an_unknown_device_says_which_there_are(text, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(ValueError, match="--device cpu"):
+        run(text, tmp_path / "run", "--max-steps", "1", "--device", "cuda")
+
+
+def test_importing_train_does_nothing(capsys):
+    import importlib
+
+    importlib.reload(train)
+    assert capsys.readouterr().out == ""

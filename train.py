@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from data import TokenFile, open_corpus, prepare
+from data.corpora import CACHE
 from minibert import checkpoint, options
 from minibert.batches import Batches
 from minibert.device import autocast, choose_device, choose_precision, describe, peak_memory
@@ -71,7 +72,7 @@ def main(argv=None):
 
 def prepare_data(folder, preset, model_config, config, resume):
     """Corpus -> (tokenizer, training token file, held-out token file), each made once and kept in the run directory."""
-    corpus = None if config.data and config.tokenizer else open_corpus(config.corpus or missing_corpus(preset), text_field=config.text_field)
+    corpus = None if config.data and config.tokenizer else open_corpus(config.corpus or missing_corpus(preset), text_field=config.text_field, cache=CACHE)
     if corpus:
         print(f"corpus      {corpus.description}")
     if resume and (folder / "tokenizer").is_dir():
@@ -137,6 +138,7 @@ class Story:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
                 raise ValueError(f"the checkpoint was trained with another tokenizer than {self.folder / 'tokenizer'}: the ids would mean other words")
             self.state = {name: loaded[name] for name in self.state}
+        self.saved = self.state["step"] if loaded else None
         self.expectations()
         self.metrics = Metrics(self.folder / "metrics.jsonl", self.state["step"], header={"label": self.model.config.family, **self.expected})
         with StopRequest() as stop:
@@ -194,7 +196,7 @@ class Story:
                 if config.save_every and state["step"] % config.save_every == 0:
                     self.save()
                 state["elapsed"] = time.monotonic() - clock
-        if stop.requested or not (config.save_every and state["step"] % config.save_every == 0):
+        if state["step"] != self.saved:
             self.save()
 
     def optimiser_step(self, batch):
@@ -258,6 +260,7 @@ class Story:
     def save(self):
         state = {**self.state, "window_loss": float(self.state["window_loss"])}
         checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)
+        self.saved = state["step"]
 
     def result(self):
         """Held-out scores, the model in the ecosystem's layout, a picture, and a few filled masks."""

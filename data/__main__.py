@@ -57,7 +57,7 @@ def download(options):
                          f"(there are: {', '.join(corpora.NAMED)})")
     if options.name == "pydocs":
         return {"name": "pydocs", "files": [], "note": "nothing to download: it is read from the installed packages"}
-    files = corpora.download_kant(options.out or corpora.DOWNLOADS / "kant", checksum=not options.no_checksum,
+    files = corpora.download_kant(options.out or corpora.CACHE / "kant", checksum=not options.no_checksum,
                                   show_progress=not options.json)
     return {"name": options.name, "files": [str(file) for file in files]}
 

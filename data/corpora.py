@@ -19,7 +19,7 @@ from .gutenberg import body_checksum
 
 EVAL_ONE_IN = 20
 FEW_DOCUMENTS = 20  # with fewer, a hash gives no fair share
-DOWNLOADS = Path(__file__).parent / "cache"
+CACHE = Path(__file__).parent / "cache"
 
 NAMED = {
     "pydocs": "docstrings of Python's standard library and of the installed packages; nothing to download",
@@ -160,7 +160,7 @@ def find_kant(cache=None, show_progress=True):
     corpora = os.environ.get("MINIBERT_CORPORA")
     if corpora and (Path(corpora) / "kant").is_dir():
         return readers.find_files(Path(corpora) / "kant")
-    return download_kant(Path(cache or DOWNLOADS) / "kant", show_progress=show_progress)
+    return download_kant(Path(cache or CACHE) / "kant", show_progress=show_progress)
 
 
 def place_of(name):
@@ -168,7 +168,7 @@ def place_of(name):
     if name == "pydocs":
         return "installed packages"
     corpora = os.environ.get("MINIBERT_CORPORA")
-    for folder in ([Path(corpora) / name] if corpora else []) + [DOWNLOADS / name]:
+    for folder in ([Path(corpora) / name] if corpora else []) + [CACHE / name]:
         if folder.is_dir():
             return str(folder)
     return "www.gutenberg.org (not downloaded yet)"

@@ -12,6 +12,7 @@ Whole files are held out, one in 20, chosen by a hash of their path. Copies are 
 and no paragraph of some length, occurs twice; so what is held out has not been seen in training.
 """
 import ast
+import contextlib
 import hashlib
 import json
 import sysconfig
@@ -77,7 +78,8 @@ class PydocsCorpus:
             else:
                 self._parts = collect(files, self.workers, self.show_progress)
                 if kept:
-                    atomic_write(kept, json.dumps(self._parts))
+                    with contextlib.suppress(OSError):  # a cache saves time; where it cannot be written, nothing is lost
+                        atomic_write(kept, json.dumps(self._parts))
             if not self._parts["train"] or not self._parts["eval"]:
                 raise ValueError(f"no documentation in the {len(files):,} Python files below "
                                  f"{', '.join(map(str, self.roots))}: give a corpus of your own")

@@ -33,7 +33,8 @@ def save(run, state, model, optimizer, scaler, keep):
         torch.save(_random_states(), temporary / "random.pt")
         state = {"format": FORMAT, **state, "scaler": scaler.state_dict()}
         (temporary / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-    for old in checkpoints(run)[:-keep]:
+    leftovers = folder.parent.glob(".step-*.tmp-*")  # of a process that was killed while it saved
+    for old in [*checkpoints(run)[:-keep], *leftovers]:
         if old != folder:
             remove(old)
     return folder

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import torch
 
+from data.token_file import entropy
 from minibert.batches import collate
 
 EVAL_SEED = 15  # of the masks and of the choice of examples; no training flag changes it
@@ -66,5 +67,4 @@ def unigram_entropy(examples, is_special, limit=4096):
     for n in choose(examples, limit):
         counts += np.bincount(examples[n], minlength=len(counts))
     counts[is_special] = 0
-    p = counts[counts > 0] / max(counts.sum(), 1)
-    return float(-(p * np.log(p)).sum())
+    return entropy(counts)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minibert.config import PRESETS, BertConfig, TrainConfig, from_dict
 from tokenizer.cli import Parser, suggestion
+from tokenizer.files import atomic_write
 
 # What may always differ when a run goes on: none of it changes a number that is computed.
 HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every")
@@ -62,8 +63,6 @@ def configure(arguments):
 
 def write_config(run, preset, model, train):
     """RUN/config.json: what --resume reads."""
-    from tokenizer.files import atomic_write
-
     atomic_write(Path(run) / "config.json", json.dumps({"preset": preset, "model": asdict(model), "train": asdict(train)}, indent=1) + "\n")
 
 
@@ -122,7 +121,8 @@ def run_folder(arguments):
         folder = Path(arguments.out)
         if (folder / "config.json").exists():
             raise ValueError(f"{folder} holds a run already: add --resume to go on with it, or choose another --out")
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        # What begins with a dot is left over from a process that was killed while it wrote.
+        if folder.exists() and (not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())):
             raise ValueError(f"{folder} exists and is not empty: choose another --out")
         return folder
     folder, number = Path("runs") / preset, 2

@@ -4,6 +4,7 @@ A rename within one folder is atomic, so a reader (or a run that is resumed afte
 file or the new one and never half of either. Every file that this project writes goes through this module.
 """
 import contextlib
+import glob
 import os
 import shutil
 from pathlib import Path
@@ -21,8 +22,10 @@ def atomic_folder(folder):
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for stale in folder.parent.glob(f".{glob.escape(folder.name)}.tmp-*"):
+        if not _running(stale.name.rpartition("-")[2]):  # its process was killed while it wrote
+            remove(stale)
     temporary = folder.parent / f".{folder.name}.tmp-{os.getpid()}"
-    remove(temporary)
     temporary.mkdir()
     try:
         yield temporary
@@ -67,6 +70,21 @@ def remove(path):
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _running(process):
+    """Whether another process of that number is at work; True where that cannot be asked."""
+    if process == str(os.getpid()):
+        return False
+    if os.name == "nt" or not process.isdigit():
+        return True
+    try:
+        os.kill(int(process), 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _sync(path):

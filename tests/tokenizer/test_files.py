@@ -1,0 +1,61 @@
+"""A file or folder is whole or not there, whatever happens while it is written."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tokenizer import files
+from tokenizer.files import atomic_folder, atomic_write
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_new_folder_takes_the_place_of_the_old_one(tmp_path):
+    for text in ("one", "two"):
+        with atomic_folder(tmp_path / "run") as temporary:
+            (temporary / "a.txt").write_text(text)
+            assert temporary.parent == tmp_path  # on the same disk: only then is the rename atomic
+    assert (tmp_path / "run/a.txt").read_text() == "two" and names(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path, error):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/a.txt").write_text("old")
+    with pytest.raises(error):
+        with atomic_folder(tmp_path / "run") as temporary:
+            (temporary / "a.txt").write_text("half")
+            raise error
+    assert (tmp_path / "run/a.txt").read_text() == "old" and names(tmp_path) == ["run"]
+
+
+def test_a_file_is_replaced_whole_or_stays(tmp_path, monkeypatch):
+    atomic_write(tmp_path / "a.json", "ä")
+    assert (tmp_path / "a.json").read_bytes() == "ä".encode()
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError):
+        atomic_write(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == "ä".encode() and names(tmp_path) == ["a.json"]
+
+
+def test_the_data_is_on_disk_before_the_name_is(tmp_path, monkeypatch):
+    order = []
+    sync, rename = files._sync, os.rename
+    monkeypatch.setattr(files, "_sync", lambda path: (order.append(path.name), sync(path)))
+    monkeypatch.setattr(os, "rename", lambda old, new: (order.append("rename"), rename(old, new)))
+    with atomic_folder(tmp_path / "run") as temporary:
+        (temporary / "a.txt").write_text("a")
+    assert order.index("a.txt") < order.index("rename") < order.index(tmp_path.name)
+
+
+def test_what_a_killed_process_left_behind_is_swept_up_and_a_living_ones_work_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for process in (dead.pid, os.getppid()):
+        (tmp_path / f".run.tmp-{process}").mkdir()
+    with atomic_folder(tmp_path / "run"):
+        pass
+    assert names(tmp_path) == [f".run.tmp-{os.getppid()}", "run"]

@@ -10,9 +10,10 @@ A run directory holds all of it: config.json, tokenizer/, data/, checkpoints/, m
 """
 import json
 import math
+import shlex
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from data import TokenFile, open_corpus, prepare
 from data.corpora import CACHE
 from minibert import checkpoint, options
 from minibert.batches import Batches
+from minibert.checks import check_length
 from minibert.device import autocast, choose_device, choose_precision, describe, peak_memory
-from minibert.evaluate import evaluate, unigram_entropy
+from minibert.evaluate import bytes_per_token, check_enough, choose, evaluate, unigram_entropy
 from minibert.examples import make_examples
 from minibert.fill_mask import fill_mask
 from minibert.interop import save_pretrained
@@ -31,7 +33,7 @@ from minibert.masking import Masker
 from minibert.model import BertForMaskedLM
 from minibert.optim import make_optimizer, rate_factor
 from minibert.plots import plot_loss
-from minibert.running import Metrics, ProgressBar, StopRequest, TooManySkipped
+from minibert.running import Metrics, ProgressBar, StopRequest
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.cli import run
 from tokenizer.files import remove
@@ -57,41 +59,52 @@ def main(argv=None):
         print(json.dumps({"preset": preset, "model": vars(model_config), "train": vars(config)}, indent=1))
         return 0
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
+    config = replace(config, precision=choose_precision(config.precision, device))  # kept: a resumed run goes on in the same
     torch.manual_seed(config.seed)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name
     print(f"run         {folder} (preset {preset})")
     try:
-        tokenizer, train_file, eval_file = prepare_data(folder, preset, model_config, config, arguments.resume)
-        story = Story(folder, preset, model_config, config, tokenizer, train_file, eval_file, device, precision)
-    except ValueError:
-        if not arguments.resume:  # nothing was trained yet: leave no half-made run in the way of the next try
-            remove(folder)
+        model_config, tokenizer, train_file, eval_file = prepare_data(folder, preset, model_config, config, arguments.resume)
+        trainer = Trainer(folder, preset, model_config, config, tokenizer, train_file, eval_file, device)
+    except BaseException as error:
+        if isinstance(error, ValueError) and not arguments.resume:  # nothing was trained yet: no half-made run stands in the way of the next try
+            for name in ("config.json", "tokenizer", "data"):
+                remove(folder / name)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        elif isinstance(error, (OSError, KeyboardInterrupt)) and (folder / "config.json").exists():
+            print(f"stopped while preparing; what is done is kept. {go_on(folder)}", file=sys.stderr)
         raise
-    return story.tell()
+    return trainer.run()
+
+
+def go_on(folder):
+    return f"Go on with:  python train.py --resume --out {shlex.quote(str(folder))}"
 
 
 def prepare_data(folder, preset, model_config, config, resume):
-    """Corpus -> (tokenizer, training token file, held-out token file), each made once and kept in the run directory."""
-    corpus = None if config.data and config.tokenizer else open_corpus(config.corpus or missing_corpus(preset), text_field=config.text_field, cache=CACHE)
-    if corpus:
+    """Corpus -> (model configuration that fits, tokenizer, training token file, held-out token file), each made once and kept in the run."""
+    own_tokenizer = config.tokenizer or (resume and (folder / "tokenizer").is_dir() and folder / "tokenizer")
+    places = [Path(config.data or folder / "data") / split for split in ("train", "eval")]
+    there = [bool(config.data) or (resume and place.is_dir()) for place in places]
+    corpus = None
+    if not (own_tokenizer and all(there)):
+        corpus = open_corpus(config.corpus or missing_corpus(preset), text_field=config.text_field, cache=CACHE)
         print(f"corpus      {corpus.description}")
-    if resume and (folder / "tokenizer").is_dir():
-        tokenizer = load_tokenizer(folder / "tokenizer")
-    else:
-        tokenizer = load_tokenizer(config.tokenizer) if config.tokenizer else train_tokenizer(corpus, model_config, config)
-        options.write_config(folder, preset, model_config, config)
-        tokenizer.save(folder / "tokenizer")
+    tokenizer = load_tokenizer(own_tokenizer) if own_tokenizer else train_tokenizer(corpus, model_config, config)
+    tokenizer.require("cls", "sep", "pad", "mask")
     print(f"tokenizer   {tokenizer.training_summary or f'vocabulary: {tokenizer.vocab_size:,} entries, loaded'}")
-    files = []
-    for split in ("train", "eval"):
-        place = Path(config.data or folder / "data") / split
-        if config.data or (resume and place.is_dir()):
-            files.append(TokenFile(place))
-        else:
-            files.append(prepare(corpus.documents(split), tokenizer, place))
+    # The ids come from the tokenizer alone, so the model is built to its size (a small corpus has fewer entries than were asked for).
+    fitted = replace(model_config, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id)
+    check_length(fitted, config.max_length)  # before anything that takes long
+    options.write_config(folder, preset, model_config, config)
+    if not (folder / "tokenizer").is_dir():
+        tokenizer.save(folder / "tokenizer")
+    files = [TokenFile(place) if ready else prepare(corpus.documents(place.name), tokenizer, place) for place, ready in zip(places, there)]
     print(f"tokens      {files[0].num_tokens:,} for training, {files[1].num_tokens:,} held out; "
           f"{files[0].num_bytes / max(files[0].num_tokens, 1):.2f} bytes a token")
-    return tokenizer, *files
+    return fitted, tokenizer, *files
 
 
 def missing_corpus(preset):
@@ -105,34 +118,31 @@ def train_tokenizer(corpus, model_config, config):
     return ByteLevelBPE.train_from_iterator(texts, vocab_size=model_config.vocab_size, min_frequency=config.min_frequency)
 
 
-class Story:
-    """One run: built from its parts, then told: expectations, the loop, the result."""
+class Trainer:
+    """One run: built from its parts, then run: expectations, the loop, the result."""
 
-    def __init__(self, folder, preset, model_config, config, tokenizer, train_file, eval_file, device, precision):
-        self.folder, self.preset, self.config, self.tokenizer, self.device, self.precision = folder, preset, config, tokenizer, device, precision
-        # The ids come from the tokenizer alone, so the model is built to its size (a small corpus has fewer entries than were asked for).
-        model_config = replace(model_config, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id)
-        if config.max_length > model_config.max_length:
-            raise ValueError(f"max_length {config.max_length} is more than the model's usable {model_config.max_length} positions: raise --max-position-embeddings")
-        train_file.unigram_counts(tokenizer.vocab_size)  # every id is checked against the vocabulary, once
-        eval_file.unigram_counts(tokenizer.vocab_size)
+    def __init__(self, folder, preset, model_config, config, tokenizer, train_file, eval_file, device):
+        self.folder, self.preset, self.config, self.tokenizer, self.device = folder, preset, config, tokenizer, device
+        for file in (train_file, eval_file):
+            file.unigram_counts(tokenizer.vocab_size)  # every id is checked against the vocabulary, once
         examples = make_examples(config.examples, train_file, tokenizer, config.max_length)
         masker = partial(Masker, tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids)
         self.batches = Batches(examples, masker(config.mlm_probability), config.batch_size, tokenizer.pad_token_id, config.seed)
         self.eval_examples = make_examples(config.examples, eval_file, tokenizer, config.max_length)
         self.eval_masker = masker(0.15)
-        self.bytes_per_token = eval_file.num_bytes / max(eval_file.num_tokens, 1)
+        check_enough(self.eval_examples, self.eval_masker, config.eval_examples)
+        self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
         self.total_steps = config.max_steps or math.ceil(config.epochs * self.batches.per_epoch)  # 0: the clock decides
 
-        self.autocast = partial(autocast, device, precision)
+        self.autocast = partial(autocast, device, config.precision)
         self.model = BertForMaskedLM(model_config).to(device)
         self.optimizer = make_optimizer(self.model, config)
         # fp16 has 5 bits of exponent: small gradients would vanish, so the loss is scaled up and the gradients down again.
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.state = {"step": 0, "batches": 0, "skipped": 0, "skipped_in_a_row": 0, "elapsed": 0.0, "best_eval_loss": None,
                       "window_loss": 0.0, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
 
-    def tell(self):
+    def run(self):
         loaded = checkpoint.load_newest(self.folder, self.model, self.optimizer, self.scaler, warn=lambda line: print(line, file=sys.stderr))
         if loaded:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
@@ -144,7 +154,7 @@ class Story:
         with StopRequest() as stop:
             self.loop(stop)
         if stop.requested:
-            print(f"stopped at step {self.state['step']:,}, all of it saved. Go on with:  python train.py --resume --out {self.folder}")
+            print(f"stopped at step {self.state['step']:,}, all of it saved. {go_on(self.folder)}")
             return 130
         self.result()
         return 0
@@ -157,11 +167,11 @@ class Story:
         c = self.model.config
         length = f"{config.minutes:g} minutes" if config.minutes else f"{self.total_steps:,} steps ({self.total_steps / self.batches.per_epoch:.1f} epochs)"
         print(f"model       {c.family}: {c.num_hidden_layers} layers of {c.hidden_size}, {c.num_attention_heads} heads, {self.model.num_parameters():,} parameters")
-        print(f"device      {describe(self.device, self.precision)}")
+        print(f"device      {describe(self.device, config.precision)}")
         print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens (at most {config.batch_size * config.max_length:,}), "
               f"{config.mlm_probability:.0%} of them to be predicted; one epoch is {self.batches.per_epoch:,} steps")
         print(f"length      {length}; rate {config.learning_rate:g}, {config.schedule}")
-        print(f"expect      a first loss of about ln({V:,}) = {math.log(V):.2f}, then a plateau near the unigram entropy {entropy:.2f}: there it knows how")
+        print(f"expect      a first loss of about ln({V:,}) = {math.log(V):.2f} nats, then a plateau near the unigram entropy {entropy:.2f}: there it knows how")
         print("            frequent each token is. Below it, it reads context.")
         if self.state["step"]:
             print(f"resuming    at step {self.state['step']:,} after {self.state['elapsed'] / 60:.1f} minutes")
@@ -213,9 +223,10 @@ class Story:
                     out = self.model(micro.input_ids, attention_mask=micro.attention_mask, labels=micro.labels)
                     share = out.loss * (micro.num_masked / max(batch.num_masked, 1))
                 self.scaler.scale(share).backward()
-            except torch.OutOfMemoryError as error:
-                size = len(micro.input_ids)
-                raise ValueError(f"out of memory with {size} examples at once: try --micro-batch-size {max(size // 2, 1)} (the result stays the same)") from error
+            except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what a CPU says
+                if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+                    raise
+                raise ValueError(self.memory_advice(len(micro.input_ids))) from error
             total += share.detach()
         self.scaler.unscale_(self.optimizer)  # clipping measures true gradients
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm or math.inf)
@@ -225,32 +236,42 @@ class Story:
         self.optimizer.zero_grad(set_to_none=True)
         return total, norm, self.scaler.get_scale() < scale
 
+    def memory_advice(self, size):
+        if size == 1:
+            return "out of memory with a single example: use a smaller model, or a smaller --max-length"
+        flag = f"--micro-batch-size {size // 2}"
+        return f"out of memory with {size} examples at once: half of them fit more easily, and the result stays the same. " + (
+            f"{go_on(self.folder)} {flag}" if checkpoint.checkpoints(self.folder) else f"Start again with {flag}")
+
     def count_skipped(self, bar):
         self.state["skipped"] += 1
         self.state["skipped_in_a_row"] += 1
         bar.set_postfix_str(f"overflow, scale {self.scaler.get_scale():g}")
         if self.state["skipped_in_a_row"] >= MAX_SKIPPED:
-            raise TooManySkipped(f"{MAX_SKIPPED} fp16 steps in a row overflowed: use --precision bf16 or fp32, or a lower --learning-rate")
+            raise ValueError(f"{MAX_SKIPPED} fp16 steps in a row overflowed: use --precision bf16 or fp32, or a lower --learning-rate")
 
     def log(self, bar, batch, loss, norm, rate):
         """Sum up the loss; every log_every steps a line of metrics and a new text on the bar."""
         state = self.state
         state["window_loss"] = state["window_loss"] + loss  # stays on the device: no waiting for the card
         state["window_batches"] += 1
-        bar.moved(state, batch.num_tokens)
+        bar.advance(state, batch.num_tokens)
         first = state["step"] == 1
         if first or state["step"] % self.config.log_every == 0:
             mean = float(state["window_loss"]) / state["window_batches"]
             state["window_loss"], state["window_batches"] = 0.0, 0
-            if not math.isfinite(mean):
-                raise ValueError(f"the loss is {mean} at step {state['step']:,}: try a lower --learning-rate or a longer --warmup. The last checkpoint is untouched")
+            self.refuse_nan(mean)
             self.metrics.write({"step": state["step"], "loss": mean, "learning_rate": rate, "grad_norm": float(norm), "elapsed": round(state["elapsed"], 3)})
-            bar.says(state["step"], loss=mean, rate=rate)
+            bar.show(state["step"], loss=mean, rate=rate)
         if first:
             bar.write(f"first loss  {float(loss):.2f} (expected about {self.expected['ln_vocab']:.2f}); peak memory {peak_memory(self.device) / 2**30:.2f} GiB")
 
+    def refuse_nan(self, loss):
+        if not math.isfinite(loss):
+            raise ValueError(f"the loss is {loss} at step {self.state['step']:,}: try a lower --learning-rate or a longer --warmup. The last checkpoint is untouched")
+
     def evaluate(self, limit):
-        scores = evaluate(self.model, self.eval_examples, self.eval_masker, self.tokenizer.pad_token_id, limit=limit,
+        scores = evaluate(self.model, self.eval_examples, self.eval_masker, self.tokenizer.pad_token_id, min(32, self.config.micro_batch), limit,
                           autocast=self.autocast, bytes_per_token=self.bytes_per_token)
         best = self.state["best_eval_loss"]
         self.state["best_eval_loss"] = scores["loss"] if best is None else min(best, scores["loss"])
@@ -258,17 +279,18 @@ class Story:
         return scores
 
     def save(self):
-        state = {**self.state, "window_loss": float(self.state["window_loss"])}
+        state = {**self.state, "window_loss": float(self.state["window_loss"]), "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}
+        self.refuse_nan(state["window_loss"])
         checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)
         self.saved = state["step"]
 
     def result(self):
         """Held-out scores, the model in the ecosystem's layout, a picture, and a few filled masks."""
-        scores = self.evaluate(8 * self.config.eval_examples)
         save_pretrained(self.model, self.folder / "model", self.tokenizer)
+        scores = self.evaluate(8 * self.config.eval_examples)
         state, entropy = self.state, self.expected["unigram_entropy"]
         print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes" + (f", {state['skipped']} skipped" if state["skipped"] else ""))
-        print(f"held out    loss {scores['loss']:.3f} ({entropy - scores['loss']:.2f} below the unigram entropy), perplexity {scores['perplexity']:.1f}, "
+        print(f"held out    loss {scores['loss']:.3f} nats ({abs(entropy - scores['loss']):.2f} {'below' if scores['loss'] < entropy else 'above'} the unigram entropy), perplexity {scores['perplexity']:.1f}, "
               f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits a byte")
         try:
             plot_loss([self.folder], self.folder / "loss.png")
@@ -276,11 +298,27 @@ class Story:
         except ImportError:
             print('picture     none: pip install -e ".[plots]" brings matplotlib')
         print(f"model       {self.folder / 'model'}")
-        for probe in PROBES.get(self.config.corpus) or PROBES.get(self.preset) or PROBES["pydocs"]:
+        probes = [probe for probe in self.probes() if len(self.tokenizer.encode(probe).ids) <= self.model.config.max_length]
+        for probe in probes:
             print(f"\n{probe}")
-            for answer in fill_mask(self.model, self.tokenizer, probe.replace("<mask>", self.tokenizer.mask_token)):
+            answers = fill_mask(self.model, self.tokenizer, probe)
+            for answer in answers:
                 print(f"   {answer['score']:6.1%}  {answer['token_str'].strip()}")
-        print(f'\nask it yourself:  python -m minibert.fill_mask {self.folder} "Return a new {self.tokenizer.mask_token} object."')
+        ask = probes[0] if probes else f"Return a new {self.tokenizer.mask_token} object."
+        print(f"\nask it yourself:  python -m minibert.fill_mask {shlex.quote(str(self.folder))} {shlex.quote(ask)}")
+
+    def probes(self):
+        """Texts with one mask: those of a known corpus, else held-out passages with the token in their middle hidden."""
+        known = PROBES.get(self.config.corpus) or PROBES.get(self.preset)
+        if known:
+            return [probe.replace("<mask>", self.tokenizer.mask_token) for probe in known]
+        passages = []
+        for n in choose(self.eval_examples, 2):
+            ids = [int(i) for i in self.eval_examples[n] if not self.eval_masker.is_special[i]][:24]
+            if ids:
+                ids[len(ids) // 2] = self.tokenizer.mask_token_id
+                passages.append(" ".join(self.tokenizer.decode(ids, skip_special_tokens=False).split()))
+        return passages
 
 
 if __name__ == "__main__":

@@ -40,14 +40,14 @@ class Batch:
         return Batch(self.input_ids.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), mask, self.num_tokens, self.num_masked)
 
 
-def collate(rows, numbers, masker, pad_token_id, seed, epoch):
+def collate(rows, numbers, masker, pad_token_id, seed, epoch, max_length):
     """Examples -> Batch. rows: B 1-D id arrays; numbers (B,): the examples' numbers, on which the masks depend.
 
-    Rows of 3 and 5 ids -> input_ids (2, 8): T is the longest row, rounded up to a multiple of 8.
+    Rows of 3 and 5 ids -> input_ids (2, 8): T is the longest row, rounded up to a multiple of 8, but never past max_length.
     """
     lengths = np.array([len(row) for row in rows])
     # Blocks all have one length and stay as they are; else multiples of 8 keep the number of distinct shapes small.
-    width = int(lengths.max()) if (lengths == lengths[0]).all() else -(-int(lengths.max()) // 8) * 8
+    width = int(lengths.max()) if (lengths == lengths[0]).all() else min(-(-int(lengths.max()) // 8) * 8, max_length)
     input_ids = np.full((len(rows), width), pad_token_id, dtype=np.int64)  # (B, T)
     for b, row in enumerate(rows):
         input_ids[b, : len(row)] = row
@@ -93,4 +93,4 @@ class Batches:
             self._epoch, self._order = epoch, self.order(epoch)
         numbers = self._order[place]
         rows = [self.examples[n] for n in numbers]
-        return collate(rows, numbers, self.masker, self.pad_token_id, self.seed, epoch)
+        return collate(rows, numbers, self.masker, self.pad_token_id, self.seed, epoch, self.examples.max_length)

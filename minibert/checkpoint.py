@@ -4,7 +4,7 @@
         config.json, model.safetensors    the model, in the layout of minibert.interop
         optimizer.pt                      AdamW's moments       (torch.load with weights_only=True)
         random.pt                         states of torch's random generators: dropout goes on where it was
-        state.json                        step, batches, skipped steps, elapsed seconds, scaler, best loss, configuration, tokenizer fingerprint
+        state.json                        step, batches, skipped steps, elapsed seconds, best loss, tokenizer fingerprint, configuration, scaler
 
 Masks and order need no state: they are functions of the seed and the batch number (minibert/batches.py).
 """
@@ -29,8 +29,9 @@ def save(run, state, model, optimizer, scaler, keep):
     folder = Path(run) / "checkpoints" / f"step-{state['step']:07d}"
     with atomic_folder(folder) as temporary:
         save_pretrained(model, temporary)
-        torch.save(optimizer.state_dict(), temporary / "optimizer.pt")
-        torch.save(_random_states(), temporary / "random.pt")
+        for name, value in (("optimizer.pt", optimizer.state_dict()), ("random.pt", _random_states())):
+            with open(temporary / name, "wb") as file:  # a file of Python's: a full disk is then an OSError that says so
+                torch.save(value, file)
         state = {"format": FORMAT, **state, "scaler": scaler.state_dict()}
         (temporary / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
     leftovers = folder.parent.glob(".step-*.tmp-*")  # of a process that was killed while it saved
@@ -61,8 +62,14 @@ def load(folder, model, optimizer, scaler):
         random_states = torch.load(folder / "random.pt", map_location="cpu", weights_only=True)
         weights = from_pretrained(folder).state_dict()
         model.load_state_dict(weights)
+        settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
         optimizer.load_state_dict(moments)
-        scaler.load_state_dict(state.pop("scaler"))
+        for group, own in zip(optimizer.param_groups, settings):
+            group.update(own)  # rates and decays are the configuration's, which may have been changed on purpose
+        if saved := state.pop("scaler"):  # {} where the run was not in fp16
+            scaler.load_state_dict(saved)
+    except (torch.OutOfMemoryError, MemoryError, PermissionError):
+        raise  # says nothing about the checkpoint
     except Exception as error:  # whatever a broken file makes a parser raise: the reader needs the file and the reason
         raise ValueError(f"the checkpoint {folder} cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else error})") from error
     _set_random_states(random_states)

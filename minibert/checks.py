@@ -11,13 +11,7 @@ def check_batch(config, input_ids, attention_mask=None, token_type_ids=None):
     for name, tensor in (("attention_mask", attention_mask), ("token_type_ids", token_type_ids)):
         if tensor is not None and tensor.shape != input_ids.shape:
             raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, input_ids {tuple(input_ids.shape)}: they must be the same")
-    T = input_ids.shape[1]
-    if T > config.max_length:
-        why = f"max_position_embeddings {config.max_position_embeddings}"
-        if config.family == "roberta":  # positions are counted from pad_token_id + 1
-            why += f" - pad_token_id {config.pad_token_id} - 1"
-        raise ValueError(f"a sequence of {T} tokens, but the model takes max_length {config.max_length} ({why}): "
-                         "cut the text, or build the model with more positions")
+    check_length(config, input_ids.shape[1])
     if input_ids.device.type == "cpu":
         low, high = (int(end) for end in input_ids.aminmax())
         if low < 0 or high >= config.vocab_size:
@@ -25,6 +19,16 @@ def check_batch(config, input_ids, attention_mask=None, token_type_ids=None):
                              "the ids were made with another tokenizer")
         if token_type_ids is not None and int(token_type_ids.max()) >= max(config.segments, 1):
             raise ValueError(f"token type {int(token_type_ids.max())}, but the model ({config.family}) tells apart {config.segments} segment types")
+
+
+def check_length(config, length):
+    """ValueError unless the model has positions for ``length`` tokens."""
+    if length > config.max_length:
+        why = f"max_position_embeddings {config.max_position_embeddings}"
+        if config.family == "roberta":  # positions are counted from pad_token_id + 1
+            why += f" - pad_token_id {config.pad_token_id} - 1"
+        raise ValueError(f"a sequence of {length} tokens, but the model takes max_length {config.max_length} ({why}): "
+                         "cut the text, or build the model with more positions")
 
 
 def check_labels(config, input_ids, labels):

@@ -20,7 +20,8 @@ def option(default, help):
 class BertConfig:
     """The shape of a model. Sizes are counts, probabilities lie in [0, 1).
 
-    The four switches at the end of the class are all that separates the three families in ``minibert/model.py``:
+    What separates the families in ``minibert/model.py`` are the properties at the end of the class, and three small things:
+    RoBERTa counts positions from the padding id and has one segment; ModernBERT starts from other fresh weights.
 
     =============  ========  ==========  =====  =======  =============================================
     family         norm      positions   MLP    biases   source

@@ -11,6 +11,7 @@ import torch
 
 from data.token_file import entropy
 from minibert.batches import collate
+from minibert.masking import IGNORED
 
 EVAL_SEED = 15  # of the masks and of the choice of examples; no training flag changes it
 
@@ -19,6 +20,13 @@ def choose(examples, limit):
     """The numbers of at most ``limit`` examples, spread over the whole set, the same ones each time, ascending."""
     numbers = np.random.default_rng(EVAL_SEED).permutation(len(examples))[:limit]
     return np.sort(numbers)
+
+
+def check_enough(examples, masker, limit):
+    """ValueError where an evaluation of ``limit`` examples would ask for no token at all: known before training, not after it."""
+    numbers = choose(examples, limit)
+    if not any((masker(examples[n][None], EVAL_SEED, 0, [n])[1] != IGNORED).any() for n in numbers):
+        raise ValueError(f"the held-out part has {len(numbers)} example(s) and not one masked token: give a larger corpus")
 
 
 @torch.no_grad()
@@ -30,7 +38,9 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     bytes_per_token: UTF-8 bytes of text that a token stands for on average.
     Returns {"loss": nats per masked token, "perplexity": e^loss, "accuracy": share of masked tokens guessed right,
     "bits_per_byte": loss in bits a byte of text, comparable between vocabularies (only with bytes_per_token), "masked": tokens asked}.
+    Raises ValueError where no token is masked.
     """
+    check_enough(examples, masker, limit)
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     total, correct, count = 0.0, 0, 0
@@ -38,7 +48,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     try:
         for start in range(0, len(numbers), batch_size):
             some = numbers[start : start + batch_size]
-            batch = collate([examples[n] for n in some], some, masker, pad_token_id, EVAL_SEED, epoch=0).to(device)
+            batch = collate([examples[n] for n in some], some, masker, pad_token_id, EVAL_SEED, 0, examples.max_length).to(device)
             if not batch.num_masked:
                 continue
             with autocast() if autocast else torch.autocast(device.type, enabled=False):
@@ -48,13 +58,19 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
             count += batch.num_masked
     finally:
         model.train(was_training)
-    if not count:
-        raise ValueError(f"the held-out part has {len(numbers)} example(s) and not one masked token: give a larger corpus")
     loss = total / count
     result = {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": correct / count, "masked": count}
     if bytes_per_token:
         result["bits_per_byte"] = loss / math.log(2) / bytes_per_token
     return result
+
+
+def bytes_per_token(token_file, tokenizer, kind):
+    """Bytes of text for each token of such examples. Where lines are joined, their ends are tokens (byte-level BPE) and bytes; lines have neither."""
+    if kind == "lines":
+        return (token_file.num_bytes - token_file.num_segments) / max(token_file.num_tokens, 1)
+    line_ends = (token_file.num_segments - token_file.num_documents) * len(tokenizer.encode_ids("\n")[-1:])
+    return token_file.num_bytes / max(token_file.num_tokens + line_ends, 1)
 
 
 def unigram_entropy(examples, is_special, limit=4096):

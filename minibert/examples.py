@@ -11,7 +11,7 @@ file serves all three kinds; what an example is gets decided here, when it is re
 Where lines are joined, the line end between them comes back as the tokenizer writes it: byte-level BPE has a token for it
 ('Ċ'), so the ids are exactly those of the unbroken text; WordPiece drops white space, so there is none.
 
-Each kind is a sequence: len(examples), examples[i] -> 1-D int64 array, examples.lengths -> (n,) ints.
+Each kind is a sequence: len(examples), examples[i] -> 1-D int64 array, examples.lengths -> (n,) ints, examples.max_length.
 """
 import numpy as np
 
@@ -27,7 +27,9 @@ def make_examples(kind, token_file, tokenizer, max_length):
     room = max_length - tokenizer.num_special_tokens_to_add()
     if room < 1:
         raise ValueError(f"max_length {max_length} has no room beside {tokenizer.num_special_tokens_to_add()} special tokens")
-    return {"lines": Lines, "documents": Documents, "blocks": Blocks}[kind](token_file, tokenizer, room)
+    examples = {"lines": Lines, "documents": Documents, "blocks": Blocks}[kind](token_file, tokenizer, room)
+    examples.max_length = max_length
+    return examples
 
 
 class Lines:
@@ -98,7 +100,7 @@ class Row:
     """
 
     def __init__(self, token_file, tokenizer):
-        line_end = tokenizer.encode_ids("\n")  # [Ċ] for byte-level BPE, [] for WordPiece
+        line_end = tokenizer.encode_ids("\n")[-1:]  # [Ċ] for byte-level BPE (behind Ġ where it adds a space), [] for WordPiece
         self.ids, self.starts = token_file.ids, token_file.segments
         count = token_file.num_segments
         last = token_file.documents[1:] - 1  # the last segment of each document

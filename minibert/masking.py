@@ -74,9 +74,9 @@ class Masker:
         selected &= ~self.is_special[input_ids]
         labels = np.where(selected, input_ids, IGNORED)
 
-        fate = uniform(seed, epoch, examples, length, stream=1)  # (B, T)
+        action = uniform(seed, epoch, examples, length, stream=1)  # (B, T)
         draw = uniform(seed, epoch, examples, length, stream=2)
         replacement = self.ordinary[(draw * len(self.ordinary)).astype(np.int64)]
-        corrupted = np.where(selected & (fate < 0.8), self.mask_token_id, input_ids)
-        corrupted = np.where(selected & (fate >= 0.8) & (fate < 0.9), replacement, corrupted)
+        corrupted = np.where(selected & (action < 0.8), self.mask_token_id, input_ids)
+        corrupted = np.where(selected & (action >= 0.8) & (action < 0.9), replacement, corrupted)
         return corrupted, labels

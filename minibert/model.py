@@ -3,7 +3,7 @@
     ids (B, T) -> Embeddings -> Block x num_hidden_layers -> hidden (B, T, H) -> head -> logits over the vocabulary
 
 A block lets the tokens look at each other (Attention) and then thinks about each one alone (MLP). What six years
-changed between the families is named by four switches of ``BertConfig``: ``pre_norm``, ``rotary``, ``gated``, ``use_bias``.
+changed between BERT and ModernBERT is named by four switches of ``BertConfig``: ``pre_norm``, ``rotary``, ``gated``, ``use_bias``.
 
 Sources: Vaswani et al. 2017, section 3 (the encoder); Devlin et al. 2018, section 3 and appendix A (BERT);
 Liu et al. 2019 (RoBERTa: positions counted from the padding id, no segments); Warner et al. 2024, section 2.1 (ModernBERT).
@@ -20,8 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from minibert.checks import check_batch, check_labels
-
-IGNORE = -100  # the label of a position that is not predicted
+from minibert.masking import IGNORED
 
 
 # ---------------------------------------------------------------------------------------------- ids -> vectors
@@ -119,12 +118,13 @@ def attention_masks(config, attention_mask, T, dtype, device):
     broadcastable to (B, nh, T, T), or None where there is nothing to hide. Local layers (the sliding window of
     Beltagy et al. 2020, section 3.1) see local_attention // 2 tokens to each side.
 
-    The number is the smallest finite one: -inf would make a row without any visible key 0/0 = NaN.
+    The number is half the smallest finite one: -inf would make a row without any visible key 0/0 = NaN, and so would the
+    smallest one where a score of -16 in fp16 is added to it.
     """
     def additive(visible):
         if visible is None:
             return None
-        return torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, torch.finfo(dtype).min)
+        return torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, torch.finfo(dtype).min / 2)
 
     visible = None if attention_mask is None else attention_mask.bool()[:, None, None, :]  # (B, 1, 1, T)
     reach = config.local_attention // 2
@@ -152,7 +152,7 @@ def rotary_table(base, config):
     """cos and sin of every position's angles, (2, max_position_embeddings, hs/2): with each token, pair i turns by base^(-2i/hs)."""
     # Computed at construction and not saved. Real even where the model is built on the meta device, so that
     # load_state_dict(assign=True) leaves nothing without values.
-    device = "cpu" if torch.get_default_device().type == "meta" else None
+    device = "cpu" if torch.empty(0).device.type == "meta" else None
     speed = 1.0 / base ** (torch.arange(0, config.head_size, 2, device=device).float() / config.head_size)  # (hs/2,)
     angle = torch.arange(config.max_position_embeddings, device=device).float()[:, None] * speed  # (positions, hs/2)
     return torch.stack((angle.cos(), angle.sin()))
@@ -367,7 +367,7 @@ class BertForMaskedLM(Pretrained):
         if labels is None:
             return Output(self.head(hidden, word_vectors))
         labels = labels.flatten()  # (B*T,)
-        masked = (labels != IGNORE).nonzero().squeeze(1)  # (M,)
+        masked = (labels != IGNORED).nonzero().squeeze(1)  # (M,)
         logits = self.head(hidden.flatten(0, 1)[masked], word_vectors)  # (M, V)
         labels = labels[masked]
         # float: a sum of V exponentials in bf16 would keep two digits; max: nothing masked is a loss of 0, not 0/0

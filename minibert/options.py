@@ -4,6 +4,8 @@ Precedence: a flag, else the preset, else the field's default. A resumed run tak
 config.json; a flag that says otherwise is refused unless --may-differ names it, so a run never changes by accident.
 """
 import json
+import re
+from argparse import HelpFormatter
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -11,14 +13,14 @@ from minibert.config import PRESETS, BertConfig, TrainConfig, from_dict
 from tokenizer.cli import Parser, suggestion
 from tokenizer.files import atomic_write
 
-# What may always differ when a run goes on: none of it changes a number that is computed.
-HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every")
+# What may always differ when a run goes on: none of it changes what is computed (micro-batches: but for rounding, and dropout's draws).
+HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_batch_size")
 LENGTHS = ("max_steps", "epochs", "minutes")
 
 
 def parser():
     """The parser of train.py: --preset, --out, --resume, --may-differ, and a flag for each field of the two configurations."""
-    out = Parser(prog="train.py", description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
+    out = Parser(prog="train.py", formatter_class=HelpFormatter, description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
                  "that is on this machine, in five minutes on a CPU.",
                  epilog="Values that are not given come from the preset; `--preset NAME --show` prints all of them.")
     out.add_argument("--preset", default=None, help=f"{', '.join(PRESETS)} (default: quickstart)")
@@ -29,13 +31,13 @@ def parser():
     for cls, title in ((BertConfig, "the model"), (TrainConfig, "the training")):
         group = out.add_argument_group(f"{title} (defaults: the preset's)")
         for f in fields(cls):
-            kind = _boolean if isinstance(f.default, bool) else type(f.default)
-            group.add_argument("--" + f.name.replace("_", "-"), type=kind, default=None, metavar=kind.__name__.strip("_").upper(),
+            kind = true_or_false if isinstance(f.default, bool) else type(f.default)
+            group.add_argument("--" + f.name.replace("_", "-"), type=kind, default=None, metavar=kind.__name__.upper(),
                                help=f.metadata["help"])
     return out
 
 
-def _boolean(word):
+def true_or_false(word):
     if word.lower() not in ("true", "false"):
         raise ValueError(word)  # argparse turns it into "invalid value"
     return word.lower() == "true"
@@ -56,9 +58,14 @@ def configure(arguments):
     if any(name in flags for name in LENGTHS):  # a length that is given takes the place of the preset's
         train = replace(train, max_steps=0, epochs=0.0, minutes=0.0)
     model, train = replace(model, **given(arguments, BertConfig)), replace(train, **flags)
+    return model, with_length(train)
+
+
+def with_length(train):
+    """The TrainConfig itself; ValueError where it says nothing of how long to train."""
     if not (train.max_steps or train.epochs or train.minutes):
         raise ValueError("how long? give one of --max-steps, --epochs and --minutes")
-    return model, train
+    return train
 
 
 def write_config(run, preset, model, train):
@@ -94,7 +101,7 @@ def resumed(arguments, run):
     changes, refused = {BertConfig: {}, TrainConfig: {}}, []
     for cls, stored in ((BertConfig, model), (TrainConfig, train)):
         for name, value in given(arguments, cls).items():
-            if value == getattr(stored, name):
+            if value in (getattr(stored, name), "auto"):  # "auto" was decided when the run began
                 continue
             if name in allowed or name in HARMLESS:
                 changes[cls][name] = value
@@ -104,7 +111,7 @@ def resumed(arguments, run):
         raise ValueError(f"{run} was started otherwise: " + "; ".join(refused) + ". Leave these flags out, or allow the change with --may-differ NAME,...")
     if changes[TrainConfig].keys() & set(LENGTHS):
         changes[TrainConfig] = {name: 0 for name in LENGTHS} | changes[TrainConfig]
-    return preset, replace(model, **changes[BertConfig]), replace(train, **changes[TrainConfig])
+    return preset, replace(model, **changes[BertConfig]), with_length(replace(train, **changes[TrainConfig]))
 
 
 def run_folder(arguments):
@@ -121,8 +128,8 @@ def run_folder(arguments):
         folder = Path(arguments.out)
         if (folder / "config.json").exists():
             raise ValueError(f"{folder} holds a run already: add --resume to go on with it, or choose another --out")
-        # What begins with a dot is left over from a process that was killed while it wrote.
-        if folder.exists() and (not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())):
+        # .NAME.tmp-PID is left over from a process that was killed while it wrote
+        if folder.exists() and (not folder.is_dir() or any(not re.fullmatch(r"\..*\.tmp-\d+", path.name) for path in folder.iterdir())):
             raise ValueError(f"{folder} exists and is not empty: choose another --out")
         return folder
     folder, number = Path("runs") / preset, 2

@@ -10,10 +10,6 @@ from tqdm import tqdm
 from tokenizer.files import atomic_write
 
 
-class TooManySkipped(ValueError):
-    """fp16 gradients overflowed too many times in a row."""
-
-
 class Metrics:
     """metrics.jsonl: one JSON object a line, first what is expected, then training and evaluation lines.
 
@@ -28,7 +24,7 @@ class Metrics:
         atomic_write(self.path, "\n".join(kept) + "\n")
 
     def write(self, values):
-        """Append one line; it is on disk when this returns."""
+        """Append one line; the system has it when this returns."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
@@ -78,12 +74,12 @@ class ProgressBar(tqdm):
         bar.by_clock, bar.tokens, bar.since = bool(minutes), 0, time.monotonic()
         return bar
 
-    def moved(self, state, tokens):
+    def advance(self, state, tokens):
         """One step is done."""
         self.tokens += tokens
         self.update((min(state["elapsed"], self.total) if self.by_clock else state["step"]) - self.n)
 
-    def says(self, step, loss, rate):
+    def show(self, step, loss, rate):
         """Show loss, rate and the tokens a second since the last call."""
         now = time.monotonic()
         speed = self.tokens / max(now - self.since, 1e-9)

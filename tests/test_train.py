@@ -1,6 +1,8 @@
 """train.py as a user runs it: from text to a filled mask, stopped and resumed, and with whatever goes wrong on the way."""
 import json
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -75,6 +77,14 @@ def test_training_goes_below_the_unigram_entropy_where_there_is_something_to_lea
 # ------------------------------------------------------------------------------------------------ stopped and resumed
 
 
+def test_a_line_that_fills_a_length_that_is_no_multiple_of_8(tmp_path):
+    """Padding is rounded up, but not past the positions: 13 tokens in a model for 13."""
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(["a b c d e f g h i j k l m n", "a b"] * 20))
+    assert run(path, tmp_path / "run", "--family", "roberta", "--max-position-embeddings", "15", "--max-length", "13", "--examples", "lines",
+               "--max-steps", "12", "--eval-every", "4") == 0
+
+
 class StopAfter(StopRequest):
     """Ctrl-C after so many looks at ``requested``: one look a step."""
 
@@ -139,6 +149,41 @@ def test_resuming_a_finished_run_trains_no_further(text, tmp_path):
     assert losses(tmp_path / "run") == before[0] and same(weights(tmp_path / "run"), before[1])
 
 
+def test_a_change_that_was_allowed_is_remembered(text, tmp_path, monkeypatch):
+    run(text, tmp_path / "run", "--max-steps", "2")
+    resume = ["--resume", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 2}))
+    assert train.main([*resume, "--max-steps", "8", "--may-differ", "max-steps,weight-decay", "--weight-decay", "0.5"]) == 130
+    monkeypatch.setattr(train, "StopRequest", StopRequest)
+    assert train.main(resume) == 0
+    state = json.loads((tmp_path / "run/checkpoints/step-0000008/state.json").read_text())
+    assert state["step"] == 8 and state["config"]["train"]["weight_decay"] == 0.5
+    moments = torch.load(tmp_path / "run/checkpoints/step-0000008/optimizer.pt", weights_only=True)
+    assert [group["weight_decay"] for group in moments["param_groups"]] == [0.5, 0.0]
+    with pytest.raises(ValueError, match="how long"):
+        train.main([*resume, "--max-steps", "0", "--may-differ", "max-steps"])
+
+
+def test_the_precision_of_a_run_is_decided_once(text, tmp_path, monkeypatch):
+    monkeypatch.setattr("minibert.device.cpu_has_bf16", lambda: True)
+    run(text, tmp_path / "run", "--max-steps", "2", "--precision", "auto")
+    monkeypatch.setattr("minibert.device.cpu_has_bf16", lambda: False)  # another machine
+    resume = ["--resume", "--out", str(tmp_path / "run")]
+    train.main(resume)
+    assert json.loads((tmp_path / "run/config.json").read_text())["train"]["precision"] == "bf16"
+    with pytest.raises(ValueError, match="precision: bf16 in the run, fp16 now"):
+        train.main([*resume, "--precision", "fp16"])
+    assert train.main([*resume, "--precision", "fp16", "--may-differ", "precision"]) == 0  # a scaler starts anew
+
+
+def test_a_run_goes_on_without_its_corpus(text, tmp_path):
+    copy = tmp_path / "copy.txt"
+    copy.write_text(text.read_text())
+    run(copy, tmp_path / "run", "--max-steps", "2")
+    copy.unlink()
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
+
+
 def test_a_run_by_the_clock_ends_in_time_at_rate_zero(text, tmp_path):
     assert run(text, tmp_path / "run", "--minutes", "0.02") == 0
     lines = losses(tmp_path / "run")
@@ -195,7 +240,8 @@ def test_clipping_measures_unscaled_gradients(text, tmp_path):
     (b"", "empty"),
     (b"\n \n\n", "empty"),
     (b"\x00\x01\x02" * 100, "binary|NUL|UTF-8|text"),
-    (b"a", ""),
+    (b"a", "one line"),
+    (b"a\na", "not one masked token"),
 ])
 def test_a_useless_corpus_is_one_clear_error_and_leaves_nothing(tmp_path, content, message):
     (tmp_path / "text.txt").write_bytes(content)
@@ -220,7 +266,7 @@ def test_a_vocabulary_smaller_than_the_alphabet_is_refused(text, tmp_path):
 
 
 def test_a_length_past_the_positions_is_refused(text, tmp_path):
-    with pytest.raises(ValueError, match="max_length 16 is more than the model's usable 8"):
+    with pytest.raises(ValueError, match="takes max_length 8 .max_position_embeddings 8."):
         run(text, tmp_path / "run", "--max-steps", "2", "--max-position-embeddings", "8")
 
 
@@ -235,6 +281,34 @@ def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path):
     run(text, tmp_path / "one", "--max-steps", "4")
     run("nowhere", tmp_path / "two", "--max-steps", "4", "--data", str(tmp_path / "one/data"), "--tokenizer", str(tmp_path / "one/tokenizer"))
     assert losses(tmp_path / "one") == losses(tmp_path / "two")
+
+
+def test_a_failed_start_removes_what_it_made_and_nothing_else(text, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/.git").mkdir()
+    with pytest.raises(ValueError, match="not empty"):
+        run(text, tmp_path / "mine", "--max-steps", "2")
+    (tmp_path / "empty").mkdir()
+    for out in ("empty", "new"):
+        with pytest.raises(ValueError, match="positions"):
+            run(text, tmp_path / out, "--max-steps", "2", "--max-position-embeddings", "8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "mine"] and (tmp_path / "mine/.git").is_dir()
+
+
+def test_ctrl_c_while_preparing_keeps_what_is_done_and_says_how_to_go_on(text, tmp_path, monkeypatch, capsys):
+    real = train.prepare
+
+    def interrupted(documents, tokenizer, place):
+        if place.name == "eval":
+            raise KeyboardInterrupt
+        return real(documents, tokenizer, place)
+
+    monkeypatch.setattr(train, "prepare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(text, tmp_path / "run", "--max-steps", "2")
+    assert f"--resume --out {tmp_path / 'run'}" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
 
 
 def test_ids_past_the_vocabulary_are_found_before_training(text, tmp_path):
@@ -285,13 +359,32 @@ def test_only_the_newest_checkpoints_stay(text, tmp_path):
     assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "run")] == ["step-0000006", "step-0000008", "step-0000009"]
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 kB, where the system lets us mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs is not allowed here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full_is_an_oserror_and_leaves_a_checkpoint_that_loads(text, small_disk):
+    with pytest.raises(OSError, match="No space left"):
+        run(text, small_disk / "run", "--max-steps", "50", "--save-every", "1", "--keep-checkpoints", "50")
+    found = checkpoint.checkpoints(small_disk / "run")
+    assert found and not list((small_disk / "run/checkpoints").glob(".*"))
+    assert from_pretrained(found[-1]).num_parameters() > 0
+
+
 def test_a_full_disk_while_saving_leaves_the_checkpoint_before(text, tmp_path, monkeypatch):
     real = torch.save
 
-    def full(value, path):
-        if "step-0000004" in str(path):
-            raise OSError(28, "No space left on device", str(path))
-        real(value, path)
+    def full(value, file):
+        if "step-0000004" in file.name:
+            raise OSError(28, "No space left on device", file.name)
+        real(value, file)
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match="No space left"):
@@ -301,10 +394,18 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(text, tmp_path, m
     assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(text, tmp_path, monkeypatch):
-    monkeypatch.setattr(train.Story, "optimiser_step", lambda self, batch: (torch.tensor(float("nan")), torch.tensor(1.0), False))
+@pytest.mark.parametrize("log_every", ["1", "100"])
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(text, tmp_path, monkeypatch, log_every):
+    real = train.Trainer.optimiser_step
+
+    def broken(self, batch):
+        loss, norm, skipped = real(self, batch)
+        return loss * (float("nan") if self.state["step"] >= 3 else 1), norm, skipped
+
+    monkeypatch.setattr(train.Trainer, "optimiser_step", broken)
     with pytest.raises(ValueError, match="lower --learning-rate"):
-        run(text, tmp_path / "run", "--max-steps", "3")
+        run(text, tmp_path / "run", "--max-steps", "10", "--log-every", log_every, "--save-every", "2")
+    assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "run")] == ["step-0000002"]
 
 
 def test_out_of_memory_names_a_micro_batch_that_would_fit(text, tmp_path, monkeypatch):
@@ -312,8 +413,10 @@ def test_out_of_memory_names_a_micro_batch_that_would_fit(text, tmp_path, monkey
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(train.BertForMaskedLM, "forward", greedy)
-    with pytest.raises(ValueError, match="--micro-batch-size 2"):
+    with pytest.raises(ValueError, match="Start again with --micro-batch-size 2"):
         run(text, tmp_path / "run", "--max-steps", "3")
+    with pytest.raises(ValueError, match="a smaller model"):
+        run(text, tmp_path / "run2", "--max-steps", "3", "--micro-batch-size", "1")
 
 
 def test_an_unknown_device_says_which_there_are(text, tmp_path):
@@ -321,6 +424,22 @@ def test_an_unknown_device_says_which_there_are(text, tmp_path):
         pytest.skip("this machine has CUDA")
     with pytest.raises(ValueError, match="--device cpu"):
         run(text, tmp_path / "run", "--max-steps", "1", "--device", "cuda")
+
+
+def test_a_corpus_of_ones_own_is_asked_about_its_own_passages(text, tmp_path, capsys):
+    run(text, tmp_path / "run", "--max-steps", "1")
+    screen = capsys.readouterr().out
+    asked = [line for line in screen.splitlines() if "<mask>" in line and "ask it yourself" not in line]
+    words = set("the cat dog sees eats a red small fish house and or not under over tree old new".split())
+    assert len(asked) == 2 and all(len(words & set(line.replace(".", " ").split())) > 2 for line in asked)
+
+
+def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code():
+    """As a user sees it, in a process of its own."""
+    for flags, code, last in ((["--preset", "kantt"], 1, "error: unknown preset 'kantt', there are quickstart, kant, wikipedia, amazon, bert-base, "
+                               "roberta-base: did you mean kant?"), (["--batchsize", "3"], 2, "(train.py --help lists what there is)")):
+        done = subprocess.run([sys.executable, train.__file__, *flags], capture_output=True, text=True)
+        assert done.returncode == code and done.stderr.splitlines()[-1] == last and "Traceback" not in done.stderr
 
 
 def test_importing_train_does_nothing(capsys):

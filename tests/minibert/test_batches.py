@@ -62,15 +62,21 @@ def test_examples_of_similar_length_share_a_batch():
 
 def test_padding_is_marked_and_left_out_of_all_counts():
     rows = [np.array([0, 7, 8, 2]), np.array([0, 9, 2])]
-    batch = collate(rows, [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0)
+    batch = collate(rows, [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0, max_length=32)
     assert batch.input_ids.shape == (2, 8)
     assert batch.attention_mask.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0]]
     assert (batch.input_ids[batch.attention_mask == 0] == 1).all() and (batch.labels[batch.attention_mask == 0] == -100).all()
     assert batch.num_tokens == 7 and batch.num_masked == (batch.labels != -100).sum()
 
 
+@pytest.mark.parametrize("longest, limit, width", [(9, 32, 16), (30, 32, 32), (30, 30, 30), (12, 13, 13)])
+def test_padding_to_a_multiple_of_8_never_goes_past_the_models_positions(longest, limit, width):
+    batch = collate([np.full(longest, 7), np.full(3, 7)], [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0, max_length=limit)
+    assert batch.input_ids.shape == (2, width)
+
+
 def test_rows_of_one_length_need_no_mask():
-    batch = collate([np.arange(5, 16)] * 2, [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0)
+    batch = collate([np.arange(5, 16)] * 2, [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0, max_length=32)
     assert batch.attention_mask is None and batch.input_ids.shape == (2, 11)
 
 

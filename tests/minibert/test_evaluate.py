@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from minibert.batches import collate
 from minibert.config import BertConfig
-from minibert.evaluate import EVAL_SEED, choose, evaluate, unigram_entropy
+from minibert.evaluate import EVAL_SEED, bytes_per_token, choose, evaluate, unigram_entropy
 from minibert.examples import make_examples
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM
@@ -51,7 +51,7 @@ def test_the_loss_is_the_mean_over_masked_tokens(model, lines):
     losses, right = [], []
     model.eval()
     for n in range(len(lines)):
-        batch = collate([lines[n]], [n], MASKER, 1, EVAL_SEED, epoch=0)
+        batch = collate([lines[n]], [n], MASKER, 1, EVAL_SEED, 0, 32)
         with torch.no_grad():
             logits = model(batch.input_ids, attention_mask=batch.attention_mask).logits[0]  # (T, V)
         for t, label in enumerate(batch.labels[0].tolist()):
@@ -68,6 +68,14 @@ def test_the_loss_is_the_mean_over_masked_tokens(model, lines):
 def test_a_limit_takes_the_same_examples_each_time():
     assert choose(range(100), 10).tolist() == choose(range(100), 10).tolist()
     assert len(set(choose(range(100), 10))) == 10 and choose(range(3), 10).tolist() == [0, 1, 2]
+
+
+def test_bytes_per_token_count_the_line_ends_where_they_are_tokens():
+    tokens = Tokens(["abc", "de"], ["f"])  # 6 letters; a line end within the first document
+    tokens.num_bytes, tokens.num_tokens, tokens.num_documents = 6 + 3, 6, 2
+    assert bytes_per_token(tokens, Letters(), "lines") == 1.0
+    assert bytes_per_token(tokens, Letters(), "blocks") == 9 / 7
+    assert bytes_per_token(tokens, Letters(line_end=False), "documents") == 9 / 6
 
 
 def test_the_unigram_entropy_counts_ordinary_tokens_only():

@@ -67,6 +67,12 @@ def test_a_corpus_without_tokens_has_no_example():
         assert len(make_examples(kind, Tokens(), Letters(), max_length=8)) == 0
 
 
+def test_a_tokenizer_that_adds_a_space_before_the_line_end_packs_alike():
+    spaced = Letters()
+    spaced.encode_ids = lambda text: [30, 31] if text == "\n" else Letters().encode_ids(text)
+    assert show(make_examples("blocks", CORPUS, spaced, 6)) == show(make_examples("blocks", CORPUS, Letters(), 6))
+
+
 def test_examples_can_be_read_in_any_order():
     blocks = make_examples("blocks", CORPUS, Letters(), max_length=6)
     forward = [row.tolist() for row in blocks]

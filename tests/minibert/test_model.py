@@ -143,6 +143,15 @@ def test_padding_and_window_hide_together():
     assert local.dtype == torch.bfloat16 and local.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_hidden_key_stays_finite_whatever_its_score(dtype):
+    """In fp16 the smallest number and a score of -100 are together -inf, and a row of nothing else 0/0."""
+    mask, _ = attention_masks(config("bert"), torch.zeros(1, 3, dtype=torch.long), 3, dtype, "cpu")
+    assert (mask - 100).isfinite().all() and (mask[..., :1] - 100).softmax(dim=-1).isfinite().all()
+    visible, _ = attention_masks(config("bert"), torch.tensor([[1, 0, 0]]), 3, dtype, "cpu")
+    assert (visible - torch.tensor([100.0, 0, 0], dtype=dtype)).softmax(dim=-1).flatten().tolist() == [1, 0, 0]
+
+
 def test_layers_alternate_and_a_far_token_is_seen_by_global_layers_alone():
     def change_at_0_by_token_9(**changes):
         model = make("modernbert", BertModel, num_hidden_layers=1, **changes)
@@ -234,11 +243,11 @@ def test_what_lies_under_padding_does_not_change_a_real_position(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_row_that_is_all_padding_gives_no_nan(family, dtype):
     model, (ids, mask, labels) = make(family), batch(family)
     mask[1], ids[1] = 0, PAD[family]
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+    with torch.autocast("cpu", dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32):
         out = model(ids, mask, labels=labels)
     out.loss.backward()
     assert out.logits.isfinite().all() and all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)

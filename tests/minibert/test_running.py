@@ -34,9 +34,9 @@ def test_a_signal_asks_for_an_orderly_end_and_a_second_one_stops_at_once(number)
 
 def test_the_bar_counts_steps_or_seconds():
     steps = ProgressBar.of(100, 0, {"step": 40, "elapsed": 9.0})
-    steps.moved({"step": 41, "elapsed": 9.5}, tokens=5)
+    steps.advance({"step": 41, "elapsed": 9.5}, tokens=5)
     clock = ProgressBar.of(0, 2, {"step": 40, "elapsed": 9.0})
-    clock.moved({"step": 41, "elapsed": 130.0}, tokens=5)
+    clock.advance({"step": 41, "elapsed": 130.0}, tokens=5)
     assert (steps.n, steps.total) == (41, 100) and (clock.n, clock.total) == (120, 120)
     steps.close(), clock.close()
 

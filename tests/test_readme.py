@@ -1,0 +1,54 @@
+"""Nothing in the README is stale: files, flags, presets and targets that it names are there, and none that is there is missing."""
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from minibert import options
+from minibert.config import PRESETS
+from minibert.model import BertForMaskedLM
+from tokenizer import ByteLevelBPE
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_map_names_every_module_and_no_other():
+    the_map = re.search(r"## The map\n(.*?)\n## ", README, re.S)[1]
+    named = set(re.findall(r"\b\w+\.py\b", the_map))
+    there = {path.name for room in ("tokenizer", "data", "minibert") for path in (ROOT / room).glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert named == there | {"train.py"}
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_preset_stands_in_the_table_with_its_size(preset):
+    with torch.device("meta"):
+        count = BertForMaskedLM(PRESETS[preset][0]).num_parameters()
+    row = next(line for line in README.splitlines() if line.startswith(f"| `{preset}` |"))
+    assert f"{count:,}" in row and f"{PRESETS[preset][1].batch_size:,} a step" in row
+
+
+def test_the_flags_of_train_py_exist():
+    known = options.parser().flags()
+    for line in README.splitlines():
+        if "train.py" in line:
+            assert all(flag in known for flag in re.findall(r"--[a-z-]+", line)), line
+
+
+def test_the_make_targets_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"make ([a-z-]+)", README)) - {"does"} <= set(targets)
+
+
+def test_the_tokens_of_the_example_are_true(tmp_path):
+    """Any corpus with these words often enough gives whole words; what matters are the byte-level spaces and the frame."""
+    tokenizer = ByteLevelBPE.train_from_iterator(["The Critique of Pure Reason."] * 5, vocab_size=400, show_progress=False)
+    tokens = tokenizer.encode("The Critique of Pure Reason.").tokens
+    assert tokens == ["<s>", "The", "ĠCritique", "Ġof", "ĠPure", "ĠReason", ".", "</s>"]
+    assert str(tokens) in README

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from minibert import BertConfig
+
 ROOT = Path(__file__).parent.parent
 PRODUCT = sorted([*ROOT.glob("tokenizer/*.py"), *ROOT.glob("data/*.py"), *ROOT.glob("minibert/*.py"), ROOT / "train.py"])
 MAY_IMPORT = {
@@ -57,5 +59,5 @@ def test_every_module_says_what_it_is(path):
 @pytest.mark.parametrize("path", [path for path in PRODUCT if re.search("^ +>>> ", path.read_text(encoding="utf-8"), re.M)], ids=name)
 def test_the_examples_in_docstrings_are_true(path):
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
-    failed, tried = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    failed, tried = doctest.testmod(module, extraglobs={"BertConfig": BertConfig}, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert tried and not failed

@@ -41,7 +41,7 @@ def main(arguments=None):
         command.add_argument("--json", action="store_true", help="print the result for programs")
     options = parser.parse_args(arguments)
     result = options.call(options)
-    print(json.dumps(result, ensure_ascii=False) if options.json else as_text(result))
+    print(json.dumps(result) if options.json else as_text(result))
 
 
 def list_corpora(options):
@@ -66,7 +66,7 @@ def prepare_corpus(options):
     """Make a token file; return its meta."""
     from tokenizer import load_tokenizer
     tokenizer = load_tokenizer(options.tokenizer)
-    corpus = _open(options)
+    corpus = _open(options, options.workers)
     tokens = prepare(corpus.documents(options.split), tokenizer, options.out, options.workers, not options.json)
     return {"folder": str(options.out), "corpus": corpus.name, "split": options.split, **tokens.meta}
 
@@ -74,13 +74,13 @@ def prepare_corpus(options):
 def inspect(options):
     """Look at a token file where the one source is the folder of one, else at a corpus."""
     folder = Path(options.source[0])
-    if len(options.source) == 1 and (folder / "meta.json").exists() or (folder / "ids.bin").exists():
+    if len(options.source) == 1 and ((folder / "meta.json").exists() or (folder / "ids.bin").exists()):
         return inspect_tokens(folder)
     return inspect_corpus(_open(options))
 
 
-def _open(options):
-    return corpora.open_corpus(options.source if len(options.source) > 1 else options.source[0], options.text_field)
+def _open(options, workers=None):
+    return corpora.open_corpus(options.source if len(options.source) > 1 else options.source[0], options.text_field, workers=workers)
 
 
 def as_text(result):

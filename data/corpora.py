@@ -34,13 +34,14 @@ KANT = {
 GUTENBERG = "https://www.gutenberg.org/cache/epub/{number}/pg{number}.txt"
 
 
-def open_corpus(source, text_field="text", cache=None):
+def open_corpus(source, text_field="text", cache=None, workers=None):
     """Open a corpus: ``"pydocs"``, ``"kant"``, a path, or a list of paths (files or folders).
 
     The result has ``name``; ``description``, a line for the screen; and ``documents(split)``, an iterator of str that starts
     anew at each call, for split "train", "eval" or "all". ``text_field`` names the field of .jsonl, .csv and .tsv files.
     ``cache``: a folder for what is expensive to get (the text of pydocs, the books of kant); without it, pydocs is
-    parsed anew in each process and kant goes to data/cache. A name wins over a file of the same name: write ./kant for that.
+    parsed anew in each process and kant goes to data/cache. ``workers``: processes that parse pydocs, None for one a core.
+    A name wins over a file of the same name: write ./kant for that.
 
     Raises FileNotFoundError; ValueError for a name that is none, an unknown extension, an empty list. What is wrong
     inside a file is reported when it is read, by ``documents``.
@@ -55,7 +56,7 @@ def open_corpus(source, text_field="text", cache=None):
         raise ValueError(f"{named[0]} is a named corpus and stands alone, without {len(sources) - 1} more; for a file write ./{named[0]}")
     if named == ["pydocs"]:
         from .pydocs import PydocsCorpus
-        return PydocsCorpus(cache=cache)
+        return PydocsCorpus(cache=cache, workers=workers)
     if named:
         return FileCorpus("kant", find_kant(cache))
     for source in sources:

@@ -15,6 +15,7 @@ import ast
 import contextlib
 import hashlib
 import json
+import stat
 import sysconfig
 import warnings
 from collections import deque
@@ -33,7 +34,6 @@ MIN_CHARACTERS = 40  # of a document
 LONG_PARAGRAPH = 60  # characters from which on a paragraph is kept the first time only; shorter ones may well recur
 MAX_FILE = 3_000_000  # bytes; larger sources are tables in Python's syntax
 FILES_AT_ONCE = 16
-PACKAGES = None  # names of the installed packages to read, None for all
 
 # Tests, vendored copies, programs for show, and Python 2's grammar.
 LEFT_OUT = {"test", "tests", "idle_test", "lib2to3", "turtledemo", "_vendor", "_vendored", "extern", "_bundled",
@@ -92,18 +92,25 @@ def python_roots():
     return [Path(path) for path in dict.fromkeys([paths["stdlib"], paths["purelib"], paths["platlib"]])]
 
 
-def python_files(roots, packages=PACKAGES):
+def python_files(roots):
     """Yield (path, path relative to its root) of each source to read, in an order that is the same on every disk."""
-    for number, root in enumerate(roots):
+    for root in roots:
         found = []
         for path in root.rglob("*.py"):
             relative = path.relative_to(root)
-            if number and packages is not None and relative.parts[0].removesuffix(".py") not in packages:
-                continue
-            if not _left_out(relative) and path.stat().st_size <= MAX_FILE:
+            if not _left_out(relative) and _is_source(path):
                 found.append(relative.as_posix())
         for relative in sorted(found):
             yield root / relative, relative
+
+
+def _is_source(path):
+    """Whether it is a file of a size to read: not a folder named x.py, not a link that leads nowhere."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size <= MAX_FILE
 
 
 def _left_out(relative):
@@ -148,7 +155,14 @@ def _unseen(document, seen):
 
 
 def _documents_of(_, group):
-    return [documents_of_source(path.read_bytes()) for path, _ in group]
+    return [documents_of_source(_content(path)) for path, _ in group]
+
+
+def _content(path):
+    try:
+        return path.read_bytes()
+    except OSError:  # one of thousands that this user may not read: no reason to give up the others
+        return b""
 
 
 def documents_of_source(source):

@@ -32,7 +32,7 @@ def read_documents(path, text_field="text"):
     byte-order mark; any line ends. Project Gutenberg's header and licence are left out of .txt files that carry its markers.
 
     Raises FileNotFoundError; ValueError, with file and line, for an unknown extension, a file that is not UTF-8 text, a
-    broken JSON line, a missing field, a damaged gzip stream.
+    broken JSON line, a missing field, half of a character, a damaged gzip stream.
 
     A .txt with ``"One\\r\\ntwo\\n\\n\\nthree" -> "One\\ntwo", "three"``
     """
@@ -185,7 +185,13 @@ def json_documents(path, text_field):
         text = record[text_field]
         if text is not None and not isinstance(text, str):
             raise ValueError(f"{path}:{number}: the field {text_field!r} holds a {type(text).__name__}, not text; {_there_is(record)}")
-        yield from _one_document(text or "")
+        text = text or ""
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:  # JSON can escape what UTF-8 cannot hold
+            raise ValueError(f"{path}:{number}: character {error.start + 1:,} of field {text_field!r} is \\u{ord(text[error.start]):04x}, half of "
+                             "a character (most often an emoji that was cut in two): write both halves, or leave it out") from None
+        yield from _one_document(text)
 
 
 def table_documents(path, text_field, kind):

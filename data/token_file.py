@@ -112,16 +112,12 @@ class TokenFile:
             counts += np.bincount(chunk, minlength=vocab_size)
         return counts
 
-    def unigram_entropy(self):
-        """Entropy of the file's own token frequencies, in nats: the loss of a model that ignores context.
-
-        ids [0, 0, 1, 1] -> ln 2 = 0.693
-        """
-        return entropy(self.unigram_counts())
-
 
 def entropy(counts):
-    """Entropy, in nats, of the frequencies that ``counts`` (an array of int) gives. [1, 1] -> ln 2 = 0.693"""
+    """Entropy, in nats, of the frequencies that ``counts`` (an array of int) gives: the loss of a model that ignores context.
+
+    [1, 1] -> ln 2 = 0.693
+    """
     share = counts[counts > 0] / counts.sum()
     return abs(float(-(share * np.log(share)).sum()))  # abs: -0.0 reads badly
 

@@ -19,6 +19,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 _shared = None  # in a worker: what every call gets as its first argument
 
+IN_ONE_PROCESS = ("prepare the text in one process, python -m data prepare CORPUS --tokenizer FOLDER --workers 1 --split train "
+                  "--out TOKENS/train, the same with eval for train, then go on with python train.py --data TOKENS --tokenizer FOLDER")
+
 
 def available_cores():
     """The number of cores that this process may use: 2 in a container that was given two of 64."""
@@ -32,7 +35,7 @@ def map_in_order(function, items, shared=None, workers=None):
     of a module, as pickling needs. ``workers``: processes; None is one for each core; 1, or a single item, stays
     in this process.
 
-    Raises what ``function`` raises; RuntimeError when a worker was killed (most often for want of memory).
+    Raises what ``function`` raises; ChildProcessError, an OSError, when a worker was killed (most often for want of memory).
 
     ``list(map_in_order(pow, [1, 2, 3], shared=2)) -> [2, 4, 8]``
     """
@@ -56,8 +59,7 @@ def map_in_order(function, items, shared=None, workers=None):
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool:
-        raise RuntimeError("a worker process was killed, most likely because memory ran out: "
-                           f"use fewer than {workers} workers") from None
+        raise ChildProcessError(f"one of {workers} worker processes was killed, most likely because memory ran out: {IN_ONE_PROCESS}") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

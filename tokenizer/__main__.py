@@ -95,7 +95,7 @@ def inspect_command(args):
              "longest_tokens": sorted(tokenizer.get_vocab(), key=lambda token: (-len(token.strip("ĠĊ")), token))[:10]}
     encoding = tokenizer.encode(args.text) if args.text is not None else None
     if args.json:
-        print(json.dumps({**facts, **({"encoding": asdict(encoding)} if encoding else {})}, ensure_ascii=False))
+        print(json.dumps({**facts, **({"encoding": asdict(encoding)} if encoding else {})}))
         return
     for name, value in facts.items():
         value = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value

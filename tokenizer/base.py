@@ -30,6 +30,7 @@ class Tokenizer:
     cls_token, cls_token_id     and the same for sep, pad, unk and mask; None where the vocabulary has none
     training_summary            after training: how large it became and why it stopped; else None
     model_max_length            the longest input of the model it belongs to, where known; kept, not enforced
+    folder                      where it was loaded from; None for one that was trained here
     fingerprint                 changes whenever any id of any text could
     """
     kind = None
@@ -59,6 +60,7 @@ class Tokenizer:
         longest = sorted(self.special_tokens, key=len, reverse=True)
         self._special_pattern = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
         self.model_max_length = model_max_length
+        self.folder = None
         self.training_summary = None
         self._cache = ChunkCache(self._encode_chunk)
         self._fingerprint = None
@@ -83,6 +85,18 @@ class Tokenizer:
     def get_vocab(self):
         """All tokens with their ids, in order of ids, as a new dict."""
         return dict(self._ids)
+
+    def require(self, *roles):
+        """ValueError that names those of ``roles`` ("cls", "sep", "pad", "unk", "mask") for which there is no token.
+
+        of GPT-2's: ``require("pad", "mask") -> ValueError: the tokenizer in gpt2 has no pad, mask token: ...``
+        """
+        missing = [role for role in roles if getattr(self, f"{role}_token_id") is None]
+        if missing:
+            where = f"the tokenizer in {self.folder}" if self.folder else "the tokenizer"
+            raise ValueError(f"{where} has no {', '.join(missing)} token: say in its tokenizer_config.json which tokens of the "
+                             f'vocabulary they are ({{"{missing[0]}_token": "{ROLES[missing[0]][0]}", ...}}), or train one that has '
+                             "them (python -m tokenizer train)")
 
     # Text -> ids
 

@@ -51,7 +51,12 @@ def suggestion(word, known):
 
 
 def run(main):
-    """Call ``main()`` and exit with its code; bad input and failing disks become one line on stderr, not a traceback."""
+    """Call ``main()`` and exit with its code; bad input and failing disks become one line on stderr, not a traceback.
+
+    A character that the output's encoding lacks is escaped: 'Ġ' as \\u0120 under cp1252, say, which pipes on Windows have.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # stderr is so from the start
     try:
         sys.exit(main())
     except (ValueError, OSError) as error:

@@ -1,7 +1,9 @@
 """Files that are whole or not there: write beside the place, then rename into it.
 
 A rename within one folder is atomic, so a reader (or a run that is resumed after ``kill -9``) sees the old
-file or the new one and never half of either. Every file that this project writes goes through this module.
+file or the new one and never half of either. What a later run reads goes through this module: tokenizers, token files,
+checkpoints, models, configurations. Not so metrics.jsonl, which grows line by line; pictures; and downloads, which go on
+where they broke off and are renamed when they are whole.
 """
 import contextlib
 import glob
@@ -89,9 +91,10 @@ def _running(process):
 
 def _sync(path):
     """Ask the disk to hold what was written: a rename must not reach it before the data does."""
-    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+    writable = not path.is_dir() and os.access(path, os.W_OK)
+    if os.name == "nt" and not writable:  # Windows syncs what is open for writing, so no folder and no read-only file
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

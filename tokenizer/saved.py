@@ -69,6 +69,7 @@ def load_tokenizer(folder):
     except (TypeError, AttributeError):
         raise ValueError(f"{folder / 'tokenizer_config.json'}: a setting has a value of the wrong type: "
                          f"{DAMAGED}") from None
+    tokenizer.folder = folder
     if config.get("fingerprint", tokenizer.fingerprint) != tokenizer.fingerprint:
         raise ValueError(f"{folder}: the files do not fit the fingerprint in tokenizer_config.json: one of them was cut "
                          f"short, changed, or comes from another tokenizer. Copy or save the tokenizer again; if the "

@@ -61,6 +61,21 @@ def test_inspect_of_a_token_file_worked_by_hand(capsys, tmp_path):
     assert "unigram entropy: 0.6931" in output(capsys, "inspect", str(tmp_path / "tokens"))
 
 
+def test_inspect_of_a_token_file_and_more_does_not_leave_out_the_rest(tmp_path, text):
+    prepare(["ab"], Characters(), tmp_path / "tokens", show_progress=False)
+    with pytest.raises(ValueError, match="tokens has no file to read"):
+        main(["inspect", str(tmp_path / "tokens"), text])
+
+
+def test_the_number_of_workers_holds_for_the_parsing_of_pydocs_too(monkeypatch, tmp_path, fake_tokenizer):
+    asked = []
+    monkeypatch.setattr("data.pydocs.python_roots", lambda: [tmp_path])
+    monkeypatch.setattr("data.pydocs.map_in_order", lambda *_, workers: asked.append(workers) or iter(()))
+    with pytest.raises(ValueError, match="no documentation"):
+        main(["prepare", "pydocs", "--tokenizer", "x", "--out", str(tmp_path / "tokens"), "--workers", "1"])
+    assert asked == [1]
+
+
 def test_pydocs_needs_no_download(capsys):
     assert "nothing to download" in output(capsys, "download", "pydocs")
 

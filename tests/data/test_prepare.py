@@ -61,9 +61,11 @@ def test_an_error_in_a_worker_is_raised_here(workers):
         list(map_in_order(fail_at_seven, range(20), workers=workers))
 
 
-def test_a_worker_that_is_killed_is_an_error_and_no_endless_wait():
-    with pytest.raises(RuntimeError, match="most likely because memory ran out: use fewer than 2 workers"):
+def test_a_worker_that_is_killed_is_one_line_with_the_remedy_and_no_endless_wait():
+    remedy = r"memory ran out: prepare the text in one process, python -m data prepare .*--workers 1.*train.py --data"
+    with pytest.raises(OSError, match=f"^one of 2 worker processes was killed.*{remedy}") as raised:
         list(map_in_order(die_at_seven, range(20), workers=2))
+    assert "\n" not in str(raised.value)
 
 
 def test_only_a_few_items_are_in_flight():

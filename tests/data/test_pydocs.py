@@ -83,6 +83,26 @@ def test_tests_and_vendored_copies_are_left_out(tmp_path, name):
     assert [relative for _, relative in python_files([tmp_path])] == ["kept.py"]
 
 
+def test_a_folder_and_a_dangling_link_that_end_in_py_are_no_sources(tmp_path):
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "link.py").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "kept.py").write_text("")
+    assert [relative for _, relative in python_files([tmp_path])] == ["kept.py"]
+
+
+def test_a_source_that_may_not_be_read_gives_no_documents_and_the_others_stay(packages, monkeypatch):
+    expected = list(corpus(packages).documents("all"))
+    read = Path.read_bytes
+
+    def refuse(path):
+        if path.name == "m7.py":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert list(corpus(packages).documents("all")) == [document for document in expected if " 7 " not in document]
+
+
 @pytest.mark.parametrize("source", [
     '"""The first text of it."""',
     'class C:\n    """The first text of it."""',

@@ -41,6 +41,10 @@ def test_a_quote_mark_in_a_tsv_is_a_character_like_others(tmp_path):
     assert read(write(tmp_path / "a.tsv", 'id\ttext\n1\t"one\n2\ttwo "x"\n')) == ['"one', 'two "x"']
 
 
+def test_an_emoji_that_is_escaped_as_two_halves_is_one_character(tmp_path):
+    assert read(write(tmp_path / "a.jsonl", '{"text": "\\ud83d\\ude00", "other": "\\ud83d"}')) == ["\U0001f600"]
+
+
 def test_the_text_field_is_chosen_by_name(tmp_path):
     assert read(write(tmp_path / "a.csv", "title,review\nx,good\n"), text_field="review") == ["good"]
     assert read(write(tmp_path / "a.jsonl", '{"text": "x", "review": "good"}'), text_field="review") == ["good"]
@@ -54,6 +58,7 @@ def test_the_text_field_is_chosen_by_name(tmp_path):
     ("a.jsonl", '{"text": "x"}\n{"text": \n', r"a.jsonl:2: no JSON object"),
     ("a.jsonl", '["x"]\n', r"a.jsonl:1: a JSON list, not an object"),
     ("a.jsonl", '{"text": 5}\n', r"a.jsonl:1: the field 'text' holds a int"),
+    ("a.jsonl", '{"text": "x"}\n{"text": "ab\\ud83d"}\n', r"a.jsonl:2: character 3 of field 'text' is .ud83d, half of a character"),
     ("a.txt", b"fine\nbin\0ary", r"a.txt:2: a NUL byte at byte 4.*binary"),
     ("a.txt", b"fine\n\nna\xefve\n", r"a.txt:3: byte 3 of the line is 0xef, which is not UTF-8.*iconv"),
     ("a.txt", "fine".encode("utf-16"), r"a.txt is UTF-16 text: save it as UTF-8"),

@@ -1,5 +1,7 @@
 """A file or folder is whole or not there, whatever happens while it is written."""
+import errno
 import os
+import stat
 import subprocess
 import sys
 
@@ -49,6 +51,31 @@ def test_the_data_is_on_disk_before_the_name_is(tmp_path, monkeypatch):
     with atomic_folder(tmp_path / "run") as temporary:
         (temporary / "a.txt").write_text("a")
     assert order.index("a.txt") < order.index("rename") < order.index(tmp_path.name)
+
+
+def test_files_are_synced_through_a_descriptor_that_can_write_as_windows_demands(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    synced = []
+
+    def sync_of_windows(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                raise OSError(errno.EBADF, "Bad file descriptor")
+            synced.append(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync_of_windows)
+    atomic_write(tmp_path / "a.json", "{}")
+    with atomic_folder(tmp_path / "run") as temporary:
+        (temporary / "a.txt").write_text("a")
+    assert len(synced) == 2
+
+
+def test_a_read_only_file_in_the_folder_is_no_hindrance(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # what it says of such a file to anybody but root
+    with atomic_folder(tmp_path / "run") as temporary:
+        (temporary / "a.txt").write_text("a")
+        (temporary / "a.txt").chmod(0o444)
+    assert names(tmp_path / "run") == ["a.txt"]
 
 
 def test_what_a_killed_process_left_behind_is_swept_up_and_a_living_ones_work_is_not(tmp_path):

@@ -1,5 +1,6 @@
 """The command line, as a user meets it."""
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,9 @@ from tokenizer_samples import STORY
 ROOT = Path(__file__).parents[2]
 
 
-def tokenizer(*args, text=""):
+def tokenizer(*args, text="", **environment):
     done = subprocess.run([sys.executable, "-m", "tokenizer", *map(str, args)], cwd=ROOT, capture_output=True,
-                          input=text.encode())
+                          input=text.encode(), env={**os.environ, **environment})
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -47,6 +48,15 @@ def test_json_for_programs(folder):
 def test_inspect_shows_the_vocabulary_and_the_cut(folder):
     code, out, _ = tokenizer("inspect", folder / "bpe", "The <mask>")
     assert code == 0 and "<mask> 4" in out and "' <mask>'" in out
+
+
+def test_under_a_narrow_encoding_what_it_lacks_is_escaped_and_json_is_still_json(folder):
+    code, out, error = tokenizer("inspect", folder / "bpe", "a café", PYTHONIOENCODING="ascii")
+    assert (code, error) == (0, "") and "\\u0120" in out and "Ġ" not in out
+    code, out, error = tokenizer("inspect", folder / "bpe", "a café", "--json", PYTHONIOENCODING="ascii")
+    assert code == 0 and "".join(json.loads(out)["encoding"]["tokens"]) == "<s>aĠcafÃ©</s>"
+    code, out, error = tokenizer("encode", folder / "bpe", "--json", text="a café\n", PYTHONIOENCODING="ascii")
+    assert code == 0 and "".join(json.loads(out)["tokens"]) == "<s>aĠcafÃ©</s>"
 
 
 @pytest.mark.parametrize("args, text, message, expected", [

@@ -66,6 +66,19 @@ def test_hugging_faces_way_of_writing_a_configuration_loads(tmp_path):
     assert loaded.encode("x [M]").ids == loaded.encode("x[M]").ids
 
 
+def test_a_role_that_a_folder_lacks_is_named_with_the_remedy_and_the_remedy_helps(tmp_path):
+    tok = bpe(special_tokens=("<|endoftext|>", "<unk>", "<s>"))  # much as GPT-2's
+    tok.require("cls", "unk")
+    with pytest.raises(ValueError, match="^the tokenizer has no mask token"):
+        tok.require("mask")
+    tok.save(tmp_path)
+    with pytest.raises(ValueError, match="has no sep, mask token: say in its tokenizer_config.json .*\"sep_token\".*tokenizer train") as raised:
+        load_tokenizer(tmp_path).require("cls", "sep", "mask")
+    assert f"the tokenizer in {tmp_path} has" in str(raised.value)
+    (tmp_path / "tokenizer_config.json").write_text('{"sep_token": "<|endoftext|>", "mask_token": "!"}')
+    load_tokenizer(tmp_path).require("cls", "sep", "mask")
+
+
 def test_files_are_written_as_the_reference_writes_them(tmp_path):
     tok = ByteLevelBPE.train_from_iterator(["ab ab é"], 263, 1, show_progress=False)
     tok.save(tmp_path)

@@ -112,10 +112,10 @@ def missing_corpus(preset):
 
 
 def train_tokenizer(corpus, model_config, config):
-    texts = corpus.documents("train")
+    texts, sizes = corpus.documents("train"), {"vocab_size": model_config.vocab_size, "min_frequency": config.min_frequency}
     if config.tokenizer_kind == "wordpiece":
-        return WordPiece.train_from_iterator(texts, vocab_size=model_config.vocab_size, min_frequency=config.min_frequency, lowercase=config.lowercase)
-    return ByteLevelBPE.train_from_iterator(texts, vocab_size=model_config.vocab_size, min_frequency=config.min_frequency)
+        return WordPiece.train_from_iterator(texts, lowercase=config.lowercase, **sizes)
+    return ByteLevelBPE.train_from_iterator(texts, **sizes)
 
 
 class Trainer:
@@ -146,7 +146,8 @@ class Trainer:
         loaded = checkpoint.load_newest(self.folder, self.model, self.optimizer, self.scaler, warn=lambda line: print(line, file=sys.stderr))
         if loaded:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
-                raise ValueError(f"the checkpoint was trained with another tokenizer than {self.folder / 'tokenizer'}: the ids would mean other words")
+                raise ValueError(f"the checkpoint was trained with another tokenizer than {self.folder / 'tokenizer'}: "
+                                 "the ids would mean other words")
             self.state = {name: loaded[name] for name in self.state}
         self.saved = self.state["step"] if loaded else None
         self.expectations()
@@ -165,14 +166,17 @@ class Trainer:
         entropy = unigram_entropy(self.eval_examples, self.eval_masker.is_special, limit=8 * config.eval_examples)
         self.expected = {"ln_vocab": math.log(V), "unigram_entropy": entropy}
         c = self.model.config
-        length = f"{config.minutes:g} minutes" if config.minutes else f"{self.total_steps:,} steps ({self.total_steps / self.batches.per_epoch:.1f} epochs)"
-        print(f"model       {c.family}: {c.num_hidden_layers} layers of {c.hidden_size}, {c.num_attention_heads} heads, {self.model.num_parameters():,} parameters")
+        epochs = self.total_steps / self.batches.per_epoch
+        length = f"{config.minutes:g} minutes" if config.minutes else f"{self.total_steps:,} steps ({epochs:.1f} epochs)"
+        print(f"model       {c.family}: {c.num_hidden_layers} layers of {c.hidden_size}, {c.num_attention_heads} heads, "
+              f"{self.model.num_parameters():,} parameters")
         print(f"device      {describe(self.device, config.precision)}")
-        print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens (at most {config.batch_size * config.max_length:,}), "
+        print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
+              f"(at most {config.batch_size * config.max_length:,}), "
               f"{config.mlm_probability:.0%} of them to be predicted; one epoch is {self.batches.per_epoch:,} steps")
         print(f"length      {length}; rate {config.learning_rate:g}, {config.schedule}")
-        print(f"expect      a first loss of about ln({V:,}) = {math.log(V):.2f} nats, then a plateau near the unigram entropy {entropy:.2f}: there it knows how")
-        print("            frequent each token is. Below it, it reads context.")
+        print(f"expect      a first loss of about ln({V:,}) = {math.log(V):.2f} nats, then a plateau near the unigram entropy {entropy:.2f}:\n"
+              "            there it knows how frequent each token is. Below it, it reads context.")
         if self.state["step"]:
             print(f"resuming    at step {self.state['step']:,} after {self.state['elapsed'] / 60:.1f} minutes")
 
@@ -261,25 +265,30 @@ class Trainer:
             mean = float(state["window_loss"]) / state["window_batches"]
             state["window_loss"], state["window_batches"] = 0.0, 0
             self.refuse_nan(mean)
-            self.metrics.write({"step": state["step"], "loss": mean, "learning_rate": rate, "grad_norm": float(norm), "elapsed": round(state["elapsed"], 3)})
+            self.metrics.write({"step": state["step"], "loss": mean, "learning_rate": rate, "grad_norm": float(norm),
+                                "elapsed": round(state["elapsed"], 3)})
             bar.show(state["step"], loss=mean, rate=rate)
         if first:
-            bar.write(f"first loss  {float(loss):.2f} (expected about {self.expected['ln_vocab']:.2f}); peak memory {peak_memory(self.device) / 2**30:.2f} GiB")
+            bar.write(f"first loss  {float(loss):.2f} (expected about {self.expected['ln_vocab']:.2f}); "
+                      f"peak memory {peak_memory(self.device) / 2**30:.2f} GiB")
 
     def refuse_nan(self, loss):
         if not math.isfinite(loss):
-            raise ValueError(f"the loss is {loss} at step {self.state['step']:,}: try a lower --learning-rate or a longer --warmup. The last checkpoint is untouched")
+            raise ValueError(f"the loss is {loss} at step {self.state['step']:,}: try a lower --learning-rate or a longer --warmup. "
+                             "The last checkpoint is untouched")
 
     def evaluate(self, limit):
         scores = evaluate(self.model, self.eval_examples, self.eval_masker, self.tokenizer.pad_token_id, min(32, self.config.micro_batch), limit,
                           autocast=self.autocast, bytes_per_token=self.bytes_per_token)
         best = self.state["best_eval_loss"]
         self.state["best_eval_loss"] = scores["loss"] if best is None else min(best, scores["loss"])
-        self.metrics.write({"step": self.state["step"], **{f"eval_{name}": value for name, value in scores.items()}, "elapsed": round(self.state["elapsed"], 3)})
+        self.metrics.write({"step": self.state["step"], **{f"eval_{name}": value for name, value in scores.items()},
+                            "elapsed": round(self.state["elapsed"], 3)})
         return scores
 
     def save(self):
-        state = {**self.state, "window_loss": float(self.state["window_loss"]), "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}
+        state = {**self.state, "window_loss": float(self.state["window_loss"]),
+                 "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}
         self.refuse_nan(state["window_loss"])
         checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)
         self.saved = state["step"]
@@ -289,8 +298,10 @@ class Trainer:
         save_pretrained(self.model, self.folder / "model", self.tokenizer)
         scores = self.evaluate(8 * self.config.eval_examples)
         state, entropy = self.state, self.expected["unigram_entropy"]
-        print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes" + (f", {state['skipped']} skipped" if state["skipped"] else ""))
-        print(f"held out    loss {scores['loss']:.3f} nats ({abs(entropy - scores['loss']):.2f} {'below' if scores['loss'] < entropy else 'above'} the unigram entropy), perplexity {scores['perplexity']:.1f}, "
+        skipped = f", {state['skipped']} skipped" if state["skipped"] else ""
+        print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes{skipped}")
+        distance = f"{abs(entropy - scores['loss']):.2f} {'below' if scores['loss'] < entropy else 'above'} the unigram entropy"
+        print(f"held out    loss {scores['loss']:.3f} nats ({distance}), perplexity {scores['perplexity']:.1f}, "
               f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits a byte")
         try:
             plot_loss([self.folder], self.folder / "loss.png")

@@ -71,7 +71,8 @@ def load(folder, model, optimizer, scaler):
     except (torch.OutOfMemoryError, MemoryError, PermissionError):
         raise  # says nothing about the checkpoint
     except Exception as error:  # whatever a broken file makes a parser raise: the reader needs the file and the reason
-        raise ValueError(f"the checkpoint {folder} cannot be read ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else error})") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split("\n")[:1])
+        raise ValueError(f"the checkpoint {folder} cannot be read ({reason})") from error
     _set_random_states(random_states)
     return state
 

@@ -71,7 +71,8 @@ class BertConfig:
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(f"pad_token_id {self.pad_token_id} lies outside the vocabulary of {self.vocab_size:,}")
         if self.max_length < 1:
-            raise ValueError(f"no usable length: max_position_embeddings {self.max_position_embeddings} - pad_token_id {self.pad_token_id} - 1 = {self.max_length}")
+            raise ValueError(f"no usable length: max_position_embeddings {self.max_position_embeddings} - pad_token_id {self.pad_token_id} - 1 = "
+                             f"{self.max_length}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
@@ -199,17 +200,19 @@ PRESETS = {
     # Its Trainer ran at 5e-5 without warm-up; ours warms up, to a higher rate. 83,504,416 parameters at 52,000 entries;
     # the three books stop far below that, and the model is built for the entries there are.
     "kant": (
-        BertConfig(family="roberta", vocab_size=52_000, num_hidden_layers=6, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-12, pad_token_id=1),
+        BertConfig(family="roberta", vocab_size=52_000, num_hidden_layers=6, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1),
         TrainConfig(corpus="kant", examples="lines", batch_size=64, learning_rate=1e-4, max_steps=2672)),
     # A BERT for Wikipedia: WordPiece, uncased, the size of BERT-Mini (Turc et al. 2019). 12,254,136 parameters (12,320,442 with NSP).
     "wikipedia": (
-        BertConfig(vocab_size=35_000, hidden_size=256, num_hidden_layers=4, num_attention_heads=8, intermediate_size=1024, max_position_embeddings=128),
+        BertConfig(vocab_size=35_000, hidden_size=256, num_hidden_layers=4, num_attention_heads=8, intermediate_size=1024,
+                   max_position_embeddings=128),
         TrainConfig(corpus="", tokenizer_kind="wordpiece", examples="documents", batch_size=32, learning_rate=5e-4, epochs=1)),
     # RoBERTa on Amazon reviews: packed blocks of 512, fp16 in the walk-through (precision "auto" prefers bf16). 101,427,493 parameters.
     "amazon": (
         BertConfig(family="roberta", vocab_size=20_005, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-12, pad_token_id=1),
         TrainConfig(corpus="", max_length=512, batch_size=16, learning_rate=1e-4, epochs=1)),
-    # BERT-base (Devlin et al. 2018, section 3.1 and appendix A.2), first phase: 128 tokens, batch 256, 1e-4. 109,514,298 parameters with the MLM head.
+    # BERT-base (Devlin et al. 2018, section 3.1 and appendix A.2), first phase: 128 tokens, batch 256, 1e-4.
+    # 109,514,298 parameters with the MLM head.
     "bert-base": (
         BertConfig(),
         TrainConfig(corpus="", tokenizer_kind="wordpiece", examples="documents", batch_size=256, micro_batch_size=32, learning_rate=1e-4, warmup=0.01,
@@ -217,7 +220,8 @@ PRESETS = {
     # RoBERTa-base (Liu et al. 2019, table 9): 512 tokens, 8,000 examples a step, 6e-4, 24,000 warm-up steps of 500,000. 124,697,433 parameters.
     "roberta-base": (
         BertConfig(family="roberta", vocab_size=50_265, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1),
-        TrainConfig(corpus="", max_length=512, batch_size=8000, micro_batch_size=16, learning_rate=6e-4, warmup=0.048, max_grad_norm=0.0, max_steps=500_000)),
+        TrainConfig(corpus="", max_length=512, batch_size=8000, micro_batch_size=16, learning_rate=6e-4, warmup=0.048, max_grad_norm=0.0,
+                    max_steps=500_000)),
 }
 
 

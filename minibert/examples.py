@@ -22,8 +22,9 @@ def make_examples(kind, token_file, tokenizer, max_length):
     Raises ValueError where the tokenizer is not the one that wrote the file, or where max_length leaves no room.
     """
     if token_file.tokenizer_fingerprint != tokenizer.fingerprint:
-        raise ValueError(f"the token file {token_file.folder} was written with another tokenizer (fingerprint {token_file.tokenizer_fingerprint[:12]}, "
-                         f"this one has {tokenizer.fingerprint[:12]}): prepare it again, or use the tokenizer it was made with")
+        raise ValueError(f"the token file {token_file.folder} was written with another tokenizer "
+                         f"(fingerprint {token_file.tokenizer_fingerprint[:12]}, this one has {tokenizer.fingerprint[:12]}): "
+                         "prepare it again, or use the tokenizer it was made with")
     room = max_length - tokenizer.num_special_tokens_to_add()
     if room < 1:
         raise ValueError(f"max_length {max_length} has no room beside {tokenizer.num_special_tokens_to_add()} special tokens")

@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from minibert.checks import check_batch, check_labels
 from minibert.masking import IGNORED
 
-
 # ---------------------------------------------------------------------------------------------- ids -> vectors
 
 

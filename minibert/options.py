@@ -20,7 +20,8 @@ LENGTHS = ("max_steps", "epochs", "minutes")
 
 def parser():
     """The parser of train.py: --preset, --out, --resume, --may-differ, and a flag for each field of the two configurations."""
-    out = Parser(prog="train.py", formatter_class=HelpFormatter, description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
+    out = Parser(prog="train.py", formatter_class=HelpFormatter,
+                 description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
                  "that is on this machine, in five minutes on a CPU.",
                  epilog="Values that are not given come from the preset; `--preset NAME --show` prints all of them.")
     out.add_argument("--preset", default=None, help=f"{', '.join(PRESETS)} (default: quickstart)")
@@ -108,7 +109,8 @@ def resumed(arguments, run):
             else:
                 refused.append(f"{name}: {getattr(stored, name)} in the run, {value} now")
     if refused:
-        raise ValueError(f"{run} was started otherwise: " + "; ".join(refused) + ". Leave these flags out, or allow the change with --may-differ NAME,...")
+        raise ValueError(f"{run} was started otherwise: " + "; ".join(refused) +
+                         ". Leave these flags out, or allow the change with --may-differ NAME,...")
     if changes[TrainConfig].keys() & set(LENGTHS):
         changes[TrainConfig] = {name: 0 for name in LENGTHS} | changes[TrainConfig]
     return preset, replace(model, **changes[BertConfig]), with_length(replace(train, **changes[TrainConfig]))

@@ -69,7 +69,8 @@ class ProgressBar(tqdm):
         """The bar of a run that stands at ``state``."""
         total, done = (60 * minutes, min(state["elapsed"], 60 * minutes)) if minutes else (total_steps, state["step"])
         quiet = 0.1 if sys.stderr.isatty() else 10.0  # seconds between prints; a log file needs few
-        shape = "{percentage:3.0f}%|{bar:20}| " + ("{n:.0f}/{total:.0f} s" if minutes else "{n_fmt}/{total_fmt} [{elapsed}<{remaining}]") + "{postfix}"
+        place = "{n:.0f}/{total:.0f} s" if minutes else "{n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+        shape = "{percentage:3.0f}%|{bar:20}| " + place + "{postfix}"
         bar = cls(total=total, initial=done, bar_format=shape, mininterval=quiet, dynamic_ncols=True)
         bar.by_clock, bar.tokens, bar.since = bool(minutes), 0, time.monotonic()
         return bar

@@ -19,7 +19,8 @@ FLAGS = ("--hidden-size 16 --num-hidden-layers 1 --num-attention-heads 2 --inter
 def start(text, out, *flags):
     resume = ["--resume"] if (out / "config.json").exists() else ["--corpus", str(text), *FLAGS, *flags]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, str(TRAIN), "--out", str(out), *resume], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen([sys.executable, str(TRAIN), "--out", str(out), *resume], env=environment,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def killed_and_whole(tmp_path, kills, steps, seed):

@@ -329,7 +329,8 @@ def test_a_truncated_checkpoint_is_reported_and_kept_and_the_one_before_is_used(
         assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
         assert "step-0000006 cannot be read" in capsys.readouterr().err
         assert same(weights(tmp_path / "run"), expected)  # steps 4 to 6 were done again, alike
-        assert checkpoint.checkpoints(tmp_path / "run")[-1] == newest and (newest / name).stat().st_size == len(whole)
+        assert checkpoint.checkpoints(tmp_path / "run")[-1] == newest
+        assert abs((newest / name).stat().st_size - len(whole)) < 40  # whole again; seconds in state.json have more or fewer digits
         kept = tmp_path / f"run/checkpoints/unreadable-step-0000006-{n}" / name
         assert kept.read_bytes() == whole[: len(whole) // 2]
 

@@ -48,6 +48,10 @@ MAX_SKIPPED = 20  # fp16 steps in a row that may overflow before the run gives u
 
 
 def main(argv=None):
+    """One run from the command line: a new one, or one that goes on. Returns the exit code: 0 done, 130 stopped and saved.
+
+    Raises ValueError and OSError, in one line, for what cannot work; before training begins that leaves no run behind.
+    """
     arguments = options.parser().parse_args(argv)
     folder = options.run_folder(arguments)
     if arguments.resume:
@@ -143,6 +147,7 @@ class Trainer:
                       "window_loss": 0.0, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
 
     def run(self):
+        """Load the newest checkpoint if there is one, train to the end or to a stop, and show the result -> exit code."""
         loaded = checkpoint.load_newest(self.folder, self.model, self.optimizer, self.scaler, warn=lambda line: print(line, file=sys.stderr))
         if loaded:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
@@ -187,6 +192,7 @@ class Trainer:
         return (self.state["step"] + 0.5) / self.total_steps
 
     def loop(self, stop):
+        """Steps until the run is done or ``stop.requested``; then a checkpoint. This is all that training is."""
         config, state = self.config, self.state
         clock = time.monotonic() - state["elapsed"]
         self.model.train()

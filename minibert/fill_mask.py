@@ -129,6 +129,7 @@ def _step(folder):
 
 
 def main(args=None):
+    """The command: for each mask of each text five lines, score and filled text; with --json one line a text."""
     parser = Parser(prog="python -m minibert.fill_mask", description="Fill the masks of a text with a trained model.", formatter_class=HelpFormatter,
                     epilog="The mask is written as the tokenizer writes it: <mask> in byte-level vocabularies, [MASK] in WordPiece's.")
     parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
@@ -145,7 +146,7 @@ def main(args=None):
     for text in lines if texts in ([], ["-"]) else texts:
         answers = fill_mask(model, tokenizer, text, args.top_k, args.targets.split(",") if args.targets else None)
         if args.json:
-            print(json.dumps(answers, ensure_ascii=False))
+            print(json.dumps(answers))
             continue
         for answer in answers if isinstance(answers[0], list) else [answers]:
             if not first:

@@ -71,6 +71,7 @@ def plot_loss(folders, path, by="step"):
 
 
 def main():
+    """The command: draw the curves of the runs that are named."""
     parser = Parser(prog="python -m minibert.plots", description="Draw the loss curves of runs into one picture.")
     parser.add_argument("runs", nargs="+", help="run directories")
     parser.add_argument("--out", default="loss.png", help="the picture, .png or .svg")

@@ -15,6 +15,10 @@ def test_without_flags_it_is_the_quickstart_preset():
     assert options.configure(parse()) == PRESETS["quickstart"]
 
 
+def test_warm_up_is_on_wherever_nobody_turned_it_off():
+    assert TrainConfig().warmup > 0 and all(train.warmup > 0 for _, train in PRESETS.values())
+
+
 def test_a_flag_goes_over_the_preset():
     model, train = options.configure(parse("--preset", "kant", "--hidden-size", "96", "--learning-rate", "3e-4", "--lowercase", "false"))
     assert (model.hidden_size, model.num_hidden_layers) == (96, 6)

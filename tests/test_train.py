@@ -118,6 +118,8 @@ def test_a_run_that_was_stopped_and_resumed_equals_an_uninterrupted_one(text, tm
     assert train.main(["--resume", "--out", str(tmp_path / "parts")]) == 0
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+    one, two = (json.loads((tmp_path / name / "checkpoints/step-0000040/state.json").read_text()) for name in ("whole", "parts"))
+    assert one["scaler"] == two["scaler"] and (one["step"], one["batches"]) == (two["step"], two["batches"])
 
 
 def test_micro_batches_do_not_change_the_result(text, tmp_path):

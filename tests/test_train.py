@@ -279,6 +279,12 @@ def test_a_tokenizer_that_did_not_write_the_token_file_is_refused(text, tmp_path
         run(text, tmp_path / "three", "--max-steps", "1", "--data", str(tmp_path / "one/data"), "--tokenizer", str(tmp_path / "two/tokenizer"))
 
 
+def test_a_tokenizer_without_a_mask_token_is_refused(text, tmp_path):
+    train.ByteLevelBPE.train([text], vocab_size=300, special_tokens=("<s>", "<pad>", "</s>", "<unk>")).save(tmp_path / "tokenizer")
+    with pytest.raises(ValueError, match="mask"):
+        run(text, tmp_path / "run", "--max-steps", "1", "--tokenizer", str(tmp_path / "tokenizer"))
+
+
 def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path):
     run(text, tmp_path / "one", "--max-steps", "4")
     run("nowhere", tmp_path / "two", "--max-steps", "4", "--data", str(tmp_path / "one/data"), "--tokenizer", str(tmp_path / "one/tokenizer"))

@@ -8,6 +8,8 @@
 
 A run directory holds all of it: config.json, tokenizer/, data/, checkpoints/, metrics.jsonl, model/, loss.png.
 """
+import contextlib
+import errno
 import json
 import math
 import shlex
@@ -33,7 +35,7 @@ from minibert.masking import Masker
 from minibert.model import BertForMaskedLM
 from minibert.optim import make_optimizer, rate_factor
 from minibert.plots import plot_loss
-from minibert.running import Metrics, ProgressBar, StopRequest
+from minibert.running import Metrics, ProgressBar, Screen, StopRequest, alone
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.cli import run
 from tokenizer.files import remove
@@ -67,20 +69,33 @@ def main(argv=None):
     torch.manual_seed(config.seed)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name
-    print(f"run         {folder} (preset {preset})")
-    try:
-        model_config, tokenizer, train_file, eval_file = prepare_data(folder, preset, model_config, config, arguments.resume)
-        trainer = Trainer(folder, preset, model_config, config, tokenizer, train_file, eval_file, device)
-    except BaseException as error:
-        if isinstance(error, ValueError) and not arguments.resume:  # nothing was trained yet: no half-made run stands in the way of the next try
-            for name in ("config.json", "tokenizer", "data"):
-                remove(folder / name)
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
-        elif isinstance(error, (OSError, KeyboardInterrupt)) and (folder / "config.json").exists():
-            print(f"stopped while preparing; what is done is kept. {go_on(folder)}", file=sys.stderr)
-        raise
-    return trainer.run()
+    with alone(folder), contextlib.redirect_stdout(Screen(sys.stdout)):
+        print(f"run         {folder} (preset {preset})")
+        try:
+            fitted, tokenizer, train_file, eval_file = prepare_data(folder, preset, model_config, config, arguments.resume)
+            trainer = Trainer(folder, preset, fitted, config, tokenizer, train_file, eval_file, device)
+            trainer.load()
+            options.write_config(folder, preset, model_config, config)  # once it is known that a resumed run can go on so
+        except BaseException as error:
+            if isinstance(error, ValueError) and not arguments.resume:
+                for name in ("config.json", "tokenizer", "data"):  # no half-made run stands in the way of the next try
+                    remove(folder / name)
+            if made and not any(folder.iterdir()):
+                folder.rmdir()
+            else:
+                say_how_to_go_on(error, folder)
+            raise
+        try:
+            return trainer.run()
+        except BaseException as error:
+            say_how_to_go_on(error, folder)
+            raise
+
+
+def say_how_to_go_on(error, folder):
+    """After what was no fault of the run: Ctrl-C, a full disk, a worker that was killed."""
+    if isinstance(error, (KeyboardInterrupt, ChildProcessError)) or getattr(error, "errno", None) == errno.ENOSPC:
+        print(f"stopped; what is done is kept. {go_on(folder)}", file=sys.stderr)
 
 
 def go_on(folder):
@@ -102,7 +117,8 @@ def prepare_data(folder, preset, model_config, config, resume):
     # The ids come from the tokenizer alone, so the model is built to its size (a small corpus has fewer entries than were asked for).
     fitted = replace(model_config, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id)
     check_length(fitted, config.max_length)  # before anything that takes long
-    options.write_config(folder, preset, model_config, config)
+    if not resume:
+        options.write_config(folder, preset, model_config, config)
     if not (folder / "tokenizer").is_dir():
         tokenizer.save(folder / "tokenizer")
     files = [TokenFile(place) if ready else prepare(corpus.documents(place.name), tokenizer, place) for place, ready in zip(places, there)]
@@ -146,8 +162,8 @@ class Trainer:
         self.state = {"step": 0, "batches": 0, "skipped": 0, "skipped_in_a_row": 0, "elapsed": 0.0, "best_eval_loss": None,
                       "window_loss": 0.0, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
 
-    def run(self):
-        """Load the newest checkpoint if there is one, train to the end or to a stop, and show the result -> exit code."""
+    def load(self):
+        """Take everything from the newest checkpoint, if there is one."""
         loaded = checkpoint.load_newest(self.folder, self.model, self.optimizer, self.scaler, warn=lambda line: print(line, file=sys.stderr))
         if loaded:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
@@ -155,6 +171,11 @@ class Trainer:
                                  "the ids would mean other words")
             self.state = {name: loaded[name] for name in self.state}
         self.saved = self.state["step"] if loaded else None
+        if 0 < self.total_steps < self.state["step"]:
+            raise ValueError(f"{self.folder} stands at step {self.state['step']:,}, which is past the {self.total_steps:,} steps asked for")
+
+    def run(self):
+        """Train to the end or to a stop, and show the result -> exit code."""
         self.expectations()
         self.metrics = Metrics(self.folder / "metrics.jsonl", self.state["step"], header={"label": self.model.config.family, **self.expected})
         with StopRequest() as stop:
@@ -249,9 +270,8 @@ class Trainer:
     def memory_advice(self, size):
         if size == 1:
             return "out of memory with a single example: use a smaller model, or a smaller --max-length"
-        flag = f"--micro-batch-size {size // 2}"
-        return f"out of memory with {size} examples at once: half of them fit more easily, and the result stays the same. " + (
-            f"{go_on(self.folder)} {flag}" if checkpoint.checkpoints(self.folder) else f"Start again with {flag}")
+        return (f"out of memory with {size} examples at once: half of them fit more easily, and the result stays the same. "
+                f"{go_on(self.folder)} --micro-batch-size {size // 2}")
 
     def count_skipped(self, bar):
         self.state["skipped"] += 1
@@ -283,13 +303,13 @@ class Trainer:
             raise ValueError(f"the loss is {loss} at step {self.state['step']:,}: try a lower --learning-rate or a longer --warmup. "
                              "The last checkpoint is untouched")
 
-    def evaluate(self, limit):
+    def evaluate(self, limit, **mark):
         scores = evaluate(self.model, self.eval_examples, self.eval_masker, self.tokenizer.pad_token_id, min(32, self.config.micro_batch), limit,
                           autocast=self.autocast, bytes_per_token=self.bytes_per_token)
         best = self.state["best_eval_loss"]
         self.state["best_eval_loss"] = scores["loss"] if best is None else min(best, scores["loss"])
         self.metrics.write({"step": self.state["step"], **{f"eval_{name}": value for name, value in scores.items()},
-                            "elapsed": round(self.state["elapsed"], 3)})
+                            "elapsed": round(self.state["elapsed"], 3), **mark})
         return scores
 
     def save(self):
@@ -302,7 +322,7 @@ class Trainer:
     def result(self):
         """Held-out scores, the model in the ecosystem's layout, a picture, and a few filled masks."""
         save_pretrained(self.model, self.folder / "model", self.tokenizer)
-        scores = self.evaluate(8 * self.config.eval_examples)
+        scores = self.evaluate(8 * self.config.eval_examples, final=True)
         state, entropy = self.state, self.expected["unigram_entropy"]
         skipped = f", {state['skipped']} skipped" if state["skipped"] else ""
         print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes{skipped}")

@@ -184,7 +184,7 @@ def json_documents(path, text_field):
             raise ValueError(f"{path}:{number}: no field {text_field!r}; {_there_is(record)}")
         text = record[text_field]
         if text is not None and not isinstance(text, str):
-            raise ValueError(f"{path}:{number}: the field {text_field!r} holds a {type(text).__name__}, not text; {_there_is(record)}")
+            raise ValueError(f"{path}:{number}: the field {text_field!r} holds no text but {type(text).__name__}; {_there_is(record)}")
         text = text or ""
         try:
             text.encode("utf-8")

@@ -25,7 +25,7 @@ VERSION = 1
 CHUNK = 1 << 22  # ids in memory at once during a scan
 FILES = ("ids.bin", "segments.bin", "documents.bin")
 COUNTS = ("num_tokens", "num_segments", "num_documents", "num_bytes", "vocab_size")
-AGAIN = "prepare it again with python -m data prepare"
+AGAIN = "prepare it again with python -m data prepare (inside a run: remove this folder, then train.py --resume)"
 
 
 def dtype_for(vocab_size):
@@ -100,10 +100,13 @@ class TokenFile:
     def unigram_counts(self, vocab_size=None):
         """How often each id occurs: int64 (vocab_size,); by default the vocabulary size that the file states.
 
-        This scan is also the one check of the ids: ValueError where one lies past ``vocab_size``.
+        This scan is also the one check of the contents: ValueError where an id lies past ``vocab_size``, or starts run backwards.
 
         ids [3, 1, 1], ``unigram_counts(4) -> [0, 2, 0, 1]``
         """
+        for name, starts in (("segments.bin", self.segments), ("documents.bin", self.documents)):
+            if (np.diff(starts) < 0).any():
+                raise ValueError(f"{self.folder / name} has starts that run backwards: the token file is damaged; {AGAIN}")
         vocab_size = self.vocab_size if vocab_size is None else vocab_size
         counts = np.zeros(vocab_size, dtype=np.int64)
         for start in range(0, self.num_tokens, CHUNK):

@@ -60,6 +60,11 @@ def map_in_order(function, items, shared=None, workers=None):
             yield waiting.popleft().result()
     except BrokenProcessPool:
         raise ChildProcessError(f"one of {workers} worker processes was killed, most likely because memory ran out: {IN_ONE_PROCESS}") from None
+    except BaseException:
+        # Also a second Ctrl-C: it could interrupt the orderly shutdown and leave workers that nobody told to stop.
+        for worker in list((pool._processes or {}).values()):
+            worker.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -8,6 +8,7 @@
 
 Masks and order need no state: they are functions of the seed and the batch number (minibert/batches.py).
 """
+import io
 import itertools
 import json
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 import torch
 
 from minibert.interop import from_pretrained, save_pretrained
-from tokenizer.files import atomic_folder, remove
+from tokenizer.files import atomic_folder, remove, sweep
 
 FORMAT = "minibert-checkpoint-1"
 
@@ -30,12 +31,13 @@ def save(run, state, model, optimizer, scaler, keep):
     with atomic_folder(folder) as temporary:
         save_pretrained(model, temporary)
         for name, value in (("optimizer.pt", optimizer.state_dict()), ("random.pt", _random_states())):
-            with open(temporary / name, "wb") as file:  # a file of Python's: a full disk is then an OSError that says so
-                torch.save(value, file)
+            buffer = io.BytesIO()  # torch writes to memory and Python to the disk: where that is full, it is an OSError that says so
+            torch.save(value, buffer)
+            (temporary / name).write_bytes(buffer.getbuffer())
         state = {"format": FORMAT, **state, "scaler": scaler.state_dict()}
         (temporary / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-    leftovers = folder.parent.glob(".step-*.tmp-*")  # of a process that was killed while it saved
-    for old in [*checkpoints(run)[:-keep], *leftovers]:
+    sweep(folder.parent, "step-*")
+    for old in checkpoints(run)[:-keep]:
         if old != folder:
             remove(old)
     return folder
@@ -71,7 +73,7 @@ def load(folder, model, optimizer, scaler):
     except (torch.OutOfMemoryError, MemoryError, PermissionError):
         raise  # says nothing about the checkpoint
     except Exception as error:  # whatever a broken file makes a parser raise: the reader needs the file and the reason
-        reason = " ".join(f"{type(error).__name__}: {error}".split("\n")[:1])
+        reason = re.split(r"\n|\. ", f"{type(error).__name__}: {error}")[0]  # the first sentence: torch goes on with advice that is none here
         raise ValueError(f"the checkpoint {folder} cannot be read ({reason})") from error
     _set_random_states(random_states)
     return state
@@ -89,7 +91,7 @@ def load_newest(run, model, optimizer, scaler, warn=print):
         try:
             state = load(folder, model, optimizer, scaler)
         except ValueError as error:
-            warn(f"warning: {error}; trying the one before")
+            warn(f"warning: {error}")
             unreadable.append(folder)
             continue
         for broken in unreadable:

@@ -21,7 +21,7 @@ LENGTHS = ("max_steps", "epochs", "minutes")
 def parser():
     """The parser of train.py: --preset, --out, --resume, --may-differ, and a flag for each field of the two configurations."""
     out = Parser(prog="train.py", formatter_class=HelpFormatter,
-                 usage="train.py [--preset NAME] [--corpus TEXT] [--out FOLDER] [--minutes M | --max-steps N | --epochs E] [--resume] [FLAG VALUE ...]",
+                 usage="train.py [--preset NAME] [--corpus TEXT] [--out DIR] [--minutes M | --max-steps N | --epochs E] [--resume] [FLAG VALUE ...]",
                  description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
                  "that is on this machine, in five minutes on a CPU.",
                  epilog="Values that are not given come from the preset; `--preset NAME --show` prints all of them.")

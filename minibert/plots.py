@@ -4,9 +4,9 @@
 
 matplotlib is an optional extra (pip install -e ".[plots]"); without it a run simply has no loss.png.
 """
-import json
 from pathlib import Path
 
+from minibert.running import metrics_lines
 from tokenizer.cli import Parser, run
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too (Okabe & Ito 2008)
@@ -17,7 +17,7 @@ def read_metrics(folder):
     path = Path(folder) / "metrics.jsonl"
     if not path.is_file():
         raise ValueError(f"{folder} has no metrics.jsonl: it is no run directory, or its training has not begun")
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = metrics_lines(path)
     expected = next((line for line in lines if "unigram_entropy" in line), {})
     return [line for line in lines if "loss" in line], [line for line in lines if "eval_loss" in line], expected
 
@@ -74,14 +74,15 @@ def main():
     """The command: draw the curves of the runs that are named."""
     parser = Parser(prog="python -m minibert.plots", description="Draw the loss curves of runs into one picture.")
     parser.add_argument("runs", nargs="+", help="run directories")
-    parser.add_argument("--out", default="loss.png", help="the picture, .png or .svg")
+    parser.add_argument("--out", default=None, help="the picture, .png or .svg (default: loss.png, in the run where there is one)")
     parser.add_argument("--by", default="step", choices=("step", "minutes"), help="the horizontal axis")
     arguments = parser.parse_args()
+    out = arguments.out or (Path(arguments.runs[0]) if len(arguments.runs) == 1 else Path()) / "loss.png"
     try:
-        plot_loss(arguments.runs, arguments.out, arguments.by)
+        plot_loss(arguments.runs, out, arguments.by)
     except ImportError:
         raise ValueError('pictures need matplotlib: pip install -e ".[plots]"') from None
-    print(arguments.out)
+    print(out)
 
 
 if __name__ == "__main__":

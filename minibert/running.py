@@ -1,5 +1,7 @@
 """What a long run needs besides training: a metrics file, a progress bar, and a way to be stopped that loses nothing."""
+import contextlib
 import json
+import os
 import signal
 import sys
 import time
@@ -9,18 +11,23 @@ from tqdm import tqdm
 
 from tokenizer.files import atomic_write
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 class Metrics:
     """metrics.jsonl: one JSON object a line, first what is expected, then training and evaluation lines.
 
-    A run that goes on from step N first drops the lines after step N: they will be written again.
+    A run that goes on from step N first drops the lines after step N, and its final evaluation: they will be written again.
     """
 
     def __init__(self, path, step, header):
         self.path = Path(path)
         kept = [json.dumps(header)]
         if step and self.path.is_file():
-            kept += [line for line in self.path.read_text(encoding="utf-8").splitlines() if 0 < _step(line) <= step]
+            kept += [json.dumps(line) for line in metrics_lines(self.path) if 0 < line.get("step", 0) <= step and "final" not in line]
         atomic_write(self.path, "\n".join(kept) + "\n")
 
     def write(self, values):
@@ -29,12 +36,54 @@ class Metrics:
             file.write(json.dumps(values) + "\n")
 
 
-def _step(line):
-    """The step of a line of metrics; 0 for the header and for a line that was cut off by a crash."""
+def metrics_lines(path):
+    """The lines of a metrics.jsonl as dicts; one that a crash cut off, or that is no JSON object, is left out."""
+    lines = []
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            lines.append(value)
+    return lines
+
+
+@contextlib.contextmanager
+def alone(folder):
+    """The one process that works in ``folder``: ValueError where another does. Within, SIGTERM is as Ctrl-C: KeyboardInterrupt."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    descriptor = None
     try:
-        return json.loads(line).get("step", 0)
-    except ValueError:
-        return 0
+        if fcntl:  # the system lets go of the lock when the process ends, however it ends
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another process is training in {folder}: wait for it, or choose another --out") from None
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+        signal.signal(signal.SIGTERM, before)
+
+
+class Screen:
+    """Standard output that may be closed early (``train.py | head``): what nobody reads any more is dropped, and training goes on."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text):
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            with open(os.devnull, "w") as nothing:
+                os.dup2(nothing.fileno(), self.stream.fileno())
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
 
 
 class StopRequest:

@@ -1,8 +1,10 @@
 """train.py as a user runs it: from text to a filled mask, stopped and resumed, and with whatever goes wrong on the way."""
 import json
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -388,14 +390,14 @@ def test_a_disk_that_is_really_full_is_an_oserror_and_leaves_a_checkpoint_that_l
 
 
 def test_a_full_disk_while_saving_leaves_the_checkpoint_before(text, tmp_path, monkeypatch):
-    real = torch.save
+    real = Path.write_bytes
 
-    def full(value, file):
-        if "step-0000004" in file.name:
-            raise OSError(28, "No space left on device", file.name)
-        real(value, file)
+    def full(path, content):
+        if "step-0000004" in str(path):
+            raise OSError(28, "No space left on device", str(path))
+        return real(path, content)
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         run(text, tmp_path / "run", "--max-steps", "6", "--save-every", "2")
     monkeypatch.undo()
@@ -422,7 +424,7 @@ def test_out_of_memory_names_a_micro_batch_that_would_fit(text, tmp_path, monkey
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(train.BertForMaskedLM, "forward", greedy)
-    with pytest.raises(ValueError, match="Start again with --micro-batch-size 2"):
+    with pytest.raises(ValueError, match="--micro-batch-size 2"):
         run(text, tmp_path / "run", "--max-steps", "3")
     with pytest.raises(ValueError, match="a smaller model"):
         run(text, tmp_path / "run2", "--max-steps", "3", "--micro-batch-size", "1")
@@ -449,6 +451,43 @@ def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code():
                                "roberta-base: did you mean kant?"), (["--batchsize", "3"], 2, "(train.py --help lists what there is)")):
         done = subprocess.run([sys.executable, train.__file__, *flags], capture_output=True, text=True)
         assert done.returncode == code and done.stderr.splitlines()[-1] == last and "Traceback" not in done.stderr
+
+
+def test_a_refused_change_leaves_the_run_as_it_was(text, tmp_path):
+    run(text, tmp_path / "run", "--max-steps", "2")
+    before = (tmp_path / "run/config.json").read_text()
+    resume = ["--resume", "--out", str(tmp_path / "run")]
+    for flags in (["--hidden-size", "32", "--may-differ", "hidden_size"], ["--max-steps", "1", "--may-differ", "max_steps"]):
+        with pytest.raises(ValueError):
+            train.main([*resume, *flags])
+    assert (tmp_path / "run/config.json").read_text() == before and train.main(resume) == 0
+
+
+def test_two_processes_do_not_train_in_one_folder(text, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    run(text, tmp_path / "run", "--max-steps", "1")
+    descriptor = os.open(tmp_path / "run", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(ValueError, match="another process is training"):
+        train.main(["--resume", "--out", str(tmp_path / "run")])
+    os.close(descriptor)
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
+
+
+def test_a_screen_that_is_closed_early_does_not_end_the_run(text, tmp_path):
+    """`train.py ... | head -1`: the rest of the run happens, and says so by its files."""
+    flags = [*SMALL, "--corpus", str(text), "--out", str(tmp_path / "run"), "--max-steps", "3"]
+    process = subprocess.Popen([sys.executable, train.__file__, *flags], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=120) == 0 and (tmp_path / "run/model/model.safetensors").exists()
+
+
+def test_a_finished_run_that_is_resumed_has_one_final_evaluation(text, tmp_path):
+    run(text, tmp_path / "run", "--max-steps", "2")
+    before = (tmp_path / "run/metrics.jsonl").read_text()
+    train.main(["--resume", "--out", str(tmp_path / "run")])
+    assert (tmp_path / "run/metrics.jsonl").read_text() == before
 
 
 def test_importing_train_does_nothing(capsys):

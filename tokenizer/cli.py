@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the work could not be done (the reason is the last line), 
 """
 import argparse
 import difflib
+import errno
 import re
 import sys
 
@@ -63,7 +64,8 @@ def run(main):
         if isinstance(error, BrokenPipeError):  # `... | head` has seen enough
             sys.stderr.close()
             sys.exit(0)
-        sys.exit(f"error: {error}")
+        full = ". The disk is full: make room, then do the same again" if error.__class__ is OSError and error.errno == errno.ENOSPC else ""
+        sys.exit(f"error: {error}{full}")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

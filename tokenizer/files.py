@@ -24,9 +24,7 @@ def atomic_folder(folder):
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for stale in folder.parent.glob(f".{glob.escape(folder.name)}.tmp-*"):
-        if not _running(stale.name.rpartition("-")[2]):  # its process was killed while it wrote
-            remove(stale)
+    sweep(folder.parent, glob.escape(folder.name))
     temporary = folder.parent / f".{folder.name}.tmp-{os.getpid()}"
     temporary.mkdir()
     try:
@@ -63,6 +61,13 @@ def atomic_write(path, content):
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sweep(parent, name):
+    """Remove what killed processes left behind while they wrote ``name`` (a glob pattern) in the folder ``parent``."""
+    for stale in Path(parent).glob(f".{name}.tmp-*"):
+        if not _running(stale.name.rpartition("-")[2]):
+            remove(stale)
 
 
 def remove(path):

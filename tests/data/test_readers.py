@@ -57,7 +57,7 @@ def test_the_text_field_is_chosen_by_name(tmp_path):
     ("a.jsonl", '{"text": "x"}\n\n{"review": "x"}\n', r"a.jsonl:3: no field 'text'; there are: review"),
     ("a.jsonl", '{"text": "x"}\n{"text": \n', r"a.jsonl:2: no JSON object"),
     ("a.jsonl", '["x"]\n', r"a.jsonl:1: a JSON list, not an object"),
-    ("a.jsonl", '{"text": 5}\n', r"a.jsonl:1: the field 'text' holds a int"),
+    ("a.jsonl", '{"text": 5}\n', r"a.jsonl:1: the field 'text' holds no text but int"),
     ("a.jsonl", '{"text": "x"}\n{"text": "ab\\ud83d"}\n', r"a.jsonl:2: character 3 of field 'text' is .ud83d, half of a character"),
     ("a.txt", b"fine\nbin\0ary", r"a.txt:2: a NUL byte at byte 4.*binary"),
     ("a.txt", b"fine\n\nna\xefve\n", r"a.txt:3: byte 3 of the line is 0xef, which is not UTF-8.*iconv"),

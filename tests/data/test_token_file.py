@@ -159,3 +159,12 @@ def test_batches_keep_every_document_in_order():
 def test_encode_batch_worked_by_hand():
     ids, segments, documents, size = encode_batch(Characters(), ["one\n\n two", "three"])
     assert bytes(ids.tolist()) == b"onetwothree" and (segments, documents, size) == ([3, 3, 5], [2, 1], 14)
+
+
+@pytest.mark.parametrize("name", ["segments.bin", "documents.bin"])
+def test_starts_that_run_backwards_are_found_by_the_scan_before_training(tmp_path, name):
+    with TokenFileWriter(tmp_path / "tokens", vocab_size=10, tokenizer_fingerprint="") as writer:
+        writer.add([1, 2, 3, 4], segment_lengths=[1, 1, 1, 1], document_lengths=[1, 1, 1, 1], num_bytes=8)
+    np.array([0, 3, 2, 1, 4], dtype=np.int64).tofile(tmp_path / "tokens" / name)
+    with pytest.raises(ValueError, match="run backwards"):
+        TokenFile(tmp_path / "tokens").unigram_counts()

@@ -15,7 +15,8 @@ def test_a_resumed_run_drops_the_lines_it_will_write_again(tmp_path):
     for step in (10, 20, 30):
         metrics.write({"step": step, "loss": 1.0})
     with path.open("a") as file:
-        file.write('{"step": 40, "lo')  # killed while writing
+        file.write('[1]\n{"step": 40, "lo')  # killed while writing
+    assert [line.get("step") for line in read_metrics(tmp_path)[0]] == [10, 20, 30]
     Metrics(path, step=20, header={"ln_vocab": 9.0})
     assert [json.loads(line).get("step") for line in path.read_text().splitlines()] == [None, 10, 20]
 

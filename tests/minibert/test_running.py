@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from minibert.plots import plot_loss, read_metrics, smooth
-from minibert.running import Metrics, ProgressBar, StopRequest
+from minibert.running import Metrics, ProgressBar, StopRequest, alone
 
 
 def test_a_resumed_run_drops_the_lines_it_will_write_again(tmp_path):
@@ -31,6 +31,16 @@ def test_a_signal_asks_for_an_orderly_end_and_a_second_one_stops_at_once(number)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
+
+
+def test_while_a_run_is_prepared_sigterm_is_as_ctrl_c(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        with alone(tmp_path):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with alone(tmp_path):  # the folder is free again
+        pass
 
 
 def test_the_bar_counts_steps_or_seconds():

@@ -146,6 +146,7 @@ class _Paragraph:
         return indent == self.rest
 
     def add(self, text, indent):
+        """Take one line of the paragraph: ``text`` without its ``indent`` (columns)."""
         if not self.lines:
             self.first = indent
             bullet = BULLET.match(text)

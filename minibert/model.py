@@ -48,6 +48,7 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids, token_type_ids=None):
+        """input_ids (B, T); token_type_ids (B, T), None = all 0 -> (B, T, H)"""
         x = self.word(input_ids)  # (B, T, H)
         if self.counts_from_pad:
             x = x + self.position(roberta_positions(input_ids, self.pad_token_id))
@@ -99,6 +100,7 @@ class Attention(nn.Module):
         self.out_dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x, mask=None, rotation=None):
+        """x (B, T, H); mask as ``attention_masks`` makes it; rotation: cos and sin (T, hs/2) of rotary positions -> (B, T, H)"""
         B, T, H = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.heads, H // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
         qk, v = qkv.split((2, 1))  # queries and keys together, since both are turned

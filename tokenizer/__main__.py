@@ -19,6 +19,7 @@ def main(args=None):
 
 
 def parse(args):
+    """The command line -> a namespace whose ``command`` is the function to call."""
     parser = Parser(prog="python -m tokenizer", description="Train and use tokenizers: byte-level BPE and WordPiece.")
     commands = parser.add_subparsers(required=True, metavar="train | encode | decode | inspect")
 
@@ -52,6 +53,7 @@ def parse(args):
 
 
 def train_command(args):
+    """Learn a vocabulary from files and save it."""
     options = {"vocab_size": args.vocab_size, "min_frequency": args.min_frequency,
                "show_progress": not args.no_progress}
     if args.kind == "bpe":
@@ -77,6 +79,7 @@ def encode_command(args):
 
 
 def decode_command(args):
+    """Lines of ids on standard input -> text."""
     tokenizer = load_tokenizer(args.folder)
     for number, line in enumerate(lines_of_stdin(), start=1):
         try:
@@ -88,6 +91,7 @@ def decode_command(args):
 
 
 def inspect_command(args):
+    """Say what a vocabulary holds, and how a text is cut."""
     tokenizer = load_tokenizer(args.folder)
     facts = {"kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size,
              "special_tokens": dict(zip(tokenizer.special_tokens, tokenizer.special_ids)),

@@ -165,6 +165,7 @@ class ByteLevelBPE(Tokenizer):
 
 
 def check_size(vocab_size, min_frequency, special_tokens):
+    """ValueError unless the vocabulary has room for the 256 bytes and the special tokens, and no token is both."""
     check_training_options(vocab_size, min_frequency, special_tokens)
     byte_level = set(byte_characters())
     clash = [token for token in special_tokens if token in byte_level]

@@ -77,9 +77,9 @@ def test_counts_stay_true_after_every_merge():
         present = {pair: count for pair, count in pairs.counts.items() if count}
         recounted = Counter()
         for word, count in zip(pairs.words, pairs.frequencies):
-            for pair in zip(word, word[1:]):
+            for pair in map("".join, zip(word, word[1:])):
                 recounted[pair] += count
         assert present == recounted
         if not present:
             break
-        pairs.merge(min(present, key=lambda pair: (-present[pair], pair)), new)
+        pairs.merge(min(present, key=lambda pair: (-present[pair], pair)), chr(new))

@@ -1,0 +1,236 @@
+"""Learning word pieces by likelihood: each merge is the one that raises the probability of the training text most.
+
+Schuster and Nakajima (2012, "Japanese and Korean Voice Search", on the word inventory) add, again and again, the unit "that
+increases the likelihood on the training data the most". BERT's vocabulary was made in this manner (Devlin et al. 2018, section
+3, WordPiece), but its trainer was never published, and the paper does not say which language model it means. Here
+it is the simplest, a unigram model: of N pieces in the corpus, c(x) are x, so x has the probability c(x) / N, and with
+f(c) = c ln c the log-likelihood of the corpus, in nats, is
+
+    sum over x of c(x) ln(c(x) / N)  =  sum over x of f(c(x))  -  f(N)
+
+Merging a and b in k places takes k from c(a), c(b) and N, and gives k to the new piece. All else stays, so
+
+    gain = f(k) + f(c(a) - k) - f(c(a)) + f(c(b) - k) - f(c(b)) - f(N - k) + f(N)        exactly
+         = k (ln(k N / (c(a) c(b))) - 1)                                                 nearly, where k is small beside c(a), c(b)
+
+The ratio inside the logarithm says how much oftener a and b stand together than chance would have it. It is the score that
+courses give for WordPiece, count(ab) / (count(a) count(b)). The gain weighs it with k: how often one profits from it.
+
+By hand: the words ax, ay, bx, by stand 4 times each, cz 3 times, qv once: 20 words of two letters, N = 40.
+
+    pair   k  c(a) c(b)  ratio  gain
+    a x    4   8    8    1/16   f(4) + f(4) - f(8) + f(4) - f(8) - f(36) + f(40)  =  3 * 5.545 - 2 * 16.636 - 129.007 + 147.555  =   1.91
+    c z    3   3    3    1/3    f(3) - f(3) - f(3) - f(37) + f(40)                =  -3.296 - 133.604 + 147.555                  =  10.66
+    q v    1   1    1    1      f(1) - f(1) - f(1) - f(39) + f(40)                =  -142.879 + 147.555                          =   4.68
+
+The most frequent pair is a x, though a says nothing of x. The ratio prefers q v, which was seen once. The likelihood takes c z.
+
+>>> [round(float(gain(k, left, right, 0, 40)), 2) for k, left, right in [(4, 8, 8), (3, 3, 3), (1, 1, 1)]]
+[1.91, 10.66, 4.68]
+
+``merges.py`` is the twin of this file for the criterion of frequency; ``reference.py`` has the slow version of both.
+"""
+from array import array
+from collections import defaultdict
+
+import numpy as np
+
+from .merges import LearnedMerges
+
+DECIMALS = 6  # gains are compared in millionths of a nat: rounding errors, which are smaller, must not choose between equals
+
+
+def halves(token):
+    """All ways to make a token of two parts. 'abc' -> [('a', 'bc'), ('ab', 'c')]"""
+    return [(token[:i], token[i:]) for i in range(1, len(token))]
+
+
+def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__add__, splits=halves, forbidden=(), progress=None):
+    """Merge the pair with the highest gain until the vocabulary has ``vocab_size`` tokens, or no gain is above 0.
+
+    Arguments and result as of ``merges.learn_merges``; and ``splits``, the inverse of ``join``: a token -> [(left, right), ...].
+
+    k, which must reach ``min_frequency``, is the number of merges that a pair allows, and so how often the new piece will
+    occur: a a a allows one merge of a and a, not two. Where the merged string is a piece already, its count grows by k. Of
+    pairs with equal gains the one with the smaller left id, then the smaller right id, is taken: the result depends on
+    nothing but the counts.
+
+    >>> learn_by_likelihood([([0, 3], 4), ([0, 4], 4), ([1, 3], 4), ([1, 4], 4), ([2, 5], 3)], list("abcxyz"), vocab_size=8)
+    LearnedMerges(tokens=['a', 'b', 'c', 'x', 'y', 'z', 'cz', 'ax'], merges=[(2, 5), (0, 3)], counts=[3, 4], stopped='vocabulary is full')
+    """
+    candidates = Candidates(words, tokens, vocab_size, min_frequency, join, splits, set(forbidden))
+    merges, counts = [], []
+    while len(candidates.tokens) < vocab_size:
+        best = candidates.best()
+        if best is None:
+            return LearnedMerges(candidates.tokens, merges, counts, candidates.why_none())
+        left, right, count = candidates.merge(best)
+        merges.append((left, right))
+        counts.append(count)
+        if progress:
+            progress(len(candidates.tokens))
+    return LearnedMerges(candidates.tokens, merges, counts, "vocabulary is full")
+
+
+def gain(k, left, right, made, total):
+    """How much the log-likelihood of the corpus rises, in nats, when a pair is merged. Numbers, or arrays of them.
+
+    k: how often the pair is merged.  left, right: how often its parts occur (where both are one piece: ``right`` without
+    the k that the left part takes).  made: how often the merged piece occurs already.  total: N, all pieces.
+    """
+    return rise(made, k) + rise(total - k, k) - (rise(left - k, k) + rise(right - k, k))
+
+
+def rise(x, d):
+    """f(x + d) - f(x) with f(x) = x ln x, written so that the difference of two large numbers keeps its digits."""
+    return x * np.log1p(d / np.maximum(x, 1)) + d * np.log(np.maximum(x + d, 1))
+
+
+class Candidates:
+    """The pairs that can be merged, each with a bound that its gain does not exceed.
+
+    A pair has a slot, its place in the arrays: ``left`` and ``right``, the ids of its parts; ``count``, its k; ``made``,
+    the id of the merged piece where there is one already, else -1; ``bound``.
+    """
+
+    def __init__(self, words, tokens, vocab_size, min_frequency, join, splits, forbidden):
+        self.tokens, self.ids = list(tokens), {token: i for i, token in enumerate(tokens)}
+        self.min_frequency, self.join, self.splits, self.forbidden = min_frequency, join, splits, forbidden
+        self.corpus = Corpus(words)
+        self.pieces = np.zeros(max(vocab_size, len(tokens)) + 1, np.int64)  # how often each occurs; [-1] stays 0: not yet a piece
+        for word, frequency in zip(self.corpus.words, self.corpus.frequencies):
+            for piece in map(ord, word):
+                self.pieces[piece] += frequency
+        self.total = int(self.pieces.sum())
+        self.slots = {}
+        self.left, self.right, self.count, self.made = np.zeros((4, 1024), np.int64)
+        self.bound = np.zeros(1024)
+        self.touching = defaultdict(lambda: array("q"))  # id of a piece -> the slots of the pairs that it is a part of
+        slots = np.array(self._recount(self.corpus.counts))
+        self.bound[slots] = self._gains(slots)
+
+    def best(self):
+        """The slot of the pair with the highest gain; None where no gain is above 0."""
+        if not self.slots:
+            return None
+        bound = self.bound[:len(self.slots)]
+        certain = self._gains(bound.argmax())
+        rivals = np.flatnonzero(bound >= certain)  # no other pair can have more than is certain
+        gains = bound[rivals] = self._gains(rivals)
+        if gains.max() <= 0:
+            return None
+        first = rivals[gains == gains.max()]
+        return first[np.lexsort((self.right[first], self.left[first]))[0]]
+
+    def merge(self, slot):
+        """Merge a pair everywhere; return the ids of its parts, and how many merges that were.
+
+        After it a gain is higher than before only where the pair itself occurs more often, one of its parts less often, or
+        the piece that it makes more often. These get a new bound. The rest of the gains fall, because N does: their bounds stay.
+        """
+        left, right, count = int(self.left[slot]), int(self.right[slot]), int(self.count[slot])
+        token = self.join(self.tokens[left], self.tokens[right])
+        new = self.ids.setdefault(token, len(self.tokens))
+        if new == len(self.tokens):
+            self.tokens.append(token)
+        self.pieces[left] -= count
+        self.pieces[right] -= count
+        self.pieces[new] += count
+        self.total -= count
+        changed = self._recount(self.corpus.merge(chr(left) + chr(right), chr(new)))
+        risen = np.array(changed + self._making(token) + self.touching[left] + self.touching[right])
+        self.bound[risen] = self._gains(risen)
+        return left, right, count
+
+    def why_none(self):
+        """Why ``best`` found none."""
+        if (self.count >= self.min_frequency).any():
+            return "no merge raises the likelihood"
+        return f"no pair occurs {self.min_frequency} times" if any(self.corpus.counts.values()) else "no pair is left"
+
+    def _gains(self, slots):
+        """The gains of today, 0 for pairs that are too rare."""
+        k, left, right = self.count[slots], self.left[slots], self.right[slots]
+        rest = self.pieces[right] - k * (left == right)
+        gains = gain(k, self.pieces[left], rest, self.pieces[self.made[slots]], self.total)
+        return np.where(k >= self.min_frequency, np.round(gains, DECIMALS), 0.0)
+
+    def _recount(self, pairs):
+        """Take over the counts of some pairs; return their slots. A pair gets its slot when it is first frequent enough."""
+        slots = array("q")
+        for pair in pairs:
+            count = self.corpus.counts[pair]
+            if pair not in self.slots and (count < self.min_frequency or not self._add(pair)):
+                continue
+            slots.append(self.slots[pair])
+            self.count[slots[-1]] = count
+        return slots
+
+    def _add(self, pair):
+        """Give a pair a slot, unless it makes a forbidden token."""
+        left, right = map(ord, pair)
+        token = self.join(self.tokens[left], self.tokens[right])
+        if token in self.forbidden:
+            return False
+        slot = self.slots[pair] = len(self.slots)
+        if slot == len(self.bound):
+            for name in ("left", "right", "count", "made", "bound"):
+                setattr(self, name, np.concatenate([getattr(self, name), np.zeros_like(getattr(self, name))]))
+        self.left[slot], self.right[slot], self.made[slot] = left, right, self.ids.get(token, -1)
+        self.touching[left].append(slot)
+        self.touching[right].append(slot)
+        return True
+
+    def _making(self, token):
+        """The slots of all pairs that make this token, which is a piece now."""
+        slots = array("q")
+        for left, right in self.splits(token):
+            if left in self.ids and right in self.ids:
+                slot = self.slots.get(chr(self.ids[left]) + chr(self.ids[right]))
+                if slot is not None:
+                    self.made[slot] = self.ids[token]
+                    slots.append(slot)
+        return slots
+
+
+class Corpus:
+    """The words, and how many merges each pair of neighbours allows (``counts``), kept true under merges.
+
+    As in ``merges.PairCounts``, a word is a string in which the character with code point i stands for piece i, and a pair is a
+    string of two. ``str.count`` and ``str.replace`` go from the left and use no character twice, as a merge does.
+
+    >>> corpus = Corpus([([97, 97, 97, 98], 2)])        # aaab, twice
+    >>> dict(sorted(corpus.counts.items())), sorted(corpus.merge("aa", "X")), corpus.words
+    ({'aa': 2, 'ab': 2}, ['Xa', 'aa', 'ab'], ['Xab'])
+    """
+
+    def __init__(self, words):
+        self.words = ["".join(map(chr, ids)) for ids, _ in words]
+        self.frequencies = [frequency for _, frequency in words]
+        self.counts = defaultdict(int)
+        self.where = defaultdict(list)  # numbers of words; may name a word twice, or one that has lost the pair
+        for number, (word, frequency) in enumerate(zip(self.words, self.frequencies)):
+            for pair in neighbours(word):
+                self.counts[pair] += word.count(pair) * frequency
+                self.where[pair].append(number)
+
+    def merge(self, pair, new):
+        """Put ``new`` in the place of ``pair`` in all words; return the pairs of these words, before and after."""
+        changed = set()
+        for number in self.where.pop(pair):
+            before, frequency = self.words[number], self.frequencies[number]
+            after = self.words[number] = before.replace(pair, new)
+            for gone in neighbours(before):
+                self.counts[gone] -= before.count(gone) * frequency
+                changed.add(gone)
+            for made in neighbours(after):
+                self.counts[made] += after.count(made) * frequency
+                changed.add(made)
+                if new in made:
+                    self.where[made].append(number)
+        return changed
+
+
+def neighbours(word):
+    """The pairs of a word, each once. 'abab' -> {'ab', 'ba'}"""
+    return set(map(str.__add__, word, word[1:]))

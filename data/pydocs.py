@@ -24,10 +24,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tokenizer.files import atomic_write
+from tokenizer.workers import map_in_order
 
 from .corpora import EVAL_ONE_IN, check_split, hash_of
 from .prose import paragraphs
-from .workers import map_in_order
 
 VERSION = 1  # of what is taken and how; part of the name of the cached file
 MIN_CHARACTERS = 40  # of a document

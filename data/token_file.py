@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tokenizer.corpus import dtype_for
 from tokenizer.files import atomic_folder
 
 FORMAT = "minibert token file"
@@ -26,15 +27,6 @@ CHUNK = 1 << 22  # ids in memory at once during a scan
 FILES = ("ids.bin", "segments.bin", "documents.bin")
 COUNTS = ("num_tokens", "num_segments", "num_documents", "num_bytes", "vocab_size")
 AGAIN = "prepare it again with python -m data prepare (inside a run: remove this folder, then train.py --resume)"
-
-
-def dtype_for(vocab_size):
-    """The smallest type that holds every id: 2 bytes a token for nearly all vocabularies.
-
-    >>> dtype_for(65_536), dtype_for(65_537)
-    ('uint16', 'uint32')
-    """
-    return "uint16" if vocab_size <= 1 << 16 else "uint32"
 
 
 class TokenFile:

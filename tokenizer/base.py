@@ -7,9 +7,11 @@ are the two.
 import hashlib
 import json
 import re
-from itertools import chain, groupby
+from itertools import groupby
 
+from .corpus import PieceTable, encode_documents
 from .encoding import Encoding, longest_first, padded_length
+from .pretokenize import chunk_of
 from .saved import save_files
 from .unicode_versions import WHITE_SPACE
 
@@ -17,8 +19,8 @@ from .unicode_versions import WHITE_SPACE
 ROLES = {"cls": ("<s>", "[CLS]"), "pad": ("<pad>", "[PAD]"), "sep": ("</s>", "[SEP]"), "unk": ("<unk>", "[UNK]"),
          "mask": ("<mask>", "[MASK]")}
 
-CACHED_CHUNKS = 1 << 18  # about 60 MB; real corpora reach 99 % hits with far fewer
-CACHED_LENGTH = 100      # longer chunks hardly come twice
+KEPT_WORDS = 1 << 18  # about 60 MB; real corpora come again to nearly all of far fewer
+KEPT_LENGTH = 100     # longer words hardly come twice
 
 
 class Tokenizer:
@@ -37,6 +39,7 @@ class Tokenizer:
     TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0))  # (part, type id)
     PAIR_TEMPLATE = None
     MASK_TAKES_SPACE = False  # whether white space before a mask token belongs to it
+    add_prefix_space = False  # whether a text is given a space to begin with
 
     def __init__(self, tokens, special_tokens, model_max_length=None, roles=None):
         """tokens: all, in order of ids.  special_tokens: those that are never cut.  roles: {"cls": "<s>", ...}."""
@@ -62,8 +65,8 @@ class Tokenizer:
         self.model_max_length = model_max_length
         self.folder = None
         self.training_summary = None
-        self._cache = ChunkCache(self._encode_chunk)
         self._fingerprint = None
+        self._forget()
 
     # The vocabulary
 
@@ -101,12 +104,29 @@ class Tokenizer:
     # Text -> ids
 
     def encode_ids(self, text):
-        """The corpus path: a text's ids and nothing else. Special tokens are neither added nor looked for in the text.
+        """A text's ids and nothing else. Special tokens are neither added nor looked for in the text. 'a b' -> [69, 300]
 
-        Equal to ``encode(text, add_special_tokens=False, split_special_tokens=True).ids``, but each distinct chunk of
-        text is encoded once and looked up afterwards.
+        Equal to ``encode(text, add_special_tokens=False, split_special_tokens=True).ids``.
         """
-        return list(chain.from_iterable(map(self._cache.__getitem__, self._chunks(text))))
+        return self.encode_lines([text])[0].tolist()
+
+    def encode_lines(self, texts):
+        """The corpus path: as ``encode_ids`` for a list of texts, together and much faster.
+
+        -> (ids of all texts one after the other (N,) uint32; how many are each text's (len(texts),) int64)
+
+        ["a b", "", "b"] -> array([69, 300, 70]), array([2, 0, 1])
+        """
+        return self._pieces_seen.encode(texts)
+
+    def encode_documents(self, documents, workers=None):
+        """An iterator of texts in, an iterator of arrays out: the ids of each, as ``encode_ids`` gives them, made on all cores.
+
+        Arrays are uint16 where all ids fit, else uint32. Only a few batches are held at a time. workers: processes, None is one a core.
+
+        ["a b", "b"] -> array([69, 300], dtype=uint16), array([70], dtype=uint16)
+        """
+        return encode_documents(self, documents, workers)
 
     def encode(self, text, pair=None, *, add_special_tokens=True, max_length=None, pad_to_length=None,
                pad_to_multiple_of=None, split_special_tokens=False):
@@ -240,23 +260,36 @@ class Tokenizer:
         text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
         save_files(folder, {**self._vocabulary_files(), "tokenizer_config.json": text})
 
-    # Worker processes get the tokenizer without what it has cached.
+    # What has been encoded is kept, but not sent to worker processes.
+
+    def _forget(self):
+        self._word_ids = WordCache(self._encode_word)
+        self._pieces_seen = PieceTable(self._encode_piece)
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name != "_cache"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_word_ids", "_pieces_seen")}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._cache = ChunkCache(self._encode_chunk)
+        self._forget()
+
+    def _encode_piece(self, piece):
+        chunk = chunk_of(piece)
+        if piece.startswith("\n"):  # a text begins
+            chunk = self._with_prefix_space(chunk)
+        return [token_id for word in self._words(chunk) for token_id in self._word_ids[word]]
+
+    def _with_prefix_space(self, text):
+        return " " + text if self.add_prefix_space and text and not text.startswith(" ") else text
 
     # What a subclass adds
 
-    def _chunks(self, text):
-        """text -> list of chunks, stretches that can be encoded apart from each other."""
+    def _words(self, chunk):
+        """chunk -> list of words, normalized where the tokenizer does so."""
         raise NotImplementedError
 
-    def _encode_chunk(self, chunk):
-        """chunk -> list of ids."""
+    def _encode_word(self, word):
+        """word -> list of ids."""
         raise NotImplementedError
 
     def _encode_plain(self, text, shift):
@@ -276,23 +309,25 @@ class Tokenizer:
         raise NotImplementedError
 
 
-class ChunkCache(dict):
-    """chunk -> ids; a missing chunk is encoded and kept. Emptied when full, which is rare and cheap."""
+class WordCache(dict):
+    """word -> ids; a missing word is encoded and kept. Emptied when full, which is rare and cheap."""
 
-    def __init__(self, encode_chunk):
-        self.encode_chunk = encode_chunk
+    def __init__(self, encode_word):
+        self.encode_word = encode_word
 
-    def __missing__(self, chunk):
-        ids = self.encode_chunk(chunk)
-        if len(chunk) <= CACHED_LENGTH:
-            if len(self) >= CACHED_CHUNKS:
+    def __missing__(self, word):
+        ids = self.encode_word(word)
+        if len(word) <= KEPT_LENGTH:
+            if len(self) >= KEPT_WORDS:
                 self.clear()
-            self[chunk] = ids
+            self[word] = ids
         return ids
 
 
-def check_training_options(vocab_size, min_frequency, special_tokens):
+def check_training_options(vocab_size, min_frequency, special_tokens, max_words):
     """Errors that are better told before the corpus is read."""
+    if max_words is not None and max_words < 2:
+        raise ValueError(f"max_words={max_words} is no room to count in: give a few million, or None for no cap")
     if vocab_size < 1 or min_frequency < 0:
         raise ValueError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: the first must be at least 1, "
                          f"the second at least 0")
@@ -303,7 +338,9 @@ def check_training_options(vocab_size, min_frequency, special_tokens):
         raise ValueError(f"special_tokens holds a token twice: {', '.join(special_tokens)}")
 
 
-def training_summary(vocab_size, learned):
-    """'vocabulary: asked for 52,000, reached 11,428: no pair occurs 2 times'"""
+def training_summary(vocab_size, learned, counts):
+    """'vocabulary: asked for 52,000, reached 11,428: no pair occurs 2 times'; and what a cap on words cost."""
     summary = f"vocabulary: asked for {vocab_size:,}, reached {len(learned.tokens):,}"
-    return summary if len(learned.tokens) == vocab_size else f"{summary}: {learned.stopped}"
+    if len(learned.tokens) < vocab_size:
+        summary += f": {learned.stopped}"
+    return "; ".join(filter(None, (summary, counts.loss)))

@@ -5,15 +5,18 @@ training learned the merges. All 256 bytes are in the vocabulary, so nothing is 
 text exactly. WordPiece, the other kind, normalizes first, forgets spaces, and has an unknown token.
 """
 import heapq
-from collections import Counter
+from itertools import pairwise
 
 from .base import Tokenizer, check_training_options, training_summary
 from .counting import count_files, count_texts, progress_bar
 from .merges import learn_merges
-from .pretokenize import CHUNK_PATTERN, GPT2_PATTERN, byte_characters, gpt2_words, utf8
+from .pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, utf8
 from .saved import bpe_files
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+
+LONG_WORD = 64  # bytes, from which on looking at every pair again and again is slower than a heap
+NO_MERGE = 1 << 62  # the rank of a pair that is not merged
 
 
 class ByteLevelBPE(Tokenizer):
@@ -38,43 +41,41 @@ class ByteLevelBPE(Tokenizer):
                 raise ValueError(f"token {token!r} (id {i}) holds a character that stands for no byte: it is not a "
                                  f"byte-level vocabulary, or the token is special and not named as such")
         self._byte_ids = [self._ids[char] for char in byte_characters()]
-        self._ranks = {}  # (left id, right id) -> (rank, id of the merged token)
-        for rank, (left, right) in enumerate(self.merges):
-            self._ranks[self._ids[left], self._ids[right]] = rank, self._ids[left + right]
+        self._ranks = {(self._ids[left], self._ids[right]): rank for rank, (left, right) in enumerate(self.merges)}
+        self._merged_ids = [self._ids[left + right] for left, right in self.merges]
 
     # Training
 
     @classmethod
-    def train(cls, files, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS, show_progress=True):
-        """Learn a vocabulary from text files, each line fed with its line end.
+    def train(cls, files, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS, workers=None, max_words=None,
+              show_progress=True):
+        """Learn a vocabulary from text files, each line fed with its line end. The files are streamed, over all cores.
 
         vocab_size is an upper bound: training ends earlier where no pair occurs ``min_frequency`` times;
-        ``training_summary`` of the result says so. Raises ValueError for an empty corpus, for one that is not
+        ``training_summary`` of the result says so.  workers: processes, None is one a core; any number gives the same result.
+        max_words: a cap on memory, so many distinct words are counted at a time (each takes some 200 bytes); the rarest are left out
+        when there are more, and the summary says what that cost. Raises ValueError for an empty corpus, for one that is not
         UTF-8, and for a vocab_size smaller than special tokens and bytes together; FileNotFoundError.
 
         ByteLevelBPE.train(["kant.txt"], vocab_size=52_000).training_summary
         -> 'vocabulary: asked for 52,000, reached 12,290: no pair occurs 2 times'
         """
-        check_size(vocab_size, min_frequency, special_tokens)
-        chunks = count_files(files, CHUNK_PATTERN.findall, show_progress)
-        return cls._from_counts(chunks, vocab_size, min_frequency, special_tokens, show_progress)
+        check_size(vocab_size, min_frequency, special_tokens, max_words)
+        words = count_files(files, gpt2_words, workers, max_words, show_progress)
+        return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
     @classmethod
-    def train_from_iterator(cls, texts, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS,
-                            show_progress=True):
+    def train_from_iterator(cls, texts, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS, workers=None,
+                            max_words=None, show_progress=True):
         """As ``train``, from an iterable of strings, each fed whole."""
-        check_size(vocab_size, min_frequency, special_tokens)
-        chunks = count_texts(texts, CHUNK_PATTERN.findall, show_progress)
-        return cls._from_counts(chunks, vocab_size, min_frequency, special_tokens, show_progress)
+        check_size(vocab_size, min_frequency, special_tokens, max_words)
+        words = count_texts(texts, gpt2_words, workers, max_words, show_progress)
+        return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
     @classmethod
-    def _from_counts(cls, chunks, vocab_size, min_frequency, special_tokens, show_progress):
-        if not chunks:
+    def _from_counts(cls, words, vocab_size, min_frequency, special_tokens, show_progress):
+        if not words:
             raise ValueError("the corpus is empty: there is no text to learn a vocabulary from")
-        words = Counter()
-        for chunk, count in chunks.items():
-            for word in gpt2_words(chunk):
-                words[word] += count
         tokens = [*special_tokens, *sorted(byte_characters())]
         byte_ids = [tokens.index(char) for char in byte_characters()]
         ids = [([byte_ids[byte] for byte in utf8(word)], count) for word, count in words.items()]
@@ -83,16 +84,34 @@ class ByteLevelBPE(Tokenizer):
                                    progress=lambda size: bar.update(size - len(tokens) - bar.n))
         merges = [(learned.tokens[left], learned.tokens[right]) for left, right in learned.merges]
         tokenizer = cls(learned.tokens, merges, special_tokens)
-        tokenizer.training_summary = training_summary(vocab_size, learned)
+        tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
 
     # Text -> ids
 
-    def _chunks(self, text):
-        return CHUNK_PATTERN.findall(self._with_prefix_space(text))
+    def _words(self, chunk):
+        return gpt2_words(chunk)
 
-    def _encode_chunk(self, chunk):
-        return [token_id for word in gpt2_words(chunk) for token_id in self._merge(utf8(word))]
+    def _encode_word(self, word):
+        """A word's ids: the merge of lowest rank first, of equal ones the leftmost, until none applies.
+
+        (Sennrich et al. 2016, section 3.2.) ``ranks[i]`` belongs to the pair of ``ids[i]`` and ``ids[i + 1]``; a merge changes
+        two of them.
+        """
+        ids = [self._byte_ids[byte] for byte in utf8(word)]
+        if len(ids) > LONG_WORD:
+            return self._encode_long_word(ids)
+        rank_of = self._ranks
+        ranks = [rank_of.get(pair, NO_MERGE) for pair in pairwise(ids)]
+        while ranks and (rank := min(ranks)) < NO_MERGE:
+            i = ranks.index(rank)
+            ids[i:i + 2] = [self._merged_ids[rank]]
+            del ranks[i]
+            if i:
+                ranks[i - 1] = rank_of.get((ids[i - 1], ids[i]), NO_MERGE)
+            if i < len(ranks):
+                ranks[i] = rank_of.get((ids[i], ids[i + 1]), NO_MERGE)
+        return ids
 
     def _encode_plain(self, text, shift):
         """Offsets include the space before a word, so that together they cover the text. The bytes of one character
@@ -105,40 +124,33 @@ class ByteLevelBPE(Tokenizer):
             character_of = range(word.start(), word.end()) if word[0].isascii() else [
                 position for position, char in enumerate(word[0], word.start()) for _ in utf8(char)]
             start = 0
-            for token_id in self._cache[word[0]]:  # a word is a chunk of its own, too
+            for token_id in self._word_ids[word[0]]:
                 end = start + len(self._tokens[token_id])
                 first, last = (max(character_of[byte] - added, 0) for byte in (start, end - 1))  # an added space
                 pieces.append((token_id, first + shift, last + 1 + shift))       # counts with the first character
                 start = end
         return pieces
 
-    def _with_prefix_space(self, text):
-        return " " + text if self.add_prefix_space and text and not text.startswith(" ") else text
-
-    def _merge(self, word):
-        """Bytes of a word -> ids: the merge of lowest rank first, of equal ones the leftmost, until none applies.
-
-        All merges that are possible wait in a heap; a merge makes at most two new ones possible, with the
-        neighbours. So a word of n bytes costs n log n: a megabyte without a space is no trap.
-        """
-        ids = [self._byte_ids[byte] for byte in word]
+    def _encode_long_word(self, ids):
+        """The same for a word of any length: all merges that are possible wait in a heap, and one that is made opens at most
+        two new ones, with its neighbours. So n bytes cost n log n: a megabyte without a space is no trap."""
         before, after = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))  # the neighbours still there
         waiting = []
 
         def consider(left, right):
             if left >= 0 and right < len(ids):
-                merge = self._ranks.get((ids[left], ids[right]))
-                if merge:
-                    heapq.heappush(waiting, (merge[0], left, ids[left], ids[right], merge[1]))
+                rank = self._ranks.get((ids[left], ids[right]))
+                if rank is not None:
+                    heapq.heappush(waiting, (rank, left, ids[left], ids[right]))
 
         for right in range(1, len(ids)):
             consider(right - 1, right)
         while waiting:
-            _, left, left_id, right_id, merged = heapq.heappop(waiting)
+            rank, left, left_id, right_id = heapq.heappop(waiting)
             right = after[left]
             if ids[left] != left_id or right == len(ids) or ids[right] != right_id:
                 continue  # another merge took one of the two
-            ids[left], ids[right] = merged, None
+            ids[left], ids[right] = self._merged_ids[rank], None
             after[left] = after[right]
             if after[right] < len(ids):
                 before[after[right]] = left
@@ -164,9 +176,9 @@ class ByteLevelBPE(Tokenizer):
         return {"add_prefix_space": self.add_prefix_space}
 
 
-def check_size(vocab_size, min_frequency, special_tokens):
+def check_size(vocab_size, min_frequency, special_tokens, max_words):
     """ValueError unless the vocabulary has room for the 256 bytes and the special tokens, and no token is both."""
-    check_training_options(vocab_size, min_frequency, special_tokens)
+    check_training_options(vocab_size, min_frequency, special_tokens, max_words)
     byte_level = set(byte_characters())
     clash = [token for token in special_tokens if token in byte_level]
     if clash:

@@ -1,45 +1,177 @@
-"""Counting the chunks of a corpus: the first half of training, streamed.
+"""Counting the words of a corpus: the first half of training, streamed, on all cores.
 
-A chunk is a stretch of text that a tokenizer can treat apart from the rest (``pretokenize.py``). Count them first, cut
-and normalize the distinct ones afterwards: on 10 MB of English 30,000 take the place of two million. Memory grows with
-the number of distinct chunks, not with the corpus.
+Count before you cut: a text is split at spaces, which is fast, the distinct pieces are counted, and only those are
+normalized and cut into words (``pretokenize.cut_lines``). On 27 MB of novels 237,000 take the place of five million.
+Memory grows with the number of distinct words, not with the corpus, and can be capped.
 """
+import heapq
 import os
 from collections import Counter
 from pathlib import Path
 
 from tqdm import tqdm
 
+from .pretokenize import chunk_of, cut_lines
+from .workers import map_in_order
 
-def count_files(files, cut, show_progress=True):
-    """Chunk counts over text files, fed line by line, each with its line end. ``cut``: str -> list of chunks.
+PORTION = 4 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
 
+
+def count_files(files, words_of, workers=None, max_words=None, show_progress=True):
+    """Word counts over text files, fed line by line, each with its line end. -> WordCounts
+
+    words_of: chunk -> list of its words; it stands at the top level of a module.  workers, max_words: as ``ByteLevelBPE.train``.
     Raises FileNotFoundError for a missing file and ValueError for one that is not UTF-8 text.
     """
     files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-    counts = Counter()
-    sizes = [_size(file) for file in files]
-    with progress_bar("counting words", sum(sizes), show_progress, unit="B", unit_scale=True) as bar:
-        for file in files:
-            with open(file, "rb") as lines:  # as bytes: a line ends at "\n" and nowhere else, "\r\n" stays as it is
-                for number, line in enumerate(lines, start=1):
-                    counts.update(cut(_decode(line, file, number)))
-                    bar.update(len(line))
-    return counts
+    total = sum(_size(file) for file in files)
+    with progress_bar("counting words", total, show_progress, unit="B", unit_scale=True) as bar:
+        return _count(_count_ranges, portions(files), words_of, workers, max_words, bar)
 
 
-def count_texts(texts, cut, show_progress=True):
-    """Chunk counts over an iterable of strings, each fed whole."""
+def count_texts(texts, words_of, workers=None, max_words=None, show_progress=True):
+    """Word counts over an iterable of strings, each fed whole. -> WordCounts"""
     if isinstance(texts, str):
         raise ValueError("train_from_iterator takes an iterable of strings, not one string: pass [text]")
-    counts = Counter()
-    with progress_bar("counting words", None, show_progress, unit=" texts") as bar:
-        for text in texts:
-            if not isinstance(text, str):
-                raise ValueError(f"train_from_iterator takes strings, but got {type(text).__name__}: {text!r:.80}")
-            counts.update(cut(text))
-            bar.update(1)
+    with progress_bar("counting words", None, show_progress, unit=" characters", unit_scale=True) as bar:
+        return _count(_count_batch, batches(map(_checked, texts), PORTION), words_of, workers, max_words, bar)
+
+
+def _count(function, portions, words_of, workers, max_words, bar):
+    counts = WordCounts(max_words)
+    for more, size in map_in_order(function, portions, shared=words_of, workers=workers):
+        counts.add(more)
+        bar.update(size)
     return counts
+
+
+class WordCounts(Counter):
+    """word -> count, with at most ``max_words`` words (None: all of them).
+
+    When more have come, the rarest are forgotten, down to half as many (after the lossy counting of Manku and Motwani 2002).
+    ``loss`` says what that did: any count is too small by at most ``missed``, and ``forgotten`` occurrences are not counted at all.
+
+    >>> counts = WordCounts(2)
+    >>> counts.add({"a": 5, "b": 2, "c": 1}); dict(counts), counts.missed, counts.forgotten
+    ({'a': 5}, 2, 3)
+    """
+
+    def __init__(self, max_words=None):
+        super().__init__()
+        self.max_words, self.missed, self.forgotten = max_words, 0, 0
+
+    def add(self, more):
+        """Add {word: count}."""
+        self.update(more)
+        if self.max_words and len(self) > self.max_words:
+            # Of equally frequent words the order of strings decides, so that the result depends on the corpus alone.
+            rarest = heapq.nsmallest(len(self) - self.max_words // 2, self.items(), key=lambda item: (item[1], item[0]))
+            for word, count in rarest:
+                del self[word]
+                self.forgotten += count
+            self.missed += rarest[-1][1]
+
+    @property
+    def loss(self):
+        """What the cap on words cost, as a sentence; "" if it cost nothing."""
+        if not self.forgotten:
+            return ""
+        share = self.forgotten / (self.forgotten + sum(self.values()))
+        return (f"max_words={self.max_words:,}: {self.forgotten:,} occurrences of rare words were left out ({share:.2%}), "
+                f"and any word's count is short by at most {self.missed:,}")
+
+
+def count_lines(lines, end, words_of):
+    """Word counts of a list of lines, each of which ends with ``end``. (["a b", "a"], "\\n") -> a 2, " b" 1, "\\n" 2"""
+    apart = [line for line in lines if not line[-1:].isspace()]  # the end of these is a word of its own
+    together = [line + end for line in lines if line[-1:].isspace()]
+    pieces = Counter(cut_lines(apart))
+    pieces.update(cut_lines(together))
+    words = Counter({end: len(apart)} if end and apart else {})
+    for piece, count in pieces.items():
+        for word in words_of(chunk_of(piece)):
+            words[word] += count
+    return words
+
+
+# In a worker: (words_of, portion) -> (counts, size of the portion)
+
+def _count_batch(words_of, texts):
+    return count_lines(texts, "", words_of), sum(map(len, texts))
+
+
+def _count_ranges(words_of, ranges):
+    counts, size = Counter(), 0
+    for file, start, end in ranges:
+        text = _read_lines(file, start, end)
+        newline = "\r\n" if text.count("\r\n") == text.count("\n") else "\n"
+        *lines, last = text.split(newline)
+        counts.update(count_lines(lines, newline, words_of))
+        counts.update(count_lines([last] if last else [], "", words_of))  # the file ends without a line end
+        size += end - start
+    return counts, size
+
+
+def _read_lines(file, start, end):
+    """The text of the lines that begin at bytes ``start`` to ``end`` - 1 of a file."""
+    with open(file, "rb") as source:
+        if start:
+            source.seek(start - 1)
+            source.readline()  # the line that began before belongs to the range before
+        start = source.tell()
+        data = source.read(max(end - start, 0))
+        if data and not data.endswith(b"\n"):
+            data += source.readline()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line_start = data.rfind(b"\n", 0, error.start) + 1
+        number = _lines_before(file, start + line_start) + 1
+        raise ValueError(f"{file}: line {number} is not UTF-8 text ({error.reason} at byte {error.start - line_start + 1}): "
+                         f"if it is a text file, save it as UTF-8 and try again") from None
+
+
+def _lines_before(file, position):
+    with open(file, "rb") as source:
+        return sum(block.count(b"\n") for block in iter(lambda: source.read(min(1 << 20, position - source.tell())), b""))
+
+
+# Sharing out
+
+def portions(files, size=PORTION):
+    """Files -> lists of (file, start, end), each list together at most ``size`` bytes; long files are cut, small ones put together.
+
+    portions of a file of 10 bytes and one of 3, size 6 -> [[(a, 0, 6)], [(a, 6, 10)], [(b, 0, 3)]]
+    """
+    portion, room = [], size
+    for file in files:
+        length = _size(file)
+        for start in range(0, length, size):
+            end = min(start + size, length)
+            if end - start > room:
+                yield portion
+                portion, room = [], size
+            portion.append((file, start, end))
+            room -= end - start
+    if portion:
+        yield portion
+
+
+def batches(texts, size):
+    """Lists of texts with together about ``size`` characters; a longer text comes alone.
+
+    >>> list(batches(["aa", "b", "cccc", "d"], size=3))
+    [['aa', 'b'], ['cccc'], ['d']]
+    """
+    batch, characters = [], 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text)
+        if characters >= size:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def progress_bar(what, total, show, **options):
@@ -47,16 +179,14 @@ def progress_bar(what, total, show, **options):
     return tqdm(desc=what, total=total, disable=not show, delay=2, leave=False, **options)
 
 
+def _checked(text):
+    if not isinstance(text, str):
+        raise ValueError(f"train_from_iterator takes strings, but got {type(text).__name__}: {text!r:.80}")
+    return text
+
+
 def _size(file):
     if not Path(file).is_file():
         what = "is a folder: name the files in it" if Path(file).is_dir() else "no such file"
         raise FileNotFoundError(f"{file}: {what}")
     return Path(file).stat().st_size
-
-
-def _decode(line, file, number):
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: line {number} is not UTF-8 text ({error.reason} at byte {error.start + 1}): if it is "
-                         f"a text file, save it as UTF-8 and try again") from None

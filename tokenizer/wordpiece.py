@@ -9,17 +9,19 @@ vocabulary is kept. (BERT's own trainer, never published, chose the pair that ra
 """
 import re
 from collections import Counter
+from functools import partial
 
 from .base import Tokenizer, check_training_options, training_summary
 from .counting import count_files, count_texts, progress_bar
 from .merges import learn_merges
 from .normalize import BertNormalizer
-from .pretokenize import bert_chunks, bert_words
+from .pretokenize import bert_words
 from .saved import wordpiece_files
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 INSIDE = "##"  # begins every piece that is not the first of its word
 
+_ASCII_WORD = re.compile("[A-Za-z0-9]+|[^A-Za-z0-9 ]")
 _SPACE_BEFORE = re.compile(r" ([.,!?])")
 _CONTRACTION = re.compile(r" ' (s|t|m|d|re|ve|ll)(?![^ .,!?])")
 
@@ -44,38 +46,38 @@ class WordPiece(Tokenizer):
 
     @classmethod
     def train(cls, files, vocab_size=30522, min_frequency=2, lowercase=True, strip_accents=None,
-              criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000, show_progress=True):
+              criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000, workers=None, max_words=None,
+              show_progress=True):
         """Learn a vocabulary from text files.
 
         vocab_size is an upper bound: training ends earlier where no pair occurs ``min_frequency`` times;
         ``training_summary`` of the result says so. limit_alphabet: so many characters, the most frequent, are kept;
-        words with other ones become [UNK]. Raises ValueError for an empty corpus, for one that is not UTF-8, and for
+        words with other ones become [UNK]. workers, max_words: as ``ByteLevelBPE.train``. Raises ValueError for an empty corpus, for one that is not UTF-8, and for
         a vocab_size smaller than special tokens and alphabet together; FileNotFoundError.
 
         WordPiece.train(["kant.txt"], vocab_size=8_000).encode("Critique of reason").tokens
         -> ['[CLS]', 'critique', 'of', 'reason', '[SEP]']
         """
-        check_options(vocab_size, min_frequency, criterion, special_tokens)
-        chunks = count_files(files, bert_chunks, show_progress)
+        check_options(vocab_size, min_frequency, criterion, special_tokens, max_words)
         normalizer = BertNormalizer(lowercase, strip_accents)
-        return cls._from_counts(chunks, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
+        words = count_files(files, partial(normalized_words, normalizer), workers, max_words, show_progress)
+        return cls._from_counts(words, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
                                 show_progress)
 
     @classmethod
     def train_from_iterator(cls, texts, vocab_size=30522, min_frequency=2, lowercase=True, strip_accents=None,
-                            criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000,
-                            show_progress=True):
+                            criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000, workers=None,
+                            max_words=None, show_progress=True):
         """As ``train``, from an iterable of strings."""
-        check_options(vocab_size, min_frequency, criterion, special_tokens)
-        chunks = count_texts(texts, bert_chunks, show_progress)
+        check_options(vocab_size, min_frequency, criterion, special_tokens, max_words)
         normalizer = BertNormalizer(lowercase, strip_accents)
-        return cls._from_counts(chunks, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
+        words = count_texts(texts, partial(normalized_words, normalizer), workers, max_words, show_progress)
+        return cls._from_counts(words, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
                                 show_progress)
 
     @classmethod
-    def _from_counts(cls, chunks, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
+    def _from_counts(cls, words, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
                      show_progress):
-        words = count_words(chunks, normalizer)
         if not words:
             raise ValueError("the corpus is empty: there is no word to learn a vocabulary from")
         spelled = spell(words, limit_alphabet)
@@ -94,16 +96,16 @@ class WordPiece(Tokenizer):
                                    progress=lambda size: bar.update(size - len(tokens) - bar.n))
         tokenizer = cls(learned.tokens, special_tokens, normalizer.lowercase, normalizer.strip_accents,
                         normalizer.tokenize_chinese_chars)
-        tokenizer.training_summary = training_summary(vocab_size, learned)
+        tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
 
     # Text -> ids
 
-    def _chunks(self, text):
-        return bert_chunks(text)
+    def _words(self, chunk):
+        return normalized_words(self.normalizer, chunk)
 
-    def _encode_chunk(self, chunk):
-        return [token_id for token_id, _, _ in self._encode_plain(chunk, 0)]
+    def _encode_word(self, word):
+        return [token_id for token_id, _, _ in self._spell_word(word, 0)]
 
     def _encode_plain(self, text, shift):
         """Offsets are those of the characters that a piece was made from; [UNK] has those of its word."""
@@ -154,14 +156,12 @@ class WordPiece(Tokenizer):
                 "max_input_chars_per_word": self.max_input_chars_per_word}
 
 
-def count_words(chunks, normalizer):
-    """Counter of chunks -> Counter of words. {'It,': 2} -> {'it': 2, ',': 2}"""
-    words = Counter()
-    for chunk, count in chunks.items():
-        text, _ = normalizer.normalize(chunk)
-        for start, end in bert_words(text):
-            words[text[start:end]] += count
-    return words
+def normalized_words(normalizer, text):
+    """A text's words, normalized. "It's" -> ['it', "'", 's']"""
+    if text.isascii() and text.isprintable():  # the same, sooner
+        return _ASCII_WORD.findall(text.lower() if normalizer.lowercase else text)
+    text, _ = normalizer.normalize(text)
+    return [text[start:end] for start, end in bert_words(text)]
 
 
 def spell(words, limit_alphabet):
@@ -182,8 +182,8 @@ def join_pieces(left, right):
     return left + right[len(INSIDE):]
 
 
-def check_options(vocab_size, min_frequency, criterion, special_tokens):
-    check_training_options(vocab_size, min_frequency, special_tokens)
+def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words):
+    check_training_options(vocab_size, min_frequency, special_tokens, max_words)
     if criterion != "frequency":
         raise ValueError(f"criterion={criterion!r} is not known: use criterion='frequency'")
     if not {"[UNK]", "<unk>"} & set(special_tokens):

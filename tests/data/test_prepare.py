@@ -9,25 +9,8 @@ from data_helpers import Characters
 
 from data import TokenFile, prepare
 from data import prepare as prepare_function
-from data.workers import map_in_order
 
 DOCUMENTS = [f"document {number}\n" + f"line {number * number} of it\n" * (number % 7) for number in range(300)]
-
-
-def square(offset, number):
-    return offset + number * number
-
-
-def fail_at_seven(_, number):
-    if number == 7:
-        raise ValueError("seven")
-    return number
-
-
-def die_at_seven(_, number):
-    if number == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number
 
 
 def contents(folder):
@@ -36,9 +19,7 @@ def contents(folder):
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    module = sys.modules[prepare_function.__module__]
-    original = module.batches
-    monkeypatch.setattr(module, "batches", lambda documents: original(documents, size=500))
+    monkeypatch.setattr(sys.modules[prepare_function.__module__], "BATCH_CHARACTERS", 500)
 
 
 def test_any_number_of_workers_gives_the_same_bytes_and_all_of_them(tmp_path, small_batches):
@@ -49,36 +30,12 @@ def test_any_number_of_workers_gives_the_same_bytes_and_all_of_them(tmp_path, sm
     assert bytes(TokenFile(tmp_path / "2").ids.tolist()).decode() == text
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
-def test_results_come_in_order_and_none_is_lost(workers, count):
-    assert list(map_in_order(square, range(count), shared=5, workers=workers)) == [5 + n * n for n in range(count)]
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_in_a_worker_is_raised_here(workers):
-    with pytest.raises(ValueError, match="seven"):
-        list(map_in_order(fail_at_seven, range(20), workers=workers))
-
-
-def test_a_worker_that_is_killed_is_one_line_with_the_remedy_and_no_endless_wait():
-    remedy = r"memory ran out: prepare the text in one process, python -m data prepare .*--workers 1.*train.py --data"
-    with pytest.raises(OSError, match=f"^one of 2 worker processes was killed.*{remedy}") as raised:
-        list(map_in_order(die_at_seven, range(20), workers=2))
-    assert "\n" not in str(raised.value)
-
-
-def test_only_a_few_items_are_in_flight():
-    taken = []
-    results = map_in_order(square, (taken.append(n) or n for n in range(1000)), shared=0, workers=2)
-    next(results)
-    assert len(taken) <= 2 * 2 + 1
-    results.close()
-
-
-def test_no_workers_is_an_error():
-    with pytest.raises(ValueError, match="at least 1"):
-        list(map_in_order(square, [1], workers=0))
+def test_a_killed_worker_is_one_line_with_the_remedy(monkeypatch, tmp_path):
+    def killed(*arguments, advice, **options):
+        raise ChildProcessError(f"one of 2 worker processes was killed: {advice}")
+    monkeypatch.setattr(sys.modules[prepare_function.__module__], "map_in_order", killed)
+    with pytest.raises(OSError, match="killed: prepare the text in one process, python -m data prepare .*--workers 1.*train.py --data"):
+        prepare(iter(DOCUMENTS), Characters(), tmp_path / "tokens", workers=2, show_progress=False)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])

@@ -68,19 +68,14 @@ def test_decoding_gives_every_text_back(tok):
         assert tok.decode(encoding.ids) == text
 
 
-def test_the_cached_path_gives_the_ids_of_encode(tok):
-    for text in random_texts(3000, seed=7) * 2:
-        assert tok.encode_ids(text) == tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids
-
-
-def test_the_cache_stays_bounded(tok, monkeypatch):
-    monkeypatch.setattr("tokenizer.base.CACHED_CHUNKS", 10)
-    tok._cache.clear()
-    for number in range(100):
-        assert tok.decode(tok.encode_ids(f"a{number} b")) == f"a{number} b"
-        assert len(tok._cache) <= 10
-    tok.encode_ids("x" * 101)
-    assert "x" * 101 not in tok._cache
+def test_a_long_word_is_merged_as_a_short_one(tok, monkeypatch):
+    rng = random.Random(11)
+    words = ["".join(rng.choices("the and of ", k=rng.randint(1, 300))).replace(" ", "") for _ in range(500)] + ["a" * 99, "ab" * 70]
+    long_way, short_way = [], []
+    for length, results in ((0, long_way), (10_000, short_way)):
+        monkeypatch.setattr("tokenizer.bpe.LONG_WORD", length)
+        results += [tok._encode_word(word) for word in words]
+    assert long_way == short_way
 
 
 def test_offsets_cover_the_text(tok):

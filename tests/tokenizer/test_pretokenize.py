@@ -1,8 +1,13 @@
 """Cutting text into words, with cases worked by hand."""
+import random
+
 import pytest
 from tokenizer_samples import random_texts
 
-from tokenizer.pretokenize import CHUNK_PATTERN, bert_chunks, bert_words, byte_characters, gpt2_words, utf8
+from tokenizer.normalize import BertNormalizer
+from tokenizer.pretokenize import GPT2_PATTERN, bert_words, byte_characters, chunk_of, cut_lines, gpt2_words, utf8
+from tokenizer.unicode_versions import WHITE_SPACE
+from tokenizer.wordpiece import normalized_words
 
 
 def written(word):
@@ -26,11 +31,56 @@ def test_gpt2_words_by_hand(text, words):
     assert [written(word) for word in gpt2_words(text)] == words
 
 
-def test_gpt2_words_lose_nothing_and_do_not_depend_on_chunks():
-    for text in random_texts(3000):
-        words = gpt2_words(text)
-        assert "".join(words) == text
-        assert [word for chunk in CHUNK_PATTERN.findall(text) for word in gpt2_words(chunk)] == words
+SPACES = ["a", "b,", "é", "\n", "\r", "\t", "\x0b", "\x1c", "\x85", "\xa0", "\u3000", "\u200b", "'s", "1", *[" "] * 12]
+
+
+def spaced_texts(count, seed=5):
+    """Texts that are mostly white space, where borders are hardest."""
+    rng = random.Random(seed)
+    return ["".join(rng.choices(SPACES, k=rng.randint(0, 12))) for _ in range(count)]
+
+
+def pieces_by_line(lines):
+    """[[piece, ...] of each line]"""
+    result = []
+    for piece in cut_lines(lines):
+        if piece.startswith("\n"):
+            result.append([])
+        result[-1].append(piece)
+    return result
+
+
+def test_lines_are_cut_at_spaces_by_hand():
+    assert cut_lines(["It is,", "", " it"]) == ["\nIt", "is,", "\n", "\n", "it"]
+    assert cut_lines(["a  b"]) == ["\na", "", "b"]           # the words are 'a', ' ', ' b'
+    assert cut_lines(["a   b"]) == ["\na", " ", "b"]         # 'a', '  ', ' b'
+    assert cut_lines(["a \n", "\nb", "a \t b"]) == ["\na \n", "\n\nb", "\na", "\t", "b"]
+    assert cut_lines([]) == []
+
+
+def test_no_word_spans_two_pieces_and_nothing_is_lost():
+    lines = random_texts(3000) + spaced_texts(20000)
+    cut = pieces_by_line(lines)
+    assert len(cut) == len(lines)
+    for line, pieces in zip(lines, cut):
+        chunks = [chunk_of(piece) for piece in pieces]
+        assert "".join(chunks) == line
+        assert [word for chunk in chunks for word in gpt2_words(chunk)] == GPT2_PATTERN.findall(line)
+
+
+def test_bert_words_do_not_depend_on_pieces_nor_on_the_short_way_for_ascii():
+    lines = random_texts(3000) + spaced_texts(5000)
+    for lowercase in (True, False):
+        normalizer = BertNormalizer(lowercase)
+        for line, pieces in zip(lines, pieces_by_line(lines)):
+            text, _ = normalizer.normalize(line)
+            whole = [text[start:end] for start, end in bert_words(text)]
+            assert [word for piece in pieces for word in normalized_words(normalizer, chunk_of(piece))] == whole
+
+
+def test_every_white_space_but_the_space_itself_stops_the_short_way():
+    assert not any(space.isprintable() for space in WHITE_SPACE if space != " ")
+    assert all(space.isspace() for space in WHITE_SPACE)
 
 
 def test_the_256_byte_characters():
@@ -52,11 +102,6 @@ def test_bert_words_by_hand():
 def test_punctuation_of_later_unicode_is_as_the_reference_has_it():
     assert bert_words("a\u2e43b") == [(0, 3)]  # DASH WITH LEFT UPTURN, punctuation since Unicode 9
     assert bert_words("a\u166db") == [(0, 1), (1, 2), (2, 3)]  # a symbol now, punctuation then
-
-
-def test_bert_chunks_keep_words_together_that_a_control_character_splits():
-    assert bert_chunks(" a\tb, c\u3000d\n") == ["a", "b,", "c", "d"]
-    assert bert_chunks("a\x1cb \x0b\x85") == ["ab"]
 
 
 def test_a_lone_surrogate_is_named():

@@ -19,23 +19,21 @@ from concurrent.futures.process import BrokenProcessPool
 
 _shared = None  # in a worker: what every call gets as its first argument
 
-IN_ONE_PROCESS = ("prepare the text in one process, python -m data prepare CORPUS --tokenizer FOLDER --workers 1 --split train "
-                  "--out TOKENS/train, the same with eval for train, then go on with python train.py --data TOKENS --tokenizer FOLDER")
-
 
 def available_cores():
     """The number of cores that this process may use: 2 in a container that was given two of 64."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_order(function, items, shared=None, workers=None):
+def map_in_order(function, items, shared=None, workers=None, advice="use fewer, workers=1"):
     """Yield ``function(shared, item)`` for each item, in order; at most ``2 * workers + 1`` items are in flight.
 
     ``shared`` goes to each worker once (a tokenizer, say), not with every item. ``function`` stands at the top level
     of a module, as pickling needs. ``workers``: processes; None is one for each core; 1, or a single item, stays
     in this process.
 
-    Raises what ``function`` raises; ChildProcessError, an OSError, when a worker was killed (most often for want of memory).
+    Raises what ``function`` raises; ChildProcessError, an OSError, when a worker was killed (most often for want of memory):
+    ``advice`` is how its message ends.
 
     ``list(map_in_order(pow, [1, 2, 3], shared=2)) -> [2, 4, 8]``
     """
@@ -59,7 +57,7 @@ def map_in_order(function, items, shared=None, workers=None):
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool:
-        raise ChildProcessError(f"one of {workers} worker processes was killed, most likely because memory ran out: {IN_ONE_PROCESS}") from None
+        raise ChildProcessError(f"one of {workers} worker processes was killed, most likely because memory ran out: {advice}") from None
     except BaseException:
         # Also a second Ctrl-C: it could interrupt the orderly shutdown and leave workers that nobody told to stop.
         for worker in list((pool._processes or {}).values()):

@@ -1,0 +1,63 @@
+"""The corpus path gives the ids of ``encode``, for any mixture of texts, and keeps its memory bounded."""
+import numpy as np
+import pytest
+from tokenizer_samples import STORY, random_texts
+
+from tokenizer import ByteLevelBPE, WordPiece
+from tokenizer.corpus import dtype_for
+
+
+@pytest.fixture(scope="module", params=["bpe", "bpe with a space before", "wordpiece"])
+def tok(request):
+    if request.param == "wordpiece":
+        return WordPiece.train_from_iterator([STORY], 300, show_progress=False)
+    tok = ByteLevelBPE.train_from_iterator([STORY], 500, show_progress=False)
+    tok.add_prefix_space = request.param != "bpe"
+    return tok
+
+
+def one_by_one(tok, texts):
+    return [tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids for text in texts]
+
+
+def test_many_texts_at_once_have_the_ids_of_encode(tok):
+    texts = random_texts(3000, seed=7) + STORY.splitlines() + ["", "  ", "<s>", "[SEP] <mask>"]
+    for _ in range(2):  # the second time everything is looked up
+        ids, lengths = tok.encode_lines(texts)
+        assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, texts)
+        assert tok.encode_ids(texts[5]) == one_by_one(tok, [texts[5]])[0]
+    assert [part.tolist() for part in tok.encode_lines([])] == [[], []]
+    assert [part.tolist() for part in tok.encode_lines(["", ""])] == [[], [0, 0]]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_documents_in_arrays_out(tok, workers, monkeypatch):
+    monkeypatch.setattr("tokenizer.corpus.BATCH_CHARACTERS", 500)
+    texts = random_texts(300, seed=8) + [STORY]
+    arrays = list(tok.encode_documents(iter(texts), workers))
+    assert [array.tolist() for array in arrays] == one_by_one(tok, texts)
+    assert {array.dtype for array in arrays} == {np.dtype(np.uint16)}
+    assert list(tok.encode_documents([], workers)) == []
+
+
+def test_ids_take_two_bytes_where_two_are_enough():
+    assert (dtype_for(65_536), dtype_for(65_537)) == ("uint16", "uint32")
+
+
+def test_what_is_kept_stays_bounded(tok, monkeypatch):
+    monkeypatch.setattr("tokenizer.base.KEPT_WORDS", 10)
+    monkeypatch.setattr("tokenizer.corpus.KEPT_PIECES", 10)
+    tok._word_ids.clear()
+    for number in range(100):
+        text = f"a{number} b"
+        assert [tok.encode_ids(text)] == one_by_one(tok, [text])
+        assert len(tok._word_ids) <= 10 and len(tok._pieces_seen) <= 10 + 2
+    tok.encode_ids("x" * 101)
+    assert "x" * 101 not in tok._word_ids
+
+
+def test_a_long_text_without_a_space_does_not_stay(tok, monkeypatch):
+    monkeypatch.setattr("tokenizer.corpus.KEPT_PIECES", 10)
+    for number in range(20):
+        tok.encode_ids(f"{number}" + "x,y" * 100)
+    assert len(tok._pieces_seen.ids) < 2 * 16 * 10 + 500

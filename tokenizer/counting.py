@@ -87,7 +87,7 @@ def count_lines(lines, end, words_of):
     together = [line + end for line in lines if line[-1:].isspace()]
     pieces = Counter(cut_lines(apart))
     pieces.update(cut_lines(together))
-    words = Counter({end: len(apart)} if end and apart else {})
+    words = Counter(dict.fromkeys(words_of(end), len(apart)) if apart else {})  # WordPiece has no words of white space
     for piece, count in pieces.items():
         for word in words_of(chunk_of(piece)):
             words[word] += count

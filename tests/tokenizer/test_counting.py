@@ -110,3 +110,9 @@ def test_errors_name_file_line_and_byte(tmp_path, monkeypatch):
         count(tmp_path / "none.txt")
     with pytest.raises(FileNotFoundError, match="is a folder"):
         count(tmp_path)
+
+
+def test_line_ends_are_words_of_byte_level_bpe_and_not_of_wordpiece(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"ab c\nab c\n")
+    assert {"\n", "##\n", ""}.isdisjoint(WordPiece.train(tmp_path / "a.txt", 20, show_progress=False).get_vocab())
+    assert count_files(tmp_path / "a.txt", gpt2_words, show_progress=False)["\n"] == 2

@@ -30,6 +30,8 @@ def parse(args):
     train.add_argument("--vocab-size", type=int, default=30000, help="at most so many tokens")
     train.add_argument("--min-frequency", type=int, default=2, help="how often a pair must occur to be merged")
     train.add_argument("--cased", action="store_true", help="wordpiece: keep capitals and accents")
+    train.add_argument("--criterion", choices=("frequency", "likelihood"), help="wordpiece: merge the pair that occurs most often "
+                       "(the default), or the one that makes the corpus likeliest")
     train.add_argument("--out", required=True, metavar="FOLDER", help="where the tokenizer is written")
     train.add_argument("--no-progress", action="store_true", help="show no progress bar")
     train.set_defaults(command=train_command)
@@ -59,9 +61,11 @@ def train_command(args):
     if args.kind == "bpe":
         if args.cased:
             raise ValueError("--cased is for --kind wordpiece: byte-level BPE always keeps case")
+        if args.criterion:
+            raise ValueError("--criterion is for --kind wordpiece: byte-level BPE always merges by frequency")
         tokenizer = ByteLevelBPE.train(args.files, **options)
     else:
-        tokenizer = WordPiece.train(args.files, lowercase=not args.cased, **options)
+        tokenizer = WordPiece.train(args.files, lowercase=not args.cased, criterion=args.criterion or "frequency", **options)
     tokenizer.save(args.out)
     if args.json:
         print(json.dumps({"folder": args.out, "kind": tokenizer.kind, "requested": args.vocab_size,

@@ -1,9 +1,9 @@
 """Learning word pieces by likelihood: each merge is the one that raises the probability of the training text most.
 
 Schuster and Nakajima (2012, "Japanese and Korean Voice Search", on the word inventory) add, again and again, the unit "that
-increases the likelihood on the training data the most". BERT's vocabulary was made in this manner (Devlin et al. 2018, section
-3, WordPiece), but its trainer was never published, and the paper does not say which language model it means. Here
-it is the simplest, a unigram model: of N pieces in the corpus, c(x) are x, so x has the probability c(x) / N, and with
+increases the likelihood on the training data the most". BERT's vocabulary is said to come from such a trainer (Devlin et al. 2018,
+section 3, call it WordPiece), but that was never published, and the paper does not say which language model it means. Here it
+is the simplest, a unigram model: of N pieces in the corpus c(x) are x, so x has the probability c(x) / N, and with
 f(c) = c ln c the log-likelihood of the corpus, in nats, is
 
     sum over x of c(x) ln(c(x) / N)  =  sum over x of f(c(x))  -  f(N)

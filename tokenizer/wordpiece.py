@@ -4,8 +4,10 @@ A text is normalized, cut at white space and punctuation, and each word spelled 
 has, from the left; pieces inside a word are written '##ing'. A word that cannot be spelled is [UNK] as a whole. Unlike
 byte-level BPE there are no merges when encoding, only the vocabulary; and case, accents and spaces are not kept.
 
-Training here is by frequency, as in Hugging Face's tokenizers: byte-pair encoding over characters, of which only the
-vocabulary is kept. (BERT's own trainer, never published, chose the pair that raised the likelihood most.)
+Training is byte-pair encoding over characters, of which only the vocabulary is kept. Two criteria choose the pair to merge:
+``frequency``, the default, takes the most frequent, as Hugging Face's tokenizers do; ``likelihood`` the one that raises the
+likelihood of the corpus most, as the first of these papers says (BERT's own trainer was never published; ``likelihood.py``).
+docs/log.md compares them.
 """
 import re
 from collections import Counter
@@ -13,6 +15,7 @@ from functools import partial
 
 from .base import Tokenizer, check_training_options, training_summary
 from .counting import count_files, count_texts, progress_bar
+from .likelihood import halves, learn_by_likelihood
 from .merges import learn_merges
 from .normalize import BertNormalizer
 from .pretokenize import bert_words
@@ -50,10 +53,11 @@ class WordPiece(Tokenizer):
               show_progress=True):
         """Learn a vocabulary from text files.
 
-        vocab_size is an upper bound: training ends earlier where no pair occurs ``min_frequency`` times;
-        ``training_summary`` of the result says so. limit_alphabet: so many characters, the most frequent, are kept;
-        words with other ones become [UNK]. workers, max_words: as ``ByteLevelBPE.train``. Raises ValueError for an empty corpus, for one that is not UTF-8, and for
-        a vocab_size smaller than special tokens and alphabet together; FileNotFoundError.
+        vocab_size is an upper bound: training ends earlier where no pair occurs ``min_frequency`` times, or none raises
+        the likelihood; ``training_summary`` of the result says so. criterion: frequency or likelihood, see above.
+        limit_alphabet: so many characters, the most frequent, are kept; words with other ones become [UNK]. workers,
+        max_words: as ``ByteLevelBPE.train``. Raises ValueError for an empty corpus, for one that is not UTF-8, and for a
+        vocab_size smaller than special tokens and alphabet together; FileNotFoundError.
 
         WordPiece.train(["kant.txt"], vocab_size=8_000).encode("Critique of reason").tokens
         -> ['[CLS]', 'critique', 'of', 'reason', '[SEP]']
@@ -61,8 +65,8 @@ class WordPiece(Tokenizer):
         check_options(vocab_size, min_frequency, criterion, special_tokens, max_words)
         normalizer = BertNormalizer(lowercase, strip_accents)
         words = count_files(files, partial(normalized_words, normalizer), workers, max_words, show_progress)
-        return cls._from_counts(words, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
-                                show_progress)
+        return cls._from_counts(words, vocab_size, min_frequency, normalizer, criterion, special_tokens,
+                                limit_alphabet, show_progress)
 
     @classmethod
     def train_from_iterator(cls, texts, vocab_size=30522, min_frequency=2, lowercase=True, strip_accents=None,
@@ -72,11 +76,11 @@ class WordPiece(Tokenizer):
         check_options(vocab_size, min_frequency, criterion, special_tokens, max_words)
         normalizer = BertNormalizer(lowercase, strip_accents)
         words = count_texts(texts, partial(normalized_words, normalizer), workers, max_words, show_progress)
-        return cls._from_counts(words, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
-                                show_progress)
+        return cls._from_counts(words, vocab_size, min_frequency, normalizer, criterion, special_tokens,
+                                limit_alphabet, show_progress)
 
     @classmethod
-    def _from_counts(cls, words, vocab_size, min_frequency, normalizer, special_tokens, limit_alphabet,
+    def _from_counts(cls, words, vocab_size, min_frequency, normalizer, criterion, special_tokens, limit_alphabet,
                      show_progress):
         if not words:
             raise ValueError("the corpus is empty: there is no word to learn a vocabulary from")
@@ -91,9 +95,9 @@ class WordPiece(Tokenizer):
                              f"within words): use at least {len(tokens)}, or a smaller limit_alphabet")
         ids = {token: i for i, token in enumerate(tokens)}
         with progress_bar("learning pieces", vocab_size - len(tokens), show_progress) as bar:
-            learned = learn_merges([([ids[letter] for letter in word], count) for word, count in spelled], tokens,
-                                   vocab_size, max(1, min_frequency), join_pieces, set(special_tokens),
-                                   progress=lambda size: bar.update(size - len(tokens) - bar.n))
+            learned = CRITERIA[criterion]([([ids[letter] for letter in word], count) for word, count in spelled], tokens,
+                                          vocab_size, max(1, min_frequency), join_pieces, forbidden=set(special_tokens),
+                                          progress=lambda size: bar.update(size - len(tokens) - bar.n))
         tokenizer = cls(learned.tokens, special_tokens, normalizer.lowercase, normalizer.strip_accents,
                         normalizer.tokenize_chinese_chars)
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
@@ -182,9 +186,17 @@ def join_pieces(left, right):
     return left + right[len(INSIDE):]
 
 
+def split_piece(piece):
+    """All ways to make a piece of two, the inverse of ``join_pieces``. 'abc' -> [('a', '##bc'), ('ab', '##c')]"""
+    return [(left, INSIDE + right) for left, right in halves(piece)]
+
+
+CRITERIA = {"frequency": learn_merges, "likelihood": partial(learn_by_likelihood, splits=split_piece)}
+
+
 def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words):
     check_training_options(vocab_size, min_frequency, special_tokens, max_words)
-    if criterion != "frequency":
-        raise ValueError(f"criterion={criterion!r} is not known: use criterion='frequency'")
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion={criterion!r} is not known: use {' or '.join(map(repr, CRITERIA))}")
     if not {"[UNK]", "<unk>"} & set(special_tokens):
         raise ValueError(f"special_tokens must hold '[UNK]', for words that cannot be spelled; got {special_tokens}")

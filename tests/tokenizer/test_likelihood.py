@@ -1,14 +1,22 @@
 """Learning pieces by likelihood: an example by hand, runs of one letter, and the fast trainer against its slow twin."""
+import json
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizer_samples import STORY
 
-from tokenizer import reference
+from tokenizer import WordPiece, reference
 from tokenizer.likelihood import Candidates, Corpus, gain, halves, learn_by_likelihood
-from tokenizer.wordpiece import INSIDE, join_pieces
+from tokenizer.wordpiece import INSIDE, join_pieces, split_piece
+
+ROOT = Path(__file__).parents[2]
 
 
 def fast(words, alphabet, vocab_size, min_frequency, join=str.__add__, splits=halves):
@@ -16,10 +24,6 @@ def fast(words, alphabet, vocab_size, min_frequency, join=str.__add__, splits=ha
     learned = learn_by_likelihood([([number[letter] for letter in word], count) for word, count in words.items()], alphabet,
                                   vocab_size, min_frequency, join, splits)
     return learned.tokens, [(learned.tokens[left], learned.tokens[right]) for left, right in learned.merges]
-
-
-def wordpiece_halves(token):
-    return [(left, INSIDE + right) for left, right in halves(token)]
 
 
 def random_words(rng, letters, longest):
@@ -115,7 +119,7 @@ def test_fast_and_slow_trainers_agree(letters, longest, rounds):
         if round_ % 2:
             words, alphabet = as_pieces(words), [*letters, *(INSIDE + letter for letter in letters)]
             slow = reference.train_by_likelihood(words, alphabet, size, min_frequency, join_pieces)
-            assert fast(words, alphabet, size, min_frequency, join_pieces, wordpiece_halves) == slow
+            assert fast(words, alphabet, size, min_frequency, join_pieces, split_piece) == slow
         else:
             slow = reference.train_by_likelihood(words, list(letters), size, min_frequency)
             assert fast(words, list(letters), size, min_frequency) == slow
@@ -159,3 +163,39 @@ def test_the_order_of_the_words_does_not_matter():
         expected = fast(dict(words), ["a", "b", "c"], 15, 1)
         rng.shuffle(words)
         assert fast(dict(words), ["a", "b", "c"], 15, 1) == expected
+
+
+def train(text, vocab_size, **options):
+    return WordPiece.train_from_iterator([text], vocab_size, show_progress=False, **options)
+
+
+def test_the_criterion_of_wordpiece():
+    text = "ax ay bx by " * 4 + "cz " * 3
+    assert train(text, 15, criterion="likelihood").get_vocab().keys() - train(text, 14).get_vocab().keys() == {"cz"}
+    assert train(text, 15).get_vocab().keys() - train(text, 14).get_vocab().keys() == {"ax"}
+    assert train(text, 15).fingerprint == train(text, 15, criterion="frequency").fingerprint
+    # every letter before every letter, once: N = 32, and any merge changes it by 2 (f(3) - f(4)) - f(31) + f(32) = -0.05
+    square = " ".join(left + right for left in "abcd" for right in "abcd")
+    stopped = train(square, 99, min_frequency=1, criterion="likelihood").training_summary
+    assert stopped == "vocabulary: asked for 99, reached 13: no merge raises the likelihood"
+
+
+def test_pieces_inside_words_can_be_made_in_two_ways():
+    assert split_piece("##abc")[-2:] == [("##a", "##bc"), ("##ab", "##c")]
+    for piece in ("abc", "##abc"):
+        assert all(join_pieces(left, right) == piece for left, right in split_piece(piece))
+
+
+def test_neither_hash_seed_nor_order_of_files_matters(tmp_path):
+    lines = STORY.splitlines(keepends=True)
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("".join(lines[number::3]), encoding="utf-8")
+    script = ("import json, sys; from tokenizer import WordPiece; print(json.dumps([WordPiece.train(sys.argv[1:], 400, "
+              "criterion=criterion, show_progress=False).get_vocab() for criterion in ('frequency', 'likelihood')]))")
+    results = []
+    for seed, order in [("0", (0, 1, 2)), ("1", (2, 1, 0)), ("2", (1, 0, 2)), ("3", (0, 1, 2))]:
+        done = subprocess.run([sys.executable, "-c", script, *(str(tmp_path / f"{number}.txt") for number in order)], cwd=ROOT,
+                              capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
+        results.append(json.loads(done.stdout))
+    assert all(result == results[0] for result in results)
+    assert results[0][0] != results[0][1]  # the two criteria differ

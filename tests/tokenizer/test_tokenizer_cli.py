@@ -65,6 +65,8 @@ def test_under_a_narrow_encoding_what_it_lacks_is_escaped_and_json_is_still_json
     (["train", "--vocab-sise", 10, "--out", "x", "README.md"], "", "unknown flag --vocab-sise: did you mean --vocab-size?", 2),
     (["train", "--kind", "unigram", "--out", "x", "README.md"], "", "unigram", 2),
     (["train", "--cased", "--out", "x", "README.md"], "", "error: --cased is for --kind wordpiece", 1),
+    (["train", "--criterion", "likelihood", "--out", "x", "README.md"], "", "error: --criterion is for --kind wordpiece", 1),
+    (["train", "--kind", "wordpiece", "--criterion", "ratio", "--out", "x", "README.md"], "", "ratio", 2),
     (["encode", "no-such-folder"], "", "error: no-such-folder: no such folder", 1),
     ([], "", "train", 2),
 ])

@@ -109,8 +109,8 @@ def test_order_of_texts_does_not_matter():
 def test_bad_options():
     def train(**options):
         return WordPiece.train_from_iterator(["abc"], show_progress=False, **options)
-    with pytest.raises(ValueError, match="criterion='likelihood' is not known: use criterion='frequency'"):
-        train(criterion="likelihood")
+    with pytest.raises(ValueError, match="criterion='ratio' is not known: use 'frequency' or 'likelihood'"):
+        train(criterion="ratio")
     with pytest.raises(ValueError, match=r"vocab_size=9 is smaller than the 5 special tokens and the 5 characters.*at least 10"):
         train(vocab_size=9)
     with pytest.raises(ValueError, match=r"must hold '\[UNK\]'"):

@@ -200,7 +200,8 @@ class Trainer:
         print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
               f"(at most {config.batch_size * config.max_length:,}), "
               f"{config.mlm_probability:.0%} of them to be predicted; one epoch is {self.batches.per_epoch:,} steps")
-        print(f"length      {length}; rate {config.learning_rate:g}, {config.schedule}")
+        rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
+        print(f"length      {length}; {rates}, {config.schedule}")
         print(f"expect      a first loss of about ln({V:,}) = {math.log(V):.2f} nats, then a plateau near the unigram entropy {entropy:.2f}:\n"
               "            there it knows how frequent each token is. Below it, it reads context.")
         if self.state["step"]:
@@ -219,9 +220,9 @@ class Trainer:
         self.model.train()
         with ProgressBar.of(self.total_steps, config.minutes, state) as bar:
             while self.progress() < 1 and not stop.requested:
-                rate = config.learning_rate * rate_factor(self.progress(), config.schedule, config.warmup, config.decay)
+                factor = rate_factor(self.progress(), config.schedule, config.warmup, config.decay)
                 for group in self.optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = group["peak_lr"] * factor
                 batch = self.batches[state["batches"]]
                 loss, norm, skipped = self.optimiser_step(batch)
                 state["batches"] += 1
@@ -231,7 +232,7 @@ class Trainer:
                     continue
                 state["step"] += 1
                 state["skipped_in_a_row"] = 0
-                self.log(bar, batch, loss, norm, rate)
+                self.log(bar, batch, loss, norm, config.learning_rate * factor)
                 if config.eval_every and state["step"] % config.eval_every == 0:
                     self.evaluate(config.eval_examples)
                 if config.save_every and state["step"] % config.save_every == 0:

@@ -137,7 +137,10 @@ class TrainConfig:
     batch_size: int = option(32, "examples of one optimiser step")
     micro_batch_size: int = option(0, "examples that go through the model at once; 0: the whole batch. Smaller saves memory, the result is the same")
     mlm_probability: float = option(0.15, "share of the tokens that are predicted in training (evaluation always uses 0.15)")
-    learning_rate: float = option(1e-4, "peak rate")
+    optimizer: str = option("adamw", "adamw, or muon (for the matrices of the blocks and the head; adamw for the rest)")
+    learning_rate: float = option(1e-4, "peak rate of adamw")
+    muon_learning_rate: float = option(0.02, "peak rate of muon")
+    muon_momentum: float = option(0.95, "muon: memory of the gradient's mean")
     schedule: str = option("linear", "after warm-up: linear (falls to zero) or stable (held, then falls to zero)")
     warmup: float = option(0.06, "fraction of the run in which the rate rises to its peak; 0: none")
     decay: float = option(0.3, "stable: last fraction of the run in which the rate falls to zero")
@@ -160,12 +163,13 @@ class TrainConfig:
 
     def __post_init__(self):
         choices = {"tokenizer_kind": ("bpe", "wordpiece"), "examples": ("lines", "documents", "blocks"), "schedule": ("linear", "stable"),
+                   "optimizer": ("adamw", "muon"),
                    "device": ("auto", "cuda", "mps", "cpu"), "precision": ("auto", "fp32", "bf16", "fp16")}
         for name, known in choices.items():
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"{name} is {value!r}: choose from {', '.join(known)}" + suggestion(value, known))
-        positive = ("max_length", "batch_size", "learning_rate", "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon", "log_every")
+        positive = ("max_length", "batch_size", "learning_rate", "muon_learning_rate", "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon", "log_every")
         not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed")
         for name in positive + not_negative:
             value = getattr(self, name)
@@ -173,7 +177,7 @@ class TrainConfig:
                 raise ValueError(f"{name} is {value}: it must be {'more than 0' if name in positive else 'at least 0'}")
         if not 0 < self.mlm_probability < 1:
             raise ValueError(f"mlm_probability is {self.mlm_probability}: it must lie between 0 and 1")
-        for name in ("warmup", "decay", "adam_beta1", "adam_beta2"):
+        for name in ("warmup", "decay", "adam_beta1", "adam_beta2", "muon_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
         if self.schedule == "stable" and self.warmup + self.decay > 1:

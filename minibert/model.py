@@ -96,6 +96,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.dropout = config.num_attention_heads, config.attention_probs_dropout_prob
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.use_bias)  # one large product is faster than three
+        self.qkv.stacked = 3  # for an optimiser that treats each map as one
         self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         self.out_dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -186,6 +187,7 @@ class MLP(nn.Module):
         super().__init__()
         self.gated = config.gated
         self.inner = nn.Linear(config.hidden_size, (2 if self.gated else 1) * config.intermediate_size, bias=config.use_bias)
+        self.inner.stacked = 2 if self.gated else 1
         self.out = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.use_bias)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 

@@ -1,8 +1,11 @@
-"""The optimiser, its parameter groups, and the learning-rate schedules.
+"""The optimisers, their parameter groups, and the learning-rate schedules.
 
 AdamW (Loshchilov & Hutter 2019) with weight decay on matrices and embeddings only: a bias or a norm's scale has no
-reason to be near zero (BERT's optimization.py leaves out the same ones).
+reason to be near zero (BERT's optimization.py leaves out the same ones). Or Muon (Jordan 2024) for the matrices inside the
+blocks and the head, with AdamW for the rest.
 """
+from collections import defaultdict
+
 import torch
 
 
@@ -19,9 +22,95 @@ def parameter_groups(model, weight_decay):
 
 
 def make_optimizer(model, config):
-    """AdamW from a TrainConfig; fused: one kernel updates all tensors, in place of a dozen small ones for each."""
-    return torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate,
-                             betas=(config.adam_beta1, config.adam_beta2), eps=config.adam_epsilon, fused=True)
+    """The optimiser of a TrainConfig. Its groups hold their peak rate as "peak_lr"; the loop sets "lr" from it at every step.
+
+    AdamW is fused: one kernel updates all tensors, in place of a dozen small ones for each.
+    """
+    groups = parameter_groups(model, config.weight_decay)
+    options = {"lr": config.learning_rate, "betas": (config.adam_beta1, config.adam_beta2), "eps": config.adam_epsilon, "fused": True}
+    if config.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(groups, **options)
+    else:
+        inside = [module for name, module in model.named_modules() if ".blocks." in name or name.endswith("head.dense")]
+        parts = {m.weight: getattr(m, "stacked", 1) for m in inside if isinstance(m, torch.nn.Linear) and m.weight.requires_grad}
+        groups[0]["params"] = [p for p in groups[0]["params"] if p not in parts]
+        groups.append({"params": list(parts), "parts": list(parts.values()), "lr": config.muon_learning_rate,
+                       "momentum": config.muon_momentum, "weight_decay": config.weight_decay})
+        optimizer = Muon(groups, torch.bfloat16 if config.precision == "bf16" else torch.float32, **options)
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    return optimizer
+
+
+class Muon(torch.optim.AdamW):
+    """Muon for the groups that have "parts", AdamW for the others (Jordan et al. 2024, "Muon: an optimizer for hidden layers").
+
+    A gradient of a matrix has a few large directions and many small ones that matter as much. Muon keeps a running mean of
+    the gradients (``momentum``) and moves by that mean with all its directions made equally long: U V^T in place of U S V^T,
+    times the rate and, for matrices taller than wide, sqrt(rows / columns).
+
+    parts: for each parameter, how many matrices are stacked in it (queries, keys and values are one parameter, but three maps).
+    dtype: in which the products are made; bf16 is enough where the hardware has it. After ``step`` these parameters have no ``grad``.
+    """
+
+    def __init__(self, groups, dtype, **adamw):
+        super().__init__(groups, **adamw)
+        self.dtype = dtype
+        self._step_supports_amp_scaling = False  # a scaler shall ask before the step, not tell AdamW's kernel alone
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """One update of everything. ``closure`` as for every optimiser of PyTorch."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            if "parts" in group:
+                self._step_matrices(group)
+        super().step()  # passes over parameters without a gradient
+        return loss
+
+    def _step_matrices(self, group):
+        alike = defaultdict(list)  # shape -> [(parameter, its matrices of this shape (parts, r, c)), ...]
+        for p, parts in zip(group["params"], group["parts"]):
+            if p.grad is None:
+                continue
+            state, momentum = self.state[p], group["momentum"]
+            if not state:
+                state["step"], state["mean"] = torch.zeros(()), torch.zeros_like(p)
+            state["step"] += 1
+            state["mean"].lerp_(p.grad, 1 - momentum)
+            update = p.grad.lerp(state["mean"], momentum)  # Nesterov's: a step ahead of the mean
+            p.grad = None
+            update = update.view(parts, -1, p.shape[1])  # (parts, r, c)
+            alike[update.shape[1:]].append((p, update))
+        for (r, c), updates in alike.items():
+            stacked = orthogonalize(torch.cat([update for _, update in updates]).to(self.dtype)).to(torch.float32)  # (n, r, c)
+            for (p, _), update in zip(updates, stacked.split([len(update) for _, update in updates])):
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(update.reshape(p.shape), alpha=group["lr"] * max(1, r / c) ** 0.5)
+
+
+def orthogonalize(matrices, steps=5):
+    """(n, r, c) -> (n, r, c): each U S V^T becomes nearly U V^T, all singular values near 1, by matrix products alone.
+
+    A polynomial x -> 3.4445 x - 4.7750 x^3 + 2.0315 x^5 is applied to the singular values: it lifts small ones fast and
+    leaves those near 1 within about 0.7 to 1.2, and near is enough (Jordan et al. 2024; a Newton-Schulz iteration).
+    X X^T X has the singular values x^3 and the directions of X, so no decomposition is needed.
+
+    >>> orthogonalize(torch.tensor([[[0.0, 3.0], [0.5, 0.0]]])).round(decimals=1)
+    tensor([[[0.0000, 0.7000],
+             [1.0000, 0.0000]]])
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices  # wide: X X^T is the smaller square
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # no singular value above 1
+    for _ in range(steps):
+        square = x @ x.mT  # (n, r, r)
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 def rate_factor(progress, schedule, warmup, decay):

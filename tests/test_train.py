@@ -107,6 +107,8 @@ class StopAfter(StopRequest):
     pytest.param(["--micro-batch-size", "3"], id="accumulation"),
     pytest.param(["--hidden-dropout-prob", "0.1", "--attention-probs-dropout-prob", "0.1"], id="dropout"),
     pytest.param(["--precision", "fp16"], id="fp16"),
+    pytest.param(["--optimizer", "muon"], id="muon"),
+    pytest.param(["--optimizer", "muon", "--precision", "fp16"], id="muon-fp16"),
     pytest.param(["--precision", "bf16", "--log-every", "3"], id="bf16"),
 ])
 def test_a_run_that_was_stopped_and_resumed_equals_an_uninterrupted_one(text, tmp_path, monkeypatch, flags):

@@ -1,10 +1,12 @@
 """Parameter groups and schedules, with numbers worked by hand."""
+import copy
+
 import pytest
 import torch
 
 from minibert.config import BertConfig, TrainConfig
 from minibert.model import BertForMaskedLM
-from minibert.optim import make_optimizer, parameter_groups, rate_factor
+from minibert.optim import make_optimizer, orthogonalize, parameter_groups, rate_factor
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
@@ -53,3 +55,117 @@ def test_without_warm_up_the_first_step_has_the_full_rate():
 
 def test_stable_without_decay_stays_at_the_peak():
     assert rate_factor(0.99, "stable", warmup=0.1, decay=0.0) == 1.0
+
+
+# Muon
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (2, 8, 24), (2, 24, 8)])
+def test_orthogonalize_makes_all_directions_nearly_equal_and_keeps_them(shape):
+    torch.manual_seed(0)
+    matrices = torch.randn(shape) * 7
+    result = orthogonalize(matrices)
+    for matrix, made in zip(matrices, result):
+        u, values, vt = torch.linalg.svd(matrix, full_matrices=False)
+        inside = u.T @ made @ vt.T  # diagonal, if the directions are kept
+        assert torch.allclose(inside, torch.diag(inside.diagonal()), atol=1e-4)
+        assert 0.6 < inside.diagonal()[values > 0.05 * values[0]].min() and inside.diagonal().max() < 1.25
+    assert orthogonalize(torch.zeros(1, 4, 4)).abs().max() == 0
+
+
+def small_model(**options):
+    config = BertConfig(family="modernbert", vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
+                        max_position_embeddings=20, type_vocab_size=0)
+    torch.manual_seed(1)
+    model = BertForMaskedLM(config)
+    return model, make_optimizer(model, TrainConfig(optimizer="muon", precision="fp32", **options))
+
+
+def test_muon_takes_the_matrices_of_blocks_and_head_and_adamw_the_rest():
+    model, optimizer = small_model(learning_rate=1e-3, muon_learning_rate=0.03)
+    names = {p: name for name, p in model.named_parameters()}
+    groups = [{names[p] for p in group["params"]} for group in optimizer.param_groups]
+    assert groups[0] == {"bert.embeddings.word.weight"}
+    assert all("norm" in name or name.endswith("bias") for name in groups[1])
+    assert groups[2] == {f"bert.blocks.{layer}.{matrix}.weight" for layer in (0, 1)
+                         for matrix in ("attention.qkv", "attention.out", "mlp.inner", "mlp.out")} | {"head.dense.weight"}
+    assert sum(map(len, groups)) == len(names)
+    parts = {names[p]: n for p, n in zip(optimizer.param_groups[2]["params"], optimizer.param_groups[2]["parts"])}
+    assert parts["bert.blocks.0.attention.qkv.weight"] == 3 and parts["bert.blocks.1.mlp.inner.weight"] == 2
+    assert set(parts.values()) == {1, 2, 3}
+    assert [group["peak_lr"] for group in optimizer.param_groups] == [1e-3, 1e-3, 0.03]
+
+
+def test_two_steps_of_muon_worked_one_matrix_at_a_time():
+    """The twin: no stacking, each map of a stacked parameter by itself."""
+    model, optimizer = small_model(muon_learning_rate=0.05, muon_momentum=0.9, weight_decay=0.1)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    means = {}
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        gradients = {name: torch.randn_like(p) for name, p in model.named_parameters()}
+        for name, p in model.named_parameters():
+            p.grad = gradients[name].clone()
+        optimizer.step()
+        for name, parts in (("bert.blocks.0.attention.qkv.weight", 3), ("bert.blocks.1.mlp.inner.weight", 2), ("bert.blocks.0.mlp.out.weight", 1)):
+            mean = means[name] = 0.9 * means.get(name, 0) + 0.1 * gradients[name]
+            ahead = 0.9 * mean + 0.1 * gradients[name]
+            moved = torch.cat([orthogonalize(part[None])[0] * max(1, part.shape[0] / part.shape[1]) ** 0.5 for part in ahead.chunk(parts)])
+            before[name] = before[name] * (1 - 0.05 * 0.1) - 0.05 * moved
+            assert torch.allclose(dict(model.named_parameters())[name], before[name], atol=1e-5), name
+
+
+def test_muon_leaves_the_rest_to_adamw_and_passes_over_what_has_no_gradient():
+    model, optimizer = small_model(learning_rate=0.01)
+    twin, adamw = BertForMaskedLM(model.config), None
+    twin.load_state_dict(model.state_dict())
+    adamw = make_optimizer(twin, TrainConfig(learning_rate=0.01, precision="fp32"))
+    for some in (model, twin):
+        some.head.bias.grad = torch.ones_like(some.head.bias)
+        some.bert.embeddings.word.weight.grad = torch.ones_like(some.bert.embeddings.word.weight)
+    optimizer.step(), adamw.step()
+    for (name, p), other in zip(model.named_parameters(), twin.parameters()):
+        assert torch.equal(p, other), name
+
+
+def test_muon_agrees_with_pytorch_s_own():
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("this PyTorch has no Muon")
+    model, optimizer = small_model(muon_learning_rate=0.05, muon_momentum=0.95, weight_decay=0.1)
+    weight = model.bert.blocks[0].attention.out.weight
+    other = torch.nn.Parameter(weight.detach().clone())
+    theirs = torch.optim.Muon([other], lr=0.05, momentum=0.95, weight_decay=0.1, nesterov=True, adjust_lr_fn="original")
+    for seed in (1, 2, 3):
+        torch.manual_seed(seed)
+        weight.grad = torch.randn_like(weight)
+        other.grad = weight.grad.clone()
+        optimizer.step(), theirs.step()
+    assert torch.allclose(weight, other, atol=2e-3)  # theirs computes in bf16
+
+
+def test_the_state_of_muon_is_saved_and_loaded():
+    model, optimizer = small_model()
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    again, fresh = small_model()
+    again.load_state_dict(model.state_dict())
+    fresh.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # else both would update the same tensors
+    for some, its in ((model, optimizer), (again, fresh)):
+        torch.manual_seed(5)
+        for p in some.parameters():
+            p.grad = torch.randn_like(p)
+        its.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
+
+
+def test_an_overflow_in_fp16_changes_no_weight_under_muon():
+    model, optimizer = small_model()
+    scaler = torch.amp.GradScaler("cpu")
+    before = [p.detach().clone() for p in model.parameters()]
+    loss = sum((p * p).sum() for p in model.parameters())
+    scaler.scale(loss).backward()
+    model.head.bias.grad[0] = float("inf")
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters()))

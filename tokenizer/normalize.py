@@ -9,7 +9,7 @@ Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``).
 import re
 from dataclasses import dataclass
 
-from .unicode_versions import WHITE_SPACE, combining_class, decomposed, is_control, is_mark
+from .unicode_versions import WHITE_SPACE, combining_class, decomposed, is_control, is_mark, lower
 
 # CJK ideographs, the blocks as BERT lists them: neither Hiragana and Katakana nor Hangul, which are written with spaces
 # or are alphabets. Google's code starts the sixth at U+2B820; the reference, and so this, at U+2B920.
@@ -94,7 +94,7 @@ def in_canonical_order(run):
 
 def lower_case(chars):
     """One character at a time, so that no sigma knows that it is final: 'ΣΑΣ' -> 'σας' nowhere, 'σασ' always."""
-    return ((lower, position) for char, position in chars for lower in char.lower())
+    return ((small, position) for char, position in chars for small in lower(char))
 
 
 def surrogate_message(text, position):

@@ -11,12 +11,12 @@ from itertools import groupby
 import regex
 
 from .normalize import surrogate_message
-from .unicode_versions import WHITE_SPACE, is_punctuation
+from .unicode_versions import WHITE_SPACE, in_unicode_16, is_punctuation
 
 # English contractions (lower case only, as published) | letters | numbers | anything else that is not white space, each
 # with one space before it | white space up to the last one, which belongs to the next word | white space.
-GPT2_PATTERN = regex.compile(
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
+GPT2_PATTERN = regex.compile(in_unicode_16(
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"), regex.V1)
 
 # A space that can begin a chunk: no word of either kind holds it and what stands before it.
 _SPACE = re.escape("".join(sorted(WHITE_SPACE)))

@@ -44,6 +44,12 @@ def test_marks_of_later_unicode_stay_as_in_the_reference():
     assert normalized("a\u1734b") == "ab"                # and U+1734 was one then
 
 
+def test_capitals_that_this_python_may_not_know_have_small_letters_all_the_same():
+    assert normalized("\u1c89 \ua7cb \U00010d50 \U00016eb8") == "\u1c8a \u0264 \U00010d70 \U00016ed3"  # Unicode 16, 16, 16, 17
+    assert normalized("\u2c2f \U00010570") == "\u2c5f \U00010597"                                      # 14
+    assert normalized("\ua7dd \U0001df40") == "\ua7dd \U0001df40"                                      # 18: not in the reference
+
+
 def test_every_character_knows_where_it_came_from():
     assert BertNormalizer().normalize("É\x00 中x") == ("e  中 x", [0, 2, 3, 3, 3, 4])
 

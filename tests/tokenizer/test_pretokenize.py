@@ -31,6 +31,13 @@ def test_gpt2_words_by_hand(text, words):
     assert [written(word) for word in gpt2_words(text)] == words
 
 
+@pytest.mark.parametrize("later, known", [("\u088f", "\u0640"), ("\U000323b0", "\U000313b0"), ("\U00011de0", "5")])
+def test_letters_and_numbers_that_unicode_16_did_not_know_are_neither(later, known):
+    same, other = ("1", "a") if known == "5" else ("a", "1")
+    assert gpt2_words(f"{same}{known} {known}{other}") == [f"{same}{known}", f" {known}", other]
+    assert gpt2_words(f"{same}{later} {later}!{other}") == [same, later, f" {later}!", other]
+
+
 SPACES = ["a", "b,", "é", "\n", "\r", "\t", "\x0b", "\x1c", "\x85", "\xa0", "\u3000", "\u200b", "'s", "1", *[" "] * 12]
 
 

@@ -6,14 +6,14 @@ are the two.
 """
 import hashlib
 import json
-import re
+from dataclasses import asdict
 from itertools import groupby
 
+from .added import AddedToken, AddedTokens
 from .corpus import PieceTable, encode_documents
 from .encoding import Encoding, longest_first, padded_length
 from .pretokenize import chunk_of
 from .saved import save_files
-from .unicode_versions import WHITE_SPACE
 
 # The parts that special tokens play, by their customary names in RoBERTa's and BERT's vocabularies.
 ROLES = {"cls": ("<s>", "[CLS]"), "pad": ("<pad>", "[PAD]"), "sep": ("</s>", "[SEP]"), "unk": ("<unk>", "[UNK]"),
@@ -30,6 +30,7 @@ class Tokenizer:
     vocab_size                  number of ids, special tokens included
     special_tokens, special_ids tuples, in ascending order of ids
     cls_token, cls_token_id     and the same for sep, pad, unk and mask; None where the vocabulary has none
+    added_tokens                ``AddedToken``s: the special tokens, and what else is looked for in a text before all else
     training_summary            after training: how large it became and why it stopped; else None
     model_max_length            the longest input of the model it belongs to, where known; kept, not enforced
     folder                      where it was loaded from; None for one that was trained here
@@ -41,15 +42,19 @@ class Tokenizer:
     MASK_TAKES_SPACE = False  # whether white space before a mask token belongs to it
     add_prefix_space = False  # whether a text is given a space to begin with
 
-    def __init__(self, tokens, special_tokens, model_max_length=None, roles=None):
-        """tokens: all, in order of ids.  special_tokens: those that are never cut.  roles: {"cls": "<s>", ...}."""
+    def __init__(self, tokens, special_tokens, model_max_length=None, roles=None, added=(), templates=None, normalize=None):
+        """tokens: all, in order of ids.  special_tokens: those that are never cut.  roles: {"cls": "<s>", ...}.
+
+        Of published vocabularies: added: ``AddedToken``s that are not special, or that are, but not looked for in the usual way;
+        templates: other than the usual (TEMPLATE, PAIR_TEMPLATE);  normalize: see ``AddedTokens``.
+        """
         self._tokens = list(tokens)
         self._ids = {token: i for i, token in enumerate(self._tokens)}
         if len(self._ids) < len(self._tokens):
             twice = next(token for i, token in enumerate(self._tokens) if self._ids[token] != i)
             raise ValueError(f"the vocabulary holds {twice!r} twice, as {self._tokens.index(twice)} and "
                              f"{self._ids[twice]}: each token must have one id")
-        missing = [token for token in special_tokens if token not in self._ids]
+        missing = [token for token in (*special_tokens, *(token.content for token in added)) if token not in self._ids]
         if missing:
             raise ValueError(f"special token {missing[0]!r} is not in the vocabulary of {len(self._tokens):,}")
         self.special_tokens = tuple(sorted(special_tokens, key=self._ids.get))
@@ -59,9 +64,13 @@ class Tokenizer:
             token = named or next((name for name in names if name in self.special_tokens), None)
             setattr(self, f"{role}_token", token)
             setattr(self, f"{role}_token_id", self._ids.get(token))
-        # Longest first: of two special tokens that begin alike, the longer one is meant.
-        longest = sorted(self.special_tokens, key=len, reverse=True)
-        self._special_pattern = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
+        usual = [AddedToken(token, lstrip=self.MASK_TAKES_SPACE and token == self.mask_token) for token in self.special_tokens]
+        self.added_tokens = tuple({token.content: token for token in (*usual, *added)}.values())
+        self._added = AddedTokens(self.added_tokens, self._ids, normalize)
+        self.template, self.pair_template = templates or (self.TEMPLATE, self.PAIR_TEMPLATE)
+        self._unusual = [asdict(token) for token in self.added_tokens if token not in usual]
+        if templates and templates != (self.TEMPLATE, self.PAIR_TEMPLATE):
+            self._unusual.append(templates)
         self.model_max_length = model_max_length
         self.folder = None
         self.training_summary = None
@@ -117,7 +126,7 @@ class Tokenizer:
 
         ["a b", "", "b"] -> array([69, 300, 70]), array([2, 0, 1])
         """
-        return self._pieces_seen.encode(texts)
+        return self._added.encode_lines(texts, self._pieces_seen.encode)
 
     def encode_documents(self, documents, workers=None):
         """An iterator of texts in, an iterator of arrays out: the ids of each, as ``encode_ids`` gives them, made on all cores.
@@ -144,7 +153,7 @@ class Tokenizer:
         if max_length is not None:
             self._truncate(texts, max_length, add_special_tokens)
         encoding = Encoding()
-        for part, type_id in self.TEMPLATE if pair is None else self.PAIR_TEMPLATE:
+        for part, type_id in self.template if pair is None else self.pair_template:
             if part in texts:
                 for token_id, start, end in texts[part]:
                     encoding.add(token_id, self._tokens[token_id], type_id, (start, end))
@@ -171,7 +180,7 @@ class Tokenizer:
 
     def num_special_tokens_to_add(self, pair=False):
         """How many tokens the template adds. BERT: 2, with a pair 3; RoBERTa: 2, with a pair 4."""
-        template = self.PAIR_TEMPLATE if pair else self.TEMPLATE
+        template = self.pair_template if pair else self.template
         return sum(part not in ("A", "B") for part, _ in template)
 
     def _encode_text(self, text, split_special_tokens):
@@ -179,17 +188,7 @@ class Tokenizer:
         if not isinstance(text, str):
             raise TypeError(f"encode takes a str, got {type(text).__name__}: decode bytes first, pass lists to "
                             f"encode_batch")
-        pieces, done = [], 0
-        matches = () if split_special_tokens else self._special_pattern.finditer(text)
-        for match in matches:
-            start, end = match.span()
-            if self.MASK_TAKES_SPACE and match[0] == self.mask_token:
-                while start > done and text[start - 1] in WHITE_SPACE:
-                    start -= 1
-            pieces += self._encode_plain(text[done:start], done)
-            pieces.append((self._ids[match[0]], start, end))
-            done = end
-        return pieces + self._encode_plain(text[done:], done)
+        return self._added.encode(text, self._encode_plain, split_special_tokens)
 
     def _truncate(self, texts, max_length, add_special_tokens):
         added = self.num_special_tokens_to_add("B" in texts) if add_special_tokens else 0
@@ -227,11 +226,11 @@ class Tokenizer:
             if not 0 <= i < len(self._tokens):
                 raise ValueError(f"id {i} is not in the vocabulary, which has 0 to {len(self._tokens) - 1}: "
                                  f"were the ids made by another tokenizer?")
-        special = set(self.special_ids)
         if skip_special_tokens:
+            special = set(self.special_ids)
             ids = [i for i in ids if i not in special]
-        runs = [(is_special, [self._tokens[i] for i in run])
-                for is_special, run in groupby(ids, key=special.__contains__)]
+        added = {self._ids[token.content] for token in self.added_tokens}
+        runs = [(is_added, [self._tokens[i] for i in run]) for is_added, run in groupby(ids, key=added.__contains__)]
         return self._join(runs)
 
     # Files
@@ -241,7 +240,7 @@ class Tokenizer:
         """SHA-256 over all that decides the ids of a text: token files and checkpoints store it to know their tokenizer."""
         if self._fingerprint is None:
             roles = {role: getattr(self, f"{role}_token") for role in ROLES}
-            everything = [self.kind, self._vocabulary_files(), self._settings(), self.special_tokens, roles]
+            everything = [self.kind, self._vocabulary_files(), self._settings(), self.special_tokens, roles, *self._unusual]
             self._fingerprint = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
         return self._fingerprint
 
@@ -297,7 +296,7 @@ class Tokenizer:
         raise NotImplementedError
 
     def _join(self, runs):
-        """runs: list of (whether special, list of tokens) -> text."""
+        """runs: list of (whether added, list of tokens) -> text."""
         raise NotImplementedError
 
     def _vocabulary_files(self):

@@ -10,11 +10,13 @@ from itertools import pairwise
 from .base import Tokenizer, check_training_options, training_summary
 from .counting import count_files, count_texts, progress_bar
 from .merges import learn_merges
+from .normalize import nfc
 from .pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, utf8
 from .saved import bpe_files
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
+NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}  # bytes that published vocabularies may lack
 LONG_WORD = 64  # bytes, from which on looking at every pair again and again is slower than a heap
 NO_MERGE = 1 << 62  # the rank of a pair that is not merged
 
@@ -26,21 +28,25 @@ class ByteLevelBPE(Tokenizer):
     MASK_TAKES_SPACE = True  # 'x <mask>' and 'x<mask>' are the same to RoBERTa
 
     def __init__(self, tokens, merges, special_tokens=SPECIAL_TOKENS, add_prefix_space=False, model_max_length=None,
-                 roles=None):
-        """tokens: all, in order of ids.  merges: pairs of tokens, in order of their rank."""
-        super().__init__(tokens, special_tokens, model_max_length, roles)
+                 roles=None, added=(), templates=None, unicode_form=None):
+        """tokens: all, in order of ids.  merges: pairs of tokens, in order of their rank.
+
+        unicode_form: "NFC" composes a text before all else, as ModernBERT's does.  added, templates: see ``Tokenizer``.
+        """
+        super().__init__(tokens, special_tokens, model_max_length, roles, added, templates, nfc if unicode_form else None)
+        self.unicode_form = unicode_form
         self.add_prefix_space = add_prefix_space
         self.merges = [tuple(pair) for pair in merges]
-        missing = [char for char in byte_characters() if char not in self._ids]
+        missing = [char for byte, char in enumerate(byte_characters()) if char not in self._ids and byte not in NEVER_IN_UTF8]
         if missing:
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 bytes (the first: {missing[0]!r}): "
                              f"it is not a byte-level vocabulary")
-        byte_level, special = set(byte_characters()), set(self.special_tokens)
+        byte_level, apart = set(byte_characters()), {token.content for token in self.added_tokens}
         for i, token in enumerate(self._tokens):
-            if token not in special and not byte_level.issuperset(token):
+            if token not in apart and not byte_level.issuperset(token):
                 raise ValueError(f"token {token!r} (id {i}) holds a character that stands for no byte: it is not a "
                                  f"byte-level vocabulary, or the token is special and not named as such")
-        self._byte_ids = [self._ids[char] for char in byte_characters()]
+        self._byte_ids = [self._ids.get(char) for char in byte_characters()]
         self._ranks = {(self._ids[left], self._ids[right]): rank for rank, (left, right) in enumerate(self.merges)}
         self._merged_ids = [self._ids[left + right] for left, right in self.merges]
 
@@ -161,10 +167,10 @@ class ByteLevelBPE(Tokenizer):
     # Ids -> text
 
     def _join(self, runs):
-        """Bytes that are no UTF-8, as when a character was cut in two, become U+FFFD."""
+        """Added tokens are written as they are. Bytes that are no UTF-8, as when a character was cut in two, become U+FFFD."""
         byte_of = {char: byte for byte, char in enumerate(byte_characters())}
-        data = b"".join("".join(tokens).encode() if special else bytes(byte_of[char] for char in "".join(tokens))
-                        for special, tokens in runs)
+        data = b"".join("".join(tokens).encode() if added else bytes(byte_of[char] for char in "".join(tokens))
+                        for added, tokens in runs)
         return data.decode("utf-8", errors="replace")
 
     # Files
@@ -173,7 +179,8 @@ class ByteLevelBPE(Tokenizer):
         return bpe_files(self._tokens, self.merges)
 
     def _settings(self):
-        return {"add_prefix_space": self.add_prefix_space}
+        form = {"unicode_form": self.unicode_form} if self.unicode_form else {}
+        return {"add_prefix_space": self.add_prefix_space, **form}
 
 
 def check_size(vocab_size, min_frequency, special_tokens, max_words):

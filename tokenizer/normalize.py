@@ -7,6 +7,7 @@ came from, so that a token can be found again in the text as it was written.
 Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``).
 """
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from .unicode_versions import WHITE_SPACE, combining_class, decomposed, is_control, is_mark, lower
@@ -90,6 +91,43 @@ def decompose(chars):
 def in_canonical_order(run):
     """Marks sorted by their combining class; the sort is stable, and a letter, whose class is 0, stays in front."""
     return sorted(run, key=lambda pair: combining_class(pair[0]))
+
+
+def compose(chars):
+    """Unicode's canonical composition (NFC): taken apart, then put together where there is a character for it.
+
+    'e' + U+0301 -> 'é'; 'é' + U+0323 -> 'ẹ' + U+0301, for the mark below comes first. What was composed has the position of its letter.
+    """
+    result, letter, last_class = [], None, 0  # letter: where the latest one stands; last_class: of the mark before this one
+    for char, position in decompose(chars):
+        own_class = combining_class(char)
+        composed = letter is not None and (last_class < own_class or not last_class) and together(result[letter][0], char)
+        if composed:
+            result[letter] = composed, result[letter][1]
+            continue
+        if not own_class:
+            letter = len(result)
+        last_class = own_class
+        result.append((char, position))
+    return result
+
+
+def together(letter, char):
+    """The one character that is canonically equal to these two, None if there is none. 'e', U+0301 -> 'é'"""
+    composed = unicodedata.normalize("NFC", letter + char)
+    return composed if len(composed) == 1 and decomposed(composed) != composed else None
+
+
+def nfc(text):
+    """The composed form of a text, and for each of its characters the position in ``text`` that it came from.
+
+    >>> nfc("cafe\u0301s")
+    ('cafés', [0, 1, 2, 3, 5])
+    """
+    if unicodedata.is_normalized("NFC", text):
+        return text, range(len(text))
+    chars = compose((char, position) for position, char in enumerate(text))
+    return "".join(char for char, _ in chars), [position for _, position in chars]
 
 
 def lower_case(chars):

@@ -35,15 +35,18 @@ class WordPiece(Tokenizer):
     PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("B", 1), ("sep", 1))
 
     def __init__(self, tokens, special_tokens=SPECIAL_TOKENS, lowercase=True, strip_accents=None,
-                 tokenize_chinese_chars=True, max_input_chars_per_word=100, model_max_length=None, roles=None):
-        """tokens: all, in order of ids.  strip_accents=None: as lowercase."""
-        super().__init__(tokens, special_tokens, model_max_length, roles)
+                 tokenize_chinese_chars=True, max_input_chars_per_word=100, model_max_length=None, roles=None, added=(),
+                 templates=None):
+        """tokens: all, in order of ids.  strip_accents=None: as lowercase.  added, templates: see ``Tokenizer``."""
+        self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
+        normalize = self.normalizer.normalize if any(token.normalized for token in added) else None
+        super().__init__(tokens, special_tokens, model_max_length, roles, added, templates, normalize)
         if self.unk_token is None:
             raise ValueError("the vocabulary has no [UNK] token, which words that cannot be spelled need: "
                              "train with it in special_tokens, or add it to vocab.txt")
-        self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
         self.max_input_chars_per_word = max_input_chars_per_word
-        self._pieces = {token: i for token, i in self._ids.items() if token not in self.special_tokens}
+        added = {token.content for token in self.added_tokens}
+        self._pieces = {token: i for token, i in self._ids.items() if token not in added}
 
     # Training
 
@@ -143,9 +146,9 @@ class WordPiece(Tokenizer):
         Spaces, case and accents as they were are not known any more.
         """
         parts = []
-        for special, tokens in runs:
+        for added, tokens in runs:
             for token in tokens:
-                inside = parts and not special and token.startswith(INSIDE) and token != INSIDE
+                inside = parts and not added and token.startswith(INSIDE) and token != INSIDE
                 parts.append(token[len(INSIDE):] if inside else " " + token)
         return _CONTRACTION.sub(r"'\1", _SPACE_BEFORE.sub(r"\1", "".join(parts).removeprefix(" ")))
 

@@ -11,9 +11,11 @@ from itertools import groupby
 
 from .added import AddedToken, AddedTokens
 from .corpus import PieceTable, encode_documents
+from .ecosystem import ecosystem_files
 from .encoding import Encoding, longest_first, padded_length
 from .pretokenize import chunk_of
 from .saved import save_files
+from .token_table import token_table
 
 # The parts that special tokens play, by their customary names in RoBERTa's and BERT's vocabularies.
 ROLES = {"cls": ("<s>", "[CLS]"), "pad": ("<pad>", "[PAD]"), "sep": ("</s>", "[SEP]"), "unk": ("<unk>", "[UNK]"),
@@ -32,6 +34,7 @@ class Tokenizer:
     cls_token, cls_token_id     and the same for sep, pad, unk and mask; None where the vocabulary has none
     added_tokens                ``AddedToken``s: the special tokens, and what else is looked for in a text before all else
     training_summary            after training: how large it became and why it stopped; else None
+    learned                     after training: ``LearnedMerges``; else None
     model_max_length            the longest input of the model it belongs to, where known; kept, not enforced
     folder                      where it was loaded from; None for one that was trained here
     fingerprint                 changes whenever any id of any text could
@@ -74,6 +77,7 @@ class Tokenizer:
         self.model_max_length = model_max_length
         self.folder = None
         self.training_summary = None
+        self.learned = None
         self._fingerprint = None
         self._forget()
 
@@ -245,19 +249,12 @@ class Tokenizer:
         return self._fingerprint
 
     def save(self, folder):
-        """Write the vocabulary in the ecosystem's files and ``tokenizer_config.json`` beside it.
+        """Write the vocabulary in the ecosystem's files, and a table of it to look at, ``tokens.tsv``.
 
-        ``load_tokenizer(folder)`` reads them back. Other files in the folder stay.
+        ``load_tokenizer(folder)`` and transformers' ``AutoTokenizer.from_pretrained(folder)`` read them back. Other files in the
+        folder stay; those of another tokenizer that was there go.
         """
-        config = {"kind": self.kind, **self._settings()}
-        config.update({f"{role}_token": getattr(self, f"{role}_token") for role in ROLES})
-        config["additional_special_tokens"] = [token for token in self.special_tokens
-                                               if token not in config.values()]
-        if self.model_max_length is not None:
-            config["model_max_length"] = self.model_max_length
-        config["fingerprint"] = self.fingerprint
-        text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
-        save_files(folder, {**self._vocabulary_files(), "tokenizer_config.json": text})
+        save_files(folder, {**self._vocabulary_files(), **ecosystem_files(self), **token_table(self)})
 
     # What has been encoded is kept, but not sent to worker processes.
 
@@ -297,6 +294,10 @@ class Tokenizer:
 
     def _join(self, runs):
         """runs: list of (whether added, list of tokens) -> text."""
+        raise NotImplementedError
+
+    def join(self, left, right):
+        """The token that merging two gives."""
         raise NotImplementedError
 
     def _vocabulary_files(self):

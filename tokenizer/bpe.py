@@ -90,6 +90,7 @@ class ByteLevelBPE(Tokenizer):
                                    progress=lambda size: bar.update(size - len(tokens) - bar.n))
         merges = [(learned.tokens[left], learned.tokens[right]) for left, right in learned.merges]
         tokenizer = cls(learned.tokens, merges, special_tokens)
+        tokenizer.learned = learned
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
 
@@ -181,6 +182,10 @@ class ByteLevelBPE(Tokenizer):
     def _settings(self):
         form = {"unicode_form": self.unicode_form} if self.unicode_form else {}
         return {"add_prefix_space": self.add_prefix_space, **form}
+
+    def join(self, left, right):
+        """'Ġt', 'he' -> 'Ġthe'"""
+        return left + right
 
 
 def check_size(vocab_size, min_frequency, special_tokens, max_words):

@@ -1,15 +1,19 @@
-"""Tokenizers on disk: the files of the ecosystem, ``vocab.json`` + ``merges.txt`` or ``vocab.txt``, written and read.
+"""Tokenizers on disk: the vocabulary's files, ``vocab.json`` + ``merges.txt`` or ``vocab.txt``, and folders as a whole.
 
-``tokenizer_config.json`` beside them says which kind it is, names the special tokens and holds the settings and a
-fingerprint, by which files that are cut short, changed or mixed up are found out. A folder from elsewhere may lack it.
-Nothing that is loaded runs code.
+Beside them stand ``tokenizer.json``, the whole tokenizer in one file (``ecosystem.py`` writes it, ``published.py`` reads it), and
+``tokenizer_config.json``, which names the special tokens and holds the settings and a fingerprint, by which files that are
+cut short, changed or mixed up are found out. ``tokens.tsv`` is for the eye (``token_table.py``). A folder from elsewhere may have
+only some of these. Nothing that is loaded runs code.
 """
 import json
+import re
 from pathlib import Path
 
 from .files import atomic_folder, atomic_write
 
-OWN_FILES = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer_config.json"}
+OWN_FILES = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "tokens.tsv",
+             "special_tokens_map.json", "added_tokens.json"}  # the last two are other programs', and go when a tokenizer is replaced
+A_TOKENIZER_IS = "a tokenizer is a folder with tokenizer.json, with vocab.json and merges.txt, or with vocab.txt"
 MERGES_HEADER = "#version: 0.2"
 DAMAGED = "the file is damaged or cut short: copy or save the tokenizer again"
 
@@ -25,6 +29,9 @@ def bpe_files(tokens, merges):
 
 def wordpiece_files(tokens):
     """One token a line; the line is the id."""
+    unfit = next((token for token in tokens if "\n" in token or token.endswith("\r")), None)
+    if unfit is not None:
+        raise ValueError(f"token {unfit!r} holds a line end, but vocab.txt has one token a line: leave it out")
     return {"vocab.txt": "\n".join(tokens) + "\n"}
 
 
@@ -36,6 +43,8 @@ def save_files(folder, files):
     if folder.exists() and {path.name for path in folder.iterdir()} - OWN_FILES:
         for name, text in files.items():
             atomic_write(folder / name, text)
+        for name in OWN_FILES - set(files):  # of the tokenizer that was here before
+            (folder / name).unlink(missing_ok=True)
         return
     with atomic_folder(folder) as temporary:
         for name, text in files.items():
@@ -47,26 +56,28 @@ def save_files(folder, files):
 def load_tokenizer(folder):
     """The tokenizer that was saved in ``folder``, by this project or another.
 
-    Without a ``tokenizer_config.json`` the customary special tokens are looked for in the vocabulary, and WordPiece is
-    taken to be uncased if no token has a capital letter. Raises FileNotFoundError or ValueError that names the file,
-    the line and what to do.
+    ``tokenizer.json`` is taken where there is one, and must agree with the other files. Without it and without a
+    ``tokenizer_config.json`` the customary special tokens are looked for in the vocabulary, and WordPiece is taken to be uncased
+    if no token has a capital letter. Raises FileNotFoundError or ValueError that names the file, the line and what to do.
 
     load_tokenizer("runs/kant/tokenizer") -> a ByteLevelBPE
     """
+    from .published import load_published
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; a tokenizer is a folder with vocab.json and merges.txt, or "
-                                f"with vocab.txt")
-    config = read_config(folder / "tokenizer_config.json")
+        raise FileNotFoundError(f"{folder}: no such folder; {A_TOKENIZER_IS}")
+    config = {**read_config(folder / "special_tokens_map.json"), **read_config(folder / "tokenizer_config.json")}
+    config = {key: value for key, value in config.items() if value is not None}
     kind = config.get("kind") or ("wordpiece" if (folder / "vocab.txt").exists()
                                   and not (folder / "merges.txt").exists() else "bpe")
     if kind not in ("bpe", "wordpiece"):
         raise ValueError(f"{folder / 'tokenizer_config.json'}: kind is {kind!r}, but must be 'bpe' or 'wordpiece'")
+    load = load_published if (folder / "tokenizer.json").exists() else _load_bpe if kind == "bpe" else _load_wordpiece
     try:
-        tokenizer = _load_bpe(folder, config) if kind == "bpe" else _load_wordpiece(folder, config)
+        tokenizer = load(folder, config)
     except ValueError as error:
         raise (error if str(folder) in str(error) else ValueError(f"{folder}: {error}")) from None
-    except (TypeError, AttributeError):
+    except (TypeError, AttributeError, KeyError):
         raise ValueError(f"{folder / 'tokenizer_config.json'}: a setting has a value of the wrong type: "
                          f"{DAMAGED}") from None
     tokenizer.folder = folder
@@ -77,53 +88,79 @@ def load_tokenizer(folder):
     return tokenizer
 
 
+# Folders without tokenizer.json
+
 def _load_bpe(folder, config):
     from .bpe import ByteLevelBPE
-    tokens = read_vocab_json(folder / "vocab.json")
-    merges = read_merges(folder / "merges.txt", tokens)
-    specials, roles = _special_tokens(config, tokens)
+    from .published import NO_TEMPLATES
+    vocabulary = read_vocab_json(folder / "vocab.json")
+    tokens, added = _with_added_tokens(folder, config, vocabulary)
+    merges = read_merges(folder / "merges.txt", vocabulary)
+    specials, roles = _special_tokens(config, tokens, added)
+    templates = NO_TEMPLATES if str(config.get("tokenizer_class")).startswith("GPT2") else None
     return ByteLevelBPE(tokens, merges, specials, bool(config.get("add_prefix_space", False)),
-                        _max_length(config), roles)
+                        max_length(config), roles, added=added, templates=templates)
 
 
 def _load_wordpiece(folder, config):
     from .wordpiece import WordPiece
-    tokens = read_vocab_txt(folder / "vocab.txt")
-    specials, roles = _special_tokens(config, tokens)
+    tokens, added = _with_added_tokens(folder, config, read_vocab_txt(folder / "vocab.txt"))
+    specials, roles = _special_tokens(config, tokens, added)
     uncased = not any(char.isupper() for token in tokens if token not in specials and not token.startswith("[")
                       for char in token)
     return WordPiece(tokens, specials, config.get("do_lower_case", uncased), config.get("strip_accents"),
                      config.get("tokenize_chinese_chars", True), config.get("max_input_chars_per_word", 100),
-                     _max_length(config), roles)
+                     max_length(config), roles, added=added)
 
 
-def _special_tokens(config, tokens):
-    """Which tokens are special, and the roles that the configuration names. -> (list of tokens, {role: token})"""
+def _with_added_tokens(folder, config, tokens):
+    """The tokens, and those that were added to them: in ``added_tokens_decoder`` of the configuration, or, older, added_tokens.json.
+
+    {"50265": {"content": "<ent>", "special": false, "normalized": true, "lstrip": false, ...}}; {"<ent>": 50265}
+    """
+    from .published import all_tokens, named_tokens
+    path, entries = folder / "tokenizer_config.json", config.get("added_tokens_decoder") or {}
+    entries = [{**entry, "id": int(token_id)} for token_id, entry in entries.items()]
+    if not entries:
+        path = folder / "added_tokens.json"
+        special = {token.content for token in named_tokens(config)}
+        entries = [{"content": token, "id": token_id, "special": token in special, "normalized": token not in special, "lstrip": False}
+                   for token, token_id in read_config(path).items()]
+    document = {"model": {"vocab": {token: i for i, token in enumerate(tokens)}}, "added_tokens": entries}
+    return all_tokens(path, document, {})
+
+
+def _special_tokens(config, tokens, added):
+    """Which tokens are special, and the parts that the configuration gives them. -> (list of tokens, {role: token})"""
     from .base import ROLES
+    from .published import named_tokens
     vocabulary = set(tokens)
-    roles = {role: _content(config.get(f"{role}_token")) for role in ROLES}
+    roles = {role: content(config.get(f"{role}_token")) for role in ROLES}
     roles = {role: token for role, token in roles.items() if token in vocabulary}
-    names = [name for role, names in ROLES.items() if role not in roles for name in names]
-    more = config.get("additional_special_tokens") or []
-    return list(dict.fromkeys([*roles.values(), *(token for token in [*names, *map(_content, more)]
-                                                  if token in vocabulary)])), roles
+    customary = [name for role, names in ROLES.items() if role not in roles for name in names]
+    named = [*roles.values(), *customary, *(token.content for token in [*added, *named_tokens(config)] if token.special)]
+    return list(dict.fromkeys(token for token in named if token in vocabulary)), roles
 
 
-def _content(token):
+def content(token):
     """Hugging Face writes a special token as a string, or as {"content": "<mask>", "lstrip": true, ...}."""
-    return token.get("content") if isinstance(token, dict) else token
+    token = token.get("content") if isinstance(token, dict) else token
+    if token is not None and not isinstance(token, str):
+        raise ValueError(f'tokenizer_config.json: a special token must be a string or {{"content": "<mask>", ...}}, but one is {token!r}')
+    return token
 
 
-def _max_length(config):
+def max_length(config):
     length = config.get("model_max_length")
     return length if isinstance(length, int) and length < 10**9 else None  # theirs may be 1e30, for 'not known'
 
 
+# Single files
+
 def read_text(path):
     """The text of a UTF-8 file, with errors that say what to do."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; a tokenizer is a folder with vocab.json and merges.txt, or with "
-                                f"vocab.txt")
+        raise FileNotFoundError(f"{path}: no such file; {A_TOKENIZER_IS}")
     try:
         return path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
@@ -137,7 +174,7 @@ def read_json(path):
         if len(keys) < len(pairs):
             seen = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-            raise ValueError(f"{path}: {twice!r} stands there twice: {DAMAGED}")
+            raise ValueError(f"{path}: {twice!r} stands there twice{place(path, twice, key=True)}: {DAMAGED}")
         return keys
     try:
         content = json.loads(read_text(path), object_pairs_hook=unique)
@@ -149,19 +186,40 @@ def read_json(path):
     return content
 
 
+def place(path, *strings, key=False):
+    """Where a file holds a string, or several one after the other, for the last time: ' (line 3 column 5)', '' where it does not.
+
+    In JSON files strings are searched for as such, {"!": 5} for '!', and if ``key`` only before a colon; else whole lines.
+    """
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".json":
+        lines = text.split("\n")
+        return f" (line {lines.index(strings[0]) + 1})" if strings[0] in lines else ""
+    found = [(json.loads(match[1]), match.start()) for match in re.finditer(r'("(?:[^"\\]|\\.)*")(\s*:)?', text) if match[2] or not key]
+    for i in range(len(found) - len(strings), -1, -1):
+        if all(found[i + j][0] == string for j, string in enumerate(strings)):
+            line_begins = text.rfind("\n", 0, found[i][1]) + 1
+            return f" (line {text.count(chr(10), 0, line_begins) + 1} column {found[i][1] - line_begins + 1})"
+    return ""
+
+
 def read_config(path):
-    """tokenizer_config.json, {} where there is none."""
+    """A file that a folder may lack, such as tokenizer_config.json; then {}."""
     return read_json(path) if path.exists() else {}
 
 
 def read_vocab_json(path):
     """{"token": id, ...} -> the tokens in order of ids, which must be 0, 1, 2, ... without a gap."""
-    vocabulary = read_json(path)
+    return tokens_by_id(path, read_json(path))
+
+
+def tokens_by_id(path, vocabulary):
+    """{"a": 1, "b": 0} -> ["b", "a"]; ``path`` is the file to name where an id is missing or there twice."""
     tokens = [None] * len(vocabulary)
     for token, i in vocabulary.items():
         if type(i) is not int or not 0 <= i < len(tokens) or tokens[i] is not None:
-            raise ValueError(f"{path}: {token!r} has the id {i!r}, but the {len(tokens):,} tokens must have the ids 0 to "
-                             f"{len(tokens) - 1:,}, each once: {DAMAGED}")
+            raise ValueError(f"{path}: {token!r} has the id {i!r}{place(path, token, key=True)}, but the {len(tokens):,} tokens must have "
+                             f"the ids 0 to {len(tokens) - 1:,}, each once: {DAMAGED}")
         tokens[i] = token
     return tokens
 

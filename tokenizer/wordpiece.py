@@ -103,6 +103,7 @@ class WordPiece(Tokenizer):
                                           progress=lambda size: bar.update(size - len(tokens) - bar.n))
         tokenizer = cls(learned.tokens, special_tokens, normalizer.lowercase, normalizer.strip_accents,
                         normalizer.tokenize_chinese_chars)
+        tokenizer.learned = learned
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
 
@@ -161,6 +162,10 @@ class WordPiece(Tokenizer):
         return {"do_lower_case": self.normalizer.lowercase, "strip_accents": self.normalizer.strip_accents,
                 "tokenize_chinese_chars": self.normalizer.tokenize_chinese_chars,
                 "max_input_chars_per_word": self.max_input_chars_per_word}
+
+    def join(self, left, right):
+        """'em', '##bed' -> 'embed'"""
+        return join_pieces(left, right)
 
 
 def normalized_words(normalizer, text):

@@ -25,7 +25,7 @@ By hand: the words ax, ay, bx, by stand 4 times each, cz 3 times, qv once: 20 wo
 
 The most frequent pair is a x, though a says nothing of x. The ratio prefers q v, which was seen once. The likelihood takes c z.
 
->>> [round(float(gain(k, left, right, 0, 40)), 2) for k, left, right in [(4, 8, 8), (3, 3, 3), (1, 1, 1)]]
+>>> [round(float(gain(k, left, right, 40)), 2) for k, left, right in [(4, 8, 8), (3, 3, 3), (1, 1, 1)]]
 [1.91, 10.66, 4.68]
 
 ``merges.py`` is the twin of this file for the criterion of frequency; ``reference.py`` has the slow version of both.
@@ -40,25 +40,18 @@ from .merges import LearnedMerges
 DECIMALS = 6  # gains are compared in millionths of a nat: rounding errors, which are smaller, must not choose between equals
 
 
-def halves(token):
-    """All ways to make a token of two parts. 'abc' -> [('a', 'bc'), ('ab', 'c')]"""
-    return [(token[:i], token[i:]) for i in range(1, len(token))]
-
-
-def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__add__, splits=halves, forbidden=(), progress=None):
+def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(), progress=None):
     """Merge the pair with the highest gain until the vocabulary has ``vocab_size`` tokens, or no gain is above 0.
 
-    Arguments and result as of ``merges.learn_merges``; and ``splits``, the inverse of ``join``: a token -> [(left, right), ...].
-
-    k, which must reach ``min_frequency``, is the number of merges that a pair allows, and so how often the new piece will
-    occur: a a a allows one merge of a and a, not two. Where the merged string is a piece already, its count grows by k. Of
-    pairs with equal gains the one with the smaller left id, then the smaller right id, is taken: the result depends on
-    nothing but the counts.
+    Arguments and result as of ``merges.learn_merges``; the words are spelled in single characters. k, which must reach
+    ``min_frequency``, is the number of merges that a pair allows, and so how often the new piece will occur: a a a allows one
+    merge of a and a, not two. Of pairs with equal gains the one with the smaller left id, then the smaller right id, is
+    taken: the result depends on nothing but the counts.
 
     >>> learn_by_likelihood([([0, 3], 4), ([0, 4], 4), ([1, 3], 4), ([1, 4], 4), ([2, 5], 3)], list("abcxyz"), vocab_size=8)
     LearnedMerges(tokens=['a', 'b', 'c', 'x', 'y', 'z', 'cz', 'ax'], merges=[(2, 5), (0, 3)], counts=[3, 4], stopped='vocabulary is full')
     """
-    candidates = Candidates(words, tokens, vocab_size, min_frequency, join, splits, set(forbidden))
+    candidates = Candidates(words, tokens, vocab_size, min_frequency, join, set(forbidden))
     merges, counts = [], []
     while len(candidates.tokens) < vocab_size:
         best = candidates.best()
@@ -72,13 +65,13 @@ def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__a
     return LearnedMerges(candidates.tokens, merges, counts, "vocabulary is full")
 
 
-def gain(k, left, right, made, total):
+def gain(k, left, right, total):
     """How much the log-likelihood of the corpus rises, in nats, when a pair is merged. Numbers, or arrays of them.
 
-    k: how often the pair is merged.  left, right: how often its parts occur (where both are one piece: ``right`` without
-    the k that the left part takes).  made: how often the merged piece occurs already.  total: N, all pieces.
+    k: how often the pair is merged.  left, right: how often its parts occur (where both are one piece, ``right`` is without
+    the k that the left part takes).  total: N, all pieces.
     """
-    return rise(made, k) + rise(total - k, k) - (rise(left - k, k) + rise(right - k, k))
+    return k * np.log(np.maximum(k, 1)) + rise(total - k, k) - (rise(left - k, k) + rise(right - k, k))
 
 
 def rise(x, d):
@@ -89,21 +82,19 @@ def rise(x, d):
 class Candidates:
     """The pairs that can be merged, each with a bound that its gain does not exceed.
 
-    A pair has a slot, its place in the arrays: ``left`` and ``right``, the ids of its parts; ``count``, its k; ``made``,
-    the id of the merged piece where there is one already, else -1; ``bound``.
+    A pair has a slot, its place in the arrays: ``left`` and ``right``, the ids of its parts; ``count``, its k; ``bound``.
     """
 
-    def __init__(self, words, tokens, vocab_size, min_frequency, join, splits, forbidden):
-        self.tokens, self.ids = list(tokens), {token: i for i, token in enumerate(tokens)}
-        self.min_frequency, self.join, self.splits, self.forbidden = min_frequency, join, splits, forbidden
+    def __init__(self, words, tokens, vocab_size, min_frequency, join, forbidden):
+        self.tokens, self.min_frequency, self.join, self.forbidden = list(tokens), min_frequency, join, forbidden
         self.corpus = Corpus(words)
-        self.pieces = np.zeros(max(vocab_size, len(tokens)) + 1, np.int64)  # how often each occurs; [-1] stays 0: not yet a piece
+        self.pieces = np.zeros(max(vocab_size, len(tokens)), np.int64)  # how often each occurs
         for word, frequency in zip(self.corpus.words, self.corpus.frequencies):
             for piece in map(ord, word):
                 self.pieces[piece] += frequency
         self.total = int(self.pieces.sum())
         self.slots = {}
-        self.left, self.right, self.count, self.made = np.zeros((4, 1024), np.int64)
+        self.left, self.right, self.count = np.zeros((3, 1024), np.int64)
         self.bound = np.zeros(1024)
         self.touching = defaultdict(lambda: array("q"))  # id of a piece -> the slots of the pairs that it is a part of
         slots = np.array(self._recount(self.corpus.counts))
@@ -125,20 +116,21 @@ class Candidates:
     def merge(self, slot):
         """Merge a pair everywhere; return the ids of its parts, and how many merges that were.
 
-        After it a gain is higher than before only where the pair itself occurs more often, one of its parts less often, or
-        the piece that it makes more often. These get a new bound. The rest of the gains fall, because N does: their bounds stay.
+        After it a gain is higher than before only where the pair itself occurs more often, or one of its parts less often.
+        These get a new bound. The rest of the gains fall, because N does: their bounds stay.
+
+        The new piece is new indeed, no other pair ever makes the same string. For wherever that string stands between two
+        borders, no merge has crossed these; so within them all merges went as they go wherever the string stands, and it is
+        made of the same two parts.
         """
-        left, right, count = int(self.left[slot]), int(self.right[slot]), int(self.count[slot])
-        token = self.join(self.tokens[left], self.tokens[right])
-        new = self.ids.setdefault(token, len(self.tokens))
-        if new == len(self.tokens):
-            self.tokens.append(token)
+        left, right, count, new = int(self.left[slot]), int(self.right[slot]), int(self.count[slot]), len(self.tokens)
+        self.tokens.append(self.join(self.tokens[left], self.tokens[right]))
         self.pieces[left] -= count
         self.pieces[right] -= count
-        self.pieces[new] += count
+        self.pieces[new] = count
         self.total -= count
         changed = self._recount(self.corpus.merge(chr(left) + chr(right), chr(new)))
-        risen = np.array(changed + self._making(token) + self.touching[left] + self.touching[right])
+        risen = np.array(changed + self.touching[left] + self.touching[right])
         self.bound[risen] = self._gains(risen)
         return left, right, count
 
@@ -152,7 +144,7 @@ class Candidates:
         """The gains of today, 0 for pairs that are too rare."""
         k, left, right = self.count[slots], self.left[slots], self.right[slots]
         rest = self.pieces[right] - k * (left == right)
-        gains = gain(k, self.pieces[left], rest, self.pieces[self.made[slots]], self.total)
+        gains = gain(k, self.pieces[left], rest, self.total)
         return np.where(k >= self.min_frequency, np.round(gains, DECIMALS), 0.0)
 
     def _recount(self, pairs):
@@ -169,28 +161,16 @@ class Candidates:
     def _add(self, pair):
         """Give a pair a slot, unless it makes a forbidden token."""
         left, right = map(ord, pair)
-        token = self.join(self.tokens[left], self.tokens[right])
-        if token in self.forbidden:
+        if self.join(self.tokens[left], self.tokens[right]) in self.forbidden:
             return False
         slot = self.slots[pair] = len(self.slots)
         if slot == len(self.bound):
-            for name in ("left", "right", "count", "made", "bound"):
+            for name in ("left", "right", "count", "bound"):
                 setattr(self, name, np.concatenate([getattr(self, name), np.zeros_like(getattr(self, name))]))
-        self.left[slot], self.right[slot], self.made[slot] = left, right, self.ids.get(token, -1)
+        self.left[slot], self.right[slot] = left, right
         self.touching[left].append(slot)
         self.touching[right].append(slot)
         return True
-
-    def _making(self, token):
-        """The slots of all pairs that make this token, which is a piece now."""
-        slots = array("q")
-        for left, right in self.splits(token):
-            if left in self.ids and right in self.ids:
-                slot = self.slots.get(chr(self.ids[left]) + chr(self.ids[right]))
-                if slot is not None:
-                    self.made[slot] = self.ids[token]
-                    slots.append(slot)
-        return slots
 
 
 class Corpus:

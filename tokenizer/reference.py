@@ -1,11 +1,33 @@
 """The slow, clear twins: the same results as the rest of this folder, with nothing done for speed.
 
-Start reading here. ``train`` is byte-pair encoding as Sennrich et al. (2016) give it, with everything counted anew at
-every merge; ``train_by_likelihood`` tries every merge and keeps the best; ``encode_word`` and ``spell_word`` are the two ways of using a
-vocabulary. Tests hold ``merges.py``, ``likelihood.py``, ``bpe.py`` and ``wordpiece.py`` to them on thousands of random inputs.
+Start reading here. Training: a text is cut into words, and those into the smallest tokens (``byte_letters``, ``piece_letters``);
+``train`` is byte-pair encoding as Sennrich et al. (2016) give it, with everything counted anew at every merge;
+``train_by_likelihood`` tries every merge and keeps the best. Then ``encode_word`` and ``spell_word``, the two ways of using what
+was learned. Tests hold the fast code to all of them on thousands of random inputs.
 """
 from collections import Counter
 from math import log
+
+from .pretokenize import byte_characters
+
+
+def byte_letters(word):
+    """Byte-level BPE (Radford et al. 2019) begins with the bytes of a word, each written as one of 256 characters.
+
+    >>> byte_letters(" hé")
+    ('Ġ', 'h', 'Ã', '©')
+    """
+    return tuple(byte_characters()[byte] for byte in word.encode("utf-8"))
+
+
+def piece_letters(word):
+    """WordPiece begins with characters, and knows the first of a word from the others. 'hug' -> ('h', '##u', '##g')"""
+    return (word[0], *("##" + char for char in word[1:]))
+
+
+def join_pieces(left, right):
+    """What ``train`` makes of two word pieces. ('h', '##ug') -> 'hug'; ('##u', '##g') -> '##ug'"""
+    return left + right.removeprefix("##")
 
 
 def train(words, alphabet, vocab_size, min_frequency=2, join=str.__add__):
@@ -49,7 +71,7 @@ def train_by_likelihood(words, alphabet, vocab_size, min_frequency=2, join=str._
         gains = {}
         for pair in {pair for word in words for pair in zip(word, word[1:])}:
             merged = merge_all(words, pair, join(*pair))
-            if sum(pieces(words).values()) - sum(pieces(merged).values()) >= min_frequency:  # each merge makes one piece of two
+            if sum(piece_counts(words).values()) - sum(piece_counts(merged).values()) >= min_frequency:  # each merge makes one piece of two
                 gains[pair] = round(log_likelihood(merged) - log_likelihood(words), 6)
         best = min(gains, key=lambda pair: (-gains[pair], tokens.index(pair[0]), tokens.index(pair[1])), default=None)
         if best is None or gains[best] <= 0:
@@ -67,13 +89,13 @@ def log_likelihood(words):
     >>> round(log_likelihood({("a", "b"): 2}), 4), round(4 * log(1 / 2), 4)
     (-2.7726, -2.7726)
     """
-    counts = pieces(words)
+    counts = piece_counts(words)
     total = sum(counts.values())
     return sum(count * log(count / total) for count in counts.values())
 
 
-def pieces(words):
-    """How often each piece occurs. pieces({('a', 'b', 'a'): 5}) -> {'a': 10, 'b': 5}"""
+def piece_counts(words):
+    """How often each piece occurs. piece_counts({('a', 'b', 'a'): 5}) -> {'a': 10, 'b': 5}"""
     counts = Counter()
     for word, count in words.items():
         for piece in word:

@@ -15,7 +15,7 @@ from functools import partial
 
 from .base import Tokenizer, check_training_options, training_summary
 from .counting import count_files, count_texts, progress_bar
-from .likelihood import halves, learn_by_likelihood
+from .likelihood import learn_by_likelihood
 from .merges import learn_merges
 from .normalize import BertNormalizer
 from .pretokenize import bert_words
@@ -194,12 +194,7 @@ def join_pieces(left, right):
     return left + right[len(INSIDE):]
 
 
-def split_piece(piece):
-    """All ways to make a piece of two, the inverse of ``join_pieces``. 'abc' -> [('a', '##bc'), ('ab', '##c')]"""
-    return [(left, INSIDE + right) for left, right in halves(piece)]
-
-
-CRITERIA = {"frequency": learn_merges, "likelihood": partial(learn_by_likelihood, splits=split_piece)}
+CRITERIA = {"frequency": learn_merges, "likelihood": learn_by_likelihood}
 
 
 def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words):

@@ -45,6 +45,13 @@ def test_json_for_programs(folder):
     assert json.loads(out)["settings"]["do_lower_case"] is False and json.loads(out)["encoding"]["tokens"][0] == "[CLS]"
 
 
+def test_the_criterion_is_passed_on(folder):
+    def fingerprint(*options):
+        return json.loads(tokenizer("train", "--kind", "wordpiece", "--vocab-size", 200, *options, "--json", "--out",
+                                    folder / "criterion", folder / "story.txt")[1])["fingerprint"]
+    assert fingerprint() == fingerprint("--criterion", "frequency") != fingerprint("--criterion", "likelihood")
+
+
 def test_inspect_shows_the_vocabulary_and_the_cut(folder):
     code, out, _ = tokenizer("inspect", folder / "bpe", "The <mask>")
     assert code == 0 and "<mask> 4" in out and "' <mask>'" in out

@@ -1,0 +1,43 @@
+"""The benchmark of the two criteria: its numbers by hand, and the command."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tokenizer_samples import STORY
+
+from tokenizer import WordPiece
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "wordpiece_criteria.py"
+
+
+def run(*args):
+    return subprocess.run([sys.executable, SCRIPT, *map(str, args)], capture_output=True, text=True, cwd=SCRIPT.parents[1])
+
+
+def test_the_numbers_of_a_row_by_hand(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    from wordpiece_criteria import measure
+    row = measure(WordPiece(["[UNK]", "a", "##b", "ab"], ["[UNK]"]), {"ab": 3, "a": 1}, {"ab": 1, "abb": 1, "c": 2})
+    # held out: ab | ab ##b | [UNK] | [UNK], 5 tokens of 4 words and 7 characters. Trained: ab 3, a 1; with one more for each of
+    # the 4 entries ab has 4 / 8, ##b and [UNK] have 1 / 8: 2 * 1 + 3 * 3 bits
+    assert row == {"vocabulary": 4, "tokens_per_word": 1.25, "characters_per_token": 1.4, "unk_share": 0.5,
+                   "bits_per_character": pytest.approx(11 / 7), "in_use": 0.5}
+
+
+def test_the_command_prints_a_table_and_writes_json(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.txt").write_text(STORY, encoding="utf-8")
+    done = run(tmp_path / "one.txt", tmp_path / "two.txt", "--held-out", "two", "--vocab-sizes", 140, "--out", tmp_path / "r" / "result.json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "r" / "result.json").read_text())["rows"]
+    assert [row["criterion"] for row in rows] == ["frequency", "likelihood"] and rows[0]["vocabulary"] == 140
+    assert f"| 140 | likelihood | 140 | {rows[1]['tokens_per_word']:.4f} |" in done.stdout
+    assert str(tmp_path) not in (tmp_path / "r" / "result.json").read_text()  # names of files, no places
+
+
+def test_a_name_that_is_none_of_the_files_is_told(tmp_path):
+    (tmp_path / "one.txt").write_text(STORY, encoding="utf-8")
+    done = run(tmp_path / "one.txt", "--held-out", "three")
+    assert done.returncode == 1 and "error: of --held-out three each must be the name of one of the files" in done.stderr

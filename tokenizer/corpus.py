@@ -5,6 +5,7 @@ encoded once; its ids are kept at the end of one long array, and from then on th
 is split (in C), its pieces become numbers through a dict (in C), and numpy gathers their ids.
 """
 from array import array
+from itertools import accumulate, chain
 
 import numpy as np
 
@@ -17,7 +18,7 @@ BATCH_CHARACTERS = 1 << 19  # what goes to a worker at once: large enough that s
 
 
 class PieceTable(dict):
-    """piece -> number n; its ids are ``ids[starts[n]:starts[n] + lengths[n]]``. A piece that is not there is encoded and kept."""
+    """piece -> number n; its ids are ``ids[starts[n]:starts[n] + lengths[n]]``. A piece that is not there yet gets the next number."""
 
     def __init__(self, encode_piece):
         self.encode_piece = encode_piece
@@ -25,25 +26,36 @@ class PieceTable(dict):
 
     def clear(self):
         super().clear()
+        self.new = []  # pieces that have a number and no ids yet
         self.ids, self.starts, self.lengths, self.begins_text = array("I"), array("q"), array("q"), array("b")
 
     def __missing__(self, piece):
-        ids = self.encode_piece(piece)
-        self.starts.append(len(self.ids))
-        self.lengths.append(len(ids))
-        self.begins_text.append(piece.startswith("\n"))
-        self.ids.extend(ids)
+        self.new.append(piece)
         number = self[piece] = len(self)
         return number
 
+    def _encode_new(self):
+        encoded = list(map(self.encode_piece, self.new))
+        lengths = list(map(len, encoded))
+        self.starts.extend(start for start, _ in zip(accumulate(lengths, initial=len(self.ids)), lengths))
+        self.lengths.extend(lengths)
+        self.begins_text.extend(piece.startswith("\n") for piece in self.new)
+        self.ids.extend(chain.from_iterable(encoded))
+        self.new = []
+
     def encode(self, texts):
-        """A list of texts -> (ids of all, one after the other, uint32; how many of them are each text's, int64)."""
+        """A list of texts -> (ids of all, one after the other (N,) uint32; how many of them are each text's (texts,) int64)."""
+        if not texts:
+            return np.zeros(0, np.uint32), np.zeros(0, np.int64)
         if len(self) > KEPT_PIECES or len(self.ids) > 16 * KEPT_PIECES:
             self.clear()  # rare, and cheap to make again
         pieces = cut_lines(texts)
-        numbers = np.fromiter(map(self.__getitem__, pieces), np.int64, len(pieces))  # (P,)
-        if not len(numbers):
-            return np.zeros(0, np.uint32), np.zeros(0, np.int64)
+        try:
+            numbers = np.fromiter(map(self.__getitem__, pieces), np.int64, len(pieces))  # (P,)
+            self._encode_new()
+        except BaseException:  # a text that cannot be encoded, or Ctrl-C: no number without ids may stay
+            self.clear()
+            raise
         lengths = np.frombuffer(self.lengths, np.int64)[numbers]  # (P,)
         starts = np.frombuffer(self.starts, np.int64)[numbers]
         first_pieces = np.flatnonzero(np.frombuffer(self.begins_text, np.int8)[numbers])  # (texts,)

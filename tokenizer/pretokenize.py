@@ -18,6 +18,9 @@ from .unicode_versions import WHITE_SPACE, in_unicode_16, is_punctuation
 GPT2_PATTERN = regex.compile(in_unicode_16(
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"), regex.V1)
 
+# The same where all is ASCII, by Python's own `re`, which is several times as fast.
+_GPT2_ASCII = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", re.ASCII)
+
 # A space that can begin a chunk: no word of either kind holds it and what stands before it.
 _SPACE = re.escape("".join(sorted(WHITE_SPACE)))
 _BORDER = re.compile(f"(?<![{_SPACE}]) (?!\n)| (?=[^{_SPACE}])")
@@ -60,9 +63,7 @@ def chunk_of(piece):
 
 def gpt2_words(text):
     """'3rd 1,000' -> ['3', 'rd', ' 1', ',', '000']; nothing is lost: joined they are the text"""
-    if text.isascii() and text.removeprefix(" ").isalpha():
-        return [text]  # what the pattern would say, sooner
-    return GPT2_PATTERN.findall(text)
+    return (_GPT2_ASCII if text.isascii() else GPT2_PATTERN).findall(text)
 
 
 @lru_cache(maxsize=1)

@@ -61,3 +61,9 @@ def test_a_long_text_without_a_space_does_not_stay(tok, monkeypatch):
     for number in range(20):
         tok.encode_ids(f"{number}" + "x,y" * 100)
     assert len(tok._pieces_seen.ids) < 2 * 16 * 10 + 500
+
+
+def test_a_text_that_cannot_be_encoded_leaves_nothing_behind(tok):
+    with pytest.raises(ValueError, match="lone surrogate"):
+        tok.encode_lines(["new words here", "bad \ud800", "newer"])
+    assert tok.encode_lines(["newer here"])[0].tolist() == one_by_one(tok, ["newer here"])[0]

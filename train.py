@@ -134,7 +134,7 @@ def missing_corpus(preset):
 def train_tokenizer(corpus, model_config, config):
     texts, sizes = corpus.documents("train"), {"vocab_size": model_config.vocab_size, "min_frequency": config.min_frequency}
     if config.tokenizer_kind == "wordpiece":
-        return WordPiece.train_from_iterator(texts, lowercase=config.lowercase, **sizes)
+        return WordPiece.train_from_iterator(texts, lowercase=config.lowercase, criterion=config.tokenizer_criterion, **sizes)
     return ByteLevelBPE.train_from_iterator(texts, **sizes)
 
 

@@ -130,6 +130,7 @@ class TrainConfig:
     tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/) in place of training one")
     text_field: str = option("text", "the column or key that holds the text in .csv .tsv .jsonl")
     tokenizer_kind: str = option("bpe", "bpe (byte-level BPE, as RoBERTa) or wordpiece (as BERT)")
+    tokenizer_criterion: str = option("frequency", "wordpiece: which pair is merged, the most frequent (frequency) or the most telling (likelihood)")
     lowercase: bool = option(True, "wordpiece: lower-case the text and strip accents")
     min_frequency: int = option(2, "a merge needs at least so many occurrences")
     examples: str = option("blocks", "what an example is: lines, documents (cut to length) or blocks (packed, no padding)")
@@ -162,7 +163,8 @@ class TrainConfig:
     keep_checkpoints: int = option(2, "how many checkpoints stay")
 
     def __post_init__(self):
-        choices = {"tokenizer_kind": ("bpe", "wordpiece"), "examples": ("lines", "documents", "blocks"), "schedule": ("linear", "stable"),
+        choices = {"tokenizer_kind": ("bpe", "wordpiece"), "tokenizer_criterion": ("frequency", "likelihood"),
+                   "examples": ("lines", "documents", "blocks"), "schedule": ("linear", "stable"),
                    "optimizer": ("adamw", "muon"),
                    "device": ("auto", "cuda", "mps", "cpu"), "precision": ("auto", "fp32", "bf16", "fp16")}
         for name, known in choices.items():

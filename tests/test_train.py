@@ -5,14 +5,17 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import train
-from minibert import checkpoint, from_pretrained
+from minibert import BertConfig, checkpoint, from_pretrained
+from minibert.config import TrainConfig
 from minibert.fill_mask import load_run
 from minibert.running import StopRequest
+from tokenizer import WordPiece
 
 SMALL = ("--hidden-size 16 --num-hidden-layers 1 --num-attention-heads 2 --intermediate-size 16 --vocab-size 300 --max-length 16 "
          "--batch-size 4 --warmup 0.1 --device cpu --precision fp32 --log-every 1 --eval-every 0 --eval-examples 8").split()
@@ -269,6 +272,15 @@ def test_a_missing_corpus_and_an_unknown_name(tmp_path):
 def test_a_vocabulary_smaller_than_the_alphabet_is_refused(text, tmp_path):
     with pytest.raises(ValueError, match="100"):
         run(text, tmp_path / "run", "--max-steps", "2", "--vocab-size", "100")
+
+
+@pytest.mark.parametrize("criterion", ["frequency", "likelihood"])
+def test_the_criterion_of_word_pieces_is_the_trainers(text, criterion):
+    corpus = SimpleNamespace(documents=lambda part: [text.read_text()])
+    config = TrainConfig(max_steps=1, tokenizer_kind="wordpiece", tokenizer_criterion=criterion)
+    tokenizer = train.train_tokenizer(corpus, BertConfig(vocab_size=80), config)
+    expected = {name: WordPiece.train([text], 80, criterion=name, show_progress=False).fingerprint for name in ("frequency", "likelihood")}
+    assert tokenizer.fingerprint == expected[criterion] and len(set(expected.values())) == 2
 
 
 def test_a_length_past_the_positions_is_refused(text, tmp_path):

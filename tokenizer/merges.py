@@ -10,6 +10,7 @@ corrects them only where a merge changed something, and finds the best pair with
 import heapq
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import groupby
 
 
 @dataclass
@@ -94,7 +95,7 @@ class PairCounts:
     def merge(self, pair, new):
         """Put ``new`` in the place of ``pair`` in all words; return the pairs that occur more often than before."""
         counts, where, risen = self.counts, self.where, set()
-        for number in where.pop(pair):
+        for number, _ in groupby(where.pop(pair)):  # a word in which the pair is made often is named as often, in a row
             parts = self.words[number].split(pair)  # what stands between the places of the pair
             frequency = self.frequencies[number]
             for gone, made in changed_neighbours(parts, pair, new):

@@ -78,19 +78,27 @@ def strip_accents(chars):
 
 def decompose(chars):
     """Unicode's canonical decomposition (NFD): each character apart, then the marks after a letter in their order."""
-    run = []  # a letter and the marks that follow it
+    run = []  # a letter and the marks that follow it, as (character, position, whether it is the first that its position gave)
     for composed, position in chars:
-        for char in decomposed(composed):
+        for number, char in enumerate(decomposed(composed)):
             if not combining_class(char):
                 yield from in_canonical_order(run)
                 run = []
-            run.append((char, position))
+            run.append((char, position, number == 0))
     yield from in_canonical_order(run)
 
 
 def in_canonical_order(run):
-    """Marks sorted by their combining class; the sort is stable, and a letter, whose class is 0, stays in front."""
-    return sorted(run, key=lambda pair: combining_class(pair[0]))
+    """Marks sorted by their combining class; the sort is stable, and a letter, whose class is 0, stays in front.
+
+    Positions do not go with the marks but stay ascending, as the reference has it: the first character that a position gave
+    takes the next of them, what else it gave the one before. ``a, U+1E000, U+103A -> a at 0, U+103A at 1, U+1E000 at 2``
+    """
+    position = run[0][1] if run else None
+    positions = iter([position for _, position, first in run if first])
+    for char, _, first in sorted(run, key=lambda entry: combining_class(entry[0])):
+        position = next(positions) if first else position
+        yield char, position
 
 
 def compose(chars):

@@ -2,8 +2,8 @@
 import random
 from collections import Counter
 
-from tokenizer import reference
-from tokenizer.merges import PairCounts, learn_merges
+from tokenizer import merges, reference
+from tokenizer.merges import PairCounts, changed_neighbours, learn_merges
 from tokenizer.wordpiece import join_pieces
 
 
@@ -83,3 +83,12 @@ def test_counts_stay_true_after_every_merge():
         if not present:
             break
         pairs.merge(min(present, key=lambda pair: (-present[pair], pair)), chr(new))
+
+
+def test_a_word_is_visited_once_a_merge_however_often_it_holds_the_pair(monkeypatch):
+    """Else a run of a million dashes would take hours: so many visits, each as long as the run."""
+    visits = []
+    monkeypatch.setattr(merges, "changed_neighbours", lambda *arguments: visits.append(arguments) or changed_neighbours(*arguments))
+    pairs = PairCounts([([0] * 1000, 1), ([0, 1], 1), ([0] * 500, 1)])
+    assert pairs.merge("\0\0", "X") == ["XX"] and len(visits) == 2
+    assert pairs.merge("XX", "Y") == ["YY"] and len(visits) == 4

@@ -54,6 +54,13 @@ def test_every_character_knows_where_it_came_from():
     assert BertNormalizer().normalize("É\x00 中x") == ("e  中 x", [0, 2, 3, 3, 3, 4])
 
 
+def test_marks_that_change_places_leave_their_positions_ascending_as_in_the_reference():
+    """Seen only with marks that are not stripped, such as U+1E000 and U+11C3F, which are marks since Unicode 9."""
+    assert BertNormalizer().normalize("a\U0001e000\u103a") == ("a\U0001e000", [0, 2])
+    assert BertNormalizer().normalize("\xe9\U00011c3f") == ("e\U00011c3f", [0, 1])
+    assert BertNormalizer().normalize("\ud55c\U0001e000\u103a")[1] == [0, 0, 0, 2]  # Hangul is three letters
+
+
 def test_decompose_is_unicodes_nfd():
     rng = random.Random(5)
     marks = "ae\u0301\u0323\u0327\u0345\u05b0\u3099한éǖ\U0001d15f"

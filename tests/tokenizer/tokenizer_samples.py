@@ -41,6 +41,57 @@ def random_texts(number, seed=0):
     return [random_text(rng) for _ in range(number)]
 
 
+EMOJI = "😀😍👋👍🏳👨👩👧👦💻🚀❤☺1#*"
+SPECIALS = ["<s>", "</s>", "<pad>", "<unk>", "<mask>", "[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]", "<mas", "[MASK", "[mask]"]
+SPACES = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2009\u200a\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+MARKS = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)).startswith("M")]
+CONTROLS = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cf")]
+
+
+def any_characters(rng):
+    """Any code points of all seventeen planes, whether anybody has given them a meaning or not."""
+    codes = [rng.randrange(17) * 0x10000 + rng.randrange(0x10000) for _ in range(rng.randint(1, 12))]
+    return "".join(chr(code) for code in codes if not 0xD800 <= code < 0xE000)
+
+
+def one_block(rng):
+    """Neighbours: 128 code points are most often one script."""
+    start = rng.randrange(0, 0x3400, 128) if rng.random() < 0.6 else rng.randrange(0xA000, 0x20000, 128)
+    codes = [start + rng.randrange(128) for _ in range(rng.randint(1, 15))]
+    return "".join(chr(code) for code in codes if not 0xD800 <= code < 0xE000)
+
+
+def emoji(rng):
+    """Families, flags, skin tones, keycaps: sequences held together by joiners, selectors and modifiers."""
+    glue = ["\u200d", "\ufe0f", "\ufe0e", "\u20e3", "🏽", "🏿", "🇩", "🇪", "", ""]
+    return "".join(rng.choice(EMOJI) + rng.choice(glue) for _ in range(rng.randint(1, 8)))
+
+
+FRAGMENTS = [
+    any_characters, one_block, emoji,
+    lambda rng: "".join(rng.choice("aeéoñ가") + "".join(rng.choices(MARKS, k=rng.randint(0, 4))) for _ in range(rng.randint(1, 5))),
+    lambda rng: "".join(rng.choice(CONTROLS) + rng.choice("ab .") for _ in range(rng.randint(1, 5))),
+    lambda rng: "".join(chr(rng.choice((0x3040, 0x3400, 0x4E00, 0xAC00, 0xF900, 0x20000, 0x2B800)) + rng.randrange(0x300))
+                        for _ in range(rng.randint(1, 8))),
+    lambda rng: (rng.choice(["a", "é", "the", "日", "aé", "e\u0301", "1", "-", "😀"]) * 110)[:rng.choice((49, 50, 99, 100, 101, 102, 110))],
+    lambda rng: "".join(rng.choices(SPACES + " " * 20, k=rng.randint(1, 6))),
+    lambda rng: rng.choice(["\r\n", "\n\r", "\n\n", "\r"]).join(rng.choices(["a", "the end.", "", " ", "É"], k=rng.randint(2, 5))),
+    lambda rng: rng.choice(["", " ", "\n "]).join(rng.choices(SPECIALS, k=rng.randint(1, 3))),
+    lambda rng: " ".join(rng.choices(STORY.split(), k=rng.randint(1, 6))),
+    lambda rng: "".join(rng.choices("it'sdtrevlmIT S3,.…—’", k=rng.randint(1, 12))),
+]
+
+
+def wild_text(rng):
+    """One to four fragments of any kind, side by side or with spaces between: what no corpus holds."""
+    return rng.choice(["", " ", "  "]).join(rng.choice(FRAGMENTS)(rng) for _ in range(rng.randint(1, 4)))
+
+
+def wild_texts(number, seed=0):
+    rng = random.Random(seed)
+    return [wild_text(rng) for _ in range(number)]
+
+
 def corpus_files(name):
     """The files of a corpus under MINIBERT_CORPORA; the test is skipped where there is none."""
     folder = Path(os.environ.get("MINIBERT_CORPORA", "")) / name

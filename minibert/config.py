@@ -130,7 +130,7 @@ class TrainConfig:
     tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/) in place of training one")
     text_field: str = option("text", "the column or key that holds the text in .csv .tsv .jsonl")
     tokenizer_kind: str = option("bpe", "bpe (byte-level BPE, as RoBERTa) or wordpiece (as BERT)")
-    tokenizer_criterion: str = option("frequency", "wordpiece: which pair is merged, the most frequent (frequency) or the most telling (likelihood)")
+    tokenizer_criterion: str = option("frequency", "wordpiece: merge pairs by frequency, or by likelihood (what makes the corpus likeliest)")
     lowercase: bool = option(True, "wordpiece: lower-case the text and strip accents")
     min_frequency: int = option(2, "a merge needs at least so many occurrences")
     examples: str = option("blocks", "what an example is: lines, documents (cut to length) or blocks (packed, no padding)")

@@ -3,7 +3,9 @@
 The parallel part of reading a corpus. ``token_file`` knows the format and nothing of text; this module knows that a
 segment is a line and what a tokenizer is.
 """
-from itertools import chain, compress
+import hashlib
+from collections import deque
+from itertools import chain, compress, islice
 
 import numpy as np
 from tqdm import tqdm
@@ -12,10 +14,12 @@ from tokenizer.corpus import BATCH_CHARACTERS, dtype_for
 from tokenizer.counting import batches
 from tokenizer.workers import map_in_order
 
-from .token_file import TokenFile, TokenFileWriter
+from .token_file import TokenFile
+from .token_writer import TokenFileWriter
 
 IN_ONE_PROCESS = ("prepare the text in one process, python -m data prepare CORPUS --tokenizer FOLDER --workers 1 --split train "
                   "--out TOKENS/train, the same with eval for train, then go on with python train.py --data TOKENS --tokenizer FOLDER")
+NOTED_BATCHES = 32  # so often what is written is noted, to go on from there: every 16 million characters
 
 
 def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
@@ -23,18 +27,55 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
 
     A document's segments are its lines, stripped; blank lines, and lines that give no ids, are left out.
     ``tokenizer`` needs ``encode_lines(texts) -> (ids, lengths)``, ``vocab_size`` and ``fingerprint``. ``workers``: processes, None
-    for one a core; any number gives the same bytes. ``folder`` appears when all is done: an interrupt, a full disk (OSError)
-    or an empty corpus (ValueError) leaves nothing behind, and an older token file in its place untouched.
+    for one a core; any number gives the same bytes. ``folder`` appears when all is done, an older token file in its place stays until
+    then. What an interrupt, ``kill -9`` or a full disk (OSError) leaves unfinished is found by the next call, which goes on from there as far as
+    the documents are still the same; an empty corpus (ValueError) leaves nothing behind.
 
     ``prepare(["One line.\\nAnother.", "A second document."], tokenizer, "tokens")``
     ``-> TokenFile('tokens': 2 documents, 3 segments, 11 tokens)``
     """
     with TokenFileWriter(folder, tokenizer.vocab_size, tokenizer.fingerprint) as writer, \
             tqdm(unit="B", unit_scale=True, desc="tokenize", disable=not show_progress) as bar:
-        for encoded in map_in_order(encode_batch, batches(documents, BATCH_CHARACTERS), shared=tokenizer, workers=workers, advice=IN_ONE_PROCESS):
+        digests = deque([""])  # of the texts up to each batch: that of the last one written, and those of batches in flight
+        todo = unwritten(batches(documents, BATCH_CHARACTERS), writer, digests)
+        for number, encoded in enumerate(map_in_order(encode_batch, todo, tokenizer, workers, IN_ONE_PROCESS), start=1):
             writer.add(*encoded)
-            bar.update(encoded[-1])
+            digests.popleft()
+            bar.update(writer.meta["num_bytes"] - bar.n)
+            if number % NOTED_BATCHES == 0:
+                writer.note(digest=digests[0], batches=NOTED_BATCHES)
     return TokenFile(folder)
+
+
+def unwritten(batches, writer, digests):
+    """Yield the batches that an interrupted preparation has not written, each with its digest put to ``digests``.
+
+    The texts are read again and compared with the notes; the first batch that differs, and all after it, is written anew.
+    """
+    agreed, digest = 0, digests[0]
+    for note in writer.kept:
+        held, after = list(islice(batches, note["batches"])), digest
+        for batch in held:
+            after = next_digest(after, batch)
+        if after != note["digest"]:
+            break
+        agreed, digest, held = agreed + 1, after, []
+    else:
+        held = []
+    writer.go_on_from(agreed)
+    digests[0] = digest
+    for batch in chain(held, batches):
+        digest = next_digest(digest, batch)
+        digests.append(digest)
+        yield batch
+
+
+def next_digest(digest, batch):
+    """The digest of a sequence of batches, from that of all but the last, and the last."""
+    hasher = hashlib.blake2b(digest.encode(), digest_size=16)
+    for text in batch:
+        hasher.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return hasher.hexdigest()
 
 
 def encode_batch(tokenizer, documents):

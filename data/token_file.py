@@ -10,16 +10,11 @@ A folder with two levels of structure over one long run of ids:
 One preparation serves every kind of training example: lines, documents cut to length, packed blocks, and pairs of
 segments. nanoGPT's .bin files, where this comes from, are ids.bin alone: no documents, no tokenizer, no check.
 """
-import contextlib
-import errno
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
-
-from tokenizer.corpus import dtype_for
-from tokenizer.files import atomic_folder
 
 FORMAT = "minibert token file"
 VERSION = 1
@@ -103,7 +98,7 @@ class TokenFile:
         counts = np.zeros(vocab_size, dtype=np.int64)
         for start in range(0, self.num_tokens, CHUNK):
             chunk = np.asarray(self.ids[start:start + CHUNK])
-            _check_ids(chunk, vocab_size, self.folder / "ids.bin")
+            check_ids(chunk, vocab_size, self.folder / "ids.bin")
             counts += np.bincount(chunk, minlength=vocab_size)
         return counts
 
@@ -115,70 +110,6 @@ def entropy(counts):
     """
     share = counts[counts > 0] / counts.sum()
     return abs(float(-(share * np.log(share)).sum()))  # abs: -0.0 reads badly
-
-
-class TokenFileWriter:
-    """Writes a token file, batch by batch; the folder appears whole when the ``with`` block ends, or not at all.
-
-    An older token file in ``folder`` is replaced. ValueError where ``folder`` holds something else, or where an id is
-    outside the vocabulary; OSError on a full disk. On any error what was written so far is removed.
-
-    >>> with TokenFileWriter("/tmp/example-tokens", vocab_size=10, tokenizer_fingerprint="") as writer:
-    ...     writer.add([7, 8, 9], segment_lengths=[2, 1], document_lengths=[2], num_bytes=12)
-    >>> TokenFile("/tmp/example-tokens").segment(0).tolist()
-    [7, 8]
-    """
-
-    def __init__(self, folder, vocab_size, tokenizer_fingerprint):
-        self.folder = Path(folder)
-        self.dtype = dtype_for(vocab_size)
-        self.meta = {"format": FORMAT, "version": VERSION, "dtype": self.dtype, **dict.fromkeys(COUNTS, 0),
-                     "vocab_size": vocab_size, "tokenizer_fingerprint": tokenizer_fingerprint}
-
-    def __enter__(self):
-        self._writing = self._write_all()
-        return self._writing.__enter__()
-
-    def __exit__(self, *error):
-        return self._writing.__exit__(*error)
-
-    @contextlib.contextmanager
-    def _write_all(self):
-        _refuse_foreign(self.folder)
-        try:
-            with atomic_folder(self.folder) as temporary:
-                with contextlib.ExitStack() as stack:
-                    self._files = [stack.enter_context(open(temporary / name, "wb")) for name in FILES]
-                    for file in self._files[1:]:
-                        file.write(np.zeros(1, np.int64).tobytes())  # the first segment and document start at 0
-                    yield self
-                if not self.meta["num_tokens"]:
-                    raise ValueError(f"{self.folder}: nothing to write, the corpus has no text")
-                (temporary / "meta.json").write_text(json.dumps(self.meta, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise OSError(errno.ENOSPC, f"the disk is full after {self.meta['num_tokens']:,} tokens, which are removed again: "
-                          "make room, or choose a folder on another disk", str(self.folder)) from error
-
-    def add(self, ids, segment_lengths, document_lengths, num_bytes):
-        """Append documents: their ids end to end, ids in each segment, segments in each document, bytes of text."""
-        ids, segments, documents = (np.asarray(a, np.int64) for a in (ids, segment_lengths, document_lengths))
-        if segments.sum() != len(ids) or documents.sum() != len(segments):
-            raise ValueError(f"{len(ids)} ids in segments of {segments.sum()}, "
-                             f"{len(segments)} segments in documents of {documents.sum()}: the lengths do not fit")
-        _check_ids(ids, self.meta["vocab_size"], "the tokenizer's output")
-        meta = self.meta
-        self._write(0, ids.astype(self.dtype))
-        self._write(1, np.cumsum(segments) + meta["num_tokens"])
-        self._write(2, np.cumsum(documents) + meta["num_segments"])
-        meta["num_tokens"] += len(ids)
-        meta["num_segments"] += len(segments)
-        meta["num_documents"] += len(documents)
-        meta["num_bytes"] += int(num_bytes)
-
-    def _write(self, which, array):
-        self._files[which].write(array.tobytes())
 
 
 def _read_meta(folder):
@@ -202,14 +133,14 @@ def _read_meta(folder):
     return meta
 
 
-def _check_ids(ids, vocab_size, where):
+def check_ids(ids, vocab_size, where):
     if len(ids) and (ids.max() >= vocab_size or ids.min() < 0):
         wrong = ids.max() if ids.max() >= vocab_size else ids.min()
         raise ValueError(f"{where} holds the id {wrong:,}, the vocabulary has {vocab_size:,} ids: "
                          "this is another tokenizer's token file; prepare it again with the tokenizer in use")
 
 
-def _refuse_foreign(folder):
+def refuse_foreign(folder):
     """Replacing a folder deletes what is in it, so replace nothing that is not ours."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: choose a folder that is new, empty or an older token file")

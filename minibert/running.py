@@ -9,12 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tokenizer.files import atomic_write
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from tokenizer.files import atomic_write, locked
 
 
 class Metrics:
@@ -53,18 +48,10 @@ def metrics_lines(path):
 def alone(folder):
     """The one process that works in ``folder``: ValueError where another does. Within, SIGTERM is as Ctrl-C: KeyboardInterrupt."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    descriptor = None
     try:
-        if fcntl:  # the system lets go of the lock when the process ends, however it ends
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"another process is training in {folder}: wait for it, or choose another --out") from None
-        yield
+        with locked(folder, f"another process is training in {folder}: wait for it, or choose another --out"):
+            yield
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
         signal.signal(signal.SIGTERM, before)
 
 

@@ -11,6 +11,11 @@ import os
 import shutil
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 @contextlib.contextmanager
 def atomic_folder(folder):
@@ -29,20 +34,25 @@ def atomic_folder(folder):
     temporary.mkdir()
     try:
         yield temporary
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                _sync(path)
-        _sync(temporary)
-        old = folder.parent / f".{folder.name}.old"
-        remove(old)
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(temporary, folder)
-        _sync(folder.parent)
-        remove(old)
+        put_in_place(temporary, folder)
     except BaseException:
         remove(temporary)
         raise
+
+
+def put_in_place(temporary, folder):
+    """Rename a finished folder into its place, once all of it is on the disk; an older ``folder`` goes."""
+    for path in temporary.rglob("*"):
+        if path.is_file():
+            sync(path)
+    sync(temporary)
+    old = folder.parent / f".{folder.name}.old"
+    remove(old)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(temporary, folder)
+    sync(folder.parent)
+    remove(old)
 
 
 def atomic_write(path, content):
@@ -55,12 +65,32 @@ def atomic_write(path, content):
     temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
     try:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def locked(folder, refusal):
+    """Hold the lock of ``folder``: ValueError(refusal) where another process holds it. Nothing is locked on Windows.
+
+    >>> with locked("/tmp", "/tmp is in use"):
+    ...     pass
+    """
+    descriptor = os.open(folder, os.O_RDONLY) if fcntl else None  # the system lets go when the process ends, however it ends
+    try:
+        if fcntl:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(refusal) from None
+        yield
+    finally:
+        if fcntl:
+            os.close(descriptor)
 
 
 def sweep(parent, name):
@@ -94,7 +124,7 @@ def _running(process):
     return True
 
 
-def _sync(path):
+def sync(path):
     """Ask the disk to hold what was written: a rename must not reach it before the data does."""
     writable = not path.is_dir() and os.access(path, os.W_OK)
     if os.name == "nt" and not writable:  # Windows syncs what is open for writing, so no folder and no read-only file

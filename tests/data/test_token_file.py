@@ -12,7 +12,8 @@ from data_helpers import Characters
 
 from data import TokenFile, TokenFileWriter, prepare
 from data.prepare import encode_batch
-from data.token_file import dtype_for, entropy
+from data.token_file import entropy
+from tokenizer.corpus import dtype_for
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_an_error_in_the_middle_keeps_the_older_token_file(made):
 def test_ctrl_c_and_a_full_disk_leave_nothing(tmp_path, monkeypatch, error):
     def stop(*_):
         raise error
-    monkeypatch.setattr(TokenFileWriter, "_write", stop)
+    monkeypatch.setattr(TokenFileWriter, "add", stop)
     with pytest.raises(BaseException) as caught:
         prepare(["text"], Characters(), tmp_path / "tokens", show_progress=False)
     assert isinstance(caught.value, KeyboardInterrupt) or "the disk is full after 0 tokens" in str(caught.value)

@@ -45,8 +45,8 @@ def test_a_file_is_replaced_whole_or_stays(tmp_path, monkeypatch):
 
 def test_the_data_is_on_disk_before_the_name_is(tmp_path, monkeypatch):
     order = []
-    sync, rename = files._sync, os.rename
-    monkeypatch.setattr(files, "_sync", lambda path: (order.append(path.name), sync(path)))
+    sync, rename = files.sync, os.rename
+    monkeypatch.setattr(files, "sync", lambda path: (order.append(path.name), sync(path)))
     monkeypatch.setattr(os, "rename", lambda old, new: (order.append("rename"), rename(old, new)))
     with atomic_folder(tmp_path / "run") as temporary:
         (temporary / "a.txt").write_text("a")

@@ -8,7 +8,7 @@ export MINIBERT_CORPORA ?= $(abspath ../shared/corpora)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow kant lint parity clean
+.PHONY: help train test test-slow kant lint parity bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -28,6 +28,9 @@ test-slow: $(VENV)/.ready  ## what takes longer: kills at random moments, longer
 parity: $(VENV)/.ready-parity  ## compare with tokenizers and transformers, live
 	$(RUN) -m pytest -q -m parity $(ARGS)
 
+bench: $(VENV)/.ready-bench  ## speed and memory against other libraries, on the texts of MINIBERT_CORPORA (about an hour)
+	$(RUN) benchmarks/tokenizer_speed.py $(MINIBERT_CORPORA) --out benchmarks/results/tokenizer-speed.json $(ARGS)
+
 lint: $(VENV)/.ready-lint  ## ruff
 	$(VENV)/bin/ruff check .
 
@@ -43,6 +46,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready-parity: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[parity]"
+	@touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	@touch $@
 
 $(VENV)/.ready-lint: $(VENV)/.ready

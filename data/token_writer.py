@@ -71,9 +71,9 @@ class TokenFileWriter:
                 if not kept:
                     remove(self.part)
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                    then = f"{kept[-1]['num_tokens']:,} of them are kept, and the same command goes on from there" if kept else "which are removed again"
-                    raise OSError(errno.ENOSPC, f"the disk is full after {self.meta['num_tokens']:,} tokens, {then}: make room, or choose a "
-                                  "folder on another disk", str(self.folder)) from error
+                    then = f"{kept[-1]['num_tokens']:,} of them are kept, and the same command goes on from there" if kept else ""
+                    raise OSError(errno.ENOSPC, f"the disk is full after {self.meta['num_tokens']:,} tokens, "
+                                  f"{then or 'which are removed again'}: make room, or choose a folder on another disk", str(self.folder)) from error
                 raise
 
     def add(self, ids, segment_lengths, document_lengths, num_bytes):

@@ -171,7 +171,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"{name} is {value!r}: choose from {', '.join(known)}" + suggestion(value, known))
-        positive = ("max_length", "batch_size", "learning_rate", "muon_learning_rate", "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon", "log_every")
+        positive = ("max_length", "batch_size", "learning_rate", "muon_learning_rate", "min_frequency", "keep_checkpoints", "eval_examples",
+                    "adam_epsilon", "log_every")
         not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed")
         for name in positive + not_negative:
             value = getattr(self, name)

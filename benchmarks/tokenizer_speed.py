@@ -1,0 +1,245 @@
+"""How fast the tokenizers train and encode, against tokenizers, rustbpe and tiktoken, on the same cores.
+
+    python benchmarks/tokenizer_speed.py CORPORA --out benchmarks/results/tokenizer-speed.json     (make bench)
+    python benchmarks/tokenizer_speed.py --table benchmarks/results/tokenizer-speed.json           the table from the file
+
+CORPORA is a folder with the folders kant/ and books/ of .txt files; a third corpus is made from the books, repeated with
+variations (--megabytes). Every run is a process of its own, so nothing is cached from before; contestants take turns,
+and a ratio is the median over the rounds of ours and theirs in the same round. Timed is the work alone, not imports, nor the
+reading of texts that are encoded. Memory is the peak of the proportional set sizes of a process with its children (Linux).
+"""
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer  # noqa: E402
+
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+BPE_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+SIZES = {"bpe": 52_000, "wordpiece": 30_522}
+CONTESTANTS = {
+    "train bpe": ("minibert", "tokenizers", "rustbpe"),
+    "train wordpiece": ("minibert", "tokenizers"),
+    "encode bpe": ("minibert", "tokenizers", "tokenizers fast", "tiktoken"),
+    "encode wordpiece": ("minibert", "tokenizers", "tokenizers fast"),
+}
+
+
+# In the process of one run: task, contestant -> a function that does the work
+
+def training(kind, who, files):
+    if who == "minibert":
+        return lambda: (ByteLevelBPE if kind == "bpe" else WordPiece).train(files, SIZES[kind], show_progress=False)
+    if who == "rustbpe":
+        import rustbpe
+        return lambda: rustbpe.Tokenizer().train_from_iterator(blocks(files), SIZES[kind] - len(BPE_SPECIAL), pattern=GPT2)
+    import tokenizers
+    if kind == "bpe":
+        return lambda: tokenizers.ByteLevelBPETokenizer().train(files, SIZES[kind], 2, show_progress=False, special_tokens=BPE_SPECIAL)
+    return lambda: tokenizers.BertWordPieceTokenizer().train(files, SIZES[kind], 2, show_progress=False)
+
+
+def blocks(files):
+    """The files in pieces of a megabyte: what suits rustbpe, which spreads the texts of a buffer over the cores."""
+    for file in files:
+        with open(file, encoding="utf-8", newline="") as source:
+            yield from iter(lambda: "".join(source.readlines(1 << 20)), "")
+
+
+def encoding(kind, who, documents, folder):
+    """Encode all documents into arrays (ours), or into what the others return, which is not turned into arrays."""
+    if who == "minibert":
+        ours = load_tokenizer(folder)
+        return lambda: [array for array in ours.encode_documents(documents)]
+    batches = [documents[i:i + 4096] for i in range(0, len(documents), 4096)]
+    if who == "tiktoken":
+        import tiktoken
+        ours = load_tokenizer(folder)
+        ranks = {bytes(ours._byte_ids.index(byte) for byte in map(ours._ids.get, token)): i - len(BPE_SPECIAL)
+                 for token, i in ours.get_vocab().items() if token not in ours.special_tokens}
+        theirs = tiktoken.Encoding("same", pat_str=GPT2, mergeable_ranks=ranks, special_tokens={})
+        return lambda: [theirs.encode_ordinary_batch(batch, num_threads=os.cpu_count()) for batch in batches]
+    import tokenizers
+    if kind == "bpe":
+        theirs = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    else:
+        theirs = tokenizers.BertWordPieceTokenizer(str(folder / "vocab.txt"))
+    encode = theirs._tokenizer.encode_batch_fast if who == "tokenizers fast" else theirs._tokenizer.encode_batch
+
+    def work():
+        for batch in batches:  # kept in batches: all encodings at once would take gigabytes
+            encode(batch, add_special_tokens=False)
+    return work
+
+
+def one_run(task, who, files, folder):
+    """What a process of its own does: prepare, work, print the seconds."""
+    what, kind = task.split()
+    if what == "train":
+        work = training(kind, who, files)
+    else:
+        work = encoding(kind, who, [document for file in files for document in documents_of(file)], folder)
+    start = time.perf_counter()
+    work()
+    print(json.dumps({"seconds": time.perf_counter() - start}))
+
+
+def documents_of(file):
+    """Runs of lines between blank lines."""
+    return [document for document in re.split(r"\n\s*\n", Path(file).read_text(encoding="utf-8")) if document]
+
+
+# Rounds
+
+def measure(task, who, files, folder):
+    """One run in a new process -> {"seconds", "megabytes" at the peak, None where the system does not say}"""
+    command = [sys.executable, __file__, "--run", task, who, str(folder), *map(str, files)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TOKENIZERS_PARALLELISM": "true"})
+    peak, done = [0], threading.Event()
+
+    def watch():
+        while not done.wait(0.05):
+            peak[0] = max(peak[0], memory_of_tree(process.pid))
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    output, _ = process.communicate()
+    done.set()
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{task} by {who} failed: see above")
+    return {**json.loads(output), "megabytes": peak[0] / 1e6 or None}
+
+
+def memory_of_tree(pid):
+    """Bytes, proportional set size, of a process and its children; 0 where /proc does not tell."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as rollup:
+            size = next(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:"))
+        children = [child for thread in os.listdir(f"/proc/{pid}/task")
+                    for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
+    except (OSError, StopIteration):
+        return 0
+    return size + sum(memory_of_tree(int(child)) for child in children)
+
+
+def varied(files, megabytes, out):
+    """The books again and again, in each copy every fiftieth word replaced by one that is not in the books (its letters turned about)."""
+    text = "\n".join(Path(file).read_text(encoding="utf-8") for file in files)
+    written, copy = 0, 0
+    with open(out, "w", encoding="utf-8", newline="") as target:
+        while written < megabytes * 1_000_000:
+            rng = random.Random(copy)
+            words = sorted(set(re.findall(r"[a-z]{4,}", text)))
+            changed = {word: "".join(rng.sample(word, len(word))) for word in rng.sample(words, len(words) // 50)}
+            part = " ".join(changed.get(word, word) for word in text.split(" ")) if copy else text
+            target.write(part[:megabytes * 1_000_000 - written])
+            written += len(part)
+            copy += 1
+    return out
+
+
+def compare(corpora, rounds, tasks):
+    """[(task, corpus, files), ...] in turn -> rows with seconds and megabytes of each contestant and the ratios to ours."""
+    rows = []
+    for task in tasks:
+        for name, files in corpora.items():
+            if task.startswith("encode") and name.endswith("MB"):
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                kind = ByteLevelBPE if task.endswith("bpe") else WordPiece
+                if task.startswith("encode"):
+                    kind.train(files, SIZES[task.split()[1]], show_progress=False).save(folder)
+                runs = {who: [] for who in CONTESTANTS[task]}
+                for _ in range(rounds):
+                    for who in runs:
+                        runs[who].append(measure(task, who, files, Path(folder)))
+            size = sum(Path(file).stat().st_size for file in files) / 1e6
+            rows.append(row(task, name, size, runs))
+            print(line(rows[-1]), flush=True)
+    return rows
+
+
+def row(task, corpus, size, runs):
+    """Medians, and the medians of the ratios within a round: how many times as long, and as much memory, another takes."""
+    result = {"task": task, "corpus": corpus, "megabytes": round(size, 2), "runs": runs, "median": {}, "slower": {}, "memory": {}}
+    for who, theirs in runs.items():
+        result["median"][who] = statistics.median(run["seconds"] for run in theirs)
+        result["slower"][who] = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(runs["minibert"], theirs))
+        if all(run["megabytes"] for run in theirs):
+            result["memory"][who] = statistics.median(run["megabytes"] for run in theirs)
+    return result
+
+
+def line(row):
+    """A row of the table, in Markdown."""
+    def cell(who):
+        memory = f", {row['memory'][who]:,.0f} MB" if who in row["memory"] else ""
+        times = "" if who == "minibert" else f" (**{row['slower'][who]:.2f} x**)"
+        return f"{who} {row['median'][who]:.2f} s{times}{memory}"
+    return f"| {row['task']} | {row['corpus']} ({row['megabytes']:.1f} MB) | " + " | ".join(map(cell, row["median"])) + " |"
+
+
+def table(results):
+    """The table of the documentation from a results file."""
+    cells = max(len(row["median"]) for row in results["rows"])
+    print("| task | corpus |" + " |" * cells + "\n|---|---|" + "---|" * cells)
+    for row in results["rows"]:
+        print(line(row))
+
+
+def machine():
+    """What the numbers belong to."""
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "") \
+        if os.path.exists("/proc/cpuinfo") else platform.processor()
+    names = ("numpy", "regex", "tokenizers", "rustbpe", "tiktoken")
+    return {"date": time.strftime("%Y-%m-%d"), "processor": cpu, "cores": multiprocessing.cpu_count(), "python": platform.python_version(),
+            "numpy_threads": np.__version__ and None, "versions": {name: metadata.version(name) for name in names}}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpora", nargs="?", help="folder that holds kant/ and books/")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default 5)")
+    parser.add_argument("--megabytes", type=int, default=500, help="size of the third corpus; 0: none (default 500)")
+    parser.add_argument("--tasks", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS), metavar="TASK", help=", ".join(CONTESTANTS))
+    parser.add_argument("--only", nargs="*", default=None, metavar="CORPUS", help="only these corpora")
+    parser.add_argument("--out", help="write the results here, as JSON")
+    parser.add_argument("--table", metavar="FILE", help="print the table of a results file, and measure nothing")
+    parser.add_argument("--run", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.run:
+        task, who, folder, *files = args.run
+        return one_run(task, who, files, Path(folder))
+    if args.table:
+        return table(json.loads(Path(args.table).read_text()))
+    if not args.corpora:
+        parser.error("name the folder that holds kant/ and books/")
+    corpora = {name: sorted(Path(args.corpora, name).glob("*.txt")) for name in ("kant", "books")}
+    with tempfile.TemporaryDirectory() as folder:
+        if args.megabytes:
+            corpora[f"{args.megabytes} MB"] = [varied(corpora["books"], args.megabytes, Path(folder, "varied.txt"))]
+        corpora = {name: files for name, files in corpora.items() if not args.only or name in args.only}
+        rows = compare(corpora, args.rounds, args.tasks)
+    if args.out:
+        Path(args.out).write_text(json.dumps({"command": "python benchmarks/tokenizer_speed.py " + " ".join(
+            ["CORPORA", *(f"--{name} {value}" for name, value in (("rounds", args.rounds), ("megabytes", args.megabytes)))]),
+            **machine(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

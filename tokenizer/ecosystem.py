@@ -62,7 +62,7 @@ def added_tokens(tokenizer):
 
 
 def byte_level_stations(tokenizer):
-    """Byte-level BPE. trim_offsets is off: a token's offsets include the space before it, as in ``encode``."""
+    """Byte-level BPE. Offsets include the space before a word, as in ``encode``: to trim_offsets is the affair of other templates."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": tokenizer.add_prefix_space, "trim_offsets": False, "use_regex": True}
     model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "",
              "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": tokenizer.get_vocab(),

@@ -82,7 +82,7 @@ def read_wordpiece(path, document, config):
                          f"spelled need it: {DAMAGED}")
     templates, roles = templates_and_roles(path, document, config, tokens)
     specials = [token.content for token in added if token.special]
-    return WordPiece(tokens, specials, normalizer["lowercase"], normalizer["strip_accents"], normalizer["handle_chinese_chars"],
+    return WordPiece(tokens, specials, normalizer["lowercase"], normalizer.get("strip_accents"), normalizer["handle_chinese_chars"],
                      model["max_input_chars_per_word"], max_length(config), {**roles, "unk": model["unk_token"]}, added=added,
                      templates=templates)
 
@@ -109,7 +109,7 @@ def all_tokens(path, document, config):
 
 def named_tokens(config):
     """The special tokens that a configuration names, with the flags that it gives them. Each once."""
-    values = [value for key, value in config.items() if key.endswith("_token")]
+    values = [value for key, value in config.items() if key.endswith("_token") and not key.startswith("add_")]  # "add_bos_token": false
     for key in ("additional_special_tokens", "extra_special_tokens"):
         more = config.get(key) or []
         values += more.values() if isinstance(more, dict) else more

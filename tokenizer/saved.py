@@ -66,8 +66,8 @@ def load_tokenizer(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {A_TOKENIZER_IS}")
-    config = {**read_config(folder / "special_tokens_map.json"), **read_config(folder / "tokenizer_config.json")}
-    config = {key: value for key, value in config.items() if value is not None}
+    config = {key: value for name in ("special_tokens_map.json", "tokenizer_config.json")
+              for key, value in read_config(folder / name).items() if value is not None}
     kind = config.get("kind") or ("wordpiece" if (folder / "vocab.txt").exists()
                                   and not (folder / "merges.txt").exists() else "bpe")
     if kind not in ("bpe", "wordpiece"):
@@ -195,9 +195,10 @@ def place(path, *strings, key=False):
     if path.suffix != ".json":
         lines = text.split("\n")
         return f" (line {lines.index(strings[0]) + 1})" if strings[0] in lines else ""
-    found = [(json.loads(match[1]), match.start()) for match in re.finditer(r'("(?:[^"\\]|\\.)*")(\s*:)?', text) if match[2] or not key]
+    found = [(match[1], match.start()) for match in re.finditer(r'("(?:[^"\\]|\\.)*")(\s*:)?', text) if match[2] or not key]
+    spelled = [(json.dumps(string), json.dumps(string, ensure_ascii=False)) for string in strings]
     for i in range(len(found) - len(strings), -1, -1):
-        if all(found[i + j][0] == string for j, string in enumerate(strings)):
+        if all(found[i + j][0] in spellings for j, spellings in enumerate(spelled)):
             line_begins = text.rfind("\n", 0, found[i][1]) + 1
             return f" (line {text.count(chr(10), 0, line_begins) + 1} column {found[i][1] - line_begins + 1})"
     return ""

@@ -3,6 +3,7 @@ import pytest
 
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.added import AddedToken, Cutter
+from tokenizer.normalize import nfc
 from tokenizer.pretokenize import byte_characters
 
 
@@ -27,6 +28,7 @@ def test_terms_added_to_wordpiece_are_found_in_the_normalized_text_within_words(
     encoding = tok.encode("aÉ FLOURa", add_special_tokens=False)
     assert encoding.tokens == ["[UNK]", "Flour", "a"] and encoding.offsets == [(0, 2), (3, 8), (8, 9)]
     assert tok.encode_ids("aÉ FLOURa") == encoding.ids
+    assert tok.encode("[UNK] FLOUR", add_special_tokens=False).offsets == [(0, 5), (6, 11)]
     assert tok.fingerprint != WordPiece(["[UNK]", "a", "##a", "é", "e", "Flour"], ["[UNK]"]).fingerprint
 
 
@@ -38,9 +40,18 @@ def test_a_text_is_composed_first_where_the_vocabulary_was_made_so():
     assert tok.fingerprint != ByteLevelBPE(byte_characters(), [], []).fingerprint
 
 
+@pytest.mark.parametrize("text, composed", [
+    ("e\u0301", "é"), ("é\u0323", "ẹ\u0301"), ("\u1112\u1161\u11ab", "한"), ("\u212b", "Å"),
+    ("e\u0301u\u0305\u0308", "éu\u0305\u0308"),  # the first mark stands between the letter and the second
+    ("\u0958", "\u0915\u093c"), ("\U00011935\U00011930", "\U00011935\U00011930")])  # never composed; composed since Unicode 13, later
+def test_composition(text, composed):
+    assert nfc(text)[0] == composed and nfc(composed)[0] == composed
+
+
 def test_bytes_that_utf8_never_has_may_be_missing():
     tokens = [char for byte, char in enumerate(byte_characters()) if byte not in (0xC0, 0xC1, *range(0xF5, 0x100))]
     tok = ByteLevelBPE(tokens, [], [])
     assert tok.vocab_size == 243 and tok.decode(tok.encode_ids("\U0010ffffé")) == "\U0010ffffé"
-    with pytest.raises(ValueError, match="lacks 1 of the 256 bytes"):
-        ByteLevelBPE(tokens[1:], [], [])
+    for byte in (0x00, 0x61, 0xC2, 0xF0, 0xF4):
+        with pytest.raises(ValueError, match="lacks 1 of the 256 bytes"):
+            ByteLevelBPE([token for token in tokens if token != byte_characters()[byte]], [], [])

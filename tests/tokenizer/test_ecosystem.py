@@ -43,7 +43,7 @@ def everything(tokenizer, texts):
 
 
 def test_any_tokenizer_comes_back_the_same_from_all_its_files_and_from_either_half(tmp_path, monkeypatch):
-    monkeypatch.setattr("tokenizer.files._sync", lambda path: None)  # to wait for the disk is not what is tested
+    monkeypatch.setattr("tokenizer.files.sync", lambda path: None)  # to wait for the disk is not what is tested
     rng = random.Random(0)
     for number in range(150):
         tok, folder = random_tokenizer(rng), tmp_path / str(number)

@@ -7,6 +7,7 @@ import pytest
 from tokenizer_samples import STORY
 
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
+from tokenizer.saved import place
 
 PUBLISHED = Path(__file__).parent / "golden" / "published"
 
@@ -73,17 +74,35 @@ def test_both_spellings_of_merges_are_read(tmp_path):
     assert load_tokenizer(tmp_path).fingerprint == bpe().fingerprint
 
 
-@pytest.mark.parametrize("post, tokens", [
+def test_files_of_old_do_not_say_of_what_type_their_model_is(tmp_path):
+    for tok in (bpe(), wordpiece()):
+        path = only_tokenizer_json(tok, tmp_path / tok.kind)
+        change_json(path, lambda d: d["model"].pop("type"))
+        assert load_tokenizer(path.parent).fingerprint == tok.fingerprint
+    change_json(path, lambda d: d.update(model={"vocab": [["a", -1.5]], "unk_id": 0}))
+    with pytest.raises(ValueError, match="model.type is 'Unigram', which is not supported"):
+        load_tokenizer(path.parent)
+
+
+def test_an_unknown_token_by_any_name(tmp_path):
+    tok = WordPiece(["<oov>", "a"], ["<oov>"], roles={"unk": "<oov>"})
+    only_tokenizer_json(tok, tmp_path)
+    assert load_tokenizer(tmp_path).encode("a x", add_special_tokens=False).tokens == ["a", "<oov>"]
+
+
+@pytest.mark.parametrize("post, tokens, types", [
     ({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True, "add_prefix_space": False},
-     ["<s>", "a", "</s>", "</s>", "b", "</s>"]),
-    ({"type": "BertProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]}, ["<s>", "a", "</s>", "b", "</s>"]),
-    ({"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}, ["a", "b"]),
+     ["<s>", "a", "</s>", "</s>", "b", "</s>"], [0, 0, 0, 0, 0, 0]),
+    ({"type": "BertProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]}, ["<s>", "a", "</s>", "b", "</s>"], [0, 0, 0, 1, 1]),
+    ({"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}, ["a", "b"], [0, 1]),
     ({"type": "Sequence", "processors": [{"type": "ByteLevel"}, {"type": "BertProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]}]},
-     ["<s>", "a", "</s>", "b", "</s>"]),
-    (None, ["a", "b"])])
-def test_every_way_to_write_a_template_is_read(tmp_path, post, tokens):
+     ["<s>", "a", "</s>", "b", "</s>"], [0, 0, 0, 1, 1]),
+    (None, ["a", "b"], [0, 1])])
+def test_every_way_to_write_a_template_is_read(tmp_path, post, tokens, types):
     change_json(only_tokenizer_json(bpe(), tmp_path), lambda d: d.update(post_processor=post))
-    assert load_tokenizer(tmp_path).encode("a", "b").tokens == tokens
+    tok = load_tokenizer(tmp_path)
+    assert tok.encode("a", "b").tokens == tokens and tok.encode("a", "b").type_ids == types
+    assert (tok.fingerprint == bpe().fingerprint) == (tokens.count("</s>") == 3)  # the template decides ids, too
 
 
 def test_the_roles_of_unusual_tokens_come_from_the_template_and_the_configuration(tmp_path):
@@ -93,6 +112,8 @@ def test_the_roles_of_unusual_tokens_come_from_the_template_and_the_configuratio
     (tmp_path / "special_tokens_map.json").write_text('{"mask_token": {"content": "<gap>", "lstrip": true}, "pad_token": "<|pad|>"}')
     loaded = load_tokenizer(tmp_path)
     assert loaded.encode("a").tokens == ["<start>", "a", "<end>"] and (loaded.mask_token, loaded.pad_token) == ("<gap>", "<|pad|>")
+    (tmp_path / "tokenizer_config.json").write_text('{"mask_token": null}')
+    assert load_tokenizer(tmp_path).mask_token == "<gap>"
     (tmp_path / "tokenizer_config.json").write_text('{"sep_token": "<gap>"}')
     with pytest.raises(ValueError, match="puts '<end>' after a text, but the sep token is '<gap>': make sep_token .* the same"):
         load_tokenizer(tmp_path)
@@ -100,7 +121,8 @@ def test_the_roles_of_unusual_tokens_come_from_the_template_and_the_configuratio
 
 def test_a_special_token_that_only_the_configuration_names_is_special(tmp_path):
     only_tokenizer_json(wordpiece(), tmp_path)
-    (tmp_path / "tokenizer_config.json").write_text('{"extra_special_tokens": ["cat"], "eos_token": "the", "bos_token": "none such"}')
+    (tmp_path / "tokenizer_config.json").write_text('{"extra_special_tokens": ["cat"], "eos_token": "the", "bos_token": "none such", '
+                                                     '"add_bos_token": false}')
     loaded = load_tokenizer(tmp_path)
     assert set(loaded.special_tokens) == {*wordpiece().special_tokens, "cat", "the"}
     assert loaded.encode("concatenates", add_special_tokens=False).tokens.count("cat") == 1
@@ -209,6 +231,14 @@ def test_a_damaged_tokenizer_json_is_named_with_the_line(tmp_path, change, messa
     assert str(raised.value).startswith(str(tmp_path)) and "\n" not in str(raised.value)
     for line, column in re.findall(r"\(line (\d+) column (\d+)\)", str(raised.value)):
         assert change(text).splitlines()[int(line) - 1][int(column) - 1] == '"'
+
+
+def test_the_place_of_a_string_in_a_file(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1, "b \\" c": 2, "\\u00e9": 3,\n "x": ["a", "b"], "y": ["b", "a"]}')
+    assert place(path, "a") == " (line 2 column 30)" and place(path, "a", key=True) == " (line 1 column 2)"
+    assert place(path, "a", "b") == " (line 2 column 8)" and place(path, 'b " c') == " (line 1 column 10)"
+    assert place(path, "é") == " (line 1 column 23)" and place(path, "c") == ""
 
 
 def test_a_missing_unknown_token_is_named(tmp_path):

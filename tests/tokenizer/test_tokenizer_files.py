@@ -106,7 +106,7 @@ def test_saving_replaces_a_tokenizer_and_leaves_other_files_alone(tmp_path):
 def test_a_failed_save_leaves_the_old_tokenizer(tmp_path, monkeypatch):
     old = bpe()
     old.save(tmp_path / "tok")
-    monkeypatch.setattr("tokenizer.files._sync", lambda path: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("tokenizer.files.sync", lambda path: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         wordpiece().save(tmp_path / "tok")
     assert load_tokenizer(tmp_path / "tok").fingerprint == old.fingerprint

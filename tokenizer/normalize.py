@@ -4,7 +4,7 @@ Four steps, in this order: drop control characters and make all white space one 
 characters, so that each becomes a word; strip accents; lower case. Every character carries the position it
 came from, so that a token can be found again in the text as it was written.
 
-Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``).
+Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``). Only ModernBERT's has its text composed first: ``nfc``.
 """
 import re
 import unicodedata
@@ -104,20 +104,26 @@ def in_canonical_order(run):
 def compose(chars):
     """Unicode's canonical composition (NFC): taken apart, then put together where there is a character for it.
 
-    'e' + U+0301 -> 'é'; 'é' + U+0323 -> 'ẹ' + U+0301, for the mark below comes first. What was composed has the position of its letter.
+    'e' + U+0301 -> 'é'; 'é' + U+0323 -> 'ẹ' + U+0301, for the mark below comes first.
+
+    As in ``in_canonical_order`` positions stay ascending: each character takes the next, and leaves out as many as it absorbed.
     """
-    result, letter, last_class = [], None, 0  # letter: where the latest one stands; last_class: of the mark before this one
+    result, sources, letter, last_class = [], [], None, 0  # letter: where the latest one stands; last_class: of the mark before this one
     for char, position in decompose(chars):
-        own_class = combining_class(char)
+        own_class, new = combining_class(char), not sources or position != sources[-1]
+        sources += [position] * new
         composed = letter is not None and (last_class < own_class or not last_class) and together(result[letter][0], char)
         if composed:
-            result[letter] = composed, result[letter][1]
+            result[letter] = composed, result[letter][1] + new
             continue
         if not own_class:
             letter = len(result)
         last_class = own_class
-        result.append((char, position))
-    return result
+        result.append((char, new))
+    taken = 0
+    for char, absorbed in result:
+        yield char, sources[taken if absorbed else max(taken - 1, 0)]
+        taken += absorbed
 
 
 def together(letter, char):
@@ -134,7 +140,7 @@ def nfc(text):
     """
     if unicodedata.is_normalized("NFC", text):
         return text, range(len(text))
-    chars = compose((char, position) for position, char in enumerate(text))
+    chars = list(compose((char, position) for position, char in enumerate(text)))
     return "".join(char for char, _ in chars), [position for _, position in chars]
 
 

@@ -48,6 +48,13 @@ def test_composition(text, composed):
     assert nfc(text)[0] == composed and nfc(composed)[0] == composed
 
 
+def test_positions_of_composed_text_are_those_of_the_reference():
+    """Each character has the next position; one that absorbed others leaves theirs out; what a letter fell into has the letter's."""
+    assert list(nfc("xe\u0301y")[1]) == [0, 1, 3]
+    assert nfc("a\u0311\u033c\u0331x") == ("ȃ\u033c\u0331x", [0, 2, 3, 4])
+    assert nfc("\u0958x") == ("\u0915\u093cx", [0, 0, 1])
+
+
 def test_bytes_that_utf8_never_has_may_be_missing():
     tokens = [char for byte, char in enumerate(byte_characters()) if byte not in (0xC0, 0xC1, *range(0xF5, 0x100))]
     tok = ByteLevelBPE(tokens, [], [])

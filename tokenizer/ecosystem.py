@@ -14,6 +14,9 @@
 take tokenizer.json as it is. Naming RobertaTokenizer or BertTokenizer instead would have the tokenizer rebuilt from the vocabulary,
 by rules of that class and with defaults for what it does not ask. Special tokens keep their parts by ``mask_token`` and so on.
 
+One thing cannot be said in these files: that WordPiece never makes a special token from plain text. Where a special token could be a
+word or a piece of one ("ab" or "##b", not "[MASK]"), transformers may take it for that, in an uncased "AB" say, and we do not.
+
 ``published.py`` is the way back.
 """
 import json

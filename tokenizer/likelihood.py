@@ -31,11 +31,12 @@ The most frequent pair is a x, though a says nothing of x. The ratio prefers q v
 ``merges.py`` is the twin of this file for the criterion of frequency; ``reference.py`` has the slow version of both.
 """
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
+from itertools import groupby
 
 import numpy as np
 
-from .merges import LearnedMerges
+from .merges import LearnedMerges, changed_neighbours
 
 DECIMALS = 6  # gains are compared in millionths of a nat: rounding errors, which are smaller, must not choose between equals
 
@@ -177,11 +178,11 @@ class Corpus:
     """The words, and how many merges each pair of neighbours allows (``counts``), kept true under merges.
 
     As in ``merges.PairCounts``, a word is a string in which the character with code point i stands for piece i, and a pair is a
-    string of two. ``str.count`` and ``str.replace`` go from the left and use no character twice, as a merge does.
+    string of two. ``str.count`` and ``str.split`` go from the left and use no character twice, as a merge does.
 
     >>> corpus = Corpus([([97, 97, 97, 98], 2)])        # aaab, twice
-    >>> dict(sorted(corpus.counts.items())), sorted(corpus.merge("aa", "X")), corpus.words
-    ({'aa': 2, 'ab': 2}, ['Xa', 'aa', 'ab'], ['Xab'])
+    >>> dict(corpus.counts), sorted(corpus.merge("aa", "X")), corpus.words
+    ({'aa': 2, 'ab': 2}, ['Xa', 'aa'], ['Xab'])
     """
 
     def __init__(self, words):
@@ -190,27 +191,29 @@ class Corpus:
         self.counts = defaultdict(int)
         self.where = defaultdict(list)  # numbers of words; may name a word twice, or one that has lost the pair
         for number, (word, frequency) in enumerate(zip(self.words, self.frequencies)):
-            for pair in neighbours(word):
-                self.counts[pair] += word.count(pair) * frequency
+            for pair, times in Counter(map(str.__add__, word, word[1:])).items():
+                self.counts[pair] += frequency * (word.count(pair) if pair[0] == pair[1] else times)
                 self.where[pair].append(number)
 
     def merge(self, pair, new):
-        """Put ``new`` in the place of ``pair`` in all words; return the pairs of these words, before and after."""
-        changed = set()
-        for number in self.where.pop(pair):
+        """Put ``new`` in the place of ``pair`` in all words; return the pairs whose count may have changed."""
+        counts, changed = self.counts, set()
+        recounted = {pair, pair[0] * 2, pair[1] * 2, new * 2}  # doubles may overlap: what was one more neighbour may be no merge more
+        for number, _ in groupby(self.where.pop(pair)):
             before, frequency = self.words[number], self.frequencies[number]
-            after = self.words[number] = before.replace(pair, new)
-            for gone in neighbours(before):
-                self.counts[gone] -= before.count(gone) * frequency
-                changed.add(gone)
-            for made in neighbours(after):
-                self.counts[made] += after.count(made) * frequency
-                changed.add(made)
-                if new in made:
-                    self.where[made].append(number)
+            parts = before.split(pair)
+            after = self.words[number] = new.join(parts)
+            for gone, made in changed_neighbours(parts, pair, new):
+                if gone not in recounted:
+                    counts[gone] -= frequency
+                    changed.add(gone)
+                if made not in recounted:
+                    counts[made] += frequency
+                    changed.add(made)
+                self.where[made].append(number)
+            for double in recounted:
+                difference = after.count(double) - before.count(double)
+                if difference:
+                    counts[double] += difference * frequency
+                    changed.add(double)
         return changed
-
-
-def neighbours(word):
-    """The pairs of a word, each once. 'abab' -> {'ab', 'ba'}"""
-    return set(map(str.__add__, word, word[1:]))

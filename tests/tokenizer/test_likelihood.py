@@ -141,6 +141,15 @@ def test_counts_and_bounds_stay_true_after_every_merge():
             assert (candidates.bound[slots] >= candidates._gains(slots)).all()
 
 
+def test_long_words_are_no_trap():
+    """Work on a word grows with the places that change, not with all its pairs: else this would take minutes."""
+    rng, letters = random.Random(5), "abcdefghijklmnopqrst"
+    syllables = ["".join(rng.choices(letters, k=rng.randint(2, 7))) for _ in range(1000)]
+    word = "".join(rng.choices(syllables, weights=[1 / rank for rank in range(1, 1001)], k=10_000))
+    learned = learn_by_likelihood([(list(map(letters.index, word)), 1)], list(letters), 1000)
+    assert learned.stopped == "vocabulary is full"
+
+
 def test_the_order_of_the_words_does_not_matter():
     rng = random.Random(4)
     for _ in range(300):

@@ -3,7 +3,7 @@
     python -m tokenizer train --kind bpe --vocab-size 8000 --out FOLDER FILE...
     python -m tokenizer encode FOLDER [--json] < text        one line of ids for each line of text
     python -m tokenizer decode FOLDER < ids                  and back
-    python -m tokenizer inspect FOLDER [TEXT]                what is in a vocabulary; how a text is cut
+    python -m tokenizer inspect FOLDER [TEXT]                what is in a vocabulary; how a text is cut, and why
 """
 import json
 import sys
@@ -11,6 +11,8 @@ from dataclasses import asdict
 
 from . import ByteLevelBPE, WordPiece, load_tokenizer
 from .cli import Parser, run
+from .inspect import as_data, as_lines, has_template
+from .terminal import Look
 
 
 def main(args=None):
@@ -20,52 +22,84 @@ def main(args=None):
 
 def parse(args):
     """The command line -> a namespace whose ``command`` is the function to call."""
-    parser = Parser(prog="python -m tokenizer", description="Train and use tokenizers: byte-level BPE and WordPiece.")
+    parser = Parser(prog="python -m tokenizer", description="Train and use tokenizers: byte-level BPE and WordPiece.", epilog="""
+a first look:
+  python -m tokenizer train --vocab-size 2000 --out my-tokenizer README.md
+  python -m tokenizer inspect my-tokenizer "A text, cut into its tokens."
+  python -m tokenizer inspect my-tokenizer --word " tokenizer\"""")
     commands = parser.add_subparsers(required=True, metavar="train | encode | decode | inspect")
+    add_train(commands)
 
-    train = commands.add_parser("train", help="learn a vocabulary from text files")
-    train.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
+    encode = commands.add_parser("encode", help="text -> ids", epilog="""
+examples:
+  python -m tokenizer encode my-tokenizer "A text." "Another."      a line of ids for each
+  python -m tokenizer encode my-tokenizer < book.txt > ids.txt      a line of ids for each line
+  python -m tokenizer encode my-tokenizer --json "A text."          with tokens, offsets, masks""")
+    encode.add_argument("folder", metavar="FOLDER", help="a folder with a tokenizer")
+    encode.add_argument("inputs", nargs="*", metavar="TEXT", help="a text; '-' or none: each line of standard input (UTF-8) is one")
+    encode.add_argument("--no-special-tokens", action="store_true", help="do not add <s> and </s>, [CLS] and [SEP]")
+    encode.set_defaults(command=encode_command)
+
+    decode = commands.add_parser("decode", help="ids -> text", epilog="""
+examples:
+  python -m tokenizer decode my-tokenizer 0 262 2
+  python -m tokenizer decode my-tokenizer < ids.txt                 a line of text for each line of ids""")
+    decode.add_argument("folder", metavar="FOLDER", help="a folder with a tokenizer")
+    decode.add_argument("inputs", nargs="*", metavar="ID", help="the ids of one text; '-' or none: each line of standard input holds those "
+                        "of one, with spaces or commas between")
+    decode.add_argument("--keep-special-tokens", action="store_true", help="write special tokens as they are spelled")
+    decode.set_defaults(command=decode_command)
+
+    inspect = commands.add_parser("inspect", help="what is in a vocabulary; how a text is cut; how a word is made", epilog="""
+examples:
+  python -m tokenizer inspect my-tokenizer                          size, special tokens, lengths, settings, fingerprint
+  python -m tokenizer inspect my-tokenizer "The cat's café 😀"      the text in its tokens, with their ids
+  python -m tokenizer inspect my-tokenizer --word " tokenizer"      the merges that made it, or the pieces that were tried
+in a text · is a space, ↵ a line end, \\xf0 one byte of a character that was cut. NO_COLOR=1 turns colours off.""")
+    inspect.add_argument("folder", metavar="FOLDER", help="a folder with a tokenizer")
+    inspect.add_argument("inputs", nargs="*", metavar="TEXT", help="a text to cut")
+    inspect.add_argument("--word", metavar="WORD", help="show step by step how WORD is made; within a text a word most often has a space "
+                         "before it, which is part of it in byte-level BPE: --word ' WORD'")
+    inspect.set_defaults(command=inspect_command)
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help="print JSON for programs")
+    return parser.parse_args(args, rest="inputs")
+
+
+def add_train(commands):
+    train = commands.add_parser("train", help="learn a vocabulary from text files", epilog="""
+examples:
+  python -m tokenizer train --vocab-size 52000 --out kant-bpe kant/*.txt
+  python -m tokenizer train --kind wordpiece --vocab-size 30522 --cased --out cased books/*.txt""")
+    train.add_argument("inputs", nargs="+", metavar="FILE", help="plain text in UTF-8; each line is fed with its line end")
     train.add_argument("--kind", choices=("bpe", "wordpiece"), default="bpe", help="bpe: byte-level, as RoBERTa's; "
                        "wordpiece: as BERT's")
-    train.add_argument("--vocab-size", type=int, default=30000, help="at most so many tokens")
-    train.add_argument("--min-frequency", type=int, default=2, help="how often a pair must occur to be merged")
+    train.add_argument("--vocab-size", type=int, default=30000, metavar="N", help="at most so many tokens, special ones included; "
+                       "fewer where no pair is left that is frequent enough")
+    train.add_argument("--min-frequency", type=int, default=2, metavar="N", help="how often a pair must occur to be merged")
     train.add_argument("--cased", action="store_true", help="wordpiece: keep capitals and accents")
     train.add_argument("--criterion", choices=("frequency", "likelihood"), help="wordpiece: merge the pair that occurs most often "
                        "(the default), or the one that makes the corpus likeliest")
+    train.add_argument("--workers", type=int, metavar="N", help="processes that count words (default: one a core); the result is the same")
+    train.add_argument("--max-words", type=int, metavar="N", help="a cap on memory: so many distinct words are counted at a time, the "
+                       "rarest left out, and the summary says what that cost; each takes some 200 bytes (default: no cap)")
     train.add_argument("--out", required=True, metavar="FOLDER", help="where the tokenizer is written")
     train.add_argument("--no-progress", action="store_true", help="show no progress bar")
     train.set_defaults(command=train_command)
 
-    encode = commands.add_parser("encode", help="text on standard input -> ids, line by line")
-    encode.add_argument("--no-special-tokens", action="store_true", help="do not add <s> and </s>, [CLS] and [SEP]")
-    encode.set_defaults(command=encode_command)
-
-    decode = commands.add_parser("decode", help="ids on standard input -> text, line by line")
-    decode.add_argument("--keep-special-tokens", action="store_true", help="write special tokens as they are spelled")
-    decode.set_defaults(command=decode_command)
-
-    inspect = commands.add_parser("inspect", help="what is in a vocabulary; how a text is cut")
-    inspect.set_defaults(command=inspect_command)
-    for command in (encode, decode, inspect):
-        command.add_argument("folder", metavar="FOLDER", help="a folder with a tokenizer")
-    inspect.add_argument("text", nargs="?", metavar="TEXT", help="a text to cut")
-    for command in (train, encode, decode, inspect):
-        command.add_argument("--json", action="store_true", help="print JSON for programs")
-    return parser.parse_args(args)
-
 
 def train_command(args):
     """Learn a vocabulary from files and save it."""
-    options = {"vocab_size": args.vocab_size, "min_frequency": args.min_frequency,
-               "show_progress": not args.no_progress}
+    options = {"vocab_size": args.vocab_size, "min_frequency": args.min_frequency, "workers": args.workers,
+               "max_words": args.max_words, "show_progress": not args.no_progress}
     if args.kind == "bpe":
         if args.cased:
             raise ValueError("--cased is for --kind wordpiece: byte-level BPE always keeps case")
         if args.criterion:
             raise ValueError("--criterion is for --kind wordpiece: byte-level BPE always merges by frequency")
-        tokenizer = ByteLevelBPE.train(args.files, **options)
+        tokenizer = ByteLevelBPE.train(args.inputs, **options)
     else:
-        tokenizer = WordPiece.train(args.files, lowercase=not args.cased, criterion=args.criterion or "frequency", **options)
+        tokenizer = WordPiece.train(args.inputs, lowercase=not args.cased, criterion=args.criterion or "frequency", **options)
     tokenizer.save(args.out)
     if args.json:
         print(json.dumps({"folder": args.out, "kind": tokenizer.kind, "requested": args.vocab_size,
@@ -76,16 +110,19 @@ def train_command(args):
 
 
 def encode_command(args):
+    """Texts -> a line of ids for each."""
     tokenizer = load_tokenizer(args.folder)
-    for line in lines_of_stdin():
-        encoding = tokenizer.encode(line, add_special_tokens=not args.no_special_tokens)
+    if not args.no_special_tokens and not has_template(tokenizer):
+        raise ValueError(f"{args.folder}: the vocabulary lacks the tokens that are put around a text: encode with --no-special-tokens")
+    for text in texts(args.inputs):
+        encoding = tokenizer.encode(text, add_special_tokens=not args.no_special_tokens)
         print(json.dumps(asdict(encoding), ensure_ascii=False) if args.json else " ".join(map(str, encoding.ids)))
 
 
 def decode_command(args):
-    """Lines of ids on standard input -> text."""
+    """Lines of ids -> text."""
     tokenizer = load_tokenizer(args.folder)
-    for number, line in enumerate(lines_of_stdin(), start=1):
+    for number, line in enumerate(texts([" ".join(args.inputs)] if args.inputs else []), start=1):
         try:
             ids = [int(word) for word in line.replace(",", " ").strip(" []\r").split()]
         except ValueError:
@@ -95,29 +132,27 @@ def decode_command(args):
 
 
 def inspect_command(args):
-    """Say what a vocabulary holds, and how a text is cut."""
+    """Say what a vocabulary holds, how a text is cut, how a word is made."""
     tokenizer = load_tokenizer(args.folder)
-    facts = {"kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size,
-             "special_tokens": dict(zip(tokenizer.special_tokens, tokenizer.special_ids)),
-             "settings": tokenizer._settings(), "fingerprint": tokenizer.fingerprint,
-             "longest_tokens": sorted(tokenizer.get_vocab(), key=lambda token: (-len(token.strip("ĠĊ")), token))[:10]}
-    encoding = tokenizer.encode(args.text) if args.text is not None else None
+    text = " ".join(args.inputs) if args.inputs else None
     if args.json:
-        print(json.dumps({**facts, **({"encoding": asdict(encoding)} if encoding else {})}))
-        return
-    for name, value in facts.items():
-        value = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        print(f"{name.replace('_', ' '):>15}  {'  '.join(value) if isinstance(value, list) else value}")
-    if encoding:
-        print()
-        for token_id, token, (start, end) in zip(encoding.ids, encoding.tokens, encoding.offsets):
-            print(f"{token_id:>8}  {token:<20}  {args.text[start:end]!r}" if end else f"{token_id:>8}  {token}")
+        print(json.dumps(as_data(tokenizer, text, args.word)))
+    else:
+        print("\n".join(as_lines(tokenizer, text, args.word, Look.of(sys.stdout))))
 
 
-def lines_of_stdin():
-    """Lines of standard input without their line ends; a line ends at '\\n' only."""
-    sys.stdin.reconfigure(encoding="utf-8", newline="\n")
+def texts(inputs):
+    """The texts of the command line; where there are none, or it is '-', the lines of standard input without their line ends.
+
+    A line ends at '\\n' only. What is printed from here on is UTF-8.
+    """
     sys.stdout.reconfigure(encoding="utf-8")
+    if inputs and inputs != ["-"]:
+        yield from inputs
+        return
+    sys.stdin.reconfigure(encoding="utf-8", newline="\n")
+    if sys.stdin.isatty():
+        print("(reading lines from the keyboard; Ctrl-D ends)", file=sys.stderr)
     try:
         for line in sys.stdin:
             yield line.removesuffix("\n")

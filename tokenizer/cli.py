@@ -10,6 +10,13 @@ import re
 import sys
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults beside the flags that have one, and examples (``epilog``) as they are written, line by line."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """``argparse.ArgumentParser`` that names the nearest real flag or value, and takes no abbreviations.
 
@@ -17,11 +24,15 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **options):
-        options.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        options.setdefault("formatter_class", Help)
         super().__init__(allow_abbrev=False, **options)
 
-    def parse_args(self, args=None, namespace=None):
-        namespace, rest = self.parse_known_args(args, namespace)
+    def parse_args(self, args=None, namespace=None, rest=""):
+        """rest: the list of words that also takes those which a flag stands before: argparse gives up on 'FOLDER --json TEXT'"""
+        into, (namespace, rest) = rest, self.parse_known_args(args, namespace)
+        if into:
+            getattr(namespace, into).extend(word for word in rest if not word.startswith("-"))
+            rest = [word for word in rest if word.startswith("-")]
         if rest:
             word = rest[0].split("=")[0]
             self.error(f"unknown {'flag' if word.startswith('-') else 'argument'} {word}" + suggestion(word, self.flags()))

@@ -52,9 +52,61 @@ def test_the_criterion_is_passed_on(folder):
     assert fingerprint() == fingerprint("--criterion", "frequency") != fingerprint("--criterion", "likelihood")
 
 
-def test_inspect_shows_the_vocabulary_and_the_cut(folder):
+def test_texts_and_ids_can_stand_on_the_command_line(folder):
+    _, piped, _ = tokenizer("encode", folder / "bpe", text="The cat\n-5 cats\n")
+    code, out, _ = tokenizer("encode", folder / "bpe", "The cat", "-5 cats")
+    assert (code, out) == (0, piped)
+    assert tokenizer("encode", folder / "bpe", "--no-special-tokens", "The cat")[1] == out.split("\n")[0][2:-2] + "\n"
+    assert tokenizer("encode", folder / "bpe", "-", text="The cat\n-5 cats\n")[1] == piped
+    for ids in (out.split("\n")[0].split(), [out.split("\n")[0]], ["[" + out.split("\n")[0].replace(" ", ", ") + "]"]):
+        assert tokenizer("decode", folder / "bpe", *ids)[:2] == (0, "The cat\n")
+
+
+def test_texts_may_stand_after_flags(folder):
+    code, out, _ = tokenizer("encode", folder / "bpe", "--json", "The cat", "😀")
+    assert code == 0 and [len(json.loads(line)["offsets"]) for line in out.splitlines()] == [4, 6]
+    code, out, _ = tokenizer("inspect", folder / "bpe", "--word", "cat", "The", "cat")
+    assert code == 0 and "[The][·cat]" in out and "cat  (3 bytes" in out
+    code, _, error = tokenizer("encode", folder / "bpe", "--json", "The cat", "--jsn")
+    assert code == 2 and "unknown flag --jsn: did you mean --json?" in error
+
+
+def test_inspect_shows_the_vocabulary_or_the_cut_or_a_word(folder):
+    code, out, _ = tokenizer("inspect", folder / "bpe")
+    assert code == 0 and "<mask> 4" in out and "made of  256 bytes, 94 merges" in out
     code, out, _ = tokenizer("inspect", folder / "bpe", "The <mask>")
-    assert code == 0 and "<mask> 4" in out and "' <mask>'" in out
+    assert code == 0 and "[<s>][The][·<mask>][</s>]" in out and "made of" not in out
+    code, out, _ = tokenizer("inspect", folder / "bpe", "--word", " the")
+    assert code == 0 and "[·the]" in out.splitlines()[-3]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals")
+def test_inspect_is_in_colour_in_a_terminal_alone(folder):
+    def in_a_terminal(**environment):
+        import pty
+        ours, theirs = pty.openpty()
+        subprocess.run([sys.executable, "-m", "tokenizer", "inspect", str(folder / "bpe"), "The"], cwd=ROOT, stdout=theirs,
+                       env={**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "TERM": "xterm", **environment}, check=True)
+        os.close(theirs)
+        return os.read(ours, 100_000).decode()
+    assert "\033[30;43mThe\033[0m" in in_a_terminal()
+    assert "[The]" in in_a_terminal(NO_COLOR="1")
+
+
+def test_workers_do_not_change_the_result_and_a_cap_on_words_is_stated(folder):
+    def train(*flags):
+        _, out, _ = tokenizer("train", "--vocab-size", 400, "--out", folder / "again", folder / "story.txt", "--json", *flags)
+        return json.loads(out)
+    assert train("--workers", 1)["fingerprint"] == train("--workers", 3)["fingerprint"] == train()["fingerprint"]
+    capped = train("--max-words", 20)
+    assert capped["fingerprint"] != train()["fingerprint"] and "20" in capped["summary"]
+
+
+def test_help_says_units_and_gives_examples():
+    for command in ("train", "encode", "decode", "inspect"):
+        code, out, _ = tokenizer(command, "--help")
+        assert code == 0 and f"\n  python -m tokenizer {command} " in out and "None)" not in out and "False)" not in out
+    assert "(default: 30000)" in tokenizer("train", "--help", COLUMNS="120")[1]
 
 
 def test_under_a_narrow_encoding_what_it_lacks_is_escaped_and_json_is_still_json(folder):
@@ -69,12 +121,15 @@ def test_under_a_narrow_encoding_what_it_lacks_is_escaped_and_json_is_still_json
 @pytest.mark.parametrize("args, text, message, expected", [
     (["train", "--out", "x", "no-such-file.txt"], "", "error: no-such-file.txt: no such file", 1),
     (["train", "--vocab-size", 10, "--out", "x", "README.md"], "", "error: vocab_size=10 is smaller than", 1),
+    (["train", "--workers", 0, "--out", "x", "README.md"], "", "error: workers is 0: it takes at least 1", 1),
     (["train", "--vocab-sise", 10, "--out", "x", "README.md"], "", "unknown flag --vocab-sise: did you mean --vocab-size?", 2),
     (["train", "--kind", "unigram", "--out", "x", "README.md"], "", "unigram", 2),
     (["train", "--cased", "--out", "x", "README.md"], "", "error: --cased is for --kind wordpiece", 1),
     (["train", "--criterion", "likelihood", "--out", "x", "README.md"], "", "error: --criterion is for --kind wordpiece", 1),
     (["train", "--kind", "wordpiece", "--criterion", "ratio", "--out", "x", "README.md"], "", "ratio", 2),
     (["encode", "no-such-folder"], "", "error: no-such-folder: no such folder", 1),
+    (["inspect", "README.md"], "", "error: README.md: ", 1),
+    (["inspect"], "", "FOLDER", 2),
     ([], "", "train", 2),
 ])
 def test_bad_input_is_one_clear_line(args, text, message, expected):
@@ -85,8 +140,21 @@ def test_bad_input_is_one_clear_line(args, text, message, expected):
 def test_bad_ids_are_named(folder):
     code, _, error = tokenizer("decode", folder / "bpe", text="0 2\n0 x\n")
     assert code == 1 and "line 2 of the input must be ids" in error
+    code, _, error = tokenizer("decode", folder / "bpe", "0", "x")
+    assert code == 1 and "line 1 of the input must be ids" in error
     code, _, error = tokenizer("decode", folder / "bpe", text="100000\n")
     assert code == 1 and "id 100000 is not in the vocabulary" in error
+
+
+def test_a_vocabulary_without_special_tokens_names_the_flag(folder):
+    (folder / "gpt2").mkdir()
+    for name in ("vocab.json", "merges.txt"):
+        (folder / "gpt2" / name).write_bytes((folder / "bpe" / name).read_bytes().replace(b'"<s>":0', b'"<|endoftext|>":0'))
+    code, _, error = tokenizer("encode", folder / "gpt2", "The cat")
+    assert code == 1 and "encode with --no-special-tokens" in error and "Traceback" not in error
+    code, out, _ = tokenizer("encode", folder / "gpt2", "The cat", "--no-special-tokens")
+    assert code == 0 and out == tokenizer("encode", folder / "bpe", "The cat", "--no-special-tokens")[1]
+    assert "[The][·cat]" in tokenizer("inspect", folder / "gpt2", "The cat")[1]
 
 
 def test_a_failed_training_leaves_what_was_there(folder):

@@ -22,7 +22,7 @@ kant: $(VENV)/.ready  ## KantaiBERT: tokenizer and RoBERTa on three books by Kan
 test: $(VENV)/.ready  ## the whole suite, under three minutes
 	$(RUN) -m pytest -q $(ARGS)
 
-test-slow: $(VENV)/.ready  ## what takes longer: kills at random moments, longer trainings
+test-slow: $(VENV)/.ready  ## what takes longer: kills at random moments, longer trainings, a million texts there and back
 	$(RUN) -m pytest -q -m slow $(ARGS)
 
 parity: $(VENV)/.ready-parity  ## compare with tokenizers and transformers, live

@@ -130,7 +130,7 @@ class Tokenizer:
 
         ["a b", "", "b"] -> array([69, 300, 70]), array([2, 0, 1])
         """
-        return self._added.encode_lines(texts, self._pieces_seen.encode)
+        return self._added.encode_lines(texts, self._encode_plain_lines)
 
     def encode_documents(self, documents, workers=None):
         """An iterator of texts in, an iterator of arrays out: the ids of each, as ``encode_ids`` gives them, made on all cores.
@@ -269,11 +269,11 @@ class Tokenizer:
         self.__dict__.update(state)
         self._forget()
 
+    def _encode_plain_lines(self, texts):
+        return self._pieces_seen.encode([self._with_prefix_space(text) for text in texts] if self.add_prefix_space else texts)
+
     def _encode_piece(self, piece):
-        chunk = chunk_of(piece)
-        if piece.startswith("\n"):  # a text begins
-            chunk = self._with_prefix_space(chunk)
-        return [token_id for word in self._words(chunk) for token_id in self._word_ids[word]]
+        return [token_id for word in self._words(chunk_of(piece)) for token_id in self._word_ids[word]]
 
     def _with_prefix_space(self, text):
         return " " + text if self.add_prefix_space and text and not text.startswith(" ") else text

@@ -1,6 +1,6 @@
 """The corpus path: many texts -> one array of ids, fast enough that no one waits for the tokenizer.
 
-The words of a language are few and come again and again. So each distinct piece of text (``pretokenize.cut_lines``) is
+The words of a language are few and come again and again. So each distinct piece of text (``pretokenize.cut_texts``) is
 encoded once; its ids are kept at the end of one long array, and from then on the piece is a number: where to look. A text
 is split (in C), its pieces become numbers through a dict (in C), and numpy gathers their ids.
 """
@@ -10,7 +10,7 @@ from itertools import accumulate, chain
 import numpy as np
 
 from .counting import batches
-from .pretokenize import cut_lines
+from .pretokenize import TEXT, cut_texts
 from .workers import map_in_order
 
 KEPT_PIECES = 1 << 19  # distinct pieces; with their ids about 100 MB. Real corpora come again to nearly all of far fewer
@@ -39,7 +39,7 @@ class PieceTable(dict):
         lengths = list(map(len, encoded))
         self.starts.extend(start for start, _ in zip(accumulate(lengths, initial=len(self.ids)), lengths))
         self.lengths.extend(lengths)
-        self.begins_text.extend(piece.startswith("\n") for piece in self.new)
+        self.begins_text.extend(piece.startswith(TEXT) for piece in self.new)
         self.ids.extend(chain.from_iterable(encoded))
         self.new = []
 
@@ -49,7 +49,7 @@ class PieceTable(dict):
             return np.zeros(0, np.uint32), np.zeros(0, np.int64)
         if len(self) > KEPT_PIECES or len(self.ids) > 16 * KEPT_PIECES:
             self.clear()  # rare, and cheap to make again
-        pieces = cut_lines(texts)
+        pieces = cut_texts(texts)
         try:
             numbers = np.fromiter(map(self.__getitem__, pieces), np.int64, len(pieces))  # (P,)
             self._encode_new()
@@ -78,7 +78,8 @@ def dtype_for(vocab_size):
 def encode_documents(tokenizer, documents, workers=None):
     """An iterator of texts -> an iterator of arrays of ids, one for each, encoded on all cores; see ``Tokenizer.encode_documents``."""
     for ids, lengths in map_in_order(_encode_batch, batches(documents, BATCH_CHARACTERS), shared=tokenizer, workers=workers):
-        yield from np.split(ids, lengths[:-1].cumsum())
+        ends = lengths.cumsum().tolist()
+        yield from (ids[end - length:end] for end, length in zip(ends, lengths.tolist()))
 
 
 def _encode_batch(tokenizer, texts):

@@ -1,7 +1,7 @@
 """Counting the words of a corpus: the first half of training, streamed, on all cores.
 
 Count before you cut: a text is split at spaces, which is fast, the distinct pieces are counted, and only those are
-normalized and cut into words (``pretokenize.cut_lines``). On 27 MB of novels 237,000 take the place of five million.
+normalized and cut into words (``pretokenize.cut_texts``). On 27 MB of novels 237,000 take the place of five million.
 Memory grows with the number of distinct words, not with the corpus, and can be capped.
 """
 import heapq
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .pretokenize import chunk_of, cut_lines
+from .pretokenize import chunk_of, cut_texts
 from .workers import map_in_order
 
 PORTION = 4 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
@@ -85,8 +85,8 @@ def count_lines(lines, end, words_of):
     """Word counts of a list of lines, each of which ends with ``end``. (["a b", "a"], "\\n") -> a 2, " b" 1, "\\n" 2"""
     apart = [line for line in lines if not line[-1:].isspace()]  # the end of these is a word of its own
     together = [line + end for line in lines if line[-1:].isspace()]
-    pieces = Counter(cut_lines(apart))
-    pieces.update(cut_lines(together))
+    pieces = Counter(cut_texts(apart))
+    pieces.update(cut_texts(together))
     words = Counter(dict.fromkeys(words_of(end), len(apart)) if apart else {})  # WordPiece has no words of white space
     for piece, count in pieces.items():
         for word in words_of(chunk_of(piece)):

@@ -5,7 +5,7 @@ import pytest
 from tokenizer_samples import random_texts
 
 from tokenizer.normalize import BertNormalizer
-from tokenizer.pretokenize import GPT2_PATTERN, bert_words, byte_characters, chunk_of, cut_lines, gpt2_words, utf8
+from tokenizer.pretokenize import GPT2_PATTERN, bert_words, byte_characters, chunk_of, cut_texts, gpt2_words, utf8
 from tokenizer.unicode_versions import WHITE_SPACE
 from tokenizer.wordpiece import normalized_words
 
@@ -38,7 +38,7 @@ def test_letters_and_numbers_that_unicode_16_did_not_know_are_neither(later, kno
     assert gpt2_words(f"{same}{later} {later}!{other}") == [same, later, f" {later}!", other]
 
 
-SPACES = ["a", "b,", "é", "\n", "\r", "\t", "\x0b", "\x1c", "\x85", "\xa0", "\u3000", "\u200b", "'s", "1", *[" "] * 12]
+SPACES = ["a", "b,", "é", *["\n"] * 4, "\r", "\t", "\x0b", "\x1c", "\x85", "\xa0", "\u3000", "\u200b", "'s", "1", *[" "] * 12]
 
 
 def spaced_texts(count, seed=5):
@@ -50,19 +50,21 @@ def spaced_texts(count, seed=5):
 def pieces_by_line(lines):
     """[[piece, ...] of each line]"""
     result = []
-    for piece in cut_lines(lines):
-        if piece.startswith("\n"):
+    for piece in cut_texts(lines):
+        if piece.startswith("\r"):
             result.append([])
         result[-1].append(piece)
     return result
 
 
-def test_lines_are_cut_at_spaces_by_hand():
-    assert cut_lines(["It is,", "", " it"]) == ["\nIt", "is,", "\n", "\n", "it"]
-    assert cut_lines(["a  b"]) == ["\na", "", "b"]           # the words are 'a', ' ', ' b'
-    assert cut_lines(["a   b"]) == ["\na", " ", "b"]         # 'a', '  ', ' b'
-    assert cut_lines(["a \n", "\nb", "a \t b"]) == ["\na \n", "\n\nb", "\na", "\t", "b"]
-    assert cut_lines([]) == []
+def test_texts_are_cut_at_spaces_and_line_ends_by_hand():
+    assert cut_texts(["It is,", "", " it"]) == ["\rIt", "is,", "\r", "\r", "it"]
+    assert cut_texts(["a  b"]) == ["\ra", "", "b"]           # the words are 'a', ' ', ' b'
+    assert cut_texts(["a   b"]) == ["\ra", " ", "b"]         # 'a', '  ', ' b'
+    assert cut_texts(["a \n", "\nb", "a \t b"]) == ["\ra \n", "\r", "\nb", "\ra", "\t", "b"]
+    assert cut_texts(["a b\nc\n\nd", "e"]) == ["\ra", "b", "\nc", "\n", "\nd", "\re"]
+    assert cut_texts(["a\n\n\nb", "a\n  b"]) == ["\ra\n\n\nb", "\ra\n ", "b"]  # '\n\n', '\n' and '\n ', ' b' are words
+    assert cut_texts([]) == []
 
 
 def test_no_word_spans_two_pieces_and_nothing_is_lost():

@@ -10,10 +10,9 @@ from dataclasses import asdict
 from itertools import groupby
 
 from .added import AddedToken, AddedTokens
-from .corpus import PieceTable, encode_documents
+from .corpus import CorpusEncoder, encode_documents
 from .ecosystem import ecosystem_files
 from .encoding import Encoding, longest_first, padded_length
-from .pretokenize import chunk_of
 from .saved import save_files
 from .token_table import token_table
 
@@ -42,6 +41,7 @@ class Tokenizer:
     kind = None
     TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0))  # (part, type id)
     PAIR_TEMPLATE = None
+    BORDERS = None  # where words begin: a function of borders.py
     MASK_TAKES_SPACE = False  # whether white space before a mask token belongs to it
     add_prefix_space = False  # whether a text is given a space to begin with
 
@@ -260,28 +260,28 @@ class Tokenizer:
 
     def _forget(self):
         self._word_ids = WordCache(self._encode_word)
-        self._pieces_seen = PieceTable(self._encode_piece)
+        self._corpus = CorpusEncoder(self.BORDERS, self._encode_unit)
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in ("_word_ids", "_pieces_seen")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_word_ids", "_corpus")}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
         self._forget()
 
     def _encode_plain_lines(self, texts):
-        return self._pieces_seen.encode([self._with_prefix_space(text) for text in texts] if self.add_prefix_space else texts)
+        return self._corpus.encode([self._with_prefix_space(text) for text in texts] if self.add_prefix_space else texts)
 
-    def _encode_piece(self, piece):
-        return [token_id for word in self._words(chunk_of(piece)) for token_id in self._word_ids[word]]
+    def _encode_unit(self, unit):
+        return [token_id for word in self._words(unit) for token_id in self._word_ids[word]]
 
     def _with_prefix_space(self, text):
         return " " + text if self.add_prefix_space and text and not text.startswith(" ") else text
 
     # What a subclass adds
 
-    def _words(self, chunk):
-        """chunk -> list of words, normalized where the tokenizer does so."""
+    def _words(self, text):
+        """text -> list of words, normalized where the tokenizer does so."""
         raise NotImplementedError
 
     def _encode_word(self, word):

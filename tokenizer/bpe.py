@@ -8,6 +8,7 @@ import heapq
 from itertools import pairwise
 
 from .base import Tokenizer, check_training_options, training_summary
+from .borders import gpt2_borders
 from .counting import count_files, count_texts, progress_bar
 from .merges import learn_merges
 from .normalize import nfc
@@ -25,6 +26,7 @@ class ByteLevelBPE(Tokenizer):
     """Byte-level BPE. Ids: special tokens, the 256 bytes in order of their characters, merges in the order learned."""
     kind = "bpe"
     PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("sep", 0), ("B", 0), ("sep", 0))  # RoBERTa has no types
+    BORDERS = staticmethod(gpt2_borders)
     MASK_TAKES_SPACE = True  # 'x <mask>' and 'x<mask>' are the same to RoBERTa
 
     def __init__(self, tokens, merges, special_tokens=SPECIAL_TOKENS, add_prefix_space=False, model_max_length=None,
@@ -67,7 +69,7 @@ class ByteLevelBPE(Tokenizer):
         -> 'vocabulary: asked for 52,000, reached 12,290: no pair occurs 2 times'
         """
         check_size(vocab_size, min_frequency, special_tokens, max_words)
-        words = count_files(files, gpt2_words, workers, max_words, show_progress)
+        words = count_files(files, gpt2_borders, gpt2_words, workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
     @classmethod
@@ -75,7 +77,7 @@ class ByteLevelBPE(Tokenizer):
                             max_words=None, show_progress=True):
         """As ``train``, from an iterable of strings, each fed whole."""
         check_size(vocab_size, min_frequency, special_tokens, max_words)
-        words = count_texts(texts, gpt2_words, workers, max_words, show_progress)
+        words = count_texts(texts, gpt2_borders, gpt2_words, workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
     @classmethod
@@ -96,8 +98,8 @@ class ByteLevelBPE(Tokenizer):
 
     # Text -> ids
 
-    def _words(self, chunk):
-        return gpt2_words(chunk)
+    def _words(self, text):
+        return gpt2_words(text)
 
     def _encode_word(self, word):
         """A word's ids: the merge of lowest rank first, of equal ones the leftmost, until none applies.

@@ -1,8 +1,8 @@
 """The corpus path: many texts -> one array of ids, fast enough that no one waits for the tokenizer.
 
-The words of a language are few and come again and again. So each distinct piece of text (``pretokenize.cut_texts``) is
-encoded once; its ids are kept at the end of one long array, and from then on the piece is a number: where to look. A text
-is split (in C), its pieces become numbers through a dict (in C), and numpy gathers their ids.
+The words of a language are few and come again and again. So each distinct unit of text (a word, mostly: ``borders.py``) is encoded once;
+its ids are kept at the end of one long array, and from then on the unit is a number: where to look. Finding the units of a batch, their
+numbers and their ids are operations on whole arrays. ``reference.py`` has the slow way, and ``Tokenizer.encode`` is between the two.
 """
 from array import array
 from itertools import accumulate, chain
@@ -10,60 +10,54 @@ from itertools import accumulate, chain
 import numpy as np
 
 from .counting import batches
-from .pretokenize import TEXT, cut_texts
+from .units import Units, joined
 from .workers import map_in_order
 
-KEPT_PIECES = 1 << 19  # distinct pieces; with their ids about 100 MB. Real corpora come again to nearly all of far fewer
+KEPT_UNITS = 1 << 19  # distinct units; with their ids about 100 MB. Real corpora come again to nearly all of far fewer
 BATCH_CHARACTERS = 1 << 19  # what goes to a worker at once: large enough that sending it costs nothing
 
 
-class PieceTable(dict):
-    """piece -> number n; its ids are ``ids[starts[n]:starts[n] + lengths[n]]``. A piece that is not there yet gets the next number."""
+class CorpusEncoder:
+    """Encodes batches of texts. ``borders``: as ``borders.gpt2_borders``; ``encode_unit``: str -> list of ids.
 
-    def __init__(self, encode_piece):
-        self.encode_piece = encode_piece
+    The ids of unit n are ``ids[starts[n]:starts[n] + lengths[n]]``.
+    """
+
+    def __init__(self, borders, encode_unit):
+        self.borders, self.encode_unit = borders, encode_unit
         self.clear()
 
     def clear(self):
-        super().clear()
-        self.new = []  # pieces that have a number and no ids yet
-        self.ids, self.starts, self.lengths, self.begins_text = array("I"), array("q"), array("q"), array("b")
-
-    def __missing__(self, piece):
-        self.new.append(piece)
-        number = self[piece] = len(self)
-        return number
-
-    def _encode_new(self):
-        encoded = list(map(self.encode_piece, self.new))
-        lengths = list(map(len, encoded))
-        self.starts.extend(start for start, _ in zip(accumulate(lengths, initial=len(self.ids)), lengths))
-        self.lengths.extend(lengths)
-        self.begins_text.extend(piece.startswith(TEXT) for piece in self.new)
-        self.ids.extend(chain.from_iterable(encoded))
-        self.new = []
+        """Forget all units."""
+        self.units = Units(self.borders)
+        self.ids, self.starts, self.lengths = array("I"), array("q", [0]), array("q", [0])  # unit 0 is none
 
     def encode(self, texts):
         """A list of texts -> (ids of all, one after the other (N,) uint32; how many of them are each text's (texts,) int64)."""
-        if not texts:
-            return np.zeros(0, np.uint32), np.zeros(0, np.int64)
-        if len(self) > KEPT_PIECES or len(self.ids) > 16 * KEPT_PIECES:
+        if len(self.units) > KEPT_UNITS or len(self.ids) > 16 * KEPT_UNITS:
             self.clear()  # rare, and cheap to make again
-        pieces = cut_texts(texts)
+        data, text_starts = joined(texts)
         try:
-            numbers = np.fromiter(map(self.__getitem__, pieces), np.int64, len(pieces))  # (P,)
+            numbers, unit_starts = self.units.find(data, text_starts)  # (U,), (U,)
             self._encode_new()
-        except BaseException:  # a text that cannot be encoded, or Ctrl-C: no number without ids may stay
+        except BaseException:  # Ctrl-C: no number without ids may stay
             self.clear()
             raise
-        lengths = np.frombuffer(self.lengths, np.int64)[numbers]  # (P,)
+        lengths = np.frombuffer(self.lengths, np.int64)[numbers]  # (U,)
         starts = np.frombuffer(self.starts, np.int64)[numbers]
-        first_pieces = np.flatnonzero(np.frombuffer(self.begins_text, np.int8)[numbers])  # (texts,)
         ends = lengths.cumsum()
-        # where each id is taken from: counting up within a piece, and jumping to its start at its border
-        source = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)  # (N,)
+        # where each id is taken from: counting up within a unit, and jumping to its start at its border
+        source = np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)  # (N,)
         ids = np.frombuffer(self.ids, np.uint32)[source] if len(source) else np.zeros(0, np.uint32)
-        return ids, np.add.reduceat(lengths, first_pieces)
+        before = np.concatenate(([0], ends))[np.searchsorted(unit_starts, text_starts)]  # ids before each text, and all
+        return ids, np.diff(before)
+
+    def _encode_new(self):
+        encoded = [self.encode_unit(unit.decode("utf-8")) for unit in self.units.since(len(self.starts))]
+        lengths = list(map(len, encoded))
+        self.starts.extend(start for start, _ in zip(accumulate(lengths, initial=len(self.ids)), lengths))
+        self.lengths.extend(lengths)
+        self.ids.extend(chain.from_iterable(encoded))
 
 
 def dtype_for(vocab_size):

@@ -1,7 +1,7 @@
 """Counting the words of a corpus: the first half of training, streamed, on all cores.
 
-Count before you cut: a text is split at spaces, which is fast, the distinct pieces are counted, and only those are
-normalized and cut into words (``pretokenize.cut_texts``). On 27 MB of novels 237,000 take the place of five million.
+Count before you cut: the units of a text (``units.py``) are found and counted by operations on whole arrays, and only the distinct
+ones are normalized and cut into words.
 Memory grows with the number of distinct words, not with the corpus, and can be capped.
 """
 import heapq
@@ -9,37 +9,39 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
-from .pretokenize import chunk_of, cut_texts
+from .units import MARGIN, Units, joined
 from .workers import map_in_order
 
-PORTION = 4 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
+AT_ONCE = 1 << 20  # bytes whose units are found together: arrays of this length stay near the processor
+PORTION = 8 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
 
 
-def count_files(files, words_of, workers=None, max_words=None, show_progress=True):
+def count_files(files, borders, words_of, workers=None, max_words=None, show_progress=True):
     """Word counts over text files, fed line by line, each with its line end. -> WordCounts
 
-    words_of: chunk -> list of its words; it stands at the top level of a module.  workers, max_words: as ``ByteLevelBPE.train``.
+    borders: where words begin (``borders.py``).  words_of: text -> list of its words; it stands at the top level of a module.  workers, max_words: as ``ByteLevelBPE.train``.
     Raises FileNotFoundError for a missing file and ValueError for one that is not UTF-8 text.
     """
     files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     total = sum(_size(file) for file in files)
     with progress_bar("counting words", total, show_progress, unit="B", unit_scale=True) as bar:
-        return _count(_count_ranges, portions(files), words_of, workers, max_words, bar)
+        return _count(_count_ranges, portions(files), (borders, words_of), workers, max_words, bar)
 
 
-def count_texts(texts, words_of, workers=None, max_words=None, show_progress=True):
+def count_texts(texts, borders, words_of, workers=None, max_words=None, show_progress=True):
     """Word counts over an iterable of strings, each fed whole. -> WordCounts"""
     if isinstance(texts, str):
         raise ValueError("train_from_iterator takes an iterable of strings, not one string: pass [text]")
     with progress_bar("counting words", None, show_progress, unit=" characters", unit_scale=True) as bar:
-        return _count(_count_batch, batches(map(_checked, texts), PORTION), words_of, workers, max_words, bar)
+        return _count(_count_batch, batches(map(_checked, texts), PORTION), (borders, words_of), workers, max_words, bar)
 
 
-def _count(function, portions, words_of, workers, max_words, bar):
+def _count(function, portions, cut, workers, max_words, bar):
     counts = WordCounts(max_words)
-    for more, size in map_in_order(function, portions, shared=words_of, workers=workers):
+    for more, size in map_in_order(function, portions, shared=cut, workers=workers):
         counts.add(more)
         bar.update(size)
     return counts
@@ -81,52 +83,75 @@ class WordCounts(Counter):
                 f"and any word's count is short by at most {self.missed:,}")
 
 
-def count_lines(lines, end, words_of):
-    """Word counts of a list of lines, each of which ends with ``end``. (["a b", "a"], "\\n") -> a 2, " b" 1, "\\n" 2"""
-    apart = [line for line in lines if not line[-1:].isspace()]  # the end of these is a word of its own
-    together = [line + end for line in lines if line[-1:].isspace()]
-    pieces = Counter(cut_texts(apart))
-    pieces.update(cut_texts(together))
-    words = Counter(dict.fromkeys(words_of(end), len(apart)) if apart else {})  # WordPiece has no words of white space
-    for piece, count in pieces.items():
-        for word in words_of(chunk_of(piece)):
-            words[word] += count
-    return words
+class UnitCounter:
+    """Counts the units of texts; ``words`` are the counts of their words. ``borders``, ``words_of``: as ``count_files``.
+
+    >>> from tokenizer.borders import gpt2_borders; from tokenizer.pretokenize import gpt2_words
+    >>> counter = UnitCounter(gpt2_borders, gpt2_words)
+    >>> counter.add(*joined(["a b\\n", "a"])); dict(counter.words())
+    {'a': 2, ' b': 1, '\\n': 1}
+    """
+
+    def __init__(self, borders, words_of):
+        self.units, self.words_of = Units(borders), words_of
+        self.counts = np.zeros(0, np.int64)  # number of a unit -> how often it was seen
+
+    def add(self, data, text_starts):
+        """Count the units of texts, given as ``units.joined`` gives them."""
+        seen = np.bincount(self.units.find(data, text_starts)[0], minlength=len(self.counts))
+        seen[:len(self.counts)] += self.counts
+        self.counts = seen
+
+    def words(self):
+        """Only now are the distinct units cut into words."""
+        words = Counter()
+        for unit, count in zip(self.units.since(1), self.counts[1:].tolist()):
+            for word in self.words_of(unit.decode("utf-8")):
+                words[word] += count
+        return words
 
 
-# In a worker: (words_of, portion) -> (counts, size of the portion)
+# In a worker: (borders and words_of, portion) -> (counts, size of the portion)
 
-def _count_batch(words_of, texts):
-    return count_lines(texts, "", words_of), sum(map(len, texts))
+def _count_batch(cut, texts):
+    counter = UnitCounter(*cut)
+    for batch in batches(texts, AT_ONCE):
+        counter.add(*joined(batch))
+    return counter.words(), sum(map(len, texts))
 
 
-def _count_ranges(words_of, ranges):
-    counts, size = Counter(), 0
+def _count_ranges(cut, ranges):
+    counter = UnitCounter(*cut)
     for file, start, end in ranges:
-        text = _read_lines(file, start, end)
-        newline = "\r\n" if text.count("\r\n") == text.count("\n") else "\n"
-        *lines, last = text.split(newline)
-        counts.update(count_lines(lines, newline, words_of))
-        counts.update(count_lines([last] if last else [], "", words_of))  # the file ends without a line end
-        size += end - start
-    return counts, size
+        for data in _read_lines(file, start, end):
+            data = np.frombuffer(b"".join((bytes(MARGIN), data, bytes(MARGIN))), np.uint8)
+            line_ends = np.flatnonzero(data == ord("\n")) + 1
+            counter.add(data, np.unique([MARGIN, *line_ends, len(data) - MARGIN]))
+    return counter.words(), sum(end - start for _, start, end in ranges)
 
 
 def _read_lines(file, start, end):
-    """The text of the lines that begin at bytes ``start`` to ``end`` - 1 of a file."""
+    """Yield the lines that begin at bytes ``start`` to ``end`` - 1 of a file, about ``AT_ONCE`` bytes of them together."""
     with open(file, "rb") as source:
         if start:
             source.seek(start - 1)
             source.readline()  # the line that began before belongs to the range before
-        start = source.tell()
-        data = source.read(max(end - start, 0))
-        if data and not data.endswith(b"\n"):
-            data += source.readline()
+        while (here := source.tell()) < end:
+            data = source.read(min(AT_ONCE, end - here))
+            if not data.endswith(b"\n"):
+                data += source.readline()
+            if not data:
+                return  # the file has become shorter
+            _check_utf8(data, file, here)
+            yield data
+
+
+def _check_utf8(data, file, position):
     try:
-        return data.decode("utf-8")
+        data.decode("utf-8")
     except UnicodeDecodeError as error:
         line_start = data.rfind(b"\n", 0, error.start) + 1
-        number = _lines_before(file, start + line_start) + 1
+        number = _lines_before(file, position + line_start) + 1
         raise ValueError(f"{file}: line {number} is not UTF-8 text ({error.reason} at byte {error.start - line_start + 1}): "
                          f"if it is a text file, save it as UTF-8 and try again") from None
 

@@ -6,7 +6,6 @@ and makes each punctuation mark a word of its own; it comes after ``normalize.py
 """
 import re
 from functools import lru_cache
-from itertools import groupby
 
 import regex
 
@@ -20,54 +19,6 @@ GPT2_PATTERN = regex.compile(in_unicode_16(
 
 # The same where all is ASCII, by Python's own `re`, which is several times as fast.
 _GPT2_ASCII = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", re.ASCII)
-
-TEXT = "\r"  # begins the first piece of a text
-
-# A space that can begin a chunk: no word of either kind holds it and what stands before it.
-_SPACE = re.escape("".join(sorted(WHITE_SPACE)))
-_BORDER = re.compile(f"(?<![{_SPACE}]) (?![\n\r])| (?=[^{_SPACE}])")
-_RUNS = (" \n", "\n  ", "\n\n ", "\n\n\n")  # where a line end is part of a longer word
-
-
-def cut_texts(texts):
-    r"""Texts -> pieces, all in one list: the fast first cut of a corpus, made before any word is looked for.
-
-    A text falls into chunks at its spaces and line ends, and each can be tokenized without the others. Chunks come again and again,
-    so a corpus is counted, or encoded, by counting or looking up its chunks, and only the distinct ones are cut into words. A
-    piece that begins with ``TEXT`` is the first chunk of a text, after that sign; one that begins with "\n" is a chunk as it is;
-    any other is a chunk without its leading space.
-
-    >>> cut_texts(["It is,\nit", " was"]), [chunk_of(piece) for piece in cut_texts(["It is,\nit", " was"])]
-    (['\rIt', 'is,', '\nit', '\r', 'was'], ['It', ' is,', '\nit', '', ' was'])
-
-    A space is such a border unless there is white space on both sides of it (or on one, and nothing on the other): runs of white
-    space are a word of their own, but for the last of them, which belongs to what follows (``GPT2_PATTERN``).
-    Nearly all texts have no such run, and for them it is ``str.split``, at the speed of C.
-    """
-    pieces = []
-    for plain, run in groupby(texts, _is_plain):
-        if plain:
-            pieces += (TEXT + f" {TEXT}".join(run)).replace("\n", " \n").split(" ")
-        else:
-            for text in run:
-                first, *rest = _BORDER.split(text)
-                pieces += [TEXT + first, *rest]
-    return pieces
-
-
-def _is_plain(text):
-    """Whether every space and line end is a border: no other white space (none of it is printable) and no longer run."""
-    visible = text.replace("\n", "")
-    return (visible.isprintable() and "   " not in text and not text.endswith((" ", "\n"))
-            and (len(visible) == len(text) or not any(run in text for run in _RUNS)))
-
-
-def chunk_of(piece):
-    r"""The text that a piece of ``cut_texts`` stands for. '\rIt' -> 'It'; '\nit' -> '\nit'; 'is' -> ' is'"""
-    if piece.startswith(TEXT):
-        return piece[1:]
-    return piece if piece.startswith("\n") else " " + piece
-
 
 def gpt2_words(text):
     """'3rd 1,000' -> ['3', 'rd', ' 1', ',', '000']; nothing is lost: joined they are the text"""

@@ -14,6 +14,7 @@ from collections import Counter
 from functools import partial
 
 from .base import Tokenizer, check_training_options, training_summary
+from .borders import bert_borders
 from .counting import count_files, count_texts, progress_bar
 from .likelihood import learn_by_likelihood
 from .merges import learn_merges
@@ -32,6 +33,7 @@ _CONTRACTION = re.compile(r" ' (s|t|m|d|re|ve|ll)(?![^ .,!?])")
 class WordPiece(Tokenizer):
     """WordPiece. Ids: special tokens, characters in order of code points, '##' characters, then pieces as learned."""
     kind = "wordpiece"
+    BORDERS = staticmethod(bert_borders)
     PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("B", 1), ("sep", 1))
 
     def __init__(self, tokens, special_tokens=SPECIAL_TOKENS, lowercase=True, strip_accents=None,
@@ -67,7 +69,7 @@ class WordPiece(Tokenizer):
         """
         check_options(vocab_size, min_frequency, criterion, special_tokens, max_words)
         normalizer = BertNormalizer(lowercase, strip_accents)
-        words = count_files(files, partial(normalized_words, normalizer), workers, max_words, show_progress)
+        words = count_files(files, bert_borders, partial(normalized_words, normalizer), workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, normalizer, criterion, special_tokens,
                                 limit_alphabet, show_progress)
 
@@ -78,7 +80,7 @@ class WordPiece(Tokenizer):
         """As ``train``, from an iterable of strings."""
         check_options(vocab_size, min_frequency, criterion, special_tokens, max_words)
         normalizer = BertNormalizer(lowercase, strip_accents)
-        words = count_texts(texts, partial(normalized_words, normalizer), workers, max_words, show_progress)
+        words = count_texts(texts, bert_borders, partial(normalized_words, normalizer), workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, normalizer, criterion, special_tokens,
                                 limit_alphabet, show_progress)
 
@@ -109,8 +111,8 @@ class WordPiece(Tokenizer):
 
     # Text -> ids
 
-    def _words(self, chunk):
-        return normalized_words(self.normalizer, chunk)
+    def _words(self, text):
+        return normalized_words(self.normalizer, text)
 
     def _encode_word(self, word):
         return [token_id for token_id, _, _ in self._spell_word(word, 0)]

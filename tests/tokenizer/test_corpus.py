@@ -46,21 +46,21 @@ def test_ids_take_two_bytes_where_two_are_enough():
 
 def test_what_is_kept_stays_bounded(tok, monkeypatch):
     monkeypatch.setattr("tokenizer.base.KEPT_WORDS", 10)
-    monkeypatch.setattr("tokenizer.corpus.KEPT_PIECES", 10)
+    monkeypatch.setattr("tokenizer.corpus.KEPT_UNITS", 10)
     tok._word_ids.clear()
     for number in range(100):
         text = f"a{number} b"
         assert [tok.encode_ids(text)] == one_by_one(tok, [text])
-        assert len(tok._word_ids) <= 10 and len(tok._pieces_seen) <= 10 + 2
+        assert len(tok._word_ids) <= 10 and len(tok._corpus.units) <= 10 + 2
     tok.encode_ids("x" * 101)
     assert "x" * 101 not in tok._word_ids
 
 
 def test_a_long_text_without_a_space_does_not_stay(tok, monkeypatch):
-    monkeypatch.setattr("tokenizer.corpus.KEPT_PIECES", 10)
+    monkeypatch.setattr("tokenizer.corpus.KEPT_UNITS", 10)
     for number in range(20):
         tok.encode_ids(f"{number}" + "x,y" * 100)
-    assert len(tok._pieces_seen.ids) < 2 * 16 * 10 + 500
+    assert len(tok._corpus.ids) < 2 * 16 * 10 + 500
 
 
 def test_a_text_that_cannot_be_encoded_leaves_nothing_behind(tok):

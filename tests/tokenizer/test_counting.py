@@ -6,6 +6,7 @@ import pytest
 from tokenizer_samples import STORY, random_texts
 
 from tokenizer import ByteLevelBPE, WordPiece
+from tokenizer.borders import gpt2_borders
 from tokenizer.counting import WordCounts, batches, count_files, count_texts, portions
 from tokenizer.pretokenize import GPT2_PATTERN, gpt2_words
 
@@ -15,7 +16,7 @@ def twin(texts):
 
 
 def count(files, **options):
-    return dict(count_files(files, gpt2_words, show_progress=False, **options))
+    return dict(count_files(files, gpt2_borders, gpt2_words, show_progress=False, **options))
 
 
 def test_files_are_counted_line_by_line_by_hand(tmp_path):
@@ -30,7 +31,7 @@ def test_files_are_counted_line_by_line_by_hand(tmp_path):
 
 
 def test_texts_are_counted_whole_by_hand():
-    assert dict(count_texts(["a\n\n\nb", "a "], gpt2_words, show_progress=False)) == {"a": 2, "\n\n": 1, "\n": 1, "b": 1, " ": 1}
+    assert dict(count_texts(["a\n\n\nb", "a "], gpt2_borders, gpt2_words, show_progress=False)) == {"a": 2, "\n\n": 1, "\n": 1, "b": 1, " ": 1}
 
 
 @pytest.mark.parametrize("size", [7, 100, 3000])
@@ -48,7 +49,9 @@ def test_any_portions_and_workers_count_what_the_twin_counts(tmp_path, monkeypat
     for workers in (1, 2):
         assert count(files, workers=workers) == expected
     monkeypatch.setattr("tokenizer.counting.PORTION", size)
-    assert dict(count_texts(lines, gpt2_words, workers=2, show_progress=False)) == twin(lines)
+    monkeypatch.setattr("tokenizer.counting.AT_ONCE", 5)
+    assert count(files, workers=2) == expected
+    assert dict(count_texts(lines, gpt2_borders, gpt2_words, workers=2, show_progress=False)) == twin(lines)
 
 
 def test_portions_cover_every_byte_once(tmp_path):
@@ -85,7 +88,7 @@ def test_no_count_is_short_by_more_than_the_loss_says(monkeypatch):
     rng = random.Random(3)
     texts = [f"w{min(int(rng.expovariate(0.02)), 300)}" for _ in range(5000)]
     monkeypatch.setattr("tokenizer.counting.PORTION", 200)
-    capped = count_texts(texts, gpt2_words, max_words=60, show_progress=False)
+    capped = count_texts(texts, gpt2_borders, gpt2_words, max_words=60, show_progress=False)
     true = twin(texts)
     assert len(capped) <= 60 and capped.forgotten == sum(true.values()) - sum(capped.values()) > 0
     assert all(0 <= true[word] - capped[word] <= capped.missed for word in true)
@@ -115,4 +118,4 @@ def test_errors_name_file_line_and_byte(tmp_path, monkeypatch):
 def test_line_ends_are_words_of_byte_level_bpe_and_not_of_wordpiece(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"ab c\nab c\n")
     assert {"\n", "##\n", ""}.isdisjoint(WordPiece.train(tmp_path / "a.txt", 20, show_progress=False).get_vocab())
-    assert count_files(tmp_path / "a.txt", gpt2_words, show_progress=False)["\n"] == 2
+    assert count_files(tmp_path / "a.txt", gpt2_borders, gpt2_words, show_progress=False)["\n"] == 2

@@ -110,16 +110,16 @@ class ByteLevelBPE(Tokenizer):
         ids = [self._byte_ids[byte] for byte in utf8(word)]
         if len(ids) > LONG_WORD:
             return self._encode_long_word(ids)
-        rank_of = self._ranks
-        ranks = [rank_of.get(pair, NO_MERGE) for pair in pairwise(ids)]
+        rank_of, merged_ids = self._ranks.get, self._merged_ids
+        ranks = [rank_of(pair, NO_MERGE) for pair in pairwise(ids)]
         while ranks and (rank := min(ranks)) < NO_MERGE:
             i = ranks.index(rank)
-            ids[i:i + 2] = [self._merged_ids[rank]]
-            del ranks[i]
+            ids[i] = merged_ids[rank]
+            del ids[i + 1], ranks[i]
             if i:
-                ranks[i - 1] = rank_of.get((ids[i - 1], ids[i]), NO_MERGE)
+                ranks[i - 1] = rank_of((ids[i - 1], ids[i]), NO_MERGE)
             if i < len(ranks):
-                ranks[i] = rank_of.get((ids[i], ids[i + 1]), NO_MERGE)
+                ranks[i] = rank_of((ids[i], ids[i + 1]), NO_MERGE)
         return ids
 
     def _encode_plain(self, text, shift):

@@ -1,8 +1,7 @@
 """Counting the words of a corpus: the first half of training, streamed, on all cores.
 
 Count before you cut: the units of a text (``units.py``) are found and counted by operations on whole arrays, and only the distinct
-ones are normalized and cut into words.
-Memory grows with the number of distinct words, not with the corpus, and can be capped.
+ones are normalized and cut into words. Memory grows with the number of distinct words, not with the corpus, and can be capped.
 """
 import heapq
 import os
@@ -22,7 +21,8 @@ PORTION = 8 << 20  # bytes, or characters, that are counted at once. Independent
 def count_files(files, borders, words_of, workers=None, max_words=None, show_progress=True):
     """Word counts over text files, fed line by line, each with its line end. -> WordCounts
 
-    borders: where words begin (``borders.py``).  words_of: text -> list of its words; it stands at the top level of a module.  workers, max_words: as ``ByteLevelBPE.train``.
+    borders: where words begin (``borders.py``).  words_of: text -> list of its words; it stands at the top level of a module.
+    workers, max_words: as ``ByteLevelBPE.train``.
     Raises FileNotFoundError for a missing file and ValueError for one that is not UTF-8 text.
     """
     files = [files] if isinstance(files, (str, os.PathLike)) else list(files)

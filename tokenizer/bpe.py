@@ -85,8 +85,9 @@ class ByteLevelBPE(Tokenizer):
         if not words:
             raise ValueError("the corpus is empty: there is no text to learn a vocabulary from")
         tokens = [*special_tokens, *sorted(byte_characters())]
-        byte_ids = [tokens.index(char) for char in byte_characters()]
-        ids = [([byte_ids[byte] for byte in utf8(word)], count) for word, count in words.items()]
+        # Latin-1 makes each byte the character of its number, and the table that one the character of its id.
+        byte_ids = {byte: tokens.index(char) for byte, char in enumerate(byte_characters())}
+        ids = [(utf8(word).decode("latin-1").translate(byte_ids), count) for word, count in words.items()]
         with progress_bar("learning merges", vocab_size - len(tokens), show_progress) as bar:
             learned = learn_merges(ids, tokens, vocab_size, max(1, min_frequency), forbidden=set(special_tokens),
                                    progress=lambda size: bar.update(size - len(tokens) - bar.n))

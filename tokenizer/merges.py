@@ -7,6 +7,8 @@ the counts of the words it stands in.
 ``reference.py`` has the same in thirty lines, which counts every pair anew at every merge. This one keeps the counts and
 corrects them only where a merge changed something, and finds the best pair with a heap. Both give the same merges.
 """
+import contextlib
+import gc
 import heapq
 from collections import defaultdict
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ class LearnedMerges:
 def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(), progress=None):
     """Merge the most frequent pair until the vocabulary has ``vocab_size`` tokens.
 
-    words: list of (ids, count), each word as ids into ``tokens``.  tokens: the tokens to start from, in order of ids.
+    words: list of (ids, count), each word as ids into ``tokens``, or as a string of the characters with these code points.  tokens: the tokens to start from, in order of ids.
     join: makes the string of a new token from its two parts.  forbidden: strings that must not become tokens.
     progress: called after each merge with the size of the vocabulary.
 
@@ -36,7 +38,24 @@ def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, f
     >>> learn_merges([([0, 1, 0], 3), ([0, 1], 2)], ["a", "b"], vocab_size=4)
     LearnedMerges(tokens=['a', 'b', 'ab', 'aba'], merges=[(0, 1), (2, 0)], counts=[5, 3], stopped='vocabulary is full')
     """
-    tokens, merges, counts = list(tokens), [], []
+    with garbage_collection_paused():
+        return _learn_merges(words, list(tokens), vocab_size, min_frequency, join, forbidden, progress)
+
+
+@contextlib.contextmanager
+def garbage_collection_paused():
+    """Millions of small objects are made here and none refers to itself: a look through all of them, again and again, finds nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _learn_merges(words, tokens, vocab_size, min_frequency, join, forbidden, progress):
+    merges, counts = [], []
     ids = {token: i for i, token in enumerate(tokens)}
     pairs = PairCounts(words)
     # A heap entry may be out of date: counts of pairs in the heap fall when other merges take their characters. So
@@ -83,7 +102,7 @@ class PairCounts:
     """
 
     def __init__(self, words):
-        self.words = ["".join(map(chr, ids)) for ids, _ in words]
+        self.words = [ids if isinstance(ids, str) else "".join(map(chr, ids)) for ids, _ in words]
         self.frequencies = [count for _, count in words]
         self.counts = defaultdict(int)
         self.where = defaultdict(list)  # numbers of words; may name a word twice, or one that has lost the pair
@@ -94,18 +113,34 @@ class PairCounts:
 
     def merge(self, pair, new):
         """Put ``new`` in the place of ``pair`` in all words; return the pairs that occur more often than before."""
-        counts, where, risen = self.counts, self.where, set()
+        where, words, changes = self.where, self.words, defaultdict(int)
+        left, right = pair
         for number, _ in groupby(where.pop(pair)):  # a word in which the pair is made often is named as often, in a row
-            parts = self.words[number].split(pair)  # what stands between the places of the pair
+            parts = words[number].split(pair)  # what stands between the places of the pair
             frequency = self.frequencies[number]
-            for gone, made in changed_neighbours(parts, pair, new):
-                counts[gone] -= frequency
-                counts[made] += frequency
-                where[made].append(number)
-                risen.add(made)
-            self.words[number] = new.join(parts)
+            if len(parts) == 2:  # nearly always there is one place: ``changed_neighbours`` without a call
+                before, after = parts
+                if before:
+                    made = before[-1] + new
+                    changes[before[-1] + left] -= frequency
+                    changes[made] += frequency
+                    where[made].append(number)
+                if after:
+                    made = new + after[0]
+                    changes[right + after[0]] -= frequency
+                    changes[made] += frequency
+                    where[made].append(number)
+            else:
+                for gone, made in changed_neighbours(parts, pair, new):
+                    changes[gone] -= frequency
+                    changes[made] += frequency
+                    where[made].append(number)
+            words[number] = new.join(parts)
+        counts = self.counts
+        for neighbours, change in changes.items():
+            counts[neighbours] += change
         del counts[pair]  # leftmost first leaves none: of a a a only one a remains beside the new aa
-        return [made for made in risen if counts[made] > 0]
+        return [neighbours for neighbours, change in changes.items() if change > 0 and counts[neighbours] > 0]
 
 
 def changed_neighbours(parts, pair, new):

@@ -28,7 +28,8 @@ class LearnedMerges:
 def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(), progress=None):
     """Merge the most frequent pair until the vocabulary has ``vocab_size`` tokens.
 
-    words: list of (ids, count), each word as ids into ``tokens``, or as a string of the characters with these code points.  tokens: the tokens to start from, in order of ids.
+    words: list of (ids, count), each word as ids into ``tokens``, or as a string of the characters with these code points.
+    tokens: the tokens to start from, in order of ids.
     join: makes the string of a new token from its two parts.  forbidden: strings that must not become tokens.
     progress: called after each merge with the size of the vocabulary.
 

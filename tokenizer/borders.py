@@ -1,8 +1,9 @@
 """Where words begin, for a batch of texts at once: the patterns of ``pretokenize.py`` as a few operations on whole arrays of bytes.
 
 A pattern walks from character to character; here every byte is given its kind by a table, and whether a word begins at a byte follows from
-its kind and its neighbours', for all bytes in one comparison. That is enough for ASCII. A stretch with any other byte in it
-is left whole, for the pattern: it ends where an ASCII character is followed by white space, which no word goes across.
+its kind and its neighbours', for all bytes in one comparison. That is enough for ASCII, for the letters of Western and Central Europe (two bytes
+each) and for typographers' quotes and dashes (three). A stretch with any other byte in it is left whole, for the pattern: it
+ends where a known character is followed by white space, which no word goes across.
 
 So what comes out are units: mostly words with the space before them, and some longer stretches. Each can be treated without the others.
 """
@@ -33,6 +34,19 @@ _GPT2, _BERT = _table(_gpt2_kind), _table(_bert_kind)
 _ONE_LETTER = np.isin(np.arange(256), list(b"stmd"))  # 's 't 'm 'd
 
 
+def _kinds(table, data):
+    """-> (the kinds of all bytes, where known characters of three bytes begin)"""
+    kind = table[data]
+    high = np.flatnonzero(data > 127)
+    lead, second = data[high], data[high + 1]
+    letters = high[(lead >= 0xC3) & (lead <= 0xC5) & ~((lead == 0xC3) & ((second == 0x97) | (second == 0xB7)))]  # U+C0 to U+17F but × ÷
+    marks = high[(lead == 0xE2) & (second == 0x80)]
+    marks = marks[(data[marks + 2] >= 0x90) & (data[marks + 2] <= 0xA7)]  # U+2010 to U+2027
+    kind[letters] = kind[letters + 1] = LETTER
+    kind[marks] = kind[marks + 1] = kind[marks + 2] = OTHER
+    return kind, marks
+
+
 def gpt2_borders(data, begins):
     """Where GPT-2's words begin (``pretokenize.GPT2_PATTERN``).
 
@@ -41,7 +55,7 @@ def gpt2_borders(data, begins):
 
     "it's 3\\n" -> i, ', the space, the line end; "a  b" -> a, both spaces
     """
-    kind = _GPT2[data]
+    kind, _ = _kinds(_GPT2, data)
     before, here = kind[:-1], kind[1:]
     starts = begins.copy()
     starts[1:] |= (here != before) & (before != SPACE)  # a space belongs to what follows
@@ -64,9 +78,10 @@ def gpt2_borders(data, begins):
 
 def bert_borders(data, begins):
     """Where BERT's words begin, each with the white space before it; arguments and result as of ``gpt2_borders``. "it's 3" -> i, ', s, the space"""
-    kind = _BERT[data]
+    kind, marks = _kinds(_BERT, data)
     starts = begins.copy()
     starts[1:] |= (kind[:-1] != SPACE) & ((kind[1:] != LETTER) | (kind[:-1] != LETTER))
+    starts[marks + 1] = starts[marks + 2] = False  # within a character
     return _whole_where_foreign(starts, kind, kind == SPACE, begins)
 
 

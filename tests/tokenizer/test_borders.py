@@ -21,6 +21,11 @@ def hard_texts(count, seed=5):
     return ["".join(rng.choices(HARD, k=rng.randint(0, 14))) for _ in range(count)]
 
 
+def around(codes):
+    """Each character with others on both sides."""
+    return [f"a{char}b {char}{char} {char}'s.{char}1{char} “{char}é  {char}" for char in map(chr, codes)]
+
+
 def units_of(texts, borders):
     """[[unit, ...] of each text], found in one go."""
     data, text_starts = joined(texts)
@@ -41,7 +46,8 @@ def units_of(texts, borders):
     ("it's IT'S we'll", ["it", "'s", " IT", "'", "S", " we", "'ll"]),
     ("'real 'tis x''s 5'd", ["'re", "al", " '", "tis", " x", "''", "s", " 5", "'d"]),
     ("3rd 1,000", ["3", "rd", " 1", ",", "000"]),
-    ("he said “no”, no", ["he", " said", " “no”,", " no"]),  # a stretch with foreign bytes is left whole
+    ("he said “né”, no", ["he", " said", " “", "né", "”,", " no"]),
+    ("a ×b, 漢字b c", ["a", " ×b,", " 漢字b", " c"]),  # a stretch with foreign bytes is left whole
     ("a\u3000b c", ["a\u3000b", " c"]),
     ("", []),
 ])
@@ -50,12 +56,12 @@ def test_gpt2_borders_by_hand(text, units):
 
 
 def test_bert_borders_by_hand():
-    assert units_of(["It's  3rd\n($5.50)", "a\x00b é,c d"], bert_borders) == [
-        ["It", "'", "s", "  3rd", "\n(", "$", "5", ".", "50", ")"], ["a\x00b", " é,c", " d"]]
+    assert units_of(["It's  3rd\n($5.50)", "a\x00b, é—‘c d"], bert_borders) == [
+        ["It", "'", "s", "  3rd", "\n(", "$", "5", ".", "50", ")"], ["a\x00b,", " é", "—", "‘", "c", " d"]]
 
 
 def test_the_words_of_units_are_the_words_of_the_text():
-    texts = random_texts(3000) + hard_texts(20000) + STORY.splitlines()
+    texts = random_texts(3000) + hard_texts(20000) + STORY.splitlines() + around(range(0x20, 0x3000))
     for text, units in zip(texts, units_of(texts, gpt2_borders)):
         assert "".join(units) == text
         assert [word for unit in units for word in gpt2_words(unit)] == GPT2_PATTERN.findall(text)
@@ -64,7 +70,7 @@ def test_the_words_of_units_are_the_words_of_the_text():
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_bert_words_do_not_depend_on_units_nor_on_the_short_way_for_ascii(lowercase):
     normalizer = BertNormalizer(lowercase)
-    texts = random_texts(2000) + hard_texts(5000)
+    texts = random_texts(2000) + hard_texts(5000) + around(range(0x20, 0x3000))
     for text, units in zip(texts, units_of(texts, bert_borders)):
         normal, _ = normalizer.normalize(text)
         assert [word for unit in units for word in normalized_words(normalizer, unit)] == [normal[start:end] for start, end in bert_words(normal)]

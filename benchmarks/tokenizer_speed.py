@@ -24,8 +24,6 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer  # noqa: E402
 
@@ -154,8 +152,7 @@ def varied(files, megabytes, out):
 
 
 def compare(corpora, rounds, tasks):
-    """[(task, corpus, files), ...] in turn -> rows with seconds and megabytes of each contestant and the ratios to ours."""
-    rows = []
+    """Yield, for each task and corpus, a row: seconds and megabytes of each contestant, and the ratios to ours."""
     for task in tasks:
         for name, files in corpora.items():
             if task.startswith("encode") and name.endswith("MB"):
@@ -169,9 +166,7 @@ def compare(corpora, rounds, tasks):
                     for who in runs:
                         runs[who].append(measure(task, who, files, Path(folder)))
             size = sum(Path(file).stat().st_size for file in files) / 1e6
-            rows.append(row(task, name, size, runs))
-            print(line(rows[-1]), flush=True)
-    return rows
+            yield row(task, name, size, runs)
 
 
 def row(task, corpus, size, runs):
@@ -208,7 +203,7 @@ def machine():
         if os.path.exists("/proc/cpuinfo") else platform.processor()
     names = ("numpy", "regex", "tokenizers", "rustbpe", "tiktoken")
     return {"date": time.strftime("%Y-%m-%d"), "processor": cpu, "cores": multiprocessing.cpu_count(), "python": platform.python_version(),
-            "numpy_threads": np.__version__ and None, "versions": {name: metadata.version(name) for name in names}}
+            "versions": {name: metadata.version(name) for name in names}}
 
 
 def main():
@@ -234,11 +229,13 @@ def main():
         if args.megabytes:
             corpora[f"{args.megabytes} MB"] = [varied(corpora["books"], args.megabytes, Path(folder, "varied.txt"))]
         corpora = {name: files for name, files in corpora.items() if not args.only or name in args.only}
-        rows = compare(corpora, args.rounds, args.tasks)
-    if args.out:
-        Path(args.out).write_text(json.dumps({"command": "python benchmarks/tokenizer_speed.py " + " ".join(
-            ["CORPORA", *(f"--{name} {value}" for name, value in (("rounds", args.rounds), ("megabytes", args.megabytes)))]),
-            **machine(), "rows": rows}, indent=1) + "\n")
+        command = f"python benchmarks/tokenizer_speed.py CORPORA --rounds {args.rounds} --megabytes {args.megabytes}"
+        results = {"command": command, **machine(), "rows": []}
+        for result in compare(corpora, args.rounds, args.tasks):
+            results["rows"].append(result)
+            print(line(result), flush=True)
+            if args.out:  # after each row: an interruption loses one at most
+                Path(args.out).write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def test_a_change_that_was_allowed_is_remembered(text, tmp_path, monkeypatch):
     state = json.loads((tmp_path / "run/checkpoints/step-0000008/state.json").read_text())
     assert state["step"] == 8 and state["config"]["train"]["weight_decay"] == 0.5
     moments = torch.load(tmp_path / "run/checkpoints/step-0000008/optimizer.pt", weights_only=True)
-    assert [group["weight_decay"] for group in moments["param_groups"]] == [0.5, 0.0]
+    assert [group["weight_decay"] for group in moments["param_groups"]] == [0.5, 0.0, 0.5]  # matrices, vectors, and what Muon moves
     with pytest.raises(ValueError, match="how long"):
         train.main([*resume, "--max-steps", "0", "--may-differ", "max-steps"])
 

@@ -10,7 +10,7 @@ from itertools import chain, compress, islice
 import numpy as np
 from tqdm import tqdm
 
-from tokenizer.corpus import BATCH_CHARACTERS, dtype_for
+from tokenizer.corpus import BATCH_CHARACTERS, FIRST_HERE, dtype_for
 from tokenizer.counting import batches
 from tokenizer.workers import map_in_order
 
@@ -37,8 +37,9 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
     with TokenFileWriter(folder, tokenizer.vocab_size, tokenizer.fingerprint) as writer, \
             tqdm(unit="B", unit_scale=True, desc="tokenize", disable=not show_progress) as bar:
         digests = deque([""])  # of the texts up to each batch: that of the last one written, and those of batches in flight
-        todo = unwritten(batches(documents, BATCH_CHARACTERS), writer, digests)
-        for number, encoded in enumerate(map_in_order(encode_batch, todo, tokenizer, workers, IN_ONE_PROCESS), start=1):
+        new = unwritten(batches(documents, BATCH_CHARACTERS), writer, digests)
+        results = map_in_order(encode_batch, new, tokenizer, workers, IN_ONE_PROCESS, first_here=FIRST_HERE)
+        for number, encoded in enumerate(results, start=1):
             writer.add(*encoded)
             digests.popleft()
             bar.update(writer.meta["num_bytes"] - bar.n)

@@ -5,6 +5,7 @@ training learned the merges. All 256 bytes are in the vocabulary, so nothing is 
 text exactly. WordPiece, the other kind, normalizes first, forgets spaces, and has an unknown token.
 """
 import heapq
+from functools import cached_property
 from itertools import pairwise
 
 from .base import Tokenizer, check_training_options, training_summary
@@ -14,6 +15,7 @@ from .merges import learn_merges
 from .normalize import nfc
 from .pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, utf8
 from .saved import bpe_files
+from .whole import whole_tokens
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
@@ -51,6 +53,7 @@ class ByteLevelBPE(Tokenizer):
         self._byte_ids = [self._ids.get(char) for char in byte_characters()]
         self._ranks = {(self._ids[left], self._ids[right]): rank for rank, (left, right) in enumerate(self.merges)}
         self._merged_ids = [self._ids[left + right] for left, right in self.merges]
+        self._byte_characters = dict(enumerate(byte_characters()))
 
     # Training
 
@@ -101,6 +104,19 @@ class ByteLevelBPE(Tokenizer):
 
     def _words(self, text):
         return gpt2_words(text)
+
+    def _encode_unit(self, unit):
+        """The ids of a unit. Of ASCII a unit is a word (``borders.py``), and if that is a token, often no merging is needed."""
+        if not unit.isascii():
+            return super()._encode_unit(unit)
+        token_id = self._ids.get(unit.translate(self._byte_characters))
+        return [token_id] if token_id in self._whole_tokens else self._encode_word(unit)
+
+    @cached_property
+    def _whole_tokens(self):
+        """The ids of the tokens whose own text, encoded, is that one token: see ``whole.py``."""
+        letters = [token_id for token_id in self._byte_ids if token_id is not None]
+        return whole_tokens(letters, [(*pair, merged) for pair, merged in zip(self._ranks, self._merged_ids)], self.vocab_size)
 
     def _encode_word(self, word):
         """A word's ids: the merge of lowest rank first, of equal ones the leftmost, until none applies.

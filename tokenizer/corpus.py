@@ -15,6 +15,7 @@ from .workers import map_in_order
 
 KEPT_UNITS = 1 << 19  # distinct units; with their ids about 100 MB. Real corpora come again to nearly all of far fewer
 BATCH_CHARACTERS = 1 << 19  # what goes to a worker at once: large enough that sending it costs nothing
+FIRST_HERE = 8  # batches that are encoded before workers start: most words have come by then, and all workers know them
 
 
 class CorpusEncoder:
@@ -71,7 +72,7 @@ def dtype_for(vocab_size):
 
 def encode_documents(tokenizer, documents, workers=None):
     """An iterator of texts -> an iterator of arrays of ids, one for each, encoded on all cores; see ``Tokenizer.encode_documents``."""
-    for ids, lengths in map_in_order(_encode_batch, batches(documents, BATCH_CHARACTERS), shared=tokenizer, workers=workers):
+    for ids, lengths in map_in_order(_encode_batch, batches(documents, BATCH_CHARACTERS), shared=tokenizer, workers=workers, first_here=FIRST_HERE):
         ends = lengths.cumsum().tolist()
         yield from (ids[end - length:end] for end, length in zip(ends, lengths.tolist()))
 

@@ -1,11 +1,11 @@
 """Counting the words of a corpus: the first half of training, streamed, on all cores.
 
 Count before you cut: the units of a text (``units.py``) are found and counted by operations on whole arrays, and only the distinct
-ones are normalized and cut into words. Memory grows with the number of distinct words, not with the corpus, and can be capped.
+ones are normalized and cut into words, each once. Memory grows with the number of distinct words, not with the corpus, and can be capped.
 """
 import heapq
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from .units import MARGIN, Units, joined
 from .workers import map_in_order
 
 AT_ONCE = 1 << 20  # bytes whose units are found together: arrays of this length stay near the processor
-PORTION = 8 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
+PORTION = 4 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
+KEPT_UNITS = 1 << 17  # distinct units that a process remembers from portion to portion: about 40 MB
 
 
 def count_files(files, borders, words_of, workers=None, max_words=None, show_progress=True):
@@ -28,7 +29,7 @@ def count_files(files, borders, words_of, workers=None, max_words=None, show_pro
     files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     total = sum(_size(file) for file in files)
     with progress_bar("counting words", total, show_progress, unit="B", unit_scale=True) as bar:
-        return _count(_count_ranges, portions(files), (borders, words_of), workers, max_words, bar)
+        return _count(_count_ranges, portions(files), UnitCounter(borders, words_of), workers, max_words, bar)
 
 
 def count_texts(texts, borders, words_of, workers=None, max_words=None, show_progress=True):
@@ -36,12 +37,12 @@ def count_texts(texts, borders, words_of, workers=None, max_words=None, show_pro
     if isinstance(texts, str):
         raise ValueError("train_from_iterator takes an iterable of strings, not one string: pass [text]")
     with progress_bar("counting words", None, show_progress, unit=" characters", unit_scale=True) as bar:
-        return _count(_count_batch, batches(map(_checked, texts), PORTION), (borders, words_of), workers, max_words, bar)
+        return _count(_count_batch, batches(map(_checked, texts), PORTION), UnitCounter(borders, words_of), workers, max_words, bar)
 
 
-def _count(function, portions, cut, workers, max_words, bar):
+def _count(function, portions, counter, workers, max_words, bar):
     counts = WordCounts(max_words)
-    for more, size in map_in_order(function, portions, shared=cut, workers=workers):
+    for more, size in map_in_order(function, portions, shared=counter, workers=workers, first_here=1):
         counts.add(more)
         bar.update(size)
     return counts
@@ -84,16 +85,20 @@ class WordCounts(Counter):
 
 
 class UnitCounter:
-    """Counts the units of texts; ``words`` are the counts of their words. ``borders``, ``words_of``: as ``count_files``.
+    """Counts the units of texts, and from them the words. ``borders``, ``words_of``: as ``count_files``.
 
     >>> from tokenizer.borders import gpt2_borders; from tokenizer.pretokenize import gpt2_words
     >>> counter = UnitCounter(gpt2_borders, gpt2_words)
-    >>> counter.add(*joined(["a b\\n", "a"])); dict(counter.words())
-    {'a': 2, ' b': 1, '\\n': 1}
+    >>> counter.add(*joined(["a b\\n", "a"])); counter.take(), counter.take()
+    ({'a': 2, ' b': 1, '\\n': 1}, {})
     """
 
     def __init__(self, borders, words_of):
-        self.units, self.words_of = Units(borders), words_of
+        self.borders, self.words_of = borders, words_of
+        self._clear()
+
+    def _clear(self):
+        self.units, self.words = Units(self.borders), [()]  # number of a unit -> its words
         self.counts = np.zeros(0, np.int64)  # number of a unit -> how often it was seen
 
     def add(self, data, text_starts):
@@ -102,32 +107,34 @@ class UnitCounter:
         seen[:len(self.counts)] += self.counts
         self.counts = seen
 
-    def words(self):
-        """Only now are the distinct units cut into words."""
-        words = Counter()
-        for unit, count in zip(self.units.since(1), self.counts[1:].tolist()):
-            for word in self.words_of(unit.decode("utf-8")):
-                words[word] += count
-        return words
+    def take(self):
+        """The words that were added since the last call, as {word: count}. Only now are new units cut into words."""
+        self.words += [tuple(self.words_of(unit.decode("utf-8"))) for unit in self.units.since(len(self.words))]
+        seen, counts = np.flatnonzero(self.counts), defaultdict(int)
+        for words, count in zip(map(self.words.__getitem__, seen.tolist()), self.counts[seen].tolist()):
+            for word in words:
+                counts[word] += count
+        self.counts[:] = 0
+        if len(self.units) > KEPT_UNITS:
+            self._clear()
+        return dict(counts)
 
 
-# In a worker: (borders and words_of, portion) -> (counts, size of the portion)
+# In a worker: (a counter, portion) -> (counts, size of the portion)
 
-def _count_batch(cut, texts):
-    counter = UnitCounter(*cut)
+def _count_batch(counter, texts):
     for batch in batches(texts, AT_ONCE):
         counter.add(*joined(batch))
-    return counter.words(), sum(map(len, texts))
+    return counter.take(), sum(map(len, texts))
 
 
-def _count_ranges(cut, ranges):
-    counter = UnitCounter(*cut)
+def _count_ranges(counter, ranges):
     for file, start, end in ranges:
         for data in _read_lines(file, start, end):
             data = np.frombuffer(b"".join((bytes(MARGIN), data, bytes(MARGIN))), np.uint8)
-            line_ends = np.flatnonzero(data == ord("\n")) + 1
-            counter.add(data, np.unique([MARGIN, *line_ends, len(data) - MARGIN]))
-    return counter.words(), sum(end - start for _, start, end in ranges)
+            line_starts = np.flatnonzero(data[:-MARGIN - 1] == ord("\n")) + 1  # but for a line end at the very end
+            counter.add(data, np.concatenate(([MARGIN], line_starts, [len(data) - MARGIN])))
+    return counter.take(), sum(end - start for _, start, end in ranges)
 
 
 def _read_lines(file, start, end):

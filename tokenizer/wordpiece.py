@@ -172,6 +172,7 @@ class WordPiece(Tokenizer):
 
 def normalized_words(normalizer, text):
     """A text's words, normalized. "It's" -> ['it', "'", 's']"""
+    text = text.strip(" \t\n\r")  # of which units have some before them
     if text.isascii() and text.isprintable():  # the same, sooner
         return _ASCII_WORD.findall(text.lower() if normalizer.lowercase else text)
     text, _ = normalizer.normalize(text)

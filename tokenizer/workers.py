@@ -1,23 +1,24 @@
 """Work on many items at once, on all cores, and get the results in the order of the items.
 
-The standard pools are nearly this. What is added: results come in order while only a few items are in flight
-(``Pool.imap`` reads its whole input ahead, so memory would grow with the corpus), Ctrl-C stops at once
-and quietly, and workers whose parent was killed end too.
+The standard pools are nearly this. But ``Pool.imap`` reads its whole input ahead, so memory would grow with the corpus; and in all of
+them the workers share one pipe, where a worker that is killed in the middle of a result (Ctrl-C, want of memory) leaves the parent waiting for the
+rest of it for ever. Here each worker has a pipe of its own: whatever ends it also ends the pipe, and the parent knows at once; and the other
+way round.
 """
 import contextlib
 import itertools
 import multiprocessing
 import os
+import queue
 import signal
 import sys
 import threading
-import time
+import traceback
 import warnings
 from collections import deque
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 
-_shared = None  # in a worker: what every call gets as its first argument
+AHEAD = 2  # items that a worker is given at a time: with the next at hand it need not wait for the parent
 
 
 def available_cores():
@@ -25,12 +26,12 @@ def available_cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_order(function, items, shared=None, workers=None, advice="use fewer, workers=1"):
+def map_in_order(function, items, shared=None, workers=None, advice="use fewer, workers=1", first_here=0):
     """Yield ``function(shared, item)`` for each item, in order; at most ``2 * workers + 1`` items are in flight.
 
     ``shared`` goes to each worker once (a tokenizer, say), not with every item. ``function`` stands at the top level
     of a module, as pickling needs. ``workers``: processes; None is one for each core; 1, or a single item, stays
-    in this process.
+    in this process. So do the first ``first_here`` items: what ``shared`` remembers of them, the workers, which are forked, know too.
 
     Raises what ``function`` raises; ChildProcessError, an OSError, when a worker was killed (most often for want of memory):
     ``advice`` is how its message ends.
@@ -41,45 +42,96 @@ def map_in_order(function, items, shared=None, workers=None, advice="use fewer, 
     if workers < 1:
         raise ValueError(f"workers is {workers}: it takes at least 1")
     items = iter(items)
+    for item in itertools.islice(items, first_here):
+        yield function(shared, item)
     head = list(itertools.islice(items, 2)) if workers > 1 else []
+    items = itertools.chain(head, items)
     if len(head) < 2:  # nothing to share out
-        for item in itertools.chain(head, items):
+        for item in items:
             yield function(shared, item)
         return
-    pool = _start_pool(workers, shared)
-    waiting = deque()
+    pool = Pool(workers, function, shared)
     try:
-        for item in itertools.chain(head, items):
-            with _interrupt_waits():  # submitting may start a worker
-                waiting.append(pool.submit(_call, function, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
+        yield from pool.results(items)
+    except WorkerEnded:
         raise ChildProcessError(f"one of {workers} worker processes was killed, most likely because memory ran out: {advice}") from None
-    except BaseException:
-        # Also a second Ctrl-C: it could interrupt the orderly shutdown and leave workers that nobody told to stop.
-        for worker in list((pool._processes or {}).values()):
-            worker.kill()
-        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.stop()
 
 
-def _start_pool(workers, shared):
-    # Linux: fork, which starts in milliseconds and needs no `if __name__ == "__main__"` in the caller's script. The
-    # children run plain Python (no BLAS, no CUDA), so the threads that torch may have started do not matter
-    # to them; Python 3.12 warns of such threads. Elsewhere: spawn.
-    method = "fork" if sys.platform.startswith("linux") else "spawn"
-    warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
-    context = multiprocessing.get_context(method)
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(shared, os.getpid()))
+class WorkerEnded(Exception):
+    """The other end of a pipe is gone."""
 
 
 @contextlib.contextmanager
-def _interrupt_waits():
-    """Hold Ctrl-C back for a moment: a worker begins with its parent's mask, so none is hit before it has set its own answer."""
+def alive():
+    try:
+        yield
+    except (EOFError, OSError):  # between two results, or in the middle of one
+        raise WorkerEnded from None
+
+
+class Pool:
+    """Worker processes, each with a pipe. ``results`` yields what they make of items, in order."""
+
+    def __init__(self, workers, function, shared):
+        # Linux: fork, which starts in milliseconds and needs no `if __name__ == "__main__"` in the caller's script. The
+        # children run plain Python (no BLAS, no CUDA), so the threads that torch may have started do not matter
+        # to them; Python 3.12 warns of such threads. Elsewhere: spawn.
+        context = multiprocessing.get_context("fork" if sys.platform.startswith("linux") else "spawn")
+        warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
+        self.processes, self.pipes = [], []
+        with interrupt_waits():  # a worker begins with its parent's mask, so Ctrl-C hits none before it has set its own answer
+            for _ in range(workers):
+                here, there = context.Pipe()
+                self.pipes.append(here)
+                self.processes.append(context.Process(target=work, args=(there, self.pipes, function, shared), daemon=True))
+                self.processes[-1].start()
+                there.close()
+
+    def results(self, items):
+        """Raises what was raised in a worker, and WorkerEnded."""
+        given = {pipe: deque() for pipe in self.pipes}  # numbers of the items that each is working on, in order
+        done, first, number = {}, 0, 0  # results that wait for their turn; the number of the one whose turn it is; of the next item
+        for item in items:
+            pipe = min(given, key=lambda pipe: len(given[pipe]))
+            with alive():
+                pipe.send(item)
+            given[pipe].append(number)
+            number += 1
+            while all(len(numbers) >= AHEAD for numbers in given.values()) or number - first > AHEAD * len(given):
+                self._receive(given, done)
+                while first in done:
+                    yield done.pop(first)
+                    first += 1
+        while first < number:
+            if first not in done:
+                self._receive(given, done)
+            else:
+                yield done.pop(first)
+                first += 1
+
+    def _receive(self, given, done):
+        for pipe in wait([pipe for pipe, numbers in given.items() if numbers]):
+            with alive():
+                result, error, trace = pipe.recv()
+            if error:
+                raise error from ChildProcessError(f"in a worker process\n{trace}")
+            done[given[pipe].popleft()] = result
+
+    def stop(self):
+        """At once: whoever stops early wants no more results, and at the end the workers have none."""
+        with interrupt_waits():
+            for process in self.processes:
+                process.kill()
+            for process, pipe in zip(self.processes, self.pipes):
+                process.join()
+                pipe.close()
+
+
+@contextlib.contextmanager
+def interrupt_waits():
+    """Hold Ctrl-C back for a moment."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -90,19 +142,26 @@ def _interrupt_waits():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_worker(shared, parent):
-    global _shared
-    _shared = shared
+def work(pipe, parents_pipes, function, shared):
+    """What a worker does: items in, (result, error, its traceback) out, until it is killed, or its parent is."""
+    for other_end in parents_pipes:
+        other_end.close()  # else this process would keep them open, and none would end with the parent
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent alone answers it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler that a training loop may have set
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    items = queue.SimpleQueue()
+    threading.Thread(target=read_items, args=(pipe, items), daemon=True).start()
+    while True:
+        item = items.get()
+        try:
+            answer = function(shared, item), None, None
+        except Exception as error:
+            answer = None, error, traceback.format_exc()
+        pipe.send(answer)
 
 
-def _end_with(parent):
-    while os.getppid() == parent:
-        time.sleep(1)
+def read_items(pipe, items):
+    """Read while the worker works: so the parent never waits to send, and its end is noticed."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            items.put(pipe.recv())
     os._exit(1)
-
-
-def _call(function, item):
-    return function(_shared, item)

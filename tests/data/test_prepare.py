@@ -31,7 +31,7 @@ def test_any_number_of_workers_gives_the_same_bytes_and_all_of_them(tmp_path, sm
 
 
 def test_a_killed_worker_is_one_line_with_the_remedy(monkeypatch, tmp_path):
-    def killed(function, items, shared, workers, advice):
+    def killed(function, items, shared, workers, advice, first_here):
         raise ChildProcessError(f"one of 2 worker processes was killed: {advice}")
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "map_in_order", killed)
     with pytest.raises(OSError, match="killed: prepare the text in one process, python -m data prepare .*--workers 1.*train.py --data"):
@@ -46,7 +46,7 @@ from data_helpers import Characters
 from data import prepare
 def documents():
     for number in range(10 ** 9):
-        if number == 3000:
+        if number == 12_000:
             print("going", flush=True)
         yield "some text here\\n" * 50
 prepare(documents(), Characters(), {str(tmp_path / "tokens")!r}, workers=2, show_progress=False)

@@ -1,6 +1,8 @@
 """Learning merges: cases worked by hand, and the fast trainer against its slow twin."""
 import random
-from collections import Counter
+from collections import Counter, defaultdict
+
+import pytest
 
 from tokenizer import merges, reference
 from tokenizer.merges import PairCounts, changed_neighbours, learn_merges
@@ -47,6 +49,12 @@ def test_two_ways_to_one_string_share_an_id():
     assert learned.tokens == ["a", "b", "ab"] and learned.merges == [(0, 1), (1, 0)]
 
 
+def test_a_merge_into_a_token_that_is_there_counts_the_rare_pairs_with_it_anew():
+    """c ab stands once, c a b four times: with min_frequency 2 the pair of c and 'ab' was too rare, until a b became 'ab'."""
+    learned = learn_merges([([3, 2], 1), ([3, 0, 1], 4), ([0, 1], 3)], ["a", "b", "ab", "c"], 9, min_frequency=2)
+    assert learned.tokens == ["a", "b", "ab", "c", "cab"] and learned.merges == [(0, 1), (3, 2)] and learned.counts == [7, 5]
+
+
 def test_forbidden_strings_do_not_become_tokens():
     learned = learn_merges([([0, 1, 0], 5)], ["a", "b"], 9, 1, forbidden={"ab"})
     assert learned.tokens == ["a", "b", "ba", "aba"]
@@ -69,26 +77,30 @@ def test_fast_and_slow_trainers_agree():
         assert fast(words, *arguments, join) == reference.train(words, *arguments, join)
 
 
-def test_counts_stay_true_after_every_merge():
+@pytest.mark.parametrize("min_frequency", [1, 2, 6])
+def test_counts_stay_true_after_every_merge(min_frequency):
+    """Of all pairs that are frequent enough; the others are forgotten, with their places."""
     rng = random.Random(2)
     words = [([rng.randint(0, 2) for _ in range(rng.randint(1, 15))], rng.randint(1, 5)) for _ in range(30)]
-    pairs = PairCounts(words)
+    pairs = PairCounts(words, min_frequency)
     for new in range(3, 30):
-        present = {pair: count for pair, count in pairs.counts.items() if count}
-        recounted = Counter()
-        for word, count in zip(pairs.words, pairs.frequencies):
+        recounted, places = Counter(), defaultdict(set)
+        for number, (word, count) in enumerate(zip(pairs.words, pairs.frequencies)):
             for pair in map("".join, zip(word, word[1:])):
                 recounted[pair] += count
-        assert present == recounted
-        if not present:
+                places[pair].add(number)
+        assert pairs.counts == {pair: count for pair, count in recounted.items() if count >= min_frequency}
+        assert pairs.where.keys() == pairs.counts.keys() and all(places[pair] <= set(where) for pair, where in pairs.where.items())
+        if not pairs.counts:
             break
-        pairs.merge(min(present, key=lambda pair: (-present[pair], pair)), chr(new))
+        pairs.merge(min(pairs.counts, key=lambda pair: (-pairs.counts[pair], pair)), chr(new))
+    assert new > 8
 
 
 def test_a_word_is_visited_once_a_merge_however_often_it_holds_the_pair(monkeypatch):
     """Else a run of a million dashes would take hours: so many visits, each as long as the run."""
     visits = []
     monkeypatch.setattr(merges, "changed_neighbours", lambda *arguments: visits.append(arguments) or changed_neighbours(*arguments))
-    pairs = PairCounts([([0] * 1000, 1), ([0, 1], 1), ([0] * 500, 1)])
+    pairs = PairCounts([([0] * 1000, 1), ([0, 1], 1), ([0] * 500, 1)], 1)
     assert pairs.merge("\0\0", "X") == ["XX"] and len(visits) == 2
     assert pairs.merge("XX", "Y") == ["YY"] and len(visits) == 4

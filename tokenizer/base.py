@@ -41,7 +41,7 @@ class Tokenizer:
     kind = None
     TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0))  # (part, type id)
     PAIR_TEMPLATE = None
-    BORDERS = None  # where words begin: a function of borders.py
+    borders = None  # where words begin: a function of borders.py
     MASK_TAKES_SPACE = False  # whether white space before a mask token belongs to it
     add_prefix_space = False  # whether a text is given a space to begin with
 
@@ -260,7 +260,7 @@ class Tokenizer:
 
     def _forget(self):
         self._word_ids = WordCache(self._encode_word)
-        self._corpus = CorpusEncoder(self.BORDERS, self._encode_unit)
+        self._corpus = CorpusEncoder(self.borders, self._encode_unit)
 
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name not in ("_word_ids", "_corpus")}

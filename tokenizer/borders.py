@@ -1,65 +1,97 @@
 """Where words begin, for a batch of texts at once: the patterns of ``pretokenize.py`` as a few operations on whole arrays of bytes.
 
-A pattern walks from character to character; here every byte is given its kind by a table, and whether a word begins at a byte follows from
-its kind and its neighbours', for all bytes in one comparison. That is enough for ASCII, for the letters of Western and Central Europe (two bytes
-each) and for typographers' quotes and dashes (three). A stretch with any other byte in it is left whole, for the pattern: it
-ends where a known character is followed by white space, which no word goes across.
+A pattern walks from character to character. Here every byte is given the kind of the character that it belongs to, by a table;
+and whether a word begins at a byte follows from its kind and its neighbours', for all bytes in one comparison.
 
-So what comes out are units: mostly words with the space before them, and some longer stretches. Each can be treated without the others.
+The patterns themselves say which kind a character is: each is asked once, when it is first met. A few characters do not fit, such as the
+white space of more than one byte for GPT-2's. A stretch with one of these in it is left whole, for the pattern: it ends where
+another character is followed by white space, which no word goes across.
+
+So what comes out are units: words with the space before them, and some longer stretches. Each can be treated without the others.
 """
+from functools import lru_cache
+
 import numpy as np
 
-from .unicode_versions import WHITE_SPACE
+from .normalize import BertNormalizer
+from .pretokenize import bert_words, gpt2_words
 
-SPACE, OTHER_SPACE, LETTER, NUMBER, OTHER, FOREIGN = range(6)  # kinds of bytes; BERT knows letters and numbers as one
+# Kinds. A word of BERT's is a run of letters (numbers among them) or a single other character.
+UNKNOWN, SPACE, OTHER_SPACE, LETTER, NUMBER, OTHER, FOREIGN = range(7)
 
-
-def _table(kind_of):
-    return np.array([kind_of(chr(byte)) if byte < 128 else FOREIGN for byte in range(256)], np.uint8)
-
-
-def _gpt2_kind(char):
-    if char in WHITE_SPACE:
-        return SPACE if char == " " else OTHER_SPACE
-    return LETTER if char.isalpha() else NUMBER if char.isdigit() else OTHER
-
-
-def _bert_kind(char):
-    if char in " \t\n\r":
-        return SPACE
-    return (LETTER if char.isalnum() else OTHER) if char.isprintable() else FOREIGN  # BERT deletes control characters: no border
-
-
-_GPT2, _BERT = _table(_gpt2_kind), _table(_bert_kind)
 _ONE_LETTER = np.isin(np.arange(256), list(b"stmd"))  # 's 't 'm 'd
 
 
-def _kinds(table, data):
-    """-> (the kinds of all bytes, where known characters of three bytes begin)"""
+def gpt2_kind(char):
+    """Of two equal characters with another between, GPT-2's pattern makes one word if all three are of one kind.
+
+    >>> [gpt2_kind(char) for char in "é1+\\n"] == [LETTER, NUMBER, OTHER, OTHER_SPACE], gpt2_kind("\u3000") == FOREIGN
+    (True, True)
+    """
+    if char == " ":
+        return SPACE
+    kinds = [kind for side, kind in (("a", LETTER), ("1", NUMBER), ("+", OTHER)) if len(gpt2_words(side + char + side)) == 1]
+    return kinds[0] if kinds else OTHER_SPACE if char.isascii() else FOREIGN
+
+
+def bert_kind(char, **options):
+    """What a character between two letters makes of them with BERT: one word, two words, or three. FOREIGN if it depends on the settings.
+
+    >>> [bert_kind(char) for char in "é\u3000€,中"] == [LETTER, SPACE, LETTER, OTHER, OTHER]
+    True
+    """
+    kinds = set()
+    for lowercase, strip_accents in ((True, True), (True, False), (False, True), (False, False)):
+        normal, _ = BertNormalizer(lowercase, strip_accents, **options).normalize(f"a{char}a")
+        words = [normal[start:end] for start, end in bert_words(normal)]
+        kinds.add({1: LETTER, 2: SPACE, 3: OTHER}.get(len(words) if words[0][0] == words[-1][-1] == "a" else None))
+    return kinds.pop() if len(kinds) == 1 and None not in kinds else FOREIGN
+
+
+def bert_kind_without_cjk(char):
+    """The same where Chinese characters are letters: tokenize_chinese_chars=False."""
+    return bert_kind(char, tokenize_chinese_chars=False)
+
+
+@lru_cache(maxsize=None)
+def known_kinds(kind_of):
+    """The kinds of all characters, by code point; UNKNOWN until a character is first met. -> (1114112,) uint8"""
+    table = np.zeros(0x110000, np.uint8)
+    table[:128] = [kind_of(chr(point)) for point in range(128)]
+    return table
+
+
+def kinds(kind_of, data):
+    """data (N,) uint8: UTF-8, at least three more bytes after it. -> the kind of the character that each byte belongs to (N,)"""
+    table = known_kinds(kind_of)
     kind = table[data]
-    high = np.flatnonzero(data > 127)
-    lead, second = data[high], data[high + 1]
-    letters = high[(lead >= 0xC3) & (lead <= 0xC5) & ~((lead == 0xC3) & ((second == 0x97) | (second == 0xB7)))]  # U+C0 to U+17F but × ÷
-    marks = high[(lead == 0xE2) & (second == 0x80)]
-    marks = marks[(data[marks + 2] >= 0x90) & (data[marks + 2] <= 0xA7)]  # U+2010 to U+2027
-    kind[letters] = kind[letters + 1] = LETTER
-    kind[marks] = kind[marks + 1] = kind[marks + 2] = OTHER
-    return kind, marks
+    first = np.flatnonzero(data >= 0xC0)  # of the bytes of a character that has more than one
+    if len(first):
+        length = 2 + (data[first] >= 0xE0) + (data[first] >= 0xF0)
+        points = data[first] & (0x7F >> length)  # the bits that belong to the code point: 5, 4 or 3; six more in each byte that follows
+        for place in range(1, 4):
+            more = length > place
+            points[more] = points[more] << 6 | data[first[more] + place] & 0x3F
+        for point in np.unique(points[table[points] == UNKNOWN]).tolist():
+            table[point] = kind_of(chr(point))
+        for place in range(4):
+            kind[first[length > place] + place] = table[points[length > place]]
+    return kind
 
 
 def gpt2_borders(data, begins):
     """Where GPT-2's words begin (``pretokenize.GPT2_PATTERN``).
 
-    data (N,) uint8: texts in UTF-8, end to end, with at least two more bytes after them; begins (N,) bool: where a text begins,
+    data (N,) uint8: texts in UTF-8, end to end, with at least three more bytes after them; begins (N,) bool: where a text begins,
     and where the last one ends. -> (N,) bool
 
     "it's 3\\n" -> i, ', the space, the line end; "a  b" -> a, both spaces
     """
-    kind, _ = _kinds(_GPT2, data)
+    kind = kinds(gpt2_kind, data)
     before, here = kind[:-1], kind[1:]
     starts = begins.copy()
     starts[1:] |= (here != before) & (before != SPACE)  # a space belongs to what follows
-    space = kind <= OTHER_SPACE
+    space = (kind == SPACE) | (kind == OTHER_SPACE)
     inside = np.flatnonzero(space[1:] & space[:-1]) + 1  # within a run of white space only its last character begins a word,
     starts[inside] = begins[inside]                      # and that only if something visible follows in the same text
     inside = inside[inside + 1 < len(data)]
@@ -76,16 +108,22 @@ def gpt2_borders(data, begins):
     return _whole_where_foreign(starts, kind, space, begins)
 
 
-def bert_borders(data, begins):
+def bert_borders(data, begins, kind_of=bert_kind):
     """Where BERT's words begin, each with the white space before it; arguments and result as of ``gpt2_borders``. "it's 3" -> i, ', s, the space"""
-    kind, marks = _kinds(_BERT, data)
+    kind = kinds(kind_of, data)
     starts = begins.copy()
     starts[1:] |= (kind[:-1] != SPACE) & ((kind[1:] != LETTER) | (kind[:-1] != LETTER))
-    starts[marks + 1] = starts[marks + 2] = False  # within a character
+    starts &= (data & 0xC0) != 0x80  # not within a character
     return _whole_where_foreign(starts, kind, kind == SPACE, begins)
 
 
+def bert_borders_without_cjk(data, begins):
+    """The same where Chinese characters are letters: tokenize_chinese_chars=False."""
+    return bert_borders(data, begins, bert_kind_without_cjk)
+
+
 def _whole_where_foreign(starts, kind, space, begins):
+    """Take out the borders that are in doubt, those inside a stretch with a foreign character. With U+3000 for GPT-2's: "a b_c d" -> 'a', ' b_c', ' d'"""
     foreign = np.flatnonzero(kind == FOREIGN)
     if not len(foreign):
         return starts
@@ -94,4 +132,4 @@ def _whole_where_foreign(starts, kind, space, begins):
     stretch = np.cumsum(sure, dtype=np.int32)
     whole = np.zeros(stretch[-1] + 1, bool)
     whole[stretch[foreign]] = True
-    return starts & ~whole[stretch] | sure
+    return (starts & ~whole[stretch]) | sure

@@ -28,7 +28,7 @@ class ByteLevelBPE(Tokenizer):
     """Byte-level BPE. Ids: special tokens, the 256 bytes in order of their characters, merges in the order learned."""
     kind = "bpe"
     PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("sep", 0), ("B", 0), ("sep", 0))  # RoBERTa has no types
-    BORDERS = staticmethod(gpt2_borders)
+    borders = staticmethod(gpt2_borders)
     MASK_TAKES_SPACE = True  # 'x <mask>' and 'x<mask>' are the same to RoBERTa
 
     def __init__(self, tokens, merges, special_tokens=SPECIAL_TOKENS, add_prefix_space=False, model_max_length=None,

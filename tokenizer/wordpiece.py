@@ -14,7 +14,7 @@ from collections import Counter
 from functools import partial
 
 from .base import Tokenizer, check_training_options, training_summary
-from .borders import bert_borders
+from .borders import bert_borders, bert_borders_without_cjk
 from .counting import count_files, count_texts, progress_bar
 from .likelihood import learn_by_likelihood
 from .merges import learn_merges
@@ -33,7 +33,6 @@ _CONTRACTION = re.compile(r" ' (s|t|m|d|re|ve|ll)(?![^ .,!?])")
 class WordPiece(Tokenizer):
     """WordPiece. Ids: special tokens, characters in order of code points, '##' characters, then pieces as learned."""
     kind = "wordpiece"
-    BORDERS = staticmethod(bert_borders)
     PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("B", 1), ("sep", 1))
 
     def __init__(self, tokens, special_tokens=SPECIAL_TOKENS, lowercase=True, strip_accents=None,
@@ -41,6 +40,7 @@ class WordPiece(Tokenizer):
                  templates=None):
         """tokens: all, in order of ids.  strip_accents=None: as lowercase.  added, templates: see ``Tokenizer``."""
         self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
+        self.borders = bert_borders if tokenize_chinese_chars else bert_borders_without_cjk
         normalize = self.normalizer.normalize if any(token.normalized for token in added) else None
         super().__init__(tokens, special_tokens, model_max_length, roles, added, templates, normalize)
         if self.unk_token is None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tokenizer_samples import STORY, random_texts
 
-from tokenizer.borders import bert_borders, gpt2_borders
+from tokenizer.borders import bert_borders, bert_borders_without_cjk, gpt2_borders
 from tokenizer.normalize import BertNormalizer
 from tokenizer.pretokenize import GPT2_PATTERN, bert_words, gpt2_words
 from tokenizer.unicode_versions import WHITE_SPACE
@@ -23,7 +23,22 @@ def hard_texts(count, seed=5):
 
 def around(codes):
     """Each character with others on both sides."""
-    return [f"a{char}b {char}{char} {char}'s.{char}1{char} “{char}é  {char}" for char in map(chr, codes)]
+    return [f"a{char}b {char}{char} {char}'s.{char}1{char} “{char}é  {char}中{char}" for char in map(chr, codes)]
+
+
+ALL = [code for code in range(0x20, 0x110000) if not 0xD800 <= code < 0xE000]
+SOME_OF_ALL = [*range(0x20, 0x3100), *random.Random(4).sample(ALL, 6000)]
+
+
+@pytest.mark.slow
+def test_every_character_there_is():
+    texts = around(ALL)
+    for text, units in zip(texts, units_of(texts, gpt2_borders)):
+        assert [word for unit in units for word in gpt2_words(unit)] == GPT2_PATTERN.findall(text)
+    for normalizer in (BertNormalizer(), BertNormalizer(lowercase=False)):
+        for text, units in zip(texts, units_of(texts, bert_borders)):
+            normal, _ = normalizer.normalize(text)
+            assert [word for unit in units for word in normalized_words(normalizer, unit)] == [normal[a:b] for a, b in bert_words(normal)]
 
 
 def units_of(texts, borders):
@@ -47,8 +62,9 @@ def units_of(texts, borders):
     ("'real 'tis x''s 5'd", ["'re", "al", " '", "tis", " x", "''", "s", " 5", "'d"]),
     ("3rd 1,000", ["3", "rd", " 1", ",", "000"]),
     ("he said “né”, no", ["he", " said", " “", "né", "”,", " no"]),
-    ("a ×b, 漢字b c", ["a", " ×b,", " 漢字b", " c"]),  # a stretch with foreign bytes is left whole
-    ("a\u3000b c", ["a\u3000b", " c"]),
+    ("a ×b, 漢字b c", ["a", " ×", "b", ",", " 漢字b", " c"]),
+    ("жук 🙂🙂!½", ["жук", " 🙂🙂!", "½"]),
+    ("a\u3000b_c d", ["a\u3000b_c", " d"]),  # a stretch with white space of several bytes is left whole
     ("", []),
 ])
 def test_gpt2_borders_by_hand(text, units):
@@ -57,21 +73,23 @@ def test_gpt2_borders_by_hand(text, units):
 
 def test_bert_borders_by_hand():
     assert units_of(["It's  3rd\n($5.50)", "a\x00b, é—‘c d"], bert_borders) == [
-        ["It", "'", "s", "  3rd", "\n(", "$", "5", ".", "50", ")"], ["a\x00b,", " é", "—", "‘", "c", " d"]]
+        ["It", "'", "s", "  3rd", "\n(", "$", "5", ".", "50", ")"], ["a\x00b", ",", " é", "—", "‘", "c", " d"]]
+    assert units_of(["жук漢字b\u3000c", "a\u1fefb, c"], bert_borders) == [["жук", "漢", "字", "b", "\u3000c"], ["a\u1fefb,", " c"]]  # U+1FEF may become `
+    assert units_of(["жук漢字b\u3000c"], bert_borders_without_cjk) == [["жук漢字b", "\u3000c"]]
 
 
 def test_the_words_of_units_are_the_words_of_the_text():
-    texts = random_texts(3000) + hard_texts(20000) + STORY.splitlines() + around(range(0x20, 0x3000))
+    texts = random_texts(3000) + hard_texts(20000) + STORY.splitlines() + around(SOME_OF_ALL)
     for text, units in zip(texts, units_of(texts, gpt2_borders)):
         assert "".join(units) == text
         assert [word for unit in units for word in gpt2_words(unit)] == GPT2_PATTERN.findall(text)
 
 
-@pytest.mark.parametrize("lowercase", [True, False])
-def test_bert_words_do_not_depend_on_units_nor_on_the_short_way_for_ascii(lowercase):
-    normalizer = BertNormalizer(lowercase)
-    texts = random_texts(2000) + hard_texts(5000) + around(range(0x20, 0x3000))
-    for text, units in zip(texts, units_of(texts, bert_borders)):
+@pytest.mark.parametrize("settings", [(True,), (False,), (True, False), (False, True, False)])
+def test_bert_words_do_not_depend_on_units_nor_on_the_short_way_for_ascii(settings):
+    normalizer = BertNormalizer(*settings)
+    texts = random_texts(2000, seed=len(settings)) + hard_texts(5000) + around(SOME_OF_ALL[::3])
+    for text, units in zip(texts, units_of(texts, bert_borders if normalizer.tokenize_chinese_chars else bert_borders_without_cjk)):
         normal, _ = normalizer.normalize(text)
         assert [word for unit in units for word in normalized_words(normalizer, unit)] == [normal[start:end] for start, end in bert_words(normal)]
 

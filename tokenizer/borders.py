@@ -9,7 +9,9 @@ another character is followed by white space, which no word goes across.
 
 So what comes out are units: words with the space before them, and some longer stretches. Each can be treated without the others.
 """
+import re
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +20,11 @@ from .pretokenize import bert_words, gpt2_words
 
 # Kinds. A word of BERT's is a run of letters (numbers among them) or a single other character.
 UNKNOWN, SPACE, OTHER_SPACE, LETTER, NUMBER, OTHER, FOREIGN = range(7)
+
+# Where a long text can be cut and each part treated without the other: between a visible character of ASCII and white space, and after a
+# Chinese comma or full stop that a Chinese character follows.
+SURE_BORDER = re.compile(r"[!-~](?=[ \n])|[。，](?=[\u5000-\u9fff])")
+SURE_BORDER_BYTES = re.compile(rb"[!-~](?=[ \n])|(?:\xe3\x80\x82|\xef\xbc\x8c)(?=[\xe5-\xe9])")
 
 _ONE_LETTER = np.isin(np.arange(256), list(b"stmd"))  # 's 't 'm 'd
 
@@ -51,6 +58,19 @@ def bert_kind(char, **options):
 def bert_kind_without_cjk(char):
     """The same where Chinese characters are letters: tokenize_chinese_chars=False."""
     return bert_kind(char, tokenize_chinese_chars=False)
+
+
+def parts(text, size):
+    """A text in parts of about ``size`` characters, cut at sure borders, so that its units are the parts' units; longer where there is none.
+
+    >>> parts("one two three", size=2)
+    ['one', ' two', ' three']
+    """
+    cuts = [0]
+    while cuts[-1] < len(text):
+        border = SURE_BORDER.search(text, cuts[-1] + size - 1)
+        cuts.append(border.end() if border else len(text))
+    return [text[start:end] for start, end in pairwise(cuts)]
 
 
 @lru_cache(maxsize=None)

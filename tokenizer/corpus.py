@@ -4,16 +4,19 @@ The words of a language are few and come again and again. So each distinct unit 
 its ids are kept at the end of one long array, and from then on the unit is a number: where to look. Finding the units of a batch, their
 numbers and their ids are operations on whole arrays. ``reference.py`` has the slow way, and ``Tokenizer.encode`` is between the two.
 """
+import threading
 from array import array
 from itertools import accumulate, chain
 
 import numpy as np
 
+from .borders import parts
 from .counting import batches
 from .units import Units, joined
 from .workers import map_in_order
 
 KEPT_UNITS = 1 << 19  # distinct units; with their ids about 100 MB. Real corpora come again to nearly all of far fewer
+LONG_TEXT = 1 << 20  # characters that are encoded at once: arrays of some 30 bytes for each
 BATCH_CHARACTERS = 1 << 19  # what goes to a worker at once: large enough that sending it costs nothing
 FIRST_HERE = 8  # batches that are encoded before workers start: most words have come by then, and all workers know them
 
@@ -26,6 +29,7 @@ class CorpusEncoder:
 
     def __init__(self, borders, encode_unit):
         self.borders, self.encode_unit = borders, encode_unit
+        self.lock = threading.Lock()  # what is kept is changed while texts are encoded: one thread at a time
         self.clear()
 
     def clear(self):
@@ -35,6 +39,16 @@ class CorpusEncoder:
 
     def encode(self, texts):
         """A list of texts -> (ids of all, one after the other (N,) uint32; how many of them are each text's (texts,) int64)."""
+        short = [[part] if len(part) <= LONG_TEXT else parts(part, LONG_TEXT) for part in texts]
+        results = []
+        with self.lock:
+            for some in batches(chain.from_iterable(short), LONG_TEXT):
+                results.append(self._encode(some))
+        ids, lengths = zip(*results) if results else ((np.zeros(0, np.uint32),), (np.zeros(0, np.int64),))
+        ids, ends = np.concatenate(ids), np.concatenate(([0], np.cumsum(np.concatenate(lengths))))
+        return ids, np.diff(ends[np.cumsum([0, *map(len, short)])])
+
+    def _encode(self, texts):
         if len(self.units) > KEPT_UNITS or len(self.ids) > 16 * KEPT_UNITS:
             self.clear()  # rare, and cheap to make again
         data, text_starts = joined(texts)

@@ -5,18 +5,22 @@ ones are normalized and cut into words, each once. Memory grows with the number 
 """
 import heapq
 import os
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from .borders import SURE_BORDER_BYTES, parts
 from .units import MARGIN, Units, joined
 from .workers import map_in_order
 
 AT_ONCE = 1 << 20  # bytes whose units are found together: arrays of this length stay near the processor
 PORTION = 4 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
 KEPT_UNITS = 1 << 17  # distinct units that a process remembers from portion to portion: about 40 MB
+LONGEST = 4  # bytes of what a file is cut at, with the character after it
+_CUT = re.compile(rb"\n|" + SURE_BORDER_BYTES.pattern)
 
 
 def count_files(files, borders, words_of, workers=None, max_words=None, show_progress=True):
@@ -123,49 +127,68 @@ class UnitCounter:
 # In a worker: (a counter, portion) -> (counts, size of the portion)
 
 def _count_batch(counter, texts):
-    for batch in batches(texts, AT_ONCE):
+    short = (part for text in texts for part in ([text] if len(text) <= AT_ONCE else parts(text, AT_ONCE)))
+    for batch in batches(short, AT_ONCE):
         counter.add(*joined(batch))
     return counter.take(), sum(map(len, texts))
 
 
 def _count_ranges(counter, ranges):
     for file, start, end in ranges:
-        for data in _read_lines(file, start, end):
+        for data in _read(file, start, end):
             data = np.frombuffer(b"".join((bytes(MARGIN), data, bytes(MARGIN))), np.uint8)
             line_starts = np.flatnonzero(data[:-MARGIN - 1] == ord("\n")) + 1  # but for a line end at the very end
             counter.add(data, np.concatenate(([MARGIN], line_starts, [len(data) - MARGIN])))
     return counter.take(), sum(end - start for _, start, end in ranges)
 
 
-def _read_lines(file, start, end):
-    """Yield the lines that begin at bytes ``start`` to ``end`` - 1 of a file, about ``AT_ONCE`` bytes of them together."""
+def _read(file, start, end):
+    """Yield what stands between the first border from byte ``start`` on and the first from ``end`` on, about ``AT_ONCE`` bytes at a time."""
     with open(file, "rb") as source:
-        if start:
-            source.seek(start - 1)
-            source.readline()  # the line that began before belongs to the range before
-        while (here := source.tell()) < end:
-            data = source.read(min(AT_ONCE, end - here))
-            if not data.endswith(b"\n"):
-                data += source.readline()
-            if not data:
-                return  # the file has become shorter
+        here, stop = _border(source, start), _border(source, end)
+        while here < stop:
+            after = min(_border(source, here + AT_ONCE), stop)
+            source.seek(here)
+            data = source.read(after - here)
             _check_utf8(data, file, here)
             yield data
+            here = after
+
+
+def _border(source, position):
+    """The first place at or after ``position`` where a file can be cut: after a line end, or where a word begins for sure. Its end, if none is left."""
+    if not position:
+        return 0
+    start, size = max(position - LONGEST, 0), 1 << 12
+    while True:
+        source.seek(start)
+        data = source.read(size)
+        found = _CUT.search(data)
+        while found and start + found.end() < position:
+            found = _CUT.search(data, found.end())
+        if found or len(data) < size:
+            return start + (found.end() if found else len(data))
+        start, size = start + size - LONGEST, 1 << 20
 
 
 def _check_utf8(data, file, position):
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line_start = data.rfind(b"\n", 0, error.start) + 1
-        number = _lines_before(file, position + line_start) + 1
-        raise ValueError(f"{file}: line {number} is not UTF-8 text ({error.reason} at byte {error.start - line_start + 1}): "
+        number, line_start = _line_at(file, position + error.start)
+        raise ValueError(f"{file}: line {number} is not UTF-8 text ({error.reason} at byte {position + error.start - line_start + 1}): "
                          f"if it is a text file, save it as UTF-8 and try again") from None
 
 
-def _lines_before(file, position):
+def _line_at(file, position):
+    """(number of the line that byte ``position`` is in, where that line begins)"""
+    number, line_start, here = 1, 0, 0
     with open(file, "rb") as source:
-        return sum(block.count(b"\n") for block in iter(lambda: source.read(min(1 << 20, position - source.tell())), b""))
+        while block := source.read(min(1 << 20, position - here)):
+            if b"\n" in block:
+                number, line_start = number + block.count(b"\n"), here + block.rfind(b"\n") + 1
+            here += len(block)
+    return number, line_start
 
 
 # Sharing out

@@ -1,4 +1,6 @@
 """The corpus path gives the ids of ``encode``, for any mixture of texts, and keeps its memory bounded."""
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from tokenizer_samples import STORY, random_texts
@@ -20,7 +22,9 @@ def one_by_one(tok, texts):
     return [tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids for text in texts]
 
 
-def test_many_texts_at_once_have_the_ids_of_encode(tok):
+@pytest.mark.parametrize("long_text", [1 << 20, 7])
+def test_many_texts_at_once_have_the_ids_of_encode(tok, monkeypatch, long_text):
+    monkeypatch.setattr("tokenizer.corpus.LONG_TEXT", long_text)  # longer texts are encoded in parts
     texts = random_texts(3000, seed=7) + STORY.splitlines() + ["", "  ", "<s>", "[SEP] <mask>"]
     for _ in range(2):  # the second time everything is looked up
         ids, lengths = tok.encode_lines(texts)
@@ -38,6 +42,15 @@ def test_documents_in_arrays_out(tok, workers, monkeypatch):
     assert [array.tolist() for array in arrays] == one_by_one(tok, texts)
     assert {array.dtype for array in arrays} == {np.dtype(np.uint16)}
     assert list(tok.encode_documents([], workers)) == []
+
+
+def test_threads_may_share_a_tokenizer(tok):
+    texts = [f"{story} {number}" for number, story in enumerate(STORY.split() * 8)]
+    shares = [texts[start::8] for start in range(8)]
+    tok._forget()
+    with ThreadPoolExecutor(8) as pool:
+        for some, (ids, lengths) in zip(shares * 20, pool.map(tok.encode_lines, shares * 20)):
+            assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, some)
 
 
 def test_ids_take_two_bytes_where_two_are_enough():

@@ -7,7 +7,7 @@ from tokenizer_samples import STORY, random_texts
 
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.borders import gpt2_borders
-from tokenizer.counting import WordCounts, batches, count_files, count_texts, portions
+from tokenizer.counting import WordCounts, _read, batches, count_files, count_texts, portions
 from tokenizer.pretokenize import GPT2_PATTERN, gpt2_words
 
 
@@ -52,6 +52,17 @@ def test_any_portions_and_workers_count_what_the_twin_counts(tmp_path, monkeypat
     monkeypatch.setattr("tokenizer.counting.AT_ONCE", 5)
     assert count(files, workers=2) == expected
     assert dict(count_texts(lines, gpt2_borders, gpt2_words, workers=2, show_progress=False)) == twin(lines)
+
+
+@pytest.mark.parametrize("text, longest", [("some words, all on one line " * 2000, 110), ("许多字，没有空格。" * 3000, 150), ("x" * 20_000, 20_000)])
+def test_a_file_without_line_ends_is_read_in_parts(tmp_path, monkeypatch, text, longest):
+    """Only where no border is sure, as in a row of x, is it read whole."""
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    monkeypatch.setattr("tokenizer.counting.AT_ONCE", 100)
+    read = [data for _, start, end in sum(portions([tmp_path / "a.txt"], 5000), []) for data in _read(tmp_path / "a.txt", start, end)]
+    assert b"".join(read).decode() == text and max(map(len, read)) <= longest
+    assert count(tmp_path / "a.txt") == twin([text])
+    assert dict(count_texts([text], gpt2_borders, gpt2_words, show_progress=False)) == twin([text])
 
 
 def test_portions_cover_every_byte_once(tmp_path):

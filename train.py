@@ -15,6 +15,7 @@ import math
 import shlex
 import sys
 import time
+from collections import defaultdict
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -23,29 +24,22 @@ import torch
 
 from data import TokenFile, open_corpus, prepare
 from data.corpora import CACHE
-from minibert import checkpoint, options
+from minibert import checkpoint, options, screen
 from minibert.batches import Batches
 from minibert.checks import check_length
-from minibert.device import autocast, choose_device, choose_precision, describe, peak_memory
-from minibert.evaluate import bytes_per_token, check_enough, choose, evaluate, unigram_entropy
+from minibert.device import autocast, choose_device, choose_precision, peak_memory
+from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
 from minibert.examples import make_examples
-from minibert.fill_mask import fill_mask
 from minibert.interop import save_pretrained
 from minibert.masking import Masker
-from minibert.model import BertForMaskedLM
+from minibert.model import BertForMaskedLM, BertForPreTraining
 from minibert.optim import make_optimizer, rate_factor
-from minibert.plots import plot_loss
 from minibert.running import Metrics, ProgressBar, Screen, StopRequest, alone
+from minibert.words import WordStarts
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.cli import run
 from tokenizer.files import remove
 
-PROBES = {  # what each corpus is asked at the end; <mask> stands for the tokenizer's own mask token
-    "pydocs": ("Return a new <mask> object.", "Raises <mask> if the value is not found.", "The default <mask> is None."),
-    "kant": ("Human thinking involves human <mask>.", "The Critique of <mask> Reason."),
-    "wikipedia": ("Good girls, like bad <mask>",),
-    "amazon": ("The dog chased the red <mask>",),
-}
 MAX_SKIPPED = 20  # fp16 steps in a row that may overflow before the run gives up
 
 
@@ -147,20 +141,24 @@ class Trainer:
             file.unigram_counts(tokenizer.vocab_size)  # every id is checked against the vocabulary, once
         examples = make_examples(config.examples, train_file, tokenizer, config.max_length)
         masker = partial(Masker, tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids)
-        self.batches = Batches(examples, masker(config.mlm_probability), config.batch_size, tokenizer.pad_token_id, config.seed)
-        self.eval_examples = make_examples(config.examples, eval_file, tokenizer, config.max_length)
-        self.eval_masker = masker(0.15)
+        word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
+        self.batches = Batches(examples, masker(config.mlm_probability, config.masking, word_starts), config.batch_size, tokenizer.pad_token_id,
+                               config.seed)
+        self.eval_examples = make_examples(config.examples, eval_file, tokenizer, config.max_length).at(EVAL_SEED, 0)
+        self.eval_masker = masker(0.15)  # whatever is trained on, all models are asked the same
         check_enough(self.eval_examples, self.eval_masker, config.eval_examples)
+        self.expected = {"ln_vocab": math.log(tokenizer.vocab_size),
+                         "unigram_entropy": unigram_entropy(self.eval_examples, self.eval_masker.is_special, limit=8 * config.eval_examples)}
         self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
         self.total_steps = config.max_steps or math.ceil(config.epochs * self.batches.per_epoch)  # 0: the clock decides
 
         self.autocast = partial(autocast, device, config.precision)
-        self.model = BertForMaskedLM(model_config).to(device)
+        self.model = (BertForPreTraining if config.examples == "pairs" else BertForMaskedLM)(model_config).to(device)
         self.optimizer = make_optimizer(self.model, config)
         # fp16 has 5 bits of exponent: small gradients would vanish, so the loss is scaled up and the gradients down again.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.state = {"step": 0, "batches": 0, "skipped": 0, "skipped_in_a_row": 0, "elapsed": 0.0, "best_eval_loss": None,
-                      "window_loss": 0.0, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
+                      "window": {}, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
 
     def load(self):
         """Take everything from the newest checkpoint, if there is one."""
@@ -176,36 +174,16 @@ class Trainer:
 
     def run(self):
         """Train to the end or to a stop, and show the result -> exit code."""
-        self.expectations()
+        screen.expectations(self)
         self.metrics = Metrics(self.folder / "metrics.jsonl", self.state["step"], header={"label": self.model.config.family, **self.expected})
         with StopRequest() as stop:
             self.loop(stop)
         if stop.requested:
             print(f"stopped at step {self.state['step']:,}, all of it saved. {go_on(self.folder)}")
             return 130
-        self.result()
+        save_pretrained(self.model, self.folder / "model", self.tokenizer)
+        screen.result(self, self.evaluate(8 * self.config.eval_examples, final=True))
         return 0
-
-    def expectations(self):
-        """What a learner should know before the first number appears."""
-        config, V = self.config, self.tokenizer.vocab_size
-        entropy = unigram_entropy(self.eval_examples, self.eval_masker.is_special, limit=8 * config.eval_examples)
-        self.expected = {"ln_vocab": math.log(V), "unigram_entropy": entropy}
-        c = self.model.config
-        epochs = self.total_steps / self.batches.per_epoch
-        length = f"{config.minutes:g} minutes" if config.minutes else f"{self.total_steps:,} steps ({epochs:.1f} epochs)"
-        print(f"model       {c.family}: {c.num_hidden_layers} layers of {c.hidden_size}, {c.num_attention_heads} heads, "
-              f"{self.model.num_parameters():,} parameters")
-        print(f"device      {describe(self.device, config.precision)}")
-        print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
-              f"(at most {config.batch_size * config.max_length:,}), "
-              f"{config.mlm_probability:.0%} of them to be predicted; one epoch is {self.batches.per_epoch:,} steps")
-        rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
-        print(f"length      {length}; {rates}, {config.schedule}")
-        print(f"expect      a first loss of about ln({V:,}) = {math.log(V):.2f} nats, then a plateau near the unigram entropy {entropy:.2f}:\n"
-              "            there it knows how frequent each token is. Below it, it reads context.")
-        if self.state["step"]:
-            print(f"resuming    at step {self.state['step']:,} after {self.state['elapsed'] / 60:.1f} minutes")
 
     def progress(self):
         """How much of the run is done, 0 to 1: by the clock, or by steps (the middle of the step that comes)."""
@@ -224,7 +202,7 @@ class Trainer:
                 for group in self.optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
                 batch = self.batches[state["batches"]]
-                loss, norm, skipped = self.optimiser_step(batch)
+                losses, norm, skipped = self.optimiser_step(batch)
                 state["batches"] += 1
                 state["elapsed"] = time.monotonic() - clock
                 if skipped:  # an fp16 overflow: the scaler has halved its scale; the schedule waits
@@ -232,7 +210,7 @@ class Trainer:
                     continue
                 state["step"] += 1
                 state["skipped_in_a_row"] = 0
-                self.log(bar, batch, loss, norm, config.learning_rate * factor)
+                self.log(bar, batch, losses, norm, config.learning_rate * factor)
                 if config.eval_every and state["step"] % config.eval_every == 0:
                     self.evaluate(config.eval_examples)
                 if config.save_every and state["step"] % config.save_every == 0:
@@ -242,31 +220,37 @@ class Trainer:
             self.save()
 
     def optimiser_step(self, batch):
-        """One step on one batch, in micro-batches -> (loss, gradient norm, skipped).
+        """One step on one batch, in micro-batches -> (losses by name, gradient norm, skipped).
 
         The loss is a sum over masked tokens divided by the masked tokens of the whole step. A mean of the micro-batches' means
-        would weigh a token more where its micro-batch has fewer masked ones, and those counts always differ.
+        would weigh a token more where its micro-batch has fewer masked ones, and those counts always differ. With pairs BERT's second
+        task is added, a mean over the pairs of the step.
         """
-        total = torch.zeros((), device=self.device)
+        losses = defaultdict(lambda: torch.zeros((), device=self.device))
         for micro in batch.split(self.config.micro_batch):
             micro = micro.to(self.device)
             try:
                 with self.autocast():
-                    out = self.model(micro.input_ids, attention_mask=micro.attention_mask, labels=micro.labels)
-                    share = out.loss * (micro.num_masked / max(batch.num_masked, 1))
-                self.scaler.scale(share).backward()
+                    out = self.model(**micro.tensors)
+                    parts = {"loss": out.mlm_loss * (micro.num_masked / max(batch.num_masked, 1))}
+                    if out.nsp_loss is not None:
+                        parts["nsp_loss"] = out.nsp_loss * (len(micro) / len(batch))
+                self.scaler.scale(sum(parts.values())).backward()
             except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what a CPU says
                 if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
                     raise
-                raise ValueError(self.memory_advice(len(micro.input_ids))) from error
-            total += share.detach()
+                raise ValueError(self.memory_advice(len(micro))) from error
+            if out.nsp_loss is not None:
+                parts["nsp_accuracy"] = (out.nsp_logits.argmax(1) == micro.next_sentence_label).sum() / len(batch)
+            for name, part in parts.items():
+                losses[name] += part.detach()
         self.scaler.unscale_(self.optimizer)  # clipping measures true gradients
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm or math.inf)
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)  # does nothing where a gradient is inf or NaN
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return total, norm, self.scaler.get_scale() < scale
+        return losses, norm, self.scaler.get_scale() < scale
 
     def memory_advice(self, size):
         if size == 1:
@@ -281,22 +265,22 @@ class Trainer:
         if self.state["skipped_in_a_row"] >= MAX_SKIPPED:
             raise ValueError(f"{MAX_SKIPPED} fp16 steps in a row overflowed: use --precision bf16 or fp32, or a lower --learning-rate")
 
-    def log(self, bar, batch, loss, norm, rate):
-        """Sum up the loss; every log_every steps a line of metrics and a new text on the bar."""
+    def log(self, bar, batch, losses, norm, rate):
+        """Sum up the losses; every log_every steps a line of metrics, with their means, and a new text on the bar."""
         state = self.state
-        state["window_loss"] = state["window_loss"] + loss  # stays on the device: no waiting for the card
+        state["window"] = {name: state["window"].get(name, 0.0) + loss for name, loss in losses.items()}  # on the device: no waiting for it
         state["window_batches"] += 1
         bar.advance(state, batch.num_tokens)
         first = state["step"] == 1
         if first or state["step"] % self.config.log_every == 0:
-            mean = float(state["window_loss"]) / state["window_batches"]
-            state["window_loss"], state["window_batches"] = 0.0, 0
-            self.refuse_nan(mean)
-            self.metrics.write({"step": state["step"], "loss": mean, "learning_rate": rate, "grad_norm": float(norm),
+            means = {name: float(total) / state["window_batches"] for name, total in state["window"].items()}
+            state["window"], state["window_batches"] = {}, 0
+            self.refuse_nan(sum(means.values()))
+            self.metrics.write({"step": state["step"], **means, "learning_rate": rate, "grad_norm": float(norm),
                                 "elapsed": round(state["elapsed"], 3)})
-            bar.show(state["step"], loss=mean, rate=rate)
+            bar.show(state["step"], means, rate)
         if first:
-            bar.write(f"first loss  {float(loss):.2f} (expected about {self.expected['ln_vocab']:.2f}); "
+            bar.write(f"first loss  {float(losses['loss']):.2f} (expected about {self.expected['ln_vocab']:.2f}); "
                       f"peak memory {peak_memory(self.device) / 2**30:.2f} GiB")
 
     def refuse_nan(self, loss):
@@ -314,49 +298,12 @@ class Trainer:
         return scores
 
     def save(self):
-        state = {**self.state, "window_loss": float(self.state["window_loss"]),
+        window = {name: float(total) for name, total in self.state["window"].items()}
+        state = {**self.state, "window": window,
                  "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}
-        self.refuse_nan(state["window_loss"])
+        self.refuse_nan(sum(window.values()))
         checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)
         self.saved = state["step"]
-
-    def result(self):
-        """Held-out scores, the model in the ecosystem's layout, a picture, and a few filled masks."""
-        save_pretrained(self.model, self.folder / "model", self.tokenizer)
-        scores = self.evaluate(8 * self.config.eval_examples, final=True)
-        state, entropy = self.state, self.expected["unigram_entropy"]
-        skipped = f", {state['skipped']} skipped" if state["skipped"] else ""
-        print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes{skipped}")
-        distance = f"{abs(entropy - scores['loss']):.2f} {'below' if scores['loss'] < entropy else 'above'} the unigram entropy"
-        print(f"held out    loss {scores['loss']:.3f} nats ({distance}), perplexity {scores['perplexity']:.1f}, "
-              f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits a byte")
-        try:
-            plot_loss([self.folder], self.folder / "loss.png")
-            print(f"picture     {self.folder / 'loss.png'}")
-        except ImportError:
-            print('picture     none: pip install -e ".[plots]" brings matplotlib')
-        print(f"model       {self.folder / 'model'}")
-        probes = [probe for probe in self.probes() if len(self.tokenizer.encode(probe).ids) <= self.model.config.max_length]
-        for probe in probes:
-            print(f"\n{probe}")
-            answers = fill_mask(self.model, self.tokenizer, probe)
-            for answer in answers:
-                print(f"   {answer['score']:6.1%}  {answer['token_str'].strip()}")
-        ask = probes[0] if probes else f"Return a new {self.tokenizer.mask_token} object."
-        print(f"\nask it yourself:  python -m minibert.fill_mask {shlex.quote(str(self.folder))} {shlex.quote(ask)}")
-
-    def probes(self):
-        """Texts with one mask: those of a known corpus, else held-out passages with the token in their middle hidden."""
-        known = PROBES.get(self.config.corpus) or PROBES.get(self.preset)
-        if known:
-            return [probe.replace("<mask>", self.tokenizer.mask_token) for probe in known]
-        passages = []
-        for n in choose(self.eval_examples, 2):
-            ids = [int(i) for i in self.eval_examples[n] if not self.eval_masker.is_special[i]][:24]
-            if ids:
-                ids[len(ids) // 2] = self.tokenizer.mask_token_id
-                passages.append(" ".join(self.tokenizer.decode(ids, skip_special_tokens=False).split()))
-        return passages
 
 
 if __name__ == "__main__":

@@ -6,77 +6,105 @@ that is resumed at step one million therefore asks for batch one million, and no
 Examples of similar length are put together, so that less padding is computed: within windows of 50 batches of the
 shuffled order the examples are sorted by length, cut into batches, and the batches are shuffled again.
 """
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from minibert.masking import IGNORED
 
+TENSORS = ("input_ids", "labels", "attention_mask", "token_type_ids", "next_sentence_label")
 WINDOW = 50  # batches sorted by length together: large enough to save padding, small enough to stay random
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: input_ids and labels (B, T) int64, attention_mask (B, T) int64 or None where nothing is padded."""
+    """One batch. ``tensors`` are the model's arguments by name, ``model(**batch.tensors)``:
 
-    input_ids: torch.Tensor
-    labels: torch.Tensor
-    attention_mask: torch.Tensor | None
+    input_ids, labels (B, T) int64; attention_mask (B, T) int64, absent where nothing is padded; of pairs also token_type_ids (B, T) int64,
+    1 for sentence B and the [SEP] after it, and next_sentence_label (B,) int64.
+    """
+
+    tensors: dict
     num_tokens: int  # special tokens included, padding not
     num_masked: int  # labels that are not -100
 
+    def __getattr__(self, name):
+        """batch.input_ids and the like; None where the batch has no such tensor."""
+        if name not in TENSORS:
+            raise AttributeError(name)
+        return self.tensors.get(name)
+
+    def __len__(self):
+        return len(self.tensors["input_ids"])
+
     def split(self, size):
         """The batch as micro-batches of at most ``size`` examples, in order."""
-        if size >= len(self.input_ids):
+        if size >= len(self):
             return [self]
-        masks = self.attention_mask.split(size) if self.attention_mask is not None else [None] * -(-len(self.input_ids) // size)
-        return [Batch(ids, labels, mask, ids.numel() if mask is None else int(mask.sum()), int((labels != IGNORED).sum()))
-                for ids, labels, mask in zip(self.input_ids.split(size), self.labels.split(size), masks)]
+        parts = [dict(zip(self.tensors, some)) for some in zip(*(tensor.split(size) for tensor in self.tensors.values()))]
+        return [Batch(part, int(part.get("attention_mask", torch.ones_like(part["input_ids"])).sum()), int((part["labels"] != IGNORED).sum()))
+                for part in parts]
 
     def to(self, device):
         """The batch on another device."""
-        mask = None if self.attention_mask is None else self.attention_mask.to(device, non_blocking=True)
-        return Batch(self.input_ids.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), mask, self.num_tokens, self.num_masked)
+        return replace(self, tensors={name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()})
 
 
-def collate(rows, numbers, masker, pad_token_id, seed, epoch, max_length):
-    """Examples -> Batch. rows: B 1-D id arrays; numbers (B,): the examples' numbers, on which the masks depend.
+def collate(examples, numbers, masker, pad_token_id, seed, epoch):
+    """Examples -> Batch. numbers (B,): which of them; on these the masks depend, beside seed and epoch.
 
     Rows of 3 and 5 ids -> input_ids (2, 8): T is the longest row, rounded up to a multiple of 8, but never past max_length.
     """
+    rows, numbers = [examples[n] for n in numbers], np.asarray(numbers)
     lengths = np.array([len(row) for row in rows])
     # Blocks all have one length and stay as they are; else multiples of 8 keep the number of distinct shapes small.
-    width = int(lengths.max()) if (lengths == lengths[0]).all() else min(-(-int(lengths.max()) // 8) * 8, max_length)
+    width = int(lengths.max()) if (lengths == lengths[0]).all() else min(-(-int(lengths.max()) // 8) * 8, examples.max_length)
     input_ids = np.full((len(rows), width), pad_token_id, dtype=np.int64)  # (B, T)
     for b, row in enumerate(rows):
         input_ids[b, : len(row)] = row
     corrupted, labels = masker(input_ids, seed, epoch, numbers)
-    attention_mask = None
+    arrays, place = {"input_ids": corrupted, "labels": labels}, np.arange(width)
     if (lengths < width).any():
-        attention_mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64))  # (B, T)
-    return Batch(torch.from_numpy(corrupted), torch.from_numpy(labels), attention_mask, int(lengths.sum()), int((labels != IGNORED).sum()))
+        arrays["attention_mask"] = place < lengths[:, None]  # (B, T)
+    if examples.second is not None:
+        arrays["token_type_ids"] = (place >= examples.second[numbers][:, None]) & (place < lengths[:, None])  # (B, T)
+        arrays["next_sentence_label"] = examples.labels[numbers]  # (B,)
+    tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
+    return Batch(tensors, int(lengths.sum()), int((labels != IGNORED).sum()))
 
 
 class Batches:
     """The endless row of training batches: batches[i] is batch number i of the run.
 
-    An epoch has ceil(examples / batch_size) batches; its last one may be smaller. Raises ValueError for an empty corpus.
+    An epoch has ceil(examples / batch_size) batches; its last one may be smaller. ``per_epoch``: that number (of pairs, whose number
+    changes a little from epoch to epoch, in the first one). Raises ValueError for an empty corpus.
     """
 
     def __init__(self, examples, masker, batch_size, pad_token_id, seed):
-        if not len(examples):
-            raise ValueError("the corpus has no example: it is empty, or all of its lines are")
         self.examples, self.masker, self.batch_size = examples, masker, batch_size
         self.pad_token_id, self.seed = pad_token_id, seed
-        self.per_epoch = -(-len(examples) // batch_size)
-        self._epoch, self._order = None, None
+        self._begins = [0]  # epoch -> number of its first batch; grows as epochs are asked for
+        self._epoch = None
+        self._enter(0)
+        if not len(self._drawn):
+            raise ValueError("the corpus has no example: it is empty, or all of its lines are")
+        self.per_epoch = self._begins[1]
+
+    def _enter(self, epoch):
+        """Draw the examples of an epoch, and their order."""
+        if epoch != self._epoch:
+            self._epoch, self._drawn, self._order = epoch, self.examples.at(self.seed, epoch), None
+            if epoch + 1 == len(self._begins):
+                self._begins.append(self._begins[epoch] + -(-len(self._drawn) // self.batch_size))
 
     def order(self, epoch):
         """The batches of an epoch: a list of 1-D arrays of example numbers, each example once. Pure in (seed, epoch)."""
+        self._enter(epoch)
         rng = np.random.default_rng([self.seed, epoch])
-        shuffled = rng.permutation(len(self.examples))
-        lengths = self.examples.lengths
+        shuffled = rng.permutation(len(self._drawn))
+        lengths = self._drawn.lengths
         if lengths.min() == lengths.max():
             return np.array_split(shuffled, range(self.batch_size, len(shuffled), self.batch_size))
         batches = []
@@ -88,9 +116,10 @@ class Batches:
         return batches
 
     def __getitem__(self, i):
-        epoch, place = divmod(i, self.per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self.order(epoch)
-        numbers = self._order[place]
-        rows = [self.examples[n] for n in numbers]
-        return collate(rows, numbers, self.masker, self.pad_token_id, self.seed, epoch, self.examples.max_length)
+        while i >= self._begins[-1]:
+            self._enter(len(self._begins) - 1)
+        epoch = bisect_right(self._begins, i) - 1
+        self._enter(epoch)
+        if self._order is None:
+            self._order = self.order(epoch)
+        return collate(self._drawn, self._order[i - self._begins[epoch]], self.masker, self.pad_token_id, self.seed, epoch)

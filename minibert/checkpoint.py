@@ -19,7 +19,7 @@ import torch
 from minibert.interop import from_pretrained, save_pretrained
 from tokenizer.files import atomic_folder, remove, sweep
 
-FORMAT = "minibert-checkpoint-1"
+FORMAT = "minibert-checkpoint-2"
 
 
 def save(run, state, model, optimizer, scaler, keep):

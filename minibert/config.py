@@ -6,6 +6,7 @@ mean what they mean in every config.json of the field; ModernBERT's few extra on
 """
 from dataclasses import dataclass, field, fields, replace
 
+from minibert.masking import OBJECTIVES
 from tokenizer.cli import suggestion
 
 FAMILIES = ("bert", "roberta", "modernbert")
@@ -133,7 +134,9 @@ class TrainConfig:
     tokenizer_criterion: str = option("frequency", "wordpiece: merge pairs by frequency, or by likelihood (what makes the corpus likeliest)")
     lowercase: bool = option(True, "wordpiece: lower-case the text and strip accents")
     min_frequency: int = option(2, "a merge needs at least so many occurrences")
-    examples: str = option("blocks", "what an example is: lines, documents (cut to length) or blocks (packed, no padding)")
+    examples: str = option("blocks", "what an example is: lines, documents (cut to length), blocks (packed, no padding) or pairs (two sentences: "
+                                     "BERT's next-sentence prediction is trained too)")
+    masking: str = option("tokens", "what is masked together: tokens, words (all tokens of a word) or spans (runs of words)")
     max_length: int = option(128, "tokens of an example, special tokens included")
     batch_size: int = option(32, "examples of one optimiser step")
     micro_batch_size: int = option(0, "examples that go through the model at once; 0: the whole batch. Smaller saves memory, the result is the same")
@@ -164,7 +167,7 @@ class TrainConfig:
 
     def __post_init__(self):
         choices = {"tokenizer_kind": ("bpe", "wordpiece"), "tokenizer_criterion": ("frequency", "likelihood"),
-                   "examples": ("lines", "documents", "blocks"), "schedule": ("linear", "stable"),
+                   "examples": ("lines", "documents", "blocks", "pairs"), "masking": OBJECTIVES, "schedule": ("linear", "stable"),
                    "optimizer": ("adamw", "muon"),
                    "device": ("auto", "cuda", "mps", "cpu"), "precision": ("auto", "fp32", "bf16", "fp16")}
         for name, known in choices.items():
@@ -210,20 +213,20 @@ PRESETS = {
     "kant": (
         BertConfig(family="roberta", vocab_size=52_000, num_hidden_layers=6, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1),
         TrainConfig(corpus="kant", examples="lines", batch_size=64, learning_rate=1e-4, max_steps=2672)),
-    # A BERT for Wikipedia: WordPiece, uncased, the size of BERT-Mini (Turc et al. 2019). 12,254,136 parameters (12,320,442 with NSP).
+    # A BERT for Wikipedia: WordPiece, uncased, the size of BERT-Mini (Turc et al. 2019). 12,320,442 parameters (12,254,136 without NSP).
     "wikipedia": (
         BertConfig(vocab_size=35_000, hidden_size=256, num_hidden_layers=4, num_attention_heads=8, intermediate_size=1024,
                    max_position_embeddings=128),
-        TrainConfig(corpus="", tokenizer_kind="wordpiece", examples="documents", batch_size=32, learning_rate=5e-4, epochs=1)),
+        TrainConfig(corpus="", tokenizer_kind="wordpiece", examples="pairs", batch_size=32, learning_rate=5e-4, epochs=1)),
     # RoBERTa on Amazon reviews: packed blocks of 512, fp16 in the walk-through (precision "auto" prefers bf16). 101,427,493 parameters.
     "amazon": (
         BertConfig(family="roberta", vocab_size=20_005, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-12, pad_token_id=1),
         TrainConfig(corpus="", max_length=512, batch_size=16, learning_rate=1e-4, epochs=1)),
     # BERT-base (Devlin et al. 2018, section 3.1 and appendix A.2), first phase: 128 tokens, batch 256, 1e-4.
-    # 109,514,298 parameters with the MLM head.
+    # 110,106,428 parameters with both heads.
     "bert-base": (
         BertConfig(),
-        TrainConfig(corpus="", tokenizer_kind="wordpiece", examples="documents", batch_size=256, micro_batch_size=32, learning_rate=1e-4, warmup=0.01,
+        TrainConfig(corpus="", tokenizer_kind="wordpiece", examples="pairs", batch_size=256, micro_batch_size=32, learning_rate=1e-4, warmup=0.01,
                     adam_beta2=0.999, max_steps=1_000_000)),
     # RoBERTa-base (Liu et al. 2019, table 9): 512 tokens, 8,000 examples a step, 6e-4, 24,000 warm-up steps of 500,000. 124,697,433 parameters.
     "roberta-base": (

@@ -33,33 +33,40 @@ def check_enough(examples, masker, limit):
 def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, autocast=None, bytes_per_token=None):
     """Held-out loss of a model.
 
-    examples: as minibert.examples makes them; masker: a Masker, by rule with probability 0.15; limit: examples at most;
+    examples: as minibert.examples makes them, ``at(EVAL_SEED, 0)``; masker: a Masker, by rule with probability 0.15; limit: examples at most;
     autocast: a function that returns a context manager (as train.py uses), or None for float32;
     bytes_per_token: UTF-8 bytes of text that a token stands for on average.
     Returns {"loss": nats per masked token, "perplexity": e^loss, "accuracy": share of masked tokens guessed right,
-    "bits_per_byte": loss in bits a byte of text, comparable between vocabularies (only with bytes_per_token), "masked": tokens asked}.
+    "bits_per_byte": loss in bits a byte of text, comparable between vocabularies (only with bytes_per_token), "masked": tokens asked}; of pairs
+    also {"nsp_loss": nats a pair, "nsp_accuracy": share told right, "nsp_chance": share of the more frequent answer, "pairs": how many}.
     Raises ValueError where no token is masked.
     """
     check_enough(examples, masker, limit)
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     total, correct, count = 0.0, 0, 0
+    nsp_total, nsp_correct, followers = 0.0, 0, 0
     numbers = choose(examples, limit)
     try:
         for start in range(0, len(numbers), batch_size):
             some = numbers[start : start + batch_size]
-            batch = collate([examples[n] for n in some], some, masker, pad_token_id, EVAL_SEED, 0, examples.max_length).to(device)
-            if not batch.num_masked:
-                continue
+            batch = collate(examples, some, masker, pad_token_id, EVAL_SEED, 0).to(device)
             with autocast() if autocast else torch.autocast(device.type, enabled=False):
-                out = model(batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels)
-            total += out.loss.item() * batch.num_masked
+                out = model(**batch.tensors)
+            if out.nsp_loss is not None:
+                nsp_total += out.nsp_loss.item() * len(batch)
+                nsp_correct += (out.nsp_logits.argmax(1) == batch.next_sentence_label).sum().item()
+                followers += (batch.next_sentence_label == 0).sum().item()
+            total += out.mlm_loss.item() * batch.num_masked
             correct += (out.logits.argmax(-1) == out.labels).sum().item()
             count += batch.num_masked
     finally:
         model.train(was_training)
     loss = total / count
     result = {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": correct / count, "masked": count}
+    if examples.second is not None and hasattr(model, "nsp"):
+        pairs = len(numbers)
+        result.update(nsp_loss=nsp_total / pairs, nsp_accuracy=nsp_correct / pairs, nsp_chance=max(followers, pairs - followers) / pairs, pairs=pairs)
     if bytes_per_token:
         result["bits_per_byte"] = loss / math.log(2) / bytes_per_token
     return result
@@ -67,7 +74,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
 
 def bytes_per_token(token_file, tokenizer, kind):
     """Bytes of text for each token of such examples. Where lines are joined, their ends are tokens (byte-level BPE) and bytes; lines have neither."""
-    if kind == "lines":
+    if kind in ("lines", "pairs"):
         return (token_file.num_bytes - token_file.num_segments) / max(token_file.num_tokens, 1)
     line_ends = (token_file.num_segments - token_file.num_documents) * len(tokenizer.encode_ids("\n")[-1:])
     return token_file.num_bytes / max(token_file.num_tokens + line_ends, 1)

@@ -1,23 +1,27 @@
-"""A token file seen as examples: lines, cut documents, or packed blocks.
+"""A token file seen as examples: lines, cut documents, packed blocks, or pairs.
 
 A token file holds documents, a document holds segments (lines), a segment holds ids without any special token. One
-file serves all three kinds; what an example is gets decided here, when it is read:
+file serves all four kinds; what an example is gets decided here, when it is read:
 
     lines       [CLS] line [SEP]                      KantaiBERT; longer lines are cut off
     documents   [CLS] piece of one document [SEP]     nothing is lost, no piece crosses a document's end
     blocks      [CLS] exactly N - 2 ids [SEP]         RoBERTa's FULL-SENTENCES (Liu et al. 2019, section 4.2): all documents
                                                       in one row, [SEP] between them, cut into equal blocks, no padding
+    pairs       [CLS] sentence A [SEP] sentence B [SEP]    BERT's next-sentence prediction: see pairs.py
 
 Where lines are joined, the line end between them comes back as the tokenizer writes it: byte-level BPE has a token for it
 ('Ċ'), so the ids are exactly those of the unbroken text; WordPiece drops white space, so there is none.
 
 Each kind is a sequence: len(examples), examples[i] -> 1-D int64 array, examples.lengths -> (n,) ints, examples.max_length.
+Pairs are drawn anew for each epoch, so all kinds have ``at(seed, epoch)``: the examples of that epoch. (For pairs only the result is a sequence.)
 """
 import numpy as np
 
+from minibert.pairs import Pairs
+
 
 def make_examples(kind, token_file, tokenizer, max_length):
-    """The examples of a token file: kind is 'lines', 'documents' or 'blocks', max_length counts special tokens.
+    """The examples of a token file: kind is 'lines', 'documents', 'blocks' or 'pairs'; max_length counts special tokens.
 
     Raises ValueError where the tokenizer is not the one that wrote the file, or where max_length leaves no room.
     """
@@ -25,6 +29,8 @@ def make_examples(kind, token_file, tokenizer, max_length):
         raise ValueError(f"the token file {token_file.folder} was written with another tokenizer "
                          f"(fingerprint {token_file.tokenizer_fingerprint[:12]}, this one has {tokenizer.fingerprint[:12]}): "
                          "prepare it again, or use the tokenizer it was made with")
+    if kind == "pairs":
+        return Pairs(token_file, tokenizer, max_length)
     room = max_length - tokenizer.num_special_tokens_to_add()
     if room < 1:
         raise ValueError(f"max_length {max_length} has no room beside {tokenizer.num_special_tokens_to_add()} special tokens")
@@ -33,7 +39,15 @@ def make_examples(kind, token_file, tokenizer, max_length):
     return examples
 
 
-class Lines:
+class Examples:
+    """What the kinds that do not change from epoch to epoch have in common."""
+    second = labels = None  # of pairs alone: where sentence B begins, whether it follows A
+
+    def at(self, seed, epoch):
+        return self
+
+
+class Lines(Examples):
     """Each segment is an example, cut off after ``room`` ids (transformers' LineByLineTextDataset). Empty ones are left out."""
 
     def __init__(self, token_file, tokenizer, room):
@@ -51,7 +65,7 @@ class Lines:
         return framed(self.ids[start : min(end, start + self.room)], self.cls, self.sep)
 
 
-class Documents:
+class Documents(Examples):
     """Each document cut into pieces of at most ``room`` ids."""
 
     def __init__(self, token_file, tokenizer, room):
@@ -75,7 +89,7 @@ class Documents:
         return framed(self.row.read(self.start[i], self.end[i]), self.cls, self.sep)
 
 
-class Blocks:
+class Blocks(Examples):
     """All documents in one row, cut into blocks of ``room`` ids. The tail that fills no block is dropped: less than one block."""
 
     def __init__(self, token_file, tokenizer, room):

@@ -5,6 +5,12 @@ token (10 %) or stays as it is (10 %), and its true id becomes the label; every 
 that PyTorch's cross entropy leaves out. The 10 % + 10 % are there because [MASK] never occurs in later use: the
 model cannot tell which visible tokens are true, so it must keep a good idea of every one of them.
 
+What is selected together, and treated alike, is a matter of the objective:
+
+    tokens    each token for itself (BERT)
+    words     all tokens of a word (BERT's "whole word masking" of 2019): no word is guessed from the rest of itself
+    spans     runs of words, their number drawn from a geometric distribution (SpanBERT, Joshi et al. 2019, section 3.1)
+
 The draw is new in every epoch (RoBERTa's dynamic masking, Liu et al. 2019, section 4.1), and yet it is a pure function
 of (seed, epoch, example, position): a resumed run, another number of workers, another padding or another
 micro-batch see the same masks. That is why the random numbers below are hashed from those four and not drawn in turn.
@@ -14,6 +20,9 @@ Random replacements come from the ordinary tokens; the reference draws from the 
 import numpy as np
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
+OBJECTIVES = ("tokens", "words", "spans")
+
+SPAN_WORDS = 10  # at most; a span goes on after each word with probability 0.8: 3.8 in the mean (SpanBERT, section 3.1)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: steps by it spread evenly over all 64-bit numbers
 
@@ -45,7 +54,8 @@ class Masker:
     """80/10/10 masking for one vocabulary.
 
     vocab_size: entries; mask_token_id: id of [MASK]; special_ids: ids never selected and never drawn as replacement;
-    probability: share of the ordinary tokens that is selected.
+    probability: share of the ordinary tokens that is selected; objective: "tokens", "words" or "spans"; word_starts: for the
+    last two, ids (B, T) -> where a word begins (B, T) bool, as ``words.WordStarts``.
 
     >>> masker = Masker(vocab_size=10, mask_token_id=4, special_ids=(0, 1, 2, 3, 4), probability=0.5)
     >>> corrupted, labels = masker(np.array([[0, 7, 8, 9, 2]]), seed=0, epoch=0, examples=[0])
@@ -53,9 +63,10 @@ class Masker:
     True
     """
 
-    def __init__(self, vocab_size, mask_token_id, special_ids, probability=0.15):
+    def __init__(self, vocab_size, mask_token_id, special_ids, probability=0.15, objective="tokens", word_starts=None):
         self.mask_token_id = mask_token_id
         self.probability = probability
+        self.objective, self.word_starts = objective, word_starts
         self.is_special = np.zeros(vocab_size, dtype=bool)
         self.is_special[list(special_ids)] = True
         self.ordinary = np.flatnonzero(~self.is_special)  # the ids that a random replacement may be
@@ -70,13 +81,68 @@ class Masker:
         """
         input_ids = np.asarray(input_ids, dtype=np.int64)  # (B, T)
         length = input_ids.shape[1]
-        selected = uniform(seed, epoch, examples, length, stream=0) < self.probability  # (B, T)
-        selected &= ~self.is_special[input_ids]
-        labels = np.where(selected, input_ids, IGNORED)
-
-        action = uniform(seed, epoch, examples, length, stream=1)  # (B, T)
+        special = self.is_special[input_ids]
+        chosen = uniform(seed, epoch, examples, length, stream=0)  # (B, T)
+        action = uniform(seed, epoch, examples, length, stream=1)
         draw = uniform(seed, epoch, examples, length, stream=2)
+        if self.objective == "tokens":
+            selected = chosen < self.probability
+        else:
+            starts = self.word_starts(input_ids) | special  # (B, T)
+            starts[:, 0] = True
+            size = uniform(seed, epoch, examples, length, stream=3)
+            selected, action = (self._words if self.objective == "words" else self._spans)(starts, special, chosen, action, size)
+        selected &= ~special
+        labels = np.where(selected, input_ids, IGNORED)
         replacement = self.ordinary[(draw * len(self.ordinary)).astype(np.int64)]
         corrupted = np.where(selected & (action < 0.8), self.mask_token_id, input_ids)
         corrupted = np.where(selected & (action >= 0.8) & (action < 0.9), replacement, corrupted)
         return corrupted, labels
+
+    def _words(self, starts, special, chosen, action, size):
+        """What is drawn for the first token of a word holds for all of it. -> (selected, action), both (B, T)"""
+        word = np.cumsum(starts) - 1  # (B*T,): the number of the word of each token, counted through the batch
+        selected, action = (chosen[starts] < self.probability)[word], action[starts][word]
+        return selected.reshape(starts.shape), action.reshape(starts.shape)
+
+    def _spans(self, starts, special, chosen, action, size):
+        """At each word a span may begin. Where two overlap, the later one's action holds; a special token ends a span."""
+        words = np.flatnonzero(starts)  # (W,): where each begins, counted through the batch
+        begins = chosen.flat[words] < span_rate(self.probability)  # (W,)
+        lengths = 1 + (size.flat[words][:, None] < longer_spans()[1:]).sum(1)  # (W,)
+        row = np.cumsum(special | (np.arange(special.shape[1]) == 0)).reshape(special.shape).flat[words]  # what no span leaves
+        source = np.full(len(words), -1)  # (W,): the word at which the span begins that covers this one
+        for step in range(SPAN_WORDS - 1, -1, -1):  # the nearest is written last
+            covered = np.flatnonzero(begins[:len(words) - step] & (lengths[:len(words) - step] > step)
+                                     & (row[:len(words) - step] == row[step:]))
+            source[covered + step] = covered
+        word = np.cumsum(starts) - 1  # (B*T,)
+        selected, action = (source >= 0)[word], action.flat[words[source]][word]
+        return selected.reshape(starts.shape), action.reshape(starts.shape)
+
+
+def span_rate(probability):
+    """How often a span must begin at a word for the share ``probability`` of all words to be covered.
+
+    A word is left out if no span begins at it, and none of more than k words at the k-th word before it: with the rate r and
+    s(k), the chance that a span has more than k words, its probability is the product over k < 10 of 1 - r s(k).
+
+    >>> round(span_rate(0.15), 4)
+    0.0422
+    """
+    longer = longer_spans()
+    low, high = 0.0, 1.0
+    for _ in range(60):  # bisection, to the last digit
+        rate = (low + high) / 2
+        low, high = (rate, high) if 1 - np.prod(1 - rate * longer) < probability else (low, rate)
+    return rate
+
+
+def longer_spans():
+    """The chance that a span has more than k words, for k = 0 to 9: geometric, cut off after ten words. -> (10,)
+
+    >>> round(float(longer_spans().sum()), 1), longer_spans()[:2].round(3).tolist()
+    (3.8, [1.0, 0.776])
+    """
+    beyond = 0.8 ** np.arange(SPAN_WORDS + 1)
+    return (beyond[:-1] - beyond[-1]) / (1 - beyond[-1])

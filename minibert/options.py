@@ -60,6 +60,9 @@ def configure(arguments):
     if any(name in flags for name in LENGTHS):  # a length that is given takes the place of the preset's
         train = replace(train, max_steps=0, epochs=0.0, minutes=0.0)
     model, train = replace(model, **given(arguments, BertConfig)), replace(train, **flags)
+    if train.examples == "pairs" and model.segments < 2:
+        raise ValueError(f"--examples pairs needs a model that tells two sentences apart, this {model.family} has {model.segments} segment type(s): "
+                         "take --family bert with --type-vocab-size 2, or other examples")
     return model, with_length(train)
 
 

@@ -116,9 +116,10 @@ class ProgressBar(tqdm):
         self.tokens += tokens
         self.update((min(state["elapsed"], self.total) if self.by_clock else state["step"]) - self.n)
 
-    def show(self, step, loss, rate):
-        """Show loss, rate and the tokens a second since the last call."""
+    def show(self, step, means, rate):
+        """Show the losses, the rate and the tokens a second since the last call."""
         now = time.monotonic()
         speed = self.tokens / max(now - self.since, 1e-9)
         self.tokens, self.since = 0, now
-        self.set_postfix_str(f"step {step:,} loss {loss:.3f} rate {rate:.1e} {speed:,.0f} tokens/s", refresh=False)
+        pairs = f" pairs {means['nsp_accuracy']:.0%}" if "nsp_accuracy" in means else ""
+        self.set_postfix_str(f"step {step:,} loss {means['loss']:.3f}{pairs} rate {rate:.1e} {speed:,.0f} tokens/s", refresh=False)

@@ -15,10 +15,13 @@ from minibert import BertConfig, checkpoint, from_pretrained
 from minibert.config import TrainConfig
 from minibert.fill_mask import load_run
 from minibert.running import StopRequest
+from minibert.words import WordStarts
 from tokenizer import WordPiece
 
 SMALL = ("--hidden-size 16 --num-hidden-layers 1 --num-attention-heads 2 --intermediate-size 16 --vocab-size 300 --max-length 16 "
          "--batch-size 4 --warmup 0.1 --device cpu --precision fp32 --log-every 1 --eval-every 0 --eval-examples 8").split()
+
+PAIRS = "--examples pairs --family bert --type-vocab-size 2".split()
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,48 @@ def test_training_goes_below_the_unigram_entropy_where_there_is_something_to_lea
     assert lines[-1]["eval_loss"] < lines[0]["unigram_entropy"] - 1.5
 
 
+# ------------------------------------------------------------------------------------------------ objectives
+
+
+def test_next_sentences_are_told_from_random_ones_where_that_can_be_told(tmp_path):
+    """Each document keeps to a subject of its own. The two losses are logged apart, and the pairs end far above chance."""
+    rng = random.Random(2)
+    subjects = ["cat dog fish bird".split(), "red blue green black".split(), "one two three four".split(), "north south east west".split()]
+    documents = ["\n".join(" ".join(rng.choices(subjects[n % 4], k=4)) for _ in range(12)) for n in range(240)]
+    (tmp_path / "text.txt").write_text("\n\n".join(documents))
+    assert run(tmp_path / "text.txt", tmp_path / "run", *PAIRS, "--max-steps", "400", "--hidden-size", "32", "--batch-size", "32",
+               "--learning-rate", "3e-3", "--tokenizer-kind", "wordpiece", "--max-length", "32", "--max-position-embeddings", "32", "--eval-examples", "100") == 0
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    assert abs(steps[0]["nsp_loss"] - 0.69) < 0.2 and abs(steps[0]["loss"] - lines[0]["ln_vocab"]) < 0.5
+    # a quarter of the documents has the same subject: a random sentence from there cannot be told
+    assert lines[-1]["eval_nsp_accuracy"] > 0.82 > lines[-1]["eval_nsp_chance"] + 0.1
+    assert json.loads((tmp_path / "run/model/config.json").read_text())["architectures"] == ["BertForPreTraining"]
+    assert load_run(tmp_path / "run")[0].nsp is not None
+
+
+def test_pairs_need_a_model_that_tells_two_sentences_apart(text, tmp_path):
+    with pytest.raises(ValueError, match="--family bert with --type-vocab-size 2"):
+        run(text, tmp_path / "run", "--examples", "pairs", "--max-steps", "2")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+@pytest.mark.parametrize("masking", ["words", "spans"])
+def test_what_is_masked_together_is_what_was_asked_for(text, tmp_path, monkeypatch, kind, masking):
+    made = {}
+    monkeypatch.setattr(train.Trainer, "run", lambda self: made.update(batch=self.batches[0], starts=WordStarts(self.tokenizer)) or 0)
+    small = "50" if kind == "wordpiece" else "264"  # a vocabulary in which most words are several tokens
+    assert run(text, tmp_path / "run", "--masking", masking, "--tokenizer-kind", kind, "--vocab-size", small, "--max-steps", "2",
+               "--batch-size", "50") == 0
+    labels, ids = made["batch"].labels, made["batch"].input_ids
+    original = torch.where(labels == -100, ids, labels).numpy()
+    selected, starts = (labels != -100).numpy(), made["starts"](original)
+    inside = ~starts[:, 1:]
+    assert inside.any() and selected.any()
+    assert (selected[:, 1:] == selected[:, :-1])[inside].all()  # what continues a word is masked if the word is
+
+
 # ------------------------------------------------------------------------------------------------ stopped and resumed
 
 
@@ -113,10 +158,12 @@ class StopAfter(StopRequest):
     pytest.param(["--optimizer", "muon"], id="muon"),
     pytest.param(["--optimizer", "muon", "--precision", "fp16"], id="muon-fp16"),
     pytest.param(["--precision", "bf16", "--log-every", "3"], id="bf16"),
+    pytest.param([*PAIRS, "--log-every", "3"], id="pairs"),
+    pytest.param(["--masking", "spans", "--tokenizer-kind", "wordpiece"], id="spans"),
 ])
 def test_a_run_that_was_stopped_and_resumed_equals_an_uninterrupted_one(text, tmp_path, monkeypatch, flags):
     """40 steps, and 20 + stop + 20: losses, gradient norms, rates and weights agree bit for bit."""
-    flags = [*flags, "--max-steps", "40", "--preset", "quickstart", "--examples", "lines", "--batch-size", "10"]  # an epoch ends after 29 steps
+    flags = ["--max-steps", "40", "--preset", "quickstart", "--examples", "lines", "--batch-size", "10", *flags]  # an epoch ends after 29 steps
     assert run(text, tmp_path / "whole", *flags) == 0
     monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 20}))
     assert run(text, tmp_path / "parts", *flags) == 130
@@ -136,7 +183,8 @@ def test_micro_batches_do_not_change_the_result(text, tmp_path):
         assert one == pytest.approx(two, rel=1e-5) and norm_one == pytest.approx(norm_two, rel=1e-4)
 
 
-def test_gradients_of_micro_batches_are_those_of_the_whole_batch(text, tmp_path, monkeypatch):
+@pytest.mark.parametrize("examples", [["--examples", "lines"], PAIRS])
+def test_gradients_of_micro_batches_are_those_of_the_whole_batch(text, tmp_path, monkeypatch, examples):
     """K micro-batches of B against one batch of K x B, to 1e-6, though their masked counts differ."""
     gradients = []
 
@@ -146,7 +194,7 @@ def test_gradients_of_micro_batches_are_those_of_the_whole_batch(text, tmp_path,
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", keep)
     for size in ("0", "1"):
-        run(text, tmp_path / size, "--max-steps", "1", "--micro-batch-size", size, "--examples", "lines")
+        run(text, tmp_path / size, "--max-steps", "1", "--micro-batch-size", size, *examples)
     for one, two in zip(*gradients):
         assert torch.allclose(one, two, atol=1e-6)
 
@@ -424,8 +472,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(text, tmp_path
     real = train.Trainer.optimiser_step
 
     def broken(self, batch):
-        loss, norm, skipped = real(self, batch)
-        return loss * (float("nan") if self.state["step"] >= 3 else 1), norm, skipped
+        losses, norm, skipped = real(self, batch)
+        return {"loss": losses["loss"] * (float("nan") if self.state["step"] >= 3 else 1)}, norm, skipped
 
     monkeypatch.setattr(train.Trainer, "optimiser_step", broken)
     with pytest.raises(ValueError, match="lower --learning-rate"):

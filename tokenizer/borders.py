@@ -10,7 +10,7 @@ another character is followed by white space, which no word goes across.
 So what comes out are units: words with the space before them, and some longer stretches. Each can be treated without the others.
 """
 import re
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -73,7 +73,7 @@ def parts(text, size):
     return [text[start:end] for start, end in pairwise(cuts)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def known_kinds(kind_of):
     """The kinds of all characters, by code point; UNKNOWN until a character is first met. -> (1114112,) uint8"""
     table = np.zeros(0x110000, np.uint8)
@@ -143,7 +143,7 @@ def bert_borders_without_cjk(data, begins):
 
 
 def _whole_where_foreign(starts, kind, space, begins):
-    """Take out the borders that are in doubt, those inside a stretch with a foreign character. With U+3000 for GPT-2's: "a b_c d" -> 'a', ' b_c', ' d'"""
+    """Take out the borders inside a stretch with a foreign character, which are in doubt: of GPT-2's "a b\\u3000c d" -> 'a', ' b\\u3000c', ' d'"""
     foreign = np.flatnonzero(kind == FOREIGN)
     if not len(foreign):
         return starts

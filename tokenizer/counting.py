@@ -156,7 +156,7 @@ def _read(file, start, end):
 
 
 def _border(source, position):
-    """The first place at or after ``position`` where a file can be cut: after a line end, or where a word begins for sure. Its end, if none is left."""
+    """The first place from ``position`` on where a file can be cut: after a line end, or where a word begins for sure; else its end."""
     if not position:
         return 0
     start, size = max(position - LONGEST, 0), 1 << 12

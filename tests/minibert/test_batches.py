@@ -5,8 +5,17 @@ import torch
 from helpers import Letters, Tokens
 
 from minibert.batches import Batches, collate
-from minibert.examples import make_examples
+from minibert.examples import Examples, make_examples
 from minibert.masking import Masker
+
+
+class Rows(Examples):
+    def __init__(self, *rows, max_length=32):
+        self.rows, self.max_length = [np.array(row) for row in rows], max_length
+
+    def __getitem__(self, i):
+        return self.rows[i]
+
 
 MASKER = Masker(32, 4, (0, 1, 2, 3, 4), probability=0.3)
 
@@ -61,8 +70,7 @@ def test_examples_of_similar_length_share_a_batch():
 
 
 def test_padding_is_marked_and_left_out_of_all_counts():
-    rows = [np.array([0, 7, 8, 2]), np.array([0, 9, 2])]
-    batch = collate(rows, [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0, max_length=32)
+    batch = collate(Rows([0, 7, 8, 2], [0, 9, 2]), [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0)
     assert batch.input_ids.shape == (2, 8)
     assert batch.attention_mask.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0, 0]]
     assert (batch.input_ids[batch.attention_mask == 0] == 1).all() and (batch.labels[batch.attention_mask == 0] == -100).all()
@@ -71,18 +79,20 @@ def test_padding_is_marked_and_left_out_of_all_counts():
 
 @pytest.mark.parametrize("longest, limit, width", [(9, 32, 16), (30, 32, 32), (30, 30, 30), (12, 13, 13)])
 def test_padding_to_a_multiple_of_8_never_goes_past_the_models_positions(longest, limit, width):
-    batch = collate([np.full(longest, 7), np.full(3, 7)], [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0, max_length=limit)
+    batch = collate(Rows([7] * longest, [7] * 3, max_length=limit), [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0)
     assert batch.input_ids.shape == (2, width)
 
 
 def test_rows_of_one_length_need_no_mask():
-    batch = collate([np.arange(5, 16)] * 2, [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0, max_length=32)
+    batch = collate(Rows(range(5, 16), range(5, 16)), [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0)
     assert batch.attention_mask is None and batch.input_ids.shape == (2, 11)
 
 
-@pytest.mark.parametrize("kind", ["lines", "blocks"])
+@pytest.mark.parametrize("kind", ["lines", "blocks", "pairs"])
 def test_micro_batches_are_the_batch_in_pieces(kind):
     batch = make(kind, count=200, batch_size=8)[0]
+    for name, tensor in batch.tensors.items():
+        assert torch.equal(torch.cat([piece.tensors[name] for piece in batch.split(3)]), tensor)
     pieces = batch.split(3)
     assert [len(piece.input_ids) for piece in pieces] == [3, 3, 2]
     assert torch.equal(torch.cat([piece.input_ids for piece in pieces]), batch.input_ids)

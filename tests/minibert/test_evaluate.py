@@ -51,7 +51,7 @@ def test_the_loss_is_the_mean_over_masked_tokens(model, lines):
     losses, right = [], []
     model.eval()
     for n in range(len(lines)):
-        batch = collate([lines[n]], [n], MASKER, 1, EVAL_SEED, 0, 32)
+        batch = collate(lines, [n], MASKER, 1, EVAL_SEED, 0)
         with torch.no_grad():
             logits = model(batch.input_ids, attention_mask=batch.attention_mask).logits[0]  # (T, V)
         for t, label in enumerate(batch.labels[0].tolist()):

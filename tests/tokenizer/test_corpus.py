@@ -1,4 +1,4 @@
-"""The corpus path gives the ids of ``encode``, for any mixture of texts, and keeps its memory bounded."""
+"""The fast way for many texts gives the ids of ``encode``, for any mixture of texts, and keeps its memory bounded."""
 import numpy as np
 import pytest
 from tokenizer_samples import STORY, random_texts

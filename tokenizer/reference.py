@@ -4,6 +4,7 @@ Start reading here. A model knows a fixed list of tokens, the vocabulary, and se
 tokens, most of the words there are would be unknown; with letters, texts would be very long. So the pieces are learned from a
 text: frequent words become one token, rare ones several, and nothing has to be unknown. From text to ids in three lines:
 
+>>> from tokenizer.pretokenize import gpt2_words
 >>> words = Counter(map(byte_letters, gpt2_words("hug pug hugs hug hug")))         # {('Ġ', 'h', 'u', 'g'): 2, ('h', 'u', 'g'): 1, ...}
 >>> tokens, merges = train(words, sorted(byte_characters()), vocab_size=260)       # 256 bytes; up to four more
 >>> tokens[256:], encode_word(byte_letters(" hugs"), merges), tokens.index("Ġhug")
@@ -17,7 +18,7 @@ was learned. Tests hold the fast code to all of them on thousands of random inpu
 from collections import Counter
 from math import log
 
-from .pretokenize import byte_characters, gpt2_words
+from .pretokenize import byte_characters
 
 
 def byte_letters(word):

@@ -110,6 +110,13 @@ def test_damaged_remains_do_no_harm(tmp_path, damage):
     assert contents(tmp_path / "tokens") == contents(tmp_path / "whole")
 
 
+def test_a_last_note_that_was_cut_short_costs_no_other(tmp_path):
+    part = interrupted(tmp_path / "tokens")
+    os.truncate(part / "notes.jsonl", (part / "notes.jsonl").stat().st_size - 9)
+    again = make(DOCUMENTS, Counting(), tmp_path / "tokens").lines
+    assert again < make(DOCUMENTS, Counting(), tmp_path / "whole").lines - 300  # 500 had been encoded; a note is of about 55
+
+
 def test_a_full_disk_says_what_is_kept(tmp_path):
     with pytest.raises(OSError, match=r"the disk is full after [\d,]+ tokens, [\d,]+ of them are kept, and the same command goes on from there"):
         make(DOCUMENTS, Counting(500, OSError(28, "No space left on device")), tmp_path / "tokens")

@@ -63,6 +63,28 @@ def test_a_long_text_without_a_space_does_not_stay(tok, monkeypatch):
     assert len(tok._corpus.ids) < 2 * 16 * 10 + 500
 
 
+def test_few_units_with_many_ids_do_not_stay_either(tok, monkeypatch):
+    monkeypatch.setattr("tokenizer.corpus.KEPT_UNITS", 10)  # and 16 times as many ids
+    tok._corpus.clear()
+    for length in range(80, 90):  # ten units of more than 40 ids: never more than there may be
+        assert len(tok.encode_ids("hd" * (length // 2) + "h" * (length % 2))) > 30
+        assert len(tok._corpus.units) <= 10 and len(tok._corpus.ids) <= 16 * 10 + 90
+
+
+def test_an_interruption_leaves_no_unit_without_its_ids(tok, monkeypatch):
+    text, encode_unit = "quite new: one, two, three", tok._corpus.encode_unit
+
+    def interrupted(unit):
+        if unit.strip() == "one":
+            raise KeyboardInterrupt
+        return encode_unit(unit)
+    monkeypatch.setattr(tok._corpus, "encode_unit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tok.encode_ids(text)
+    monkeypatch.setattr(tok._corpus, "encode_unit", encode_unit)
+    assert [tok.encode_ids("three two one"), tok.encode_ids(text)] == one_by_one(tok, ["three two one", text])
+
+
 def test_a_text_that_cannot_be_encoded_leaves_nothing_behind(tok):
     with pytest.raises(ValueError, match="lone surrogate"):
         tok.encode_lines(["new words here", "bad \ud800", "newer"])

@@ -72,13 +72,11 @@ def test_few_units_with_many_ids_do_not_stay_either(tok, monkeypatch):
 
 
 def test_an_interruption_leaves_no_unit_without_its_ids(tok, monkeypatch):
-    text, encode_unit = "quite new: one, two, three", tok._corpus.encode_unit
-
-    def interrupted(unit):
-        if unit.strip() == "one":
+    class Interrupted(list):
+        def __iter__(self):  # when the ids are put down, after their number
             raise KeyboardInterrupt
-        return encode_unit(unit)
-    monkeypatch.setattr(tok._corpus, "encode_unit", interrupted)
+    text, encode_unit = "quite new: one, two, three", tok._corpus.encode_unit
+    monkeypatch.setattr(tok._corpus, "encode_unit", lambda unit: (Interrupted if unit.strip() == "one" else list)(encode_unit(unit)))
     with pytest.raises(KeyboardInterrupt):
         tok.encode_ids(text)
     monkeypatch.setattr(tok._corpus, "encode_unit", encode_unit)

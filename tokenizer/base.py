@@ -122,16 +122,16 @@ class Tokenizer:
 
         Equal to ``encode(text, add_special_tokens=False, split_special_tokens=True).ids``.
         """
-        return self.encode_lines([text])[0].tolist()
+        return self.encode_texts([text])[0].tolist()
 
-    def encode_lines(self, texts):
+    def encode_texts(self, texts):
         """The fast way for many texts, without offsets: as ``encode_ids`` for a list of texts, together.
 
         -> (ids of all texts one after the other (N,) uint32; how many are each text's (len(texts),) int64)
 
         ["a b", "", "b"] -> array([69, 300, 70]), array([2, 0, 1])
         """
-        return self._added.encode_lines(texts, self._encode_plain_lines)
+        return self._added.encode_texts(texts, self._encode_plain_texts)
 
     def encode_documents(self, documents, workers=None):
         """An iterator of texts in, an iterator of arrays out: the ids of each, as ``encode_ids`` gives them, made on all cores.
@@ -262,7 +262,7 @@ class Tokenizer:
     # What has been encoded is kept, but not sent to worker processes.
 
     def _forget(self):
-        """Begin with empty memories: of words for ``encode``, of units for ``encode_lines``."""
+        """Begin with empty memories: of words for ``encode``, of units for ``encode_texts``."""
         self._word_ids = WordCache(self._encode_word)
         self._corpus = CorpusEncoder(self.borders, self._encode_unit)
 
@@ -273,7 +273,7 @@ class Tokenizer:
         self.__dict__.update(state)
         self._forget()
 
-    def _encode_plain_lines(self, texts):
+    def _encode_plain_texts(self, texts):
         """Texts without added tokens -> (ids of all, how many are each text's)."""
         return self._corpus.encode([self._with_prefix_space(text) for text in texts] if self.add_prefix_space else texts)
 

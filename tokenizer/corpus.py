@@ -79,6 +79,6 @@ def encode_documents(tokenizer, documents, workers=None):
 
 
 def _encode_batch(tokenizer, texts):
-    """In a worker: as ``encode_lines``, the ids in the smallest type."""
-    ids, lengths = tokenizer.encode_lines(texts)
+    """In a worker: as ``encode_texts``, the ids in the smallest type."""
+    ids, lengths = tokenizer.encode_texts(texts)
     return ids.astype(dtype_for(tokenizer.vocab_size)), lengths

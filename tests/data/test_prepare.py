@@ -41,8 +41,8 @@ def test_a_killed_worker_is_one_line_with_the_remedy(monkeypatch, tmp_path):
 
 def test_lines_and_documents_without_ids_are_left_out(tmp_path):
     class WithoutDots(Characters):
-        def encode_lines(self, texts):
-            return super().encode_lines([text.replace(".", "") for text in texts])
+        def encode_texts(self, texts):
+            return super().encode_texts([text.replace(".", "") for text in texts])
     made = prepare(["ab\n...\n\nc", "..", "d."], WithoutDots(), tmp_path / "tokens", show_progress=False)
     assert (made.num_documents, made.num_segments, made.num_tokens) == (2, 3, 4)
     assert [made.segment(i).tolist() for i in range(3)] == [[97, 98], [99], [100]]

@@ -31,11 +31,11 @@ class Counting(Characters):
         super().__init__()
         self.lines, self.stop, self.error = 0, stop, error
 
-    def encode_lines(self, texts):
+    def encode_texts(self, texts):
         self.lines += len(texts)
         if self.lines > self.stop:
             raise self.error
-        return super().encode_lines(texts)
+        return super().encode_texts(texts)
 
 
 def contents(folder):

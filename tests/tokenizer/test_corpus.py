@@ -23,11 +23,11 @@ def one_by_one(tok, texts):
 def test_many_texts_at_once_have_the_ids_of_encode(tok):
     texts = random_texts(3000, seed=7) + STORY.splitlines() + ["", "  ", "<s>", "[SEP] <mask>"]
     for _ in range(2):  # the second time everything is looked up
-        ids, lengths = tok.encode_lines(texts)
+        ids, lengths = tok.encode_texts(texts)
         assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, texts)
         assert tok.encode_ids(texts[5]) == one_by_one(tok, [texts[5]])[0]
-    assert [part.tolist() for part in tok.encode_lines([])] == [[], []]
-    assert [part.tolist() for part in tok.encode_lines(["", ""])] == [[], [0, 0]]
+    assert [part.tolist() for part in tok.encode_texts([])] == [[], []]
+    assert [part.tolist() for part in tok.encode_texts(["", ""])] == [[], [0, 0]]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -85,5 +85,5 @@ def test_an_interruption_leaves_no_unit_without_its_ids(tok, monkeypatch):
 
 def test_a_text_that_cannot_be_encoded_leaves_nothing_behind(tok):
     with pytest.raises(ValueError, match="lone surrogate"):
-        tok.encode_lines(["new words here", "bad \ud800", "newer"])
-    assert tok.encode_lines(["newer here"])[0].tolist() == one_by_one(tok, ["newer here"])[0]
+        tok.encode_texts(["new words here", "bad \ud800", "newer"])
+    assert tok.encode_texts(["newer here"])[0].tolist() == one_by_one(tok, ["newer here"])[0]

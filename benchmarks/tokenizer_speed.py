@@ -36,6 +36,7 @@ CONTESTANTS = {
     "encode bpe": ("minibert", "tokenizers", "tokenizers fast", "tiktoken"),
     "encode wordpiece": ("minibert", "tokenizers", "tokenizers fast"),
 }
+COLUMNS = ("minibert", "tokenizers", "tokenizers fast", "tiktoken", "rustbpe")  # of the table
 
 
 # In the process of one run: task, contestant -> a function that does the work
@@ -181,20 +182,24 @@ def row(task, corpus, size, runs):
 
 
 def line(row):
-    """A row of the table, in Markdown."""
+    """A row of the table, in Markdown. | train bpe | kant (1.9 MB) | 0.53 s, 61 MB | 0.49 s (**1.03 x**), 55 MB | ... |"""
     def cell(who):
+        if who not in row["median"]:
+            return ""
         memory = f", {row['memory'][who]:,.0f} MB" if who in row["memory"] else ""
         times = "" if who == "minibert" else f" (**{row['slower'][who]:.2f} x**)"
-        return f"{who} {row['median'][who]:.2f} s{times}{memory}"
-    return f"| {row['task']} | {row['corpus']} ({row['megabytes']:.1f} MB) | " + " | ".join(map(cell, row["median"])) + " |"
+        return f"{row['median'][who]:.2f} s{times}{memory}"
+    return f"| {row['task']} | {row['corpus']} ({row['megabytes']:.1f} MB) | " + " | ".join(map(cell, COLUMNS)) + " |"
+
+
+def head():
+    """The two lines above the rows of the table."""
+    return f"| task | corpus | {' | '.join(COLUMNS)} |\n" + "|---" * (2 + len(COLUMNS)) + "|"
 
 
 def table(results):
     """The table of the documentation from a results file."""
-    cells = max(len(row["median"]) for row in results["rows"])
-    print("| task | corpus |" + " |" * cells + "\n|---|---|" + "---|" * cells)
-    for row in results["rows"]:
-        print(line(row))
+    print(head(), *map(line, results["rows"]), sep="\n")
 
 
 def machine():
@@ -231,6 +236,7 @@ def main():
         corpora = {name: files for name, files in corpora.items() if not args.only or name in args.only}
         command = f"python benchmarks/tokenizer_speed.py CORPORA --rounds {args.rounds} --megabytes {args.megabytes}"
         results = {"command": command, **machine(), "rows": []}
+        print(head())
         for result in compare(corpora, args.rounds, args.tasks):
             results["rows"].append(result)
             print(line(result), flush=True)

@@ -26,7 +26,7 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
     """Tokenize ``documents`` (an iterator of str) into a token file in ``folder``; returns it, opened.
 
     A document's segments are its lines, stripped; blank lines, and lines that give no ids, are left out.
-    ``tokenizer`` needs ``encode_lines(texts) -> (ids, lengths)``, ``vocab_size`` and ``fingerprint``. ``workers``: processes, None
+    ``tokenizer`` needs ``encode_texts(texts) -> (ids, lengths)``, ``vocab_size`` and ``fingerprint``. ``workers``: processes, None
     for one a core; any number gives the same bytes. ``folder`` appears when all is done, an older token file in its place stays until
     then. What an interrupt, ``kill -9`` or a full disk (OSError) leaves unfinished is found by the next call, which goes on from there as far as
     the documents are still the same; an empty corpus (ValueError) leaves nothing behind.
@@ -85,7 +85,7 @@ def encode_batch(tokenizer, documents):
     ``["one\\n\\n two", "three"]`` with a tokenizer of characters gives lengths [3, 3, 5], [2, 1] and 3+1 + 3+1 + 5+1 bytes.
     """
     lines = [[line for line in map(str.strip, document.split("\n")) if line] for document in documents]
-    ids, lengths = tokenizer.encode_lines(list(chain.from_iterable(lines)))  # (N,), (lines,)
+    ids, lengths = tokenizer.encode_texts(list(chain.from_iterable(lines)))  # (N,), (lines,)
     real = lengths > 0  # lines that gave any ids
     of_document = np.repeat(np.arange(len(lines)), [len(some) for some in lines])  # (lines,): whose each line is
     document_lengths = np.bincount(of_document[real], minlength=1)

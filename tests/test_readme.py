@@ -1,5 +1,7 @@
 """Nothing in the README is stale: files, flags, presets and targets that it names are there, and none that is there is missing."""
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,15 @@ def test_the_flags_of_train_py_exist():
 def test_the_make_targets_exist():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     assert set(re.findall(r"make ([a-z-]+)", README)) - {"does"} <= set(targets)
+
+
+def test_the_table_of_speeds_is_the_one_that_its_command_prints():
+    page = (ROOT / "docs" / "tokenizers.md").read_text(encoding="utf-8")
+    command = re.search(r"`python (benchmarks/tokenizer_speed.py --table \S+)`", page)[1]
+    table = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert table.count("\n") > 2 and f"\n{table}\n" in page
+    cells = {row.count("|") for row in table.splitlines()}
+    assert len(cells) == 1  # a heading for each column
 
 
 def test_the_tokens_of_the_example_are_true(tmp_path):

@@ -1,8 +1,8 @@
-"""What every tokenizer has: special tokens, sequence templates, truncation, padding, batches, the corpus path, saving.
+"""What every tokenizer has: special tokens, sequence templates, truncation, padding, batches, the fast way for many texts, saving.
 
-A subclass says how a plain text becomes ids (``_encode_plain`` with offsets, ``_encode_chunk`` without), how ids become
-text again (``_join``), and which files hold it (``_vocabulary_files``, ``_settings``). ``bpe.py`` and ``wordpiece.py``
-are the two.
+A subclass says how a text is cut into words (``_words``), how a word becomes ids (``_encode_word``), the same with offsets
+(``_encode_plain``), how tokens become text again (``_text_of``), which token a merge makes (``merged_token``), and which files
+hold it (``_vocabulary_files``, ``_settings``). ``bpe.py`` and ``wordpiece.py`` are the two.
 """
 import hashlib
 import json
@@ -20,7 +20,7 @@ from .token_table import token_table
 ROLES = {"cls": ("<s>", "[CLS]"), "pad": ("<pad>", "[PAD]"), "sep": ("</s>", "[SEP]"), "unk": ("<unk>", "[UNK]"),
          "mask": ("<mask>", "[MASK]")}
 
-KEPT_WORDS = 1 << 18  # about 60 MB; real corpora come again to nearly all of far fewer
+KEPT_WORDS = 1 << 18  # about 60 MB; in real texts far fewer words make up nearly everything
 KEPT_LENGTH = 100     # longer words hardly come twice
 
 
@@ -71,6 +71,7 @@ class Tokenizer:
         self.added_tokens = tuple({token.content: token for token in (*usual, *added)}.values())
         self._added = AddedTokens(self.added_tokens, self._ids, normalize)
         self.template, self.pair_template = templates or (self.TEMPLATE, self.PAIR_TEMPLATE)
+        # For the fingerprint: added tokens and templates that are not what the vocabulary and the roles alone would give.
         self._unusual = [asdict(token) for token in self.added_tokens if token not in usual]
         if templates and templates != (self.TEMPLATE, self.PAIR_TEMPLATE):
             self._unusual.append(templates)
@@ -121,16 +122,16 @@ class Tokenizer:
 
         Equal to ``encode(text, add_special_tokens=False, split_special_tokens=True).ids``.
         """
-        return self.encode_lines([text])[0].tolist()
+        return self.encode_texts([text])[0].tolist()
 
-    def encode_lines(self, texts):
-        """The corpus path: as ``encode_ids`` for a list of texts, together and much faster.
+    def encode_texts(self, texts):
+        """The fast way for many texts, without offsets: as ``encode_ids`` for a list of texts, together.
 
         -> (ids of all texts one after the other (N,) uint32; how many are each text's (len(texts),) int64)
 
         ["a b", "", "b"] -> array([69, 300, 70]), array([2, 0, 1])
         """
-        return self._added.encode_lines(texts, self._encode_plain_lines)
+        return self._added.encode_texts(texts, self._encode_plain_texts)
 
     def encode_documents(self, documents, workers=None):
         """An iterator of texts in, an iterator of arrays out: the ids of each, as ``encode_ids`` gives them, made on all cores.
@@ -195,6 +196,7 @@ class Tokenizer:
         return self._added.encode(text, self._encode_plain, split_special_tokens)
 
     def _truncate(self, texts, max_length, add_special_tokens):
+        """Cut ``texts``, {"A": pieces, "B": pieces}, so that they and the special tokens fit into ``max_length``."""
         added = self.num_special_tokens_to_add("B" in texts) if add_special_tokens else 0
         room = max_length - added
         if room < 0:
@@ -212,6 +214,7 @@ class Tokenizer:
             encoding.add(self._ids[token], token, attention=0, special=1)
 
     def _needed(self, role):
+        """The token of a role; ValueError where the vocabulary has none. "pad" -> '<pad>'"""
         token = getattr(self, f"{role}_token")
         if token is None:
             raise ValueError(f"the vocabulary has no {role} token ({' or '.join(ROLES[role])}), which this needs: "
@@ -235,7 +238,7 @@ class Tokenizer:
             ids = [i for i in ids if i not in special]
         added = {self._ids[token.content] for token in self.added_tokens}
         runs = [(is_added, [self._tokens[i] for i in run]) for is_added, run in groupby(ids, key=added.__contains__)]
-        return self._join(runs)
+        return self._text_of(runs)
 
     # Files
 
@@ -259,6 +262,7 @@ class Tokenizer:
     # What has been encoded is kept, but not sent to worker processes.
 
     def _forget(self):
+        """Begin with empty memories: of words for ``encode``, of units for ``encode_texts``."""
         self._word_ids = WordCache(self._encode_word)
         self._corpus = CorpusEncoder(self.borders, self._encode_unit)
 
@@ -269,13 +273,16 @@ class Tokenizer:
         self.__dict__.update(state)
         self._forget()
 
-    def _encode_plain_lines(self, texts):
+    def _encode_plain_texts(self, texts):
+        """Texts without added tokens -> (ids of all, how many are each text's)."""
         return self._corpus.encode([self._with_prefix_space(text) for text in texts] if self.add_prefix_space else texts)
 
     def _encode_unit(self, unit):
+        """The ids of a unit (``units.py``): one word, or some that are looked up together. " the" -> [262]"""
         return [token_id for word in self._words(unit) for token_id in self._word_ids[word]]
 
     def _with_prefix_space(self, text):
+        """As GPT-2's ``add_prefix_space`` has it, before anything but a space: 'a' -> ' a', ' a' -> ' a', '\\na' -> ' \\na'"""
         return " " + text if self.add_prefix_space and text and not text.startswith(" ") else text
 
     # What a subclass adds
@@ -292,11 +299,11 @@ class Tokenizer:
         """text without special tokens -> list of (id, start, end), the offsets moved by ``shift``."""
         raise NotImplementedError
 
-    def _join(self, runs):
-        """runs: list of (whether added, list of tokens) -> text."""
+    def _text_of(self, runs):
+        """runs: list of (whether these are added tokens, list of tokens) -> text."""
         raise NotImplementedError
 
-    def join(self, left, right):
+    def merged_token(self, left, right):
         """The token that merging two gives."""
         raise NotImplementedError
 
@@ -322,25 +329,3 @@ class WordCache(dict):
                 self.clear()
             self[word] = ids
         return ids
-
-
-def check_training_options(vocab_size, min_frequency, special_tokens, max_words):
-    """Errors that are better told before the corpus is read."""
-    if max_words is not None and max_words < 2:
-        raise ValueError(f"max_words={max_words} is no room to count in: give a few million, or None for no cap")
-    if vocab_size < 1 or min_frequency < 0:
-        raise ValueError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: the first must be at least 1, "
-                         f"the second at least 0")
-    if isinstance(special_tokens, str) or not all(isinstance(token, str) and token and len(token.splitlines()) == 1
-                                                  for token in special_tokens):
-        raise ValueError(f"special_tokens must be a tuple of non-empty strings of one line, got {special_tokens!r}")
-    if len(set(special_tokens)) < len(special_tokens):
-        raise ValueError(f"special_tokens holds a token twice: {', '.join(special_tokens)}")
-
-
-def training_summary(vocab_size, learned, counts):
-    """'vocabulary: asked for 52,000, reached 11,428: no pair occurs 2 times'; and what a cap on words cost."""
-    summary = f"vocabulary: asked for {vocab_size:,}, reached {len(learned.tokens):,}"
-    if len(learned.tokens) < vocab_size:
-        summary += f": {learned.stopped}"
-    return "; ".join(filter(None, (summary, counts.loss)))

@@ -8,13 +8,14 @@ import heapq
 from functools import cached_property
 from itertools import pairwise
 
-from .base import Tokenizer, check_training_options, training_summary
+from .base import Tokenizer
 from .borders import gpt2_borders
 from .counting import count_files, count_texts, progress_bar
 from .merges import learn_merges
 from .normalize import nfc
 from .pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, utf8
 from .saved import bpe_files
+from .training import check_training_options, training_summary
 from .whole import whole_tokens
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -68,10 +69,10 @@ class ByteLevelBPE(Tokenizer):
         when there are more, and the summary says what that cost. Raises ValueError for an empty corpus, for one that is not
         UTF-8, and for a vocab_size smaller than special tokens and bytes together; FileNotFoundError.
 
-        ByteLevelBPE.train(["kant.txt"], vocab_size=52_000).training_summary
-        -> 'vocabulary: asked for 52,000, reached 12,290: no pair occurs 2 times'
+        ByteLevelBPE.train(three_books_by_kant, vocab_size=52_000).training_summary
+        -> 'vocabulary: asked for 52,000, reached 12,488: no pair occurs 2 times'
         """
-        check_size(vocab_size, min_frequency, special_tokens, max_words)
+        check_options(vocab_size, min_frequency, special_tokens, max_words)
         words = count_files(files, gpt2_borders, gpt2_words, workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
@@ -79,16 +80,18 @@ class ByteLevelBPE(Tokenizer):
     def train_from_iterator(cls, texts, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS, workers=None,
                             max_words=None, show_progress=True):
         """As ``train``, from an iterable of strings, each fed whole."""
-        check_size(vocab_size, min_frequency, special_tokens, max_words)
+        check_options(vocab_size, min_frequency, special_tokens, max_words)
         words = count_texts(texts, gpt2_borders, gpt2_words, workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
     @classmethod
     def _from_counts(cls, words, vocab_size, min_frequency, special_tokens, show_progress):
+        """The second half of training: ``WordCounts`` -> tokenizer."""
         if not words:
             raise ValueError("the corpus is empty: there is no text to learn a vocabulary from")
         tokens = [*special_tokens, *sorted(byte_characters())]
-        # Latin-1 makes each byte the character of its number, and the table that one the character of its id.
+        # ``learn_merges`` takes a word as a string of characters numbered by token id: ``decode("latin-1")`` makes byte b the
+        # character b, ``translate`` makes that the character of b's id.
         byte_ids = {byte: tokens.index(char) for byte, char in enumerate(byte_characters())}
         ids = [(utf8(word).decode("latin-1").translate(byte_ids), count) for word, count in words.items()]
         with progress_bar("learning merges", vocab_size - len(tokens), show_progress) as bar:
@@ -99,6 +102,10 @@ class ByteLevelBPE(Tokenizer):
         tokenizer.learned = learned
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
+
+    def merged_token(self, left, right):
+        """'Ġt', 'he' -> 'Ġthe'"""
+        return left + right
 
     # Text -> ids
 
@@ -139,31 +146,19 @@ class ByteLevelBPE(Tokenizer):
                 ranks[i] = rank_of((ids[i], ids[i + 1]), NO_MERGE)
         return ids
 
-    def _encode_plain(self, text, shift):
-        """Offsets include the space before a word, so that together they cover the text. The bytes of one character
-        may be several tokens: each then has the offsets of the whole character."""
-        spaced = self._with_prefix_space(text)
-        added = len(spaced) - len(text)
-        pieces = []
-        for word in GPT2_PATTERN.finditer(spaced):
-            # character_of[i]: the character that byte i of the word belongs to
-            character_of = range(word.start(), word.end()) if word[0].isascii() else [
-                position for position, char in enumerate(word[0], word.start()) for _ in utf8(char)]
-            start = 0
-            for token_id in self._word_ids[word[0]]:
-                end = start + len(self._tokens[token_id])
-                first, last = (max(character_of[byte] - added, 0) for byte in (start, end - 1))  # an added space
-                pieces.append((token_id, first + shift, last + 1 + shift))       # counts with the first character
-                start = end
-        return pieces
-
     def _encode_long_word(self, ids):
-        """The same for a word of any length: all merges that are possible wait in a heap, and one that is made opens at most
-        two new ones, with its neighbours. So n bytes cost n log n: a megabyte without a space is no trap."""
-        before, after = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))  # the neighbours still there
-        waiting = []
+        """As ``_encode_word`` for a word of any length, given as the ids of its bytes, which are changed.
+
+        All merges that are possible wait in a heap, and one that is made opens at most two new ones, with its neighbours. So n
+        bytes cost n log n: a megabyte without a space is no trap.
+        """
+        # A linked list: the places of the nearest tokens that are left, before and after each place. A merge leaves its token in
+        # the left place and takes the right one out.
+        before, after = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))
+        waiting = []  # heap of (rank, left place, the two ids: by these one notices that a neighbour has changed since)
 
         def consider(left, right):
+            """Have the pair of two neighbouring places wait, if there is a merge for it."""
             if left >= 0 and right < len(ids):
                 rank = self._ranks.get((ids[left], ids[right]))
                 if rank is not None:
@@ -184,9 +179,31 @@ class ByteLevelBPE(Tokenizer):
             consider(left, after[left])
         return [token_id for token_id in ids if token_id is not None]
 
+    def _encode_plain(self, text, shift):
+        """Offsets include the space before a word, so that together they cover the text. The bytes of one character
+        may be several tokens: each then has the offsets of the whole character.
+
+        'é' -> [(132, 0, 1), (107, 0, 1)], the tokens of its two bytes, where no merge has joined them
+        """
+        spaced = self._with_prefix_space(text)
+        added = len(spaced) - len(text)
+        pieces = []
+        for word in GPT2_PATTERN.finditer(spaced):
+            # character_of[i]: the character that byte i of the word belongs to
+            character_of = range(word.start(), word.end()) if word[0].isascii() else [
+                position for position, char in enumerate(word[0], word.start()) for _ in utf8(char)]
+            start = 0
+            for token_id in self._word_ids[word[0]]:
+                end = start + len(self._tokens[token_id])
+                # an added space has no place in the text: it counts with the first character
+                first, last = (max(character_of[byte] - added, 0) for byte in (start, end - 1))
+                pieces.append((token_id, first + shift, last + 1 + shift))
+                start = end
+        return pieces
+
     # Ids -> text
 
-    def _join(self, runs):
+    def _text_of(self, runs):
         """Added tokens are written as they are. Bytes that are no UTF-8, as when a character was cut in two, become U+FFFD."""
         byte_of = {char: byte for byte, char in enumerate(byte_characters())}
         data = b"".join("".join(tokens).encode() if added else bytes(byte_of[char] for char in "".join(tokens))
@@ -202,12 +219,8 @@ class ByteLevelBPE(Tokenizer):
         form = {"unicode_form": self.unicode_form} if self.unicode_form else {}
         return {"add_prefix_space": self.add_prefix_space, **form}
 
-    def join(self, left, right):
-        """'Ġt', 'he' -> 'Ġthe'"""
-        return left + right
 
-
-def check_size(vocab_size, min_frequency, special_tokens, max_words):
+def check_options(vocab_size, min_frequency, special_tokens, max_words):
     """ValueError unless the vocabulary has room for the 256 bytes and the special tokens, and no token is both."""
     check_training_options(vocab_size, min_frequency, special_tokens, max_words)
     byte_level = set(byte_characters())

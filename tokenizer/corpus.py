@@ -1,4 +1,4 @@
-"""The corpus path: many texts -> one array of ids, fast enough that no one waits for the tokenizer.
+"""The fast way for many texts, without offsets: texts -> one array of ids, fast enough that no one waits for the tokenizer.
 
 The words of a language are few and come again and again. So each distinct unit of text (a word, mostly: ``borders.py``) is encoded once;
 its ids are kept at the end of one long array, and from then on the unit is a number: where to look. Finding the units of a batch, their
@@ -15,7 +15,7 @@ from .counting import batches
 from .units import Units, joined
 from .workers import map_in_order
 
-KEPT_UNITS = 1 << 19  # distinct units; with their ids about 100 MB. Real corpora come again to nearly all of far fewer
+KEPT_UNITS = 1 << 19  # distinct units; with their ids about 100 MB. In real texts far fewer make up nearly everything
 LONG_TEXT = 1 << 20  # characters that are encoded at once: arrays of some 30 bytes for each
 BATCH_CHARACTERS = 1 << 19  # what goes to a worker at once: large enough that sending it costs nothing
 FIRST_HERE = 8  # batches that are encoded before workers start: most words have come by then, and all workers know them
@@ -68,6 +68,7 @@ class CorpusEncoder:
         return ids, np.diff(before)
 
     def _encode_new(self):
+        """Encode the units that ``find`` has numbered since the last time, and keep their ids."""
         encoded = [self.encode_unit(unit.decode("utf-8")) for unit in self.units.since(len(self.starts))]
         lengths = list(map(len, encoded))
         self.starts.extend(start for start, _ in zip(accumulate(lengths, initial=len(self.ids)), lengths))
@@ -92,5 +93,6 @@ def encode_documents(tokenizer, documents, workers=None):
 
 
 def _encode_batch(tokenizer, texts):
-    ids, lengths = tokenizer.encode_lines(texts)
+    """In a worker: as ``encode_texts``, the ids in the smallest type."""
+    ids, lengths = tokenizer.encode_texts(texts)
     return ids.astype(dtype_for(tokenizer.vocab_size)), lengths

@@ -45,6 +45,7 @@ def count_texts(texts, borders, words_of, workers=None, max_words=None, show_pro
 
 
 def _count(function, portions, counter, workers, max_words, bar):
+    """The sum of what ``function(counter, portion)`` gives for each portion, over all workers. -> WordCounts"""
     counts = WordCounts(max_words)
     for more, size in map_in_order(function, portions, shared=counter, workers=workers, first_here=1):
         counts.add(more)
@@ -127,6 +128,7 @@ class UnitCounter:
 # In a worker: (a counter, portion) -> (counts, size of the portion)
 
 def _count_batch(counter, texts):
+    """["a b", "a"] -> ({'a': 2, ' b': 1}, 4)"""
     short = (part for text in texts for part in ([text] if len(text) <= AT_ONCE else parts(text, AT_ONCE)))
     for batch in batches(short, AT_ONCE):
         counter.add(*joined(batch))
@@ -134,6 +136,7 @@ def _count_batch(counter, texts):
 
 
 def _count_ranges(counter, ranges):
+    """The same for ``portions`` of files, in which every line is a text: [("a.txt", 0, 7)] -> ({'a': 2, ' b': 1, '\\n': 2}, 7)"""
     for file, start, end in ranges:
         for data in _read(file, start, end):
             data = np.frombuffer(b"".join((bytes(MARGIN), data, bytes(MARGIN))), np.uint8)

@@ -13,17 +13,18 @@ Merging a and b in k places takes k from c(a), c(b) and N, and gives k to the ne
     gain = f(k) + f(c(a) - k) - f(c(a)) + f(c(b) - k) - f(c(b)) - f(N - k) + f(N)        exactly
          = k (ln(k N / (c(a) c(b))) - 1)                                                 nearly, where k is small beside c(a), c(b)
 
-The ratio inside the logarithm says how much oftener a and b stand together than chance would have it. It is the score that
-courses give for WordPiece, count(ab) / (count(a) count(b)). The gain weighs it with k: how often one profits from it.
+The ratio inside the logarithm, k N / (c(a) c(b)), says how much oftener a and b stand together than chance would have it. But for
+the factor N, the same for all pairs, it is the score that courses give for WordPiece, count(ab) / (count(a) count(b)). The gain
+weighs it with k: how often one profits from it.
 
 By hand: the words ax, ay, bx, by stand 4 times each, cz 3 times, qv once: 20 words of two letters, N = 40.
 
-    pair   k  c(a) c(b)  ratio  gain
-    a x    4   8    8    1/16   f(4) + f(4) - f(8) + f(4) - f(8) - f(36) + f(40)  =  3 * 5.545 - 2 * 16.636 - 129.007 + 147.555  =   1.91
-    c z    3   3    3    1/3    f(3) - f(3) - f(3) - f(37) + f(40)                =  -3.296 - 133.604 + 147.555                  =  10.66
-    q v    1   1    1    1      f(1) - f(1) - f(1) - f(39) + f(40)                =  -142.879 + 147.555                          =   4.68
+    pair   k  c(a) c(b)  k / (c(a) c(b))  gain
+    a x    4   8    8         1/16        f(4) + f(4) - f(8) + f(4) - f(8) - f(36) + f(40)  =  3 * 5.545 - 2 * 16.636 - 129.007 + 147.555  =   1.91
+    c z    3   3    3         1/3         f(3) - f(3) - f(3) - f(37) + f(40)                =  -3.296 - 133.604 + 147.555                  =  10.66
+    q v    1   1    1         1           f(1) - f(1) - f(1) - f(39) + f(40)                =  -142.879 + 147.555                          =   4.68
 
-The most frequent pair is a x, though a says nothing of x. The ratio prefers q v, which was seen once. The likelihood takes c z.
+The most frequent pair is a x, though a says nothing of x. The score prefers q v, which was seen once. The likelihood takes c z.
 
 >>> [round(float(gain(k, left, right, 40)), 2) for k, left, right in [(4, 8, 8), (3, 3, 3), (1, 1, 1)]]
 [1.91, 10.66, 4.68]
@@ -37,8 +38,6 @@ from itertools import groupby
 import numpy as np
 
 from .merges import LearnedMerges, changed_neighbours
-
-DECIMALS = 6  # gains are compared in millionths of a nat: rounding errors, which are smaller, must not choose between equals
 
 
 def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(), progress=None):
@@ -69,8 +68,8 @@ def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__a
 def gain(k, left, right, total):
     """How much the log-likelihood of the corpus rises, in nats, when a pair is merged. Numbers, or arrays of them.
 
-    k: how often the pair is merged.  left, right: how often its parts occur (where both are one piece, ``right`` is without
-    the k that the left part takes).  total: N, all pieces.
+    k: how often the pair is merged.  left, right: how often its parts occur.  total: N, all pieces. Where both parts are one piece,
+    merging a and a in k places takes 2 k from c(a), first k, then k of the rest: left = c(a), right = c(a) - k.
     """
     return k * np.log(np.maximum(k, 1)) + rise(total - k, k) - (rise(left - k, k) + rise(right - k, k))
 
@@ -80,8 +79,22 @@ def rise(x, d):
     return x * np.log1p(d / np.maximum(x, 1)) + d * np.log(np.maximum(x + d, 1))
 
 
+def comparable_decimals(total):
+    """To how many decimals gains are compared in a corpus of N pieces: millionths of a nat, or coarser where N is large.
+
+    Rounding errors, which grow with N, must not choose between equals: they are far smaller than this.
+
+    >>> comparable_decimals(40), comparable_decimals(9_999_999), comparable_decimals(7 * 10**8)
+    (6, 6, 4)
+    """
+    return min(6, 13 - len(str(total)))
+
+
 class Candidates:
     """The pairs that can be merged, each with a bound that its gain does not exceed.
+
+    A bound is the gain when it was last computed. Gains only fall, unless ``merge`` computes them anew. So compute the gain of the
+    pair with the highest bound: only pairs whose bounds reach it can be better. That leaves a few gains to compute for each merge.
 
     A pair has a slot, its place in the arrays: ``left`` and ``right``, the ids of its parts; ``count``, its k; ``bound``.
     """
@@ -94,6 +107,7 @@ class Candidates:
             for piece in map(ord, word):
                 self.pieces[piece] += frequency
         self.total = int(self.pieces.sum())
+        self.decimals = comparable_decimals(self.total)  # once: bounds of one rounding and gains of another would not compare
         self.slots = {}
         self.left, self.right, self.count = np.zeros((3, 1024), np.int64)
         self.bound = np.zeros(1024)
@@ -107,7 +121,7 @@ class Candidates:
             return None
         bound = self.bound[:len(self.slots)]
         certain = self._gains(bound.argmax())
-        rivals = np.flatnonzero(bound >= certain)  # no other pair can have more than is certain
+        rivals = np.flatnonzero(bound >= certain)
         gains = bound[rivals] = self._gains(rivals)
         if gains.max() <= 0:
             return None
@@ -117,8 +131,8 @@ class Candidates:
     def merge(self, slot):
         """Merge a pair everywhere; return the ids of its parts, and how many merges that were.
 
-        After it a gain is higher than before only where the pair itself occurs more often, or one of its parts less often.
-        These get a new bound. The rest of the gains fall, because N does: their bounds stay.
+        After it a gain is higher than before only where the pair itself occurs more often, or one of its parts less often: these are
+        computed anew. The rest fall, because N does.
 
         The new piece is new indeed, no other pair ever makes the same string. For wherever that string stands between two
         borders, no merge has crossed these; so within them all merges went as they go wherever the string stands, and it is
@@ -146,7 +160,7 @@ class Candidates:
         k, left, right = self.count[slots], self.left[slots], self.right[slots]
         rest = self.pieces[right] - k * (left == right)
         gains = gain(k, self.pieces[left], rest, self.total)
-        return np.where(k >= self.min_frequency, np.round(gains, DECIMALS), 0.0)
+        return np.where(k >= self.min_frequency, np.round(gains, self.decimals), 0.0)
 
     def _recount(self, pairs):
         """Take over the counts of some pairs; return their slots. A pair gets its slot when it is first frequent enough."""

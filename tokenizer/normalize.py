@@ -4,7 +4,8 @@ Four steps, in this order: drop control characters and make all white space one 
 characters, so that each becomes a word; strip accents; lower case. Every character carries the position it
 came from, so that a token can be found again in the text as it was written.
 
-Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``). Only ModernBERT's has its text composed first: ``nfc``.
+Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``). Only ModernBERT's tokenizer changes the
+text: it composes it first (``nfc``).
 """
 import re
 import unicodedata
@@ -24,10 +25,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class BertNormalizer:
     """The clean-up as a function with settings. ``strip_accents=None`` means: as ``lowercase`` says.
 
-    >>> BertNormalizer().normalize("Élan vital")
-    ('elan vital', [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-    >>> BertNormalizer(lowercase=False).normalize("a中b")[0]
-    'a 中 b'
+    >>> BertNormalizer().normalize("É\\0 中x")         # E, U+0000, a space, 中, x: U+0000 goes, 中 gets spaces
+    ('e  中 x', [0, 2, 3, 3, 3, 4])
+    >>> BertNormalizer(lowercase=False).normalize("Élan")[0]
+    'Élan'
     """
     lowercase: bool = True
     strip_accents: bool | None = None
@@ -44,7 +45,8 @@ class BertNormalizer:
         chars = clean((char, position) for position, char in enumerate(text))
         if self.tokenize_chinese_chars:
             chars = space_out_cjk(chars)
-        if self.lowercase if self.strip_accents is None else self.strip_accents:
+        without_accents = self.lowercase if self.strip_accents is None else self.strip_accents
+        if without_accents:
             chars = strip_accents(chars)
         if self.lowercase:
             chars = lower_case(chars)
@@ -91,8 +93,10 @@ def decompose(chars):
 def in_canonical_order(run):
     """Marks sorted by their combining class; the sort is stable, and a letter, whose class is 0, stays in front.
 
-    Positions do not go with the marks but stay ascending, as the reference has it: the first character that a position gave
-    takes the next of them, what else it gave the one before. ``a, U+1E000, U+103A -> a at 0, U+103A at 1, U+1E000 at 2``
+    Positions do not go with the marks but stay ascending, as the reference has it. The run's positions are dealt out anew, from left to
+    right: to each character that was the first of its position the next one, to every other that of the character before it.
+
+    ``a, U+1E000, U+103A -> a at 0, U+103A at 1, U+1E000 at 2``
     """
     position = run[0][1] if run else None
     positions = iter([position for _, position, first in run if first])
@@ -104,14 +108,16 @@ def in_canonical_order(run):
 def compose(chars):
     """Unicode's canonical composition (NFC): taken apart, then put together where there is a character for it.
 
-    'e' + U+0301 -> 'é'; 'é' + U+0323 -> 'ẹ' + U+0301, for the mark below comes first.
+    A mark joins the last letter unless a mark of the same or a higher combining class stands between, and a letter joins the one that
+    it follows at once (as in Hangul): 'e' + U+0301 -> 'é'; 'é' + U+0323 -> 'ẹ' + U+0301, for the mark below, of the lower class, comes first.
 
     As in ``in_canonical_order`` positions stay ascending: each character takes the next, and leaves out as many as it absorbed.
     """
     result, sources, letter, last_class = [], [], None, 0  # letter: where the latest one stands; last_class: of the mark before this one
     for char, position in decompose(chars):
         own_class, new = combining_class(char), not sources or position != sources[-1]
-        sources += [position] * new
+        if new:
+            sources.append(position)
         composed = letter is not None and (last_class < own_class or not last_class) and together(result[letter][0], char)
         if composed:
             result[letter] = composed, result[letter][1] + new
@@ -145,10 +151,11 @@ def nfc(text):
 
 
 def lower_case(chars):
-    """One character at a time, so that no sigma knows that it is final: 'ΣΑΣ' -> 'σας' nowhere, 'σασ' always."""
+    """'ΣΑΣ' -> 'σασ'. One character at a time: ``str.lower`` would make the last Σ of a word 'ς'; the reference always makes 'σ'."""
     return ((small, position) for char, position in chars for small in lower(char))
 
 
 def surrogate_message(text, position):
+    """What is said about half of a character, which stands at ``position``, with the text around it."""
     return (f"the text holds a lone surrogate U+{ord(text[position]):04X}, half of a character that UTF-8 cannot hold, in "
             f"{text[max(0, position - 20):position + 20]!r}: read the text with errors='replace', or repair it")

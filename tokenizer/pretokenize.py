@@ -1,7 +1,8 @@
 """Text -> words, before any vocabulary: merges and word pieces never cross the borders that are drawn here.
 
 Two ways. GPT-2's (Radford et al. 2019, section 2.2; also RoBERTa's) keeps everything: a word holds the space before
-it, and is written in 256 printable characters, one for each byte. BERT's (Devlin et al. 2018) throws white space away
+it, and is written in 256 printable characters, one for each byte, because vocabulary files are text in which spaces and line ends
+stand between the tokens. BERT's (Devlin et al. 2018) throws white space away
 and makes each punctuation mark a word of its own; it comes after ``normalize.py``.
 """
 import re
@@ -20,8 +21,13 @@ GPT2_PATTERN = regex.compile(in_unicode_16(
 # The same where all is ASCII, by Python's own `re`, which is several times as fast.
 _GPT2_ASCII = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", re.ASCII)
 
+
 def gpt2_words(text):
-    """'3rd 1,000' -> ['3', 'rd', ' 1', ',', '000']; nothing is lost: joined they are the text"""
+    """The words of a text; nothing is lost: joined they are the text. Of two spaces the second belongs to the word after it.
+
+    >>> gpt2_words("it's  3rd\\n")
+    ['it', "'s", ' ', ' 3', 'rd', '\\n']
+    """
     return (_GPT2_ASCII if text.isascii() else GPT2_PATTERN).findall(text)
 
 

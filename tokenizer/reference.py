@@ -1,6 +1,16 @@
 """The slow, clear twins: the same results as the rest of this folder, with nothing done for speed.
 
-Start reading here. Training: a text is cut into words, and those into the smallest tokens (``byte_letters``, ``piece_letters``);
+Start reading here. A model knows a fixed list of tokens, the vocabulary, and sees their numbers, the ids. With whole words for
+tokens, most of the words there are would be unknown; with letters, texts would be very long. So the pieces are learned from a
+text: frequent words become one token, rare ones several, and nothing has to be unknown. From text to ids in three lines:
+
+>>> from tokenizer.pretokenize import gpt2_words
+>>> words = Counter(map(byte_letters, gpt2_words("hug pug hugs hug hug")))         # {('Ġ', 'h', 'u', 'g'): 2, ('h', 'u', 'g'): 1, ...}
+>>> tokens, merges = train(words, sorted(byte_characters()), vocab_size=260)       # 256 bytes; up to four more
+>>> tokens[256:], encode_word(byte_letters(" hugs"), merges), tokens.index("Ġhug")
+(['ug', 'hug', 'Ġhug'], ['Ġhug', 's'], 258)
+
+Training: a text is cut into words, and those into the smallest tokens (``byte_letters``, ``piece_letters``);
 ``train`` is byte-pair encoding as Sennrich et al. (2016) give it, with everything counted anew at every merge;
 ``train_by_likelihood`` tries every merge and keeps the best. Then ``encode_word`` and ``spell_word``, the two ways of using what
 was learned. Tests hold the fast code to all of them on thousands of random inputs.
@@ -33,7 +43,11 @@ def join_pieces(left, right):
 def train(words, alphabet, vocab_size, min_frequency=2, join=str.__add__):
     """Learn merges. ``words``: {tuple of tokens: count}; ``alphabet``: the tokens to begin with. -> (tokens, merges)
 
-    Of equally frequent pairs the one whose parts stand earlier in the vocabulary is taken.
+    Of equally frequent pairs the one whose parts stand earlier in the vocabulary is taken. By hand, with the words hug 10, pug 5, hugs 5:
+
+        1   u g 20, h u 15, p u 5, g s 5    -> ug
+        2   h ug 15, p ug 5, ug s 5         -> hug
+        3   p ug 5, hug s 5: equal, and p stands earlier in the vocabulary than hug -> pug
 
     >>> train({("h", "u", "g"): 10, ("p", "u", "g"): 5, ("h", "u", "g", "s"): 5}, ["g", "h", "p", "s", "u"], 8)
     (['g', 'h', 'p', 's', 'u', 'ug', 'hug', 'pug'], [('u', 'g'), ('h', 'ug'), ('p', 'ug')])
@@ -61,18 +75,25 @@ def train_by_likelihood(words, alphabet, vocab_size, min_frequency=2, join=str._
     """As ``train``, but the pair is taken that makes the corpus likeliest once it is merged, and only if likelier than before.
 
     ``likelihood.py`` derives how much a merge gains; here it is simply made. A pair must be merged in ``min_frequency`` places. Of
-    equal gains (to a millionth of a nat) the one whose parts stand earlier in the vocabulary is taken.
+    equal gains (rounded to 6 decimals, fewer from 10 million letters on, whose sums are less exact) the one whose parts
+    stand earlier in the vocabulary is taken.
 
-    >>> train_by_likelihood({("a", "x"): 4, ("a", "y"): 4, ("b", "x"): 4, ("b", "y"): 4, ("c", "z"): 3}, list("abcxyz"), 7)
+    Where a and b stand before x and y alike, a says nothing of x, though the two are often neighbours; c always comes with z.
+
+    >>> words = {("a", "x"): 4, ("a", "y"): 4, ("b", "x"): 4, ("b", "y"): 4, ("c", "z"): 3}
+    >>> train(words, list("abcxyz"), 7)
+    (['a', 'b', 'c', 'x', 'y', 'z', 'ax'], [('a', 'x')])
+    >>> train_by_likelihood(words, list("abcxyz"), 7)
     (['a', 'b', 'c', 'x', 'y', 'z', 'cz'], [('c', 'z')])
     """
     tokens, merges = list(alphabet), []
+    decimals = min(6, 13 - len(str(sum(piece_counts(words).values()))))
     while len(tokens) < vocab_size:
         gains = {}
         for pair in {pair for word in words for pair in zip(word, word[1:])}:
             merged = merge_all(words, pair, join(*pair))
             if sum(piece_counts(words).values()) - sum(piece_counts(merged).values()) >= min_frequency:  # each merge makes one piece of two
-                gains[pair] = round(log_likelihood(merged) - log_likelihood(words), 6)
+                gains[pair] = round(log_likelihood(merged) - log_likelihood(words), decimals)
         best = min(gains, key=lambda pair: (-gains[pair], tokens.index(pair[0]), tokens.index(pair[1])), default=None)
         if best is None or gains[best] <= 0:
             break
@@ -84,7 +105,9 @@ def train_by_likelihood(words, alphabet, vocab_size, min_frequency=2, join=str._
 
 
 def log_likelihood(words):
-    """The logarithm of the corpus's probability, in nats, if each piece is drawn for itself, as often as it occurs.
+    """ln of the corpus's probability if pieces were drawn independently, each with the probability count / total.
+
+    In nats, as logarithms to the base e are called (1 nat = 1.44 bits). Four pieces, each of them a or b, have (1/2)^4:
 
     >>> round(log_likelihood({("a", "b"): 2}), 4), round(4 * log(1 / 2), 4)
     (-2.7726, -2.7726)

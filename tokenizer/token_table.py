@@ -30,7 +30,7 @@ def as_text(tokenizer, merges):
     """merges: [(left parent, right parent, count), ...] in order of rank."""
     made = {}
     for rank, (left, right, count) in enumerate(merges):
-        made.setdefault(tokenizer.join(left, right), []).append((rank, left, right, count))
+        made.setdefault(tokenizer.merged_token(left, right), []).append((rank, left, right, count))
     rows = [HEADER] + [(token_id, token, *merge) for token, token_id in tokenizer.get_vocab().items()
                        for merge in made.get(token, [("", "", "", "")])]
     return "".join("\t".join(map(printable, row)) + "\n" for row in rows)

@@ -77,7 +77,7 @@ class Units:
         return (self._keys[0][numbers] != keys[0]) | (self._keys[1][numbers] != keys[1]) | (self._keys[2][numbers] != keys[2])
 
     def _look_up(self, data, starts, ends, keys, places):
-        """Numbers of units by the dict, which has new ones from now on, and so has the table. -> (U,)"""
+        """The numbers of some units, by the dict. What is new to it gets the next number; each unit takes its place in the table. -> (U,)"""
         text, number_of = data.tobytes(), self.number_of
         numbers = np.array([number_of.setdefault(text[start:end], len(number_of) + 1) for start, end in zip(starts.tolist(), ends.tolist())])
         while len(number_of) >= self._keys.shape[1]:

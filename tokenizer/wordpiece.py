@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from functools import partial
 
-from .base import Tokenizer, check_training_options, training_summary
+from .base import Tokenizer
 from .borders import bert_borders, bert_borders_without_cjk
 from .counting import count_files, count_texts, progress_bar
 from .likelihood import learn_by_likelihood
@@ -21,6 +21,7 @@ from .merges import learn_merges
 from .normalize import BertNormalizer
 from .pretokenize import bert_words
 from .saved import wordpiece_files
+from .training import check_training_options, training_summary
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 INSIDE = "##"  # begins every piece that is not the first of its word
@@ -38,7 +39,10 @@ class WordPiece(Tokenizer):
     def __init__(self, tokens, special_tokens=SPECIAL_TOKENS, lowercase=True, strip_accents=None,
                  tokenize_chinese_chars=True, max_input_chars_per_word=100, model_max_length=None, roles=None, added=(),
                  templates=None):
-        """tokens: all, in order of ids.  strip_accents=None: as lowercase.  added, templates: see ``Tokenizer``."""
+        """tokens: all, in order of ids.  strip_accents=None: as lowercase.  added, templates: see ``Tokenizer``.
+
+        max_input_chars_per_word: a longer word is [UNK] as a whole, as in BERT's code; counted after normalizing.
+        """
         self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
         self.borders = bert_borders if tokenize_chinese_chars else bert_borders_without_cjk
         normalize = self.normalizer.normalize if any(token.normalized for token in added) else None
@@ -87,11 +91,13 @@ class WordPiece(Tokenizer):
     @classmethod
     def _from_counts(cls, words, vocab_size, min_frequency, normalizer, criterion, special_tokens, limit_alphabet,
                      show_progress):
+        """The second half of training: ``WordCounts`` -> tokenizer."""
         if not words:
             raise ValueError("the corpus is empty: there is no word to learn a vocabulary from")
-        spelled = spell(words, limit_alphabet)
-        letters = {letter for word, _ in spelled for letter in word}
-        alphabet = sorted({letter.removeprefix(INSIDE) if letter != INSIDE else letter for letter in letters})
+        words_in_letters = letters_of(words, limit_alphabet)
+        letters = {letter for word, _ in words_in_letters for letter in word}
+        # Every character goes in bare as well, though it may stand only inside the words of this corpus: others begin with it.
+        alphabet = sorted({letter[-1] for letter in letters})
         inside = sorted(letter for letter in letters if len(letter) > 1)
         tokens = list(dict.fromkeys([*special_tokens, *alphabet, *inside]))
         if vocab_size < len(tokens):
@@ -100,7 +106,7 @@ class WordPiece(Tokenizer):
                              f"within words): use at least {len(tokens)}, or a smaller limit_alphabet")
         ids = {token: i for i, token in enumerate(tokens)}
         with progress_bar("learning pieces", vocab_size - len(tokens), show_progress) as bar:
-            learned = CRITERIA[criterion]([([ids[letter] for letter in word], count) for word, count in spelled], tokens,
+            learned = CRITERIA[criterion]([([ids[letter] for letter in word], count) for word, count in words_in_letters], tokens,
                                           vocab_size, max(1, min_frequency), join_pieces, forbidden=set(special_tokens),
                                           progress=lambda size: bar.update(size - len(tokens) - bar.n))
         tokenizer = cls(learned.tokens, special_tokens, normalizer.lowercase, normalizer.strip_accents,
@@ -108,6 +114,10 @@ class WordPiece(Tokenizer):
         tokenizer.learned = learned
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
+
+    def merged_token(self, left, right):
+        """'em', '##bed' -> 'embed'"""
+        return join_pieces(left, right)
 
     # Text -> ids
 
@@ -143,7 +153,7 @@ class WordPiece(Tokenizer):
 
     # Ids -> text
 
-    def _join(self, runs):
+    def _text_of(self, runs):
         """Join the '##' pieces to what stands before them, and take out the spaces before . , ! ? and around the apostrophe of isn't and we'll.
 
         Spaces, case and accents as they were are not known any more.
@@ -165,10 +175,6 @@ class WordPiece(Tokenizer):
                 "tokenize_chinese_chars": self.normalizer.tokenize_chinese_chars,
                 "max_input_chars_per_word": self.max_input_chars_per_word}
 
-    def join(self, left, right):
-        """'em', '##bed' -> 'embed'"""
-        return join_pieces(left, right)
-
 
 def normalized_words(normalizer, text):
     """A text's words, normalized. "It's" -> ['it', "'", 's']"""
@@ -179,9 +185,15 @@ def normalized_words(normalizer, text):
     return [text[start:end] for start, end in bert_words(text)]
 
 
-def spell(words, limit_alphabet):
-    """Counter of words -> [(letters, count), ...]: 'cat' -> ['c', '##a', '##t']. Of all characters the most frequent
-    ``limit_alphabet`` are kept, on a tie the smaller code point; the others are left out."""
+def letters_of(words, limit_alphabet):
+    """{word: count} -> [(the letters that training begins with, count), ...].
+
+    Of all characters the most frequent ``limit_alphabet`` are kept, on a tie the smaller code point; the others are left out. What
+    remains is marked as inside even where the first letter of its word is among these.
+
+    >>> letters_of({"abc": 2, "äc": 1}, limit_alphabet=3)
+    [(['a', '##b', '##c'], 2), (['##c'], 1)]
+    """
     characters = Counter()
     for word, count in words.items():
         for char in word:
@@ -201,6 +213,7 @@ CRITERIA = {"frequency": learn_merges, "likelihood": learn_by_likelihood}
 
 
 def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words):
+    """ValueError unless the criterion is known and there is a token for what cannot be spelled."""
     check_training_options(vocab_size, min_frequency, special_tokens, max_words)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r} is not known: use {' or '.join(map(repr, CRITERIA))}")

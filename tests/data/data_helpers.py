@@ -9,5 +9,5 @@ class Characters:
     def __init__(self, vocab_size=256):
         self.vocab_size = vocab_size
 
-    def encode_lines(self, texts):
+    def encode_texts(self, texts):
         return np.array([ord(character) for text in texts for character in text], np.int64), np.array([len(text) for text in texts], np.int64)

@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -38,10 +39,21 @@ def test_a_killed_worker_is_one_line_with_the_remedy(monkeypatch, tmp_path):
         prepare(iter(DOCUMENTS), Characters(), tmp_path / "tokens", workers=2, show_progress=False)
 
 
+def test_lines_and_documents_without_ids_are_left_out(tmp_path):
+    class WithoutDots(Characters):
+        def encode_texts(self, texts):
+            return super().encode_texts([text.replace(".", "") for text in texts])
+    made = prepare(["ab\n...\n\nc", "..", "d."], WithoutDots(), tmp_path / "tokens", show_progress=False)
+    assert (made.num_documents, made.num_segments, made.num_tokens) == (2, 3, 4)
+    assert [made.segment(i).tolist() for i in range(3)] == [[97, 98], [99], [100]]
+    assert json.loads((tmp_path / "tokens/meta.json").read_text())["num_bytes"] == 3 + 2 + 3
+
+
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_there_is_no_token_file(tmp_path, stop):
     program = f"""
-import sys; sys.path[:0] = {[os.path.dirname(__file__), os.getcwd()]!r}
+import signal, sys; sys.path[:0] = {[os.path.dirname(__file__), os.getcwd()]!r}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
 from data_helpers import Characters
 from data import prepare
 def documents():

@@ -102,6 +102,17 @@ def test_long_lines_are_cut_at_white_space(tmp_path, monkeypatch):
     assert [line.strip() for line in readers.text_lines(write(tmp_path / "a.txt", "one two three"))] == ["one two", "three"]
 
 
+def test_a_last_line_that_ends_just_where_a_piece_is_cut_off_is_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "MAX_LINE", 8)  # one two | three | fo: nothing is left to read when " fo" is still to come
+    assert [line.strip() for line in readers.text_lines(write(tmp_path / "a.txt", "one two three fo"))] == ["one two", "three", "fo"]
+
+
+def test_a_long_line_counts_as_one_where_an_error_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "MAX_LINE", 8)
+    with pytest.raises(ValueError, match=r"a.txt:2: byte 3 of the line is 0xef"):
+        list(readers.text_lines(write(tmp_path / "a.txt", b"one two three four\nna\xefve\n")))
+
+
 def test_reading_is_streamed(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "first"}\n' * 10 + "broken\n")
     documents = read_documents(path)

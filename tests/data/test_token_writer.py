@@ -31,11 +31,11 @@ class Counting(Characters):
         super().__init__()
         self.lines, self.stop, self.error = 0, stop, error
 
-    def encode_lines(self, texts):
+    def encode_texts(self, texts):
         self.lines += len(texts)
         if self.lines > self.stop:
             raise self.error
-        return super().encode_lines(texts)
+        return super().encode_texts(texts)
 
 
 def contents(folder):
@@ -108,6 +108,13 @@ def test_damaged_remains_do_no_harm(tmp_path, damage):
     damage(interrupted(tmp_path / "tokens"))
     make(DOCUMENTS, Counting(), tmp_path / "tokens")
     assert contents(tmp_path / "tokens") == contents(tmp_path / "whole")
+
+
+def test_a_last_note_that_was_cut_short_costs_no_other(tmp_path):
+    part = interrupted(tmp_path / "tokens")
+    os.truncate(part / "notes.jsonl", (part / "notes.jsonl").stat().st_size - 9)
+    again = make(DOCUMENTS, Counting(), tmp_path / "tokens").lines
+    assert again < make(DOCUMENTS, Counting(), tmp_path / "whole").lines - 300  # 500 had been encoded; a note is of about 55
 
 
 def test_a_full_disk_says_what_is_kept(tmp_path):

@@ -17,7 +17,7 @@ def test_added_tokens_that_are_not_special_are_found_always_and_kept_by_decode()
     for text in ("a  b", "   ", "a  <m>", "  "):
         pieces = tok.encode(text, add_special_tokens=False, split_special_tokens=True)
         assert tok.encode_ids(text) == pieces.ids and pieces.tokens.count("  ") == 1 and tok.decode(pieces.ids) == text
-    ids, lengths = tok.encode_lines(["a  b", "", "  ", "b"])
+    ids, lengths = tok.encode_texts(["a  b", "", "  ", "b"])
     assert lengths.tolist() == [3, 0, 1, 1] and ids.tolist() == [tok.token_to_id(token) for token in ("a", "  ", "b", "  ", "b")]
     assert "  " not in tok.special_tokens and tok.decode(tok.encode("a <m>", add_special_tokens=False).ids) == "a "
 

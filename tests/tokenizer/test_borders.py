@@ -71,6 +71,11 @@ def test_gpt2_borders_by_hand(text, units):
     assert units_of(["x", text, "'s"], gpt2_borders) == [["x"], units, ["'s"]]  # texts do not touch each other
 
 
+def test_no_contraction_goes_from_one_text_into_the_next():
+    texts = ["x'r", "ex", "x'", "sx", "x'l", "lx", "'", "re"]
+    assert units_of(texts, gpt2_borders) == [["x", "'", "r"], ["ex"], ["x", "'"], ["sx"], ["x", "'", "l"], ["lx"], ["'"], ["re"]]
+
+
 def test_bert_borders_by_hand():
     assert units_of(["It's  3rd\n($5.50)", "a\x00b, é—‘c d"], bert_borders) == [
         ["It", "'", "s", "  3rd", "\n(", "$", "5", ".", "50", ")"], ["a\x00b", ",", " é", "—", "‘", "c", " d"]]
@@ -114,6 +119,7 @@ def test_units_have_one_number_each_however_they_collide(monkeypatch):
 
 def test_lengths_of_one_to_seventeen_bytes_are_told_apart():
     texts = ["a" * length for length in range(1, 19)] + ["a" * 8 + "\x00", "a" * 15 + "b", "b" + "a" * 15]
+    texts.append("a" * 8 + "b" + "a" * 8)  # of 17 bytes the ninth is neither among the first eight nor among the last
     units = Units(gpt2_borders)
     for _ in range(2):
         numbers = [units.find(*joined([text]))[0].tolist() for text in texts]

@@ -32,6 +32,12 @@ def test_the_summary_tells_requested_and_reached_and_why():
     assert full.vocab_size == 270 and full.training_summary == "vocabulary: asked for 270, reached 270"
 
 
+def test_a_minimum_of_none_is_a_minimum_of_one():
+    for special, stopped in (("<s>", "no pair is left"), ("ab", "no pair occurs 1 times")):  # ab, Ġab; or Ġa, Ġab: no merge may make "ab"
+        zero, one = (ByteLevelBPE.train_from_iterator(["ab ab"], 300, minimum, (special,), show_progress=False) for minimum in (0, 1))
+        assert zero.merges == one.merges and zero.training_summary == one.training_summary == f"vocabulary: asked for 300, reached 259: {stopped}"
+
+
 def test_files_are_fed_by_lines_with_their_ends_and_strings_whole(tmp_path):
     text = "ab\n\nab\n\nab\r\n"
     (tmp_path / "a.txt").write_bytes(text.encode())
@@ -122,6 +128,7 @@ def test_a_merge_never_makes_a_special_token():
 def test_add_prefix_space(tok):
     spaced = ByteLevelBPE([tok.id_to_token(i) for i in range(tok.vocab_size)], tok.merges, add_prefix_space=True)
     assert spaced.encode_ids("the cat") == spaced.encode_ids(" the cat") == tok.encode_ids(" the cat")
+    assert spaced.encode_ids("\nthe") == tok.encode_ids(" \nthe") != tok.encode_ids("\nthe")  # other white space is no space
     assert spaced.encode_ids("") == []
     encoding = spaced.encode("the", add_special_tokens=False)
     assert encoding.offsets[0][0] == 0 and encoding.offsets[-1][1] == 3

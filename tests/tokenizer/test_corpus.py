@@ -1,4 +1,4 @@
-"""The corpus path gives the ids of ``encode``, for any mixture of texts, and keeps its memory bounded."""
+"""The fast way for many texts gives the ids of ``encode``, for any mixture of texts, and keeps its memory bounded."""
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -27,11 +27,11 @@ def test_many_texts_at_once_have_the_ids_of_encode(tok, monkeypatch, long_text):
     monkeypatch.setattr("tokenizer.corpus.LONG_TEXT", long_text)  # longer texts are encoded in parts
     texts = random_texts(3000, seed=7) + STORY.splitlines() + ["", "  ", "<s>", "[SEP] <mask>"]
     for _ in range(2):  # the second time everything is looked up
-        ids, lengths = tok.encode_lines(texts)
+        ids, lengths = tok.encode_texts(texts)
         assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, texts)
         assert tok.encode_ids(texts[5]) == one_by_one(tok, [texts[5]])[0]
-    assert [part.tolist() for part in tok.encode_lines([])] == [[], []]
-    assert [part.tolist() for part in tok.encode_lines(["", ""])] == [[], [0, 0]]
+    assert [part.tolist() for part in tok.encode_texts([])] == [[], []]
+    assert [part.tolist() for part in tok.encode_texts(["", ""])] == [[], [0, 0]]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -49,7 +49,7 @@ def test_threads_may_share_a_tokenizer(tok):
     shares = [texts[start::8] for start in range(8)]
     tok._forget()
     with ThreadPoolExecutor(8) as pool:
-        for some, (ids, lengths) in zip(shares * 20, pool.map(tok.encode_lines, shares * 20)):
+        for some, (ids, lengths) in zip(shares * 20, pool.map(tok.encode_texts, shares * 20)):
             assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, some)
 
 
@@ -76,7 +76,27 @@ def test_a_long_text_without_a_space_does_not_stay(tok, monkeypatch):
     assert len(tok._corpus.ids) < 2 * 16 * 10 + 500
 
 
+def test_few_units_with_many_ids_do_not_stay_either(tok, monkeypatch):
+    monkeypatch.setattr("tokenizer.corpus.KEPT_UNITS", 10)  # and 16 times as many ids
+    tok._corpus.clear()
+    for length in range(80, 90):  # ten units of more than 40 ids: never more than there may be
+        assert len(tok.encode_ids("hd" * (length // 2) + "h" * (length % 2))) > 30
+        assert len(tok._corpus.units) <= 10 and len(tok._corpus.ids) <= 16 * 10 + 90
+
+
+def test_an_interruption_leaves_no_unit_without_its_ids(tok, monkeypatch):
+    class Interrupted(list):
+        def __iter__(self):  # when the ids are put down, after their number
+            raise KeyboardInterrupt
+    text, encode_unit = "quite new: one, two, three", tok._corpus.encode_unit
+    monkeypatch.setattr(tok._corpus, "encode_unit", lambda unit: (Interrupted if unit.strip() == "one" else list)(encode_unit(unit)))
+    with pytest.raises(KeyboardInterrupt):
+        tok.encode_ids(text)
+    monkeypatch.setattr(tok._corpus, "encode_unit", encode_unit)
+    assert [tok.encode_ids("three two one"), tok.encode_ids(text)] == one_by_one(tok, ["three two one", text])
+
+
 def test_a_text_that_cannot_be_encoded_leaves_nothing_behind(tok):
     with pytest.raises(ValueError, match="lone surrogate"):
-        tok.encode_lines(["new words here", "bad \ud800", "newer"])
-    assert tok.encode_lines(["newer here"])[0].tolist() == one_by_one(tok, ["newer here"])[0]
+        tok.encode_texts(["new words here", "bad \ud800", "newer"])
+    assert tok.encode_texts(["newer here"])[0].tolist() == one_by_one(tok, ["newer here"])[0]

@@ -1,6 +1,7 @@
 """Counting words: by hand, against a plain twin, over any number of workers, and under a cap."""
 import random
 from collections import Counter
+from itertools import permutations
 
 import pytest
 from tokenizer_samples import STORY, random_texts
@@ -93,6 +94,21 @@ def test_the_cap_forgets_the_rarest_and_says_so():
     counts.add({"e": 3, "a": 1})  # five: down to two
     assert dict(counts) == {"a": 10, "c": 7} and (counts.missed, counts.forgotten) == (3, 6)
     assert counts.loss == "max_words=4: 6 occurrences of rare words were left out (26.09%), and any word's count is short by at most 3"
+
+
+def test_of_equally_rare_words_the_same_are_forgotten_in_whatever_order_they_came():
+    for words in permutations("abcd"):
+        counts = WordCounts(3)
+        counts.add(dict.fromkeys(words, 1))
+        assert dict(counts) == {"d": 1}  # four, one too many: down to 3 // 2
+
+
+def test_under_a_cap_too_any_number_of_workers_counts_the_same(monkeypatch):
+    monkeypatch.setattr("tokenizer.counting.PORTION", 100)
+    rng = random.Random(8)
+    texts = ["".join(rng.choices("abcdef", k=rng.randint(1, 3))) for _ in range(3000)]
+    one, two, three = (count_texts(texts, gpt2_borders, gpt2_words, workers, max_words=60, show_progress=False) for workers in (1, 2, 3))
+    assert one == two == three and one.forgotten == two.forgotten == three.forgotten > 0
 
 
 def test_no_count_is_short_by_more_than_the_loss_says(monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 from tokenizer_samples import STORY, wild_texts
 
 ROOT = Path(__file__).parents[2]
+CAPPED = ["--max-words", "200"]  # what is forgotten under a cap depends on the order of the text, and on nothing else
 KINDS = {"bpe": [], "wordpiece": ["--kind", "wordpiece"], "likelihood": ["--kind", "wordpiece", "--criterion", "likelihood"]}
 
 
@@ -23,9 +24,9 @@ def corpus(tmp_path_factory):
     return sorted(folder.glob("*.txt"))
 
 
-def trained_files(folder, kind, files, seed):
+def trained_files(folder, kind, files, seed, *options):
     """{name: bytes} of a training in a process of its own."""
-    subprocess.run([sys.executable, "-m", "tokenizer", "train", *KINDS[kind], "--vocab-size", "3000", "--out", folder, *files],
+    subprocess.run([sys.executable, "-m", "tokenizer", "train", *KINDS[kind], *options, "--vocab-size", "3000", "--out", folder, *files],
                    cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": str(seed)}, check=True, capture_output=True)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -34,3 +35,9 @@ def trained_files(folder, kind, files, seed):
 def test_the_files_do_not_depend_on_hash_seed_or_order_of_files(tmp_path, corpus, kind):
     first, *others = [trained_files(tmp_path / str(seed), kind, order, seed) for seed, order in enumerate(list(permutations(corpus))[::2])]
     assert len(first) >= 3 and all(files == first for files in others)
+
+
+def test_nor_under_a_cap_on_hash_seed_or_number_of_workers(tmp_path, corpus):
+    first, *others = [trained_files(tmp_path / str(seed), "bpe", corpus, seed, *CAPPED, "--workers", str(1 + seed % 2)) for seed in range(3)]
+    assert all(files == first for files in others)
+    assert first != trained_files(tmp_path / "all", "bpe", corpus, 0)

@@ -90,10 +90,14 @@ def test_why_it_stopped():
     assert learned.stopped == "no merge raises the likelihood" and learned.merges == []
 
 
-def test_ties_go_to_the_smaller_ids_though_floats_are_rounded():
-    # x y: k = 10 of 10 and 30. p q: k = 10 of 15 and 15. -f(10) + f(20) - f(30) = 2 (f(5) - f(15)): equal gains, but not as floats
+@pytest.mark.parametrize("scale", [10**power for power in range(10)])
+def test_ties_go_to_the_smaller_ids_though_floats_are_rounded(scale):
+    # x y: k = 10 of 10 and 30. p q: k = 10 of 15 and 15. -f(10) + f(20) - f(30) = 2 (f(5) - f(15)): equal gains, but not as floats;
+    # and so it is with any multiple of these counts: all gains are multiplied
     words = {("x", "y"): 10, ("y",): 20, ("p", "q"): 10, ("p",): 5, ("q",): 5}
-    assert gain(10, 10, 30, 70) == pytest.approx(gain(10, 15, 15, 70), abs=1e-12)
+    words = {word: count * scale for word, count in words.items()}
+    gains = gain(10 * scale, 10 * scale, 30 * scale, 70 * scale), gain(10 * scale, 15 * scale, 15 * scale, 70 * scale)
+    assert gains[0] == pytest.approx(gains[1], rel=1e-14)
     assert fast(words, list("xypq"), 5, 1)[1] == reference.train_by_likelihood(words, list("xypq"), 5, 1)[1] == [("x", "y")]
     assert fast(words, list("pqxy"), 5, 1)[1] == reference.train_by_likelihood(words, list("pqxy"), 5, 1)[1] == [("p", "q")]
 
@@ -139,6 +143,17 @@ def test_counts_and_bounds_stay_true_after_every_merge():
             assert {i: count for i, count in enumerate(candidates.pieces) if count} == reference.piece_counts(spelled)
             slots = np.arange(len(candidates.slots))
             assert (candidates.bound[slots] >= candidates._gains(slots)).all()
+
+
+def test_the_rounding_stays_when_the_corpus_falls_below_ten_million_pieces():
+    """Else a gain with a decimal more could exceed its bound, which was rounded down."""
+    pairs = [([2 * i, 2 * i + 1], 2) for i in range(1, 40)] + [([2 * i], i) for i in range(1, 40)]  # left parts 3, 4, 5, ... times
+    total = sum(len(ids) * count for ids, count in pairs) + 20
+    words = [([0, 1], 10), *pairs, ([80], 10_000_003 - total)]
+    candidates = Candidates(words, [chr(0x4E00 + i) for i in range(81)], 99, 1, str.__add__, set())
+    candidates.merge(candidates.best())
+    slots = np.arange(40)
+    assert candidates.total == 9_999_993 and (candidates.bound[slots] >= candidates._gains(slots)).all()
 
 
 def test_long_words_are_no_trap():

@@ -39,6 +39,15 @@ def test_the_cjk_block_that_google_and_the_reference_start_differently():
     assert normalized("\U0002b920", lowercase=False) == " \U0002b920 "
 
 
+@pytest.mark.parametrize("first, last", [("\u3400", "\u4dbf"), ("\u4e00", "\u9fff"), ("\uf900", "\ufaff"), ("\U00020000", "\U0002a6df"),
+                                         ("\U0002a700", "\U0002b81f"), ("\U0002b920", "\U0002ceaf"), ("\U0002f800", "\U0002fa1f")])
+def test_each_cjk_block_from_its_first_character_to_its_last(first, last):
+    for char in (first, last):
+        assert normalized(char, lowercase=False) == f" {char} "
+    for char in (chr(ord(first) - 1), chr(ord(last) + 1)):
+        assert " " not in normalized(char, lowercase=False)
+
+
 def test_marks_of_later_unicode_stay_as_in_the_reference():
     assert normalized("a\u0301b\u08d4c") == "ab\u08d4c"  # U+08D4 is a mark since Unicode 9
     assert normalized("a\u1734b") == "ab"                # and U+1734 was one then

@@ -61,7 +61,7 @@ def test_ids_and_offsets_are_equal_on_random_texts(pairs, name, number):
 
 @pytest.mark.parametrize("name", ["bpe", "uncased"])
 def test_ids_are_equal_where_special_tokens_are_plain_text(pairs, name):
-    """``encode_ids``, the corpus path, and ``split_special_tokens``: what a file happens to spell is no special token."""
+    """``encode_ids``, the fast way without offsets, and ``split_special_tokens``: what a file happens to spell is no special token."""
     ours, theirs = pairs[name]
     theirs._tokenizer.encode_special_tokens = True
     try:

@@ -12,7 +12,7 @@ def tok():
 
 
 def assert_comes_back(tok, texts):
-    ids, lengths = tok.encode_lines(texts)
+    ids, lengths = tok.encode_texts(texts)
     ends = lengths.cumsum().tolist()
     for text, start, end in zip(texts, [0, *ends], ends):
         assert tok.decode(ids[start:end]) == text, ascii(text)

@@ -178,6 +178,11 @@ def test_the_fingerprint_changes_with_all_that_decides_ids():
         wordpiece(lowercase=False), wordpiece(strip_accents=False))]
     assert len(set(prints)) == len(prints)
     assert bpe().fingerprint == bpe().fingerprint
+    # the same vocabulary and the same parts to play: in one of them "he" is looked for in a text before all else
+    tok = bpe()
+    tokens = [tok.id_to_token(i) for i in range(tok.vocab_size)]
+    special = ByteLevelBPE(tokens, tok.merges, (*tok.special_tokens, "he"))
+    assert special.encode("other").ids != tok.encode("other").ids and special.fingerprint != tok.fingerprint
 
 
 def test_training_does_not_depend_on_the_hash_seed():

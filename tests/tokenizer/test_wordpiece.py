@@ -99,6 +99,12 @@ def test_only_the_most_frequent_characters_are_kept():
     assert tok.token_to_id("c") is None and tokens(tok, "c") == ["[UNK]"]
 
 
+@pytest.mark.parametrize("criterion", ["frequency", "likelihood"])
+def test_a_minimum_of_none_is_a_minimum_of_one(criterion):
+    zero, one = (WordPiece.train_from_iterator(["aab ab caab"], 300, minimum, criterion=criterion, show_progress=False) for minimum in (0, 1))
+    assert zero.get_vocab() == one.get_vocab() and zero.training_summary == one.training_summary
+
+
 def test_order_of_texts_does_not_matter():
     lines = STORY.splitlines()
     one = WordPiece.train_from_iterator(lines, 300, show_progress=False)

@@ -6,13 +6,15 @@ cut short, changed or mixed up are found out. ``tokens.tsv`` is for the eye (``t
 only some of these. Nothing that is loaded runs code.
 """
 import json
+import os
 import re
 from pathlib import Path
 
-from .files import atomic_folder, atomic_write
+from .files import atomic_folder, atomic_write, check_writable
 
 OWN_FILES = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "tokens.tsv",
              "special_tokens_map.json", "added_tokens.json"}  # the last two are other programs', and go when a tokenizer is replaced
+VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 A_TOKENIZER_IS = "a tokenizer is a folder with tokenizer.json, with vocab.json and merges.txt, or with vocab.txt"
 MERGES_HEADER = "#version: 0.2"
 DAMAGED = "the file is damaged or cut short: copy or save the tokenizer again"
@@ -35,12 +37,35 @@ def wordpiece_files(tokens):
     return {"vocab.txt": "\n".join(tokens) + "\n"}
 
 
-def save_files(folder, files):
-    """Write {name: text} into ``folder``: all at once, or file by file where the folder holds other things too."""
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
+def holds_tokenizer(folder):
+    """Whether there is a tokenizer in ``folder``, or what is left of one."""
+    return any((Path(folder) / name).exists() for name in VOCABULARIES)
+
+
+def check_place(folder, overwrite=False):
+    """An error that is better told before training: where no tokenizer can be saved in ``folder``, or one is there already."""
+    if not str(folder):
+        raise ValueError("the name of the folder is empty: name a folder for the tokenizer")
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise ValueError(f"{folder}: is a file; a tokenizer is saved as a folder")
-    if folder.exists() and {path.name for path in folder.iterdir()} - OWN_FILES:
+    check_writable(folder)
+    if os.path.exists(folder) and not _in_parts(folder):  # it is replaced from beside it
+        check_writable(Path(folder).absolute().parent)
+    if holds_tokenizer(folder) and not overwrite:
+        raise ValueError(f"{folder} holds a tokenizer already: choose another folder, or replace it with --overwrite")
+
+
+def _in_parts(folder):
+    """Whether files go into ``folder`` one by one, as other things are in it; or a shell, which would else stand in a folder that is gone."""
+    folder = Path(folder)
+    return folder.exists() and (folder.samefile(Path.cwd()) or bool({path.name for path in folder.iterdir()} - OWN_FILES))
+
+
+def save_files(folder, files):
+    """Write {name: text} into ``folder``: all at once, or file by file where the folder holds other things too, or is the current one."""
+    check_place(folder, overwrite=True)
+    folder = Path(folder)
+    if _in_parts(folder):
         for name, text in files.items():
             atomic_write(folder / name, text)
         for name in OWN_FILES - set(files):  # of the tokenizer that was here before

@@ -6,10 +6,12 @@ are the two.
 """
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import groupby
 
 from .added import AddedToken, AddedTokens
+from .checks import check_whole, ids_of, text_and_pair, texts_of
 from .corpus import CorpusEncoder, encode_documents
 from .ecosystem import ecosystem_files
 from .encoding import Encoding, longest_first, padded_length
@@ -139,7 +141,8 @@ class Tokenizer:
 
         ["a b", "b"] -> array([69, 300], dtype=uint16), array([70], dtype=uint16)
         """
-        return encode_documents(self, documents, workers)
+        check_whole(1, workers=workers)
+        return encode_documents(self, texts_of(documents), workers)
 
     def encode(self, text, pair=None, *, add_special_tokens=True, max_length=None, pad_to_length=None,
                pad_to_multiple_of=None, split_special_tokens=False):
@@ -151,6 +154,8 @@ class Tokenizer:
 
         "a b" -> .tokens ['<s>', 'a', 'Ġb', '</s>'], .offsets [(0, 0), (0, 1), (1, 3), (0, 0)], ... (byte-level BPE)
         """
+        check_whole(0, max_length=max_length, pad_to_length=pad_to_length)
+        check_whole(1, pad_to_multiple_of=pad_to_multiple_of)
         texts = {"A": self._encode_text(text, split_special_tokens)}
         if pair is not None:
             texts["B"] = self._encode_text(pair, split_special_tokens)
@@ -174,7 +179,9 @@ class Tokenizer:
         """
         if isinstance(inputs, str):
             raise TypeError("encode_batch takes a list of texts, not one text: pass [text], or use encode")
-        pairs = [(item, None) if isinstance(item, str) else item for item in inputs]
+        check_whole(0, pad_to_length=pad_to_length)
+        check_whole(1, pad_to_multiple_of=pad_to_multiple_of)
+        pairs = [text_and_pair(item, number) for number, item in enumerate(inputs)]
         encodings = [self.encode(text, pair, **options) for text, pair in pairs]
         longest = max(map(len, encodings), default=0) if padding else 0
         for encoding in encodings:
@@ -221,11 +228,11 @@ class Tokenizer:
     # Ids -> text
 
     def decode(self, ids, skip_special_tokens=True):
-        """The text of a list of ids. Raises ValueError for an id that the vocabulary does not have.
+        """The text of a list of ids. Raises ValueError for an id that the vocabulary does not have, TypeError for what is no list of ids.
 
         skip_special_tokens=False writes special tokens as they are spelled: '<s>The mask</s>'.
         """
-        ids = [int(i) for i in ids]
+        ids = ids_of(ids)
         for i in ids:
             if not 0 <= i < len(self._tokens):
                 raise ValueError(f"id {i} is not in the vocabulary, which has 0 to {len(self._tokens) - 1}: "
@@ -324,16 +331,18 @@ class WordCache(dict):
         return ids
 
 
-def check_training_options(vocab_size, min_frequency, special_tokens, max_words):
+def check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers, limit_alphabet=None):
     """Errors that are better told before the corpus is read."""
-    if max_words is not None and max_words < 2:
-        raise ValueError(f"max_words={max_words} is no room to count in: give a few million, or None for no cap")
-    if vocab_size < 1 or min_frequency < 0:
-        raise ValueError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: the first must be at least 1, "
-                         f"the second at least 0")
-    if isinstance(special_tokens, str) or not all(isinstance(token, str) and token and len(token.splitlines()) == 1
-                                                  for token in special_tokens):
-        raise ValueError(f"special_tokens must be a tuple of non-empty strings of one line, got {special_tokens!r}")
+    if vocab_size is None or min_frequency is None:
+        raise TypeError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: both must be whole numbers")
+    check_whole(0, min_frequency=min_frequency)
+    check_whole(1, vocab_size=vocab_size, workers=workers, limit_alphabet=limit_alphabet)
+    check_whole(2, max_words=max_words)
+    if isinstance(special_tokens, str) or not isinstance(special_tokens, Iterable):
+        raise TypeError(f"special_tokens takes a tuple of strings, such as ('<s>', '<mask>'), but got {special_tokens!r}")
+    wrong = [token for token in special_tokens if not isinstance(token, str) or token.splitlines() != [token]]
+    if wrong:
+        raise ValueError(f"special_tokens must be non-empty strings without a line end, but one is {wrong[0]!r}")
     if len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"special_tokens holds a token twice: {', '.join(special_tokens)}")
 

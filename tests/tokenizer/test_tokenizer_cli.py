@@ -121,7 +121,7 @@ def test_under_a_narrow_encoding_what_it_lacks_is_escaped_and_json_is_still_json
 @pytest.mark.parametrize("args, text, message, expected", [
     (["train", "--out", "x", "no-such-file.txt"], "", "error: no-such-file.txt: no such file", 1),
     (["train", "--vocab-size", 10, "--out", "x", "README.md"], "", "error: vocab_size=10 is smaller than", 1),
-    (["train", "--workers", 0, "--out", "x", "README.md"], "", "error: workers is 0: it takes at least 1", 1),
+    (["train", "--workers", 0, "--out", "x", "README.md"], "", "error: argument --workers: 0 is too small: it takes at least 1", 2),
     (["train", "--vocab-sise", 10, "--out", "x", "README.md"], "", "unknown flag --vocab-sise: did you mean --vocab-size?", 2),
     (["train", "--kind", "unigram", "--out", "x", "README.md"], "", "unigram", 2),
     (["train", "--cased", "--out", "x", "README.md"], "", "error: --cased is for --kind wordpiece", 1),

@@ -2,7 +2,7 @@
 import json
 from pathlib import Path
 
-from tokenizer.cli import Parser, run, suggestion
+from tokenizer.cli import Parser, at_least, run, suggestion, terminated_as_interrupted
 
 from . import corpora
 from .prepare import prepare
@@ -23,13 +23,14 @@ def main(arguments=None):
     command.add_argument("--no-checksum", action="store_true", help="take the text as it comes, a newer edition say")
     command.set_defaults(call=download)
 
-    command = commands.add_parser("prepare", help="tokenize a corpus into a token file")
+    command = commands.add_parser("prepare", help="tokenize a corpus into a token file", epilog="""
+Stopped with Ctrl-C, by a full disk or by kill -9, it has lost next to nothing: the same command goes on where it was.""")
     command.add_argument("source", nargs="+", metavar="FILE_OR_NAME", help="files, folders, or the name of a corpus")
     command.add_argument("--tokenizer", required=True, metavar="FOLDER", help="made by python -m tokenizer train")
     command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the token file goes")
     command.add_argument("--split", choices=("train", "eval", "all"), default="all", help="which part of the corpus")
     command.add_argument("--text-field", default="text", help="the field or column of .jsonl, .csv, .tsv with the text")
-    command.add_argument("--workers", type=int, default=None, help="processes (default: one a core)")
+    command.add_argument("--workers", type=at_least(1), default=None, help="processes (default: one a core)")
     command.set_defaults(call=prepare_corpus)
 
     command = commands.add_parser("inspect", help="what is in a token file or a corpus: counts, duplicates, entropy")
@@ -67,7 +68,8 @@ def prepare_corpus(options):
     from tokenizer import load_tokenizer
     tokenizer = load_tokenizer(options.tokenizer)
     corpus = _open(options, options.workers)
-    tokens = prepare(corpus.documents(options.split), tokenizer, options.out, options.workers, not options.json)
+    with terminated_as_interrupted():
+        tokens = prepare(corpus.documents(options.split), tokenizer, options.out, options.workers, not options.json)
     return {"folder": str(options.out), "corpus": corpus.name, "split": options.split, **tokens.meta}
 
 

@@ -4,8 +4,10 @@ The parallel part of reading a corpus. ``token_file`` knows the format and nothi
 segment is a line and what a tokenizer is.
 """
 import hashlib
+import sys
 from collections import deque
 from itertools import chain, compress, islice
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -15,11 +17,11 @@ from tokenizer.counting import batches
 from tokenizer.workers import map_in_order
 
 from .token_file import TokenFile
-from .token_writer import TokenFileWriter
+from .token_writer import TokenFileWriter, amount
 
 IN_ONE_PROCESS = ("prepare the text in one process, python -m data prepare CORPUS --tokenizer FOLDER --workers 1 --split train "
                   "--out TOKENS/train, the same with eval for train, then go on with python train.py --data TOKENS --tokenizer FOLDER")
-NOTED_BATCHES = 32  # so often what is written is noted, to go on from there: every 16 million characters
+NOTED_BATCHES = 32  # so often, and sooner at first, what is written is noted, to go on from there: every 16 million characters
 
 
 def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
@@ -29,54 +31,66 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
     ``tokenizer`` needs ``encode_texts(texts) -> (ids, lengths)``, ``vocab_size`` and ``fingerprint``. ``workers``: processes, None
     for one a core; any number gives the same bytes. ``folder`` appears when all is done, an older token file in its place stays until
     then. What an interrupt, ``kill -9`` or a full disk (OSError) leaves unfinished is found by the next call, which goes on from there as far as
-    the documents are still the same; an empty corpus (ValueError) leaves nothing behind.
+    the documents are still the same, and says so; an empty corpus (ValueError) leaves nothing behind.
 
     ``prepare(["One line.\\nAnother.", "A second document."], tokenizer, "tokens")``
     ``-> TokenFile('tokens': 2 documents, 3 segments, 11 tokens)``
     """
+    def say(line):
+        if show_progress:
+            tqdm.write(line, file=sys.stderr)
+    if (Path(folder) / "meta.json").exists():
+        say(f"{folder} holds a token file already: it is made anew, and replaced when that is done")
     with TokenFileWriter(folder, tokenizer.vocab_size, tokenizer.fingerprint) as writer, \
             tqdm(unit="B", unit_scale=True, desc="tokenize", disable=not show_progress) as bar:
-        digests = deque([""])  # of the texts up to each batch: that of the last one written, and those of batches in flight
-        new = unwritten(batches(documents, BATCH_CHARACTERS), writer, digests)
+        reached = deque()  # of each batch in flight: the texts up to its end
+        new = unwritten(batches(documents, BATCH_CHARACTERS), writer, reached, say)
         results = map_in_order(encode_batch, new, tokenizer, workers, IN_ONE_PROCESS, first_here=FIRST_HERE)
         for number, encoded in enumerate(results, start=1):
-            writer.add(*encoded)
-            digests.popleft()
+            writer.add(*encoded, about=reached.popleft())
             bar.update(writer.meta["num_bytes"] - bar.n)
-            if number % NOTED_BATCHES == 0:
-                writer.note(digest=digests[0], batches=NOTED_BATCHES)
+            if number % NOTED_BATCHES == 0 or number < NOTED_BATCHES and number & (number - 1) == 0:  # 1, 2, 4, 8, ... of the first
+                writer.note()
     return TokenFile(folder)
 
 
-def unwritten(batches, writer, digests):
-    """Yield the batches that an interrupted preparation has not written, each with its digest put to ``digests``.
+def unwritten(batches, writer, reached, say):
+    """Yield the batches that an interrupted preparation has not written; how far each one reaches is put to ``reached``.
 
     The texts are read again and compared with the notes; the first batch that differs, and all after it, is written anew.
     """
-    agreed, digest = 0, digests[0]
-    for note in writer.kept:
-        held, after = list(islice(batches, note["batches"])), digest
+    if writer.unusable:
+        say(f"what was left unfinished here cannot be used: {writer.unusable}. Beginning anew")
+    if writer.kept:
+        say(f"reading the first {amount(writer.kept[-1])} again, to see whether they are still as they were when they were prepared")
+    kept, agreed, here, held = writer.kept, 0, {"batches": 0, "digest": ""}, []
+    for note in kept:
+        held, after = list(islice(batches, max(0, note.get("batches", 0) - here["batches"]))), here
         for batch in held:
-            after = next_digest(after, batch)
-        if after != note["digest"]:
+            after = following(after, batch)
+        if after != {name: note.get(name) for name in after}:
             break
-        agreed, digest, held = agreed + 1, after, []
-    else:
-        held = []
+        agreed, here, held = agreed + 1, after, []
     writer.go_on_from(agreed)
-    digests[0] = digest
+    if agreed:
+        say(f"going on after {amount(kept[agreed - 1])}" + ": from there on the texts have changed" * (agreed < len(kept)))
+    elif kept:
+        say("what was left unfinished here cannot be used: the texts have changed. Beginning anew")
     for batch in chain(held, batches):
-        digest = next_digest(digest, batch)
-        digests.append(digest)
+        here = following(here, batch)
+        reached.append(here)
         yield batch
 
 
-def next_digest(digest, batch):
-    """The digest of a sequence of batches, from that of all but the last, and the last."""
-    hasher = hashlib.blake2b(digest.encode(), digest_size=16)
+def following(here, batch):
+    """How far the texts reach after one more batch: their number of batches, and a digest of all.
+
+    ``{"batches": 0, "digest": ""}, ["a"] -> {"batches": 1, "digest": "ac6b..."}``
+    """
+    hasher = hashlib.blake2b(here["digest"].encode(), digest_size=16)
     for text in batch:
         hasher.update(text.encode("utf-8", "surrogatepass") + b"\0")
-    return hasher.hexdigest()
+    return {"batches": here["batches"] + 1, "digest": hasher.hexdigest()}
 
 
 def encode_batch(tokenizer, documents):

@@ -120,7 +120,7 @@ def _read_meta(folder):
         raise ValueError(f"{path} is missing: {folder} is no token file, or was copied in part; {AGAIN}")
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}): the token file is damaged; {AGAIN}") from None
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         found = meta.get("format") if isinstance(meta, dict) else meta

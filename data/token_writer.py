@@ -2,8 +2,8 @@
 
 While it is written, the token file ``tokens`` is the hidden folder ``.tokens.part`` beside its place. Now and then what is there
 is brought to the disk and noted in its ``notes.jsonl``: how long the files were, and what the caller wants to know again.
-A later writer of the same token file finds the notes (``kept``), says how many of them still hold (``go_on_from``), and
-everything after them is cut off.
+A later writer of the same token file finds the notes (``kept``, or in ``unusable`` why they are of no use), says how many of
+them still hold (``go_on_from``), and everything after them is cut off.
 """
 import contextlib
 import errno
@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from tokenizer.corpus import dtype_for
-from tokenizer.files import locked, put_in_place, remove, sync
+from tokenizer.files import atomic_write, locked, named_as, put_in_place, remove, sync
+from tokenizer.workers import interrupt_waits
 
 from .token_file import COUNTS, FILES, FORMAT, VERSION, check_ids, refuse_foreign
 
@@ -25,8 +26,8 @@ class TokenFileWriter:
     """Writes a token file, batch by batch; the folder appears whole when the ``with`` block ends, or not at all.
 
     An older token file in ``folder`` is replaced. ValueError where ``folder`` holds something else, where another process writes
-    it, or where an id is outside the vocabulary; OSError on a full disk. On an error what was noted stays for a later
-    writer; where nothing was noted, nothing stays.
+    it, or where an id is outside the vocabulary; OSError on a full disk. On an error what was added ``about`` something stays for a
+    later writer; where nothing was, nothing stays.
 
     >>> from data import TokenFile
     >>> with TokenFileWriter("/tmp/example-tokens", vocab_size=10, tokenizer_fingerprint="") as writer:
@@ -52,32 +53,55 @@ class TokenFileWriter:
     @contextlib.contextmanager
     def _write_all(self):
         refuse_foreign(self.folder)
-        self.part.mkdir(parents=True, exist_ok=True)
+        with named_as(self.folder):
+            self.part.mkdir(parents=True, exist_ok=True)
         with locked(self.part, f"{self.folder} is being written by another process: wait for it, or choose another folder"):
-            self.kept = self._read_notes()
+            self.kept, self.unusable = self._read_notes()
             try:
                 with contextlib.ExitStack() as stack:
                     modes = [("r+b" if self.kept else "wb") for _ in FILES]
                     self._files = [stack.enter_context(open(self.part / name, mode)) for name, mode in zip(FILES, modes)]
                     self.go_on_from(len(self.kept))
-                    yield self
+                    try:
+                        yield self
+                    finally:
+                        with interrupt_waits(), contextlib.suppress(OSError):
+                            self.note()
                 if not self.meta["num_tokens"]:
                     raise ValueError(f"{self.folder}: nothing to write, the corpus has no text")
                 (self.part / "meta.json").write_text(json.dumps(self.meta, indent=1) + "\n", encoding="utf-8")
-                (self.part / NOTES).unlink()
-                put_in_place(self.part, self.folder)
+                with named_as(self.folder):
+                    put_in_place(self.part, self.folder)
+                (self.folder / NOTES).unlink(missing_ok=True)  # only now: whoever is killed before goes on from them
             except BaseException as error:
-                kept = self._read_notes()
-                if not kept:
-                    remove(self.part)
-                if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                    then = f"{kept[-1]['num_tokens']:,} of them are kept, and the same command goes on from there" if kept else ""
-                    raise OSError(errno.ENOSPC, f"the disk is full after {self.meta['num_tokens']:,} tokens, "
-                                  f"{then or 'which are removed again'}: make room, or choose a folder on another disk", str(self.folder)) from error
-                raise
+                clear = self._with_what_is_kept(error)
+                if clear is error:
+                    raise
+                raise clear from error
 
-    def add(self, ids, segment_lengths, document_lengths, num_bytes):
-        """Append documents: their ids end to end, ids in each segment, segments in each document, bytes of text."""
+    def _with_what_is_kept(self, error):
+        """The error; of Ctrl-C and a full disk one that says how much the next writer need not do again. Where nothing was noted, nothing stays."""
+        kept, _ = self._read_notes()
+        if not kept:
+            remove(self.part)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            then = f"{kept[-1]['num_tokens']:,} of them are kept, and the same command goes on from there" if kept else ""
+            return OSError(errno.ENOSPC, f"the disk is full after {self.meta['num_tokens']:,} tokens, "
+                           f"{then or 'which are removed again'}: make room, or choose a folder on another disk", str(self.folder))
+        if isinstance(error, KeyboardInterrupt) and kept:
+            return KeyboardInterrupt(f"kept: {amount(kept[-1])}; preparing the same again goes on from there")
+        return error
+
+    @property
+    def meta(self):
+        """The dict that becomes meta.json, as far as was written."""
+        return self._state[0]
+
+    def add(self, ids, segment_lengths, document_lengths, num_bytes, about=None):
+        """Append documents: their ids end to end, ids in each segment, segments in each document, bytes of text.
+
+        about: a dict of what a later writer has to know in order to go on after these, kept by the next ``note``.
+        """
         ids, segments, documents = (np.asarray(a, np.int64) for a in (ids, segment_lengths, document_lengths))
         if segments.sum() != len(ids) or documents.sum() != len(segments):
             raise ValueError(f"{len(ids)} ids in segments of {segments.sum()}, "
@@ -87,45 +111,64 @@ class TokenFileWriter:
         new = ids.astype(self.dtype), np.cumsum(segments) + meta["num_tokens"], np.cumsum(documents) + meta["num_segments"]
         for file, array in zip(self._files, new):
             file.write(array.tobytes())
-        meta["num_tokens"] += len(ids)
-        meta["num_segments"] += len(segments)
-        meta["num_documents"] += len(documents)
-        meta["num_bytes"] += int(num_bytes)
+        more = {"num_tokens": len(ids), "num_segments": len(segments), "num_documents": len(documents), "num_bytes": int(num_bytes)}
+        # One assignment: Ctrl-C comes before it or after it, and what the files hold beyond it will be cut off.
+        self._state = {**meta, **{name: meta[name] + number for name, number in more.items()}}, about
 
     # Interruptions
 
-    def note(self, **about):
-        """Bring all that was added to the disk, and remember that, with ``about``, which a later writer finds in ``kept``."""
+    def note(self):
+        """Bring all that was added to the disk, and remember that, with the last ``about``, which a later writer finds in ``kept``."""
+        meta, about = state = self._state
+        if about is None or not meta["num_tokens"] or state is self._noted:
+            return
         for file in self._files:
             file.flush()
             os.fsync(file.fileno())
-        counts = {name: self.meta[name] for name in COUNTS}
-        with open(self.part / NOTES, "a", encoding="utf-8") as notes:
-            notes.write(json.dumps({**about, **counts, "sizes": [file.tell() for file in self._files]}) + "\n")
+        sizes = [meta["num_tokens"] * np.dtype(self.dtype).itemsize, 8 * (meta["num_segments"] + 1), 8 * (meta["num_documents"] + 1)]
+        with open(self.part / NOTES, "a", encoding="utf-8") as notes:  # a line end first: the line before may have been cut short
+            notes.write("\n" + json.dumps({**about, **{name: meta[name] for name in COUNTS}, "sizes": sizes}))
         sync(self.part / NOTES)
+        self._noted = state
 
     def go_on_from(self, number):
         """Keep what the first ``number`` notes of ``kept`` cover, and cut off the rest."""
         self.kept = self.kept[:number]
+        atomic_write(self.part / NOTES, "\n".join(map(json.dumps, (self.header, *self.kept))))
         last = self.kept[-1] if self.kept else {**dict.fromkeys(COUNTS, 0), "sizes": [0, 0, 0]}
-        self.meta = {**{name: last[name] for name in COUNTS}, **self.header}
+        self._state = self._noted = {**{name: last[name] for name in COUNTS}, **self.header}, None
         for file, size in zip(self._files, last["sizes"]):
             file.truncate(size)
             file.seek(size)
         if not self.kept:
             for file in self._files[1:]:
                 file.write(np.zeros(1, np.int64).tobytes())  # the first segment and document start at 0
-        text = "".join(json.dumps(line) + "\n" for line in (self.header, *self.kept))
-        (self.part / NOTES).write_text(text, encoding="utf-8")
 
     def _read_notes(self):
-        """The notes of an earlier writing that fit this one and the files; [] where there are none."""
+        """(The notes of an earlier writing that fit this one and the files, why there is none); '' where there was no earlier one."""
+        if not (self.part / NOTES).exists():
+            return [], ""
         try:
             header, *lines = (self.part / NOTES).read_text(encoding="utf-8").split("\n")
             if json.loads(header) != self.header:
-                return []
+                return [], "it was made with another tokenizer"
             sizes = [(self.part / name).stat().st_size for name in FILES]
-            notes = [json.loads(line) for line in lines[:-1]]  # the last is empty, or was cut short
-            return [note for note in notes if all(size <= found for size, found in zip(note["sizes"], sizes))]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
+            notes = [note for note in map(whole_note, lines) if note and all(size <= found for size, found in zip(note["sizes"], sizes))]
+            return notes, "" if notes or not lines else "it is damaged"
+        except (OSError, ValueError):
+            return [], "it is damaged"
+
+
+def whole_note(line):
+    """A line of notes.jsonl as a dict; None where it was cut short or is no note."""
+    try:
+        note = json.loads(line)
+        return note if all(type(number) is int for number in (*(note[name] for name in COUNTS), *note["sizes"])) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def amount(meta):
+    """{"num_documents": 12, "num_bytes": 68_600_000, ...} -> '12 documents (68.6 MB of text)'"""
+    size = f"{meta['num_bytes'] / 1e6:,.1f} MB" if meta["num_bytes"] >= 1e5 else f"{meta['num_bytes']:,} bytes"
+    return f"{meta['num_documents']:,} document{'s' * (meta['num_documents'] != 1)} ({size} of text)"

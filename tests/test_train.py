@@ -92,7 +92,8 @@ def test_next_sentences_are_told_from_random_ones_where_that_can_be_told(tmp_pat
     documents = ["\n".join(" ".join(rng.choices(subjects[n % 4], k=4)) for _ in range(12)) for n in range(240)]
     (tmp_path / "text.txt").write_text("\n\n".join(documents))
     assert run(tmp_path / "text.txt", tmp_path / "run", *PAIRS, "--max-steps", "400", "--hidden-size", "32", "--batch-size", "32",
-               "--learning-rate", "3e-3", "--tokenizer-kind", "wordpiece", "--max-length", "32", "--max-position-embeddings", "32", "--eval-examples", "100") == 0
+               "--learning-rate", "3e-3", "--tokenizer-kind", "wordpiece", "--max-length", "32",
+               "--max-position-embeddings", "32", "--eval-examples", "100") == 0
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     assert abs(steps[0]["nsp_loss"] - 0.69) < 0.2 and abs(steps[0]["loss"] - lines[0]["ln_vocab"]) < 0.5

@@ -6,12 +6,14 @@
     python -m tokenizer inspect FOLDER [TEXT]                what is in a vocabulary; how a text is cut, and why
 """
 import json
+import os
 import sys
 from dataclasses import asdict
 
 from . import ByteLevelBPE, WordPiece, load_tokenizer
-from .cli import Parser, run
+from .cli import Parser, at_least, run
 from .inspect import as_data, as_lines, has_template
+from .saved import check_place, holds_tokenizer
 from .terminal import Look
 
 
@@ -76,20 +78,23 @@ examples:
                        "wordpiece: as BERT's")
     train.add_argument("--vocab-size", type=int, default=30000, metavar="N", help="at most so many tokens, special ones included; "
                        "fewer where no pair is left that is frequent enough")
-    train.add_argument("--min-frequency", type=int, default=2, metavar="N", help="how often a pair must occur to be merged")
+    train.add_argument("--min-frequency", type=at_least(0), default=2, metavar="N", help="how often a pair must occur to be merged")
     train.add_argument("--cased", action="store_true", help="wordpiece: keep capitals and accents")
     train.add_argument("--criterion", choices=("frequency", "likelihood"), help="wordpiece: merge the pair that occurs most often "
                        "(the default), or the one that makes the corpus likeliest")
-    train.add_argument("--workers", type=int, metavar="N", help="processes that count words (default: one a core); the result is the same")
-    train.add_argument("--max-words", type=int, metavar="N", help="a cap on memory: so many distinct words are counted at a time, the "
+    train.add_argument("--workers", type=at_least(1), metavar="N", help="processes that count words (default: one a core); the result is the same")
+    train.add_argument("--max-words", type=at_least(2), metavar="N", help="a cap on memory: so many distinct words are counted at a time, the "
                        "rarest left out, and the summary says what that cost; each takes some 200 bytes (default: no cap)")
     train.add_argument("--out", required=True, metavar="FOLDER", help="where the tokenizer is written")
+    train.add_argument("--overwrite", action="store_true", help="replace a tokenizer that is in FOLDER already")
     train.add_argument("--no-progress", action="store_true", help="show no progress bar")
     train.set_defaults(command=train_command)
 
 
 def train_command(args):
-    """Learn a vocabulary from files and save it."""
+    """Learn a vocabulary from files and save it. Where it is to go is looked at before the files are."""
+    check_place(args.out, args.overwrite)
+    replaced = holds_tokenizer(args.out)
     options = {"vocab_size": args.vocab_size, "min_frequency": args.min_frequency, "workers": args.workers,
                "max_words": args.max_words, "show_progress": not args.no_progress}
     if args.kind == "bpe":
@@ -106,7 +111,8 @@ def train_command(args):
                           "vocab_size": tokenizer.vocab_size, "summary": tokenizer.training_summary,
                           "fingerprint": tokenizer.fingerprint}))
     else:
-        print(f"{tokenizer.training_summary}\nwritten to {args.out}")
+        print(f"{tokenizer.training_summary}\nwritten to {os.path.realpath(args.out)}"
+              + ", replaced the tokenizer that was there" * replaced)
 
 
 def encode_command(args):

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from itertools import groupby
 
 from .added import AddedToken, AddedTokens
+from .checks import check_whole, ids_of, text_and_pair, texts_of
 from .corpus import CorpusEncoder, encode_documents
 from .ecosystem import ecosystem_files
 from .encoding import Encoding, longest_first, padded_length
@@ -140,7 +141,8 @@ class Tokenizer:
 
         ["a b", "b"] -> array([69, 300], dtype=uint16), array([70], dtype=uint16)
         """
-        return encode_documents(self, documents, workers)
+        check_whole(1, workers=workers)
+        return encode_documents(self, texts_of(documents), workers)
 
     def encode(self, text, pair=None, *, add_special_tokens=True, max_length=None, pad_to_length=None,
                pad_to_multiple_of=None, split_special_tokens=False):
@@ -152,6 +154,8 @@ class Tokenizer:
 
         "a b" -> .tokens ['<s>', 'a', 'Ġb', '</s>'], .offsets [(0, 0), (0, 1), (1, 3), (0, 0)], ... (byte-level BPE)
         """
+        check_whole(0, max_length=max_length, pad_to_length=pad_to_length)
+        check_whole(1, pad_to_multiple_of=pad_to_multiple_of)
         texts = {"A": self._encode_text(text, split_special_tokens)}
         if pair is not None:
             texts["B"] = self._encode_text(pair, split_special_tokens)
@@ -175,7 +179,9 @@ class Tokenizer:
         """
         if isinstance(inputs, str):
             raise TypeError("encode_batch takes a list of texts, not one text: pass [text], or use encode")
-        pairs = [(item, None) if isinstance(item, str) else item for item in inputs]
+        check_whole(0, pad_to_length=pad_to_length)
+        check_whole(1, pad_to_multiple_of=pad_to_multiple_of)
+        pairs = [text_and_pair(item, number) for number, item in enumerate(inputs)]
         encodings = [self.encode(text, pair, **options) for text, pair in pairs]
         longest = max(map(len, encodings), default=0) if padding else 0
         for encoding in encodings:
@@ -224,11 +230,11 @@ class Tokenizer:
     # Ids -> text
 
     def decode(self, ids, skip_special_tokens=True):
-        """The text of a list of ids. Raises ValueError for an id that the vocabulary does not have.
+        """The text of a list of ids. Raises ValueError for an id that the vocabulary does not have, TypeError for what is no list of ids.
 
         skip_special_tokens=False writes special tokens as they are spelled: '<s>The mask</s>'.
         """
-        ids = [int(i) for i in ids]
+        ids = ids_of(ids)
         for i in ids:
             if not 0 <= i < len(self._tokens):
                 raise ValueError(f"id {i} is not in the vocabulary, which has 0 to {len(self._tokens) - 1}: "

@@ -72,7 +72,7 @@ class ByteLevelBPE(Tokenizer):
         ByteLevelBPE.train(three_books_by_kant, vocab_size=52_000).training_summary
         -> 'vocabulary: asked for 52,000, reached 12,488: no pair occurs 2 times'
         """
-        check_options(vocab_size, min_frequency, special_tokens, max_words)
+        check_options(vocab_size, min_frequency, special_tokens, max_words, workers)
         words = count_files(files, gpt2_borders, gpt2_words, workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
@@ -80,7 +80,7 @@ class ByteLevelBPE(Tokenizer):
     def train_from_iterator(cls, texts, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS, workers=None,
                             max_words=None, show_progress=True):
         """As ``train``, from an iterable of strings, each fed whole."""
-        check_options(vocab_size, min_frequency, special_tokens, max_words)
+        check_options(vocab_size, min_frequency, special_tokens, max_words, workers)
         words = count_texts(texts, gpt2_borders, gpt2_words, workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
@@ -220,9 +220,9 @@ class ByteLevelBPE(Tokenizer):
         return {"add_prefix_space": self.add_prefix_space, **form}
 
 
-def check_options(vocab_size, min_frequency, special_tokens, max_words):
+def check_options(vocab_size, min_frequency, special_tokens, max_words, workers):
     """ValueError unless the vocabulary has room for the 256 bytes and the special tokens, and no token is both."""
-    check_training_options(vocab_size, min_frequency, special_tokens, max_words)
+    check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers)
     byte_level = set(byte_characters())
     clash = [token for token in special_tokens if token in byte_level]
     if clash:

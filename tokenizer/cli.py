@@ -4,9 +4,11 @@ Exit codes: 0 done, 1 the work could not be done (the reason is the last line), 
 130 stopped with Ctrl-C.
 """
 import argparse
+import contextlib
 import difflib
 import errno
 import re
+import signal
 import sys
 
 
@@ -52,6 +54,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n({self.prog} --help lists what there is)\n")
 
 
+def at_least(smallest):
+    """A type of flags: whole numbers from ``smallest`` on. "3" -> 3; "0" -> error: argument --workers: 0 is too small: it takes at least 1"""
+    def number(word):
+        try:
+            value = int(word)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{word!r} is no whole number") from None
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is too small: it takes at least {smallest}")
+        return value
+    return number
+
+
 def suggestion(word, known):
     """The end of an error line that names the nearest of ``known``; '' where nothing is near.
 
@@ -77,6 +92,17 @@ def run(main):
             sys.exit(0)
         full = ". The disk is full: make room, then do the same again" if error.__class__ is OSError and error.errno == errno.ENOSPC else ""
         sys.exit(f"error: {error}{full}")
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would find Python tidying up, and be a traceback
+        print(f"stopped; {error}" if str(error) else "stopped", file=sys.stderr)
         sys.exit(130)
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted():
+    """Within, SIGTERM, which a machine that shuts down sends, is as Ctrl-C: KeyboardInterrupt."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -6,9 +6,11 @@ checkpoints, models, configurations. Not so metrics.jsonl, which grows line by l
 where they broke off and are renamed when they are whole.
 """
 import contextlib
+import errno
 import glob
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 try:
@@ -28,20 +30,21 @@ def atomic_folder(folder):
     ...     _ = (temporary / "a.txt").write_text("whole")
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder.parent, glob.escape(folder.name))
-    temporary = folder.parent / f".{folder.name}.tmp-{os.getpid()}"
-    temporary.mkdir()
-    try:
-        yield temporary
-        put_in_place(temporary, folder)
-    except BaseException:
-        remove(temporary)
-        raise
+    with named_as(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(folder.parent, glob.escape(folder.name))
+        temporary = folder.parent / f".{folder.name}.tmp-{os.getpid()}"
+        temporary.mkdir()
+        try:
+            yield temporary
+            put_in_place(temporary, folder)
+        except BaseException:
+            remove(temporary)
+            raise
 
 
 def put_in_place(temporary, folder):
-    """Rename a finished folder into its place, once all of it is on the disk; an older ``folder`` goes."""
+    """Rename a finished folder into its place, once all of it is on the disk; an older ``folder`` goes. On an error it stays, whole."""
     for path in temporary.rglob("*"):
         if path.is_file():
             sync(path)
@@ -49,10 +52,45 @@ def put_in_place(temporary, folder):
     old = folder.parent / f".{folder.name}.old"
     remove(old)
     if folder.exists():
+        for path in (folder, *folder.rglob("*")):
+            if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):  # it could be moved away, but then not be removed
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         os.rename(folder, old)
-    os.rename(temporary, folder)
+    try:
+        os.rename(temporary, folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
+        raise
     sync(folder.parent)
-    remove(old)
+    with contextlib.suppress(OSError):  # the new one is there: what is left of the old one goes the next time
+        remove(old)
+
+
+@contextlib.contextmanager
+def named_as(path):
+    """What the disk refuses is said of ``path``, which the user knows, not of the temporary names beside it.
+
+    PermissionError(13, "Permission denied", ".run.tmp-3084") -> PermissionError("cannot write to run: permission denied")
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # somebody's own words
+            raise
+        clear = type(error)(f"cannot write to {path}: {(error.strerror or str(error)).lower()}")
+        clear.errno = error.errno
+        raise clear from error
+
+
+def check_writable(folder):
+    """OSError, as writing would raise it, where ``folder`` could not be made, or nothing be written into it. Nothing stays behind."""
+    absolute = Path(folder).absolute()
+    there = next(path for path in (absolute, *absolute.parents) if os.path.exists(path))
+    with named_as(folder):
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{there} is a file")
+        os.rmdir(tempfile.mkdtemp(prefix=".try-", dir=there))
 
 
 def atomic_write(path, content):
@@ -61,16 +99,18 @@ def atomic_write(path, content):
     >>> atomic_write("/tmp/example.json", "{}")
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
-    try:
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with named_as(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
+        try:
+            temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ Where the folder also has the older files (vocab.json and merges.txt, or vocab.t
 from .added import AddedToken
 from .bpe import ByteLevelBPE
 from .saved import DAMAGED, content, max_length, place, read_json, read_merges, read_vocab_json, read_vocab_txt, tokens_by_id
+from .shapes import OBJECT, TOKENIZER_JSON, check_shapes
 from .wordpiece import WordPiece
 
 SUPPORTED = ("what is read here is byte-level BPE as in RoBERTa, GPT-2 and ModernBERT, and WordPiece as in BERT; anything else would "
@@ -25,9 +26,11 @@ def load_published(folder, config):
     document = read_json(path)
     try:
         model = document["model"]
+        check_shapes(path, document, {"model": OBJECT})
         kind = model.get("type") or guessed_type(model)
         if kind not in ("BPE", "WordPiece"):
             raise refusal(path, "model.type", kind)
+        check_shapes(path, document, TOKENIZER_JSON)
         tokenizer = (read_bpe if kind == "BPE" else read_wordpiece)(path, document, config)
     except KeyError as error:
         raise ValueError(f"{path}: there is no {error.args[0]!r} where one belongs: {DAMAGED}") from None
@@ -178,8 +181,15 @@ def spell_out(path, post, tokens):
         return None
     if post["type"] == "TemplateProcessing":
         check_ids(path, {name: entry["ids"] for name, entry in post["special_tokens"].items()}, tokens)
-        return [[(part, entry["id"], entry["type_id"]) for piece in post[template] for part, entry in piece.items()]
-                for template in ("single", "pair")]
+        templates = [[(part, entry["id"], entry["type_id"]) for piece in post[template] for part, entry in piece.items()]
+                     for template in ("single", "pair")]
+        for name, template, texts in zip(("single", "pair"), templates, (["A"], ["A", "B"])):
+            if sorted(which for part, which, _ in template if part == "Sequence") != texts:
+                raise ValueError(f"{path}: post_processor.{name} must hold the sequence{'s' * len(texts[1:])} {' and '.join(texts)} once: {DAMAGED}")
+            unknown = [token for part, token, _ in template if part == "SpecialToken" and token not in post["special_tokens"]]
+            if unknown:
+                raise ValueError(f"{path}: post_processor.{name} has the special token {unknown[0]!r}, which its special_tokens lack: {DAMAGED}")
+        return templates
     if post["type"] not in ("BertProcessing", "RobertaProcessing"):
         raise refusal(path, "post_processor", post["type"])
     (sep, sep_id), (cls, cls_id) = post["sep"], post["cls"]

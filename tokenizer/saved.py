@@ -6,13 +6,16 @@ cut short, changed or mixed up are found out. ``tokens.tsv`` is for the eye (``t
 only some of these. Nothing that is loaded runs code.
 """
 import json
+import os
 import re
 from pathlib import Path
 
-from .files import atomic_folder, atomic_write
+from .files import atomic_folder, atomic_write, check_writable
+from .shapes import TOKENIZER_CONFIG, TOKENIZER_JSON, check_shapes
 
 OWN_FILES = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "tokens.tsv",
              "special_tokens_map.json", "added_tokens.json"}  # the last two are other programs', and go when a tokenizer is replaced
+VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 A_TOKENIZER_IS = "a tokenizer is a folder with tokenizer.json, with vocab.json and merges.txt, or with vocab.txt"
 MERGES_HEADER = "#version: 0.2"
 DAMAGED = "the file is damaged or cut short: copy or save the tokenizer again"
@@ -35,12 +38,35 @@ def wordpiece_files(tokens):
     return {"vocab.txt": "\n".join(tokens) + "\n"}
 
 
-def save_files(folder, files):
-    """Write {name: text} into ``folder``: all at once, or file by file where the folder holds other things too."""
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
+def holds_tokenizer(folder):
+    """Whether there is a tokenizer in ``folder``, or what is left of one."""
+    return any((Path(folder) / name).exists() for name in VOCABULARIES)
+
+
+def check_place(folder, overwrite=False):
+    """An error that is better told before training: where no tokenizer can be saved in ``folder``, or one is there already."""
+    if not str(folder):
+        raise ValueError("the name of the folder is empty: name a folder for the tokenizer")
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise ValueError(f"{folder}: is a file; a tokenizer is saved as a folder")
-    if folder.exists() and {path.name for path in folder.iterdir()} - OWN_FILES:
+    check_writable(folder)
+    if os.path.exists(folder) and not _in_parts(folder):  # it is replaced from beside it
+        check_writable(Path(folder).absolute().parent)
+    if holds_tokenizer(folder) and not overwrite:
+        raise ValueError(f"{folder} holds a tokenizer already: choose another folder, or replace it with --overwrite")
+
+
+def _in_parts(folder):
+    """Whether files go into ``folder`` one by one, as other things are in it; or a shell, which would else stand in a folder that is gone."""
+    folder = Path(folder)
+    return folder.exists() and (folder.samefile(Path.cwd()) or bool({path.name for path in folder.iterdir()} - OWN_FILES))
+
+
+def save_files(folder, files):
+    """Write {name: text} into ``folder``: all at once, or file by file where the folder holds other things too, or is the current one."""
+    check_place(folder, overwrite=True)
+    folder = Path(folder)
+    if _in_parts(folder):
         for name, text in files.items():
             atomic_write(folder / name, text)
         for name in OWN_FILES - set(files):  # of the tokenizer that was here before
@@ -64,10 +90,17 @@ def load_tokenizer(folder):
     """
     from .published import load_published
     folder = Path(folder)
+    if folder.is_file():
+        raise ValueError(f"{folder}: is a file; name its folder: {A_TOKENIZER_IS}")
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {A_TOKENIZER_IS}")
-    config = {key: value for name in ("special_tokens_map.json", "tokenizer_config.json")
-              for key, value in read_config(folder / name).items() if value is not None}
+    if not holds_tokenizer(folder):
+        raise FileNotFoundError(f"{folder}: there is no tokenizer in it; {A_TOKENIZER_IS}")
+    config = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        known = {key: value for key, value in read_config(folder / name).items() if value is not None}
+        check_shapes(folder / name, known, TOKENIZER_CONFIG)
+        config.update(known)
     kind = config.get("kind") or ("wordpiece" if (folder / "vocab.txt").exists()
                                   and not (folder / "merges.txt").exists() else "bpe")
     if kind not in ("bpe", "wordpiece"):
@@ -76,7 +109,8 @@ def load_tokenizer(folder):
     try:
         tokenizer = load(folder, config)
     except ValueError as error:
-        raise (error if str(folder) in str(error) else ValueError(f"{folder}: {error}")) from None
+        vocabulary = next(folder / name for name in VOCABULARIES if (folder / name).exists())
+        raise (error if str(folder) in str(error) else ValueError(f"{vocabulary}: {error}")) from None
     except (TypeError, AttributeError, KeyError):
         raise ValueError(f"{folder / 'tokenizer_config.json'}: a setting has a value of the wrong type: "
                          f"{DAMAGED}") from None
@@ -127,6 +161,7 @@ def _with_added_tokens(folder, config, tokens):
         entries = [{"content": token, "id": token_id, "special": token in special, "normalized": token not in special, "lstrip": False}
                    for token, token_id in read_config(path).items()]
     document = {"model": {"vocab": {token: i for i, token in enumerate(tokens)}}, "added_tokens": entries}
+    check_shapes(path, document, TOKENIZER_JSON)
     return all_tokens(path, document, {})
 
 
@@ -159,6 +194,8 @@ def max_length(config):
 
 def read_text(path):
     """The text of a UTF-8 file, with errors that say what to do."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, where a file belongs; {A_TOKENIZER_IS}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {A_TOKENIZER_IS}")
     try:
@@ -181,6 +218,12 @@ def read_json(path):
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: line {error.lineno} column {error.colno} is not JSON ({error.msg}): "
                          f"{DAMAGED}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: its brackets are nested too deeply for a tokenizer: {DAMAGED}") from None
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: it holds a number of too many digits ({error}): {DAMAGED}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: must be a JSON object {{...}}, but is a {type(content).__name__}")
     return content

@@ -1,16 +1,21 @@
 """What the trainings of both tokenizers share: what is asked of the options, and the sentence that says what came of it."""
+from collections.abc import Iterable
+
+from .checks import check_whole
 
 
-def check_training_options(vocab_size, min_frequency, special_tokens, max_words):
-    """ValueError for options that make no sense with either tokenizer: better told before the corpus is read."""
-    if max_words is not None and max_words < 2:
-        raise ValueError(f"max_words={max_words} is no room to count in: give a few million, or None for no cap")
-    if vocab_size < 1 or min_frequency < 0:
-        raise ValueError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: the first must be at least 1, "
-                         f"the second at least 0")
-    if isinstance(special_tokens, str) or not all(isinstance(token, str) and token and len(token.splitlines()) == 1
-                                                  for token in special_tokens):
-        raise ValueError(f"special_tokens must be a tuple of non-empty strings of one line, got {special_tokens!r}")
+def check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers, limit_alphabet=None):
+    """TypeError or ValueError for options that make no sense with either tokenizer: better told before the corpus is read."""
+    if vocab_size is None or min_frequency is None:
+        raise TypeError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: both must be whole numbers")
+    check_whole(0, min_frequency=min_frequency)
+    check_whole(1, vocab_size=vocab_size, workers=workers, limit_alphabet=limit_alphabet)
+    check_whole(2, max_words=max_words)
+    if isinstance(special_tokens, str) or not isinstance(special_tokens, Iterable):
+        raise TypeError(f"special_tokens takes a tuple of strings, such as ('<s>', '<mask>'), but got {special_tokens!r}")
+    wrong = [token for token in special_tokens if not isinstance(token, str) or token.splitlines() != [token]]
+    if wrong:
+        raise ValueError(f"special_tokens must be non-empty strings without a line end, but one is {wrong[0]!r}")
     if len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"special_tokens holds a token twice: {', '.join(special_tokens)}")
 

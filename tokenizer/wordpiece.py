@@ -71,7 +71,7 @@ class WordPiece(Tokenizer):
         WordPiece.train(["kant.txt"], vocab_size=8_000).encode("Critique of reason").tokens
         -> ['[CLS]', 'critique', 'of', 'reason', '[SEP]']
         """
-        check_options(vocab_size, min_frequency, criterion, special_tokens, max_words)
+        check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers, limit_alphabet)
         normalizer = BertNormalizer(lowercase, strip_accents)
         words = count_files(files, bert_borders, partial(normalized_words, normalizer), workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, normalizer, criterion, special_tokens,
@@ -82,7 +82,7 @@ class WordPiece(Tokenizer):
                             criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000, workers=None,
                             max_words=None, show_progress=True):
         """As ``train``, from an iterable of strings."""
-        check_options(vocab_size, min_frequency, criterion, special_tokens, max_words)
+        check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers, limit_alphabet)
         normalizer = BertNormalizer(lowercase, strip_accents)
         words = count_texts(texts, bert_borders, partial(normalized_words, normalizer), workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, normalizer, criterion, special_tokens,
@@ -212,9 +212,9 @@ def join_pieces(left, right):
 CRITERIA = {"frequency": learn_merges, "likelihood": learn_by_likelihood}
 
 
-def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words):
+def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers, limit_alphabet):
     """ValueError unless the criterion is known and there is a token for what cannot be spelled."""
-    check_training_options(vocab_size, min_frequency, special_tokens, max_words)
+    check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers, limit_alphabet)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r} is not known: use {' or '.join(map(repr, CRITERIA))}")
     if not {"[UNK]", "<unk>"} & set(special_tokens):

@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import signal
 import sys
 import types
 
@@ -74,6 +76,39 @@ def test_the_number_of_workers_holds_for_the_parsing_of_pydocs_too(monkeypatch, 
     with pytest.raises(ValueError, match="no documentation"):
         main(["prepare", "pydocs", "--tokenizer", "x", "--out", str(tmp_path / "tokens"), "--workers", "1"])
     assert asked == [1]
+
+
+@pytest.mark.parametrize("workers, message", [("0", "argument --workers: 0 is too small: it takes at least 1"),
+                                              ("two", "argument --workers: 'two' is no whole number")])
+def test_a_wrong_number_of_workers_is_told_before_anything_is_read(capsys, workers, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(["prepare", "none.txt", "--tokenizer", "none", "--out", "x", "--workers", workers])
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_prepare_says_what_is_kept_when_it_is_stopped(tmp_path, text, fake_tokenizer, monkeypatch, capsys, sign):
+    def documents(self, split):
+        yield "x\n" * 600_000  # more than a batch
+        yield "y"
+        os.kill(os.getpid(), sign)
+        yield "z"
+    monkeypatch.setattr("data.corpora.FileCorpus.documents", documents)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            run(lambda: main(["prepare", text, "--tokenizer", "x", "--out", str(tmp_path / "tokens"), "--workers", "1"]))
+    finally:
+        signal.signal(signal.SIGINT, before[1])
+    assert stopped.value.code == 130 and signal.getsignal(signal.SIGTERM) == before[0]
+    assert capsys.readouterr().err.endswith(
+        "stopped; kept: 1 document (1.2 MB of text); preparing the same again goes on from there\n")
+
+
+def test_help_says_that_prepare_goes_on(capsys):
+    with pytest.raises(SystemExit):
+        main(["prepare", "--help"])
+    assert "the same command goes on where it was" in capsys.readouterr().out
 
 
 def test_pydocs_needs_no_download(capsys):

@@ -49,6 +49,12 @@ def test_lines_and_documents_without_ids_are_left_out(tmp_path):
     assert json.loads((tmp_path / "tokens/meta.json").read_text())["num_bytes"] == 3 + 2 + 3
 
 
+def test_what_is_replaced_is_said(tmp_path, capsys):
+    for expected in ("", f"{tmp_path / 'tokens'} holds a token file already: it is made anew, and replaced when that is done"):
+        prepare(["a"], Characters(), tmp_path / "tokens", workers=1)
+        assert "".join(line for line in capsys.readouterr().err.strip("\r").splitlines(keepends=True) if "tokenize" not in line).strip() == expected
+
+
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_there_is_no_token_file(tmp_path, stop):
     program = f"""
@@ -78,4 +84,5 @@ prepare(documents(), Characters(), {str(tmp_path / "tokens")!r}, workers=2, show
         TokenFile(tmp_path / "tokens")
     assert b"ForkProcess" not in errors  # no tracebacks of workers
     if stop == signal.SIGINT:
-        assert not list(tmp_path.iterdir())
+        assert b"KeyboardInterrupt: kept: " in errors and b"; preparing the same again goes on from there" in errors
+        assert [path.name for path in tmp_path.iterdir()] == [".tokens.part"]

@@ -121,7 +121,7 @@ def test_an_error_in_the_middle_keeps_the_older_token_file(made):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left on device")])
 def test_ctrl_c_and_a_full_disk_leave_nothing(tmp_path, monkeypatch, error):
-    def stop(*_):
+    def stop(*_, **__):
         raise error
     monkeypatch.setattr(TokenFileWriter, "add", stop)
     with pytest.raises(BaseException) as caught:

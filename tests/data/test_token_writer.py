@@ -123,6 +123,110 @@ def test_a_full_disk_says_what_is_kept(tmp_path):
     assert (tmp_path / ".tokens.part").is_dir()
 
 
+def said(folder, documents=DOCUMENTS, tokenizer=None, capsys=None):
+    """The lines that a preparation says, without its bar."""
+    capsys.readouterr()
+    with contextlib.suppress(KeyboardInterrupt):
+        prepare(iter(documents), tokenizer or Counting(), folder, workers=1)
+    return [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if line.strip() and "tokenize:" not in line]
+
+
+def test_ctrl_c_says_what_is_kept_and_the_next_call_says_where_it_goes_on(tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt, match=r"^kept: 1\d\d documents \([\d,]+ bytes of text\); preparing the same again goes on") as stop:
+        make(DOCUMENTS, Counting(500), tmp_path / "tokens")
+    kept = str(stop.value).removeprefix("kept: ").split(";")[0]
+    reading, going_on = said(tmp_path / "tokens", capsys=capsys)
+    assert reading == f"reading the first {kept} again, to see whether they are still as they were when they were prepared"
+    assert going_on == f"going on after {kept}"
+
+
+def test_the_very_first_batch_is_kept(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        make(DOCUMENTS, Counting(70), tmp_path / "tokens")
+    whole = make(DOCUMENTS, Counting(), tmp_path / "whole").lines
+    assert make(DOCUMENTS, Counting(), tmp_path / "tokens").lines < whole
+    with pytest.raises(KeyboardInterrupt, match="^$"):  # nothing was encoded: nothing is kept, nothing stays
+        make(DOCUMENTS, Counting(0), tmp_path / "none")
+    assert not (tmp_path / ".none.part").exists()
+
+
+def test_work_that_cannot_be_used_is_named_with_the_reason(tmp_path, capsys):
+    def damaged(part):
+        (part / "notes.jsonl").write_text("{")
+        return DOCUMENTS, Counting()
+
+    def another_tokenizer(part):
+        other = Counting()
+        other.fingerprint = "another"
+        return DOCUMENTS, other
+    for change, reason in ((damaged, "it is damaged"), (another_tokenizer, "it was made with another tokenizer"),
+                           (lambda part: (["new", *DOCUMENTS], Counting()), "the texts have changed")):
+        documents, tokenizer = change(interrupted(tmp_path / "tokens"))
+        lines = said(tmp_path / "tokens", documents, tokenizer, capsys)
+        assert lines[-1] == f"what was left unfinished here cannot be used: {reason}. Beginning anew"
+        shutil.rmtree(tmp_path / "tokens")
+    interrupted(tmp_path / "tokens")
+    lines = said(tmp_path / "tokens", [*DOCUMENTS[:100], "new", *DOCUMENTS[100:]], capsys=capsys)
+    assert lines[-1].startswith("going on after ") and lines[-1].endswith(": from there on the texts have changed")
+
+
+def test_a_note_that_was_cut_short_costs_that_note_alone(tmp_path):
+    """As when Ctrl-C comes while a note is written, and the note of what is complete is written after it."""
+    make(DOCUMENTS, Counting(), tmp_path / "whole")
+    notes = interrupted(tmp_path / "tokens") / "notes.jsonl"
+    *before, last = notes.read_text().split("\n")
+    notes.write_text("\n".join([*before, last[:30], last]))
+    interrupted(tmp_path / "other")
+    assert make(DOCUMENTS, Counting(), tmp_path / "tokens").lines == make(DOCUMENTS, Counting(), tmp_path / "other").lines
+    assert contents(tmp_path / "tokens") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("an_older_one", [False, True])
+def test_killed_at_any_step_of_putting_the_file_in_place_nothing_is_lost(tmp_path, monkeypatch, an_older_one):
+    """As kill -9 does it: without a word, before any call that changes the disk. The next call encodes nothing again."""
+    make(DOCUMENTS, Counting(), tmp_path / "whole")
+    whole, steps = contents(tmp_path / "whole"), 0
+    while True:
+        folder = tmp_path / str(steps)
+        if an_older_one:
+            make(["old"], Counting(), folder)
+        process = multiprocessing.get_context("fork").Process(target=killed_in_step, args=(steps, folder))
+        process.start()
+        process.join()
+        assert process.exitcode in (0, 9)
+        in_place = folder.exists() and {**contents(folder), "notes.jsonl": b""} == {**whole, "notes.jsonl": b""}
+        if not in_place:
+            assert not folder.exists() or TokenFile(folder).num_documents == 1
+            assert make(DOCUMENTS, Counting(0, AssertionError), folder).lines == 0
+        assert {name: data for name, data in contents(folder).items() if name != "notes.jsonl"} == whole
+        if process.exitcode == 0:
+            assert contents(folder) == whole
+            break
+        steps += 1
+    assert steps > 5
+
+
+def killed_in_step(steps, folder):
+    """Prepare, and end this process before the call numbered ``steps`` once the file is put in place."""
+    from data import token_writer
+    left, put = [steps], token_writer.put_in_place
+
+    def counted(function):
+        def call(*args, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                os._exit(9)
+            return function(*args, **options)
+        return call
+
+    def in_place(*args):
+        for name in ("fsync", "rename", "unlink", "rmdir"):
+            setattr(os, name, counted(getattr(os, name)))
+        put(*args)
+    token_writer.put_in_place = in_place
+    make(DOCUMENTS, Counting(), folder)
+
+
 def test_two_processes_do_not_write_the_same_token_file(tmp_path):
     def write():
         try:

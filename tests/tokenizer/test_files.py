@@ -1,14 +1,18 @@
 """A file or folder is whole or not there, whatever happens while it is written."""
 import errno
+import multiprocessing
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from tokenizer import files
-from tokenizer.files import atomic_folder, atomic_write
+from tokenizer.files import atomic_folder, atomic_write, check_writable
 
 
 def names(folder):
@@ -86,3 +90,88 @@ def test_what_a_killed_process_left_behind_is_swept_up_and_a_living_ones_work_is
     with atomic_folder(tmp_path / "run"):
         pass
     assert names(tmp_path) == [f".run.tmp-{os.getppid()}", "run"]
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user can reach and write to; pytest's own is closed to others."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def as_nobody(function):
+    """The error that a function raises when it is called by a user who may not do everything, as root may. -> str"""
+    def call(pipe):
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        try:
+            function()
+            pipe.send("no error")
+        except Exception as error:
+            pipe.send(str(error))
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=call, args=(there,))
+    process.start()
+    process.join()
+    return here.recv()
+
+
+needs_users = pytest.mark.skipif(not hasattr(os, "setuid"), reason="no users to become")
+
+
+@needs_users
+def test_a_folder_that_cannot_be_removed_stays_as_it_was(open_folder):
+    out = open_folder / "out"
+    out.mkdir()
+    (out / "a.txt").write_text("old")
+    out.chmod(0o555)
+
+    def replace():
+        with atomic_folder(out) as temporary:
+            (temporary / "a.txt").write_text("new")
+    assert as_nobody(replace) == f"cannot write to {out}: permission denied"
+    assert (out / "a.txt").read_text() == "old" and names(open_folder) == ["out"]
+    out.chmod(0o755)
+
+
+@needs_users
+def test_what_may_not_be_written_is_named_as_the_user_named_it(open_folder):
+    (open_folder / "closed").mkdir(mode=0o555)
+    for name in ("closed", "closed/new", "closed/new/deeper"):
+        expected = f"cannot write to {open_folder / name}: permission denied"
+        assert as_nobody(lambda name=name: check_writable(open_folder / name)) == expected
+    file = open_folder / "closed/a.json"
+    assert as_nobody(lambda: atomic_write(file, "{}")) == f"cannot write to {file}: permission denied"
+    assert as_nobody(lambda: check_writable(open_folder / "new/deeper")) == "no error" and names(open_folder) == ["closed"]
+
+
+def test_when_the_second_rename_fails_the_old_folder_comes_back(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/a.txt").write_text("old")
+    rename = os.rename
+
+    def failing(old, new):
+        if ".tmp-" in str(old):
+            raise OSError(errno.EIO, "Input/output error")
+        rename(old, new)
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(OSError, match=f"^cannot write to {tmp_path / 'run'}: input/output error$") as raised:
+        with atomic_folder(tmp_path / "run") as temporary:
+            (temporary / "a.txt").write_text("new")
+    assert raised.value.errno == errno.EIO and (tmp_path / "run/a.txt").read_text() == "old" and names(tmp_path) == ["run"]
+
+
+def test_once_the_new_folder_is_in_place_the_old_ones_remains_are_no_error(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    remove = files.remove
+
+    def failing(path):
+        if path.name.endswith(".old") and path.exists():
+            raise OSError(errno.EIO, "Input/output error")
+        remove(path)
+    monkeypatch.setattr(files, "remove", failing)
+    with atomic_folder(tmp_path / "run") as temporary:
+        (temporary / "a.txt").write_text("new")
+    assert (tmp_path / "run/a.txt").read_text() == "new"

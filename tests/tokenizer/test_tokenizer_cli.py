@@ -47,7 +47,7 @@ def test_json_for_programs(folder):
 
 def test_the_criterion_is_passed_on(folder):
     def fingerprint(*options):
-        return json.loads(tokenizer("train", "--kind", "wordpiece", "--vocab-size", 200, *options, "--json", "--out",
+        return json.loads(tokenizer("train", "--kind", "wordpiece", "--vocab-size", 200, *options, "--json", "--overwrite", "--out",
                                     folder / "criterion", folder / "story.txt")[1])["fingerprint"]
     assert fingerprint() == fingerprint("--criterion", "frequency") != fingerprint("--criterion", "likelihood")
 
@@ -95,7 +95,7 @@ def test_inspect_is_in_colour_in_a_terminal_alone(folder):
 
 def test_workers_do_not_change_the_result_and_a_cap_on_words_is_stated(folder):
     def train(*flags):
-        _, out, _ = tokenizer("train", "--vocab-size", 400, "--out", folder / "again", folder / "story.txt", "--json", *flags)
+        _, out, _ = tokenizer("train", "--vocab-size", 400, "--out", folder / "again", folder / "story.txt", "--json", "--overwrite", *flags)
         return json.loads(out)
     assert train("--workers", 1)["fingerprint"] == train("--workers", 3)["fingerprint"] == train()["fingerprint"]
     capped = train("--max-words", 20)
@@ -121,7 +121,7 @@ def test_under_a_narrow_encoding_what_it_lacks_is_escaped_and_json_is_still_json
 @pytest.mark.parametrize("args, text, message, expected", [
     (["train", "--out", "x", "no-such-file.txt"], "", "error: no-such-file.txt: no such file", 1),
     (["train", "--vocab-size", 10, "--out", "x", "README.md"], "", "error: vocab_size=10 is smaller than", 1),
-    (["train", "--workers", 0, "--out", "x", "README.md"], "", "error: workers is 0: it takes at least 1", 1),
+    (["train", "--workers", 0, "--out", "x", "README.md"], "", "error: argument --workers: 0 is too small: it takes at least 1", 2),
     (["train", "--vocab-sise", 10, "--out", "x", "README.md"], "", "unknown flag --vocab-sise: did you mean --vocab-size?", 2),
     (["train", "--kind", "unigram", "--out", "x", "README.md"], "", "unigram", 2),
     (["train", "--cased", "--out", "x", "README.md"], "", "error: --cased is for --kind wordpiece", 1),
@@ -160,6 +160,39 @@ def test_a_vocabulary_without_special_tokens_names_the_flag(folder):
 def test_a_failed_training_leaves_what_was_there(folder):
     before = sorted((path.name, path.read_bytes()) for path in (folder / "bpe").iterdir())
     (folder / "binary.bin").write_bytes(b"\xff\xfe\x00")
-    code, _, error = tokenizer("train", "--out", folder / "bpe", folder / "binary.bin")
+    code, _, error = tokenizer("train", "--out", folder / "bpe", "--overwrite", folder / "binary.bin")
     assert code == 1 and "line 1 is not UTF-8" in error
     assert sorted((path.name, path.read_bytes()) for path in (folder / "bpe").iterdir()) == before
+
+
+def test_a_trained_tokenizer_is_replaced_only_when_that_is_said(folder):
+    def train(*flags):
+        return tokenizer("train", "--vocab-size", 300, "--out", folder / "twice", folder / "story.txt", *flags)
+    assert train()[1].splitlines()[-1] == f"written to {folder / 'twice'}"
+    (folder / "twice" / "notes.md").write_text("mine")
+    before = {path.name: path.read_bytes() for path in (folder / "twice").iterdir()}
+    code, out, error = train()
+    assert (code, out, error) == (1, "", f"error: {folder / 'twice'} holds a tokenizer already: choose another folder, "
+                                         "or replace it with --overwrite\n")
+    assert {path.name: path.read_bytes() for path in (folder / "twice").iterdir()} == before
+    assert train("--overwrite")[1].splitlines()[-1] == f"written to {folder / 'twice'}, replaced the tokenizer that was there"
+    assert (folder / "twice" / "notes.md").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_is_told_before_the_corpus_is_read(folder):
+    for out, message in (("", "the name of the folder is empty"), (folder / "story.txt", "story.txt: is a file"),
+                         (folder / "story.txt" / "tok", f"cannot write to {folder / 'story.txt' / 'tok'}: {folder / 'story.txt'} is a file")):
+        code, _, error = tokenizer("train", "--out", out, folder / "no-such-file.txt")  # which would be the second error
+        assert code == 1 and error.startswith("error: ") and message in error and "no-such-file" not in error and error.count("\n") == 1
+
+
+def test_the_current_folder_is_filled_and_named_by_its_path(folder):
+    for name in ("empty", "used"):
+        (folder / name).mkdir()
+    (folder / "used" / "a.txt").write_text("other things")
+    for name in ("empty", "used"):
+        done = subprocess.run([sys.executable, "-m", "tokenizer", "train", "--vocab-size", "300", "--out", ".", str(folder / "story.txt")],
+                              cwd=folder / name, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        assert done.returncode == 0 and done.stdout.endswith(f"written to {folder / name}\n"), done.stderr
+        assert (folder / name / "tokenizer.json").exists() and os.listdir(folder)
+    assert (folder / "used" / "a.txt").exists()

@@ -74,8 +74,10 @@ def repetition(text):
         return
     characters = sum(map(len, words))
     for n, limit in TOP_NGRAM.items():
-        count, length = max((count, sum(map(len, ngram))) for ngram, count in Counter(ngrams(words, n)).items())
-        yield f"top {n}-gram", (count * length if count > 1 else 0) / characters, limit
+        counts = Counter(ngrams(words, n))
+        top = max(counts.values())
+        length = max(sum(map(len, ngram)) for ngram, count in counts.items() if count == top) if top > 1 else 0
+        yield f"top {n}-gram", top * length / characters, limit
     for n, limit in REPEATED_NGRAM.items():
         share = repeated_ngram_characters(words, n) / characters
         yield f"repeated {n}-grams", share, limit

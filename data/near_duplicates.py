@@ -72,7 +72,8 @@ def signature(text):
     number = max(len(codes) - SHINGLE + 1, 1)
     hashes = np.zeros(number, np.uint64)  # one for each shingle
     for start in range(min(SHINGLE, len(codes))):
-        hashes = mixed(hashes * GOLDEN + codes[start:start + number] + np.uint64(1))
+        hashes = hashes * GOLDEN + codes[start:start + number]  # a polynomial of the five codes, modulo 2^64
+    hashes = mixed(hashes)
     smallest = np.full(HASHES, np.iinfo(np.uint64).max)
     for start in range(0, number, AT_ONCE):
         numbers = hashes[start:start + AT_ONCE, None] * FACTORS + TERMS  # (shingles, 128), modulo 2^64

@@ -51,8 +51,12 @@ def _ask(name, model, tokenizer, text, top_k, targets):
         raise ValueError(f"{name}: {error}") from None
     first, *others = scores
     return [{"run": name, "targets": {word: scores[word][place] for word in scores},
-             "log_ratios": {f"{first}/{word}": math.log(max(scores[first][place], SMALLEST) / max(scores[word][place], SMALLEST)) for word in others}}
+             "log_ratios": {f"{first}/{word}": _log_ratio(scores[first][place], scores[word][place]) for word in others}}
             for place in range(len(scores[first]))]
+
+
+def _log_ratio(one, other):
+    return math.log(max(one, SMALLEST) / max(other, SMALLEST))
 
 
 def _of_each_mask(answers):
@@ -69,7 +73,8 @@ def as_table(entries):
     he          0.2000  0.1000
     she         0.1000  0.2000
     ln(he/she)  +0.69   -0.69
-    >>> print(as_table([{"run": "a", "answers": [{"token_str": " he", "score": 0.2}]}, {"run": "b", "answers": [{"token_str": "she", "score": 0.1}]}]))
+    >>> print(as_table([{"run": "a", "answers": [{"token_str": " he", "score": 0.2}]},
+    ...                 {"run": "b", "answers": [{"token_str": "she", "score": 0.1}]}]))
     a           b
     0.2000  he  0.1000  she
     """

@@ -18,8 +18,8 @@ def constant(kind, probabilities):
     """A tokenizer, and a model that answers each mask with these probabilities whatever the text, the rest spread over the other tokens."""
     train = ByteLevelBPE.train_from_iterator if kind == "bpe" else WordPiece.train_from_iterator
     tokenizer = train(["They came back and he was waiting, she was waiting."] * 9, vocab_size=400, show_progress=False)
-    model = BertForMaskedLM(BertConfig(vocab_size=tokenizer.vocab_size, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
-                                       max_position_embeddings=24, pad_token_id=tokenizer.pad_token_id))
+    model = BertForMaskedLM(BertConfig(vocab_size=tokenizer.vocab_size, hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
+                                       intermediate_size=8, max_position_embeddings=24, pad_token_id=tokenizer.pad_token_id))
     rest = (1 - sum(probabilities.values())) / (tokenizer.vocab_size - len(probabilities))
     with torch.no_grad():
         model.bert.embeddings.word.weight.zero_()  # tied to the head: the logits are its bias alone
@@ -59,7 +59,8 @@ def test_both_ways_to_write_a_mask_are_every_tokenizers_own(runs):
 
 def test_targets_have_probabilities_and_the_log_of_their_ratio(runs):
     (first, second), = compare(runs, TEXT, targets=["he", "she"])
-    assert first["targets"] == pytest.approx({"he": 0.4, "she": 0.1}, rel=1e-4) and first["log_ratios"] == pytest.approx({"he/she": math.log(4)}, rel=1e-4)
+    assert first["targets"] == pytest.approx({"he": 0.4, "she": 0.1}, rel=1e-4)
+    assert first["log_ratios"] == pytest.approx({"he/she": math.log(4)}, rel=1e-4)
     assert second["log_ratios"] == pytest.approx({"he/she": math.log(0.1)}, rel=1e-4)
     (first, second), = compare(runs, TEXT, targets=["she", "was", "he"])  # in the order asked for, each after the first has a ratio
     assert list(first["targets"]) == ["she", "was", "he"] and list(first["log_ratios"]) == ["she/was", "she/he"]

@@ -24,6 +24,7 @@ import torch
 
 from data import TokenFile, open_corpus, prepare
 from data.corpora import CACHE
+from data.filters import FilteredCorpus
 from minibert import checkpoint, options, screen
 from minibert.batches import Batches
 from minibert.checks import check_length
@@ -102,8 +103,11 @@ def prepare_data(folder, preset, model_config, config, resume):
     places = [Path(config.data or folder / "data") / split for split in ("train", "eval")]
     there = [bool(config.data) or (resume and place.is_dir()) for place in places]
     corpus = None
+    if config.data and config.filters:
+        raise ValueError(f"--filters {config.filters} would filter nothing: {config.data} is prepared already (python -m data prepare --filters ...)")
     if not (own_tokenizer and all(there)):
         corpus = open_corpus(config.corpus or missing_corpus(preset), text_field=config.text_field, cache=CACHE)
+        corpus = FilteredCorpus(corpus, config.filters) if config.filters else corpus
         print(f"corpus      {corpus.description}")
     tokenizer = load_tokenizer(own_tokenizer) if own_tokenizer else train_tokenizer(corpus, model_config, config)
     tokenizer.require("cls", "sep", "pad", "mask")
@@ -118,6 +122,8 @@ def prepare_data(folder, preset, model_config, config, resume):
     files = [TokenFile(place) if ready else prepare(corpus.documents(place.name), tokenizer, place) for place, ready in zip(places, there)]
     print(f"tokens      {files[0].num_tokens:,} for training, {files[1].num_tokens:,} held out; "
           f"{files[0].num_bytes / max(files[0].num_tokens, 1):.2f} bytes a token")
+    if config.filters and not there[0]:
+        print(f"filters     {corpus.reports['train'].summary()}")
     return fitted, tokenizer, *files
 
 

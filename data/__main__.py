@@ -1,12 +1,18 @@
-"""python -m data list | download | prepare | inspect"""
+"""python -m data list | download | prepare | filter | inspect"""
 import json
 from pathlib import Path
 
+from tqdm import tqdm
+
 from tokenizer.cli import Parser, at_least, run, suggestion, terminated_as_interrupted
+from tokenizer.files import atomic_lines
 
 from . import corpora
+from .filters import MAKERS, FilteredCorpus, Filters
 from .prepare import prepare
 from .report import inspect_corpus, inspect_tokens
+
+FILTERS_HELP = f"{', '.join(MAKERS)}, with commas between; or all"
 
 
 def main(arguments=None):
@@ -31,7 +37,15 @@ Stopped with Ctrl-C, by a full disk or by kill -9, it has lost next to nothing: 
     command.add_argument("--split", choices=("train", "eval", "all"), default="all", help="which part of the corpus")
     command.add_argument("--text-field", default="text", help="the field or column of .jsonl, .csv, .tsv with the text")
     command.add_argument("--workers", type=at_least(1), default=None, help="processes (default: one a core)")
+    command.add_argument("--filters", default="", metavar="NAMES", help=FILTERS_HELP)
     command.set_defaults(call=prepare_corpus)
+
+    command = commands.add_parser("filter", help="write the documents that are worth keeping, and say what was dropped and why")
+    command.add_argument("source", nargs="+", metavar="FILE_OR_NAME", help="files, folders, or the name of a corpus")
+    command.add_argument("--filters", default="all", metavar="NAMES", help=FILTERS_HELP)
+    command.add_argument("--out", required=True, type=Path, metavar="FILE.jsonl", help='one document a line: {"text": ...}')
+    command.add_argument("--text-field", default="text", help="the field or column of .jsonl, .csv, .tsv with the text")
+    command.set_defaults(call=filter_corpus)
 
     command = commands.add_parser("inspect", help="what is in a token file or a corpus: counts, duplicates, entropy")
     command.add_argument("source", nargs="+", metavar="FOLDER_OR_FILES", help="a token file's folder; or files, folders, a name")
@@ -68,9 +82,21 @@ def prepare_corpus(options):
     from tokenizer import load_tokenizer
     tokenizer = load_tokenizer(options.tokenizer)
     corpus = _open(options, options.workers)
+    corpus = FilteredCorpus(corpus, options.filters) if options.filters else corpus
     with terminated_as_interrupted():
         tokens = prepare(corpus.documents(options.split), tokenizer, options.out, options.workers, not options.json)
-    return {"folder": str(options.out), "corpus": corpus.name, "split": options.split, **tokens.meta}
+    result = {"folder": str(options.out), "corpus": corpus.name, "split": options.split, **tokens.meta}
+    return {**result, "filters": corpus.reports[options.split].report()} if options.filters else result
+
+
+def filter_corpus(options):
+    """Write what the filters keep; return their report."""
+    filters = Filters(options.filters)
+    if options.out.suffix != ".jsonl" or options.out.is_dir():
+        raise ValueError(f"--out {options.out}: give the name of a .jsonl file; it is written as one JSON object a line")
+    documents = tqdm(_open(options).documents("all"), desc="filter", unit=" documents", disable=options.json)
+    atomic_lines(options.out, (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents)))
+    return {"file": str(options.out), **filters.report()}
 
 
 def inspect(options):
@@ -78,7 +104,7 @@ def inspect(options):
     folder = Path(options.source[0])
     if len(options.source) == 1 and ((folder / "meta.json").exists() or (folder / "ids.bin").exists()):
         return inspect_tokens(folder)
-    return inspect_corpus(_open(options))
+    return inspect_corpus(_open(options), show_progress=not options.json)
 
 
 def _open(options, workers=None):
@@ -86,7 +112,7 @@ def _open(options, workers=None):
 
 
 def as_text(result):
-    """A dict as lines "name: value"; a list of dicts as one block each.
+    """A dict as lines "name: value"; a list of dicts as one block each; what holds lists inside, further in.
 
     >>> print(as_text({"num_tokens": 12345, "files": ["a", "b"]}))
     num tokens: 12,345
@@ -98,6 +124,9 @@ def as_text(result):
         return "\n\n".join(map(as_text, result))
     lines = []
     for name, value in result.items():
+        if isinstance(value, dict) and any(isinstance(inner, list) for inner in value.values()):
+            lines += [f"{name.replace('_', ' ')}:", *(f"  {line}" for line in as_text(value).split("\n"))]
+            continue
         lines.append(f"{name.replace('_', ' ')}: {'' if isinstance(value, list) else _value(value)}".rstrip())
         lines += [f"  {_value(item)}" for item in value] if isinstance(value, list) else []
     return "\n".join(lines)

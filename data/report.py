@@ -7,16 +7,19 @@ import heapq
 from collections import Counter
 
 import numpy as np
+from tqdm import tqdm
 
 from .corpora import hash_of
+from .filters import MAKERS, SHOWN, Filters
 from .token_file import TokenFile, entropy
 
 LONGEST = 5
-SHOWN = 60  # characters of a long line
+RARE_ONE_IN = 100_000  # a character is rare that makes up less than this of the text
 
 
-def inspect_corpus(corpus):
-    """Counts of a corpus, as a dict: documents, lines, characters, words, duplicates, entropy of the words (nats), longest lines.
+def inspect_corpus(corpus, show_progress=False):
+    """Counts of a corpus, as a dict: documents, lines, characters, words, duplicates, entropy of the words (nats), longest lines;
+    the share of rare characters (each less than a 100,000th of the text); and what each quality filter alone would drop.
 
     Memory grows with the number of distinct lines and words.
 
@@ -24,8 +27,12 @@ def inspect_corpus(corpus):
     """
     documents = characters = duplicated_documents = 0
     lines, words, seen = Counter(), Counter(), set()
-    longest = []
-    for document in corpus.documents("all"):
+    longest, kinds = [], Counter()
+    filters = {name: Filters(name) for name in MAKERS}
+    for document in tqdm(corpus.documents("all"), desc="inspect", unit=" documents", disable=not show_progress):
+        kinds.update(document)
+        for alone in filters.values():
+            alone.drops(document)
         documents += 1
         key = hash_of(document)
         duplicated_documents += key in seen
@@ -42,6 +49,8 @@ def inspect_corpus(corpus):
         "duplicated_documents_share": duplicated_documents / documents,
         "duplicated_lines_share": 1 - len(lines) / total,
         "unigram_entropy_of_words": entropy(np.fromiter(words.values(), np.int64)),
+        "distinct_characters": len(kinds), "rare_characters_share": rare_share(kinds),
+        "would_drop": [alone.report()["dropped"][0] for alone in filters.values()],
         "longest_lines": [{"characters": length, "begins": text} for length, text in sorted(longest, reverse=True)],
     }
 
@@ -66,6 +75,15 @@ def inspect_tokens(folder):
         "longest_segments": [{"segment": int(i), "tokens": int(lengths[i])} for i in longest],
         "tokenizer_fingerprint": tokens.tokenizer_fingerprint,
     }
+
+
+def rare_share(kinds):
+    """The share of a text that is rare characters, from its characters' counts: what a limited alphabet would lose.
+
+    ``{"a": 500_000, "ß": 5} -> 1e-05``: 5 of 500,005 are less than one in 100,000
+    """
+    total = kinds.total()
+    return sum(count for count in kinds.values() if count * RARE_ONE_IN < total) / total
 
 
 def _keep_longest(heap, item):

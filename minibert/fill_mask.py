@@ -153,12 +153,12 @@ def main(args=None):
                 print()
             first = False
             for choice in answer:
-                print(f"{choice['score']:.4f}  {re.sub(r'[^ -~]', _visible, choice['sequence'])}")
+                print(f"{choice['score']:.4f}  {visible(choice['sequence'])}")
 
 
-def _visible(match):
+def visible(text):
     """A line end that was predicted is shown as \\n: each answer is one line."""
-    return match[0] if match[0].isprintable() else repr(match[0])[1:-1]
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 if __name__ == "__main__":

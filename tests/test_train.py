@@ -125,6 +125,30 @@ def test_what_is_masked_together_is_what_was_asked_for(text, tmp_path, monkeypat
     assert (selected[:, 1:] == selected[:, :-1])[inside].all()  # what continues a word is masked if the word is
 
 
+def test_filters_leave_documents_out_of_training_and_of_what_is_held_out(text, tmp_path, capsys):
+    """Text in another script is in neither part, the tokenizer has not seen it, and a resumed run stays as it was."""
+    path = tmp_path / "mixed.txt"
+    path.write_text(text.read_text() + "\n\n" + "\n\n".join(f"слово номер {n} без латиницы вообще" for n in range(100)))
+    flags = ["--preset", "quickstart", "--max-steps", "2"]
+    assert run(text, tmp_path / "clean", *flags) == 0
+    assert run(path, tmp_path / "filtered", *flags, "--filters", "script,duplicates") == 0
+    screen = capsys.readouterr().out
+    assert "; filters: script, duplicates\n" in screen and "% kept; dropped: script " in screen and ", duplicates 0.0%\n" in screen
+    for name in ("tokenizer/vocab.json", "data/train/ids.bin", "data/eval/ids.bin"):
+        assert (tmp_path / "clean" / name).read_bytes() == (tmp_path / "filtered" / name).read_bytes(), name
+    assert train.main(["--resume", "--out", str(tmp_path / "filtered"), "--max-steps", "3", "--may-differ", "max-steps"]) == 0
+    with pytest.raises(ValueError, match="filters: script,duplicates in the run, short now"):
+        train.main(["--resume", "--out", str(tmp_path / "filtered"), "--filters", "short"])
+
+
+def test_filters_that_cannot_work_leave_no_run_behind(text, tmp_path):
+    for flags, message in ((["--filters", "shrot"], "did you mean short"), (["--filters", "short=99"], "dropped all"),
+                           (["--filters", "short", "--data", "tokens"], "--filters short would filter nothing: tokens is prepared already")):
+        with pytest.raises(ValueError, match=message):
+            run(text, tmp_path / "run", *flags)
+        assert not (tmp_path / "run").exists()
+
+
 # ------------------------------------------------------------------------------------------------ stopped and resumed
 
 

@@ -113,6 +113,26 @@ def atomic_write(path, content):
             raise
 
 
+def atomic_lines(path, lines):
+    """Write lines (an iterator of str without their ends) to the file ``path``: all of them, or the old file stays.
+
+    >>> atomic_lines("/tmp/example.jsonl", ["{}", "{}"])
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent, glob.escape(path.name))
+    temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(line + "\n" for line in lines)
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 @contextlib.contextmanager
 def locked(folder, refusal):
     """Hold the lock of ``folder``: ValueError(refusal) where another process holds it. Nothing is locked on Windows.

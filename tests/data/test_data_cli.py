@@ -4,12 +4,14 @@ import os
 import signal
 import sys
 import types
+from collections import Counter
 
 import pytest
 from data_helpers import Characters
 
 from data import TokenFile, prepare
 from data.__main__ import as_text, main
+from data.report import rare_share
 from tokenizer.cli import run
 
 
@@ -134,3 +136,57 @@ def test_a_wrong_command_line_is_exit_code_2(capsys):
 
 def test_results_read_well():
     assert as_text({"num_tokens": 12345, "files": ["a", "b"], "share": 0.25}) == "num tokens: 12,345\nfiles:\n  a\n  b\nshare: 0.25"
+
+
+# Filters
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A good document, the same again, markup, and one that is too short."""
+    (tmp_path / "mixed.txt").write_text("one two three four five\n\nOne two three four five\n\n<p>one</p> two three four five\n\nshort\n")
+    return str(tmp_path / "mixed.txt")
+
+
+def test_filter_writes_what_is_kept_and_reports_the_rest(capsys, tmp_path, mixed):
+    out = tmp_path / "kept.jsonl"
+    result = json.loads(output(capsys, "filter", mixed, "--out", str(out), "--json"))
+    assert out.read_text() == '{"text": "one two three four five"}\n'
+    assert (result["file"], result["documents"], result["kept_documents"]) == (str(out), 4, 1)
+    assert {account["filter"]: account["documents"] for account in result["dropped"] if account["documents"]} == {
+        "short": 1, "markup": 1, "duplicates": 1}
+    screen = output(capsys, "filter", mixed, "--out", str(out), "--filters", "short,duplicates")
+    assert "kept documents: 2\n" in screen and "  filter short, documents 1, characters 5, share of documents 0.25" in screen
+    assert json.loads(output(capsys, "inspect", str(out), "--json"))["documents"] == 2  # what was written can be read
+
+
+def test_a_filtering_that_fails_leaves_the_old_file(tmp_path, mixed):
+    out = tmp_path / "kept.jsonl"
+    out.write_text("old")
+    with pytest.raises(ValueError, match="dropped all 4 documents"):
+        main(["filter", mixed, "--out", str(out), "--filters", "short=100", "--json"])
+    assert out.read_text() == "old" and sorted(path.name for path in tmp_path.iterdir()) == ["kept.jsonl", "mixed.txt"]
+    for wrong in (tmp_path / "kept.txt", tmp_path):
+        with pytest.raises(ValueError, match="give the name of a .jsonl file"):
+            main(["filter", mixed, "--out", str(wrong)])
+    with pytest.raises(ValueError, match="did you mean short?"):
+        main(["filter", mixed, "--out", str(out), "--filters", "shorts"])
+
+
+def test_prepare_takes_only_what_the_filters_keep(capsys, tmp_path, mixed, fake_tokenizer):
+    arguments = ["prepare", mixed, "--tokenizer", "x", "--out", str(tmp_path / "tokens")]
+    result = json.loads(output(capsys, *arguments, "--filters", "short,markup", "--json"))
+    assert TokenFile(tmp_path / "tokens").num_documents == result["num_documents"] == result["filters"]["kept_documents"] == 2
+    assert "filters:\n  documents: 4\n" in output(capsys, *arguments, "--filters", "short,markup")
+    assert json.loads(output(capsys, *arguments, "--json"))["num_documents"] == 4
+
+
+def test_inspect_says_what_each_filter_alone_would_drop(capsys, mixed):
+    result = json.loads(output(capsys, "inspect", mixed, "--json"))
+    assert {account["filter"]: account["share_of_documents"] for account in result["would_drop"]} == {
+        "short": 0.25, "repetitive": 0, "script": 0, "markup": 0.25, "duplicates": 0.25, "near-duplicates": 0.25}
+    assert result["rare_characters_share"] == 0 and result["distinct_characters"] == len(set("one two three four five O <p>/ sh"))
+
+
+def test_rare_characters_are_less_than_one_in_a_hundred_thousand():
+    assert rare_share(Counter({"a": 500_000, "ß": 5, "é": 6})) == 5 / 500_011

@@ -38,6 +38,6 @@ def test_the_files_do_not_depend_on_hash_seed_or_order_of_files(tmp_path, corpus
 
 
 def test_nor_under_a_cap_on_hash_seed_or_number_of_workers(tmp_path, corpus):
-    first, *others = [trained_files(tmp_path / str(seed), "bpe", corpus, seed, *CAPPED, "--workers", str(1 + seed % 2)) for seed in range(3)]
+    first, *others = [trained_files(tmp_path / str(seed), "bpe", corpus, seed, *CAPPED, "--workers", str(1 + seed)) for seed in range(2)]
     assert all(files == first for files in others)
     assert first != trained_files(tmp_path / "all", "bpe", corpus, 0)

@@ -266,7 +266,7 @@ def test_a_missing_corpus_and_an_unknown_name(tmp_path):
     with pytest.raises((ValueError, OSError), match="pydocs"):
         run("pydoc", tmp_path / "run", "--max-steps", "2")
     with pytest.raises(ValueError, match="needs a text"):
-        train.main(["--preset", "amazon", "--out", str(tmp_path / "run")])
+        train.main(["--preset", "bert-base", "--out", str(tmp_path / "run")])
 
 
 def test_a_vocabulary_smaller_than_the_alphabet_is_refused(text, tmp_path):

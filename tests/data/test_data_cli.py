@@ -30,7 +30,7 @@ def output(capsys, *arguments):
 
 
 def test_list_names_the_corpora(capsys):
-    assert [entry["name"] for entry in json.loads(output(capsys, "list", "--json"))] == ["pydocs", "kant"]
+    assert [entry["name"] for entry in json.loads(output(capsys, "list", "--json"))] == ["pydocs", "kant", "wikipedia", "amazon"]
     assert "name: kant" in output(capsys, "list")
 
 

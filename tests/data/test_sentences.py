@@ -36,7 +36,8 @@ def test_worked_by_hand(text, sentences):
 
 
 def random_texts():
-    words = ["The", "cat", "Dr.", "No.", "5", "U.S.", "J.", "etc.", "end.", "what?", '"Oh!"', "(so.)", "3.5", "1.", "。", "…", "He", "\n", "é.", "Inc."]
+    words = ["The", "cat", "Dr.", "No.", "5", "U.S.", "J.", "etc.", "end.", "what?", '"Oh!"', "(so.)", "3.5", "1.", "。", "…",
+             "He", "\n", "é.", "Inc."]
     source = random.Random(5)
     return [" ".join(source.choices(words, k=source.randrange(30))) for _ in range(500)]
 
@@ -54,7 +55,7 @@ def test_a_sentence_is_not_cut_again():
 
 @pytest.mark.parametrize("text", ["." * 200_000 + "x", "Yes. No. " * 40_000, '."' * 100_000])
 def test_the_time_grows_with_the_length_alone(text):
-    """Each would take minutes if every sentence looked at the whole line, or every mark at all marks behind it."""
+    """Each took seconds to minutes if every sentence looked at the whole line, or every mark at all marks behind it."""
     assert "".join(split_sentences(text)).replace(" ", "") == text.replace(" ", "")
 
 

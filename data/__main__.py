@@ -20,8 +20,8 @@ def main(arguments=None):
     command = commands.add_parser("download", help="fetch a named corpus from its public home")
     command.add_argument("name", help=", ".join(corpora.NAMED))
     command.add_argument("--out", type=Path, default=None, help="folder for its files (default: where training looks for it)")
-    command.add_argument("--language", default="", help="wikipedia: the language, as in en.wikipedia.org (default: simple)")
-    command.add_argument("--category", default="", help="amazon: the category of the reviews (default: Digital_Music)")
+    command.add_argument("--language", default=None, help="wikipedia: the language, as in en.wikipedia.org (default: simple)")
+    command.add_argument("--category", default=None, help="amazon: the category of the reviews (default: Digital_Music)")
     command.add_argument("--megabytes", type=int, default=None,
                          help=f"wikipedia and amazon: how much of the packed files, 0 for all (default: {corpora.MEGABYTES})")
     command.add_argument("--no-checksum", action="store_true", help="kant: take the text as it comes, a newer edition say")
@@ -60,7 +60,7 @@ def download(options):
         raise ValueError(f"no corpus is named {options.name}{suggestion(options.name, list(corpora.NAMED))} "
                          f"(there are: {', '.join(corpora.NAMED)})")
     for flag, owners in (("language", ["wikipedia"]), ("category", ["amazon"]), ("megabytes", list(corpora.VARIED)), ("no_checksum", ["kant"])):
-        if getattr(options, flag) and options.name not in owners:
+        if options.name not in owners and not any(getattr(options, flag) is nothing for nothing in (None, False)):  # 0 is something
             raise ValueError(f"--{flag.replace('_', '-')} belongs to {' and '.join(owners)}, not to {options.name}")
     if options.name == "pydocs":
         return {"name": "pydocs", "files": [], "note": "nothing to download: it is read from the installed packages"}
@@ -75,7 +75,7 @@ def download(options):
         raise ValueError(f"--megabytes {megabytes}: a number from 0 (all of it)")
     files = corpora.fetch(name, options.out, megabytes, show_progress=not options.json)
     return {"name": name, "files": [str(file) for file in files], "bytes": sum(file.stat().st_size for file in files),
-            "train with": f"train.py --preset {options.name} --corpus {options.out or name}"}
+            "train_with": f"train.py --preset {options.name} --corpus {options.out or name}"}
 
 
 def prepare_corpus(options):

@@ -184,7 +184,8 @@ def fetch(name, folder=None, megabytes=MEGABYTES, **options):
     folder = Path(folder or _cache_folder(name))
     kind, _, variant = name.partition(":")
     if options.get("show_progress", True):
-        amount, which = f"the first {megabytes} MB, packed," if megabytes else "all of it", "--language en" if kind == "wikipedia" else "--category NAME"
+        amount = f"the first {megabytes} MB, packed," if megabytes else "all of it"
+        which = "--language en" if kind == "wikipedia" else "--category NAME"
         print(f"{name}: fetching {amount} from {_home(kind)} to {folder}. To choose: python -m data download {kind} "
               f"--megabytes N (0: all of it) {which}; or a text of your own, --corpus FILE", file=sys.stderr)
     try:

@@ -64,9 +64,10 @@ def fetch(folder, language="", megabytes=0, address=HOME, show_progress=True, pa
         there = [place for place in (path, beginning_of(path, left)) if place.exists()]
         files.append(there[0] if there else download(
             url, path, lambda part, whole: check_packed(part, whole, show_progress), show_progress, pause, left))
-        left -= -(-files[-1].stat().st_size // 1_000_000)  # ceil
-        if megabytes and left <= 0:
-            break
+        if megabytes:
+            left -= -(-files[-1].stat().st_size // 1_000_000)  # ceil
+            if left <= 0:
+                break
     return files
 
 

@@ -269,6 +269,17 @@ def test_a_missing_corpus_and_an_unknown_name(tmp_path):
         train.main(["--preset", "bert-base", "--out", str(tmp_path / "run")])
 
 
+@pytest.mark.parametrize("preset, lines", [
+    ("wikipedia", [{"index": {"_id": 1}}, {"title": "Cat", "namespace": 0, "text": "The cat sees a dog. " * 40}]),
+    ("amazon", [{"asin": "B0", "rating": 5.0, "text": "A red fish is a good fish. " * 40}])])
+def test_a_preset_with_a_public_dump_needs_no_corpus(tmp_path, monkeypatch, preset, lines):
+    (tmp_path / preset).mkdir()
+    (tmp_path / preset / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setenv("MINIBERT_CORPORA", str(tmp_path))
+    assert train.main([*SMALL, "--preset", preset, "--out", str(tmp_path / "run"), "--max-steps", "2"]) == 0
+    assert (tmp_path / "run" / "model").is_dir()
+
+
 def test_a_vocabulary_smaller_than_the_alphabet_is_refused(text, tmp_path):
     with pytest.raises(ValueError, match="100"):
         run(text, tmp_path / "run", "--max-steps", "2", "--vocab-size", "100")

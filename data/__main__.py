@@ -26,7 +26,11 @@ def main(arguments=None):
     command = commands.add_parser("download", help="fetch a named corpus from its public home")
     command.add_argument("name", help=", ".join(corpora.NAMED))
     command.add_argument("--out", type=Path, default=None, help="folder for its files (default: where training looks for it)")
-    command.add_argument("--no-checksum", action="store_true", help="take the text as it comes, a newer edition say")
+    command.add_argument("--language", default=None, help="wikipedia: the language, as in en.wikipedia.org (default: simple)")
+    command.add_argument("--category", default=None, help="amazon: the category of the reviews (default: Digital_Music)")
+    command.add_argument("--megabytes", type=int, default=None,
+                         help=f"wikipedia and amazon: how much of the packed files, 0 for all (default: {corpora.MEGABYTES})")
+    command.add_argument("--no-checksum", action="store_true", help="kant: take the text as it comes, a newer edition say")
     command.set_defaults(call=download)
 
     command = commands.add_parser("prepare", help="tokenize a corpus into a token file", epilog="""
@@ -70,11 +74,23 @@ def download(options):
     if options.name not in corpora.NAMED:
         raise ValueError(f"no corpus is named {options.name}{suggestion(options.name, list(corpora.NAMED))} "
                          f"(there are: {', '.join(corpora.NAMED)})")
+    for flag, owners in (("language", ["wikipedia"]), ("category", ["amazon"]), ("megabytes", list(corpora.VARIED)), ("no_checksum", ["kant"])):
+        if options.name not in owners and not any(getattr(options, flag) is nothing for nothing in (None, False)):  # 0 is something
+            raise ValueError(f"--{flag.replace('_', '-')} belongs to {' and '.join(owners)}, not to {options.name}")
     if options.name == "pydocs":
         return {"name": "pydocs", "files": [], "note": "nothing to download: it is read from the installed packages"}
-    files = corpora.download_kant(options.out or corpora.CACHE / "kant", checksum=not options.no_checksum,
-                                  show_progress=not options.json)
-    return {"name": options.name, "files": [str(file) for file in files]}
+    if options.name == "kant":
+        files = corpora.download_kant(options.out or corpora.CACHE / "kant", checksum=not options.no_checksum,
+                                      show_progress=not options.json)
+        return {"name": "kant", "files": [str(file) for file in files]}
+    variant = options.language or options.category
+    name = options.name + (f":{variant}" if variant else "")
+    megabytes = corpora.MEGABYTES if options.megabytes is None else options.megabytes
+    if megabytes < 0:
+        raise ValueError(f"--megabytes {megabytes}: a number from 0 (all of it)")
+    files = corpora.fetch(name, options.out, megabytes, show_progress=not options.json)
+    return {"name": name, "files": [str(file) for file in files], "bytes": sum(file.stat().st_size for file in files),
+            "train_with": f"train.py --preset {options.name} --corpus {options.out or name}"}
 
 
 def prepare_corpus(options):

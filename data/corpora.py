@@ -1,19 +1,22 @@
 """The corpora by name, your own files, and which documents are held out.
 
-    pydocs   the documentation on this machine: no download (see pydocs.py)
-    kant     three books of Immanuel Kant, 1.8 MB: KantaiBERT's corpus
-    PATH     your files or folders of files: .txt .jsonl .csv .tsv, each also .gz (see readers.py)
+    pydocs      the documentation on this machine: no download (see pydocs.py)
+    kant        three books of Immanuel Kant, 1.8 MB: KantaiBERT's corpus
+    wikipedia   Wikipedia in Simple English; wikipedia:en, wikipedia:de, ... in others (see wikipedia.py)
+    amazon      reviews of digital music; amazon:Books, amazon:Toys_and_Games, ... of others (see amazon.py)
+    PATH        your files or folders of files: .txt .jsonl .csv .tsv, each also .gz or .bz2 (see readers.py)
 
 Every corpus has a training part and an eval part, 5 %, which are the same on every machine and in every run. pydocs is split
 by source file; all others by a hash of the document, so that equal documents fall on the same side, wherever they stand.
 """
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 from tokenizer.cli import suggestion
 
-from . import readers
+from . import amazon, readers, wikipedia
 from .download import download
 from .gutenberg import body_checksum
 
@@ -24,7 +27,11 @@ CACHE = Path(__file__).parent / "cache"
 NAMED = {
     "pydocs": "docstrings of Python's standard library and of the installed packages; nothing to download",
     "kant": "three books of Immanuel Kant from Project Gutenberg, 1.8 MB (KantaiBERT's corpus)",
+    "wikipedia": "articles of Wikipedia in Simple English, or in another language (wikipedia:en), as plain text",
+    "amazon": "reviews of digital music from Amazon, or of another category (amazon:Books), of 1996 to 2023",
 }
+VARIED = {"wikipedia": wikipedia, "amazon": amazon}  # name -> module with find(folder) and fetch(folder, variant, megabytes)
+MEGABYTES = 50  # of a packed file, where nobody says how many: enough for a laptop
 # file -> ebook number, checksum of the text between Gutenberg's markers (gutenberg.body_checksum)
 KANT = {
     "critique-of-practical-reason.txt": (5683, "6cf90a6e8dd9fd0f52946a2f438f50acae9b32e9923bcfe76726640914e2fa8d"),
@@ -35,30 +42,33 @@ GUTENBERG = "https://www.gutenberg.org/cache/epub/{number}/pg{number}.txt"
 
 
 def open_corpus(source, text_field="text", cache=None, workers=None):
-    """Open a corpus: ``"pydocs"``, ``"kant"``, a path, or a list of paths (files or folders).
+    """Open a corpus: a name (``"pydocs"``, ``"kant"``, ``"wikipedia"``, ``"wikipedia:en"``), a path, or a list of paths (files or folders).
 
     The result has ``name``; ``description``, a line for the screen; and ``documents(split)``, an iterator of str that starts
     anew at each call, for split "train", "eval" or "all". ``text_field`` names the field of .jsonl, .csv and .tsv files.
-    ``cache``: a folder for what is expensive to get (the text of pydocs, the books of kant); without it, pydocs is
-    parsed anew in each process and kant goes to data/cache. ``workers``: processes that parse pydocs, None for one a core.
-    A name wins over a file of the same name: write ./kant for that.
+    ``cache``: a folder for what is expensive to get (the text of pydocs, downloads); without it, pydocs is parsed anew
+    in each process and downloads go to data/cache. ``workers``: processes that parse pydocs, None for one a core.
+    A name wins over a file of the same name: write ./kant for that. What was never downloaded is fetched, of wikipedia and
+    amazon the first MEGABYTES.
 
-    Raises FileNotFoundError; ValueError for a name that is none, an unknown extension, an empty list. What is wrong
-    inside a file is reported when it is read, by ``documents``.
+    Raises FileNotFoundError; OSError where a download fails; ValueError for a name that is none, an unknown extension, an
+    empty list. What is wrong inside a file is reported when it is read, by ``documents``.
 
     ``next(open_corpus("kant").documents("train")) -> "1788"``, a line of the first title page
     """
     sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     if not sources:
         raise ValueError(f"no corpus given: a name ({', '.join(NAMED)}) or a path")
-    named = [source for source in sources if str(source) in NAMED]
+    named = [str(source) for source in sources if str(source) in NAMED or str(source).partition(":")[0] in VARIED]
     if named and len(sources) > 1:
         raise ValueError(f"{named[0]} is a named corpus and stands alone, without {len(sources) - 1} more; for a file write ./{named[0]}")
     if named == ["pydocs"]:
         from .pydocs import PydocsCorpus
         return PydocsCorpus(cache=cache, workers=workers)
-    if named:
+    if named == ["kant"]:
         return FileCorpus("kant", find_kant(cache))
+    if named:
+        return FileCorpus(named[0], find_varied(named[0], cache), text_field)
     for source in sources:
         if not Path(source).exists():
             _no_such(str(source))
@@ -153,26 +163,74 @@ def hash_of(text):
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-# ------------------------------------------------------------------------------------------------------- kant
+# ------------------------------------------------------------------------------------------- what was downloaded
 
 
-def find_kant(cache=None, show_progress=True):
-    """The three files of kant: in $MINIBERT_CORPORA/kant where that is set, else downloaded (once) to ``cache``/kant."""
-    corpora = os.environ.get("MINIBERT_CORPORA")
-    if corpora and (Path(corpora) / "kant").is_dir():
-        return readers.find_files(Path(corpora) / "kant")
-    return download_kant(Path(cache or CACHE) / "kant", show_progress=show_progress)
+def find_varied(name, cache=None):
+    """The files of ``"wikipedia"``, ``"amazon:Books"``, ...: in $MINIBERT_CORPORA/wikipedia, /amazon/Books where that is there,
+    else what was downloaded, else the first MEGABYTES are fetched to ``cache``/wikipedia/simple, /amazon/Books."""
+    own, folder = _own_folder(name), _cache_folder(name, cache)
+    if own:
+        return readers.find_files(own)
+    return VARIED[name.partition(":")[0]].find(folder) or fetch(name, folder)
+
+
+def fetch(name, folder=None, megabytes=MEGABYTES, **options):
+    """Download wikipedia or amazon to ``folder`` (default: where training looks); return the files.
+
+    ``megabytes``: of packed files, 0 for all. ``options``: what the ``fetch`` of wikipedia.py and amazon.py takes. Raises
+    what these raise; an OSError says how to do without.
+    """
+    folder = Path(folder or _cache_folder(name))
+    kind, _, variant = name.partition(":")
+    if options.get("show_progress", True):
+        amount = f"the first {megabytes} MB, packed," if megabytes else "all of it"
+        which = "--language en" if kind == "wikipedia" else "--category NAME"
+        print(f"{name}: fetching {amount} from {_home(kind)} to {folder}. To choose: python -m data download {kind} "
+              f"--megabytes N (0: all of it) {which}; or a text of your own, --corpus FILE", file=sys.stderr)
+    try:
+        return VARIED[kind].fetch(folder, variant, megabytes, **options)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno:  # says what to do already; or a failing disk
+            raise
+        raise OSError(f"{error}. Any text of your own trains without a network: train.py --corpus FILE") from None
 
 
 def place_of(name):
     """Where a named corpus is on this machine, for the eye."""
     if name == "pydocs":
         return "installed packages"
-    corpora = os.environ.get("MINIBERT_CORPORA")
-    for folder in ([Path(corpora) / name] if corpora else []) + [CACHE / name]:
-        if folder.is_dir():
+    for folder in (_own_folder(name), CACHE / name):
+        if folder and folder.is_dir():
             return str(folder)
-    return "www.gutenberg.org (not downloaded yet)"
+    return f"{_home(name)} (not downloaded yet)"
+
+
+def _home(name):
+    """``"amazon" -> "mcauleylab.ucsd.edu"``"""
+    return (VARIED[name].HOME if name in VARIED else GUTENBERG).split("/")[2]
+
+
+def _own_folder(name):
+    """``"amazon:Books" -> $MINIBERT_CORPORA/amazon/Books``; None where there is no such folder."""
+    corpora = os.environ.get("MINIBERT_CORPORA")
+    folder = Path(corpora, *name.split(":")) if corpora else None
+    return folder if folder and folder.is_dir() else None
+
+
+def _cache_folder(name, cache=None):
+    """``"wikipedia" -> cache/wikipedia/simple``, ``"amazon:Books" -> cache/amazon/Books``"""
+    name, _, variant = name.partition(":")
+    return Path(cache or CACHE) / name / (variant or {"wikipedia": wikipedia.LANGUAGE, "amazon": amazon.CATEGORY}[name])
+
+
+# ------------------------------------------------------------------------------------------------------- kant
+
+
+def find_kant(cache=None, show_progress=True):
+    """The three files of kant: in $MINIBERT_CORPORA/kant where that is set, else downloaded (once) to ``cache``/kant."""
+    own = _own_folder("kant")
+    return readers.find_files(own) if own else download_kant(Path(cache or CACHE) / "kant", show_progress=show_progress)
 
 
 def download_kant(folder, checksum=True, show_progress=True, address=GUTENBERG, pause=1.0):
@@ -185,7 +243,7 @@ def download_kant(folder, checksum=True, show_progress=True, address=GUTENBERG, 
     for name, (number, expected) in KANT.items():
         path = Path(folder) / name
         if not path.exists():
-            check = (lambda part, expected=expected, name=name: check_book(part, expected, name)) if checksum else None
+            check = (lambda part, whole, expected=expected, name=name: check_book(part, expected, name)) if checksum else None
             download(address.format(number=number), path, check, show_progress, pause)
         files.append(path)
     return files

@@ -1,26 +1,30 @@
-"""Files -> documents: .txt .jsonl .csv .tsv, each also .gz, streamed, so that memory does not grow with the file.
+"""Files -> documents: .txt .jsonl .csv .tsv, each also .gz or .bz2, streamed, so that memory does not grow with the file.
 
 What a document is depends on the format:
 
     .txt          a run of lines between blank lines (as Google's create_pretraining_data.py has it)
-    .jsonl        one object a line; the text is in one of its fields
+    .jsonl .json  one object a line; the text is in one of its fields. Known by its first line: Wikipedia's dump (wikipedia.py)
+                  and Amazon's reviews (amazon.py), whose texts become sentences, one a line
     .csv .tsv     one row; the first row names the columns; the text is in one of them
 
 ``corpora`` decides which files a corpus has and which documents are held out; this module only reads.
 """
 import codecs
 import csv
-import gzip
+import itertools
 import json
 import sys
 import zlib
 from pathlib import Path
 
+from . import amazon, wikipedia
 from .gutenberg import strip_boilerplate
+from .packed import damage, is_beginning, open_packed, packing, without_part
 
 MAX_DOCUMENT = 1_000_000  # characters; a longer run of lines in a .txt is cut at the end of a line
 MAX_LINE = 1_000_000  # bytes; a longer line of a .txt is cut at white space
 MAX_RECORD = 1 << 28  # bytes in one line of the other formats; more is no text corpus but a mistake
+MAX_EMPTY = 1000  # records without the field of the text, at the beginning of a dump; more is a mistake in the field's name
 
 csv.field_size_limit(min(sys.maxsize, MAX_RECORD))
 
@@ -32,7 +36,7 @@ def read_documents(path, text_field="text"):
     byte-order mark; any line ends. Project Gutenberg's header and licence are left out of .txt files that carry its markers.
 
     Raises FileNotFoundError; ValueError, with file and line, for an unknown extension, a file that is not UTF-8 text, a
-    broken JSON line, a missing field, half of a character, a damaged gzip stream.
+    broken JSON line, a missing field, half of a character, a damaged packed file.
 
     A .txt with ``"One\\r\\ntwo\\n\\n\\nthree" -> "One\\ntwo", "three"``
     """
@@ -40,7 +44,7 @@ def read_documents(path, text_field="text"):
     kind = format_of(path)
     if kind == ".txt":
         return text_documents(strip_boilerplate(text_lines(path)))
-    if kind == ".jsonl":
+    if kind in (".jsonl", ".json"):
         return json_documents(path, text_field)
     return table_documents(path, text_field, kind)
 
@@ -49,7 +53,7 @@ def find_files(path):
     """The files to read for ``path``: itself, or, for a folder, every readable file below it in sorted order.
 
     Raises FileNotFoundError where there is nothing; ValueError where a file's extension is unknown or a folder has
-    no file to read. Hidden files are left out.
+    no file to read. Left out are hidden files, downloads under way, and .json that is not packed: settings, as a rule.
     """
     path = Path(path)
     if not path.exists():
@@ -59,14 +63,14 @@ def find_files(path):
         return [path]
     inside = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
     inside = sorted(file.as_posix() for file in inside if not any(part.startswith(".") for part in file.parts))
-    files = [path / file for file in inside if _extension(Path(file)) in FORMATS]
+    files = [path / file for file in inside if _extension(Path(file)) in FORMATS and not file.endswith((".json", ".part"))]
     if not files:
         raise ValueError(f"{path} has no file to read: this reads {KNOWN}")
     return files
 
 
-FORMATS = (".txt", ".jsonl", ".csv", ".tsv")
-KNOWN = ", ".join(FORMATS) + ", each also with .gz"
+FORMATS = (".txt", ".jsonl", ".json", ".csv", ".tsv")
+KNOWN = ", ".join(FORMATS) + ", each also with .gz or .bz2"
 
 
 def format_of(path):
@@ -78,7 +82,8 @@ def format_of(path):
 
 
 def _extension(path):
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    path = Path(without_part(path))
+    return (path.with_suffix("") if packing(path) else path).suffix.lower()
 
 
 # ------------------------------------------------------------------------------------------------ files -> lines
@@ -121,22 +126,26 @@ def record_lines(path):
 
 
 def raw_lines(path, limit):
-    """Yield a file's lines as bytes with their ends, unpacked if .gz, without byte-order mark, at most ``limit`` at once."""
+    """Yield a file's lines as bytes with their ends, unpacked, without byte-order mark, at most ``limit`` at once.
+
+    Of a file that is the beginning of another (``packed.is_beginning``) the last line is left out where it is not whole.
+    """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
-    packed = path.suffix.lower() == ".gz"
+    cut = is_beginning(path)
     try:
-        with (gzip.open(path, "rb") if packed else open(path, "rb")) as file:
+        with open_packed(path) as file:
             first = file.readline(limit)
             if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 raise ValueError(f"{path} is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
             line = first.removeprefix(codecs.BOM_UTF8)
-            while line:
+            while line and not (cut and len(line) < limit and not line.endswith(b"\n")):
                 yield line
                 line = file.readline(limit)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: the gzip stream is damaged or cut off ({error}): copy or download the file again") from None
+    except (EOFError, zlib.error, OSError) as error:
+        if not (cut and isinstance(error, EOFError)):
+            raise (damage(path, error) or error) from None
 
 
 def decode(path, raw, number):
@@ -172,7 +181,24 @@ def text_documents(lines):
 
 
 def json_documents(path, text_field):
-    """Yield the text field of each object of a .jsonl file; empty texts are left out."""
+    """Yield the documents of a file of JSON lines: a dump of a known form, or the text field of any objects. Empty texts are left out."""
+    records = json_records(path)
+    first = next(records, None)
+    if first is None:
+        return
+    records, (_, form) = itertools.chain([first], records), first
+    if wikipedia.is_dump(form):
+        texts, document = _dump_texts(path, wikipedia.articles(records), text_field), wikipedia.document
+    elif amazon.is_review(form):
+        texts, document = _dump_texts(path, records, amazon.field_of(form, text_field)), amazon.document
+    else:
+        texts, document = _texts(path, records, text_field), str
+    for text in texts:
+        yield from _one_document(document(text))
+
+
+def json_records(path):
+    """Yield (line number, object as dict) for each line of a .jsonl file; ValueError for a line that is none."""
     for number, line in record_lines(path):
         try:
             record = json.loads(line)
@@ -180,18 +206,41 @@ def json_documents(path, text_field):
             raise ValueError(f"{path}:{number}: no JSON object ({error}): .jsonl has one object a line") from None
         if not isinstance(record, dict):
             raise ValueError(f"{path}:{number}: a JSON {type(record).__name__}, not an object: .jsonl has one object a line")
+        yield number, record
+
+
+def _texts(path, records, text_field):
+    """Yield the text of each record; each must have one, null or empty where there is none."""
+    for number, record in records:
         if text_field not in record:
             raise ValueError(f"{path}:{number}: no field {text_field!r}; {_there_is(record)}")
-        text = record[text_field]
-        if text is not None and not isinstance(text, str):
-            raise ValueError(f"{path}:{number}: the field {text_field!r} holds no text but {type(text).__name__}; {_there_is(record)}")
-        text = text or ""
+        text = _text_of(path, number, record, text_field)
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:  # JSON can escape what UTF-8 cannot hold
             raise ValueError(f"{path}:{number}: character {error.start + 1:,} of field {text_field!r} is \\u{ord(text[error.start]):04x}, half of "
                              "a character (most often an emoji that was cut in two): write both halves, or leave it out") from None
-        yield from _one_document(text)
+        yield text
+
+
+def _dump_texts(path, records, text_field):
+    """Yield the text of each record of a public dump, which nobody can be asked to mend: some records have no text, and half
+    of a character becomes U+FFFD. ValueError where the first MAX_EMPTY records have no such field."""
+    found, record = False, {}
+    for empty, (number, record) in enumerate(records, 1):
+        found = found or text_field in record
+        if not found and empty == MAX_EMPTY:
+            raise ValueError(f"{path}: no field {text_field!r} in its first {empty:,} records; {_there_is(record)}")
+        yield _text_of(path, number, record, text_field).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if not found:
+        raise ValueError(f"{path}: no field {text_field!r} in any record; {_there_is(record)}")
+
+
+def _text_of(path, number, record, text_field):
+    text = record.get(text_field)
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"{path}:{number}: the field {text_field!r} holds no text but {type(text).__name__}; {_there_is(record)}")
+    return text or ""
 
 
 def table_documents(path, text_field, kind):

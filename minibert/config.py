@@ -126,7 +126,8 @@ class TrainConfig:
     64
     """
 
-    corpus: str = option("pydocs", "pydocs (the documentation on this machine), kant, or your own .txt .jsonl .csv .tsv (.gz) file or folder")
+    corpus: str = option("pydocs", "pydocs (the documentation on this machine), kant, wikipedia, amazon, or your own .txt .jsonl .csv .tsv (.gz) "
+                         "file or folder")
     filters: str = option("", "which documents to leave out: short, repetitive, script, markup, duplicates, near-duplicates, with commas; or all")
     data: str = option("", "folder with prepared token files train/ and eval/ (another run's data/) in place of preparing the corpus again")
     tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/) in place of training one")
@@ -218,11 +219,11 @@ PRESETS = {
     "wikipedia": (
         BertConfig(vocab_size=35_000, hidden_size=256, num_hidden_layers=4, num_attention_heads=8, intermediate_size=1024,
                    max_position_embeddings=128),
-        TrainConfig(corpus="", tokenizer_kind="wordpiece", examples="pairs", batch_size=32, learning_rate=5e-4, epochs=1)),
+        TrainConfig(corpus="wikipedia", tokenizer_kind="wordpiece", examples="pairs", batch_size=32, learning_rate=5e-4, epochs=1)),
     # RoBERTa on Amazon reviews: packed blocks of 512, fp16 in the walk-through (precision "auto" prefers bf16). 101,427,493 parameters.
     "amazon": (
         BertConfig(family="roberta", vocab_size=20_005, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-12, pad_token_id=1),
-        TrainConfig(corpus="", max_length=512, batch_size=16, learning_rate=1e-4, epochs=1)),
+        TrainConfig(corpus="amazon", max_length=512, batch_size=16, learning_rate=1e-4, epochs=1)),
     # BERT-base (Devlin et al. 2018, section 3.1 and appendix A.2), first phase: 128 tokens, batch 256, 1e-4.
     # 110,106,428 parameters with both heads.
     "bert-base": (

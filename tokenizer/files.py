@@ -78,7 +78,10 @@ def named_as(path):
     except OSError as error:
         if error.errno is None:  # somebody's own words
             raise
-        clear = type(error)(f"cannot write to {path}: {(error.strerror or str(error)).lower()}")
+        reason = error
+        while isinstance(reason.__cause__, OSError):  # said already of something inside ``path``
+            reason = reason.__cause__
+        clear = type(error)(f"cannot write to {path}: {(reason.strerror or str(reason)).lower()}")
         clear.errno = error.errno
         raise clear from error
 

@@ -34,7 +34,7 @@ def output(capsys, *arguments):
 
 
 def test_list_names_the_corpora(capsys):
-    assert [entry["name"] for entry in json.loads(output(capsys, "list", "--json"))] == ["pydocs", "kant"]
+    assert [entry["name"] for entry in json.loads(output(capsys, "list", "--json"))] == ["pydocs", "kant", "wikipedia", "amazon"]
     assert "name: kant" in output(capsys, "list")
 
 
@@ -117,7 +117,26 @@ def test_pydocs_needs_no_download(capsys):
     assert "nothing to download" in output(capsys, "download", "pydocs")
 
 
+@pytest.mark.parametrize("flags, name, megabytes", [
+    ([], "wikipedia", 50), (["--language", "de", "--megabytes", "7"], "wikipedia:de", 7), (["--megabytes", "0"], "wikipedia", 0)])
+def test_download_of_so_much_in_a_language(capsys, monkeypatch, tmp_path, flags, name, megabytes):
+    def fetch(folder, variant, asked, show_progress):
+        assert (folder, variant, asked) == (tmp_path, name.partition(":")[2], megabytes) and not show_progress
+        (folder / "a.json.bz2").write_bytes(b"1234")
+        return [folder / "a.json.bz2"]
+    monkeypatch.setattr("data.wikipedia.fetch", fetch)
+    assert json.loads(output(capsys, "download", "wikipedia", *flags, "--out", str(tmp_path), "--json")) == {
+        "name": name, "files": [str(tmp_path / "a.json.bz2")], "bytes": 4, "train_with": f"train.py --preset wikipedia --corpus {tmp_path}"}
+
+
 @pytest.mark.parametrize("arguments, message", [
+    (["download", "kant", "--megabytes", "5"], "error: --megabytes belongs to wikipedia and amazon, not to kant"),
+    (["download", "amazon", "--language", "en"], "error: --language belongs to wikipedia, not to amazon"),
+    (["download", "wikipedia", "--category", "Books"], "error: --category belongs to amazon, not to wikipedia"),
+    (["download", "wikipedia", "--no-checksum"], "error: --no-checksum belongs to kant, not to wikipedia"),
+    (["download", "kant", "--megabytes", "0"], "error: --megabytes belongs to"),
+    (["download", "wikipedia", "--megabytes", "-1"], "error: --megabytes -1: a number from 0 (all of it)"),
+    (["download", "amazon", "--category", "Boks", "--json"], "did you mean Books?"),
     (["inspect", "none.txt"], "error: no such file or folder: none.txt"),
     (["inspect", "knat"], "did you mean kant?"),
     (["download", "knat"], "did you mean kant?"),

@@ -218,7 +218,7 @@ DAMAGED = [
      r"post_processor says that '</s>' has the ids \[7\], which the vocabulary does not"),
     (lambda text: text.replace('"ids": [\n          2', '"ids": [\n          2, 2'), r"post_processor says that '</s>' has the ids \[2, 2\]"),
     (lambda text: text.replace('"ids": [\n          2', '"ids": [\n          355'), r"'</s>' has the ids \[355\]"),  # one past the end
-    (lambda text: text.replace('"ids": [\n          2', '"ids": [\n          -353'), r"ids\[0\] is -353"),  # counted from there it is
+    (lambda text: text.replace('"ids": [\n          2', '"ids": [\n          -353'), r"ids\[0\] is -353"),
     (lambda text: text.replace('"!": 5', '"!!": 5'), "lacks 1 of the 256 bytes .*'!'"),
 ]
 

@@ -1,0 +1,89 @@
+"""Wikipedia as plain text: the dump of its own search index (CirrusSearch), which needs no parser of wiki markup.
+
+Two lines a page, as Elasticsearch's bulk interface takes them: what to do, then the document. Pages are articles
+(namespace 0); redirects are no documents of their own. ``text`` is the article without markup, mostly in one line,
+so it is cut into sentences.
+
+    {"index": {"_id": 12}}
+    {"title": "Cat", "namespace": 0, "text": "A cat is an animal. ...", "source_text": ..., ...}
+
+The home is a folder a week, a folder a wiki, one or more files: 20260927/index_name=simplewiki_content/
+simplewiki_content-20260927-00000.json.bz2, and an empty _SUCCESS when all are there. The older home (other/cirrussearch,
+one .json.gz a wiki, until 2025) had the same lines; its files are read as well. Where each fact is from: docs/sources.md.
+"""
+import re
+import urllib.parse
+from pathlib import Path
+
+from .download import download, read_page
+from .packed import beginning_of, check_packed, longest
+from .sentences import split_sentences
+
+HOME = "https://dumps.wikimedia.org/other/cirrus_search_index/"
+LANGUAGE = "simple"  # Simple English: one file of about 550 MB; English has some 65 files, 40 GB together
+FILE = re.compile(r"[a-z_]+_content-(\d{8})-\d+(\.first-\d+MB)?\.json\.bz2")
+
+
+# ------------------------------------------------------------------------------------------------------- its form
+
+
+def is_dump(record):
+    """Whether a file of JSON lines whose first object is ``record`` is a dump of this form: ``{"index": {...}}``."""
+    return isinstance(record.get("index"), dict)
+
+
+def articles(records):
+    """Of (line number, object) pairs those that are articles."""
+    return ((number, record) for number, record in records if not is_dump(record) and record.get("namespace", 0) == 0)
+
+
+def document(text):
+    """``"A cat is an animal. It purrs." -> "A cat is an animal.\\nIt purrs."``"""
+    return "\n".join(split_sentences(text))
+
+
+# ------------------------------------------------------------------------------------------------------- its home
+
+
+def find(folder):
+    """The files of the newest dump in ``folder``; [] where there is none."""
+    files = [path for path in Path(folder).glob("*.json.bz2") if FILE.fullmatch(path.name)]
+    newest = max((FILE.fullmatch(path.name)[1] for path in files), default="")
+    return longest(path for path in files if FILE.fullmatch(path.name)[1] == newest)
+
+
+def fetch(folder, language="", megabytes=0, address=HOME, show_progress=True, pause=1.0):
+    """Download the newest dump of a language ("simple" where none is named) into ``folder``; return its files.
+
+    ``megabytes``: no more than so many (packed) million bytes, 0 for all of it. Files that are there are not fetched again.
+    Raises FileNotFoundError where there is no Wikipedia in that language, and what ``download`` raises.
+    """
+    left, files = megabytes, []
+    for url in _newest(language or LANGUAGE, address, show_progress, pause):
+        path = Path(folder) / url.rpartition("/")[2]
+        there = [place for place in (path, beginning_of(path, left)) if place.exists()]
+        files.append(there[0] if there else download(
+            url, path, lambda part, whole: check_packed(part, whole, show_progress), show_progress, pause, left))
+        if megabytes:
+            left -= -(-files[-1].stat().st_size // 1_000_000)  # ceil
+            if left <= 0:
+                break
+    return files
+
+
+def _newest(language, address, show_progress, pause):
+    """The addresses of the files of the newest dump that is complete."""
+    if not re.fullmatch(r"[a-z]+([-_][a-z]+)*", language):
+        raise ValueError(f"no language {language!r}: it is the first part of a Wikipedia's address, as en in en.wikipedia.org")
+    index = f"{language.replace('-', '_')}wiki_content"
+    for date in sorted(set(re.findall(r'href="(\d{8})/"', read_page(address, show_progress, pause))), reverse=True):
+        place = f"{address}{date}/index_name%3D{index}/"
+        try:
+            names = {urllib.parse.unquote(name) for name in re.findall(r'href="([^"/]+)"', read_page(place, show_progress, pause))}
+        except FileNotFoundError:
+            continue
+        files = sorted(name for name in names if FILE.fullmatch(name) and name.startswith(f"{index}-{date}-"))
+        if files and "_SUCCESS" in names:
+            return [place + name for name in files]
+    raise FileNotFoundError(f"{address}: no complete dump of {index} in any of its folders: is there a {language}.wikipedia.org? "
+                            "Else look there by hand, and give a file's path (--corpus FILE)")

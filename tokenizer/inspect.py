@@ -64,11 +64,12 @@ def cut(tokenizer, text):
 
 
 def _cut_plain(tokenizer, text):
-    encoding = tokenizer.encode(text, add_special_tokens=False)
+    found = tokenizer._added.encode(text, tokenizer._encode_plain)  # not ``encode``, whose offsets may be trimmed
     added = {token.content for token in tokenizer.added_tokens}
-    starts = [start for start, _ in encoding.offsets] + [len(text)]
+    starts = [start for _, start, _ in found] + [len(text)]
     pieces, done = [], 0
-    for i, (token_id, token, (start, end)) in enumerate(zip(encoding.ids, encoding.tokens, encoding.offsets)):
+    for i, (token_id, start, end) in enumerate(found):
+        token = tokenizer.id_to_token(token_id)
         if done < start:
             pieces.append(Piece("between", text[done:start]))
         shared = start < done or starts[i + 1] < end

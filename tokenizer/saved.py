@@ -131,9 +131,10 @@ def _load_bpe(folder, config):
     tokens, added = _with_added_tokens(folder, config, vocabulary)
     merges = read_merges(folder / "merges.txt", vocabulary)
     specials, roles = _special_tokens(config, tokens, added)
-    templates = NO_TEMPLATES if str(config.get("tokenizer_class")).startswith("GPT2") else None
-    return ByteLevelBPE(tokens, merges, specials, bool(config.get("add_prefix_space", False)),
-                        max_length(config), roles, added=added, templates=templates)
+    made_for = str(config.get("tokenizer_class"))
+    return ByteLevelBPE(tokens, merges, specials, config.get("add_prefix_space", False), max_length(config), roles, added=added,
+                        templates=NO_TEMPLATES if made_for.startswith("GPT2") else None,
+                        trim_offsets=config.get("trim_offsets", made_for.startswith("Roberta")))  # that class's default
 
 
 def _load_wordpiece(folder, config):

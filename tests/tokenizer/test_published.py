@@ -105,6 +105,26 @@ def test_every_way_to_write_a_template_is_read(tmp_path, post, tokens, types):
     assert (tok.fingerprint == bpe().fingerprint) == (tokens.count("</s>") == 3)  # the template decides ids, too
 
 
+def test_offsets_without_the_space_before_a_word_worked_by_hand(tmp_path):
+    """As the tokenizers library has it: a space that was put before a text is not there to be left out."""
+    roberta = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True, "add_prefix_space": False}
+    path = only_tokenizer_json(bpe(), tmp_path / "theirs")
+    change_json(path, lambda d: d.update(post_processor=roberta))
+    loaded = load_tokenizer(path.parent)
+    loaded.save(tmp_path / "ours")
+    for tok in (loaded, load_tokenizer(tmp_path / "ours")):
+        assert tok.trim_offsets and tok.fingerprint == bpe().fingerprint
+        assert tok.encode(" a  b", "a b").tokens == ["<s>", "Ġa", "Ġ", "Ġb", "</s>", "</s>", "a", "Ġb", "</s>"]
+        assert tok.encode(" a  b", "a b").offsets == [(0, 0), (1, 2), (3, 3), (4, 5), (0, 0), (0, 0), (0, 1), (2, 3), (0, 0)]
+        assert tok.encode("x <mask>").offsets[2] == (2, 8)  # the space belongs to the token, but not to its offsets
+    assert bpe().encode(" a  b").offsets == [(0, 0), (0, 2), (2, 3), (3, 5), (0, 0)]
+    spaced = ByteLevelBPE(bpe().get_vocab(), bpe().merges, add_prefix_space=True, trim_offsets=True)
+    assert spaced.encode("a b").tokens == ["<s>", "Ġa", "Ġb", "</s>"] and spaced.encode("a b").offsets == [(0, 0), (0, 1), (2, 3), (0, 0)]
+    for name in ("tokenizer.json",):
+        (tmp_path / "ours" / name).unlink()
+    assert load_tokenizer(tmp_path / "ours").trim_offsets and not load_tokenizer(PUBLISHED / "gpt2").trim_offsets
+
+
 def test_the_roles_of_unusual_tokens_come_from_the_template_and_the_configuration(tmp_path):
     tok = bpe(special_tokens=("<start>", "<end>", "<gap>", "<|pad|>"))
     tok.cls_token, tok.sep_token = "<start>", "<end>"

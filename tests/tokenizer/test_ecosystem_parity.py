@@ -118,6 +118,28 @@ def test_layouts_of_published_models_are_read_saved_and_read_again(transformers,
     assert all(again.encode(text) == ours.encode(text) for text in texts)
 
 
+def test_any_tokens_added_to_wordpiece_give_the_same_ids_both_ways(transformers, tmp_path):
+    """Tokens that words are spelled with, pieces that begin with '##', new ones; searched for before or after the clean-up."""
+    from tokenizers import AddedToken
+    rng = random.Random(3)
+    ours = WordPiece.train_from_iterator([STORY], 250, show_progress=False)
+    ours.save(tmp_path / "plain")
+    known = [token for token in ours.get_vocab() if token not in ours.special_tokens]
+    for number in range(25):
+        theirs = load(transformers, tmp_path / "plain")
+        names = [rng.choice([rng.choice(known), rng.choice(STORY.split()), "Cat", "the", "s", "##s", "mill er"]) for _ in range(rng.randint(1, 6))]
+        theirs.add_tokens([AddedToken(name, normalized=rng.random() < 0.5) for name in names])
+        theirs.save_pretrained(tmp_path / f"theirs{number}")
+        config = tmp_path / f"theirs{number}" / "tokenizer_config.json"  # which has kept the fingerprint of the tokenizer without them
+        config.write_text(json.dumps({name: value for name, value in json.loads(config.read_text()).items() if name != "fingerprint"}))
+        texts = ["The cat", *(" ".join(rng.choices([*STORY.split(), *names, "THE", "##s"], k=8)) for _ in range(40))]
+        read = load_tokenizer(tmp_path / f"theirs{number}")
+        assert_same(read, theirs, texts, ALL_WAYS[:2])
+        read.save(tmp_path / f"ours{number}")
+        assert_same(read, load(transformers, tmp_path / f"ours{number}"), texts, ALL_WAYS[:2])
+        assert load_tokenizer(tmp_path / f"ours{number}").fingerprint == read.fingerprint
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_transformers_saves_of_ours_comes_back_as_ours(transformers, tmp_path, kind):
     ours = kind.train_from_iterator([STORY], 400, show_progress=False)

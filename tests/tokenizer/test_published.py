@@ -125,6 +125,25 @@ def test_offsets_without_the_space_before_a_word_worked_by_hand(tmp_path):
     assert load_tokenizer(tmp_path / "ours").trim_offsets and not load_tokenizer(PUBLISHED / "gpt2").trim_offsets
 
 
+def test_an_added_token_is_a_piece_of_words_if_the_vocabulary_has_it_and_else_not(tmp_path):
+    """'cat' is in the vocabulary and was added: words are spelled with it. 'dog' was only added: it is found, but no word is spelled with it."""
+    tokens = ["[UNK]", "the", "cat", "##s", "d", "##o", "##g", "dog", "[CLS]", "[SEP]"]
+    path = only_tokenizer_json(WordPiece(tokens, ["[UNK]", "[CLS]", "[SEP]"]), tmp_path)
+
+    def add(document):
+        flags = {"special": False, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        del document["model"]["vocab"]["dog"]
+        document["added_tokens"] += [{"id": 2, "content": "cat", **flags}, {"id": 7, "content": "dog", **flags}]
+    change_json(path, add)
+    theirs = load_tokenizer(tmp_path)
+    theirs.save(tmp_path / "saved")
+    for tok in (theirs, load_tokenizer(tmp_path / "saved")):
+        assert tok.encode("The Cats CAT cat", add_special_tokens=False).tokens == ["the", "cat", "##s", "cat", "cat"]
+        assert tok.encode("dog DOG Dogs", add_special_tokens=False).tokens == ["dog", "d", "##o", "##g", "d", "##o", "##g", "##s"]
+        assert tok.fingerprint == theirs.fingerprint and tok.id_to_token(7) == "dog"
+    assert "dog" not in json.loads((tmp_path / "saved" / "tokenizer.json").read_text())["model"]["vocab"]
+
+
 def test_the_roles_of_unusual_tokens_come_from_the_template_and_the_configuration(tmp_path):
     tok = bpe(special_tokens=("<start>", "<end>", "<gap>", "<|pad|>"))
     tok.cls_token, tok.sep_token = "<start>", "<end>"

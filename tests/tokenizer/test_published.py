@@ -301,6 +301,7 @@ def test_a_missing_unknown_token_is_named(tmp_path):
      "merges.txt and tokenizer.json disagree: there are 93 merges there, 94 in"),
     (wordpiece, "vocab.txt", lambda text: text.replace("[UNK]\n[CLS]\n", "[CLS]\n[UNK]\n"),
      r"vocab.txt and tokenizer.json disagree: '\[CLS\]' has the id 1 there \(line 2\), 2 in tokenizer.json"),
+    (wordpiece, "vocab.txt", lambda text: text[:text.rindex("\n", 0, -1) + 1], r"vocab.txt and tokenizer.json disagree: '\S+' is not there, \d+ in"),
     (wordpiece, "vocab.txt", lambda text: text.replace("[UNK]\n", "[UNK]\n[UNK]\n"), "vocab.txt: line 3 repeats '.UNK.' of line 2"),
     (bpe, "tokenizer_config.json", lambda text: text.replace('space": false', 'space": true'),
      "tokenizer.json and tokenizer_config.json disagree: add_prefix_space is False in the first, True in the second"),

@@ -69,7 +69,7 @@ def test_texts_may_stand_after_flags(folder):
     code, out, _ = tokenizer("encode", folder / "bpe", "--json", "The cat", "😀")
     assert code == 0 and [len(json.loads(line)["offsets"]) for line in out.splitlines()] == [4, 6]
     code, out, _ = tokenizer("inspect", folder / "bpe", "--word", "cat", "The", "cat")
-    assert code == 0 and "[The][·cat]" in out and "cat  (3 bytes" in out
+    assert code == 0 and "⟦The⟧⟦·cat⟧" in out and "cat  (3 bytes" in out
     code, _, error = tokenizer("encode", folder / "bpe", "--json", "The cat", "--jsn")
     assert code == 2 and "unknown flag --jsn: did you mean --json?" in error
 
@@ -78,9 +78,9 @@ def test_inspect_shows_the_vocabulary_or_the_cut_or_a_word(folder):
     code, out, _ = tokenizer("inspect", folder / "bpe")
     assert code == 0 and "<mask> 4" in out and "made of  256 bytes, 94 merges" in out
     code, out, _ = tokenizer("inspect", folder / "bpe", "The <mask>")
-    assert code == 0 and "[<s>][The][·<mask>][</s>]" in out and "made of" not in out
+    assert code == 0 and "<s>⟦The⟧·<mask></s>" in out and "made of" not in out
     code, out, _ = tokenizer("inspect", folder / "bpe", "--word", " the")
-    assert code == 0 and "[·the]" in out.splitlines()[-3]
+    assert code == 0 and "⟦·the⟧" in out.splitlines()[-3]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals")
@@ -93,7 +93,7 @@ def test_inspect_is_in_colour_in_a_terminal_alone(folder):
         os.close(theirs)
         return os.read(ours, 100_000).decode()
     assert "\033[30;43mThe\033[0m" in in_a_terminal()
-    assert "[The]" in in_a_terminal(NO_COLOR="1")
+    assert "⟦The⟧" in in_a_terminal(NO_COLOR="1")
 
 
 def test_workers_do_not_change_the_result_and_a_cap_on_words_is_stated(folder):
@@ -168,7 +168,7 @@ def test_a_vocabulary_without_special_tokens_names_the_flag(folder):
     assert code == 1 and "encode with --no-special-tokens" in error and "Traceback" not in error
     code, out, _ = tokenizer("encode", folder / "gpt2", "The cat", "--no-special-tokens")
     assert code == 0 and out == tokenizer("encode", folder / "bpe", "The cat", "--no-special-tokens")[1]
-    assert "[The][·cat]" in tokenizer("inspect", folder / "gpt2", "The cat")[1]
+    assert "⟦The⟧⟦·cat⟧" in tokenizer("inspect", folder / "gpt2", "The cat")[1]
 
 
 def test_a_failed_training_leaves_what_was_there(folder):

@@ -92,6 +92,9 @@ class Tokenizer:
     def __len__(self):
         return len(self._tokens)
 
+    def __repr__(self):
+        return f"{type(self).__name__}({len(self):,} tokens, {len(self.special_tokens)} of them special)"
+
     def token_to_id(self, token):
         """The id of a token, None where the vocabulary does not have it. 'Ġthe' -> 262"""
         return self._ids.get(token)
@@ -258,7 +261,7 @@ class Tokenizer:
         return self._fingerprint
 
     def save(self, folder):
-        """Write the vocabulary in the ecosystem's files, and a table of it to look at, ``tokens.tsv``.
+        """Write the vocabulary in the ecosystem's files, and, where merges are known, a table of it to look at, ``tokens.tsv``.
 
         ``load_tokenizer(folder)`` and transformers' ``AutoTokenizer.from_pretrained(folder)`` read them back. Other files in the
         folder stay; those of another tokenizer that was there go.

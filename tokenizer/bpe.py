@@ -16,6 +16,7 @@ from .normalize import nfc
 from .pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, utf8
 from .saved import bpe_files
 from .training import check_training_options, training_summary
+from .unicode_versions import WHITE_SPACE
 from .whole import whole_tokens
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -23,6 +24,8 @@ SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}  # bytes that published vocabularies may lack
 LONG_WORD = 64  # bytes, from which on looking at every pair again and again is slower than a heap
 NO_MERGE = 1 << 62  # the rank of a pair that is not merged
+
+_SPACES = "".join(WHITE_SPACE) + byte_characters()[ord(" ")]  # in tokens: added ones are spelled as they are
 
 
 class ByteLevelBPE(Tokenizer):
@@ -33,14 +36,16 @@ class ByteLevelBPE(Tokenizer):
     MASK_TAKES_SPACE = True  # 'x <mask>' and 'x<mask>' are the same to RoBERTa
 
     def __init__(self, tokens, merges, special_tokens=SPECIAL_TOKENS, add_prefix_space=False, model_max_length=None,
-                 roles=None, added=(), templates=None, unicode_form=None):
+                 roles=None, added=(), templates=None, unicode_form=None, trim_offsets=False):
         """tokens: all, in order of ids.  merges: pairs of tokens, in order of their rank.
 
         unicode_form: "NFC" composes a text before all else, as ModernBERT's does.  added, templates: see ``Tokenizer``.
+        trim_offsets: leave the space before a word out of its offsets, as RoBERTa's folders say: no id changes.
         """
         super().__init__(tokens, special_tokens, model_max_length, roles, added, templates, nfc if unicode_form else None)
         self.unicode_form = unicode_form
         self.add_prefix_space = add_prefix_space
+        self.trim_offsets = trim_offsets
         self.merges = [tuple(pair) for pair in merges]
         missing = [char for byte, char in enumerate(byte_characters()) if char not in self._ids and byte not in NEVER_IN_UTF8]
         if missing:
@@ -200,6 +205,28 @@ class ByteLevelBPE(Tokenizer):
                 pieces.append((token_id, first + shift, last + 1 + shift))
                 start = end
         return pieces
+
+    def _encode_text(self, text, split_special_tokens):
+        pieces = super()._encode_text(text, split_special_tokens)
+        if not self.trim_offsets:
+            return pieces
+        added = {self._ids[token.content] for token in self.added_tokens}
+        shown = [text[start:end] if token_id in added else self._tokens[token_id] for token_id, start, end in pieces]
+        return [(token_id, *self._trimmed(token, start, end, i == 0)) for i, ((token_id, start, end), token) in enumerate(zip(pieces, shown))]
+
+    def _trimmed(self, token, start, end, is_first):
+        """Offsets without the white space at a token's ends, step by step as the tokenizers library (ByteLevel, process_offsets).
+
+        token: an added one as it stands in the text, the space that belongs to it included.
+
+        'Ġcat', 3, 7 -> 4, 7; where each text begins with a space that was put there: 'Ġcat', 0, 3 -> 0, 3
+        """
+        before, after = len(token) - len(token.lstrip(_SPACES)), len(token) - len(token.rstrip(_SPACES))
+        if before:
+            start = min(start + before - (self.add_prefix_space and (is_first or start == 0)), end)
+        if after and end >= after:
+            end = max(end - after, start)
+        return start, end
 
     # Ids -> text
 

@@ -16,7 +16,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
     """Defaults beside the flags that have one, and examples (``epilog``) as they are written, line by line."""
 
     def _get_help_string(self, action):
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,19 +25,22 @@ class Parser(argparse.ArgumentParser):
     ``--vocab-sise 100`` -> ``error: unknown flag --vocab-sise: did you mean --vocab-size?``
     """
 
-    def __init__(self, **options):
+    def __init__(self, explained=(), **options):
+        """explained: {flag that there is not: what to say instead of a suggestion}"""
         options.setdefault("formatter_class", Help)
         super().__init__(allow_abbrev=False, **options)
+        self.explained = dict(explained)
 
     def parse_args(self, args=None, namespace=None, rest=""):
         """rest: the list of words that also takes those which a flag stands before: argparse gives up on 'FOLDER --json TEXT'"""
         into, (namespace, rest) = rest, self.parse_known_args(args, namespace)
         if into:
-            getattr(namespace, into).extend(word for word in rest if not word.startswith("-"))
+            setattr(namespace, into, getattr(namespace, into) + [word for word in rest if not word.startswith("-")])
             rest = [word for word in rest if word.startswith("-")]
         if rest:
             word = rest[0].split("=")[0]
-            self.error(f"unknown {'flag' if word.startswith('-') else 'argument'} {word}" + suggestion(word, self.flags()))
+            remedy = f": {self.explained[word]}" if word in self.explained else suggestion(word, self.flags())
+            self.error(f"unknown {'flag' if word.startswith('-') else 'argument'} {word}" + remedy)
         return namespace
 
     def flags(self):
@@ -65,6 +68,17 @@ def at_least(smallest):
             raise argparse.ArgumentTypeError(f"{value} is too small: it takes at least {smallest}")
         return value
     return number
+
+
+def as_flags(message, names):
+    """An error of Python as the command line has it; parts of file names stay.
+
+    >>> as_flags("vocab_size=7 is too small for vocab_size.txt", ["vocab_size"])
+    '--vocab-size 7 is too small for vocab_size.txt'
+    """
+    def flag(match):
+        return "--" + match[1].replace("_", "-") + " " * bool(match[2])
+    return re.sub(rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(=)?", flag, message)
 
 
 def suggestion(word, known):

@@ -39,6 +39,8 @@ def configuration(tokenizer):
     roles = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ROLE_NAMES}
     config = {"kind": tokenizer.kind, **tokenizer._settings(), **roles}
     config["additional_special_tokens"] = [token for token in tokenizer.special_tokens if token not in roles.values()]
+    if trims_offsets(tokenizer):
+        config["trim_offsets"] = True
     if tokenizer.model_max_length is not None:
         config["model_max_length"] = tokenizer.model_max_length
     types = {type_id for _, type_id in tokenizer.pair_template}
@@ -65,7 +67,7 @@ def added_tokens(tokenizer):
 
 
 def byte_level_stations(tokenizer):
-    """Byte-level BPE. Offsets include the space before a word, as in ``encode``: to trim_offsets is the affair of other templates."""
+    """Byte-level BPE. Here trim_offsets says nothing: the post-processor's does."""
     byte_level = {"type": "ByteLevel", "add_prefix_space": tokenizer.add_prefix_space, "trim_offsets": False, "use_regex": True}
     model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "",
              "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": tokenizer.get_vocab(),
@@ -78,12 +80,26 @@ def wordpiece_stations(tokenizer):
     """WordPiece. clean_text, the removal of control characters, is always on; the rest of the clean-up has settings."""
     normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": tokenizer.normalizer.tokenize_chinese_chars,
                   "strip_accents": tokenizer.normalizer.strip_accents, "lowercase": tokenizer.normalizer.lowercase}
+    vocabulary = {token: token_id for token, token_id in tokenizer.get_vocab().items() if token not in tokenizer.apart}
     model = {"type": "WordPiece", "unk_token": tokenizer.unk_token, "continuing_subword_prefix": "##",
-             "max_input_chars_per_word": tokenizer.max_input_chars_per_word, "vocab": tokenizer.get_vocab()}
+             "max_input_chars_per_word": tokenizer.max_input_chars_per_word, "vocab": vocabulary}
     return normalizer, {"type": "BertPreTokenizer"}, {"type": "WordPiece", "prefix": "##", "cleanup": True}, model
 
 
+def trims_offsets(tokenizer):
+    return tokenizer.kind == "bpe" and tokenizer.trim_offsets
+
+
 def post_processor(tokenizer):
+    """What trims offsets, if anything does, then the templates. A part that has nothing to do is left out; None where both have not."""
+    parts = [template_processing(tokenizer)]
+    if trims_offsets(tokenizer):
+        parts.insert(0, {"type": "ByteLevel", "add_prefix_space": tokenizer.add_prefix_space, "trim_offsets": True, "use_regex": True})
+    parts = [part for part in parts if part]
+    return {"type": "Sequence", "processors": parts} if len(parts) > 1 else parts[0] if parts else None
+
+
+def template_processing(tokenizer):
     """The templates; None, which adds nothing, where the vocabulary has not the tokens for them.
 
     (("cls", 0), ("A", 0), ("sep", 0)) -> "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", ...

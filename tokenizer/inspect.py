@@ -64,11 +64,12 @@ def cut(tokenizer, text):
 
 
 def _cut_plain(tokenizer, text):
-    encoding = tokenizer.encode(text, add_special_tokens=False)
+    found = tokenizer._added.encode(text, tokenizer._encode_plain)  # not ``encode``, whose offsets may be trimmed
     added = {token.content for token in tokenizer.added_tokens}
-    starts = [start for start, _ in encoding.offsets] + [len(text)]
+    starts = [start for _, start, _ in found] + [len(text)]
     pieces, done = [], 0
-    for i, (token_id, token, (start, end)) in enumerate(zip(encoding.ids, encoding.tokens, encoding.offsets)):
+    for i, (token_id, start, end) in enumerate(found):
+        token = tokenizer.id_to_token(token_id)
         if done < start:
             pieces.append(Piece("between", text[done:start]))
         shared = start < done or starts[i + 1] < end
@@ -85,7 +86,9 @@ def text_view(tokenizer, text, look):
     tokens = [piece for piece in pieces if piece.token is not None]
     inside = sum(bool(piece.source) for piece in tokens)
     ratio = f", {len(text) / inside:.2f} a token" if inside else ""
-    lines = [f"{plural(len(tokens), 'token')}, {len(tokens) - inside} of them added; {plural(len(text), 'character')}{ratio}", ""]
+    unknown = sum(piece.kind == "unknown" for piece in tokens)
+    share = f"; {unknown} unknown ({unknown / inside:.0%})" + ", marked ?" * (not look.colour) if unknown else ""
+    lines = [f"{plural(len(tokens), 'token')}, {len(tokens) - inside} of them added; {plural(len(text), 'character')}{ratio}{share}", ""]
     shown, number = "", 0
     for piece in pieces:
         shown += look.paint(piece.text, piece.kind, number)
@@ -94,9 +97,19 @@ def text_view(tokenizer, text, look):
     width = min(30, max([5, *(columns(look.visible(piece.token)) for piece in tokens)]))
     lines.append(f"{'id':>8}  {'token':<{width}}  text")
     for piece in tokens:
-        source = "part of " * piece.shared + look.visible(piece.source) if piece.source else "added"
+        source = part_of(tokenizer, piece) + look.visible(piece.source) if piece.source else "added"
         lines.append(f"{piece.token_id:>8}  {padded(look.visible(piece.token), width)}  {source}")
     return lines
+
+
+def part_of(tokenizer, piece):
+    """What a token is of its source, where other tokens are made of that, too: 'byte f0 of ', 'bytes 9f 98 of '; 'part of ' for WordPiece."""
+    if not piece.shared:
+        return ""
+    if tokenizer.kind != "bpe" or piece.kind != "token":
+        return "part of "
+    data = piece.token.translate(_AS_BYTES).encode("latin-1")
+    return f"byte{'s' * (len(data) > 1)} {data.hex(' ')} of "
 
 
 # A word made step by step
@@ -233,10 +246,12 @@ def statistics(tokenizer):
         characters = sum(lengths[token] == 1 for token in begin)
         inside = sum(length == 1 for length in lengths.values()) - characters
         made_of = {"characters": characters, "characters inside words": inside, "longer pieces": len(tokens) - characters - inside}
+    longest = sorted(tokens, key=lambda token: (-lengths[token], token))
+    of_letters = [token for token in longest if text_of(tokenizer, token).strip().isalpha()]
     return {"kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "special_tokens": special,
             "other_added_tokens": {token: token_id for token, token_id in added.items() if token not in special},
             "made_of": made_of, "begin_a_word": len(begin), "lengths": dict(sorted(Counter(lengths.values()).items())),
-            "longest_tokens": sorted(tokens, key=lambda token: (-lengths[token], token))[:10],
+            "longest_tokens": longest[:10], "longest_of_letters": of_letters[:10],
             "settings": tokenizer._settings(), "model_max_length": tokenizer.model_max_length, "fingerprint": tokenizer.fingerprint}
 
 
@@ -256,10 +271,11 @@ def statistics_view(tokenizer, look):
             "fingerprint": facts["fingerprint"]}
     lines = [f"{name:>14}  {value}" for name, value in rows.items() if value]
     lines += ["", f"{'length':>14}  tokens (in {unit})", *_histogram(facts["lengths"], look)]
-    lines += ["", f"{'longest':>14}  tokens"]
-    for token in facts["longest_tokens"]:
-        text = look.visible(text_of(tokenizer, token))
-        lines.append(f"{tokenizer.token_to_id(token):>14}  {text if len(text) <= 60 else text[:60] + look.signs.rest}")
+    for title, name in (("tokens", "longest_tokens"), ("of letters", "longest_of_letters")):
+        if name == "longest_tokens" or facts[name] != facts["longest_tokens"]:
+            lines += ["", f"{'longest':>14}  {title}"]
+            texts = [(token, look.visible(text_of(tokenizer, token))) for token in facts[name]]
+            lines += [f"{tokenizer.token_to_id(token):>14}  {text if len(text) <= 60 else text[:60] + look.signs.rest}" for token, text in texts]
     return lines
 
 

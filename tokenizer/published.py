@@ -2,7 +2,7 @@
 
 What is read are byte-level BPE as RoBERTa, GPT-2 and ModernBERT have it, and WordPiece as BERT has it, with their templates
 and added tokens. The file may say many things that are neither; each of them would change ids, so each is refused with
-an error that names it. Left aside is what changes none: the decoder, offsets, and the lengths of truncation and padding.
+an error that names it. Left aside is what changes none: the decoder, and the lengths of truncation and padding.
 
 Where the folder also has the older files (vocab.json and merges.txt, or vocab.txt), they must say the same.
 """
@@ -66,7 +66,8 @@ def read_bpe(path, document, config):
     templates, roles = templates_and_roles(path, document, config, tokens)
     specials = [token.content for token in added if token.special]
     return ByteLevelBPE(tokens, merges, specials, pre_tokenizer["add_prefix_space"], max_length(config), roles, added=added,
-                        templates=templates, unicode_form="NFC" if normalizer else None)
+                        templates=templates, unicode_form="NFC" if normalizer else None,
+                        trim_offsets=trims_offsets(document.get("post_processor")))
 
 
 def read_wordpiece(path, document, config):
@@ -87,7 +88,7 @@ def read_wordpiece(path, document, config):
     specials = [token.content for token in added if token.special]
     return WordPiece(tokens, specials, normalizer["lowercase"], normalizer.get("strip_accents"), normalizer["handle_chinese_chars"],
                      model["max_input_chars_per_word"], max_length(config), {**roles, "unk": model["unk_token"]}, added=added,
-                     templates=templates)
+                     templates=templates, apart={token.content for token in added} - set(model["vocab"]))
 
 
 def all_tokens(path, document, config):
@@ -165,6 +166,14 @@ def templates_and_roles(path, document, config, tokens):
             parts.append((token if part == "Sequence" else role, type_id))
         templates.append(tuple(parts))
     return tuple(templates), roles
+
+
+def trims_offsets(post):
+    """Whether a post-processor, or one of a sequence, leaves the space before a word out of its offsets.
+
+    Its own ``add_prefix_space`` is taken to be the pre-tokenizer's, as every program writes it.
+    """
+    return bool(post) and any(part.get("trim_offsets", False) for part in (post, *post.get("processors", [])))
 
 
 def spell_out(path, post, tokens):

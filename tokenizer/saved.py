@@ -131,20 +131,22 @@ def _load_bpe(folder, config):
     tokens, added = _with_added_tokens(folder, config, vocabulary)
     merges = read_merges(folder / "merges.txt", vocabulary)
     specials, roles = _special_tokens(config, tokens, added)
-    templates = NO_TEMPLATES if str(config.get("tokenizer_class")).startswith("GPT2") else None
-    return ByteLevelBPE(tokens, merges, specials, bool(config.get("add_prefix_space", False)),
-                        max_length(config), roles, added=added, templates=templates)
+    made_for = str(config.get("tokenizer_class"))
+    return ByteLevelBPE(tokens, merges, specials, config.get("add_prefix_space", False), max_length(config), roles, added=added,
+                        templates=NO_TEMPLATES if made_for.startswith("GPT2") else None,
+                        trim_offsets=config.get("trim_offsets", made_for.startswith("Roberta")))  # that class's default
 
 
 def _load_wordpiece(folder, config):
     from .wordpiece import WordPiece
-    tokens, added = _with_added_tokens(folder, config, read_vocab_txt(folder / "vocab.txt"))
+    vocabulary = read_vocab_txt(folder / "vocab.txt")
+    tokens, added = _with_added_tokens(folder, config, vocabulary)
     specials, roles = _special_tokens(config, tokens, added)
     uncased = not any(char.isupper() for token in tokens if token not in specials and not token.startswith("[")
                       for char in token)
     return WordPiece(tokens, specials, config.get("do_lower_case", uncased), config.get("strip_accents"),
                      config.get("tokenize_chinese_chars", True), config.get("max_input_chars_per_word", 100),
-                     max_length(config), roles, added=added)
+                     max_length(config), roles, added=added, apart={token.content for token in added} - set(vocabulary))
 
 
 def _with_added_tokens(folder, config, tokens):

@@ -12,14 +12,16 @@ WHITE = " \n\t\r"
 
 @dataclass(frozen=True)
 class Signs:
-    """What is shown for each of ``WHITE``; for an accent to sit on; a histogram's bars; what stands for a rest that is left out."""
+    """What is shown for each of ``WHITE``; for an accent to sit on; a histogram's bars; what stands for a rest that is left out; and where
+    there are no colours, around each token."""
     white: tuple = ("·", "↵", "→", "␍")
     letter: str = "◌"
     bar: str = "█"
     rest: str = "…"
+    border: tuple = ("⟦", "⟧")  # hardly any text has them
 
 
-ASCII = Signs(("_", "\\n", "\\t", "\\r"), "", "#", "...")
+ASCII = Signs(("_", "\\n", "\\t", "\\r"), "", "#", "...", ("|", "|"))
 # Black on one of two colours in turn, so that one sees where tokens meet; dim between them.
 COLOURS = {"token": ("30;46", "30;43"), "special": ("30;45", "30;105"), "unknown": ("30;41", "30;101"), "between": ("2",)}
 
@@ -35,7 +37,7 @@ class Look:
         """What a stream can show: colours in a terminal, unless NO_COLOR is set (no-color.org); ASCII where it has no more."""
         colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         try:
-            "·↵→␍◌█…".encode(stream.encoding or "ascii")
+            "·↵→␍◌█…⟦⟧".encode(stream.encoding or "ascii")
             return cls(colour)
         except UnicodeEncodeError:
             return cls(colour, ASCII)
@@ -54,13 +56,18 @@ class Look:
         return char.isprintable() and (self.signs != ASCII or char.isascii())
 
     def paint(self, text, kind="token", number=0):
-        """A piece of text in a colour, or in square brackets. Where it has a line end, the line ends."""
+        """A piece of text in a colour, or between borders, with a ? behind what is unknown. Where it has a line end, the line ends.
+
+        >>> look = Look(); print(look.paint("hug") + look.paint("x", "unknown") + look.paint("[SEP]", "special"))
+        ⟦hug⟧⟦x⟧?[SEP]
+        """
         *full, last = text.split("\n")
         lines = [self.visible(line + "\n") for line in full] + [self.visible(last)] * bool(last or not full)
         if self.colour:
             lines = [f"\033[{COLOURS[kind][number % len(COLOURS[kind])]}m{line}\033[0m" for line in lines]
         shown = "\n".join(lines)
-        return (shown if self.colour or kind == "between" else f"[{shown}]") + "\n" * text.endswith("\n")
+        left, right = ("", "") if self.colour or kind in ("between", "special") else self.signs.border
+        return left + shown + right + "?" * (kind == "unknown" and not self.colour) + "\n" * text.endswith("\n")
 
 
 def escaped(char):

@@ -38,9 +38,10 @@ class WordPiece(Tokenizer):
 
     def __init__(self, tokens, special_tokens=SPECIAL_TOKENS, lowercase=True, strip_accents=None,
                  tokenize_chinese_chars=True, max_input_chars_per_word=100, model_max_length=None, roles=None, added=(),
-                 templates=None):
+                 templates=None, apart=()):
         """tokens: all, in order of ids.  strip_accents=None: as lowercase.  added, templates: see ``Tokenizer``.
 
+        apart: those added tokens that no word is spelled with, as they stand in a file's added_tokens and not in its vocabulary.
         max_input_chars_per_word: a longer word is [UNK] as a whole, as in BERT's code; counted after normalizing.
         """
         self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
@@ -51,8 +52,12 @@ class WordPiece(Tokenizer):
             raise ValueError("the vocabulary has no [UNK] token, which words that cannot be spelled need: "
                              "train with it in special_tokens, or add it to vocab.txt")
         self.max_input_chars_per_word = max_input_chars_per_word
-        added = {token.content for token in self.added_tokens}
-        self._pieces = {token: i for token, i in self._ids.items() if token not in added}
+        self.apart = frozenset(apart)
+        no_pieces = self.apart.union(self.special_tokens)
+        self._pieces = {token: i for token, i in self._ids.items() if token not in no_pieces}
+        both = sorted(token.content for token in self.added_tokens if token.content in self._pieces)
+        if both:  # found as they are, and words are spelled with them, too
+            self._unusual.append(both)
 
     # Training
 

@@ -38,7 +38,7 @@ def roberta(folder):
     tokens, merges = bpe_vocabulary()
     tokenizer = byte_level(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"], merges)
     tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True)])
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     tokenizer.save(str(folder / "tokenizer.json"))
     tokenizer.model.save(str(folder))
     (folder / "tokenizer_config.json").write_text('{"model_max_length": 512}')

@@ -39,10 +39,10 @@ def test_byte_level_tokens_in_borders_with_their_ids(bpe):
     assert lines(bpe, "hugs hug\n\n\nhé") == [
         "10 tokens, 2 of them added; 13 characters, 1.62 a token",
         "",
-        "[<s>][hug][s][·hug][↵",
-        "↵]",
-        "[↵]",
-        r"[h][\xc3][\xa9][</s>]",
+        "<s>⟦hug⟧⟦s⟧⟦·hug⟧⟦↵",
+        "↵⟧",
+        "⟦↵⟧",
+        r"⟦h⟧⟦\xc3⟧⟦\xa9⟧</s>",
         "",
         "      id  token  text",
         "       0  <s>    added",
@@ -52,18 +52,18 @@ def test_byte_level_tokens_in_borders_with_their_ids(bpe):
         "     264  ĊĊ     ↵↵",
         "     203  Ċ      ↵",
         "      76  h      h",
-        "     132  Ã      part of é",
-        "     107  ©      part of é",
+        "     132  Ã      byte c3 of é",
+        "     107  ©      byte a9 of é",
         "       2  </s>   added"]
 
 
 def test_word_pieces_with_what_is_dropped_between_them(wordpiece):
     # x is not in the vocabulary, so hé is spelled, and hx is unknown; 한 is taken apart into three letters, one token each
     assert lines(wordpiece, " Embedding, hé hx\n한[MASK] ") == [
-        "13 tokens, 2 of them added; 26 characters, 2.36 a token",
+        "13 tokens, 2 of them added; 26 characters, 2.36 a token; 1 unknown (9%), marked ?",
         "",
-        "[[CLS]]·[Em][bed][ding][,]·[h][é]·[hx]↵",
-        "[ᄒ][ᅡ][ᆫ][[MASK]]·[[SEP]]",
+        "[CLS]·⟦Em⟧⟦bed⟧⟦ding⟧⟦,⟧·⟦h⟧⟦é⟧·⟦hx⟧?↵",
+        "⟦ᄒ⟧⟦ᅡ⟧⟦ᆫ⟧[MASK]·[SEP]",
         "",
         "      id  token   text",
         "       2  [CLS]   added",
@@ -94,18 +94,43 @@ def test_unknown_words_and_what_lies_between_have_colours_of_their_own(wordpiece
         "\033[30;45m[CLS]\033[0m\033[30;43mhug\033[0m\033[2m·\033[0m\033[30;41mx\033[0m\033[30;105m[SEP]\033[0m")
 
 
+def test_brackets_in_a_text_are_no_borders(bpe):
+    assert lines(bpe, "[h] (x)")[2] == "<s>⟦[⟧⟦h⟧⟦]⟧⟦·⟧⟦(⟧⟦x⟧⟦)⟧</s>"
+    assert lines(bpe, "[h]", look=Look(False, ASCII))[2] == "<s>|[||h||]|</s>"
+
+
+def test_the_bytes_of_a_character_are_named(bpe):
+    rows = zip("ðŁĻĤ", ("f0", "9f", "99", "82"))
+    assert lines(bpe, "🙂")[6:10] == [f"{bpe.token_to_id(token):>8}  {token}      byte {byte} of 🙂" for token, byte in rows]
+    tok = ByteLevelBPE([*byte_characters(), "Ġð"], [("Ġ", "ð")], [])
+    assert lines(tok, " 🙂")[-4].endswith("bytes 20 f0 of ·🙂")
+
+
+def test_a_tokenizer_says_what_it_is(bpe, wordpiece):
+    assert repr(bpe) == "ByteLevelBPE(265 tokens, 5 of them special)" and repr(wordpiece) == "WordPiece(17 tokens, 5 of them special)"
+
+
+def test_the_longest_tokens_of_letters_stand_beside_rows_of_dots():
+    merges = [(".", "."), ("..", ".."), ("Ġ", "h"), ("Ġh", "u")]
+    tok = ByteLevelBPE([*byte_characters(), *map("".join, merges)], merges, [])
+    facts = statistics(tok)
+    assert facts["longest_tokens"][:3] == ["....", "Ġhu", ".."] and facts["longest_of_letters"][:2] == ["Ġhu", "Ġh"]
+    shown = lines(tok)
+    assert shown[shown.index(f"{'longest':>14}  of letters") + 1].endswith("  ·hu")
+
+
 def test_the_mask_shows_the_space_that_it_takes(bpe):
-    assert "[h][·<mask>][</s>]" in lines(bpe, "h <mask>")[2]
+    assert "⟦h⟧·<mask></s>" in lines(bpe, "h <mask>")[2]
 
 
 def test_an_empty_text_and_one_that_is_dropped_whole(bpe, wordpiece):
-    assert lines(bpe, "")[:3] == ["2 tokens, 2 of them added; 0 characters", "", "[<s>][</s>]"]
-    assert lines(wordpiece, " \t")[2] == "[[CLS]]·→[[SEP]]"
+    assert lines(bpe, "")[:3] == ["2 tokens, 2 of them added; 0 characters", "", "<s></s>"]
+    assert lines(wordpiece, " \t")[2] == "[CLS]·→[SEP]"
 
 
 def test_a_vocabulary_without_the_templates_tokens_shows_what_it_has():
     gpt2 = ByteLevelBPE(["<|endoftext|>", *sorted(byte_characters())], [], ["<|endoftext|>"])
-    assert lines(gpt2, "hi")[2] == "[h][i]"
+    assert lines(gpt2, "hi")[2] == "⟦h⟧⟦i⟧"
     assert as_data(gpt2, "hi")["encoding"]["tokens"] == ["h", "i"]
 
 
@@ -161,9 +186,9 @@ def test_the_merges_of_a_word_by_hand(bpe):
         "",
         "    rank  merge    pieces",
         "                   · h u g s",
-        "       0  u + g    · h [ug] s",
-        "       1  h + ug   · [hug] s",
-        "       2  · + hug  [·hug] s",
+        "       0  u + g    · h ⟦ug⟧ s",
+        "       1  h + ug   · ⟦hug⟧ s",
+        "       2  · + hug  ⟦·hug⟧ s",
         "          no two neighbours that are left are a merge",
         "",
         "     263  Ġhug",
@@ -295,7 +320,7 @@ def test_tokens_longer_than_the_histogram_are_in_its_last_row():
 def test_a_vocabulary_of_nothing_but_an_unknown_token():
     tok = WordPiece(["[UNK]"], ["[UNK]"])
     assert lines(tok)[3:5] == ["       made of  0 characters, 0 characters inside words, 0 longer pieces", "  begin a word  0"]
-    assert lines(tok, "a b")[2] == "[a]·[b]"
+    assert lines(tok, "a b")[2] == "⟦a⟧?·⟦b⟧?"
 
 
 def test_all_of_it_for_programs(bpe, wordpiece):

@@ -105,6 +105,45 @@ def test_every_way_to_write_a_template_is_read(tmp_path, post, tokens, types):
     assert (tok.fingerprint == bpe().fingerprint) == (tokens.count("</s>") == 3)  # the template decides ids, too
 
 
+def test_offsets_without_the_space_before_a_word_worked_by_hand(tmp_path):
+    """As the tokenizers library has it: a space that was put before a text is not there to be left out."""
+    roberta = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True, "add_prefix_space": False}
+    path = only_tokenizer_json(bpe(), tmp_path / "theirs")
+    change_json(path, lambda d: d.update(post_processor=roberta))
+    loaded = load_tokenizer(path.parent)
+    loaded.save(tmp_path / "ours")
+    for tok in (loaded, load_tokenizer(tmp_path / "ours")):
+        assert tok.trim_offsets and tok.fingerprint == bpe().fingerprint
+        assert tok.encode(" a  b", "a b").tokens == ["<s>", "Ġa", "Ġ", "Ġb", "</s>", "</s>", "a", "Ġb", "</s>"]
+        assert tok.encode(" a  b", "a b").offsets == [(0, 0), (1, 2), (3, 3), (4, 5), (0, 0), (0, 0), (0, 1), (2, 3), (0, 0)]
+        assert tok.encode("x <mask>").offsets[2] == (2, 8)  # the space belongs to the token, but not to its offsets
+    assert bpe().encode(" a  b").offsets == [(0, 0), (0, 2), (2, 3), (3, 5), (0, 0)]
+    spaced = ByteLevelBPE(bpe().get_vocab(), bpe().merges, add_prefix_space=True, trim_offsets=True)
+    assert spaced.encode("a b").tokens == ["<s>", "Ġa", "Ġb", "</s>"] and spaced.encode("a b").offsets == [(0, 0), (0, 1), (2, 3), (0, 0)]
+    for name in ("tokenizer.json",):
+        (tmp_path / "ours" / name).unlink()
+    assert load_tokenizer(tmp_path / "ours").trim_offsets and not load_tokenizer(PUBLISHED / "gpt2").trim_offsets
+
+
+def test_an_added_token_is_a_piece_of_words_if_the_vocabulary_has_it_and_else_not(tmp_path):
+    """'cat' is in the vocabulary and was added: words are spelled with it. 'dog' was only added: it is found, but no word is spelled with it."""
+    tokens = ["[UNK]", "the", "cat", "##s", "d", "##o", "##g", "dog", "[CLS]", "[SEP]"]
+    path = only_tokenizer_json(WordPiece(tokens, ["[UNK]", "[CLS]", "[SEP]"]), tmp_path)
+
+    def add(document):
+        flags = {"special": False, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        del document["model"]["vocab"]["dog"]
+        document["added_tokens"] += [{"id": 2, "content": "cat", **flags}, {"id": 7, "content": "dog", **flags}]
+    change_json(path, add)
+    theirs = load_tokenizer(tmp_path)
+    theirs.save(tmp_path / "saved")
+    for tok in (theirs, load_tokenizer(tmp_path / "saved")):
+        assert tok.encode("The Cats CAT cat", add_special_tokens=False).tokens == ["the", "cat", "##s", "cat", "cat"]
+        assert tok.encode("dog DOG Dogs", add_special_tokens=False).tokens == ["dog", "d", "##o", "##g", "d", "##o", "##g", "##s"]
+        assert tok.fingerprint == theirs.fingerprint and tok.id_to_token(7) == "dog"
+    assert "dog" not in json.loads((tmp_path / "saved" / "tokenizer.json").read_text())["model"]["vocab"]
+
+
 def test_the_roles_of_unusual_tokens_come_from_the_template_and_the_configuration(tmp_path):
     tok = bpe(special_tokens=("<start>", "<end>", "<gap>", "<|pad|>"))
     tok.cls_token, tok.sep_token = "<start>", "<end>"
@@ -265,6 +304,7 @@ def test_a_missing_unknown_token_is_named(tmp_path):
      "merges.txt and tokenizer.json disagree: there are 93 merges there, 94 in"),
     (wordpiece, "vocab.txt", lambda text: text.replace("[UNK]\n[CLS]\n", "[CLS]\n[UNK]\n"),
      r"vocab.txt and tokenizer.json disagree: '\[CLS\]' has the id 1 there \(line 2\), 2 in tokenizer.json"),
+    (wordpiece, "vocab.txt", lambda text: text[:text.rindex("\n", 0, -1) + 1], r"vocab.txt and tokenizer.json disagree: '\S+' is not there, \d+ in"),
     (wordpiece, "vocab.txt", lambda text: text.replace("[UNK]\n", "[UNK]\n[UNK]\n"), "vocab.txt: line 3 repeats '.UNK.' of line 2"),
     (bpe, "tokenizer_config.json", lambda text: text.replace('space": false', 'space": true'),
      "tokenizer.json and tokenizer_config.json disagree: add_prefix_space is False in the first, True in the second"),

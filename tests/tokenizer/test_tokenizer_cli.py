@@ -1,4 +1,5 @@
 """The command line, as a user meets it."""
+import gzip
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from tokenizer_samples import STORY
+
+from tokenizer import WordPiece, load_tokenizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,7 +69,7 @@ def test_texts_may_stand_after_flags(folder):
     code, out, _ = tokenizer("encode", folder / "bpe", "--json", "The cat", "😀")
     assert code == 0 and [len(json.loads(line)["offsets"]) for line in out.splitlines()] == [4, 6]
     code, out, _ = tokenizer("inspect", folder / "bpe", "--word", "cat", "The", "cat")
-    assert code == 0 and "[The][·cat]" in out and "cat  (3 bytes" in out
+    assert code == 0 and "⟦The⟧⟦·cat⟧" in out and "cat  (3 bytes" in out
     code, _, error = tokenizer("encode", folder / "bpe", "--json", "The cat", "--jsn")
     assert code == 2 and "unknown flag --jsn: did you mean --json?" in error
 
@@ -75,9 +78,9 @@ def test_inspect_shows_the_vocabulary_or_the_cut_or_a_word(folder):
     code, out, _ = tokenizer("inspect", folder / "bpe")
     assert code == 0 and "<mask> 4" in out and "made of  256 bytes, 94 merges" in out
     code, out, _ = tokenizer("inspect", folder / "bpe", "The <mask>")
-    assert code == 0 and "[<s>][The][·<mask>][</s>]" in out and "made of" not in out
+    assert code == 0 and "<s>⟦The⟧·<mask></s>" in out and "made of" not in out
     code, out, _ = tokenizer("inspect", folder / "bpe", "--word", " the")
-    assert code == 0 and "[·the]" in out.splitlines()[-3]
+    assert code == 0 and "⟦·the⟧" in out.splitlines()[-3]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals")
@@ -90,7 +93,7 @@ def test_inspect_is_in_colour_in_a_terminal_alone(folder):
         os.close(theirs)
         return os.read(ours, 100_000).decode()
     assert "\033[30;43mThe\033[0m" in in_a_terminal()
-    assert "[The]" in in_a_terminal(NO_COLOR="1")
+    assert "⟦The⟧" in in_a_terminal(NO_COLOR="1")
 
 
 def test_workers_do_not_change_the_result_and_a_cap_on_words_is_stated(folder):
@@ -106,7 +109,7 @@ def test_help_says_units_and_gives_examples():
     for command in ("train", "encode", "decode", "inspect"):
         code, out, _ = tokenizer(command, "--help")
         assert code == 0 and f"\n  python -m tokenizer {command} " in out and "None)" not in out and "False)" not in out
-    assert "(default: 30000)" in tokenizer("train", "--help", COLUMNS="120")[1]
+    assert "(default: 30000 for bpe, 30522 for wordpiece)" in " ".join(tokenizer("train", "--help")[1].split())
 
 
 def test_under_a_narrow_encoding_what_it_lacks_is_escaped_and_json_is_still_json(folder):
@@ -120,11 +123,22 @@ def test_under_a_narrow_encoding_what_it_lacks_is_escaped_and_json_is_still_json
 
 @pytest.mark.parametrize("args, text, message, expected", [
     (["train", "--out", "x", "no-such-file.txt"], "", "error: no-such-file.txt: no such file", 1),
-    (["train", "--vocab-size", 10, "--out", "x", "README.md"], "", "error: vocab_size=10 is smaller than", 1),
+    (["train", "--vocab-size", 10, "--out", "x", "README.md"], "", "error: --vocab-size 10 is smaller than", 1),
     (["train", "--workers", 0, "--out", "x", "README.md"], "", "error: argument --workers: 0 is too small: it takes at least 1", 2),
     (["train", "--vocab-sise", 10, "--out", "x", "README.md"], "", "unknown flag --vocab-sise: did you mean --vocab-size?", 2),
     (["train", "--kind", "unigram", "--out", "x", "README.md"], "", "unigram", 2),
     (["train", "--cased", "--out", "x", "README.md"], "", "error: --cased is for --kind wordpiece", 1),
+    (["train", "--keep-accents", "--out", "x", "README.md"], "", "error: --keep-accents is for --kind wordpiece", 1),
+    (["train", "--limit-alphabet", 9, "--out", "x", "README.md"], "", "error: --limit-alphabet is for --kind wordpiece", 1),
+    (["train", "--max-words", 1, "--out", "x", "README.md"], "", "--max-words: 1 is too small: it takes at least 2", 2),
+    (["train", "--kind", "wordpiece", "--vocab-size", 30, "--out", "x", "README.md"], "", "characters of this corpus (each as such and "
+     "within words): use at least ", 1),
+    (["train", "--kind", "wordpiece", "--vocab-size", 30, "--out", "x", "README.md"], "", "or a smaller --limit-alphabet\n", 1),
+    (["train", "--kind", "wordpiece", "--special-tokens", "[PAD]", "--out", "x", "README.md"], "", "error: --special-tokens must hold '[UNK]'", 1),
+    (["train", "--lowercase", "--out", "x", "README.md"], "", "unknown flag --lowercase: wordpiece is lower case unless --cased is given", 2),
+    (["train", "--out", "x", "-"], "a text", "error: - is no file, and training reads files in parts", 1),
+    (["train", "--out", "x", "/dev/null"], "", "error: /dev/null is no file, and training reads files in parts", 1),
+    (["encode"], "", "the following arguments are required: FOLDER\n", 2),
     (["train", "--criterion", "likelihood", "--out", "x", "README.md"], "", "error: --criterion is for --kind wordpiece", 1),
     (["train", "--kind", "wordpiece", "--criterion", "ratio", "--out", "x", "README.md"], "", "ratio", 2),
     (["encode", "no-such-folder"], "", "error: no-such-folder: no such folder", 1),
@@ -154,7 +168,7 @@ def test_a_vocabulary_without_special_tokens_names_the_flag(folder):
     assert code == 1 and "encode with --no-special-tokens" in error and "Traceback" not in error
     code, out, _ = tokenizer("encode", folder / "gpt2", "The cat", "--no-special-tokens")
     assert code == 0 and out == tokenizer("encode", folder / "bpe", "The cat", "--no-special-tokens")[1]
-    assert "[The][·cat]" in tokenizer("inspect", folder / "gpt2", "The cat")[1]
+    assert "⟦The⟧⟦·cat⟧" in tokenizer("inspect", folder / "gpt2", "The cat")[1]
 
 
 def test_a_failed_training_leaves_what_was_there(folder):
@@ -196,3 +210,51 @@ def test_the_current_folder_is_filled_and_named_by_its_path(folder):
         assert done.returncode == 0 and done.stdout.endswith(f"written to {folder / name}\n"), done.stderr
         assert (folder / name / "tokenizer.json").exists() and os.listdir(folder)
     assert (folder / "used" / "a.txt").exists()
+
+
+def test_what_is_packed_is_refused_with_the_way_to_unpack_it(folder):
+    with gzip.open(folder / "story.txt.gz", "wt") as file:
+        file.write(STORY)
+    code, _, error = tokenizer("train", "--out", folder / "packed", folder / "story.txt.gz")
+    assert code == 1 and error.count("\n") == 1 and f"unpack it first (gzip -dk {folder / 'story.txt.gz'}), or use train_from_iterator" in error
+
+
+def test_standard_input_that_is_no_text_is_named_by_its_line(folder):
+    done = subprocess.run([sys.executable, "-m", "tokenizer", "encode", str(folder / "bpe")], cwd=ROOT, capture_output=True, input=b"a\nb\ncaf\xe9\n")
+    assert done.returncode == 1 and done.stdout.count(b"\n") == 2
+    assert done.stderr.startswith(b"error: line 3 of standard input is not UTF-8 text (") and b"at byte 4): convert it (iconv -f" in done.stderr
+
+
+def test_the_flags_of_encode_are_those_of_python(folder):
+    tok = load_tokenizer(folder / "bpe")
+
+    def ids(*flags):
+        return list(map(int, tokenizer("encode", folder / "bpe", "The <mask> cat", *flags)[1].split()))
+    assert ids("--pair", "a cat", "--max-length", 9) == tok.encode("The <mask> cat", "a cat", max_length=9).ids
+    assert ids("--pad-to-multiple-of", 8) == tok.encode("The <mask> cat", pad_to_multiple_of=8).ids != ids()
+    assert ids("--split-special-tokens") == tok.encode("The <mask> cat", split_special_tokens=True).ids != ids()
+    code, _, error = tokenizer("encode", folder / "bpe", "a", "--max-length", 1)
+    assert (code, error) == (1, "error: --max-length 1 has no room for the 2 special tokens that are added: use at least 2, or --no-special-tokens\n")
+
+
+def test_what_encode_prints_as_json_decode_reads(folder):
+    text = "The cat's café\n{a}\n"
+    assert tokenizer("decode", folder / "bpe", text=tokenizer("encode", folder / "bpe", "--json", text=text)[1])[:2] == (0, text)
+    for line in ('{"ids": "0 2"}', '{"id": [0]}', '{"ids": [0.5]}', "{" * 100_000):
+        code, _, error = tokenizer("decode", folder / "bpe", text=line)
+        assert code == 1 and "line 1 of the input must be ids" in error and "Traceback" not in error
+
+
+def test_inspect_reads_standard_input_where_that_is_said(folder):
+    assert tokenizer("inspect", folder / "bpe", "-", text="The cat\n")[1] == tokenizer("inspect", folder / "bpe", "The cat")[1]
+
+
+def test_the_flags_of_train_are_those_of_python(folder):
+    def train(*flags):
+        code, _, error = tokenizer("train", "--vocab-size", 300, "--out", folder / "flags", folder / "story.txt", "--overwrite", *flags)
+        assert code == 0, error
+        return load_tokenizer(folder / "flags")
+    assert train("--special-tokens", "<s> [MASK]").special_tokens == ("<s>", "[MASK]")
+    tok = train("--kind", "wordpiece", "--keep-accents", "--limit-alphabet", 40)
+    twin = WordPiece.train_from_iterator(STORY.splitlines(), 300, strip_accents=False, limit_alphabet=40, show_progress=False)
+    assert tok.fingerprint == twin.fingerprint and (tok.normalizer.lowercase, tok.normalizer.strip_accents) == (True, False)

@@ -78,7 +78,7 @@ def signature(text):
     for start in range(0, number, AT_ONCE):
         numbers = hashes[start:start + AT_ONCE, None] * FACTORS + TERMS  # (shingles, 128), modulo 2^64
         smallest = np.minimum(smallest, numbers.min(axis=0))
-    return smallest.astype(np.uint16)
+    return mixed(smallest).astype(np.uint16)  # mixed: the low bits of a product know only the low bits of its factors
 
 
 def similarity(one, other):

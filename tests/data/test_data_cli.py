@@ -209,3 +209,4 @@ def test_inspect_says_what_each_filter_alone_would_drop(capsys, mixed):
 
 def test_rare_characters_are_less_than_one_in_a_hundred_thousand():
     assert rare_share(Counter({"a": 500_000, "ß": 5, "é": 6})) == 5 / 500_011
+    assert rare_share(Counter({"a": 99_999, "ß": 1})) == 0 and rare_share(Counter({"a": 100_000, "ß": 1})) == 1 / 100_001

@@ -19,7 +19,8 @@ DOCUMENTS = [f"document {number}\n" + f"line {number * number} of it\n" * (numbe
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    """About 40 batches, a note after every third."""
+    """About 40 batches, a note after every third; three shards."""
+    monkeypatch.setattr("data.token_writer.SHARD", 4000)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "BATCH_CHARACTERS", 500)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "NOTED_BATCHES", 3)
 
@@ -56,7 +57,8 @@ def interrupted(folder, documents=DOCUMENTS, stop=500):
 def test_it_goes_on_and_the_bytes_are_those_of_an_undisturbed_preparation(tmp_path):
     whole = make(DOCUMENTS, Counting(), tmp_path / "whole").lines
     part = interrupted(tmp_path / "tokens")
-    assert sorted(path.name for path in part.iterdir()) == ["documents.bin", "ids.bin", "notes.jsonl", "segments.bin"]
+    shards = [f"ids-{number:05d}.bin" for number in range(2)]
+    assert sorted(path.name for path in part.iterdir()) == ["documents.bin", *shards, "notes.jsonl", "segments.bin"]
     assert not (tmp_path / "tokens").exists()
     rest = make(DOCUMENTS, Counting(), tmp_path / "tokens").lines
     assert contents(tmp_path / "tokens") == contents(tmp_path / "whole") and not part.exists()
@@ -98,10 +100,13 @@ def test_a_shorter_corpus_and_another_tokenizer_begin_anew(tmp_path):
 @pytest.mark.parametrize("damage", [
     lambda part: (part / "notes.jsonl").write_text("{"),
     lambda part: (part / "notes.jsonl").unlink(),
-    lambda part: (part / "ids.bin").write_bytes(b""),
+    lambda part: (part / "ids-00000.bin").write_bytes(b""),
+    lambda part: (part / "ids-00001.bin").unlink(),
+    lambda part: os.truncate(part / "ids-00001.bin", 7),
     lambda part: (part / "segments.bin").unlink(),
     lambda part: os.truncate(part / "notes.jsonl", (part / "notes.jsonl").stat().st_size - 9),
-    lambda part: (part / "ids.bin").open("ab").write(b"half"),
+    lambda part: (part / "ids-00002.bin").open("ab").write(b"half"),
+    lambda part: (part / "ids-00099.bin").write_bytes(b"of another corpus"),
 ])
 def test_damaged_remains_do_no_harm(tmp_path, damage):
     make(DOCUMENTS, Counting(), tmp_path / "whole")
@@ -184,6 +189,7 @@ def test_a_note_that_was_cut_short_costs_that_note_alone(tmp_path):
 @pytest.mark.parametrize("an_older_one", [False, True])
 def test_killed_at_any_step_of_putting_the_file_in_place_nothing_is_lost(tmp_path, monkeypatch, an_older_one):
     """As kill -9 does it: without a word, before any call that changes the disk. The next call encodes nothing again."""
+    monkeypatch.setattr("data.token_writer.SHARD", 1 << 20)  # one shard: each file more is two steps more
     make(DOCUMENTS, Counting(), tmp_path / "whole")
     whole, steps = contents(tmp_path / "whole"), 0
     while True:
@@ -250,6 +256,7 @@ from data_helpers import Characters
 from data import prepare
 module = sys.modules["data.prepare"]
 module.BATCH_CHARACTERS, module.NOTED_BATCHES = 500, 3
+sys.modules["data.token_writer"].SHARD = 4000
 def documents():
     for number, document in enumerate({DOCUMENTS!r}):
         if number == 150:

@@ -1,4 +1,5 @@
 """train.py as a user runs it: from text to a filled mask, stopped and resumed, and with whatever goes wrong on the way."""
+import gc
 import json
 import os
 import random
@@ -103,6 +104,15 @@ def test_next_sentences_are_told_from_random_ones_where_that_can_be_told(tmp_pat
     assert load_run(tmp_path / "run")[0].nsp is not None
 
 
+def test_a_stream_prepares_what_is_held_out_and_nothing_else(text, tmp_path, capsys):
+    assert run(text, tmp_path / "run", "--stream", "--max-steps", "3") == 0
+    assert [path.name for path in (tmp_path / "run/data").iterdir()] == ["eval"]
+    assert "a stream for training" in capsys.readouterr().out
+    for flags, message in ((["--epochs", "1"], "cannot know how long an epoch is"), (["--max-steps", "2", "--data", "x"], "leave out --data x")):
+        with pytest.raises(ValueError, match=message):
+            run(text, tmp_path / "other", "--stream", *flags)
+
+
 def test_pairs_need_a_model_that_tells_two_sentences_apart(text, tmp_path):
     with pytest.raises(ValueError, match="--family bert with --type-vocab-size 2"):
         run(text, tmp_path / "run", "--examples", "pairs", "--max-steps", "2")
@@ -185,9 +195,13 @@ class StopAfter(StopRequest):
     pytest.param(["--precision", "bf16", "--log-every", "3"], id="bf16"),
     pytest.param([*PAIRS, "--log-every", "3"], id="pairs"),
     pytest.param(["--masking", "spans", "--tokenizer-kind", "wordpiece"], id="spans"),
+    pytest.param(["--stream"], id="stream"),
+    pytest.param(["--stream", *PAIRS], id="stream-pairs"),
 ])
 def test_a_run_that_was_stopped_and_resumed_equals_an_uninterrupted_one(text, tmp_path, monkeypatch, flags):
     """40 steps, and 20 + stop + 20: losses, gradient norms, rates and weights agree bit for bit."""
+    monkeypatch.setattr("data.stream.BATCH_CHARACTERS", 1000)  # of a stream the window is small, too
+    monkeypatch.setattr("data.stream.WINDOW_BATCHES", 3)
     flags = ["--max-steps", "40", "--preset", "quickstart", "--examples", "lines", "--batch-size", "10", *flags]  # an epoch ends after 29 steps
     assert run(text, tmp_path / "whole", *flags) == 0
     monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 20}))
@@ -477,6 +491,7 @@ def small_disk(tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)], capture_output=True).returncode:
         pytest.skip("mounting a small tmpfs is not allowed here")
     yield place
+    gc.collect()  # memory maps that an exception still holds keep the disk busy
     subprocess.run(["umount", str(place)], check=True)
 
 

@@ -6,7 +6,6 @@ are the two.
 """
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import groupby
 
@@ -332,22 +331,6 @@ class WordCache(dict):
                 self.clear()
             self[word] = ids
         return ids
-
-
-def check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers, limit_alphabet=None):
-    """Errors that are better told before the corpus is read."""
-    if vocab_size is None or min_frequency is None:
-        raise TypeError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: both must be whole numbers")
-    check_whole(0, min_frequency=min_frequency)
-    check_whole(1, vocab_size=vocab_size, workers=workers, limit_alphabet=limit_alphabet)
-    check_whole(2, max_words=max_words)
-    if isinstance(special_tokens, str) or not isinstance(special_tokens, Iterable):
-        raise TypeError(f"special_tokens takes a tuple of strings, such as ('<s>', '<mask>'), but got {special_tokens!r}")
-    wrong = [token for token in special_tokens if not isinstance(token, str) or token.splitlines() != [token]]
-    if wrong:
-        raise ValueError(f"special_tokens must be non-empty strings without a line end, but one is {wrong[0]!r}")
-    if len(set(special_tokens)) < len(special_tokens):
-        raise ValueError(f"special_tokens holds a token twice: {', '.join(special_tokens)}")
 
 
 def training_summary(vocab_size, learned, counts):

@@ -8,8 +8,9 @@ import heapq
 from functools import cached_property
 from itertools import pairwise
 
-from .base import Tokenizer, check_training_options, training_summary
+from .base import Tokenizer, training_summary
 from .borders import gpt2_borders
+from .checks import check_training_options
 from .counting import count_files, count_texts, progress_bar
 from .merges import learn_merges
 from .normalize import nfc

@@ -1,5 +1,6 @@
 """What callers may give. A wrong value is told at once, in one line that names it and says what is taken instead."""
 import operator
+from collections.abc import Iterable
 
 
 def check_whole(least, **values):
@@ -59,3 +60,19 @@ def texts_of(documents):
             raise TypeError(f"encode_documents takes texts, but number {number} is {text!r:.80}")
         return text
     return (checked(number, text) for number, text in enumerate(documents))
+
+
+def check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers, limit_alphabet=None):
+    """Errors that are better told before the corpus is read."""
+    if vocab_size is None or min_frequency is None:
+        raise TypeError(f"vocab_size={vocab_size} and min_frequency={min_frequency}: both must be whole numbers")
+    check_whole(0, min_frequency=min_frequency)
+    check_whole(1, vocab_size=vocab_size, workers=workers, limit_alphabet=limit_alphabet)
+    check_whole(2, max_words=max_words)
+    if isinstance(special_tokens, str) or not isinstance(special_tokens, Iterable):
+        raise TypeError(f"special_tokens takes a tuple of strings, such as ('<s>', '<mask>'), but got {special_tokens!r}")
+    wrong = [token for token in special_tokens if not isinstance(token, str) or token.splitlines() != [token]]
+    if wrong:
+        raise ValueError(f"special_tokens must be non-empty strings without a line end, but one is {wrong[0]!r}")
+    if len(set(special_tokens)) < len(special_tokens):
+        raise ValueError(f"special_tokens holds a token twice: {', '.join(special_tokens)}")

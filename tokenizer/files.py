@@ -78,8 +78,9 @@ def named_as(path):
     except OSError as error:
         if error.errno is None:  # somebody's own words
             raise
-        clear = type(error)(f"cannot write to {path}: {(error.strerror or str(error)).lower()}")
-        clear.errno = error.errno
+        reason = getattr(error, "reason", None) or (error.strerror or str(error)).lower()  # a file within a folder has named itself already
+        clear = type(error)(f"cannot write to {path}: {reason}")
+        clear.errno, clear.reason = error.errno, reason
         raise clear from error
 
 

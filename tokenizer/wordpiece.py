@@ -13,8 +13,9 @@ import re
 from collections import Counter
 from functools import partial
 
-from .base import Tokenizer, check_training_options, training_summary
+from .base import Tokenizer, training_summary
 from .borders import bert_borders, bert_borders_without_cjk
+from .checks import check_training_options
 from .counting import count_files, count_texts, progress_bar
 from .likelihood import learn_by_likelihood
 from .merges import learn_merges

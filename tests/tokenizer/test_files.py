@@ -147,6 +147,14 @@ def test_what_may_not_be_written_is_named_as_the_user_named_it(open_folder):
     assert as_nobody(lambda: check_writable(open_folder / "new/deeper")) == "no error" and names(open_folder) == ["closed"]
 
 
+def test_an_error_is_said_once_and_of_what_the_user_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "sync", lambda path: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OSError, match=f"^cannot write to {tmp_path / 'run'}: no space left on device$") as raised:
+        with atomic_folder(tmp_path / "run") as temporary:
+            atomic_write(temporary / "a.json", "{}")
+    assert raised.value.errno == errno.ENOSPC and names(tmp_path) == []
+
+
 def test_when_the_second_rename_fails_the_old_folder_comes_back(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/a.txt").write_text("old")

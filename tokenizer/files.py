@@ -78,10 +78,15 @@ def named_as(path):
     except OSError as error:
         if error.errno is None:  # somebody's own words
             raise
-        reason = getattr(error, "reason", None) or (error.strerror or str(error)).lower()  # a file within a folder has named itself already
-        clear = type(error)(f"cannot write to {path}: {reason}")
-        clear.errno, clear.reason = error.errno, reason
-        raise clear from error
+        raise said_of(path, error) from error  # in no variable, in which it would keep all that its traceback knows open
+
+
+def said_of(path, error):
+    """The error that says of ``path`` what another one says of a file that nobody knows."""
+    reason = getattr(error, "reason", None) or (error.strerror or str(error)).lower()  # a file within a folder has named itself already
+    clear = type(error)(f"cannot write to {path}: {reason}")
+    clear.errno, clear.reason = error.errno, reason
+    return clear
 
 
 def check_writable(folder):

@@ -121,7 +121,7 @@ def inspect(options):
     """Look at a token file where the one source is the folder of one, else at a corpus."""
     folder = Path(options.source[0])
     if len(options.source) == 1 and ((folder / "meta.json").exists() or (folder / shard_name(0)).exists()):
-        return inspect_tokens(folder)
+        return inspect_tokens(folder, show_progress=not options.json)
     return inspect_corpus(_open(options), show_progress=not options.json)
 
 

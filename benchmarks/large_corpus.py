@@ -17,7 +17,7 @@ from tokenizer_speed import machine, varied
 
 ROOT = Path(__file__).parent.parent
 VOCABULARY = 8192
-KINDS = ("blocks", "lines", "documents")
+SMALL = ("--preset", "quickstart", "--hidden-size", 128, "--num-attention-heads", 2, "--intermediate-size", 256, "--batch-size", 8)
 NAMES = ("numpy", "regex", "torch")
 
 
@@ -34,12 +34,16 @@ def steps(corpora, megabytes, train_steps, folder):
     python("-m", "tokenizer", "train", "--kind", "bpe", "--vocab-size", VOCABULARY, "--out", tokenizer, *books)
     for split in ("train", "eval"):
         done = python("-m", "data", "prepare", text, "--tokenizer", tokenizer, "--split", split, "--out", tokens / split, "--json")
-        yield f"prepare ({split})", done, size
+        yield f"prepare, {split}", done, size
     yield "inspect", python("-m", "data", "inspect", tokens / "train", "--json"), size
-    train = (ROOT / "train.py", "--preset", "quickstart", "--tokenizer", tokenizer, "--max-steps", train_steps)
-    for kind in KINDS:
-        yield f"train ({kind})", python(*train, "--data", tokens, "--examples", kind, "--out", folder / kind), None
-    yield "train (streamed)", python(*train, "--stream", "--corpus", text, "--out", folder / "streamed"), None
+    train = (ROOT / "train.py", *SMALL, "--tokenizer", tokenizer, "--max-steps", train_steps)
+    yield "train", python(*train, "--data", tokens, "--out", folder / "run"), None
+    yield "train, streamed", python(*train, "--stream", "--corpus", text, "--out", folder / "streamed"), None
+    part = folder / "twentieth"  # what is held out, as both parts: what the model itself takes, and torch
+    part.mkdir()
+    for split in ("train", "eval"):
+        (part / split).symlink_to(tokens / "eval")
+    yield "train on a twentieth", python(*train, "--data", part, "--out", folder / "small"), None
 
 
 def main():

@@ -225,6 +225,21 @@ def test_a_note_that_was_cut_short_costs_that_note_alone(tmp_path):
     assert contents(tmp_path / "tokens") == contents(tmp_path / "whole")
 
 
+def test_a_lost_note_in_the_middle_does_no_harm(tmp_path):
+    """Among them one that named the end of a shard, without which the later ones cannot be used."""
+    make(DOCUMENTS, Counting(), tmp_path / "whole")
+    part, used = interrupted(tmp_path / "tokens"), []
+    shutil.copytree(part, tmp_path / "part")
+    lines = (part / "notes.jsonl").read_text().split("\n")
+    for lost in range(1, len(lines)):
+        shutil.copytree(tmp_path / "part", part, dirs_exist_ok=True)
+        (part / "notes.jsonl").write_text("\n".join([*lines[:lost], lines[lost][:30], *lines[lost + 1:]]))
+        used.append(make(DOCUMENTS, Counting(), tmp_path / "tokens").lines)
+        assert contents(tmp_path / "tokens") == contents(tmp_path / "whole")
+        TokenFile(tmp_path / "tokens").verify()
+    assert len(used) == 7 and used.count(min(used)) == 6 and max(used) > min(used) + 200  # one of seven is such a note
+
+
 @pytest.mark.parametrize("an_older_one", [False, True])
 def test_killed_at_any_step_of_putting_the_file_in_place_nothing_is_lost(tmp_path, monkeypatch, an_older_one):
     """As kill -9 does it: without a word, before any call that changes the disk. The next call encodes nothing again."""

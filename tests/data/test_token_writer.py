@@ -237,7 +237,7 @@ def test_a_lost_note_in_the_middle_does_no_harm(tmp_path):
         used.append(make(DOCUMENTS, Counting(), tmp_path / "tokens").lines)
         assert contents(tmp_path / "tokens") == contents(tmp_path / "whole")
         TokenFile(tmp_path / "tokens").verify()
-    assert len(used) == 7 and used.count(min(used)) == 6 and max(used) > min(used) + 200  # one of seven is such a note
+    assert max(used) > 500 and sum(lines > 400 for lines in used) == 1  # one of the seven is such a note
 
 
 @pytest.mark.parametrize("an_older_one", [False, True])

@@ -93,7 +93,7 @@ def segment_hashes(tokens, show_progress=False):
             # As many segments as have AT_ONCE ids together, one at least.
             last = max(int(np.searchsorted(tokens.segments, tokens.segments[first] + AT_ONCE, side="right")) - 1, first + 1)
             starts = np.asarray(tokens.segments[first:last + 1])  # (some + 1,)
-            ids = tokens.ids[starts[0]:starts[-1]].astype(np.uint64)  # (N,)
+            ids = tokens.ids.read(int(starts[0]), int(starts[-1])).astype(np.uint64)  # (N,)
             starts = starts - starts[0]
             place = np.arange(1, len(ids) + 1) - np.repeat(starts[:-1], np.diff(starts))  # (N,): 1, 2, ... within its segment
             sums = np.concatenate((np.zeros(1, np.uint64), mixed(ids + place.astype(np.uint64) * GOLDEN).cumsum()))  # modulo 2^64
@@ -104,9 +104,9 @@ def segment_hashes(tokens, show_progress=False):
 
 
 def duplicated_share(hashes):
-    """The share of texts that have stood before, from their hashes (N,) uint64; 0 of none. ``[7, 5, 7, 7] -> 0.5``"""
-    ordered = np.sort(hashes)
-    return float((ordered[1:] == ordered[:-1]).sum() / max(len(hashes), 1))
+    """The share of texts that have stood before, from their hashes (N,) uint64, which are sorted in place; 0 of none. ``[7, 5, 7, 7] -> 0.5``"""
+    hashes.sort()
+    return float((hashes[1:] == hashes[:-1]).sum() / max(len(hashes), 1))
 
 
 def rare_share(kinds):

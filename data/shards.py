@@ -34,18 +34,24 @@ class Shards:
     def __getitem__(self, key):
         if not isinstance(key, slice) or key.step not in (None, 1):
             raise TypeError(f"ids are read in slices of step 1, ids[a:b], not with {key!r}")
+        parts = [self.maps[number][start:stop] for number, start, stop in self._parts(key)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def read(self, start, stop):
+        """``ids[start:stop]``, always a copy, read from the files. Who goes through all ids so does not map them: pages of a map count as
+        memory of the process, the whole corpus in the end."""
+        size = self.dtype.itemsize
+        return np.concatenate([np.fromfile(self.paths[number], self.dtype, count=stop - start, offset=start * size)
+                               for number, start, stop in self._parts(slice(start, stop))])
+
+    def _parts(self, key):
+        """Where the ids of a slice are: a list of (shard, from, to), one at least, all but the first and the last whole shards."""
         start, stop, _ = key.indices(len(self))
         stop = max(start, stop)
         first = min(bisect_right(self.ends, start), len(self.ends) - 1)  # the shard of the first id, and of the last
         last = max(first, bisect_left(self.ends, stop))
-        if first == last:
-            return self._part(first, start, stop)
-        return np.concatenate([self._part(number, start, stop) for number in range(first, last + 1)])
-
-    def _part(self, number, start, stop):
-        """What the shard ``number`` holds of ids[start:stop]."""
-        begin = self.ends[number] - self.lengths[number]
-        return self.maps[number][max(start - begin, 0):stop - begin]
+        begins = [self.ends[number] - self.lengths[number] for number in range(first, last + 1)]
+        return [(number, max(start - begin, 0), min(stop - begin, self.lengths[number])) for number, begin in enumerate(begins, start=first)]
 
 
 def shard_name(number):

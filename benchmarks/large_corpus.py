@@ -17,7 +17,8 @@ from tokenizer_speed import machine, varied
 
 ROOT = Path(__file__).parent.parent
 VOCABULARY = 8192
-SMALL = ("--preset", "quickstart", "--hidden-size", 128, "--num-attention-heads", 2, "--intermediate-size", 256, "--batch-size", 8)
+SMALL = ("--preset", "quickstart", "--hidden-size", 128, "--num-attention-heads", 2, "--intermediate-size", 256, "--batch-size", 8,
+         "--eval-examples", 32)
 NAMES = ("numpy", "regex", "torch")
 
 

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from importlib import metadata
 from pathlib import Path
 
@@ -61,10 +62,10 @@ def blocks(files):
 
 
 def encoding(kind, who, documents, folder):
-    """Encode all documents into arrays (ours), or into what the others return, which is not turned into arrays."""
+    """Encode all documents into arrays (ours), or into what the others return, which is not turned into arrays. Nothing is kept."""
     if who == "minibert":
         ours = load_tokenizer(folder)
-        return lambda: [array for array in ours.encode_documents(documents)]
+        return lambda: deque(ours.encode_documents(documents), maxlen=0)
     batches = [documents[i:i + 4096] for i in range(0, len(documents), 4096)]
     if who == "tiktoken":
         import tiktoken
@@ -72,7 +73,11 @@ def encoding(kind, who, documents, folder):
         ranks = {bytes(ours._byte_ids.index(byte) for byte in map(ours._ids.get, token)): i - len(BPE_SPECIAL)
                  for token, i in ours.get_vocab().items() if token not in ours.special_tokens}
         theirs = tiktoken.Encoding("same", pat_str=GPT2, mergeable_ranks=ranks, special_tokens={})
-        return lambda: [theirs.encode_ordinary_batch(batch, num_threads=os.cpu_count()) for batch in batches]
+
+        def work():
+            for batch in batches:
+                theirs.encode_ordinary_batch(batch, num_threads=os.cpu_count())
+        return work
     import tokenizers
     if kind == "bpe":
         theirs = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
@@ -81,7 +86,7 @@ def encoding(kind, who, documents, folder):
     encode = theirs._tokenizer.encode_batch_fast if who == "tokenizers fast" else theirs._tokenizer.encode_batch
 
     def work():
-        for batch in batches:  # kept in batches: all encodings at once would take gigabytes
+        for batch in batches:
             encode(batch, add_special_tokens=False)
     return work
 

@@ -23,6 +23,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "BATCH_CHARACTERS", 500)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "NOTED_BATCHES", 3)
+    monkeypatch.setattr(sys.modules[prepare_function.__module__], "FIRST_HERE", 2)
 
 
 class Counting(Characters):

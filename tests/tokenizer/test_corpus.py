@@ -37,6 +37,7 @@ def test_many_texts_at_once_have_the_ids_of_encode(tok, monkeypatch, long_text):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_documents_in_arrays_out(tok, workers, monkeypatch):
     monkeypatch.setattr("tokenizer.corpus.BATCH_CHARACTERS", 500)
+    monkeypatch.setattr("tokenizer.corpus.FIRST_HERE", 2)
     texts = random_texts(300, seed=8) + [STORY]
     arrays = list(tok.encode_documents(iter(texts), workers))
     assert [array.tolist() for array in arrays] == one_by_one(tok, texts)

@@ -158,7 +158,10 @@ def work(pipe, parents_pipes, function, shared):
             answer = function(shared, item), None, None
         except Exception as error:
             answer = None, error, traceback.format_exc()
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except OSError:  # the parent is gone, and ``read_items`` is about to notice
+            os._exit(1)
 
 
 def read_items(pipe, items):

@@ -3,8 +3,8 @@
     python benchmarks/tokenizer_speed.py CORPORA --out benchmarks/results/tokenizer-speed.json     (make bench)
     python benchmarks/tokenizer_speed.py --table benchmarks/results/tokenizer-speed.json           the table from the file
 
-CORPORA is a folder with the folders kant/ and books/ of .txt files; a third corpus is made from the books, repeated with
-variations (--megabytes). Every run is a process of its own, so nothing is cached from before; contestants take turns,
+CORPORA is a folder with the folders kant/ and books/ of .txt files. Two corpora are made up, of random words in Cyrillic letters and in Chinese
+characters, the latter without spaces; the last one is the books repeated with variations (--megabytes). Every run is a process of its own, so nothing is cached from before; contestants take turns,
 and a ratio is the median over the rounds of ours and theirs in the same round. Timed is the work alone, not imports, nor the
 reading of texts that are encoded. Memory is the peak of the proportional set sizes of a process with its children (Linux).
 """
@@ -157,6 +157,17 @@ def varied(files, megabytes, out):
     return out
 
 
+def made_up(first, letters, longest, space, stop, out):
+    """Four megabytes of sentences of random words: ``letters`` characters from ``first`` on, up to ``longest`` in a word."""
+    rng, written = random.Random(first), 0
+    words = ["".join(chr(first + rng.randrange(letters)) for _ in range(rng.randint(1, longest))) for _ in range(5000)]
+    with open(out, "w", encoding="utf-8", newline="") as target:
+        while written < 4_000_000:
+            sentences = [space.join(rng.choices(words, k=rng.randint(4, 14))) + stop for _ in range(5)]
+            written += target.write("".join(sentences) + "\n\n") * len(chr(first).encode())
+    return out
+
+
 def compare(corpora, rounds, tasks):
     """Yield, for each task and corpus, a row: seconds and megabytes of each contestant, and the ratios to ours."""
     for task in tasks:
@@ -236,6 +247,8 @@ def main():
         parser.error("name the folder that holds kant/ and books/")
     corpora = {name: sorted(Path(args.corpora, name).glob("*.txt")) for name in ("kant", "books")}
     with tempfile.TemporaryDirectory() as folder:
+        corpora["Cyrillic"] = [made_up(0x430, 32, 9, " ", ". ", Path(folder, "cyrillic.txt"))]
+        corpora["Chinese"] = [made_up(0x4E00, 2000, 3, "", "。", Path(folder, "chinese.txt"))]
         if args.megabytes:
             corpora[f"{args.megabytes} MB"] = [varied(corpora["books"], args.megabytes, Path(folder, "varied.txt"))]
         corpora = {name: files for name, files in corpora.items() if not args.only or name in args.only}

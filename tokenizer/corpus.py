@@ -49,6 +49,7 @@ class CorpusEncoder:
         return ids, np.diff(ends[np.cumsum([0, *map(len, short)])])
 
     def _encode(self, texts):
+        """As ``encode``, for texts that are together no longer than arrays should be."""
         if len(self.units) > KEPT_UNITS or len(self.ids) > 16 * KEPT_UNITS:
             self.clear()  # rare, and cheap to make again
         data, text_starts = joined(texts)

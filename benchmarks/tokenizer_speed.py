@@ -3,10 +3,11 @@
     python benchmarks/tokenizer_speed.py CORPORA --out benchmarks/results/tokenizer-speed.json     (make bench)
     python benchmarks/tokenizer_speed.py --table benchmarks/results/tokenizer-speed.json           the table from the file
 
-CORPORA is a folder with the folders kant/ and books/ of .txt files. Two corpora are made up, of random words in Cyrillic letters and in Chinese
-characters, the latter without spaces; the last one is the books repeated with variations (--megabytes). Every run is a process of its own, so nothing is cached from before; contestants take turns,
-and a ratio is the median over the rounds of ours and theirs in the same round. Timed is the work alone, not imports, nor the
-reading of texts that are encoded. Memory is the peak of the proportional set sizes of a process with its children (Linux).
+CORPORA is a folder with the folders kant/ and books/ of .txt files. Two corpora are made up, of random words in Cyrillic letters and in
+Chinese characters, the latter without spaces; the last one is the books repeated with variations (--megabytes). Every run is a process
+of its own, so nothing is cached from before; contestants take turns, and a ratio is the median over the rounds of ours and theirs in the
+same round. Timed is the work alone, not imports, nor the reading of texts that are encoded. Memory is the peak of the proportional set
+sizes of a process with its children (Linux).
 """
 import argparse
 import json

@@ -17,14 +17,14 @@ import platform
 import random
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import deque
 from importlib import metadata
 from pathlib import Path
+
+from memory import measured
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer  # noqa: E402
@@ -114,32 +114,8 @@ def documents_of(file):
 def measure(task, who, files, folder):
     """One run in a new process -> {"seconds", "megabytes" at the peak, None where the system does not say}"""
     command = [sys.executable, __file__, "--run", task, who, str(folder), *map(str, files)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TOKENIZERS_PARALLELISM": "true"})
-    peak, done = [0], threading.Event()
-
-    def watch():
-        while not done.wait(0.05):
-            peak[0] = max(peak[0], memory_of_tree(process.pid))
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    output, _ = process.communicate()
-    done.set()
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(f"{task} by {who} failed: see above")
-    return {**json.loads(output), "megabytes": peak[0] / 1e6 or None}
-
-
-def memory_of_tree(pid):
-    """Bytes, proportional set size, of a process and its children; 0 where /proc does not tell."""
-    try:
-        with open(f"/proc/{pid}/smaps_rollup") as rollup:
-            size = next(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:"))
-        children = [child for thread in os.listdir(f"/proc/{pid}/task")
-                    for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
-    except (OSError, StopIteration):
-        return 0
-    return size + sum(memory_of_tree(int(child)) for child in children)
+    done = measured(command, env={**os.environ, "TOKENIZERS_PARALLELISM": "true"})
+    return {**json.loads(done["output"]), "megabytes": done["megabytes"]}
 
 
 def varied(files, megabytes, out):
@@ -219,13 +195,12 @@ def table(results):
     print(head(), *map(line, results["rows"]), sep="\n")
 
 
-def machine():
+def machine(packages=("numpy", "regex", "tokenizers", "rustbpe", "tiktoken")):
     """What the numbers belong to."""
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "") \
         if os.path.exists("/proc/cpuinfo") else platform.processor()
-    names = ("numpy", "regex", "tokenizers", "rustbpe", "tiktoken")
     return {"date": time.strftime("%Y-%m-%d"), "processor": cpu, "cores": multiprocessing.cpu_count(), "python": platform.python_version(),
-            "versions": {name: metadata.version(name) for name in names}}
+            "versions": {name: metadata.version(name) for name in packages}}
 
 
 def main():

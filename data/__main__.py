@@ -11,6 +11,7 @@ from . import corpora
 from .filters import MAKERS, FilteredCorpus, Filters
 from .prepare import prepare
 from .report import inspect_corpus, inspect_tokens
+from .shards import shard_name
 
 FILTERS_HELP = f"{', '.join(MAKERS)}, with commas between; or all"
 
@@ -119,8 +120,8 @@ def filter_corpus(options):
 def inspect(options):
     """Look at a token file where the one source is the folder of one, else at a corpus."""
     folder = Path(options.source[0])
-    if len(options.source) == 1 and ((folder / "meta.json").exists() or (folder / "ids.bin").exists()):
-        return inspect_tokens(folder)
+    if len(options.source) == 1 and ((folder / "meta.json").exists() or (folder / shard_name(0)).exists()):
+        return inspect_tokens(folder, show_progress=not options.json)
     return inspect_corpus(_open(options), show_progress=not options.json)
 
 

@@ -2,24 +2,32 @@
 
 A folder with two levels of structure over one long run of ids:
 
-    ids.bin        uint16 (uint32 for vocabularies past 65,536)   every id, end to end
-    segments.bin   int64 [num_segments + 1]                        where each segment (a line) starts in ids.bin
+    ids-00000.bin  uint16 (uint32 for vocabularies past 65,536)   the ids of the first documents, end to end; no document lies in two shards
+    ids-00001.bin  ...                                             the ids of those after them, and so on: see shards.py
+    segments.bin   int64 [num_segments + 1]                        where each segment (a line) starts, counted over all shards
     documents.bin  int64 [num_documents + 1]                       where each document starts in segments.bin
-    meta.json      format, version, dtype, counts, bytes of text, vocabulary size, fingerprint of the tokenizer
+    meta.json      format, version, dtype, counts, bytes of text, vocabulary size, fingerprint of the tokenizer; the CRC-32 of each file, its own too
 
 One preparation serves every kind of training example: lines, documents cut to length, packed blocks, and pairs of
-segments. nanoGPT's .bin files, where this comes from, are ids.bin alone: no documents, no tokenizer, no check.
+segments. nanoGPT's .bin files, where this comes from, are ids alone: no documents, no tokenizer, no check.
 """
 import json
+import re
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
+
+from .shards import Shards
 
 FORMAT = "minibert token file"
-VERSION = 1
-CHUNK = 1 << 22  # ids in memory at once during a scan
-FILES = ("ids.bin", "segments.bin", "documents.bin")
+VERSION = 2
+CHUNK = 1 << 22  # bytes in memory at once while a file is read to its end; a multiple of 8
+AT_ONCE = 1 << 20  # runs whose lengths are in memory at once
+INDEX = ("segments.bin", "documents.bin")
+OURS = re.compile(r"(ids(-\d+)?|segments|documents)\.bin|meta\.json")  # ids.bin: of version 1
 COUNTS = ("num_tokens", "num_segments", "num_documents", "num_bytes", "vocab_size")
 AGAIN = "prepare it again with python -m data prepare (inside a run: remove this folder, then train.py --resume)"
 
@@ -27,10 +35,11 @@ AGAIN = "prepare it again with python -m data prepare (inside a run: remove this
 class TokenFile:
     """A token file opened for reading.
 
-    ``ids`` (num_tokens,), ``segments`` (num_segments + 1,), ``documents`` (num_documents + 1,): memory maps.
-    ``meta``: the dict of meta.json. Pickles as its path, so data-loader workers map the file anew.
+    ``ids`` (num_tokens,), read in slices (``Shards``), ``segments`` (num_segments + 1,), ``documents`` (num_documents + 1,): memory maps.
+    ``meta``: the dict of meta.json. Pickles as its path, so data-loader workers map the files anew.
 
-    Raises ValueError where the folder holds no whole token file: missing, truncated, half written or foreign.
+    Raises ValueError where the folder holds no whole token file: missing, truncated, half written or foreign. What is inside the files is
+    compared with their checksums by ``verify`` and ``unigram_counts``, which read all of it.
 
     ``TokenFile("tokens").segment(0) -> array([74, 288, 12], dtype=uint16)``
     """
@@ -40,20 +49,24 @@ class TokenFile:
             raise ValueError("token files are little-endian and are read on little-endian machines only")
         self.folder = Path(folder)
         self.meta = _read_meta(self.folder)
-        self.ids = self._map("ids.bin", self.meta["dtype"], self.num_tokens)
-        self.segments = self._map("segments.bin", "int64", self.num_segments + 1)
-        self.documents = self._map("documents.bin", "int64", self.num_documents + 1)
+        shards, dtype = self.meta["shards"], self.meta["dtype"]
+        for shard in shards:
+            self._check_size(shard["file"], shard["num_tokens"] * np.dtype(dtype).itemsize)
+        self.ids = Shards([self.folder / shard["file"] for shard in shards], [shard["num_tokens"] for shard in shards], dtype)
+        self.segments, self.documents = map(self._map_index, INDEX, (self.num_segments + 1, self.num_documents + 1))
         self._check_ends("segments.bin", self.segments, self.num_tokens)
         self._check_ends("documents.bin", self.documents, self.num_segments)
 
-    def _map(self, name, dtype, length):
+    def _check_size(self, name, expected):
         path = self.folder / name
-        expected = length * np.dtype(dtype).itemsize
         found = path.stat().st_size if path.is_file() else None
         if found != expected:
             size = "is missing" if found is None else f"has {found:,} bytes"
             raise ValueError(f"{path} {size}, meta.json promises {expected:,}: the token file is damaged; {AGAIN}")
-        return np.memmap(path, dtype=dtype, mode="r", shape=(length,))
+
+    def _map_index(self, name, length):
+        self._check_size(name, 8 * length)
+        return np.memmap(self.folder / name, dtype="int64", mode="r", shape=(length,))
 
     def _check_ends(self, name, starts, last):
         if starts[0] != 0 or starts[-1] != last:
@@ -84,23 +97,57 @@ class TokenFile:
         i %= self.num_segments
         return self.ids[self.segments[i]:self.segments[i + 1]]
 
-    def unigram_counts(self, vocab_size=None):
+    def unigram_counts(self, vocab_size=None, show_progress=True):
         """How often each id occurs: int64 (vocab_size,); by default the vocabulary size that the file states.
 
-        This scan is also the one check of the contents: ValueError where an id lies past ``vocab_size``, or starts run backwards.
+        The same pass checks the contents: ValueError where a file is damaged (see ``verify``), or an id lies past ``vocab_size``.
 
         ids [3, 1, 1], ``unigram_counts(4) -> [0, 2, 0, 1]``
         """
-        for name, starts in (("segments.bin", self.segments), ("documents.bin", self.documents)):
-            if (np.diff(starts) < 0).any():
-                raise ValueError(f"{self.folder / name} has starts that run backwards: the token file is damaged; {AGAIN}")
         vocab_size = self.vocab_size if vocab_size is None else vocab_size
         counts = np.zeros(vocab_size, dtype=np.int64)
-        for start in range(0, self.num_tokens, CHUNK):
-            chunk = np.asarray(self.ids[start:start + CHUNK])
-            check_ids(chunk, vocab_size, self.folder / "ids.bin")
-            counts += np.bincount(chunk, minlength=vocab_size)
+        for name, data in self._read_all(show_progress):
+            if name not in INDEX:
+                ids = np.frombuffer(data, self.meta["dtype"])
+                try:
+                    check_ids(ids, vocab_size, self.folder / name)
+                except ValueError:
+                    self.verify(show_progress)  # a damaged file holds such ids, too: then that is what to say
+                    raise
+                counts += np.bincount(ids, minlength=vocab_size)
         return counts
+
+    def verify(self, show_progress=True):
+        """Read every file and compare it with its checksum. ValueError names the first that differs. Returns how many files there are.
+
+        ``TokenFile("tokens").verify() -> 4``: one shard, two of the index, meta.json (which opening has compared)
+        """
+        return len({name for name, _ in self._read_all(show_progress)}) + 1
+
+    def _read_all(self, show_progress):
+        """Yield (name, bytes) of the shards and the index, CHUNK bytes at a time; ValueError at the end of a file that is not as it was written."""
+        # Read, not mapped: pages of a map would count as this process's memory, the whole corpus in the end.
+        files = [*self.meta["shards"], *self.meta["index"]]
+        size = sum((self.folder / file["file"]).stat().st_size for file in files)
+        with tqdm(total=size, desc="check", unit="B", unit_scale=True, delay=2, leave=False, disable=not show_progress) as bar:
+            for file in files:
+                found = 0
+                with open(self.folder / file["file"], "rb") as source:
+                    while data := source.read(CHUNK):
+                        yield file["file"], data
+                        found = zlib.crc32(data, found)
+                        bar.update(len(data))
+                refuse_other(self.folder / file["file"], f"{found:08x}", file["crc32"])
+
+
+def lengths_in_parts(starts):
+    """Yield (number of the first, lengths) of runs that begin at ``starts`` (runs + 1,), a million at a time: an index may be larger than memory.
+
+    >>> list(lengths_in_parts(np.array([0, 2, 5])))
+    [(0, array([2, 3]))]
+    """
+    for first in range(0, len(starts) - 1, AT_ONCE):
+        yield first, np.diff(np.asarray(starts[first:first + AT_ONCE + 1]))
 
 
 def entropy(counts):
@@ -127,10 +174,23 @@ def _read_meta(folder):
         raise ValueError(f"{path} has format {found!r}, not {FORMAT!r}: {folder} is no token file; {AGAIN}")
     if meta.get("version") != VERSION:
         raise ValueError(f"{path} has version {meta.get('version')!r}, this program reads {VERSION}; {AGAIN}")
-    wrong = [name for name in COUNTS if type(meta.get(name)) is not int or meta[name] < 1]
-    if wrong or meta.get("dtype") not in ("uint16", "uint32") or not isinstance(meta.get("tokenizer_fingerprint"), str):
-        raise ValueError(f"{path}: {wrong[0] if wrong else 'dtype or tokenizer_fingerprint'} is missing or wrong; {AGAIN}")
+    refuse_other(path, sealed(meta)["crc32"], meta.get("crc32"))
     return meta
+
+
+def sealed(meta):
+    """A dict with the checksum of all else in it: what is read back and differs from ``sealed`` of itself is damaged.
+
+    >>> sealed({"num_tokens": 5})
+    {'num_tokens': 5, 'crc32': 'a0b5e0a2'}
+    """
+    rest = {name: value for name, value in meta.items() if name != "crc32"}
+    return {**rest, "crc32": f"{zlib.crc32(json.dumps(rest, sort_keys=True).encode()):08x}"}
+
+
+def refuse_other(path, found, promised):
+    if found != promised:
+        raise ValueError(f"{path} is damaged: its checksum is {found}, meta.json says {promised}; {AGAIN}")
 
 
 def check_ids(ids, vocab_size, where):
@@ -148,5 +208,5 @@ def refuse_foreign(folder):
         try:
             _read_meta(folder)
         except ValueError:
-            if not {path.name for path in folder.iterdir()} <= {*FILES, "meta.json"}:  # a damaged one of ours may go
+            if not all(OURS.fullmatch(path.name) for path in folder.iterdir()):  # a damaged one of ours may go
                 raise ValueError(f"{folder} holds something else than a token file: choose a new or empty folder") from None

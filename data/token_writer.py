@@ -1,14 +1,17 @@
 """Writing a token file: whole or not there, and, after an interruption, not from the beginning.
 
 While it is written, the token file ``tokens`` is the hidden folder ``.tokens.part`` beside its place. Now and then what is there
-is brought to the disk and noted in its ``notes.jsonl``: how long the files were, and what the caller wants to know again.
-A later writer of the same token file finds the notes (``kept``, or in ``unusable`` why they are of no use), says how many of
-them still hold (``go_on_from``), and everything after them is cut off.
+is brought to the disk and noted in its ``notes.jsonl``: how long the files were, their checksums so far, and what the caller wants to
+know again. A later writer of the same token file finds the notes (``kept``, or in ``unusable`` why they are of no use), says how many of
+them still hold (``go_on_from``), and everything after them is cut off. A note names the shards since the one in which the note before it stood,
+so the notes together name all.
 """
 import contextlib
 import errno
 import json
 import os
+import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +20,11 @@ from tokenizer.corpus import dtype_for
 from tokenizer.files import atomic_write, locked, named_as, put_in_place, remove, sync
 from tokenizer.workers import interrupt_waits
 
-from .token_file import COUNTS, FILES, FORMAT, VERSION, check_ids, refuse_foreign
+from .shards import SHARD, borders, shard_name
+from .token_file import COUNTS, FORMAT, INDEX, VERSION, check_ids, refuse_foreign, sealed
 
 NOTES = "notes.jsonl"
+FIRST = np.zeros(1, np.int64).tobytes()  # the first segment and the first document start at 0
 
 
 class TokenFileWriter:
@@ -60,8 +65,10 @@ class TokenFileWriter:
             self.kept, self.unusable = self._read_notes()
             try:
                 with contextlib.ExitStack() as stack:
-                    modes = [("r+b" if self.kept else "wb") for _ in FILES]
-                    self._files = [stack.enter_context(open(self.part / name, mode)) for name, mode in zip(FILES, modes)]
+                    mode = "r+b" if self.kept else "wb"
+                    self._index = [stack.enter_context(open(self.part / name, mode)) for name in INDEX]
+                    self._shard = None
+                    stack.callback(lambda: self._shard and self._shard.close())
                     self.go_on_from(len(self.kept))
                     try:
                         yield self
@@ -70,7 +77,7 @@ class TokenFileWriter:
                             self.note()
                 if not self.meta["num_tokens"]:
                     raise ValueError(f"{self.folder}: nothing to write, the corpus has no text")
-                (self.part / "meta.json").write_text(json.dumps(self.meta, indent=1) + "\n", encoding="utf-8")
+                (self.part / "meta.json").write_text(json.dumps(sealed(self.meta), indent=1) + "\n", encoding="utf-8")
                 with named_as(self.folder):
                     put_in_place(self.part, self.folder)
                 (self.folder / NOTES).unlink(missing_ok=True)  # only now: whoever is killed before goes on from them
@@ -107,17 +114,40 @@ class TokenFileWriter:
         about: a dict of what a later writer has to know in order to go on after these, kept by the next ``note``.
         """
         ids, segments, documents = (np.asarray(a, np.int64) for a in (ids, segment_lengths, document_lengths))
-        if segments.sum() != len(ids) or documents.sum() != len(segments):
-            raise ValueError(f"{len(ids)} ids in segments of {segments.sum()}, "
-                             f"{len(segments)} segments in documents of {documents.sum()}: the lengths do not fit")
+        if segments.sum() != len(ids) or documents.sum() != len(segments) or not documents.all():
+            raise ValueError(f"{len(ids)} ids in segments of {segments.sum()}, {len(segments)} segments in documents of {documents.sum()}, "
+                             f"{(documents == 0).sum()} documents without a segment: the lengths do not fit")
         check_ids(ids, self.meta["vocab_size"], "the tokenizer's output")
         meta = self.meta
-        new = ids.astype(self.dtype), np.cumsum(segments) + meta["num_tokens"], np.cumsum(documents) + meta["num_segments"]
-        for file, array in zip(self._files, new):
-            file.write(array.tobytes())
+        ends = segments.cumsum()  # (segments,): where each ends in ids
+        index = []
+        for file, noted, starts in zip(self._index, meta["index"], (ends + meta["num_tokens"], documents.cumsum() + meta["num_segments"])):
+            data = starts.tobytes()
+            file.write(data)
+            index.append({**noted, "crc32": continued(noted["crc32"], data)})
+        written = self._write_ids(ids.astype(self.dtype), ends[documents.cumsum() - 1].tolist())
         more = {"num_tokens": len(ids), "num_segments": len(segments), "num_documents": len(documents), "num_bytes": int(num_bytes)}
         # One assignment: Ctrl-C comes before it or after it, and what the files hold beyond it will be cut off.
-        self._state = {**meta, **{name: meta[name] + number for name, number in more.items()}}, about
+        self._state = {**meta, **{name: meta[name] + number for name, number in more.items()}, "shards": written, "index": index}, about
+
+    def _write_ids(self, ids, ends):
+        """Append documents that end at ``ends``; a new shard begins where one would not fit. -> all shards, as meta.json has them"""
+        written = list(self.meta["shards"])
+        parts = borders(ends, written[-1]["num_tokens"], SHARD) if ends else []
+        for number, (start, end) in enumerate(pairwise([0, *parts])):
+            if number:  # the one before is full
+                bring_to_disk(self._shard)
+                self._open_shard(len(written), "wb")
+                written.append(empty_shard(len(written)))
+            data, last = ids[start:end].tobytes(), written[-1]
+            self._shard.write(data)
+            written[-1] = {**last, "num_tokens": last["num_tokens"] + end - start, "crc32": continued(last["crc32"], data)}
+        return written
+
+    def _open_shard(self, number, mode):
+        if self._shard:
+            self._shard.close()
+        self._shard = open(self.part / shard_name(number), mode)
 
     # Interruptions
 
@@ -126,12 +156,12 @@ class TokenFileWriter:
         meta, about = state = self._state
         if about is None or not meta["num_tokens"] or state is self._noted:
             return
-        for file in self._files:
-            file.flush()
-            os.fsync(file.fileno())
-        sizes = [meta["num_tokens"] * np.dtype(self.dtype).itemsize, 8 * (meta["num_segments"] + 1), 8 * (meta["num_documents"] + 1)]
+        for file in (self._shard, *self._index):
+            bring_to_disk(file)
+        first = len(self._noted[0]["shards"]) - 1
+        note = {**about, **{name: meta[name] for name in COUNTS}, "first_shard": first, "shards": meta["shards"][first:], "index": meta["index"]}
         with open(self.part / NOTES, "a", encoding="utf-8") as notes:  # a line end first: the line before may have been cut short
-            notes.write("\n" + json.dumps({**about, **{name: meta[name] for name in COUNTS}, "sizes": sizes}))
+            notes.write("\n" + json.dumps(sealed(note)))
         sync(self.part / NOTES)
         self._noted = state
 
@@ -139,14 +169,25 @@ class TokenFileWriter:
         """Keep what the first ``number`` notes of ``kept`` cover, and cut off the rest."""
         self.kept = self.kept[:number]
         atomic_write(self.part / NOTES, "\n".join(map(json.dumps, (self.header, *self.kept))))
-        last = self.kept[-1] if self.kept else {**dict.fromkeys(COUNTS, 0), "sizes": [0, 0, 0]}
-        self._state = self._noted = {**{name: last[name] for name in COUNTS}, **self.header}, None
-        for file, size in zip(self._files, last["sizes"]):
-            file.truncate(size)
-            file.seek(size)
-        if not self.kept:
-            for file in self._files[1:]:
-                file.write(np.zeros(1, np.int64).tobytes())  # the first segment and document start at 0
+        written = [empty_shard(0)]
+        for note in self.kept:
+            written[note["first_shard"]:] = note["shards"]
+        index = [{"file": name, "crc32": continued("0", FIRST)} for name in INDEX]
+        last = self.kept[-1] if self.kept else {**dict.fromkeys(COUNTS, 0), "index": index}
+        self._state = self._noted = {**{name: last[name] for name in COUNTS}, **self.header, "shards": written, "index": last["index"]}, None
+        self._open_shard(len(written) - 1, "r+b" if self.kept else "wb")
+        sizes = sizes_of({**last, "shards": written}, self.dtype)
+        for path in self.part.glob("ids*.bin"):
+            if path.name not in sizes:
+                path.unlink()
+            elif path.stat().st_size > sizes[path.name]:
+                os.truncate(path, sizes[path.name])
+        self._shard.seek(0, os.SEEK_END)
+        for file, name in zip(self._index, INDEX):
+            file.truncate(sizes[name] if self.kept else 0)
+            file.seek(0, os.SEEK_END)
+            if not self.kept:
+                file.write(FIRST)
 
     def _read_notes(self):
         """(The notes of an earlier writing that fit this one and the files, why there is none); '' where there was no earlier one."""
@@ -154,21 +195,49 @@ class TokenFileWriter:
             return [], ""
         try:
             header, *lines = (self.part / NOTES).read_text(encoding="utf-8").split("\n")
-            if json.loads(header) != self.header:
-                return [], "it was made with another tokenizer"
-            sizes = [(self.part / name).stat().st_size for name in FILES]
-            notes = [note for note in map(whole_note, lines) if note and all(size <= found for size, found in zip(note["sizes"], sizes))]
+            header = json.loads(header)
+            if header != self.header:
+                older = isinstance(header, dict) and header.get("version") != VERSION
+                return [], f"it was made with another {'version of this program' if older else 'tokenizer'}"
+            found = {path.name: path.stat().st_size for path in self.part.iterdir()}
+            notes, number = [], 1  # of shards so far
+            for note in filter(None, map(whole_note, lines)):
+                sizes = sizes_of(note, self.dtype)
+                if note["first_shard"] != number - 1 or any(found.get(name, -1) < size for name, size in sizes.items()):
+                    break  # a note is missing that named other shards, or a file is shorter
+                notes.append(note)
+                number = note["first_shard"] + len(note["shards"])
             return notes, "" if notes or not lines else "it is damaged"
         except (OSError, ValueError):
             return [], "it is damaged"
+
+
+def empty_shard(number):
+    return {"file": shard_name(number), "num_tokens": 0, "crc32": "00000000"}
+
+
+def continued(checksum, data):
+    """The CRC-32 of a file that grows by ``data``. ``"00000000", b"a" -> "e8b7be43"``"""
+    return f"{zlib.crc32(data, int(checksum, 16)):08x}"
+
+
+def sizes_of(note, dtype):
+    """Bytes of each file that a note names. 5 ids, 3 segments, 2 documents -> {"ids-00000.bin": 10, "segments.bin": 32, "documents.bin": 24}"""
+    ids = {shard["file"]: shard["num_tokens"] * np.dtype(dtype).itemsize for shard in note["shards"]}
+    return {**ids, **dict(zip(INDEX, (8 * (note["num_segments"] + 1), 8 * (note["num_documents"] + 1))))}
+
+
+def bring_to_disk(file):
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def whole_note(line):
     """A line of notes.jsonl as a dict; None where it was cut short or is no note."""
     try:
         note = json.loads(line)
-        return note if all(type(number) is int for number in (*(note[name] for name in COUNTS), *note["sizes"])) else None
-    except (ValueError, KeyError, TypeError):
+        return note if note == sealed(note) else None
+    except (ValueError, AttributeError):
         return None
 
 

@@ -15,8 +15,12 @@ Where lines are joined, the line end between them comes back as the tokenizer wr
 Each kind is a sequence: len(examples), examples[i] -> 1-D int64 array, examples.lengths -> (n,) ints, examples.max_length.
 Pairs are drawn anew for each epoch, so all kinds have ``at(seed, epoch)``: the examples of that epoch. (For pairs only the result is a sequence.)
 """
+from bisect import bisect_right
+from functools import partial
+
 import numpy as np
 
+from data.token_file import lengths_in_parts
 from minibert.pairs import Pairs
 
 
@@ -51,53 +55,62 @@ class Lines(Examples):
     """Each segment is an example, cut off after ``room`` ids (transformers' LineByLineTextDataset). Empty ones are left out."""
 
     def __init__(self, token_file, tokenizer, room):
-        self.ids, self.starts, self.room = token_file.ids, token_file.segments, room
+        self.ids, self.starts = token_file.ids, token_file.segments
         self.cls, self.sep = tokenizer.cls_token_id, tokenizer.sep_token_id
-        sizes = np.diff(self.starts)
-        self.kept = np.flatnonzero(sizes)
-        self.lengths = np.minimum(sizes[self.kept], room) + 2
+        self.lengths = np.empty(token_file.num_segments, np.int32)
+        for first, sizes in lengths_in_parts(self.starts):
+            self.lengths[first : first + len(sizes)] = np.minimum(sizes, room)
+        self.kept = None  # all
+        if not self.lengths.all():
+            self.kept = np.flatnonzero(self.lengths)
+            self.lengths = self.lengths[self.kept]
+        self.lengths += 2
 
     def __len__(self):
-        return len(self.kept)
+        return len(self.lengths)
 
     def __getitem__(self, i):
-        start, end = self.starts[self.kept[i] : self.kept[i] + 2]
-        return framed(self.ids[start : min(end, start + self.room)], self.cls, self.sep)
+        i = range(len(self))[i]  # IndexError past the last one
+        start = self.starts[i if self.kept is None else self.kept[i]]
+        return framed(self.ids[start : start + self.lengths[i] - 2], self.cls, self.sep)
 
 
 class Documents(Examples):
     """Each document cut into pieces of at most ``room`` ids."""
 
     def __init__(self, token_file, tokenizer, room):
-        self.row = Row(token_file, tokenizer)
+        self.row, self.room = Row(token_file, tokenizer), room
         self.cls, self.sep = tokenizer.cls_token_id, tokenizer.sep_token_id
-        first, after = token_file.documents[:-1], token_file.documents[1:]
-        # A document ends where its last segment ends: the [SEP] that follows it in the row is left out.
-        start = self.row.position[first]
-        end = self.row.position[after] - self.row.gap[after - 1]
-        pieces = -(-(end - start) // room)  # ceil: pieces of each document
-        owner = np.repeat(np.arange(len(first)), pieces)  # the document of each piece
-        nth = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)  # 0, 1, ... within its document
-        self.start = start[owner] + nth * room
-        self.end = np.minimum(self.start + room, end[owner])
-        self.lengths = self.end - self.start + 2
+        self.first = np.zeros(len(token_file.documents), np.int64)  # (documents + 1,): the first piece of each, and the number of pieces
+        lengths = [np.zeros(0, np.int32)]
+        for number, sizes in self.row.documents_in_parts():
+            pieces = -(-sizes // room)  # ceil: pieces of each document
+            ends = pieces.cumsum()
+            self.first[number + 1 : number + 1 + len(pieces)] = self.first[number] + ends
+            some, real = np.full(ends[-1], room + 2, np.int32), pieces > 0
+            some[ends[real] - 1] -= (pieces * room - sizes)[real].astype(np.int32)  # the last one of a document is shorter
+            lengths.append(some)
+        self.lengths = np.concatenate(lengths)
 
     def __len__(self):
-        return len(self.start)
+        return len(self.lengths)
 
     def __getitem__(self, i):
-        return framed(self.row.read(self.start[i], self.end[i]), self.cls, self.sep)
+        i = range(len(self))[i]
+        document = int(np.searchsorted(self.first, i, side="right")) - 1
+        start = self.row.begin(document) + (i - int(self.first[document])) * self.room
+        return framed(self.row.read(start, start + int(self.lengths[i]) - 2), self.cls, self.sep)
 
 
 class Blocks(Examples):
     """All documents in one row, cut into blocks of ``room`` ids. The tail that fills no block is dropped: less than one block."""
 
     def __init__(self, token_file, tokenizer, room):
-        self.row, self.room = Row(token_file, tokenizer), room
+        self.row = Row(token_file, tokenizer)
         self.cls, self.sep = tokenizer.cls_token_id, tokenizer.sep_token_id
-        total = int(self.row.position[-1])
+        total = self.row.begin(len(token_file.documents) - 1)
         self.room = min(room, total)  # a corpus shorter than one block is one short block
-        self.lengths = np.full(total // self.room if total else 0, self.room + 2)
+        self.lengths = np.broadcast_to(np.int32(self.room + 2), total // self.room if total else 0)  # one number, seen often
 
     def __len__(self):
         return len(self.lengths)
@@ -109,36 +122,46 @@ class Blocks(Examples):
 
 
 class Row:
-    """All segments of a token file in one row, a line end after each segment and [SEP] after each document.
+    """All segments of a token file in one row, a line end after each segment and [SEP] after each document (which also ends its last line).
 
-    position (segments + 1,): where in the row each segment begins. Nothing is copied but what read() returns.
+    Nothing is kept but the memory maps. Where a segment begins in the row follows from where it begins in ``ids`` and from the number
+    of line ends and [SEP] before it: with a token for the line end one for each segment, without one for each document.
     """
 
     def __init__(self, token_file, tokenizer):
-        line_end = tokenizer.encode_ids("\n")[-1:]  # [Ċ] for byte-level BPE (behind Ġ where it adds a space), [] for WordPiece
-        self.ids, self.starts = token_file.ids, token_file.segments
-        count = token_file.num_segments
-        last = token_file.documents[1:] - 1  # the last segment of each document
-        self.gap = np.full(count, len(line_end), dtype=np.int64)  # ids between this segment and the next
-        self.gap[last] = 1
-        self.filler = np.full(count, line_end[0] if line_end else -1, dtype=np.int64)
-        self.filler[last] = tokenizer.sep_token_id
-        self.position = self.starts + np.concatenate([[0], np.cumsum(self.gap)])
+        self.ids, self.starts, self.documents = token_file.ids, token_file.segments, token_file.documents
+        self.line_end = tokenizer.encode_ids("\n")[-1:]  # [Ċ] for byte-level BPE (behind Ġ where it adds a space), [] for WordPiece
+        self.sep = [tokenizer.sep_token_id]
+
+    def position(self, segment, document):
+        """Where in the row a segment begins, which is of that document."""
+        return int(self.starts[segment]) + (segment if self.line_end else document)
+
+    def begin(self, document):
+        """Where in the row a document begins; that of the number of documents is the length of the row."""
+        return self.position(int(self.documents[document]), document)
+
+    def documents_in_parts(self):
+        """Yield (number of the first, ids of each in the row, without the [SEP] after it) for a million documents at a time."""
+        for first, segments in lengths_in_parts(self.documents):
+            borders = self.starts[self.documents[first : first + len(segments) + 1]]
+            yield first, np.diff(borders) + (segments - 1 if self.line_end else 0)
 
     def read(self, start, end):
         """The ids at [start, end) of the row -> 1-D int64 array."""
         out = np.empty(end - start, dtype=np.int64)
-        filled = 0
-        segment = int(np.searchsorted(self.position, start, side="right")) - 1
+        document = bisect_right(range(len(self.documents) - 1), start, key=self.begin) - 1
+        segments = range(self.documents[document], self.documents[document + 1])
+        segment = segments[bisect_right(segments, start, key=partial(self.position, document=document)) - 1]
+        skipped, filled = start - self.position(segment, document), 0  # the first segment may have begun before
         while filled < len(out):
-            inside = start + filled - self.position[segment]  # how far into this segment and its gap we are
-            ids = self.ids[self.starts[segment] + inside : self.starts[segment + 1]][: len(out) - filled]
-            out[filled : filled + len(ids)] = ids
-            filled += len(ids)
-            if self.gap[segment] and filled < len(out):
-                out[filled] = self.filler[segment]
-                filled += 1
-            segment += 1
+            ids = self.ids[self.starts[segment] + skipped : self.starts[segment + 1]]
+            last = segment + 1 == self.documents[document + 1]
+            for part in (ids, self.sep if last else self.line_end):
+                part = part[: len(out) - filled]
+                out[filled : filled + len(part)] = part
+                filled += len(part)
+            segment, document, skipped = segment + 1, document + last, 0
         return out
 
 

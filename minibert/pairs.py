@@ -15,6 +15,8 @@ from bisect import bisect_left
 
 import numpy as np
 
+from data.token_file import lengths_in_parts
+
 SHORT = 0.1  # this share of the documents is cut into shorter chunks, so that short inputs are known too
 
 
@@ -31,12 +33,12 @@ class Pairs:
         self.room = max_length - tokenizer.num_special_tokens_to_add(pair=True)
         if self.room < 2:
             raise ValueError(f"max_length {max_length} has no room for two sentences beside the special tokens")
-        sizes = np.diff(token_file.segments)
-        kept = np.flatnonzero(sizes)  # segments that have ids
-        starts = np.append(token_file.segments[kept], token_file.segments[-1])
-        self.segments = array("q", starts.astype(np.int64).tobytes())  # where each begins in ids, and the end
-        documents = np.unique(np.searchsorted(kept, token_file.documents))  # those without ids are none
-        self.documents = documents.tolist()
+        segments, documents = token_file.segments, token_file.documents
+        if not all(sizes.all() for _, sizes in lengths_in_parts(segments)):
+            kept = np.flatnonzero(np.diff(segments))  # segments that have ids
+            segments, documents = np.append(segments[kept], segments[-1]), np.unique(np.searchsorted(kept, documents))  # those without ids are none
+        # Views of the maps (one number of a view is read faster than one of an array): where each segment begins in ids, each document in segments.
+        self.segments, self.documents = memoryview(segments), memoryview(documents)
         if len(documents) < 3:
             raise TooFewDocuments(f"pairs need two documents at least, there are {len(documents) - 1}: the random sentences come from another one. "
                              "Give documents (in a .txt, separated by blank lines), or take other examples")
@@ -57,7 +59,7 @@ class Pairs:
         segment, last = self.documents[number], self.documents[number + 1]
         while segment < last:
             # The chunk: up to the segment that fills it, or to the end of the document.
-            end = min(max(bisect_left(starts, starts[segment] + target), segment + 1), last)
+            end = max(bisect_left(starts, starts[segment] + target, segment, last), segment + 1)
             middle = segment + (rng.randint(1, end - segment - 1) if end - segment > 1 else 1)  # where A ends
             a = starts[segment], starts[middle]
             if end - segment == 1 or rng.random() < 0.5:
@@ -72,7 +74,7 @@ class Pairs:
         other += other >= number
         first, last = self.documents[other], self.documents[other + 1]
         begin = rng.randrange(first, last)
-        end = min(max(bisect_left(self.segments, self.segments[begin] + length), begin + 1), last)
+        end = max(bisect_left(self.segments, self.segments[begin] + length, begin, last), begin + 1)
         return self.segments[begin], self.segments[end]
 
     def _cut(self, a_start, a_end, b_start, b_end, rng):
@@ -107,7 +109,7 @@ class DrawnPairs:
     def __init__(self, pairs, drawn):
         self.pairs, self.drawn, self.max_length = pairs, drawn, pairs.max_length
         a, b = drawn[:, 1] - drawn[:, 0], drawn[:, 3] - drawn[:, 2]
-        self.lengths, self.second, self.labels = a + b + 3, a + 2, drawn[:, 4]
+        self.lengths, self.second, self.labels = (a + b + 3).astype(np.int32), (a + 2).astype(np.int32), drawn[:, 4]
 
     def __len__(self):
         return len(self.drawn)

@@ -143,7 +143,7 @@ def test_filters_leave_documents_out_of_training_and_of_what_is_held_out(text, t
     assert run(path, tmp_path / "filtered", *flags, "--filters", "script,duplicates") == 0
     screen = capsys.readouterr().out
     assert "; filters: script, duplicates\n" in screen and "% kept; dropped: script " in screen and ", duplicates 0.0%\n" in screen
-    for name in ("tokenizer/vocab.json", "data/train/ids.bin", "data/eval/ids.bin"):
+    for name in ("tokenizer/vocab.json", "data/train/ids-00000.bin", "data/eval/ids-00000.bin"):
         assert (tmp_path / "clean" / name).read_bytes() == (tmp_path / "filtered" / name).read_bytes(), name
     assert train.main(["--resume", "--out", str(tmp_path / "filtered"), "--max-steps", "3", "--may-differ", "max-steps"]) == 0
     with pytest.raises(ValueError, match="filters: script,duplicates in the run, short now"):
@@ -433,11 +433,11 @@ def test_ctrl_c_while_preparing_keeps_what_is_done_and_says_how_to_go_on(text, t
     assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
 
 
-def test_ids_past_the_vocabulary_are_found_before_training(text, tmp_path):
+def test_a_damaged_shard_is_found_before_training(text, tmp_path):
     run(text, tmp_path / "run", "--max-steps", "1")
-    path = tmp_path / "run/data/train/ids.bin"
+    path = tmp_path / "run/data/train/ids-00000.bin"
     path.write_bytes(b"\xff\xff" + path.read_bytes()[2:])
-    with pytest.raises(ValueError, match="65,?535"):
+    with pytest.raises(ValueError, match="ids-00000.bin is damaged: its checksum is"):
         train.main(["--resume", "--out", str(tmp_path / "run")])
 
 

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import subprocess
+import zlib
 
 import numpy as np
 import pytest
@@ -22,14 +23,14 @@ def made(tmp_path):
 
 
 def test_the_two_levels_are_documents_of_segments_of_ids(made):
-    assert made.ids.tolist() == [97, 98, 99, 100, 233]
+    assert made.ids[:].tolist() == [97, 98, 99, 100, 233]
     assert made.segments.tolist() == [0, 2, 3, 5]
     assert made.documents.tolist() == [0, 2, 3]  # the blank document has left nothing
     assert (made.num_tokens, made.num_segments, made.num_documents) == (5, 3, 2)
     assert made.num_bytes == 3 + 2 + 4  # "ab", "c", "dé" with an end of line each
     assert (made.vocab_size, made.tokenizer_fingerprint) == (256, "characters")
     assert made.segment(0).tolist() == [97, 98] and made.segment(-1).tolist() == [100, 233]
-    assert np.shares_memory(made.segment(0), made.ids)
+    assert np.shares_memory(made.segment(0), made.ids[:])
     for outside in (3, -4):
         with pytest.raises(IndexError):
             made.segment(outside)
@@ -41,7 +42,7 @@ def test_ids_take_two_bytes_up_to_65_536_of_them(tmp_path):
         largest = vocab_size - 1
         with TokenFileWriter(tmp_path / dtype, vocab_size, "") as writer:
             writer.add([largest], [1], [1], 2)
-        assert TokenFile(tmp_path / dtype).ids.dtype == dtype and TokenFile(tmp_path / dtype).ids[0] == largest
+        assert TokenFile(tmp_path / dtype).ids.dtype == dtype and TokenFile(tmp_path / dtype).ids[:].tolist() == [largest]
 
 
 def test_unigram_counts_and_entropy(tmp_path):
@@ -67,21 +68,23 @@ def test_ids_past_the_vocabulary_are_refused_with_both_numbers(made, tmp_path):
 
 def test_a_token_file_is_pickled_as_its_path(made):
     packed = pickle.dumps(made)
-    assert len(packed) < 1000 and pickle.loads(packed).ids.tolist() == made.ids.tolist()
+    assert len(packed) < 1000 and pickle.loads(packed).ids[:].tolist() == made.ids[:].tolist()
 
 
 @pytest.mark.parametrize("name, damage, message", [
-    ("ids.bin", lambda path: os.truncate(path, 8), r"ids.bin has 8 bytes, meta.json promises 10.*prepare it again"),
-    ("ids.bin", lambda path: path.write_bytes(path.read_bytes() + b"\0"), r"ids.bin has 11 bytes, meta.json promises 10"),
-    ("ids.bin", lambda path: path.unlink(), r"ids.bin is missing, meta.json promises 10"),
+    ("ids-00000.bin", lambda path: os.truncate(path, 8), r"ids-00000.bin has 8 bytes, meta.json promises 10.*prepare it again"),
+    ("ids-00000.bin", lambda path: path.write_bytes(path.read_bytes() + b"\0"), r"ids-00000.bin has 11 bytes, meta.json promises 10"),
+    ("ids-00000.bin", lambda path: path.unlink(), r"ids-00000.bin is missing, meta.json promises 10"),
     ("segments.bin", lambda path: os.truncate(path, 16), r"segments.bin has 16 bytes, meta.json promises 32"),
     ("documents.bin", lambda path: path.write_bytes(bytes(24)), r"documents.bin runs from 0 to 0, meta.json says 0 to 3"),
     ("meta.json", lambda path: path.unlink(), r"meta.json is missing.*prepare it again"),
     ("meta.json", lambda path: os.truncate(path, 20), r"meta.json is no JSON"),
     ("meta.json", lambda path: path.write_text("{}"), r"format None, not 'minibert token file'"),
     ("meta.json", lambda path: path.write_text("[]"), r"no token file"),
-    ("meta.json", lambda path: path.write_text(path.read_text().replace('"version": 1', '"version": 9')), r"has version 9, this program reads 1"),
-    ("meta.json", lambda path: path.write_text(path.read_text().replace('"num_tokens": 5', '"num_tokens": -5')), r"num_tokens is missing or wrong"),
+    ("meta.json", lambda path: path.write_text(path.read_text().replace('"version": 2', '"version": 1')),
+     r"has version 1, this program reads 2; prepare it again"),
+    ("meta.json", lambda path: path.write_text(path.read_text().replace('"num_tokens": 5', '"num_tokens": 6')),
+     r"meta.json is damaged: its checksum is"),
 ])
 def test_a_damaged_or_foreign_folder_is_refused_with_the_reason(made, name, damage, message):
     damage(made.folder / name)
@@ -115,7 +118,7 @@ def test_an_error_in_the_middle_keeps_the_older_token_file(made):
         raise ValueError("line 2 is broken")
     with pytest.raises(ValueError, match="line 2 is broken"):
         prepare(broken(), Characters(), made.folder, show_progress=False)
-    assert TokenFile(made.folder).ids.tolist() == [97, 98, 99, 100, 233]
+    assert TokenFile(made.folder).ids[:].tolist() == [97, 98, 99, 100, 233]
     assert [path.name for path in made.folder.parent.iterdir()] == ["tokens"]
 
 
@@ -146,6 +149,8 @@ def test_a_disk_that_is_really_full(tmp_path):
 def test_lengths_that_do_not_fit_the_ids_are_refused(tmp_path):
     with pytest.raises(ValueError, match="the lengths do not fit"), TokenFileWriter(tmp_path / "t", 10, "") as writer:
         writer.add([1, 2], [1], [1], 0)
+    with pytest.raises(ValueError, match="1 documents without a segment"), TokenFileWriter(tmp_path / "t", 10, "") as writer:
+        writer.add([1, 2], [2], [1, 0], 0)
 
 
 def test_meta_json_can_be_read_by_other_programs(made):
@@ -158,10 +163,32 @@ def test_encode_batch_worked_by_hand():
     assert bytes(ids.tolist()) == b"onetwothree" and (segments.tolist(), documents.tolist(), size) == ([3, 3, 5], [2, 1], 14)
 
 
-@pytest.mark.parametrize("name", ["segments.bin", "documents.bin"])
-def test_starts_that_run_backwards_are_found_by_the_scan_before_training(tmp_path, name):
-    with TokenFileWriter(tmp_path / "tokens", vocab_size=10, tokenizer_fingerprint="") as writer:
-        writer.add([1, 2, 3, 4], segment_lengths=[1, 1, 1, 1], document_lengths=[1, 1, 1, 1], num_bytes=8)
-    np.array([0, 3, 2, 1, 4], dtype=np.int64).tofile(tmp_path / "tokens" / name)
-    with pytest.raises(ValueError, match="run backwards"):
-        TokenFile(tmp_path / "tokens").unigram_counts()
+def test_one_flipped_bit_in_any_file_is_found_and_the_file_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("data.token_writer.SHARD", 5)
+    made = prepare(["ab\nc", "dé", "fgh"], Characters(), tmp_path / "tokens", show_progress=False)
+    assert made.verify() == 5  # two shards, the index, meta.json
+    for path in sorted(made.folder.iterdir()):
+        whole = path.read_bytes()
+        for bit in range(8 * len(whole)) if path.name != "meta.json" else range(0, 8 * len(whole), 37):
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=f"{path.name} (is damaged|is no JSON|has|runs)") as error:
+                TokenFile(made.folder).verify()
+            if path.name.startswith("ids"):
+                assert "is damaged: its checksum is " in str(error.value) and "prepare it again" in str(error.value)
+                with pytest.raises(ValueError, match=f"{path.name} is damaged"):  # and by the scan before training, whatever ids that made
+                    TokenFile(made.folder).unigram_counts()
+        path.write_bytes(whole)
+    assert TokenFile(made.folder).verify() == 5
+
+
+def test_the_checksums_are_those_of_the_files(made):
+    for file in (*made.meta["shards"], *made.meta["index"]):
+        assert file["crc32"] == f"{zlib.crc32((made.folder / file['file']).read_bytes()):08x}"
+
+
+def test_a_damaged_token_file_and_one_of_version_1_may_be_replaced(made):
+    (made.folder / "ids-00000.bin").rename(made.folder / "ids.bin")
+    (made.folder / "meta.json").write_text('{"format": "minibert token file", "version": 1}')
+    assert prepare(["new"], Characters(), made.folder, show_progress=False).ids[:].tolist() == [110, 101, 119]

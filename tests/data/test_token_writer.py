@@ -3,10 +3,12 @@ import contextlib
 import json
 import multiprocessing
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from data_helpers import Characters
@@ -19,8 +21,9 @@ DOCUMENTS = [f"document {number}\n" + f"line {number * number} of it\n" * (numbe
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    """About 40 batches, a note after every third; nobody waits for the disk, which is not what is tested."""
+    """About 40 batches, a note after every third, three shards; nobody waits for the disk, which is not what is tested."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr("data.token_writer.SHARD", 4000)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "BATCH_CHARACTERS", 500)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "NOTED_BATCHES", 3)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "FIRST_HERE", 2)
@@ -58,7 +61,8 @@ def interrupted(folder, documents=DOCUMENTS, stop=500):
 def test_it_goes_on_and_the_bytes_are_those_of_an_undisturbed_preparation(tmp_path):
     whole = make(DOCUMENTS, Counting(), tmp_path / "whole").lines
     part = interrupted(tmp_path / "tokens")
-    assert sorted(path.name for path in part.iterdir()) == ["documents.bin", "ids.bin", "notes.jsonl", "segments.bin"]
+    shards = [f"ids-{number:05d}.bin" for number in range(2)]
+    assert sorted(path.name for path in part.iterdir()) == ["documents.bin", *shards, "notes.jsonl", "segments.bin"]
     assert not (tmp_path / "tokens").exists()
     rest = make(DOCUMENTS, Counting(), tmp_path / "tokens").lines
     assert contents(tmp_path / "tokens") == contents(tmp_path / "whole") and not part.exists()
@@ -74,6 +78,42 @@ def test_every_moment_of_interruption_leads_to_the_same_bytes(tmp_path):
         make(DOCUMENTS, Counting(), tmp_path / "tokens", workers=2)
         assert contents(tmp_path / "tokens") == contents(tmp_path / "whole")
         shutil.rmtree(tmp_path / "tokens")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_interrupted_where_a_shard_ends_it_goes_on_alike(tmp_path, monkeypatch, when):
+    make(DOCUMENTS, Counting(), tmp_path / "whole")
+    real = TokenFileWriter._open_shard
+    for shard in (1, 2):
+        def stopped(self, number, mode, shard=shard):
+            if number == shard and when == "before":
+                raise KeyboardInterrupt
+            real(self, number, mode)
+            if number == shard:
+                raise KeyboardInterrupt
+        monkeypatch.setattr(TokenFileWriter, "_open_shard", stopped)
+        with pytest.raises(KeyboardInterrupt, match="^kept: "):
+            make(DOCUMENTS, Counting(), tmp_path / str(shard))
+        monkeypatch.setattr(TokenFileWriter, "_open_shard", real)
+        again = make(DOCUMENTS, Counting(), tmp_path / str(shard)).lines
+        assert contents(tmp_path / str(shard)) == contents(tmp_path / "whole") and again < 790 - 200 * shard
+        assert TokenFile(tmp_path / str(shard)).verify() == 6
+
+
+def test_the_checksum_of_a_shard_goes_on_where_it_was_so_damage_in_between_is_found(tmp_path):
+    part = interrupted(tmp_path / "tokens")
+    with (part / "ids-00000.bin").open("r+b") as file:
+        file.write(b"X")
+    make(DOCUMENTS, Counting(), tmp_path / "tokens")
+    with pytest.raises(ValueError, match="ids-00000.bin is damaged"):
+        TokenFile(tmp_path / "tokens").verify()
+
+
+def test_what_an_older_version_left_is_not_gone_on_from(tmp_path, capsys):
+    notes = interrupted(tmp_path / "tokens") / "notes.jsonl"
+    notes.write_text(notes.read_text().replace('"version": 2', '"version": 1'))
+    assert "what was left unfinished here cannot be used: it was made with another version of this program. Beginning anew" in \
+        said(tmp_path / "tokens", capsys=capsys)
 
 
 @pytest.mark.parametrize("changed", [0, 60, 120, 199])
@@ -100,10 +140,13 @@ def test_a_shorter_corpus_and_another_tokenizer_begin_anew(tmp_path):
 @pytest.mark.parametrize("damage", [
     lambda part: (part / "notes.jsonl").write_text("{"),
     lambda part: (part / "notes.jsonl").unlink(),
-    lambda part: (part / "ids.bin").write_bytes(b""),
+    lambda part: (part / "ids-00000.bin").write_bytes(b""),
+    lambda part: (part / "ids-00001.bin").unlink(),
+    lambda part: os.truncate(part / "ids-00001.bin", 7),
     lambda part: (part / "segments.bin").unlink(),
     lambda part: os.truncate(part / "notes.jsonl", (part / "notes.jsonl").stat().st_size - 9),
-    lambda part: (part / "ids.bin").open("ab").write(b"half"),
+    lambda part: (part / "ids-00002.bin").open("ab").write(b"half"),
+    lambda part: (part / "ids-00099.bin").write_bytes(b"of another corpus"),
 ])
 def test_damaged_remains_do_no_harm(tmp_path, damage):
     make(DOCUMENTS, Counting(), tmp_path / "whole")
@@ -183,6 +226,21 @@ def test_a_note_that_was_cut_short_costs_that_note_alone(tmp_path):
     assert contents(tmp_path / "tokens") == contents(tmp_path / "whole")
 
 
+def test_a_lost_note_in_the_middle_does_no_harm(tmp_path):
+    """Among them one that named the end of a shard, without which the later ones cannot be used."""
+    make(DOCUMENTS, Counting(), tmp_path / "whole")
+    part, used = interrupted(tmp_path / "tokens"), []
+    shutil.copytree(part, tmp_path / "part")
+    lines = (part / "notes.jsonl").read_text().split("\n")
+    for lost in range(1, len(lines)):
+        shutil.copytree(tmp_path / "part", part, dirs_exist_ok=True)
+        (part / "notes.jsonl").write_text("\n".join([*lines[:lost], lines[lost][:30], *lines[lost + 1:]]))
+        used.append(make(DOCUMENTS, Counting(), tmp_path / "tokens").lines)
+        assert contents(tmp_path / "tokens") == contents(tmp_path / "whole")
+        TokenFile(tmp_path / "tokens").verify()
+    assert max(used) > 500 and sum(lines > 400 for lines in used) == 1  # one of the seven is such a note
+
+
 @pytest.mark.parametrize("an_older_one", [False, True])
 def test_killed_at_any_step_of_putting_the_file_in_place_nothing_is_lost(tmp_path, monkeypatch, an_older_one):
     """As kill -9 does it: without a word, before any call that changes the disk. The next call encodes nothing again."""
@@ -206,6 +264,39 @@ def test_killed_at_any_step_of_putting_the_file_in_place_nothing_is_lost(tmp_pat
             break
         steps += 1
     assert steps > 5
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_it_ends_in_the_same_bytes(tmp_path):
+    """kill -9 of all its processes, among them while a shard begins, while a note is written, while the file is put in place."""
+    program = f"""
+import sys; sys.path[:0] = {[os.path.dirname(__file__), os.getcwd()]!r}
+import data.prepare
+from data_helpers import Characters
+module = sys.modules["data.prepare"]
+module.BATCH_CHARACTERS, module.NOTED_BATCHES = 5000, 3
+sys.modules["data.token_writer"].SHARD = 100_000
+print("going", flush=True)
+module.prepare((f"document {{number}}\\n" + f"line {{number * number}} of it\\n" * (number % 7) for number in range(40_000)),
+               Characters(), sys.argv[1], workers=2)
+"""
+    def start(folder):
+        process = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   start_new_session=True)  # a group of its own, to be killed with its workers
+        assert process.stdout.readline() == b"going\n"
+        return process
+    begun, process = time.monotonic(), start(tmp_path / "whole")
+    assert b"going on" not in process.communicate()[1]
+    seconds, rng, went_on = time.monotonic() - begun, random.Random(0), 0
+    for _ in range(10):
+        process = start(tmp_path / "killed")
+        time.sleep(rng.random() * seconds)
+        with contextlib.suppress(ProcessLookupError):  # it was faster
+            os.killpg(process.pid, signal.SIGKILL)
+        went_on += b"going on after" in process.communicate()[1]
+    went_on += b"going on after" in start(tmp_path / "killed").communicate()[1]
+    whole = contents(tmp_path / "whole")
+    assert contents(tmp_path / "killed") == whole and len(whole) > 20 and went_on > 3
 
 
 def killed_in_step(steps, folder):
@@ -252,6 +343,7 @@ from data_helpers import Characters
 from data import prepare
 module = sys.modules["data.prepare"]
 module.BATCH_CHARACTERS, module.NOTED_BATCHES = 500, 3
+sys.modules["data.token_writer"].SHARD = 4000
 def documents():
     for number, document in enumerate({DOCUMENTS!r}):
         if number == 150:

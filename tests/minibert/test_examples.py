@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from helpers import Letters, Tokens
 
-from minibert.examples import make_examples
+from data.shards import Shards
+from minibert.examples import Row, make_examples
 
 CORPUS = Tokens(["abc", "de"], ["fghijkl"], ["m", "", "no"])
 
@@ -91,3 +92,82 @@ def test_another_tokenizer_is_refused():
 def test_a_length_without_room_for_text_is_refused():
     with pytest.raises(ValueError, match="no room"):
         make_examples("lines", CORPUS, Letters(), max_length=2)
+
+
+class SlowRow:
+    """``Row`` written out: where each segment begins, and what stands between it and the next, as arrays."""
+
+    def __init__(self, token_file, tokenizer):
+        line_end = tokenizer.encode_ids("\n")[-1:]
+        self.ids, self.starts = token_file.ids, token_file.segments
+        last = token_file.documents[1:] - 1  # the last segment of each document
+        self.gap = np.full(token_file.num_segments, len(line_end))  # ids between this segment and the next
+        self.gap[last] = 1
+        self.filler = np.full(token_file.num_segments, line_end[0] if line_end else -1)
+        self.filler[last] = tokenizer.sep_token_id
+        self.position = self.starts + np.concatenate([[0], np.cumsum(self.gap)])
+
+    def all(self):
+        row = []
+        for segment, (gap, filler) in enumerate(zip(self.gap, self.filler)):
+            row += [*self.ids[self.starts[segment]:self.starts[segment + 1]].tolist(), *[filler] * gap]
+        return row
+
+
+def random_corpus(rng):
+    return Tokens(*[["".join(rng.choice(list("abcdef"), rng.integers(0, 5))) for _ in range(rng.integers(1, 5))] for _ in range(rng.integers(1, 9))])
+
+
+@pytest.mark.parametrize("line_end", [True, False])
+def test_the_row_is_that_of_its_slow_twin_wherever_it_is_read(line_end):
+    rng = np.random.default_rng(2)
+    for _ in range(12):
+        corpus = random_corpus(rng)
+        row, slow = Row(corpus, Letters(line_end)), SlowRow(corpus, Letters(line_end))
+        whole = slow.all()
+        for document, segment in enumerate(corpus.documents):
+            assert row.begin(document) == slow.position[segment]
+        for start in range(len(whole)):
+            for end in range(start, min(start + 20, len(whole)) + 1):
+                assert row.read(start, end).tolist() == whole[start:end]
+
+
+@pytest.mark.parametrize("line_end", [True, False])
+def test_pieces_of_documents_are_those_cut_from_the_slow_row(line_end, monkeypatch):
+    monkeypatch.setattr("data.token_file.AT_ONCE", 3)  # so that the index is read in parts
+    rng = np.random.default_rng(3)
+    for room in (1, 2, 5, 40):
+        corpus = random_corpus(rng)
+        slow, expected = SlowRow(corpus, Letters(line_end)), []
+        whole = slow.all()
+        for first, after in zip(corpus.documents, corpus.documents[1:]):
+            document = whole[slow.position[first]:slow.position[after] - 1]  # without the [SEP] behind it
+            expected += [[0, *document[start:start + room], 2] for start in range(0, len(document), room)]
+        documents = make_examples("documents", corpus, Letters(line_end), room + 2)
+        assert [piece.tolist() for piece in documents] == expected and documents.lengths.tolist() == list(map(len, expected))
+        lines = make_examples("lines", corpus, Letters(line_end), room + 2)
+        segments = [corpus.ids[start:end].tolist() for start, end in zip(corpus.segments, corpus.segments[1:])]
+        assert [line.tolist() for line in lines] == [[0, *segment[:room], 2] for segment in segments if segment]
+
+
+@pytest.mark.parametrize("kind", ["lines", "documents", "blocks", "pairs"])
+def test_examples_of_shards_are_those_of_one_array(kind, tmp_path):
+    rng = np.random.default_rng(4)
+    corpus = Tokens(*[["".join(rng.choice(list("abcdef"), rng.integers(1, 9))) for _ in range(rng.integers(1, 5))] for _ in range(20)])
+    one = make_examples(kind, corpus, Letters(), 9).at(0, 0)
+    ends = [0, *corpus.segments[corpus.documents[[5, 6, 13, 20]]].tolist()]
+    for number, (start, end) in enumerate(zip(ends, ends[1:])):
+        corpus.ids[start:end].tofile(tmp_path / str(number))
+    corpus.ids = Shards([tmp_path / str(number) for number in range(4)], np.diff(ends).tolist(), "uint16")
+    many = make_examples(kind, corpus, Letters(), 9).at(0, 0)
+    assert [example.tolist() for example in one] == [example.tolist() for example in many] and len(many) > 20
+
+
+def test_examples_keep_little_beside_the_maps():
+    """Four bytes a line or a piece, nothing for blocks."""
+    corpus = Tokens(*[["abc", "de"]] * 1000)
+    lines, documents, blocks = (make_examples(kind, corpus, Letters(), 4) for kind in ("lines", "documents", "blocks"))
+    assert lines.lengths.nbytes == 4 * 2000 and lines.kept is None
+    assert documents.lengths.nbytes == 4 * 3000 and documents.first.nbytes == 8 * 1001
+    assert blocks.lengths.strides == (0,)
+    assert all(vars(examples.row).keys() == {"ids", "starts", "documents", "line_end", "sep"} for examples in (documents, blocks))

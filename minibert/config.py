@@ -265,7 +265,7 @@ PRESETS |= {
     "wikipedia-small": variant("wikipedia", {"vocab_size": 8192, "hidden_size": 192, "num_attention_heads": 3, "intermediate_size": 768,
                                              **NO_DROPOUT}, **MUON, max_length=64, minutes=4.9),
     "amazon-small": variant("amazon", {"vocab_size": 8192, "num_hidden_layers": 4, "hidden_size": 192, "num_attention_heads": 3,
-                                       "intermediate_size": 768, **NO_DROPOUT}, **MUON, max_length=64, batch_size=32, minutes=4.9),
+                                       "intermediate_size": 768, **NO_DROPOUT}, **MUON, max_length=32, batch_size=64, minutes=4.9),
 }
 
 

@@ -547,7 +547,7 @@ def test_a_corpus_of_ones_own_is_asked_about_its_own_passages(text, tmp_path, ca
 def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code():
     """As a user sees it, in a process of its own."""
     for flags, code, last in ((["--preset", "kantt"], 1, "error: unknown preset 'kantt', there are quickstart, kant, wikipedia, amazon, bert-base, "
-                               "roberta-base: did you mean kant?"), (["--batchsize", "3"], 2, "(train.py --help lists what there is)")):
+                               "roberta-base, kant-small, wikipedia-small, amazon-small: did you mean kant?"), (["--batchsize", "3"], 2, "(train.py --help lists what there is)")):
         done = subprocess.run([sys.executable, train.__file__, *flags], capture_output=True, text=True)
         assert done.returncode == code and done.stderr.splitlines()[-1] == last and "Traceback" not in done.stderr
 

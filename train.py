@@ -25,8 +25,9 @@ import torch
 from data import TokenFile, open_corpus, prepare
 from data.corpora import CACHE
 from data.filters import FilteredCorpus
+from data.stream import Stream
 from minibert import checkpoint, options, screen
-from minibert.batches import Batches
+from minibert.batches import Batches, StreamBatches
 from minibert.checks import check_length
 from minibert.device import autocast, choose_device, choose_precision, peak_memory
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
@@ -41,6 +42,8 @@ from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.cli import run
 from tokenizer.files import remove
 
+TOKENIZER_CHARACTERS = 200_000_000  # of a stream, which the tokenizer is trained on
+HELD_OUT_CHARACTERS = 5_000_000  # of a stream, which are held out and prepared
 MAX_SKIPPED = 20  # fp16 steps in a row that may overflow before the run gives up
 
 
@@ -98,14 +101,17 @@ def go_on(folder):
 
 
 def prepare_data(folder, preset, model_config, config, resume):
-    """Corpus -> (model configuration that fits, tokenizer, training token file, held-out token file), each made once and kept in the run."""
+    """Corpus -> (model configuration that fits, tokenizer, training token file, held-out token file), each made once and kept in the run.
+
+    With --stream there is no training token file, but a ``Stream`` in its place.
+    """
     own_tokenizer = config.tokenizer or (resume and (folder / "tokenizer").is_dir() and folder / "tokenizer")
     places = [Path(config.data or folder / "data") / split for split in ("train", "eval")]
     there = [bool(config.data) or (resume and place.is_dir()) for place in places]
     corpus = None
     if config.data and config.filters:
         raise ValueError(f"--filters {config.filters} would filter nothing: {config.data} is prepared already (python -m data prepare --filters ...)")
-    if not (own_tokenizer and all(there)):
+    if config.stream or not (own_tokenizer and all(there)):
         corpus = open_corpus(config.corpus or missing_corpus(preset), text_field=config.text_field, cache=CACHE)
         corpus = FilteredCorpus(corpus, config.filters) if config.filters else corpus
         print(f"corpus      {corpus.description}")
@@ -119,6 +125,10 @@ def prepare_data(folder, preset, model_config, config, resume):
         options.write_config(folder, preset, model_config, config)
     if not (folder / "tokenizer").is_dir():
         tokenizer.save(folder / "tokenizer")
+    if config.stream:
+        held_out = TokenFile(places[1]) if there[1] else prepare(first(corpus.documents("eval"), HELD_OUT_CHARACTERS), tokenizer, places[1])
+        print(f"tokens      a stream for training, {held_out.num_tokens:,} held out; {held_out.num_bytes / held_out.num_tokens:.2f} bytes a token")
+        return fitted, tokenizer, Stream(corpus, tokenizer), held_out
     files = [TokenFile(place) if ready else prepare(corpus.documents(place.name), tokenizer, place) for place, ready in zip(places, there)]
     print(f"tokens      {files[0].num_tokens:,} for training, {files[1].num_tokens:,} held out; "
           f"{files[0].num_bytes / max(files[0].num_tokens, 1):.2f} bytes a token")
@@ -132,31 +142,41 @@ def missing_corpus(preset):
 
 
 def train_tokenizer(corpus, model_config, config):
-    texts, sizes = corpus.documents("train"), {"vocab_size": model_config.vocab_size, "min_frequency": config.min_frequency}
+    texts = first(corpus.documents("train"), TOKENIZER_CHARACTERS) if config.stream else corpus.documents("train")
+    sizes = {"vocab_size": model_config.vocab_size, "min_frequency": config.min_frequency}
     if config.tokenizer_kind == "wordpiece":
         return WordPiece.train_from_iterator(texts, lowercase=config.lowercase, criterion=config.tokenizer_criterion, **sizes)
     return ByteLevelBPE.train_from_iterator(texts, **sizes)
 
 
+def first(documents, characters):
+    """The documents up to so many characters: what is learned from, or measured on, where the corpus may have no end."""
+    for document in documents:
+        yield document
+        characters -= len(document)
+        if characters <= 0:
+            return
+
+
 class Trainer:
     """One run: built from its parts, then run: expectations, the loop, the result."""
 
-    def __init__(self, folder, preset, model_config, config, tokenizer, train_file, eval_file, device):
+    def __init__(self, folder, preset, model_config, config, tokenizer, train_source, eval_file, device):
         self.folder, self.preset, self.config, self.tokenizer, self.device = folder, preset, config, tokenizer, device
-        for file in (train_file, eval_file):
+        for file in (eval_file,) if config.stream else (train_source, eval_file):
             file.unigram_counts(tokenizer.vocab_size)  # every id is checked against the vocabulary, once
-        examples = make_examples(config.examples, train_file, tokenizer, config.max_length)
+        self.examples_of = partial(make_examples, config.examples, tokenizer=tokenizer, max_length=config.max_length)
         masker = partial(Masker, tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids)
         word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
-        self.batches = Batches(examples, masker(config.mlm_probability, config.masking, word_starts), config.batch_size, tokenizer.pad_token_id,
-                               config.seed)
-        self.eval_examples = make_examples(config.examples, eval_file, tokenizer, config.max_length).at(EVAL_SEED, 0)
+        how = masker(config.mlm_probability, config.masking, word_starts), config.batch_size, tokenizer.pad_token_id, config.seed
+        self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how) if config.stream else \
+            partial(Batches, self.examples_of(train_source), *how)
+        self.eval_examples = self.examples_of(eval_file).at(EVAL_SEED, 0)
         self.eval_masker = masker(0.15)  # whatever is trained on, all models are asked the same
         check_enough(self.eval_examples, self.eval_masker, config.eval_examples)
         self.expected = {"ln_vocab": math.log(tokenizer.vocab_size),
                          "unigram_entropy": unigram_entropy(self.eval_examples, self.eval_masker.is_special, limit=8 * config.eval_examples)}
         self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
-        self.total_steps = config.max_steps or math.ceil(config.epochs * self.batches.per_epoch)  # 0: the clock decides
 
         self.autocast = partial(autocast, device, config.precision)
         self.model = (BertForPreTraining if config.examples == "pairs" else BertForMaskedLM)(model_config).to(device)
@@ -164,7 +184,7 @@ class Trainer:
         # fp16 has 5 bits of exponent: small gradients would vanish, so the loss is scaled up and the gradients down again.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.state = {"step": 0, "batches": 0, "skipped": 0, "skipped_in_a_row": 0, "elapsed": 0.0, "best_eval_loss": None,
-                      "window": {}, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
+                      "position": None, "window": {}, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
 
     def load(self):
         """Take everything from the newest checkpoint, if there is one."""
@@ -175,6 +195,8 @@ class Trainer:
                                  "the ids would mean other words")
             self.state = {name: loaded[name] for name in self.state}
         self.saved = self.state["step"] if loaded else None
+        self.batches = self.make_batches(position=self.state["position"])
+        self.total_steps = self.config.max_steps or math.ceil(self.config.epochs * (self.batches.per_epoch or 0))  # 0: the clock decides
         if 0 < self.total_steps < self.state["step"]:
             raise ValueError(f"{self.folder} stands at step {self.state['step']:,}, which is past the {self.total_steps:,} steps asked for")
 
@@ -182,7 +204,7 @@ class Trainer:
         """Train to the end or to a stop, and show the result -> exit code."""
         screen.expectations(self)
         self.metrics = Metrics(self.folder / "metrics.jsonl", self.state["step"], header={"label": self.model.config.family, **self.expected})
-        with StopRequest() as stop:
+        with StopRequest() as stop, contextlib.closing(self.batches):
             self.loop(stop)
         if stop.requested:
             print(f"stopped at step {self.state['step']:,}, all of it saved. {go_on(self.folder)}")
@@ -305,7 +327,7 @@ class Trainer:
 
     def save(self):
         window = {name: float(total) for name, total in self.state["window"].items()}
-        state = {**self.state, "window": window,
+        state = {**self.state, "window": window, "position": self.batches.position,
                  "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}
         self.refuse_nan(sum(window.values()))
         checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)

@@ -111,7 +111,8 @@ def filter_corpus(options):
     if options.out.suffix != ".jsonl" or options.out.is_dir():
         raise ValueError(f"--out {options.out}: give the name of a .jsonl file; it is written as one JSON object a line")
     documents = tqdm(_open(options).documents("all"), desc="filter", unit=" documents", disable=options.json)
-    atomic_lines(options.out, (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents)))
+    with terminated_as_interrupted():
+        atomic_lines(options.out, (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents)))
     return {"file": str(options.out), **filters.report()}
 
 

@@ -30,9 +30,10 @@ class TokenFileWriter:
     later writer; where nothing was, nothing stays.
 
     >>> from data import TokenFile
-    >>> with TokenFileWriter("/tmp/example-tokens", vocab_size=10, tokenizer_fingerprint="") as writer:
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> with TokenFileWriter(folder, vocab_size=10, tokenizer_fingerprint="") as writer:
     ...     writer.add([7, 8, 9], segment_lengths=[2, 1], document_lengths=[2], num_bytes=12)
-    >>> TokenFile("/tmp/example-tokens").segment(0).tolist()
+    >>> TokenFile(folder).segment(0).tolist()
     [7, 8]
     """
 
@@ -74,23 +75,26 @@ class TokenFileWriter:
                     put_in_place(self.part, self.folder)
                 (self.folder / NOTES).unlink(missing_ok=True)  # only now: whoever is killed before goes on from them
             except BaseException as error:
-                clear = self._with_what_is_kept(error)
-                if clear is error:
-                    raise
-                raise clear from error
+                self._clean_up()
+                if self._told(error):
+                    raise self._told(error) from error  # in no variable: its traceback would keep the files open
+                raise
 
-    def _with_what_is_kept(self, error):
-        """The error; of Ctrl-C and a full disk one that says how much the next writer need not do again. Where nothing was noted, nothing stays."""
-        kept, _ = self._read_notes()
-        if not kept:
+    def _clean_up(self):
+        """Where nothing was noted, nothing stays."""
+        self.kept, _ = self._read_notes()
+        if not self.kept:
             remove(self.part)
+
+    def _told(self, error):
+        """For Ctrl-C and a full disk an error that says how much the next writer need not do again; None for others."""
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            then = f"{kept[-1]['num_tokens']:,} of them are kept, and the same command goes on from there" if kept else ""
+            then = f"{self.kept[-1]['num_tokens']:,} of them are kept, and the same command goes on from there" if self.kept else ""
             return OSError(errno.ENOSPC, f"the disk is full after {self.meta['num_tokens']:,} tokens, "
                            f"{then or 'which are removed again'}: make room, or choose a folder on another disk", str(self.folder))
-        if isinstance(error, KeyboardInterrupt) and kept:
-            return KeyboardInterrupt(f"kept: {amount(kept[-1])}; preparing the same again goes on from there")
-        return error
+        if isinstance(error, KeyboardInterrupt) and self.kept:
+            return KeyboardInterrupt(f"kept: {amount(self.kept[-1])}; preparing the same again goes on from there")
+        return None
 
     @property
     def meta(self):

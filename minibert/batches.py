@@ -6,13 +6,16 @@ that is resumed at step one million therefore asks for batch one million, and no
 Examples of similar length are put together, so that less padding is computed: within windows of 50 batches of the
 shuffled order the examples are sorted by length, cut into batches, and the batches are shuffled again.
 """
+import contextlib
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from data.stream import Ahead
 from minibert.masking import IGNORED
+from minibert.pairs import TooFewDocuments
 
 TENSORS = ("input_ids", "labels", "attention_mask", "token_type_ids", "next_sentence_label")
 WINDOW = 50  # batches sorted by length together: large enough to save padding, small enough to stay random
@@ -82,7 +85,7 @@ class Batches:
     changes a little from epoch to epoch, in the first one). Raises ValueError for an empty corpus.
     """
 
-    def __init__(self, examples, masker, batch_size, pad_token_id, seed):
+    def __init__(self, examples, masker, batch_size, pad_token_id, seed, position=None):
         self.examples, self.masker, self.batch_size = examples, masker, batch_size
         self.pad_token_id, self.seed = pad_token_id, seed
         self._begins = [0]  # epoch -> number of its first batch; grows as epochs are asked for
@@ -93,11 +96,16 @@ class Batches:
         self.per_epoch = self._begins[1]
 
     def _enter(self, epoch):
-        """Draw the examples of an epoch, and their order."""
+        """Draw the examples of an epoch."""
         if epoch != self._epoch:
             self._epoch, self._drawn, self._order = epoch, self.examples.at(self.seed, epoch), None
             if epoch + 1 == len(self._begins):
-                self._begins.append(self._begins[epoch] + -(-len(self._drawn) // self.batch_size))
+                self._begins.append(self._begins[epoch] + self.size(epoch))
+
+    def size(self, epoch):
+        """How many batches an epoch has."""
+        self._enter(epoch)
+        return -(-len(self._drawn) // self.batch_size)
 
     def order(self, epoch):
         """The batches of an epoch: a list of 1-D arrays of example numbers, each example once. Pure in (seed, epoch)."""
@@ -119,7 +127,56 @@ class Batches:
         while i >= self._begins[-1]:
             self._enter(len(self._begins) - 1)
         epoch = bisect_right(self._begins, i) - 1
+        return self.batch(epoch, i - self._begins[epoch])
+
+    def batch(self, epoch, place):
+        """A batch by its epoch and its place in that."""
         self._enter(epoch)
         if self._order is None:
             self._order = self.order(epoch)
-        return collate(self._drawn, self._order[i - self._begins[epoch]], self.masker, self.pad_token_id, self.seed, epoch)
+        return collate(self._drawn, self._order[place], self.masker, self.pad_token_id, self.seed, epoch)
+
+    position = None  # as an argument, too, it is for ``StreamBatches``: here a batch's number says all
+
+    def close(self):
+        """Nothing is open."""
+
+
+class StreamBatches:
+    """The same from a stream (``data.stream``): the batches of one window after another, each window shuffled by itself.
+
+    batches[i] for i that do not fall. ``position``: from where another ``StreamBatches`` must begin so that it has the present window first,
+    {"pass", "skip": batches of text before the window, "window": its number, "first": the number of its first batch}.
+    """
+    per_epoch = None  # is not known before the end of the first pass
+
+    def __init__(self, stream, make_examples, masker, batch_size, pad_token_id, seed, position=None):
+        """make_examples: a Window -> its examples.  position: of an earlier ``StreamBatches``; None: the beginning."""
+        self.make_examples, self.how = make_examples, (masker, batch_size, pad_token_id, seed)
+        self.position = position or {"pass": 0, "skip": 0, "window": 0, "first": 0}
+        self._windows = Ahead(stream.windows(self.position["pass"], self.position["skip"]))
+        self._batches = self._next_window()
+
+    def _next_window(self):
+        """The batches of the next window that has an example: the last one of a pass may hold too little for one."""
+        begun = self.position["pass"]
+        while self.position["pass"] <= begun + 1:
+            number, skip, window = next(self._windows)
+            self.position = {**self.position, "pass": number, "skip": skip}
+            with contextlib.suppress(TooFewDocuments):
+                examples = self.make_examples(window)
+                if len(examples.at(0, 0)):
+                    return Batches(examples, *self.how)
+        raise ValueError("the corpus gives no example: its documents are too few or too short")
+
+    def __getitem__(self, i):
+        window, place = self.position["window"], i - self.position["first"]
+        while place >= (size := self._batches.size(window)):
+            window, place = window + 1, place - size
+            self.position = {**self.position, "window": window, "first": i - place}
+            self._batches = self._next_window()
+        return self._batches.batch(window, place)
+
+    def close(self):
+        """End the tokenizing in the background."""
+        self._windows.close()

@@ -32,9 +32,10 @@ def parser():
     for cls, title in ((BertConfig, "the model"), (TrainConfig, "the training")):
         group = out.add_argument_group(f"{title} (defaults: the preset's)")
         for f in fields(cls):
-            kind = true_or_false if isinstance(f.default, bool) else type(f.default)
+            switch = isinstance(f.default, bool)
+            kind, alone = (true_or_false, {"nargs": "?", "const": True}) if switch else (type(f.default), {})
             group.add_argument("--" + f.name.replace("_", "-"), type=kind, default=None, metavar=kind.__name__.upper(),
-                               help=f.metadata["help"])
+                               help=f.metadata["help"], **alone)  # a switch that stands alone is on
     return out
 
 
@@ -56,6 +57,9 @@ def configure(arguments):
         raise ValueError(f"unknown preset {preset!r}, there are {', '.join(PRESETS)}" + suggestion(preset, PRESETS))
     model, train = PRESETS[preset]
     model, train = replace(model, **given(arguments, BertConfig)), changed(train, given(arguments, TrainConfig))
+    if train.stream and (train.epochs or train.data):
+        raise ValueError("--stream cannot know how long an epoch is: give --max-steps or --minutes" if train.epochs else
+                         f"--stream tokenizes the text itself: leave out --data {train.data}")
     if train.examples == "pairs" and model.segments < 2:
         raise ValueError(f"--examples pairs needs a model that tells two sentences apart, this {model.family} has {model.segments} segment type(s): "
                          "take --family bert with --type-vocab-size 2, or other examples")

@@ -18,6 +18,10 @@ import numpy as np
 SHORT = 0.1  # this share of the documents is cut into shorter chunks, so that short inputs are known too
 
 
+class TooFewDocuments(ValueError):
+    """There is no other document that a random sentence could come from."""
+
+
 class Pairs:
     """The pairs of a token file: ``at(seed, epoch)`` are those of one epoch. ValueError for fewer than two documents."""
 
@@ -34,7 +38,7 @@ class Pairs:
         documents = np.unique(np.searchsorted(kept, token_file.documents))  # those without ids are none
         self.documents = documents.tolist()
         if len(documents) < 3:
-            raise ValueError(f"pairs need two documents at least, there are {len(documents) - 1}: the random sentences come from another one. "
+            raise TooFewDocuments(f"pairs need two documents at least, there are {len(documents) - 1}: the random sentences come from another one. "
                              "Give documents (in a .txt, separated by blank lines), or take other examples")
 
     def at(self, seed, epoch):

@@ -18,15 +18,16 @@ PROBES = {  # what each corpus is asked at the end; <mask> stands for the tokeni
 def expectations(trainer):
     """What a learner should know before the first number appears."""
     config, c, state = trainer.config, trainer.model.config, trainer.state
-    epochs = trainer.total_steps / trainer.batches.per_epoch
-    length = f"{config.minutes:g} minutes" if config.minutes else f"{trainer.total_steps:,} steps ({epochs:.1f} epochs)"
+    per_epoch = trainer.batches.per_epoch
+    epochs = f" ({trainer.total_steps / per_epoch:.1f} epochs)" if per_epoch else ""
+    length = f"{config.minutes:g} minutes" if config.minutes else f"{trainer.total_steps:,} steps{epochs}"
     together = {"tokens": "", "words": ", whole words", "spans": ", in spans of words"}[config.masking]
     print(f"model       {c.family}: {c.num_hidden_layers} layers of {c.hidden_size}, {c.num_attention_heads} heads, "
           f"{trainer.model.num_parameters():,} parameters")
     print(f"device      {describe(trainer.device, config.precision)}")
     print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
           f"(at most {config.batch_size * config.max_length:,}), "
-          f"{config.mlm_probability:.0%} of them to be predicted{together}; one epoch is {trainer.batches.per_epoch:,} steps")
+          f"{config.mlm_probability:.0%} of them to be predicted{together}; {f'one epoch is {per_epoch:,} steps' if per_epoch else 'streamed'}")
     rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
     print(f"length      {length}; {rates}, {config.schedule}")
     ln_vocab, entropy = trainer.expected["ln_vocab"], trainer.expected["unigram_entropy"]

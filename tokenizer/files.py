@@ -78,12 +78,15 @@ def named_as(path):
     except OSError as error:
         if error.errno is None:  # somebody's own words
             raise
-        reason = error
-        while isinstance(reason.__cause__, OSError):  # said already of something inside ``path``
-            reason = reason.__cause__
-        clear = type(error)(f"cannot write to {path}: {(reason.strerror or str(reason)).lower()}")
-        clear.errno = error.errno
-        raise clear from error
+        raise said_of(path, error) from error  # in no variable, in which it would keep all that its traceback knows open
+
+
+def said_of(path, error):
+    """The error that says of ``path`` what another one says of a file that nobody knows."""
+    reason = getattr(error, "reason", None) or (error.strerror or str(error)).lower()  # a file within a folder has named itself already
+    clear = type(error)(f"cannot write to {path}: {reason}")
+    clear.errno, clear.reason = error.errno, reason
+    return clear
 
 
 def check_writable(folder):
@@ -101,19 +104,8 @@ def atomic_write(path, content):
 
     >>> atomic_write("/tmp/example.json", "{}")
     """
-    path = Path(path)
-    with named_as(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
-        try:
-            temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-            sync(temporary)
-            os.replace(temporary, path)
-            sync(path.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def atomic_lines(path, lines):
@@ -121,19 +113,27 @@ def atomic_lines(path, lines):
 
     >>> atomic_lines("/tmp/example.jsonl", ["{}", "{}"])
     """
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(line + "\n" for line in lines)
+
+
+@contextlib.contextmanager
+def atomic_file(path):
+    """Yield the name of a temporary file beside ``path``; on success it takes the place of ``path``, on any error it is removed."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent, glob.escape(path.name))
-    temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(line + "\n" for line in lines)
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with named_as(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, glob.escape(path.name))
+        temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
+        try:
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager

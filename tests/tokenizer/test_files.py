@@ -1,5 +1,7 @@
 """A file or folder is whole or not there, whatever happens while it is written."""
+import contextlib
 import errno
+import gc
 import multiprocessing
 import os
 import shutil
@@ -7,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import weakref
 from pathlib import Path
 
 import pytest
@@ -145,6 +148,33 @@ def test_what_may_not_be_written_is_named_as_the_user_named_it(open_folder):
     file = open_folder / "closed/a.json"
     assert as_nobody(lambda: atomic_write(file, "{}")) == f"cannot write to {file}: permission denied"
     assert as_nobody(lambda: check_writable(open_folder / "new/deeper")) == "no error" and names(open_folder) == ["closed"]
+
+
+def test_an_error_is_said_once_and_of_what_the_user_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "sync", lambda path: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(OSError, match=f"^cannot write to {tmp_path / 'run'}: no space left on device$") as raised:
+        with atomic_folder(tmp_path / "run") as temporary:
+            atomic_write(temporary / "a.json", "{}")
+    assert raised.value.errno == errno.ENOSPC and names(tmp_path) == []
+
+
+def test_an_error_that_is_dealt_with_keeps_nothing_open(tmp_path):
+    class Held:
+        pass
+    gone = []
+
+    def fail():
+        held = Held()
+        gone.append(weakref.ref(held))
+        with atomic_folder(tmp_path / "run"):
+            raise PermissionError(errno.EACCES, "Permission denied", "x")
+    gc.disable()
+    try:
+        with contextlib.suppress(OSError):
+            fail()
+        assert gone[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_when_the_second_rename_fails_the_old_folder_comes_back(tmp_path, monkeypatch):

@@ -1,0 +1,99 @@
+"""Training straight from text: read, tokenize and hand on, window by window, with nothing prepared on disk.
+
+    documents -> batches of text -> ids (on all cores, while the model trains) -> windows -> examples, shuffled within their window
+
+A window is a token file in memory: a few million tokens, of which ``minibert.examples`` makes examples as of any other. It is the buffer through
+which the corpus is shuffled, and all of the corpus that is ever held, so the files may be larger than the disk has room to prepare. What it
+costs: neighbours in the corpus stay near each other in training, and each epoch is tokenized anew.
+"""
+import contextlib
+import queue
+import threading
+from itertools import islice
+
+import numpy as np
+
+from tokenizer.corpus import BATCH_CHARACTERS, FIRST_HERE, dtype_for
+from tokenizer.counting import batches
+from tokenizer.workers import map_in_order
+
+from .prepare import encode_batch
+
+WINDOW_BATCHES = 32  # of half a million characters each: 16 million, about four million tokens
+
+
+class Window:
+    """Some documents as ids, with the members of a ``TokenFile`` that examples are made from."""
+
+    def __init__(self, encoded, tokenizer):
+        """encoded: a list of what ``encode_batch`` gives."""
+        ids, segments, documents, sizes = zip(*encoded)
+        self.ids = np.concatenate(ids).astype(dtype_for(tokenizer.vocab_size))  # (num_tokens,)
+        self.segments = np.concatenate(([0], np.cumsum(np.concatenate(segments)))).astype(np.int64)  # as in a token file
+        self.documents = np.concatenate(([0], np.cumsum(np.concatenate(documents)))).astype(np.int64)
+        self.num_tokens, self.num_segments, self.num_documents = len(self.ids), len(self.segments) - 1, len(self.documents) - 1
+        self.num_bytes = sum(sizes)
+        self.folder, self.tokenizer_fingerprint = "the stream", tokenizer.fingerprint
+
+
+class Stream:
+    """The training part of a corpus as an endless row of windows, pass after pass.
+
+    corpus: as ``open_corpus`` gives it.  workers: processes, None is one a core. ``Stream(corpus, tokenizer).windows()`` yields
+    (pass, number of batches of text before it, Window). Raises ValueError for a corpus without text.
+    """
+
+    def __init__(self, corpus, tokenizer, workers=None):
+        self.corpus, self.tokenizer, self.workers = corpus, tokenizer, workers
+
+    def windows(self, number=0, skip=0):
+        """From pass ``number`` on, and in that without the first ``skip`` batches of text, which are read and not tokenized."""
+        found = False
+        while True:
+            texts = islice(batches(self.corpus.documents("train"), BATCH_CHARACTERS), skip, None)
+            encoded = map_in_order(encode_batch, texts, self.tokenizer, self.workers, first_here=FIRST_HERE)
+            with contextlib.closing(encoded):
+                while some := list(islice(encoded, WINDOW_BATCHES)):
+                    window = Window(some, self.tokenizer)
+                    if window.num_tokens:
+                        found = True
+                        yield number, skip, window
+                    skip += len(some)
+            if not found:
+                raise ValueError("the corpus is empty: there is no text to train on")
+            number, skip = number + 1, 0
+
+
+class Ahead:
+    """An iterator whose next item is made in a thread while the present one is used. ``close`` ends the thread, and what it was at."""
+
+    def __init__(self, generator):
+        self._generator, self._items, self._closed = generator, queue.Queue(maxsize=1), threading.Event()
+        self._thread = threading.Thread(target=self._fill, daemon=True)
+        self._thread.start()
+
+    def _fill(self):
+        with contextlib.closing(self._generator):
+            try:
+                for item in self._generator:
+                    if not self._put((item, None)):
+                        return
+            except Exception as error:
+                self._put((None, error))
+
+    def _put(self, item):
+        while not self._closed.is_set():
+            with contextlib.suppress(queue.Full):
+                self._items.put(item, timeout=0.1)
+                return True
+        return False
+
+    def __next__(self):
+        item, error = self._items.get()
+        if error:
+            raise error
+        return item
+
+    def close(self):
+        self._closed.set()
+        self._thread.join()

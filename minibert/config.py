@@ -225,8 +225,8 @@ PRESETS = {
     # A BERT for Wikipedia: WordPiece, uncased, the size of BERT-Mini (Turc et al. 2019). 12,320,442 parameters (12,254,136 without NSP).
     "wikipedia": (
         BertConfig(vocab_size=35_000, hidden_size=256, num_hidden_layers=4, num_attention_heads=8, intermediate_size=1024,
-                   max_position_embeddings=128),
-        TrainConfig(corpus="wikipedia", tokenizer_kind="wordpiece", examples="pairs", batch_size=32, learning_rate=5e-4, epochs=1)),
+                   max_position_embeddings=128, **NO_DROPOUT),
+        TrainConfig(corpus="wikipedia", tokenizer_kind="wordpiece", examples="pairs", batch_size=32, epochs=1, **MUON)),
     # RoBERTa on Amazon reviews: packed blocks of 512, fp16 in the walk-through (precision "auto" prefers bf16). 101,427,493 parameters.
     "amazon": (
         BertConfig(family="roberta", vocab_size=20_005, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1),
@@ -261,12 +261,11 @@ def variant(name, model, **train):
 
 # The recipes for two CPU cores and five minutes: tokenizer, examples and objective as above, the model smaller (docs/recipes.md).
 PRESETS |= {
-    # 16,155,424 parameters
-    "kant-small": variant("kant", {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}, minutes=4.9),
-    "wikipedia-small": variant("wikipedia", {"vocab_size": 8192, "hidden_size": 192, "num_attention_heads": 3, "intermediate_size": 768,
-                                             **NO_DROPOUT}, **MUON, max_length=64, minutes=4.9),
+    "kant-small": variant("kant", {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}, minutes=4.9),
+    "wikipedia-small": variant("wikipedia", {"vocab_size": 8192, "hidden_size": 192, "num_attention_heads": 3, "intermediate_size": 768},
+                               max_length=64, minutes=4.9),
     "amazon-small": variant("amazon", {"vocab_size": 8192, "num_hidden_layers": 4, "hidden_size": 192, "num_attention_heads": 3,
-                                       "intermediate_size": 768, **NO_DROPOUT}, **MUON, max_length=32, batch_size=64, minutes=4.9),
+                                       "intermediate_size": 768, **NO_DROPOUT}, max_length=32, batch_size=64, minutes=4.9, **MUON),
 }
 
 

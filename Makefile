@@ -8,7 +8,7 @@ export MINIBERT_CORPORA ?= $(abspath ../shared/corpora)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow kant lint parity bench clean
+.PHONY: help train test test-slow kant kant-small wikipedia wikipedia-small amazon amazon-small lint parity bench clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -16,8 +16,23 @@ help:  ## this list
 train: $(VENV)/.ready  ## train a small BERT from nothing, in five minutes on a CPU (ARGS="--minutes 1" and other flags of train.py)
 	$(RUN) train.py $(ARGS)
 
-kant: $(VENV)/.ready  ## KantaiBERT: tokenizer and RoBERTa on three books by Kant (ARGS="--max-steps 20" for a look)
-	$(RUN) train.py --preset kant $(ARGS)
+kant: $(VENV)/.ready  ## KantaiBERT: tokenizer and RoBERTa on three books by Kant; for a GPU (ARGS="--max-steps 20" for a look)
+	$(RUN) train.py --preset $@ $(ARGS)
+
+kant-small: $(VENV)/.ready  ## the same, smaller: five minutes on a CPU
+	$(RUN) train.py --preset $@ $(ARGS)
+
+wikipedia: $(VENV)/.ready  ## WordPiece and BERT with next sentences on Wikipedia; for a GPU (ARGS="--corpus wikipedia:en", or --corpus FILE)
+	$(RUN) train.py --preset $@ $(ARGS)
+
+wikipedia-small: $(VENV)/.ready  ## the same, smaller: five minutes on a CPU
+	$(RUN) train.py --preset $@ $(ARGS)
+
+amazon: $(VENV)/.ready  ## RoBERTa in blocks of 512 on reviews; for a GPU (ARGS="--corpus amazon:Books", or --corpus FILE)
+	$(RUN) train.py --preset $@ $(ARGS)
+
+amazon-small: $(VENV)/.ready  ## the same, smaller: five minutes on a CPU
+	$(RUN) train.py --preset $@ $(ARGS)
 
 test: $(VENV)/.ready  ## the whole suite, under three minutes
 	$(RUN) -m pytest -q $(ARGS)

@@ -3,10 +3,11 @@
     python benchmarks/tokenizer_speed.py CORPORA --out benchmarks/results/tokenizer-speed.json     (make bench)
     python benchmarks/tokenizer_speed.py --table benchmarks/results/tokenizer-speed.json           the table from the file
 
-CORPORA is a folder with the folders kant/ and books/ of .txt files; a third corpus is made from the books, repeated with
-variations (--megabytes). Every run is a process of its own, so nothing is cached from before; contestants take turns,
-and a ratio is the median over the rounds of ours and theirs in the same round. Timed is the work alone, not imports, nor the
-reading of texts that are encoded. Memory is the peak of the proportional set sizes of a process with its children (Linux).
+CORPORA is a folder with the folders kant/ and books/ of .txt files. Two corpora are made up, of random words in Cyrillic letters and in
+Chinese characters, the latter without spaces; the last one is the books repeated with variations (--megabytes). Every run is a process
+of its own, so nothing is cached from before; contestants take turns, and a ratio is the median over the rounds of ours and theirs in the
+same round. Timed is the work alone, not imports, nor the reading of texts that are encoded. Memory is the peak of the proportional set
+sizes of a process with its children (Linux).
 """
 import argparse
 import json
@@ -19,6 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
 from importlib import metadata
 from pathlib import Path
 
@@ -61,10 +63,10 @@ def blocks(files):
 
 
 def encoding(kind, who, documents, folder):
-    """Encode all documents into arrays (ours), or into what the others return, which is not turned into arrays."""
+    """Encode all documents into arrays (ours), or into what the others return, which is not turned into arrays. Nothing is kept."""
     if who == "minibert":
         ours = load_tokenizer(folder)
-        return lambda: [array for array in ours.encode_documents(documents)]
+        return lambda: deque(ours.encode_documents(documents), maxlen=0)
     batches = [documents[i:i + 4096] for i in range(0, len(documents), 4096)]
     if who == "tiktoken":
         import tiktoken
@@ -72,7 +74,11 @@ def encoding(kind, who, documents, folder):
         ranks = {bytes(ours._byte_ids.index(byte) for byte in map(ours._ids.get, token)): i - len(BPE_SPECIAL)
                  for token, i in ours.get_vocab().items() if token not in ours.special_tokens}
         theirs = tiktoken.Encoding("same", pat_str=GPT2, mergeable_ranks=ranks, special_tokens={})
-        return lambda: [theirs.encode_ordinary_batch(batch, num_threads=os.cpu_count()) for batch in batches]
+
+        def work():
+            for batch in batches:
+                theirs.encode_ordinary_batch(batch, num_threads=os.cpu_count())
+        return work
     import tokenizers
     if kind == "bpe":
         theirs = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
@@ -81,7 +87,7 @@ def encoding(kind, who, documents, folder):
     encode = theirs._tokenizer.encode_batch_fast if who == "tokenizers fast" else theirs._tokenizer.encode_batch
 
     def work():
-        for batch in batches:  # kept in batches: all encodings at once would take gigabytes
+        for batch in batches:
             encode(batch, add_special_tokens=False)
     return work
 
@@ -125,6 +131,17 @@ def varied(files, megabytes, out):
             target.write(part[:megabytes * 1_000_000 - written])
             written += len(part)
             copy += 1
+    return out
+
+
+def made_up(first, letters, longest, space, stop, out):
+    """Four megabytes of sentences of random words: ``letters`` characters from ``first`` on, up to ``longest`` in a word."""
+    rng, written = random.Random(first), 0
+    words = ["".join(chr(first + rng.randrange(letters)) for _ in range(rng.randint(1, longest))) for _ in range(5000)]
+    with open(out, "w", encoding="utf-8", newline="") as target:
+        while written < 4_000_000:
+            sentences = [space.join(rng.choices(words, k=rng.randint(4, 14))) + stop for _ in range(5)]
+            written += target.write("".join(sentences) + "\n\n") * len(chr(first).encode())
     return out
 
 
@@ -206,6 +223,8 @@ def main():
         parser.error("name the folder that holds kant/ and books/")
     corpora = {name: sorted(Path(args.corpora, name).glob("*.txt")) for name in ("kant", "books")}
     with tempfile.TemporaryDirectory() as folder:
+        corpora["Cyrillic"] = [made_up(0x430, 32, 9, " ", ". ", Path(folder, "cyrillic.txt"))]
+        corpora["Chinese"] = [made_up(0x4E00, 2000, 3, "", "。", Path(folder, "chinese.txt"))]
         if args.megabytes:
             corpora[f"{args.megabytes} MB"] = [varied(corpora["books"], args.megabytes, Path(folder, "varied.txt"))]
         corpora = {name: files for name, files in corpora.items() if not args.only or name in args.only}

@@ -13,7 +13,7 @@ from itertools import islice
 
 import numpy as np
 
-from tokenizer.corpus import BATCH_CHARACTERS, FIRST_HERE, dtype_for
+from tokenizer.corpus import BATCH_CHARACTERS, dtype_for
 from tokenizer.counting import batches
 from tokenizer.workers import map_in_order
 
@@ -51,7 +51,7 @@ class Stream:
         found = False
         while True:
             texts = islice(batches(self.corpus.documents("train"), BATCH_CHARACTERS), skip, None)
-            encoded = map_in_order(encode_batch, texts, self.tokenizer, self.workers, first_here=FIRST_HERE)
+            encoded = map_in_order(encode_batch, texts, self.tokenizer, self.workers, first_here=WINDOW_BATCHES)
             with contextlib.closing(encoded):
                 while some := list(islice(encoded, WINDOW_BATCHES)):
                     window = Window(some, self.tokenizer)

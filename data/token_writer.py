@@ -35,9 +35,10 @@ class TokenFileWriter:
     later writer; where nothing was, nothing stays.
 
     >>> from data import TokenFile
-    >>> with TokenFileWriter("/tmp/example-tokens", vocab_size=10, tokenizer_fingerprint="") as writer:
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> with TokenFileWriter(folder, vocab_size=10, tokenizer_fingerprint="") as writer:
     ...     writer.add([7, 8, 9], segment_lengths=[2, 1], document_lengths=[2], num_bytes=12)
-    >>> TokenFile("/tmp/example-tokens").segment(0).tolist()
+    >>> TokenFile(folder).segment(0).tolist()
     [7, 8]
     """
 

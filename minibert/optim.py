@@ -72,6 +72,7 @@ class Muon(torch.optim.AdamW):
         return loss
 
     def _step_matrices(self, group):
+        """Muon proper: the mean of the gradients, orthogonalized, all matrices of one shape in one product."""
         alike = defaultdict(list)  # shape -> [(parameter, its matrices of this shape (parts, r, c)), ...]
         for p, parts in zip(group["params"], group["parts"]):
             if p.grad is None:

@@ -9,13 +9,12 @@ from argparse import HelpFormatter
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from minibert.config import PRESETS, BertConfig, TrainConfig, from_dict
+from minibert.config import LENGTHS, PRESETS, BertConfig, TrainConfig, changed, from_dict
 from tokenizer.cli import Parser, suggestion
 from tokenizer.files import atomic_write
 
 # What may always differ when a run goes on: none of it changes what is computed (micro-batches: but for rounding, and dropout's draws).
 HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_batch_size")
-LENGTHS = ("max_steps", "epochs", "minutes")
 
 
 def parser():
@@ -57,10 +56,7 @@ def configure(arguments):
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}, there are {', '.join(PRESETS)}" + suggestion(preset, PRESETS))
     model, train = PRESETS[preset]
-    flags = given(arguments, TrainConfig)
-    if any(name in flags for name in LENGTHS):  # a length that is given takes the place of the preset's
-        train = replace(train, max_steps=0, epochs=0.0, minutes=0.0)
-    model, train = replace(model, **given(arguments, BertConfig)), replace(train, **flags)
+    model, train = replace(model, **given(arguments, BertConfig)), changed(train, given(arguments, TrainConfig))
     if train.stream and (train.epochs or train.data):
         raise ValueError("--stream cannot know how long an epoch is: give --max-steps or --minutes" if train.epochs else
                          f"--stream tokenizes the text itself: leave out --data {train.data}")
@@ -130,7 +126,7 @@ def run_folder(arguments):
     if arguments.resume:
         if arguments.out:
             return Path(arguments.out)
-        runs = [p.parent for p in Path("runs").glob("*/config.json") if p.parent.name == preset or p.parent.name.startswith(preset + "-")]
+        runs = [p.parent for p in Path("runs").glob("*/config.json") if re.fullmatch(re.escape(preset) + r"(-\d+)?", p.parent.name)]
         if not runs:
             raise ValueError(f"there is no run of preset {preset} in runs/ to go on with: name it with --out")
         return max(runs, key=lambda run: max(p.stat().st_mtime for p in run.iterdir()))

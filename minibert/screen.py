@@ -67,7 +67,7 @@ def result(trainer, scores):
 
 def probes_of(trainer):
     """Texts with one mask: those of a known corpus, else held-out passages with the token in their middle hidden."""
-    tokenizer, known = trainer.tokenizer, PROBES.get(trainer.config.corpus) or PROBES.get(trainer.preset)
+    tokenizer, known = trainer.tokenizer, PROBES.get(trainer.config.corpus) or PROBES.get(trainer.preset.removesuffix("-small"))
     if known:
         return [probe.replace("<mask>", tokenizer.mask_token) for probe in known]
     passages = []

@@ -12,7 +12,7 @@ import torch
 
 import train
 from minibert import BertConfig, checkpoint, from_pretrained
-from minibert.config import TrainConfig
+from minibert.config import PRESETS, TrainConfig
 from minibert.fill_mask import load_run
 from minibert.running import StopRequest
 from minibert.words import WordStarts
@@ -559,8 +559,8 @@ def test_a_corpus_of_ones_own_is_asked_about_its_own_passages(text, tmp_path, ca
 
 def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code():
     """As a user sees it, in a process of its own."""
-    for flags, code, last in ((["--preset", "kantt"], 1, "error: unknown preset 'kantt', there are quickstart, kant, wikipedia, amazon, bert-base, "
-                               "roberta-base: did you mean kant?"), (["--batchsize", "3"], 2, "(train.py --help lists what there is)")):
+    for flags, code, last in ((["--preset", "kantt"], 1, f"error: unknown preset 'kantt', there are {', '.join(PRESETS)}: did you mean kant?"),
+                              (["--batchsize", "3"], 2, "(train.py --help lists what there is)")):
         done = subprocess.run([sys.executable, train.__file__, *flags], capture_output=True, text=True)
         assert done.returncode == code and done.stderr.splitlines()[-1] == last and "Traceback" not in done.stderr
 

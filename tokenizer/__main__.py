@@ -80,6 +80,7 @@ in a text · is a space, ↵ a line end, \\xf0 one byte of a character that was 
 
 
 def add_train(commands):
+    """The flags of ``train``."""
     train = commands.add_parser("train", help="learn a vocabulary from text files", epilog="""
 examples:
   python -m tokenizer train --vocab-size 52000 --out kant-bpe kant/*.txt

@@ -23,6 +23,7 @@ ROLES = {"cls": ("<s>", "[CLS]"), "pad": ("<pad>", "[PAD]"), "sep": ("</s>", "[S
 
 KEPT_WORDS = 1 << 18  # about 60 MB; in real texts far fewer words make up nearly everything
 KEPT_LENGTH = 100     # longer words hardly come twice
+SHORT_TEXT = 500      # characters, up to which the fast way for many texts is slower
 
 
 class Tokenizer:
@@ -126,6 +127,8 @@ class Tokenizer:
 
         Equal to ``encode(text, add_special_tokens=False, split_special_tokens=True).ids``.
         """
+        if len(text) < SHORT_TEXT:
+            return [token_id for token_id, _, _ in self._encode_text(text, split_special_tokens=True)]
         return self.encode_texts([text])[0].tolist()
 
     def encode_texts(self, texts):

@@ -16,9 +16,9 @@ from .units import Units, joined
 from .workers import map_in_order
 
 KEPT_UNITS = 1 << 19  # distinct units; with their ids about 100 MB. In real texts far fewer make up nearly everything
-LONG_TEXT = 1 << 20  # characters that are encoded at once: arrays of some 30 bytes for each
+LONG_TEXT = 1 << 18  # characters that are encoded at once: arrays of some 30 bytes for each
 BATCH_CHARACTERS = 1 << 19  # what goes to a worker at once: large enough that sending it costs nothing
-FIRST_HERE = 8  # batches that are encoded before workers start: most words have come by then, and all workers know them
+FIRST_HERE = 64  # batches that are encoded before workers start: most words have come by then, and all workers know them
 
 
 class CorpusEncoder:
@@ -49,6 +49,7 @@ class CorpusEncoder:
         return ids, np.diff(ends[np.cumsum([0, *map(len, short)])])
 
     def _encode(self, texts):
+        """As ``encode``, for texts that are together no longer than arrays should be."""
         if len(self.units) > KEPT_UNITS or len(self.ids) > 16 * KEPT_UNITS:
             self.clear()  # rare, and cheap to make again
         data, text_starts = joined(texts)

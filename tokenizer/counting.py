@@ -16,7 +16,7 @@ from .borders import SURE_BORDER_BYTES, parts
 from .units import MARGIN, Units, joined
 from .workers import map_in_order
 
-AT_ONCE = 1 << 20  # bytes whose units are found together: arrays of this length stay near the processor
+AT_ONCE = 1 << 18  # bytes whose units are found together: arrays of this length stay near the processor
 PORTION = 4 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
 KEPT_UNITS = 1 << 17  # distinct units that a process remembers from portion to portion: about 40 MB
 LONGEST = 4  # bytes of what a file is cut at, with the character after it

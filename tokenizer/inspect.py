@@ -64,6 +64,7 @@ def cut(tokenizer, text):
 
 
 def _cut_plain(tokenizer, text):
+    """A text without its frame -> Pieces, also for what stands between tokens and belongs to none."""
     found = tokenizer._added.encode(text, tokenizer._encode_plain)  # not ``encode``, whose offsets may be trimmed
     added = {token.content for token in tokenizer.added_tokens}
     starts = [start for _, start, _ in found] + [len(text)]
@@ -194,6 +195,7 @@ def word_view(tokenizer, text, look):
 
 
 def _merge_rows(tokenizer, word, look):
+    """Lines of a table: the bytes of a word, then each merge with its rank and what the word is after it."""
     def shown(pieces, new=None):
         texts = [text_of(tokenizer, piece) for piece in pieces]
         return " ".join(look.paint(text) if i == new else look.visible(text) for i, text in enumerate(texts))
@@ -209,6 +211,7 @@ def _merge_rows(tokenizer, word, look):
 
 
 def _match_rows(tokenizer, word, look):
+    """Lines of a table: for each place in a word the piece that was found, and the longer ones that were tried before it."""
     steps = match_steps(tokenizer, word)
     if not steps:
         yield f"longer than {tokenizer.max_input_chars_per_word} characters: unknown without a try"

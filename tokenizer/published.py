@@ -53,6 +53,7 @@ def refusal(path, part, value):
 
 
 def read_bpe(path, document, config):
+    """A tokenizer.json whose model is BPE -> ByteLevelBPE; ValueError for what would give other ids here."""
     model, pre_tokenizer, normalizer = document["model"], document.get("pre_tokenizer"), document.get("normalizer")
     for part in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"):
         if model.get(part):
@@ -71,6 +72,7 @@ def read_bpe(path, document, config):
 
 
 def read_wordpiece(path, document, config):
+    """A tokenizer.json whose model is WordPiece -> WordPiece; ValueError for what would give other ids here."""
     model, pre_tokenizer, normalizer = document["model"], document.get("pre_tokenizer"), document.get("normalizer")
     if model["continuing_subword_prefix"] != "##":
         raise refusal(path, "model.continuing_subword_prefix", model["continuing_subword_prefix"])

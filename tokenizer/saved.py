@@ -125,6 +125,7 @@ def load_tokenizer(folder):
 # Folders without tokenizer.json
 
 def _load_bpe(folder, config):
+    """vocab.json and merges.txt, with what tokenizer_config.json says, if anything -> ByteLevelBPE"""
     from .bpe import ByteLevelBPE
     from .published import NO_TEMPLATES
     vocabulary = read_vocab_json(folder / "vocab.json")
@@ -138,6 +139,7 @@ def _load_bpe(folder, config):
 
 
 def _load_wordpiece(folder, config):
+    """vocab.txt, with what tokenizer_config.json says -> WordPiece; without it, cased if a capital letter stands in the vocabulary."""
     from .wordpiece import WordPiece
     vocabulary = read_vocab_txt(folder / "vocab.txt")
     tokens, added = _with_added_tokens(folder, config, vocabulary)

@@ -48,7 +48,7 @@ class Units:
 
     def since(self, number):
         """The units from ``number`` on, as bytes."""
-        return list(islice(self.number_of, number - 1, None))
+        return list(islice(reversed(self.number_of), len(self) - number + 1))[::-1]
 
     def find(self, data, text_starts):
         """data, text_starts: as ``joined`` gives them. -> (numbers of the units in order (U,) int32, where they begin in data (U,))"""

@@ -6,6 +6,7 @@ rest of it for ever. Here each worker has a pipe of its own: whatever ends it al
 way round.
 """
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import os
@@ -144,6 +145,7 @@ def interrupt_waits():
 
 def work(pipe, parents_pipes, function, shared):
     """What a worker does: items in, (result, error, its traceback) out, until it is killed, or its parent is."""
+    gc.freeze()  # what comes from the parent is not garbage: to look through it would copy all of its memory
     for other_end in parents_pipes:
         other_end.close()  # else this process would keep them open, and none would end with the parent
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent alone answers it
@@ -156,7 +158,10 @@ def work(pipe, parents_pipes, function, shared):
             answer = function(shared, item), None, None
         except Exception as error:
             answer = None, error, traceback.format_exc()
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except OSError:  # the parent is gone, and ``read_items`` is about to notice
+            os._exit(1)
 
 
 def read_items(pipe, items):

@@ -21,6 +21,7 @@ def contents(folder):
 @pytest.fixture
 def small_batches(monkeypatch):
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "BATCH_CHARACTERS", 500)
+    monkeypatch.setattr(sys.modules[prepare_function.__module__], "FIRST_HERE", 2)
 
 
 def test_any_number_of_workers_gives_the_same_bytes_and_all_of_them(tmp_path, small_batches):
@@ -62,9 +63,10 @@ import signal, sys; sys.path[:0] = {[os.path.dirname(__file__), os.getcwd()]!r}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
 from data_helpers import Characters
 from data import prepare
+sys.modules["data.prepare"].FIRST_HERE = 1
 def documents():
     for number in range(10 ** 9):
-        if number == 12_000:
+        if number == 5_000:
             print("going", flush=True)
         yield "some text here\\n" * 50
 prepare(documents(), Characters(), {str(tmp_path / "tokens")!r}, workers=2, show_progress=False)

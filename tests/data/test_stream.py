@@ -27,7 +27,6 @@ class Corpus:
 def small_windows(monkeypatch):
     monkeypatch.setattr("data.stream.BATCH_CHARACTERS", 500)
     monkeypatch.setattr("data.stream.WINDOW_BATCHES", 4)
-    monkeypatch.setattr("data.stream.FIRST_HERE", 2)
 
 
 def one_pass(stream, **start):

@@ -26,6 +26,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr("data.token_writer.SHARD", 4000)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "BATCH_CHARACTERS", 500)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "NOTED_BATCHES", 3)
+    monkeypatch.setattr(sys.modules[prepare_function.__module__], "FIRST_HERE", 2)
 
 
 class Counting(Characters):

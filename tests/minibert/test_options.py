@@ -91,7 +91,7 @@ def test_a_resumed_run_takes_its_own_configuration(tmp_path):
 
 def test_other_flags_on_resume_are_listed_and_refused(tmp_path):
     run = started(tmp_path)
-    with pytest.raises(ValueError, match=r"learning_rate: 0\.0001 in the run, 0\.5 now; seed: 0 in the run, 3 now"):
+    with pytest.raises(ValueError, match=r"learning_rate: 0\.002 in the run, 0\.5 now; seed: 0 in the run, 3 now"):
         options.resumed(parse("--resume", "--learning-rate", "0.5", "--seed", "3"), run)
 
 

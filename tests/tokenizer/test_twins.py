@@ -22,7 +22,7 @@ def random_texts(rng, pool):
 def test_byte_level_bpe_from_text_to_ids(monkeypatch, long_word):
     monkeypatch.setattr("tokenizer.bpe.LONG_WORD", long_word)  # 0: every word is encoded as if it were a long one
     rng = random.Random(long_word)
-    for _ in range(1000):
+    for _ in range(500):
         pool = rng.choice(POOLS)
         texts, size, min_frequency = random_texts(rng, pool), 257 + rng.randint(0, 12), rng.choice([1, 2, 2, 3])
         tok = ByteLevelBPE.train_from_iterator(texts, size, min_frequency, ("<unk>",), workers=1, show_progress=False)

@@ -92,7 +92,8 @@ class BertForSequenceClassification(Pretrained):
         """
         names = self.labels or ("LABEL_0",)
         values = {"problem_type": "single_label_classification" if self.labels else "regression", "classifier_dropout": self.dropout.p,
-                  "id2label": {str(number): name for number, name in enumerate(names)}, "label2id": {name: number for number, name in enumerate(names)}}
+                  "id2label": {str(number): name for number, name in enumerate(names)},
+                  "label2id": {name: number for number, name in enumerate(names)}}
         return values | ({"classifier_pooling": "mean"} if self.config.family == "modernbert" else {})
 
     @classmethod

@@ -4,7 +4,7 @@ The recipe is BERT's (Devlin et al. 2018, appendix A.3): all weights learn, 2 to
 5e-5, dropout 0.1. A warm-up of a tenth and a fall to zero go with it. Small models bear, and need, higher rates.
 """
 import math
-from collections import defaultdict
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,7 +52,8 @@ class FinetuneConfig:
         if self.task not in tasks:
             raise ValueError(f"task is {self.task!r}: choose from {', '.join(tasks)}" + suggestion(self.task, tasks))
         if self.scored_by not in tasks[self.task]:
-            raise ValueError(f"metric is {self.metric!r}: a {self.task} has {', '.join(tasks[self.task])}" + suggestion(self.metric, tasks[self.task]))
+            raise ValueError(f"metric is {self.metric!r}: a {self.task} has {', '.join(tasks[self.task])}"
+                             + suggestion(self.metric, tasks[self.task]))
         for name, smallest in (("epochs", 1), ("patience", 1), ("seeds", 1), ("examples", 0), ("max_length", 0)):
             if getattr(self, name) < smallest:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least {smallest}")
@@ -81,6 +82,11 @@ class FinetuneConfig:
         return replace(self, device=device.type, precision=choose_precision(self.precision, device))
 
 
+def slow_bar(total, what, unit):
+    """A progress bar that appears after two seconds, and prints seldom where its lines go into a file."""
+    return tqdm(total=total, desc=what, unit=f" {unit}", delay=2, leave=False, dynamic_ncols=True, mininterval=0.1 if sys.stderr.isatty() else 10.0)
+
+
 class EncodedTexts(Examples):
     """Texts as ids, encoded once, and batches of them. ``lengths`` (N,): tokens of each.
 
@@ -93,7 +99,7 @@ class EncodedTexts(Examples):
         self.pad_token_id, self.max_length = tokenizer.pad_token_id, max_length
         with_types = model_config.segments > 1 and bool(texts) and isinstance(texts[0], tuple)
         self.ids, self.types = [], [] if with_types else None
-        with tqdm(total=len(texts), desc="encoding", unit=" texts", delay=2, leave=False) as bar:
+        with slow_bar(len(texts), "encoding", "texts") as bar:
             for start in range(0, len(texts), TEXTS_AT_ONCE):
                 some = tokenizer.encode_batch(texts[start : start + TEXTS_AT_ONCE], max_length=max_length)
                 self.ids += [torch.tensor(encoding.ids) for encoding in some]
@@ -132,11 +138,13 @@ def predict(model, texts, config, batch_size=64):
     model.eval()
     by_length = np.argsort(texts.lengths, kind="stable")  # little padding
     outputs = torch.empty(len(texts), model.classifier.out_features)
-    for start in tqdm(range(0, len(texts), batch_size), desc="predicting", unit=" batches", delay=2, leave=False):
-        numbers = by_length[start : start + batch_size]
-        batch = {name: tensor for name, tensor in texts.batch(numbers, device).items() if name != "labels"}
-        with autocast(device, config.precision):
-            outputs[numbers] = model(**batch).logits.float().cpu()
+    with slow_bar(len(texts), "predicting", "texts") as bar:
+        for start in range(0, len(texts), batch_size):
+            numbers = by_length[start : start + batch_size]
+            batch = {name: tensor for name, tensor in texts.batch(numbers, device).items() if name != "labels"}
+            with autocast(device, config.precision):
+                outputs[numbers] = model(**batch).logits.float().cpu()
+            bar.update(len(numbers))
     model.train(was_training)
     return outputs
 
@@ -151,8 +159,7 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
     """Fine-tune a model; at the end it has the weights of its best epoch -> list of {"epoch", "train_loss", metric: score, ...}.
 
     train, dev: EncodedTexts with labels; config: a FinetuneConfig on its machine; bar: a tqdm that counts steps; stop: an object whose
-    ``requested`` ends the training after a step: then the list is empty, or as long as it had become. on_best is called after each epoch
-    that is the best so far.
+    ``requested`` ends the training after a step; on_best is called with the score after each epoch that is the best so far.
     Raises ValueError where the loss is no number any more.
     """
     device, training = next(model.parameters()).device, config.training(seed)
@@ -161,7 +168,7 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
     total, step, history, best, weights = config.epochs * batches.per_epoch, 0, [], -math.inf, None
     for epoch in range(config.epochs):
         model.train()
-        losses = defaultdict(float)
+        loss_sum, seen = 0.0, 0
         for numbers in batches.order(epoch):
             factor = rate_factor((step + 0.5) / total, "linear", config.warmup, 0.0)
             for group in optimizer.param_groups:
@@ -175,29 +182,26 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
             step += 1
-            losses["sum"] += loss.item() * len(numbers)
-            losses["count"] += len(numbers)
-            if not math.isfinite(losses["sum"]):
+            loss_sum += loss.item() * len(numbers)
+            seen += len(numbers)
+            if not math.isfinite(loss_sum):
                 raise ValueError(f"the loss is {loss.item()} at step {step}: try a lower --learning-rate than {config.learning_rate:g}")
             shown = f", {config.scored_by} {best:.3f}" if history else ""
-            bar.set_postfix_str(f"seed {seed}, epoch {epoch + 1}, loss {losses['sum'] / losses['count']:.3f}{shown}", refresh=False)
+            bar.set_postfix_str(f"seed {seed}, epoch {epoch + 1}, loss {loss_sum / seen:.3f}{shown}", refresh=False)
             bar.update()
             if stop.requested:
-                return _with_best(model, weights, history)
+                break
+        if stop.requested and history:  # with nothing to keep yet, part of an epoch is better than nothing
+            break
         scores = scores_of(predict(model, dev, config), dev.labels, config.metrics)
-        history.append({"epoch": epoch + 1, "train_loss": losses["sum"] / losses["count"], **scores})
+        history.append({"epoch": epoch + 1, "train_loss": loss_sum / seen, **scores})
         if scores[config.scored_by] > best:
             best, weights = scores[config.scored_by], {name: tensor.clone() for name, tensor in model.state_dict().items()}
             on_best(best)
-        elif epoch + 1 - best_of(history, config.scored_by)["epoch"] >= config.patience:
+        if stop.requested or epoch + 1 - best_of(history, config.scored_by)["epoch"] >= config.patience:
             break
     bar.update(total - step)  # epochs that were not needed
-    return _with_best(model, weights, history)
-
-
-def _with_best(model, weights, history):
-    if weights is not None:
-        model.load_state_dict(weights)
+    model.load_state_dict(weights)
     return history
 
 

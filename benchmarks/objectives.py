@@ -109,7 +109,7 @@ def without_nsp(config):
     """A model for the examples of pairs that does not hear whether B follows A."""
     model = BertForMaskedLM(config)
     forward = model.forward
-    model.forward = lambda next_sentence_label=None, **tensors: forward(**tensors)
+    model.forward = lambda *tensors, next_sentence_label=None, **named: forward(*tensors, **named)
     return model
 
 

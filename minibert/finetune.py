@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from minibert.config import from_dict
 from minibert.device import describe
 from minibert.fill_mask import load_run
 from minibert.fitting import USUAL_LENGTH, EncodedTexts, FinetuneConfig, best_of, fit, predict, slow_bar
@@ -173,7 +174,8 @@ def parser():
     out = Parser(prog="python -m minibert.finetune", formatter_class=HelpFormatter,
                  usage="python -m minibert.finetune RUN --train FILE [--dev FILE] [--predict FILE] [FLAG VALUE ...]",
                  description="Fine-tune a pre-trained model on labelled texts (.tsv .csv .jsonl, each also .gz or .bz2), or use one that has been.",
-                 epilog="Defaults stand in minibert/fitting.py and minibert/tasks.py. A .tsv is read without quoting.")
+                 epilog="Defaults stand in minibert/fitting.py and minibert/tasks.py. A .tsv is read without quoting; blank lines are left out "
+                 "of all files. The dev set chooses the epoch, so its score is a little too good: judge on a third file.")
     out.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
     out.add_argument("--train", metavar="FILE", help="labelled texts to learn from")
     out.add_argument("--dev", metavar="FILE", help="labelled texts that decide which epoch is best (default: a tenth of the training file)")
@@ -232,13 +234,23 @@ def predict_alone(args, model, tokenizer):
     if not isinstance(model, BertForSequenceClassification):
         raise ValueError(f"{args.run} has not been fine-tuned: give --train FILE as well, or the folder that fine-tuning wrote "
                          f"(such as {Path(args.run) / 'finetuned'})")
-    path = Path(args.run) / SETTINGS
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"layout": {}, "config": {}}
-    layout = replace(Layout(**stored["layout"]), **given(args, Layout))
-    config = replace(FinetuneConfig(**stored["config"]), **given(args, FinetuneConfig))
+    layout, config = read_settings(args.run)
+    layout, config = replace(layout, **given(args, Layout)), replace(config, **given(args, FinetuneConfig))
     lines = predictions(model, tokenizer, read_examples(args.predict, layout, labelled=False, keep_empty=True), config)
     print("\n".join(map(json.dumps, lines) if args.json else as_table(lines)))
     return 0
+
+
+def read_settings(folder):
+    """(Layout, FinetuneConfig) of a fine-tuned model, the defaults where others made it. ValueError for a file that is damaged."""
+    path = Path(folder) / SETTINGS
+    if not path.is_file():
+        return Layout(), FinetuneConfig()
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return from_dict(Layout, stored["layout"]), from_dict(FinetuneConfig, stored["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not what fine-tuning wrote ({error!r})") from None
 
 
 def predictions(model, tokenizer, examples, config):

@@ -285,6 +285,17 @@ def test_the_folder_is_the_next_free_one(bert, tmp_path):
     assert command.out_folder(arguments) == tmp_path / "finetuned-2"
 
 
+def test_settings_are_read_back_or_refused(tmp_path):
+    assert command.read_settings(tmp_path) == (Layout(), FinetuneConfig())
+    path = tmp_path / "finetune.json"
+    path.write_text(json.dumps({"layout": {"text": "a"}, "config": {"max_length": 9}}))
+    assert command.read_settings(tmp_path) == (Layout(text="a"), FinetuneConfig(max_length=9))
+    for content in ("{", "[]", '{"layout": {"txt": "a"}, "config": {}}', '{"layout": {}}'):
+        path.write_text(content)
+        with pytest.raises(ValueError, match="finetune.json is not what fine-tuning wrote"):
+            command.read_settings(tmp_path)
+
+
 def test_predictions_of_a_regression_have_no_probability():
     assert as_table([{"prediction": 1.5}]) == ["index\tprediction", "0\t1.5000"]
     assert Layout().parts(labelled=False) == ["sentence"]

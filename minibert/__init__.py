@@ -9,7 +9,7 @@ from importlib import import_module
 from types import ModuleType
 
 _HOMES = {"BertConfig": "config", "BertModel": "model", "BertForMaskedLM": "model", "BertForPreTraining": "model",
-          "from_pretrained": "interop", "save_pretrained": "interop", "fill_mask": "fill_mask"}
+          "BertForSequenceClassification": "heads", "from_pretrained": "interop", "save_pretrained": "interop", "fill_mask": "fill_mask"}
 __all__ = list(_HOMES)
 
 

@@ -34,7 +34,7 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
     -> [{"score": 0.31, "token": 812, "token_str": " list", "sequence": "Return a new list object."}]
     """
     if not hasattr(model, "head"):
-        raise ValueError("the model has no head that fills masks: it was saved as the encoder alone")
+        raise ValueError("the model has no head that fills masks: it was saved as the encoder alone, or fine-tuned")
     check_tokenizer(model.config, tokenizer)
     if top_k < 1:
         raise ValueError(f"top_k is {top_k}: it must be at least 1")

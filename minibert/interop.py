@@ -14,6 +14,7 @@ import torch
 from minibert import safetensors
 from minibert.checks import check_tokenizer
 from minibert.config import FAMILIES, BertConfig
+from minibert.heads import BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
 from tokenizer.files import atomic_write
 
@@ -40,8 +41,10 @@ _BERT = {
     "head.norm": "cls.predictions.transform.LayerNorm",
     "head": "cls.predictions",
     "nsp": "cls.seq_relationship",
+    "classifier": "classifier",
 }
-_ROBERTA_HEAD = {"head.dense": "lm_head.dense", "head.norm": "lm_head.layer_norm", "head": "lm_head"}
+_ROBERTA_HEAD = {"head.dense": "lm_head.dense", "head.norm": "lm_head.layer_norm", "head": "lm_head",
+                 "dense": "classifier.dense", "classifier": "classifier.out_proj"}
 _MODERNBERT = {
     "bert.embeddings.word": "model.embeddings.tok_embeddings",
     "bert.embeddings.norm": "model.embeddings.norm",
@@ -55,6 +58,9 @@ _MODERNBERT = {
     "head.dense": "head.dense",
     "head.norm": "head.norm",
     "head": "decoder",
+    "dense": "head.dense",  # of the head that classifies; it begins as the other one's
+    "norm": "head.norm",
+    "classifier": "classifier",
 }
 ENCODER = {"bert": "bert.", "roberta": "roberta.", "modernbert": "model."}  # what their names of the encoder begin with
 
@@ -107,7 +113,10 @@ ONLY = {"hidden_act": "gelu", "hidden_activation": "gelu", "classifier_activatio
 # Their architecture -> family, our class
 ARCHITECTURES = {"BertForMaskedLM": ("bert", BertForMaskedLM), "BertForPreTraining": ("bert", BertForPreTraining), "BertModel": ("bert", BertModel),
                  "RobertaForMaskedLM": ("roberta", BertForMaskedLM), "RobertaModel": ("roberta", BertModel),
-                 "ModernBertForMaskedLM": ("modernbert", BertForMaskedLM), "ModernBertModel": ("modernbert", BertModel)}
+                 "ModernBertForMaskedLM": ("modernbert", BertForMaskedLM), "ModernBertModel": ("modernbert", BertModel),
+                 "BertForSequenceClassification": ("bert", BertForSequenceClassification),
+                 "RobertaForSequenceClassification": ("roberta", BertForSequenceClassification),
+                 "ModernBertForSequenceClassification": ("modernbert", BertForSequenceClassification)}
 
 
 def config_to_json(config, cls, tokenizer=None):
@@ -183,7 +192,7 @@ def _attention_pattern(values, path):
 
 
 def save_pretrained(model, folder, tokenizer=None):
-    """Write a BertForMaskedLM, BertForPreTraining or BertModel to ``folder``, and the tokenizer beside it if one is given.
+    """Write a BertModel, BertForMaskedLM, BertForPreTraining or BertForSequenceClassification to ``folder``, and the tokenizer if one is given.
 
     Each file is written whole or not at all, the weights first; other files in the folder stay.
 
@@ -201,6 +210,8 @@ def save_pretrained(model, folder, tokenizer=None):
         name = their_names("embeddings.segment.weight" if encoder_only else "bert.embeddings.segment.weight", config.family, encoder_only)[0]
         tensors[name] = torch.zeros(1, config.hidden_size)
     values = config_to_json(config, type(model), tokenizer)
+    if isinstance(model, BertForSequenceClassification):
+        values.update(model.described())
     safetensors.write(tensors, folder / WEIGHTS, {"format": "pt"})
     atomic_write(folder / CONFIG, json.dumps(values, indent=2, sort_keys=True) + "\n")
     if tokenizer is not None:
@@ -245,6 +256,8 @@ def _build(values, config, theirs, path):
     if architecture not in ARCHITECTURES or ARCHITECTURES[architecture][0] != config.family:
         raise ValueError(f"{path}: architecture {architecture!r} of {config.family} is not built here, there are {', '.join(ARCHITECTURES)}")
     cls = ARCHITECTURES[architecture][1]
+    if cls is BertForSequenceClassification:
+        return cls.from_description(config, values, path)
     return cls(config, pooler="pooler.dense.weight" in theirs) if cls is BertModel else cls(config)
 
 

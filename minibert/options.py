@@ -30,13 +30,17 @@ def parser():
     out.add_argument("--may-differ", default="", metavar="NAMES", help="with --resume: fields that may differ from the run's own, with commas")
     out.add_argument("--show", action="store_true", help="print the configuration and stop")
     for cls, title in ((BertConfig, "the model"), (TrainConfig, "the training")):
-        group = out.add_argument_group(f"{title} (defaults: the preset's)")
-        for f in fields(cls):
-            switch = isinstance(f.default, bool)
-            kind, alone = (true_or_false, {"nargs": "?", "const": True}) if switch else (type(f.default), {})
-            group.add_argument("--" + f.name.replace("_", "-"), type=kind, default=None, metavar=kind.__name__.upper(),
-                               help=f.metadata["help"], **alone)  # a switch that stands alone is on
+        add_flags(out.add_argument_group(f"{title} (defaults: the preset's)"), cls)
     return out
+
+
+def add_flags(group, cls):
+    """A flag for each field of a configuration; one that is not given is None, so that ``given`` can tell."""
+    for f in fields(cls):
+        switch = isinstance(f.default, bool)
+        kind, alone = (true_or_false, {"nargs": "?", "const": True}) if switch else (type(f.default), {})
+        group.add_argument("--" + f.name.replace("_", "-"), type=kind, default=None, metavar=kind.__name__.upper(),
+                           help=f.metadata["help"], **alone)  # a switch that stands alone is on
 
 
 def true_or_false(word):

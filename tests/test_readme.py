@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minibert import options
+from minibert import finetune, options
 from minibert.config import PRESETS
 from minibert.model import BertForMaskedLM, BertForPreTraining
 from tokenizer import ByteLevelBPE
@@ -37,10 +37,11 @@ def test_each_preset_stands_in_the_table_with_its_size(preset):
     assert f"{count:,}" in row and f"{training.batch_size:,} a step" in row
 
 
-def test_the_flags_of_train_py_exist():
-    known = options.parser().flags()
+@pytest.mark.parametrize("command, parser", [("train.py", options.parser), ("minibert.finetune", finetune.parser)])
+def test_the_flags_of_a_command_exist(command, parser):
+    known = parser().flags()
     for line in README.splitlines():
-        if "train.py" in line:
+        if command in line:
             assert all(flag in known for flag in re.findall(r"--[a-z-]+", line)), line
 
 

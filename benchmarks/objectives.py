@@ -1,0 +1,142 @@
+"""What each pre-training objective does to held-out loss and to a task: the same small BERT, text, steps and seed, once for each.
+
+    python benchmarks/objectives.py --corpora FOLDER --tasks FOLDER --runs FOLDER --out benchmarks/results/objectives.json
+    python benchmarks/objectives.py --table benchmarks/results/objectives.json
+
+FOLDER of corpora holds books/, that of tasks sst2/ (train.tsv, dev.tsv). The first run trains the tokenizer and prepares the text, the others
+take both from it. Rows are written as they are done, and a run that is there is not trained again.
+
+- masked tokens, whole words, spans: documents as examples; all select 30 % of the tokens (``minibert/masking.py``).
+- pairs: two sentences, masked tokens, and does B follow A?  pairs without NSP: the same examples, the second loss left out.
+- held-out loss and masked accuracy: all models are asked the same, single masked tokens of held-out documents, 15 %.
+- SST-2: accuracy after fine-tuning on the same 2,000 examples, mean and deviation of the seeds. From scratch: the same without pre-training.
+"""
+import argparse
+import json
+import os
+import platform
+import sys
+from datetime import date
+from pathlib import Path
+from unittest import mock
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
+import train  # noqa: E402
+from data import TokenFile  # noqa: E402
+from minibert.evaluate import EVAL_SEED, evaluate  # noqa: E402
+from minibert.examples import make_examples  # noqa: E402
+from minibert.fill_mask import load_run  # noqa: E402
+from minibert.finetune import finetune  # noqa: E402
+from minibert.fitting import FinetuneConfig  # noqa: E402
+from minibert.masking import Masker  # noqa: E402
+from minibert.model import BertForMaskedLM  # noqa: E402
+from minibert.running import metrics_lines  # noqa: E402
+from minibert.tasks import read_examples  # noqa: E402
+from tokenizer.files import atomic_write  # noqa: E402
+
+OBJECTIVES = {  # name -> flags of train.py
+    "masked tokens": "--examples documents --masking tokens",
+    "whole words": "--examples documents --masking words",
+    "spans": "--examples documents --masking spans",
+    "pairs and NSP": "--examples pairs",
+    "pairs without NSP": "--examples pairs",
+}
+MODEL = ("--family bert --vocab-size 8192 --hidden-size 128 --num-hidden-layers 4 --num-attention-heads 2 --intermediate-size 512 "
+         "--max-position-embeddings 128 --type-vocab-size 2 --layer-norm-eps 1e-12 --tokenizer-kind wordpiece")
+# The rest is quickstart's: Muon, warm-up, stable, decay. Twice BERT's share of masks, since so short a run learns more from more of them.
+RECIPE = "--max-length 64 --batch-size 32 --mlm-probability 0.3 --eval-every 0 --save-every 0"
+
+
+def main(args=None):
+    args = parse(args)
+    if args.table:
+        print(table(json.loads(args.table.read_text(encoding="utf-8"))), end="")
+        return
+    result = {"date": str(date.today()), "python": platform.python_version(), "torch": torch.__version__, "model": MODEL, "recipe": RECIPE,
+              "extra": args.extra, "steps": args.steps, "examples": args.examples, "epochs": args.epochs, "seeds": args.seeds,
+              "learning_rate": args.learning_rate, "rows": {}}
+    for name in args.only or OBJECTIVES:
+        run = pretrain(name, args)
+        model, tokenizer = load_run(run)
+        scores = held_out(model, tokenizer, args.runs / "masked-tokens" / "data" / "eval")
+        last = metrics_lines(run / "metrics.jsonl")[-1]
+        row = {"loss": scores["loss"], "accuracy": scores["accuracy"], "nsp_accuracy": last.get("eval_nsp_accuracy"),
+               "nsp_chance": last.get("eval_nsp_chance")}
+        first = "from scratch" not in result["rows"]
+        found = fine_tuned(model, tokenizer, args, from_scratch=first)
+        result["rows"][name] = row | {"sst2": found["pretrained"]["scores"]}
+        if first:
+            result["rows"]["from scratch"] = {"sst2": found["from_scratch"]["scores"]}
+            result["constant"], result["dev"] = found["constant"], found["dev"]
+        atomic_write(args.out, json.dumps(result, indent=1) + "\n")  # what is done stays, whatever happens to the rest
+        print(table(result), flush=True)
+
+
+def parse(args):
+    texts = Path(os.environ.get("MINIBERT_CORPORA", "../shared/corpora"))
+    parser = argparse.ArgumentParser(description="One small BERT for each pre-training objective, compared.")
+    parser.add_argument("--corpora", type=Path, default=texts, help="folder with books/")
+    parser.add_argument("--tasks", type=Path, default=texts.parent / "tasks", help="folder with sst2/")
+    parser.add_argument("--runs", type=Path, default=Path("runs/objectives"), help="folder for the runs")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--extra", default="", help="more flags for each train.py")
+    parser.add_argument("--examples", type=int, default=2000, help="of SST-2")
+    parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--learning-rate", type=float, default=5e-4, help="of fine-tuning")
+    parser.add_argument("--only", nargs="+", choices=OBJECTIVES, metavar="NAME", help=", ".join(OBJECTIVES))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/objectives.json"))
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of such a file, and nothing else")
+    return parser.parse_args(args)
+
+
+def pretrain(name, args):
+    """The run of an objective, trained where it is not there yet -> its folder."""
+    first, run = args.runs / "masked-tokens", args.runs / name.replace(" ", "-")
+    if not (run / "model").is_dir():
+        source = {"--corpus": args.corpora / "books"} if run == first else {"--data": first / "data", "--tokenizer": first / "tokenizer"}
+        flags = f"{MODEL} {RECIPE} {OBJECTIVES[name]} --max-steps {args.steps} {args.extra}".split()
+        flags += [str(part) for pair in source.items() for part in pair]
+        kind = without_nsp if name == "pairs without NSP" else train.BertForPreTraining
+        with mock.patch.object(train, "BertForPreTraining", kind):
+            train.main([*flags, "--out", str(run)])
+    return run
+
+
+def without_nsp(config):
+    """A model for the examples of pairs that does not hear whether B follows A."""
+    model = BertForMaskedLM(config)
+    forward = model.forward
+    model.forward = lambda *tensors, next_sentence_label=None, **named: forward(*tensors, **named)
+    return model
+
+
+def held_out(model, tokenizer, folder):
+    """Held-out loss and accuracy at single masked tokens of documents, the same for all models."""
+    examples = make_examples("documents", TokenFile(folder), tokenizer, 64).at(EVAL_SEED, 0)
+    masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids, 0.15)
+    return evaluate(model, examples, masker, tokenizer.pad_token_id, limit=4096)
+
+
+def fine_tuned(model, tokenizer, args, from_scratch):
+    learn, dev = (read_examples(args.tasks / "sst2" / f"{name}.tsv") for name in ("train", "dev"))
+    config = FinetuneConfig(epochs=args.epochs, examples=args.examples, seeds=args.seeds, learning_rate=args.learning_rate, from_scratch=from_scratch)
+    return finetune(model, tokenizer, learn, dev, config)
+
+
+def table(result):
+    """The rows as Markdown."""
+    lines = [f"| objective | held-out loss | masked accuracy | SST-2, {result['examples']:,} examples |", "|---|---|---|---|"]
+    for name, row in result["rows"].items():
+        scores = torch.tensor(row["sst2"])
+        told = f", NSP {row['nsp_accuracy']:.1%}" if row.get("nsp_accuracy") else ""
+        asked = f"{row['loss']:.3f} | {row['accuracy']:.1%}{told}" if "loss" in row else "| "
+        spread = f" ± {100 * scores.std():.1f}" if len(scores) > 1 else ""
+        lines.append(f"| {name} | {asked} | {100 * scores.mean():.1f} %{spread} |")
+    return "\n".join(lines + [f"| always the same answer | | | {result['constant']:.1%} |"]).replace("| |  |", "| | |") + "\n"
+
+
+if __name__ == "__main__":
+    main()

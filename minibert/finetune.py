@@ -1,0 +1,279 @@
+"""Fine-tuning: what a pre-trained model knows, put to use for labels or numbers of your own.
+
+    python -m minibert.finetune runs/books --train sst2/train.tsv --dev sst2/dev.tsv
+    python -m minibert.finetune runs/books --train cola/train.tsv --columns source,label,mark,sentence --metric matthews --from-scratch
+    python -m minibert.finetune runs/books/finetuned --predict new.tsv
+
+Several seeds are trained, since small training sets make luck large; the model of the best one is kept, as a Hugging Face checkpoint
+(``AutoModelForSequenceClassification`` loads it), with finetune.json beside it: the columns, the settings, all scores.
+"""
+import itertools
+import json
+import math
+import sys
+from argparse import HelpFormatter
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from minibert.config import from_dict
+from minibert.device import describe
+from minibert.fill_mask import load_run
+from minibert.fitting import USUAL_LENGTH, EncodedTexts, FinetuneConfig, best_of, fit, predict, slow_bar
+from minibert.heads import BertForSequenceClassification
+from minibert.interop import CONFIG, save_pretrained
+from minibert.options import add_flags, given
+from minibert.running import StopRequest
+from minibert.task_metrics import mean_and_deviation
+from minibert.tasks import Layout, classes_of, hold_out, numbered, read_examples
+from tokenizer.cli import Parser, run
+from tokenizer.files import atomic_write, check_writable
+
+SETTINGS = "finetune.json"
+NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
+SUBSET_SEED = 11  # of the examples that --examples draws
+
+
+def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on_best=lambda model, score: None):
+    """Fine-tune a model with each seed, and, where the config says so, one with fresh weights.
+
+    pretrained: any model with its encoder; train, dev: ``tasks.TaskFile``; stop: an object whose ``requested`` ends it; say: what is told
+    each line; on_best(model, score) is called for each epoch of a pre-trained model that is the best so far of all seeds.
+
+    -> {"metric": "accuracy", "labels": ["0", "1"], "train": 2000, "dev": 872, "constant": 0.51, "pretrained": {"mean": 0.8,
+        "deviation": 0.01, "scores": [one a seed], "epochs": [a history a seed, see ``fit``]}, "from_scratch": the same, "gain": 0.1}
+    Raises ValueError for labels that cannot be learned, with file and line.
+    """
+    stop, config = stop or SimpleNamespace(requested=False), config.on_this_machine()
+    labels = tuple(classes_of(train)) if config.task == "classification" else ()
+    learn, asked = encoded(pretrained.config, tokenizer, train, dev, labels, config, say)
+    results = {"metric": config.scored_by, "labels": list(labels), "train": len(learn), "dev": len(asked),
+               "constant": constant_score(learn.labels, asked.labels, config)}
+    variants = ["pretrained"] + ["from_scratch"] * config.from_scratch
+    histories, best = {variant: [] for variant in variants}, -math.inf
+    steps = config.epochs * -(-len(learn) // config.batch_size)
+    with slow_bar(steps * config.seeds * len(variants), "fine-tuning", "steps") as bar:
+        for variant, seed in itertools.product(variants, range(config.seeds)):
+            torch.manual_seed(seed)
+            model = BertForSequenceClassification(pretrained.config, labels, config.dropout)
+            if variant == "pretrained":
+                model.adopt(pretrained)
+            model.to(config.device)
+
+            def better(score, model=model, variant=variant):
+                nonlocal best
+                if variant == "pretrained" and score > best:
+                    best = score
+                    on_best(model, score)
+
+            history = fit(model, learn, asked, config, seed, bar, stop, better)
+            if stop.requested and histories["pretrained"]:  # a seed that was cut short would spoil the mean
+                break
+            histories[variant].append(history)
+            epoch = best_of(history, config.scored_by)
+            say(f"{NAMES[variant]} seed {seed}: {config.scored_by} {epoch[config.scored_by]:.4f} in epoch {epoch['epoch']} of {len(history)}")
+            if stop.requested:
+                break
+    results |= {variant: summary(found, config.scored_by) for variant, found in histories.items() if found}
+    if "from_scratch" in results:
+        results["gain"] = round(results["pretrained"]["mean"] - results["from_scratch"]["mean"], 6)
+    return results | ({"stopped": True} if stop.requested else {})
+
+
+def encoded(model_config, tokenizer, train, dev, labels, config, say):
+    """Two TaskFiles -> two EncodedTexts, the first cut to ``config.examples``; what they are is said."""
+    train_labels, dev_labels = numbered(train, labels), numbered(dev, labels)
+    numbers = chosen(len(train), config.examples)
+    if labels and len(set(train_labels[numbers])) < 2:
+        raise ValueError(f"the {len(numbers):,} examples that were drawn have one label only: raise --examples")
+    length = max_length(config, model_config)
+    found = (EncodedTexts(tokenizer, [train.texts[n] for n in numbers], model_config, length, train_labels[numbers]),
+             EncodedTexts(tokenizer, dev.texts, model_config, length, dev_labels))
+    for name, texts in zip(("train", "dev"), found):
+        full = int((texts.lengths == length).sum())
+        say(f"{name:<12} {len(texts):,} examples, {texts.lengths.mean():.0f} tokens in the mean" +
+            (f"; {full:,} have {length} tokens, the most there may be, and may have been cut" if full else ""))
+    if labels:
+        counts = np.bincount(train_labels[numbers], minlength=len(labels)) / len(numbers)
+        say("labels       " + ", ".join(f"{label}: {share:.0%}" for label, share in list(zip(labels, counts))[:10]))
+    say(f"device       {describe(torch.device(config.device), config.precision)}")
+    return found
+
+
+def summary(histories, metric):
+    """The histories of some seeds -> {"mean", "deviation", "scores", "epochs"}."""
+    scores = [best_of(history, metric)[metric] for history in histories]
+    mean, deviation = mean_and_deviation(scores)
+    return {"mean": mean, "deviation": deviation, "scores": scores, "epochs": histories}
+
+
+def chosen(count, wanted):
+    """The numbers of ``wanted`` of ``count`` examples, ascending, always the same ones; of all where it is 0 or more than there are."""
+    if not 0 < wanted < count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(SUBSET_SEED).permutation(count)[:wanted])
+
+
+def max_length(config, model_config):
+    """The tokens of a text at most. ValueError for more than the model takes."""
+    if config.max_length > model_config.max_length:
+        raise ValueError(f"max_length {config.max_length} is more than the {model_config.max_length} tokens that the model takes")
+    return config.max_length or min(USUAL_LENGTH, model_config.max_length)
+
+
+def constant_score(train_labels, dev_labels, config):
+    """What always giving the most frequent label of training scores on dev (of a regression: always one number, which is worth 0)."""
+    if config.task == "regression":
+        return 0.0
+    frequent = Counter(train_labels.tolist()).most_common(1)[0][0]
+    return config.metrics[config.scored_by](dev_labels.tolist(), [frequent] * len(dev_labels))
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+def main(args=None):
+    """The command: fine-tune, save, show the scores; or predict. With --json: results as one object, predictions as one a line."""
+    args = parser().parse_args(args)
+    if not (args.train or args.predict):
+        raise ValueError("nothing to do: give --train FILE to fine-tune, or --predict FILE to a model that has been fine-tuned")
+    model, tokenizer = load_run(args.run)
+    tokenizer.require("cls", "sep", "pad")
+    if not args.train:
+        return predict_alone(args, model, tokenizer)
+    config, layout = FinetuneConfig(**given(args, FinetuneConfig)), Layout(**given(args, Layout))
+    max_length(config, model.config)
+    out = out_folder(args)
+    check_writable(out)
+    say = (lambda line: tqdm.write(line, file=sys.stderr)) if args.json else tqdm.write
+    train, dev = read_files(args, layout, config, say)
+    asked = read_examples(args.predict, layout, labelled=False, keep_empty=True) if args.predict else None  # a mistake in it is seen now
+    c = model.config
+    say(f"model        {args.run}: {c.family}, {c.num_hidden_layers} layers of {c.hidden_size}")
+    with StopRequest() as stop:
+        results = finetune(model, tokenizer, train, dev, config, stop, say, lambda best, score: save_pretrained(best, out, tokenizer))
+    results = {"run": str(args.run), "layout": asdict(layout), "config": asdict(config), **results}
+    atomic_write(out / SETTINGS, json.dumps(results, indent=1) + "\n")
+    show(results, say)
+    if asked and not stop.requested:
+        lines = predictions(load_run(out)[0], tokenizer, asked, config)
+        atomic_write(out / "predictions.tsv", "".join(line + "\n" for line in as_table(lines)))
+        say(f"predictions  {out / 'predictions.tsv'}")
+    say(f"model        {out}")
+    if args.json:
+        print(json.dumps(results | {"out": str(out)}))
+    return 130 if stop.requested else 0
+
+
+def parser():
+    out = Parser(prog="python -m minibert.finetune", formatter_class=HelpFormatter,
+                 usage="python -m minibert.finetune RUN --train FILE [--dev FILE] [--predict FILE] [FLAG VALUE ...]",
+                 description="Fine-tune a pre-trained model on labelled texts (.tsv .csv .jsonl, each also .gz or .bz2), or use one that has been.",
+                 epilog="Defaults stand in minibert/fitting.py and minibert/tasks.py. A .tsv is read without quoting; blank lines are left out "
+                 "of all files. The dev set chooses the epoch, so its score is a little too good: judge on a third file.")
+    out.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
+    out.add_argument("--train", metavar="FILE", help="labelled texts to learn from")
+    out.add_argument("--dev", metavar="FILE", help="labelled texts that decide which epoch is best (default: a tenth of the training file)")
+    out.add_argument("--predict", metavar="FILE", help="texts to judge: to OUT/predictions.tsv, or, without --train, to standard output")
+    out.add_argument("--out", metavar="DIR", help="folder of the fine-tuned model (default: RUN/finetuned, or the next free name)")
+    out.add_argument("--json", action="store_true", help="for programs: the results as JSON on standard output")
+    add_flags(out.add_argument_group("the files"), Layout)
+    add_flags(out.add_argument_group("the training"), FinetuneConfig)
+    return out
+
+
+def out_folder(args):
+    """--out, else RUN/finetuned; never one that holds a model."""
+    if args.out:
+        if (Path(args.out) / CONFIG).exists():
+            raise ValueError(f"{args.out} holds a model already: choose another --out")
+        return Path(args.out)
+    folder, number = Path(args.run) / "finetuned", 2
+    while folder.exists():
+        folder, number = Path(args.run) / f"finetuned-{number}", number + 1
+    return folder
+
+
+def read_files(args, layout, config, say):
+    """-> (examples to learn from, examples of the dev set), with what is to be said of them."""
+    regression = config.task == "regression"
+    train = read_examples(args.train, layout, regression)
+    if train.empty:
+        say(f"left out     {train.empty:,} rows of {args.train} without text")
+    if not args.dev:
+        train, dev = hold_out(train)
+        say(f"no --dev     {len(dev):,} of the {len(train) + len(dev):,} training examples are held out, drawn at random, always the same ones")
+        return train, dev
+    dev = read_examples(args.dev, layout, regression, keep_empty=True)
+    if dev.empty:
+        say(f"kept         {dev.empty:,} rows of {args.dev} without text: they count")
+    return train, dev
+
+
+def show(results, say):
+    """The result for people."""
+    for variant in ("pretrained", "from_scratch"):
+        if variant in results:
+            seeds = results[variant]
+            say(f"{NAMES[variant]} {results['metric']} {seeds['mean']:.4f}, deviation {seeds['deviation']:.4f} over "
+                f"{len(seeds['scores'])} seed(s)")
+    if "gain" in results:
+        say(f"gain         {results['gain']:+.4f} by pre-training")
+    say(f"constant     {results['metric']} {results['constant']:.4f}, of always the same answer")
+    if "stopped" in results:
+        say("stopped      what was best so far is kept")
+
+
+def predict_alone(args, model, tokenizer):
+    """--predict without --train: the predictions on standard output."""
+    if not isinstance(model, BertForSequenceClassification):
+        raise ValueError(f"{args.run} has not been fine-tuned: give --train FILE as well, or the folder that fine-tuning wrote "
+                         f"(such as {Path(args.run) / 'finetuned'})")
+    layout, config = read_settings(args.run)
+    layout, config = replace(layout, **given(args, Layout)), replace(config, **given(args, FinetuneConfig))
+    lines = predictions(model, tokenizer, read_examples(args.predict, layout, labelled=False, keep_empty=True), config)
+    print("\n".join(map(json.dumps, lines) if args.json else as_table(lines)))
+    return 0
+
+
+def read_settings(folder):
+    """(Layout, FinetuneConfig) of a fine-tuned model, the defaults where others made it. ValueError for a file that is damaged."""
+    path = Path(folder) / SETTINGS
+    if not path.is_file():
+        return Layout(), FinetuneConfig()
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return from_dict(Layout, stored["layout"]), from_dict(FinetuneConfig, stored["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not what fine-tuning wrote ({error!r})") from None
+
+
+def predictions(model, tokenizer, examples, config):
+    """-> a list of {"prediction": label, "probability"}, of a regression {"prediction": number}, one for each example."""
+    config = config.on_this_machine()
+    texts = EncodedTexts(tokenizer, examples.texts, model.config, max_length(config, model.config))
+    outputs = predict(model.to(config.device), texts, config)  # (N, labels)
+    if not model.labels:
+        return [{"prediction": number} for number in outputs.squeeze(1).tolist()]
+    probabilities, numbers = outputs.softmax(dim=1).max(dim=1)
+    return [{"prediction": model.labels[number], "probability": p} for number, p in zip(numbers.tolist(), probabilities.tolist())]
+
+
+def as_table(lines):
+    """Predictions as the lines of a .tsv, numbered from 0 as GLUE has it.
+
+    >>> as_table([{"prediction": "good", "probability": 0.75}])
+    ['index\\tprediction\\tprobability', '0\\tgood\\t0.7500']
+    """
+    rows = ["\t".join(["index", *lines[0]])]
+    return rows + ["\t".join([str(n), *(f"{value:.4f}" if isinstance(value, float) else value for value in line.values())])
+                   for n, line in enumerate(lines)]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -40,7 +40,7 @@ def test_only_articles_are_documents(tmp_path):
 
 
 def test_a_dump_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path):
-    for end in range(len(CATS)):
+    for end in range(0, len(CATS), 3):
         (tmp_path / "a.json.part").write_bytes(CATS[:end])
         try:
             documents = list(read_documents(tmp_path / "a.json.part"))
@@ -152,7 +152,8 @@ def test_the_name_fetches_a_beginning_and_says_so_and_the_next_time_uses_it(name
     corpus = open_corpus("wikipedia", cache=tmp_path)
     assert list(corpus.documents("all")) == ["File 0 of 20260920.", "File 1 of 20260920."]
     screen = capsys.readouterr().err
-    assert "wikipedia: fetching the first 50 MB, packed, from dumps.wikimedia.org to" in screen and "--megabytes N (0: all of it) --language en" in screen
+    assert "wikipedia: fetching the first 50 MB, packed, from dumps.wikimedia.org to" in screen
+    assert "--megabytes N (0: all of it) --language en" in screen
     named.files = {}
     assert open_corpus("wikipedia", cache=tmp_path).files == corpus.files == wikipedia.find(tmp_path / "wikipedia" / "simple")
     assert capsys.readouterr().err == ""
@@ -175,6 +176,6 @@ def test_the_folder_that_the_environment_names_goes_first(tmp_path, monkeypatch)
 
 def test_without_a_network_one_error_says_what_to_do(named, tmp_path, monkeypatch):
     named.refuses = [(503, {})] * 10
-    with pytest.raises(OSError, match="no connection after 5 attempts .*Any text of your own trains without a network: train.py --corpus FILE") as error:
+    with pytest.raises(OSError, match="no connection after 5 attempts .*trains without a network: train.py --corpus FILE") as error:
         open_corpus("wikipedia", cache=tmp_path)
     assert "\n" not in str(error.value)

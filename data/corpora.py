@@ -201,7 +201,7 @@ def place_of(name):
     if name == "pydocs":
         return "installed packages"
     for folder in (_own_folder(name), CACHE / name):
-        if folder and folder.is_dir():
+        if folder and any(path.is_file() and ".part" not in path.suffixes for path in folder.rglob("*")):
             return str(folder)
     return f"{_home(name)} (not downloaded yet)"
 

@@ -89,7 +89,8 @@ def _persist(url, attempt, size, pause, show_progress):
                 raise OSError(f"{url}: the server's certificate is not valid ({reason.verify_message}): {BY_HAND}") from None
         failures, most = (0, size()) if size() > most else (failures + 1, most)
         if failures == ATTEMPTS:
-            raise OSError(f"{url}: no connection after {ATTEMPTS} attempts ({reason}): try again, it goes on from byte {size():,}; or {BY_HAND}")
+            again = f"try again, it goes on from byte {size():,}" if size() else "try again"
+            raise OSError(f"{url}: no connection after {ATTEMPTS} attempts ({reason}): {again}; or {BY_HAND}")
         wait = max(wait, pause * 2 ** max(failures - 1, 0))
         if show_progress:
             tqdm.write(f"{reason}: again in {wait:.0f} s ({url})", file=sys.stderr)

@@ -82,5 +82,8 @@ def test_where_it_is(monkeypatch, tmp_path):
     monkeypatch.delenv("MINIBERT_CORPORA", raising=False)
     monkeypatch.setattr(corpora, "CACHE", tmp_path)
     assert corpora.place_of("amazon") == "mcauleylab.ucsd.edu (not downloaded yet)"
-    (tmp_path / "amazon").mkdir()
+    (tmp_path / "amazon" / "Books").mkdir(parents=True)
+    (tmp_path / "amazon" / "Books" / "Books.jsonl.gz.part").touch()
+    assert "not downloaded yet" in corpora.place_of("amazon")
+    (tmp_path / "amazon" / "Books" / "Books.jsonl.gz").touch()
     assert corpora.place_of("amazon") == str(tmp_path / "amazon")

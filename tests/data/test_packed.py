@@ -16,7 +16,7 @@ WHOLE = b"\n".join(LINES) + b"\n"
 @pytest.mark.parametrize("name", ["a.first-1MB.jsonl{}", "a.jsonl{}.part"])
 def test_a_beginning_cut_anywhere_is_read_to_its_last_whole_line(tmp_path, pack, extension, name):
     packed, path, before = pack(WHOLE), tmp_path / name.format(extension), -1
-    for end in [*range(0, len(packed), 7), len(packed)]:
+    for end in [*range(0, len(packed), 17), len(packed)]:
         path.write_bytes(packed[:end])
         texts = list(read_documents(path))
         assert texts == TEXTS[: len(texts)] and len(texts) >= before  # more bytes, more lines

@@ -122,10 +122,12 @@ def test_reading_is_streamed(tmp_path):
 
 
 def test_a_folder_is_all_its_readable_files_in_sorted_order(tmp_path):
-    for name in ("b.txt", "a/z.csv", "a/b.jsonl.gz", ".hidden/x.txt", "a/.x.txt", "readme.md", "B.TXT"):
+    for name in ("b.txt", "a/z.csv", "a/b.jsonl.gz", ".hidden/x.txt", "a/.x.txt", "readme.md", "B.TXT", "settings.json", "a/c.json.bz2",
+                 "b.txt.part", "b.txt.part.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write(tmp_path / name, "x")
-    assert [file.relative_to(tmp_path).as_posix() for file in find_files(tmp_path)] == ["B.TXT", "a/b.jsonl.gz", "a/z.csv", "b.txt"]
+    assert [file.relative_to(tmp_path).as_posix() for file in find_files(tmp_path)] == [
+        "B.TXT", "a/b.jsonl.gz", "a/c.json.bz2", "a/z.csv", "b.txt"]
 
 
 def test_a_folder_without_a_readable_file_is_an_error(tmp_path):

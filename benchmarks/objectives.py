@@ -4,7 +4,7 @@
     python benchmarks/objectives.py --table benchmarks/results/objectives.json
 
 FOLDER of corpora holds books/, that of tasks sst2/ (train.tsv, dev.tsv). The first run trains the tokenizer and prepares the text, the others
-take both from it. Rows are written as they are done, and a run that is there is not trained again.
+take both from it. Rows are written as they are done; the same command again goes on where it was.
 
 - masked tokens, whole words, spans: documents as examples; all select 30 % of the tokens (``minibert/masking.py``).
 - pairs: two sentences, masked tokens, and does B follow A?  pairs without NSP: the same examples, the second loss left out.
@@ -57,7 +57,12 @@ def main(args=None):
     result = {"date": str(date.today()), "python": platform.python_version(), "torch": torch.__version__, "model": MODEL, "recipe": RECIPE,
               "extra": args.extra, "steps": args.steps, "examples": args.examples, "epochs": args.epochs, "seeds": args.seeds,
               "learning_rate": args.learning_rate, "rows": {}}
+    if args.out.is_file():
+        stored = json.loads(args.out.read_text(encoding="utf-8"))
+        result = stored if all(stored[name] == result[name] for name in result if name not in ("date", "rows")) else result
     for name in args.only or OBJECTIVES:
+        if name in result["rows"]:
+            continue
         run = pretrain(name, args)
         model, tokenizer = load_run(run)
         scores = held_out(model, tokenizer, args.runs / "masked-tokens" / "data" / "eval")
@@ -95,13 +100,16 @@ def parse(args):
 def pretrain(name, args):
     """The run of an objective, trained where it is not there yet -> its folder."""
     first, run = args.runs / "masked-tokens", args.runs / name.replace(" ", "-")
-    if not (run / "model").is_dir():
+    if (run / "model").is_dir():
+        return run
+    if (run / "config.json").is_file():
+        flags = ["--resume"]
+    else:
         source = {"--corpus": args.corpora / "books"} if run == first else {"--data": first / "data", "--tokenizer": first / "tokenizer"}
         flags = f"{MODEL} {RECIPE} {OBJECTIVES[name]} --max-steps {args.steps} {args.extra}".split()
         flags += [str(part) for pair in source.items() for part in pair]
-        kind = without_nsp if name == "pairs without NSP" else train.BertForPreTraining
-        with mock.patch.object(train, "BertForPreTraining", kind):
-            train.main([*flags, "--out", str(run)])
+    with mock.patch.object(train, "BertForPreTraining", without_nsp if name == "pairs without NSP" else train.BertForPreTraining):
+        train.main([*flags, "--out", str(run)])
     return run
 
 

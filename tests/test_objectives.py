@@ -11,6 +11,11 @@ import objectives  # noqa: E402
 SMALL = "--hidden-size 16 --intermediate-size 16 --num-hidden-layers 1 --batch-size 4 --device cpu --precision fp32 --eval-examples 8"
 
 
+def command(folder, *names):
+    objectives.main(["--corpora", str(folder), "--tasks", str(folder), "--runs", str(folder / "runs"), "--out", str(folder / "out.json"),
+                     "--steps", "1", "--examples", "8", "--epochs", "1", "--seeds", "2", "--extra", SMALL, "--only", *names])
+
+
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("objectives")
@@ -21,9 +26,7 @@ def result(tmp_path_factory):
     for name in ("train", "dev"):
         rows = "".join(f"a {('bad', 'good')[n % 2]} film\t{n % 2}\n" for n in range(12))
         (folder / "sst2" / f"{name}.tsv").write_text("sentence\tlabel\n" + rows)
-    objectives.main(["--corpora", str(folder), "--tasks", str(folder), "--runs", str(folder / "runs"), "--out", str(folder / "out.json"),
-                     "--steps", "1", "--examples", "8", "--epochs", "1", "--seeds", "2", "--extra", SMALL,
-                     "--only", "masked tokens", "pairs and NSP", "pairs without NSP"])
+    command(folder, "masked tokens", "pairs and NSP", "pairs without NSP")
     return folder
 
 
@@ -32,6 +35,13 @@ def test_each_row_has_its_scores_and_only_pairs_have_nsp(result):
     assert list(found["rows"]) == ["masked tokens", "from scratch", "pairs and NSP", "pairs without NSP"]
     assert all(len(row["sst2"]) == 2 for row in found["rows"].values()) and found["constant"] == 0.5
     assert [name for name, row in found["rows"].items() if row.get("nsp_accuracy") is not None] == ["pairs and NSP"]
+
+
+def test_the_same_command_again_trains_nothing(result, monkeypatch):
+    before = (result / "out.json").read_bytes()
+    monkeypatch.setattr(objectives, "pretrain", None)
+    command(result, "masked tokens", "pairs and NSP")
+    assert (result / "out.json").read_bytes() == before
 
 
 def test_pairs_without_nsp_have_its_examples_and_not_its_head(result):

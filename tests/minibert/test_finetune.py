@@ -111,6 +111,18 @@ def test_seeds_differ_and_repeat(bert):
     assert first == again and losses[0] != losses[1]
 
 
+def test_the_model_of_the_best_seed_is_kept(bert, monkeypatch):
+    def scripted_fit(model, train, dev, config, seed, bar, stop, on_best):
+        score = (0.7, 0.6, 0.8)[seed]
+        on_best(score)
+        return [{"epoch": 1, "accuracy": score}]
+
+    monkeypatch.setattr(command, "fit", scripted_fit)
+    told, config = [], FinetuneConfig(from_scratch=True, **{**QUICK, "seeds": 3})
+    results = finetune(*parts(bert), config, say=silent, on_best=lambda model, score: told.append(score))
+    assert told == [0.7, 0.8] and results["pretrained"]["mean"] == 0.7 and results["pretrained"]["deviation"] == 0.1 and results["gain"] == 0.0
+
+
 def test_a_regression_learns_a_number(bert, tmp_path, capsys):
     for name, seed in (("train", 1), ("dev", 2)):
         rows = [(text, "a film", str(2.5 if label == "1" else -1)) for text, label in sentences(160, seed)]

@@ -7,12 +7,11 @@
     text -> tokenizer -> token file -> examples -> masked batches -> model -> loss -> step -> ... -> a filled mask
 
 A run directory holds all of it: config.json, tokenizer/, data/, checkpoints/, metrics.jsonl, model/, loss.png.
+On several GPUs: torchrun --nproc-per-node N train.py ... (minibert/ranks.py).
 """
 import contextlib
-import errno
 import json
 import math
-import shlex
 import sys
 import time
 from collections import defaultdict
@@ -26,16 +25,18 @@ from data import TokenFile, open_corpus, prepare
 from data.corpora import CACHE
 from data.filters import FilteredCorpus
 from data.stream import Stream
-from minibert import checkpoint, options, screen
-from minibert.batches import Batches, StreamBatches
+from minibert import checkpoint, options, profile, screen
+from minibert.batches import Batches, StreamBatches, prepared_ahead
 from minibert.checks import check_length
 from minibert.device import autocast, choose_device, choose_precision, peak_memory
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
 from minibert.examples import make_examples
+from minibert.faults import go_on, lost_ranks_told, out_of_memory_told, refuse_nan, refuse_skipped, say_how_to_go_on
 from minibert.interop import save_pretrained
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM, BertForPreTraining
-from minibert.optim import make_optimizer, rate_factor
+from minibert.optim import batches_in_step, make_optimizer, rate_factor
+from minibert.ranks import Ranks
 from minibert.running import Metrics, ProgressBar, Screen, StopRequest, alone
 from minibert.words import WordStarts
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
@@ -44,7 +45,6 @@ from tokenizer.files import remove
 
 TOKENIZER_CHARACTERS = 200_000_000  # of a stream, which the tokenizer is trained on
 HELD_OUT_CHARACTERS = 5_000_000  # of a stream, which are held out and prepared
-MAX_SKIPPED = 20  # fp16 steps in a row that may overflow before the run gives up
 
 
 def main(argv=None):
@@ -52,8 +52,13 @@ def main(argv=None):
 
     Raises ValueError and OSError, in one line, for what cannot work; before training begins that leaves no run behind.
     """
-    arguments = options.parser().parse_args(argv)
-    folder = options.run_folder(arguments)
+    with Ranks() as ranks:
+        return one_of(ranks, options.parser().parse_args(argv))
+
+
+def one_of(ranks, arguments):
+    """A run, or one rank of it."""
+    folder = Path(ranks.text_of_first(str(options.run_folder(arguments))))
     if arguments.resume:
         preset, model_config, config = options.resumed(arguments, folder)
     else:
@@ -67,15 +72,18 @@ def main(argv=None):
     torch.manual_seed(config.seed)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name
-    with alone(folder), contextlib.redirect_stdout(Screen(sys.stdout)):
+    with alone(folder, ranks.first), contextlib.redirect_stdout(Screen(sys.stdout, silent=not ranks.first)), lost_ranks_told(ranks, folder):
         print(f"run         {folder} (preset {preset})")
         try:
-            fitted, tokenizer, train_file, eval_file = prepare_data(folder, preset, model_config, config, arguments.resume)
-            trainer = Trainer(folder, preset, fitted, config, tokenizer, train_file, eval_file, device)
-            trainer.load()
-            options.write_config(folder, preset, model_config, config)  # once it is known that a resumed run can go on so
+            with ranks.in_turn():  # the others find what the first has made
+                fitted, tokenizer, *files = prepare_data(folder, preset, model_config, config, arguments.resume or not ranks.first)
+            trainer = Trainer(folder, preset, fitted, config, tokenizer, *files, device, ranks)
+            with ranks.in_turn():
+                trainer.load()
+            if ranks.first:
+                options.write_config(folder, preset, model_config, config)  # once it is known that a resumed run can go on so
         except BaseException as error:
-            if isinstance(error, ValueError) and not arguments.resume:
+            if isinstance(error, ValueError) and not arguments.resume and ranks.first:
                 for name in ("config.json", "tokenizer", "data"):  # no half-made run stands in the way of the next try
                     remove(folder / name)
             if made and not any(folder.iterdir()):
@@ -84,20 +92,10 @@ def main(argv=None):
                 say_how_to_go_on(error, folder)
             raise
         try:
-            return trainer.run()
+            return profile.show(trainer) if arguments.profile else trainer.run()
         except BaseException as error:
             say_how_to_go_on(error, folder)
             raise
-
-
-def say_how_to_go_on(error, folder):
-    """After what was no fault of the run: Ctrl-C, a full disk, a worker that was killed."""
-    if isinstance(error, (KeyboardInterrupt, ChildProcessError)) or getattr(error, "errno", None) == errno.ENOSPC:
-        print(f"stopped; what is done is kept. {go_on(folder)}", file=sys.stderr)
-
-
-def go_on(folder):
-    return f"Go on with:  python train.py --resume --out {shlex.quote(str(folder))}"
 
 
 def prepare_data(folder, preset, model_config, config, resume):
@@ -161,16 +159,17 @@ def first(documents, characters):
 class Trainer:
     """One run: built from its parts, then run: expectations, the loop, the result."""
 
-    def __init__(self, folder, preset, model_config, config, tokenizer, train_source, eval_file, device):
+    def __init__(self, folder, preset, model_config, config, tokenizer, train_source, eval_file, device, ranks=None):
         self.folder, self.preset, self.config, self.tokenizer, self.device = folder, preset, config, tokenizer, device
+        self.ranks = ranks or Ranks()
         for file in (eval_file,) if config.stream else (train_source, eval_file):
             file.unigram_counts(tokenizer.vocab_size)  # every id is checked against the vocabulary, once
         self.examples_of = partial(make_examples, config.examples, tokenizer=tokenizer, max_length=config.max_length)
         masker = partial(Masker, tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids)
         word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
-        how = masker(config.mlm_probability, config.masking, word_starts), config.batch_size, tokenizer.pad_token_id, config.seed
-        self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how) if config.stream else \
-            partial(Batches, self.examples_of(train_source), *how)
+        how = masker(config.mlm_probability, config.masking, word_starts), config.batch_unit, tokenizer.pad_token_id, config.seed
+        self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how, share=self.ranks.share) if config.stream else \
+            partial(Batches, self.examples_of(train_source), *how, share=self.ranks.share)
         self.eval_examples = self.examples_of(eval_file).at(EVAL_SEED, 0)
         self.eval_masker = masker(0.15)  # whatever is trained on, all models are asked the same
         check_enough(self.eval_examples, self.eval_masker, config.eval_examples)
@@ -180,6 +179,10 @@ class Trainer:
 
         self.autocast = partial(autocast, device, config.precision)
         self.model = (BertForPreTraining if config.examples == "pairs" else BertForMaskedLM)(model_config).to(device)
+        self.model.bert.gradient_checkpointing = config.gradient_checkpointing
+        if config.compile:
+            self.model.compile()
+        self.parallel = self.ranks.wrap(self.model)  # the same weights: calling it adds up the gradients of all ranks
         self.optimizer = make_optimizer(self.model, config)
         # fp16 has 5 bits of exponent: small gradients would vanish, so the loss is scaled up and the gradients down again.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
@@ -194,6 +197,8 @@ class Trainer:
                 raise ValueError(f"the checkpoint was trained with another tokenizer than {self.folder / 'tokenizer'}: "
                                  "the ids would mean other words")
             self.state = {name: loaded[name] for name in self.state}
+        if not self.ranks.first:  # each rank has dropout of its own; that of the first goes on where it was
+            torch.manual_seed(self.config.seed + 1_000_003 * self.ranks.rank + self.state["step"])
         self.saved = self.state["step"] if loaded else None
         self.batches = self.make_batches(position=self.state["position"])
         self.total_steps = self.config.max_steps or math.ceil(self.config.epochs * (self.batches.per_epoch or 0))  # 0: the clock decides
@@ -203,12 +208,15 @@ class Trainer:
     def run(self):
         """Train to the end or to a stop, and show the result -> exit code."""
         screen.expectations(self)
-        self.metrics = Metrics(self.folder / "metrics.jsonl", self.state["step"], header={"label": self.model.config.family, **self.expected})
+        if self.ranks.first:
+            self.metrics = Metrics(self.folder / "metrics.jsonl", self.state["step"], header={"label": self.model.config.family, **self.expected})
         with StopRequest() as stop, contextlib.closing(self.batches):
-            self.loop(stop)
-        if stop.requested:
+            stopped = self.loop(stop)
+        if stopped:
             print(f"stopped at step {self.state['step']:,}, all of it saved. {go_on(self.folder)}")
             return 130
+        if not self.ranks.first:
+            return 0
         save_pretrained(self.model, self.folder / "model", self.tokenizer)
         screen.result(self, self.evaluate(8 * self.config.eval_examples, final=True))
         return 0
@@ -220,25 +228,31 @@ class Trainer:
         return (self.state["step"] + 0.5) / self.total_steps
 
     def loop(self, stop):
-        """Steps until the run is done or ``stop.requested``; then a checkpoint. This is all that training is."""
+        """Steps until the run is done or ``stop.requested``; then a checkpoint. This is all that training is. -> whether it was stopped"""
         config, state = self.config, self.state
         clock = time.monotonic() - state["elapsed"]
         self.model.train()
-        with ProgressBar.of(self.total_steps, config.minutes, state) as bar:
-            while self.progress() < 1 and not stop.requested:
+        with ProgressBar.of(self.total_steps, config.minutes, state, hidden=not self.ranks.first) as bar, \
+                contextlib.closing(prepared_ahead(self.batches, state["batches"], self.device)) as batches:
+            while True:
+                stopped, state["elapsed"] = self.ranks.agree(stop.requested, state["elapsed"])
+                if stopped or self.progress() >= 1:
+                    break
                 factor = rate_factor(self.progress(), config.schedule, config.warmup, config.decay)
                 for group in self.optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
-                batch = self.batches[state["batches"]]
-                losses, norm, skipped = self.optimiser_step(batch)
-                state["batches"] += 1
+                some, positions = zip(*(next(batches) for _ in range(batches_in_step(self.progress(), config))))
+                losses, norm, skipped = self.optimiser_step(some)
+                state["batches"], state["position"] = state["batches"] + len(some), positions[-1]
                 state["elapsed"] = time.monotonic() - clock
-                if skipped:  # an fp16 overflow: the scaler has halved its scale; the schedule waits
-                    self.count_skipped(bar)
+                state["skipped_in_a_row"] = state["skipped_in_a_row"] + 1 if skipped else 0
+                if skipped:  # not taken, since its gradient is no number; the schedule waits
+                    state["skipped"] += 1
+                    bar.set_postfix_str(f"step skipped: inf or NaN in its gradient, loss scale {self.scaler.get_scale():g}")
+                    refuse_skipped(state["skipped_in_a_row"], config.precision)
                     continue
                 state["step"] += 1
-                state["skipped_in_a_row"] = 0
-                self.log(bar, batch, losses, norm, config.learning_rate * factor)
+                self.log(bar, losses, norm, config.learning_rate * factor)
                 if config.eval_every and state["step"] % config.eval_every == 0:
                     self.evaluate(config.eval_examples)
                 if config.save_every and state["step"] % config.save_every == 0:
@@ -246,77 +260,72 @@ class Trainer:
                 state["elapsed"] = time.monotonic() - clock
         if state["step"] != self.saved:
             self.save()
+        return stopped
 
-    def optimiser_step(self, batch):
-        """One step on one batch, in micro-batches -> (losses by name, gradient norm, skipped).
+    def optimiser_step(self, batches):
+        """One step on some batches, in micro-batches -> (losses by name, gradient norm, whether the step was skipped).
 
         The loss is a sum over masked tokens divided by the masked tokens of the whole step. A mean of the micro-batches' means
         would weigh a token more where its micro-batch has fewer masked ones, and those counts always differ. With pairs BERT's second
-        task is added, a mean over the pairs of the step.
+        task is added, a mean over the pairs of the step. The gradient is the mean of what the ranks compute, hence the factor ``world``.
         """
-        losses = defaultdict(lambda: torch.zeros((), device=self.device))
-        for micro in batch.split(self.config.micro_batch):
+        names = ("num_masked", "num_examples", "num_tokens")
+        masked, examples, tokens = self.ranks.sum(*(sum(getattr(batch, name) for batch in batches) for name in names))
+        losses = defaultdict(lambda: torch.zeros((), device=self.device), tokens=tokens / self.ranks.world)
+        micros = [micro for batch in batches for micro in batch.split(self.config.micro_batch)]
+        for left, micro in zip(range(len(micros) - 1, -1, -1), micros):
             micro = micro.to(self.device)
-            try:
+            with out_of_memory_told(self.folder, len(micro)):
                 with self.autocast():
-                    out = self.model(**micro.tensors)
-                    parts = {"loss": out.mlm_loss * (micro.num_masked / max(batch.num_masked, 1))}
+                    out = self.parallel(**micro.tensors)
+                    parts = {"loss": out.mlm_loss * (micro.num_masked / max(masked, 1))}
                     if out.nsp_loss is not None:
-                        parts["nsp_loss"] = out.nsp_loss * (len(micro) / len(batch))
-                self.scaler.scale(sum(parts.values())).backward()
-            except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what a CPU says
-                if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
-                    raise
-                raise ValueError(self.memory_advice(len(micro))) from error
+                        parts["nsp_loss"] = out.nsp_loss * (micro.num_examples / examples)
+                with self.ranks.gradients_stay(self.parallel) if left else contextlib.nullcontext():
+                    self.scaler.scale(sum(parts.values()) * self.ranks.world).backward()
             if out.nsp_loss is not None:
-                parts["nsp_accuracy"] = (out.nsp_logits.argmax(1) == micro.next_sentence_label).sum() / len(batch)
+                parts["nsp_accuracy"] = (out.nsp_logits.argmax(1) == micro.next_sentence_label).sum() * (micro.num_examples / len(micro) / examples)
             for name, part in parts.items():
                 losses[name] += part.detach()
         self.scaler.unscale_(self.optimizer)  # clipping measures true gradients
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm or math.inf)
         scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)  # does nothing where a gradient is inf or NaN
-        self.scaler.update()
+        # A gradient that is inf or NaN: the scaler passes over it and halves its scale. Without one only a CPU is asked, since a GPU would have
+        # to stop for the answer; there the next line of metrics tells.
+        broken = self.device.type == "cpu" and not norm.isfinite()
+        if not broken or self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return losses, norm, self.scaler.get_scale() < scale
+        return losses, norm, broken or self.scaler.get_scale() < scale
 
-    def memory_advice(self, size):
-        if size == 1:
-            return "out of memory with a single example: use a smaller model, or a smaller --max-length"
-        return (f"out of memory with {size} examples at once: half of them fit more easily, and the result stays the same. "
-                f"{go_on(self.folder)} --micro-batch-size {size // 2}")
-
-    def count_skipped(self, bar):
-        self.state["skipped"] += 1
-        self.state["skipped_in_a_row"] += 1
-        bar.set_postfix_str(f"overflow, scale {self.scaler.get_scale():g}")
-        if self.state["skipped_in_a_row"] >= MAX_SKIPPED:
-            raise ValueError(f"{MAX_SKIPPED} fp16 steps in a row overflowed: use --precision bf16 or fp32, or a lower --learning-rate")
-
-    def log(self, bar, batch, losses, norm, rate):
+    def log(self, bar, losses, norm, rate):
         """Sum up the losses; every log_every steps a line of metrics, with their means, and a new text on the bar."""
         state = self.state
+        bar.advance(state, self.ranks.world * losses.pop("tokens"))
         state["window"] = {name: state["window"].get(name, 0.0) + loss for name, loss in losses.items()}  # on the device: no waiting for it
         state["window_batches"] += 1
-        bar.advance(state, batch.num_tokens)
         first = state["step"] == 1
         if first or state["step"] % self.config.log_every == 0:
-            means = {name: float(total) / state["window_batches"] for name, total in state["window"].items()}
+            means = {name: total / state["window_batches"] for name, total in self.window().items()}
             state["window"], state["window_batches"] = {}, 0
-            self.refuse_nan(sum(means.values()))
-            self.metrics.write({"step": state["step"], **means, "learning_rate": rate, "grad_norm": float(norm),
-                                "elapsed": round(state["elapsed"], 3)})
+            refuse_nan(sum(means.values()), state["step"])
+            if self.ranks.first:
+                self.metrics.write({"step": state["step"], **means, "learning_rate": rate, "grad_norm": float(norm),
+                                    "elapsed": round(state["elapsed"], 3)})
             bar.show(state["step"], means, rate)
-        if first:
-            bar.write(f"first loss  {float(losses['loss']):.2f} (expected about {self.expected['ln_vocab']:.2f}); "
-                      f"peak memory {peak_memory(self.device) / 2**30:.2f} GiB")
+            if first:
+                bar.write(f"first loss  {means['loss']:.2f} (expected about {self.expected['ln_vocab']:.2f}); "
+                          f"peak memory {peak_memory(self.device) / 2**30:.2f} GiB")
 
-    def refuse_nan(self, loss):
-        if not math.isfinite(loss):
-            raise ValueError(f"the loss is {loss} at step {self.state['step']:,}: try a lower --learning-rate or a longer --warmup. "
-                             "The last checkpoint is untouched")
+    def window(self):
+        """The losses since the last line of metrics, added up over steps and ranks -> {name: float}"""
+        return dict(zip(self.state["window"], self.ranks.sum(*map(float, self.state["window"].values()))))
 
     def evaluate(self, limit, **mark):
+        """Held-out scores, by the first rank: the others wait where they need it next."""
+        if not self.ranks.first:
+            return None
         scores = evaluate(self.model, self.eval_examples, self.eval_masker, self.tokenizer.pad_token_id, min(32, self.config.micro_batch), limit,
                           autocast=self.autocast, bytes_per_token=self.bytes_per_token)
         best = self.state["best_eval_loss"]
@@ -326,12 +335,13 @@ class Trainer:
         return scores
 
     def save(self):
-        window = {name: float(total) for name, total in self.state["window"].items()}
-        state = {**self.state, "window": window, "position": self.batches.position,
-                 "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}
-        self.refuse_nan(sum(window.values()))
-        checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)
-        self.saved = state["step"]
+        """A checkpoint of everything, by the first rank."""
+        window = self.window()
+        refuse_nan(sum(window.values()), self.state["step"])
+        if self.ranks.first:
+            state = {**self.state, "window": window, "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}
+            checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)
+        self.saved = self.state["step"]
 
 
 if __name__ == "__main__":

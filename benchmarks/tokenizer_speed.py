@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import deque
 from importlib import metadata
+from operator import itemgetter
 from pathlib import Path
 
 from memory import measured
@@ -149,13 +150,12 @@ def compare(corpora, rounds, tasks):
     """Yield, for each task and corpus, a row: seconds and megabytes of each contestant, and the ratios to ours."""
     for task in tasks:
         for name, files in corpora.items():
-            if task.startswith("encode") and name.endswith("MB"):
-                continue
+            names = [who for who in CONTESTANTS[task] if who != "tokenizers fast" or not name.endswith("MB")]  # minutes a run, and seen above
             with tempfile.TemporaryDirectory() as folder:
                 kind = ByteLevelBPE if task.endswith("bpe") else WordPiece
                 if task.startswith("encode"):
                     kind.train(files, SIZES[task.split()[1]], show_progress=False).save(folder)
-                runs = {who: [] for who in CONTESTANTS[task]}
+                runs = {who: [] for who in names}
                 for _ in range(rounds):
                     for who in runs:
                         runs[who].append(measure(task, who, files, Path(folder)))
@@ -165,7 +165,8 @@ def compare(corpora, rounds, tasks):
 
 def row(task, corpus, size, runs):
     """Medians, and the medians of the ratios within a round: how many times as long, and as much memory, another takes."""
-    result = {"task": task, "corpus": corpus, "megabytes": round(size, 2), "runs": runs, "median": {}, "slower": {}, "memory": {}}
+    result = {"task": task, "corpus": corpus, "date": time.strftime("%Y-%m-%d"), "megabytes": round(size, 2), "runs": runs,
+              "median": {}, "slower": {}, "memory": {}}
     for who, theirs in runs.items():
         result["median"][who] = statistics.median(run["seconds"] for run in theirs)
         result["slower"][who] = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(runs["minibert"], theirs))
@@ -232,10 +233,25 @@ def main():
         results = {"command": command, **machine(), "rows": []}
         print(head())
         for result in compare(corpora, args.rounds, args.tasks):
-            results["rows"].append(result)
             print(line(result), flush=True)
             if args.out:  # after each row: an interruption loses one at most
+                results["rows"] = placed(result, results["rows"] or begun(args.out, results))
                 Path(args.out).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def begun(path, results):
+    """The rows that the file at ``path`` has from the same machine and versions: those that are not measured again stay."""
+    old = json.loads(Path(path).read_text()) if Path(path).is_file() else {}
+    same = all(old.get(name) == results[name] for name in ("processor", "cores", "python", "versions"))
+    return old["rows"] if same else []
+
+
+def placed(new, rows):
+    """The rows with a new one: in the place of that of the same task and corpus, else after the last of its task."""
+    key = itemgetter("task", "corpus")
+    if key(new) in map(key, rows):
+        return [new if key(row) == key(new) else row for row in rows]
+    return sorted([*rows, new], key=lambda row: list(CONTESTANTS).index(row["task"]))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ Examples of similar length are put together, so that less padding is computed: w
 shuffled order the examples are sorted by length, cut into batches, and the batches are shuffled again.
 """
 import contextlib
+import itertools
 from bisect import bisect_right
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from data.stream import Ahead
 from minibert.masking import IGNORED
 from minibert.pairs import TooFewDocuments
 
-TENSORS = ("input_ids", "labels", "attention_mask", "token_type_ids", "next_sentence_label")
+TENSORS = ("input_ids", "labels", "masked_positions", "attention_mask", "token_type_ids", "next_sentence_label")
 WINDOW = 50  # batches sorted by length together: large enough to save padding, small enough to stay random
 
 
@@ -25,13 +27,14 @@ WINDOW = 50  # batches sorted by length together: large enough to save padding, 
 class Batch:
     """One batch. ``tensors`` are the model's arguments by name, ``model(**batch.tensors)``:
 
-    input_ids, labels (B, T) int64; attention_mask (B, T) int64, absent where nothing is padded; of pairs also token_type_ids (B, T) int64,
-    1 for sentence B and the [SEP] after it, and next_sentence_label (B,) int64.
+    input_ids, labels (B, T) int64; masked_positions (M,) int64; attention_mask (B, T) int64, absent where nothing is padded; of pairs also
+    token_type_ids (B, T) int64, 1 for sentence B and the [SEP] after it, and next_sentence_label (B,) int64.
     """
 
     tensors: dict
     num_tokens: int  # special tokens included, padding not
     num_masked: int  # labels that are not -100
+    num_examples: int  # the rows, or 0 where they do not count
 
     def __getattr__(self, name):
         """batch.input_ids and the like; None where the batch has no such tensor."""
@@ -46,13 +49,24 @@ class Batch:
         """The batch as micro-batches of at most ``size`` examples, in order."""
         if size >= len(self):
             return [self]
-        parts = [dict(zip(self.tensors, some)) for some in zip(*(tensor.split(size) for tensor in self.tensors.values()))]
-        return [Batch(part, int(part.get("attention_mask", torch.ones_like(part["input_ids"])).sum()), int((part["labels"] != IGNORED).sum()))
-                for part in parts]
+        rows = {name: tensor.split(size) for name, tensor in self.tensors.items() if name != "masked_positions"}
+        parts = [dict(zip(rows, some)) for some in zip(*rows.values())]
+        return [Batch(part | {"masked_positions": masked_positions(part["labels"])},
+                      int(part.get("attention_mask", torch.ones_like(part["input_ids"])).sum()), int((part["labels"] != IGNORED).sum()),
+                      len(part["labels"]) if self.num_examples else 0) for part in parts]
 
     def to(self, device):
         """The batch on another device."""
         return replace(self, tensors={name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()})
+
+    def pinned(self):
+        """The batch in memory from which a GPU copies while the program goes on."""
+        return replace(self, tensors={name: tensor.pin_memory() for name, tensor in self.tensors.items()})
+
+    def without_weight(self):
+        """The batch with nothing to predict and no example that counts."""
+        tensors = self.tensors | {"labels": torch.full_like(self.tensors["labels"], IGNORED)}
+        return Batch(tensors | {"masked_positions": masked_positions(tensors["labels"])}, 0, 0, 0)
 
 
 def collate(examples, numbers, masker, pad_token_id, seed, epoch):
@@ -75,18 +89,42 @@ def collate(examples, numbers, masker, pad_token_id, seed, epoch):
         arrays["token_type_ids"] = (place >= examples.second[numbers][:, None]) & (place < lengths[:, None])  # (B, T)
         arrays["next_sentence_label"] = examples.labels[numbers]  # (B,)
     tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
-    return Batch(tensors, int(lengths.sum()), int((labels != IGNORED).sum()))
+    tensors["masked_positions"] = masked_positions(tensors["labels"])
+    return Batch(tensors, int(lengths.sum()), int((labels != IGNORED).sum()), len(rows))
+
+
+def masked_positions(labels):
+    """Where something is to be predicted, counted through the batch: labels (B, T) -> (M,) int64, found here, so that no GPU has to stop for it.
+
+    Filled up to a multiple of 8 with a position that has no label: the shapes that a GPU multiplies fastest, and fewer distinct ones.
+
+    >>> masked_positions(torch.tensor([[-100, 7, -100], [-100, 9, 8]])).tolist()
+    [1, 4, 5, 0, 0, 0, 0, 0]
+    """
+    labels = labels.flatten()
+    positions, others = (labels != IGNORED).nonzero().squeeze(1), (labels == IGNORED).nonzero().squeeze(1)
+    return torch.cat((positions, others[:1].expand(-len(positions) % 8)))
+
+
+def prepared_ahead(batches, number, device):
+    """(batch, ``batches.position`` with it) from that number on, each made in a thread while the step before is computed. To be closed."""
+    def made():
+        for i in itertools.count(number):
+            batch = batches[i]
+            yield batch.pinned() if device.type == "cuda" else batch, batches.position
+    return Ahead(made())
 
 
 class Batches:
     """The endless row of training batches: batches[i] is batch number i of the run.
 
     An epoch has ceil(examples / batch_size) batches; its last one may be smaller. ``per_epoch``: that number (of pairs, whose number
-    changes a little from epoch to epoch, in the first one). Raises ValueError for an empty corpus.
+    changes a little from epoch to epoch, in the first one). share: which of the numbers of a batch are this process's, and whether they count, as
+    ``ranks.Ranks.share``; None: all are. Raises ValueError for an empty corpus.
     """
 
-    def __init__(self, examples, masker, batch_size, pad_token_id, seed, position=None):
-        self.examples, self.masker, self.batch_size = examples, masker, batch_size
+    def __init__(self, examples, masker, batch_size, pad_token_id, seed, position=None, share=None):
+        self.examples, self.masker, self.batch_size, self.share = examples, masker, batch_size, share
         self.pad_token_id, self.seed = pad_token_id, seed
         self._begins = [0]  # epoch -> number of its first batch; grows as epochs are asked for
         self._epoch = None
@@ -134,7 +172,9 @@ class Batches:
         self._enter(epoch)
         if self._order is None:
             self._order = self.order(epoch)
-        return collate(self._drawn, self._order[place], self.masker, self.pad_token_id, self.seed, epoch)
+        numbers, count = self.share(self._order[place]) if self.share else (self._order[place], True)
+        batch = collate(self._drawn, numbers, self.masker, self.pad_token_id, self.seed, epoch)
+        return batch if count else batch.without_weight()
 
     position = None  # as an argument, too, it is for ``StreamBatches``: here a batch's number says all
 
@@ -150,9 +190,10 @@ class StreamBatches:
     """
     per_epoch = None  # is not known before the end of the first pass
 
-    def __init__(self, stream, make_examples, masker, batch_size, pad_token_id, seed, position=None):
+    def __init__(self, stream, make_examples, masker, batch_size, pad_token_id, seed, position=None, share=None):
         """make_examples: a Window -> its examples.  position: of an earlier ``StreamBatches``; None: the beginning."""
-        self.make_examples, self.how = make_examples, (masker, batch_size, pad_token_id, seed)
+        self.make_examples = make_examples
+        self.batches_of = partial(Batches, masker=masker, batch_size=batch_size, pad_token_id=pad_token_id, seed=seed, share=share)
         self.position = position or {"pass": 0, "skip": 0, "window": 0, "first": 0}
         self._windows = Ahead(stream.windows(self.position["pass"], self.position["skip"]))
         self._batches = self._next_window()
@@ -166,7 +207,7 @@ class StreamBatches:
             with contextlib.suppress(TooFewDocuments):
                 examples = self.make_examples(window)
                 if len(examples.at(0, 0)):
-                    return Batches(examples, *self.how)
+                    return self.batches_of(examples)
         raise ValueError("the corpus gives no example: its documents are too few or too short")
 
     def __getitem__(self, i):

@@ -2,6 +2,7 @@
 
 Values of ids are looked at on the CPU only: elsewhere that would make the device wait.
 """
+import torch
 
 
 def check_batch(config, input_ids, attention_mask=None, token_type_ids=None):
@@ -12,13 +13,18 @@ def check_batch(config, input_ids, attention_mask=None, token_type_ids=None):
         if tensor is not None and tensor.shape != input_ids.shape:
             raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, input_ids {tuple(input_ids.shape)}: they must be the same")
     check_length(config, input_ids.shape[1])
-    if input_ids.device.type == "cpu":
+    if looked_at(input_ids):
         low, high = (int(end) for end in input_ids.aminmax())
         if low < 0 or high >= config.vocab_size:
             raise ValueError(f"id {low if low < 0 else high} lies outside the vocabulary of {config.vocab_size:,}: "
                              "the ids were made with another tokenizer")
         if token_type_ids is not None and int(token_type_ids.max()) >= max(config.segments, 1):
             raise ValueError(f"token type {int(token_type_ids.max())}, but the model ({config.family}) tells apart {config.segments} segment types")
+
+
+def looked_at(tensor):
+    """Whether the values of a tensor are: on the CPU, and not where a model is being compiled, which no value may decide."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def check_length(config, length):
@@ -37,7 +43,7 @@ def check_labels(config, input_ids, labels):
         return
     if labels.shape != input_ids.shape:
         raise ValueError(f"labels has the shape {tuple(labels.shape)}, input_ids {tuple(input_ids.shape)}: they must be the same")
-    if labels.device.type == "cpu" and labels.numel() and int(labels.max()) >= config.vocab_size:
+    if looked_at(labels) and labels.numel() and int(labels.max()) >= config.vocab_size:
         raise ValueError(f"label {int(labels.max())} lies outside the vocabulary of {config.vocab_size:,}")
 
 

@@ -144,6 +144,11 @@ class TrainConfig:
     max_length: int = option(128, "tokens of an example, special tokens included")
     batch_size: int = option(32, "examples of one optimiser step")
     micro_batch_size: int = option(0, "examples that go through the model at once; 0: the whole batch. Smaller saves memory, the result is the same")
+    batch_ramp: float = option(0.0, "fraction of the run in which a step grows from ramp_from examples to batch_size; 0: none")
+    ramp_from: int = option(0, "examples of a step where a batch ramp begins; it divides batch_size")
+    gradient_checkpointing: bool = option(False, "compute each block again in the backward pass in place of keeping what it computed: a third more "
+                                          "time, far less memory")
+    compile: bool = option(False, "torch.compile: takes a minute at first, and a tenth off each step (on GPUs more)")
     mlm_probability: float = option(0.15, "share of the tokens that are predicted in training (evaluation always uses 0.15)")
     optimizer: str = option("adamw", "adamw, or muon (for the matrices of the blocks and the head; adamw for the rest)")
     learning_rate: float = option(1e-4, "peak rate of adamw")
@@ -190,10 +195,18 @@ class TrainConfig:
         for name in ("warmup", "decay", "adam_beta1", "adam_beta2", "muon_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
+        if self.batch_ramp and (self.epochs or self.ramp_from < 1 or self.batch_size % self.ramp_from or not 0 < self.batch_ramp <= 1):
+            raise ValueError(f"a batch ramp over {self.batch_ramp} of the run from {self.ramp_from} to {self.batch_size} examples: the fraction must "
+                             "lie in (0, 1], ramp_from divide batch_size, and the length be given as max_steps or minutes")
         if self.schedule == "stable" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} are together more than the whole run")
         if sum(bool(getattr(self, length)) for length in LENGTHS) > 1:
             raise ValueError("give one of max_steps, epochs and minutes: each is the length of the run")
+
+    @property
+    def batch_unit(self):
+        """Examples of a batch; a step takes one, with a ramp several."""
+        return self.ramp_from if self.batch_ramp else self.batch_size
 
     @property
     def micro_batch(self):

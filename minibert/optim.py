@@ -114,6 +114,21 @@ def orthogonalize(matrices, steps=5):
     return x.mT if tall else x
 
 
+def batches_in_step(progress, config):
+    """How many batches a step takes at ``progress``: with a ramp, from one of ``ramp_from`` examples to batch_size, in equal parts of ``batch_ramp``.
+
+    Small batches learn more from each example while the gradient is large, large ones less noisily later (Geiping & Goldstein 2022, section 4.3).
+
+    >>> from minibert.config import TrainConfig
+    >>> [batches_in_step(p, TrainConfig(batch_size=32, ramp_from=8, batch_ramp=0.5)) for p in (0, 0.12, 0.13, 0.3, 0.49, 0.5, 1)]
+    [1, 1, 2, 3, 4, 4, 4]
+    """
+    if not config.batch_ramp:
+        return 1
+    most = config.batch_size // config.ramp_from
+    return min(most, 1 + int(most * progress / config.batch_ramp))
+
+
 def rate_factor(progress, schedule, warmup, decay):
     """What the peak rate is multiplied with at ``progress`` (0: start of the run, 1: its end).
 

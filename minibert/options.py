@@ -28,6 +28,7 @@ def parser():
     out.add_argument("--out", default=None, help="folder of the run (default: runs/PRESET, or the next free name)")
     out.add_argument("--resume", action="store_true", help="go on with the run in --out (default: the newest run of the preset)")
     out.add_argument("--may-differ", default="", metavar="NAMES", help="with --resume: fields that may differ from the run's own, with commas")
+    out.add_argument("--profile", action="store_true", help="train a few steps, show where their time goes beside what they compute, and stop")
     out.add_argument("--show", action="store_true", help="print the configuration and stop")
     for cls, title in ((BertConfig, "the model"), (TrainConfig, "the training")):
         add_flags(out.add_argument_group(f"{title} (defaults: the preset's)"), cls)

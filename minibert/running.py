@@ -45,23 +45,31 @@ def metrics_lines(path):
 
 
 @contextlib.contextmanager
-def alone(folder):
-    """The one process that works in ``folder``: ValueError where another does. Within, SIGTERM is as Ctrl-C: KeyboardInterrupt."""
+def alone(folder, first=True):
+    """The one process that works in ``folder``: ValueError where another does. Within, SIGTERM is as Ctrl-C: KeyboardInterrupt.
+
+    first: False for the other ranks of a run, which work in it together.
+    """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with locked(folder, f"another process is training in {folder}: wait for it, or choose another --out"):
+        with locked(folder, f"another process is training in {folder}: wait for it, or choose another --out") if first else contextlib.nullcontext():
             yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 class Screen:
-    """Standard output that may be closed early (``train.py | head``): what nobody reads any more is dropped, and training goes on."""
+    """Standard output that may be closed early (``train.py | head``): what nobody reads any more is dropped, and training goes on.
 
-    def __init__(self, stream):
-        self.stream = stream
+    silent: nothing is written at all (one rank of a run speaks for all).
+    """
+
+    def __init__(self, stream, silent=False):
+        self.stream, self.silent = stream, silent
 
     def write(self, text):
+        if self.silent:
+            return
         try:
             self.stream.write(text)
             self.stream.flush()
@@ -74,7 +82,8 @@ class Screen:
 
 
 class StopRequest:
-    """Ctrl-C and SIGTERM set ``requested``: the loop finishes its step and saves. A second Ctrl-C stops at once.
+    """Ctrl-C and SIGTERM set ``requested``: the loop finishes its step and saves. A second Ctrl-C, a second later or more, stops at once
+    (torchrun passes on at once what the terminal has sent to all its processes already).
 
     >>> with StopRequest() as stop:
     ...     stop.requested
@@ -82,14 +91,16 @@ class StopRequest:
     """
 
     def __enter__(self):
-        self.requested = False
+        self.requested, self.since = False, 0.0
         self.previous = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def _request(self, number, frame):
         if self.requested:
+            if time.monotonic() - self.since < 1:
+                return
             raise KeyboardInterrupt
-        self.requested = True
+        self.requested, self.since = True, time.monotonic()
         tqdm.write("stopping after this step, then saving (once more to stop at once)", file=sys.stderr)
 
     def __exit__(self, *error):
@@ -101,13 +112,13 @@ class ProgressBar(tqdm):
     """A bar over steps, or over seconds where the run has a length in minutes, with loss, rate and tokens a second."""
 
     @classmethod
-    def of(cls, total_steps, minutes, state):
+    def of(cls, total_steps, minutes, state, hidden=False):
         """The bar of a run that stands at ``state``."""
         total, done = (60 * minutes, min(state["elapsed"], 60 * minutes)) if minutes else (total_steps, state["step"])
         quiet = 0.1 if sys.stderr.isatty() else 10.0  # seconds between prints; a log file needs few
         place = "{n:.0f}/{total:.0f} s" if minutes else "{n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
         shape = "{percentage:3.0f}%|{bar:20}| " + place + "{postfix}"
-        bar = cls(total=total, initial=done, bar_format=shape, mininterval=quiet, dynamic_ncols=True)
+        bar = cls(total=total, initial=done, bar_format=shape, mininterval=quiet, dynamic_ncols=True, disable=hidden)
         bar.by_clock, bar.tokens, bar.since = bool(minutes), 0, time.monotonic()
         return bar
 

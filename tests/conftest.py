@@ -1,4 +1,18 @@
+import random
+
+import pytest
 import torch
 
 # The models of the tests are tiny: handing their work to a second thread takes longer than doing it.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory):
+    """A small corpus of made-up sentences."""
+    rng = random.Random(0)
+    words = "the cat dog sees eats a red small fish house and or not under over tree old new".split()
+    lines = [" ".join(rng.choices(words, k=rng.randint(3, 12))) + "." for _ in range(300)]
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("\n\n".join("\n".join(lines[i : i + 3]) for i in range(0, 300, 3)))
+    return path

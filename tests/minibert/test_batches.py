@@ -1,10 +1,12 @@
 """The order of examples is a pure function of (seed, epoch); padding and counts are right."""
+import contextlib
+
 import numpy as np
 import pytest
 import torch
 from helpers import Letters, Tokens
 
-from minibert.batches import Batches, collate
+from minibert.batches import Batches, collate, prepared_ahead
 from minibert.examples import Examples, make_examples
 from minibert.masking import Masker
 
@@ -92,6 +94,8 @@ def test_rows_of_one_length_need_no_mask():
 def test_micro_batches_are_the_batch_in_pieces(kind):
     batch = make(kind, count=200, batch_size=8)[0]
     for name, tensor in batch.tensors.items():
+        if name == "masked_positions":  # of each piece for itself
+            continue
         assert torch.equal(torch.cat([piece.tensors[name] for piece in batch.split(3)]), tensor)
     pieces = batch.split(3)
     assert [len(piece.input_ids) for piece in pieces] == [3, 3, 2]
@@ -99,6 +103,36 @@ def test_micro_batches_are_the_batch_in_pieces(kind):
     assert sum(piece.num_masked for piece in pieces) == batch.num_masked
     assert sum(piece.num_tokens for piece in pieces) == batch.num_tokens
     assert batch.split(8) == [batch]
+
+
+def test_masked_positions_are_those_with_a_label_and_the_rest_of_eight_has_none():
+    for part in (batch := make(kind="pairs", count=200)[0], *batch.split(3)):
+        labels, found = part.labels.flatten(), part.masked_positions
+        assert found[: part.num_masked].tolist() == (labels != -100).nonzero().squeeze(1).tolist()
+        assert len(found) % 8 == 0 and len(found) - part.num_masked < 8 and (labels[found[part.num_masked:]] == -100).all()
+
+
+def test_shares_of_a_batch_are_the_batch():
+    """Two ranks: each example is in one share, masked as it is alone; one that has none takes an example without weight."""
+    whole = make()
+    parts = [make() for _ in range(2)]
+    for rank, part in enumerate(parts):
+        part.share = lambda numbers, rank=rank: (numbers[rank::2], True)
+    a, b, both = parts[0][3], parts[1][3], whole[3]
+    assert len(a) + len(b) == len(both) and a.num_masked + b.num_masked == both.num_masked
+    for part, rows in ((a, both.input_ids[::2]), (b, both.input_ids[1::2])):
+        assert torch.equal(part.input_ids, rows[:, : part.input_ids.shape[1]])  # padded to the longest of their own
+    parts[0].share = lambda numbers: (numbers[:1], False)
+    spare = parts[0][3]
+    assert (len(spare), spare.num_examples, spare.num_tokens, spare.num_masked) == (1, 0, 0, 0) and (spare.labels == -100).all()
+
+
+def test_batches_prepared_ahead_are_the_same_ones():
+    one, ahead = make(), prepared_ahead(make(), 2, torch.device("cpu"))
+    with contextlib.closing(ahead):
+        for i in range(2, 30):
+            batch, position = next(ahead)
+            assert position is None and all(torch.equal(batch.tensors[name], tensor) for name, tensor in one[i].tensors.items())
 
 
 def test_an_empty_corpus_is_refused():

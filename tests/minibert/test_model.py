@@ -8,19 +8,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from minibert import attention
 from minibert import model as module
+from minibert.attention import attention_by_hand, attention_fused, attention_masks, rotary_table, rotate
+from minibert.batches import masked_positions
 from minibert.checks import check_tokenizer
 from minibert.config import FAMILIES, PRESETS, BertConfig
 from minibert.model import (
     BertForMaskedLM,
     BertForPreTraining,
     BertModel,
-    attention_by_hand,
-    attention_fused,
-    attention_masks,
     roberta_positions,
-    rotary_table,
-    rotate,
 )
 
 PAD = {"bert": 0, "roberta": 1, "modernbert": 0}
@@ -116,7 +114,7 @@ def test_attention_dropout_keeps_the_mean_and_is_off_without_it():
 def test_the_fused_path_gives_the_same_model(family, monkeypatch):
     model, (ids, mask, labels) = make(family), batch(family)
     by_hand = model(ids, mask, labels=labels)
-    monkeypatch.setattr(module, "attention_by_hand", attention_fused)
+    monkeypatch.setattr(attention, "attention_by_hand", attention_fused)
     fused = model(ids, mask, labels=labels)
     torch.testing.assert_close(fused.logits, by_hand.logits, atol=1e-4, rtol=1e-4)
 
@@ -161,8 +159,8 @@ def test_layers_alternate_and_a_far_token_is_seen_by_global_layers_alone():
         return (model(ids) - model(other))[0, 0].abs().max().item()
 
     assert change_at_0_by_token_9() > 1e-3  # layer 0 is global
-    assert [module.is_local(config("modernbert"), layer) for layer in range(5)] == [False, True, True, False, True]
-    assert not any(module.is_local(config("bert"), layer) for layer in range(5))
+    assert [attention.is_local(config("modernbert"), layer) for layer in range(5)] == [False, True, True, False, True]
+    assert not any(attention.is_local(config("bert"), layer) for layer in range(5))
     model = make("modernbert", BertModel, local_attention=2, num_hidden_layers=2)
     model.blocks[0] = nn.Identity()  # leaves the local layer alone
     model.blocks[0].forward = lambda x, mask, rotation: x
@@ -268,6 +266,28 @@ def test_the_head_on_masked_positions_equals_the_dense_path(family):
     assert abs(out.loss - loss) < 1e-6
     for name, a, b in zip(names, torch.autograd.grad(out.loss, weights, retain_graph=True), torch.autograd.grad(loss, weights)):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_masked_positions_that_are_given_change_nothing(family):
+    """Found before, and filled up to eight: the same loss and gradients as found on the way."""
+    model, (ids, mask, labels) = make(family).double(), batch(family)
+    one, two = model(ids, mask, labels=labels), model(ids, mask, labels=labels, masked_positions=masked_positions(labels))
+    assert two.logits.shape == (8, 60) and two.labels.tolist() == [*one.labels.tolist(), *[-100] * 4]
+    torch.testing.assert_close(two.loss, one.loss, atol=1e-12, rtol=0)
+    for a, b in zip(torch.autograd.grad(one.loss, model.parameters()), torch.autograd.grad(two.loss, model.parameters())):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_blocks_computed_twice_give_the_same_gradients_with_dropout_too(family):
+    model, (ids, mask, labels) = make(family, hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2).train(), batch(family)
+    gradients = []
+    for model.bert.gradient_checkpointing in (False, True):
+        torch.manual_seed(3)
+        gradients.append(torch.autograd.grad(model(ids, mask, labels=labels).loss, model.parameters()))
+    for a, b in zip(*gradients):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -28,6 +28,8 @@ def test_a_signal_asks_for_an_orderly_end_and_a_second_one_stops_at_once(number)
         assert not stop.requested
         os.kill(os.getpid(), number)
         assert stop.requested
+        os.kill(os.getpid(), number)  # torchrun passes on at once what the terminal has sent already: the same request
+        stop.since -= 1
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before

@@ -1,0 +1,59 @@
+"""What may go wrong in training, and what is said then: what happened, what is saved, how to go on."""
+import contextlib
+import errno
+import math
+import shlex
+import sys
+
+MAX_SKIPPED = 20  # steps in a row whose gradient is no number, before the run gives up
+
+
+def go_on(folder):
+    """The command that goes on with a run."""
+    return f"Go on with:  python train.py --resume --out {shlex.quote(str(folder))}"
+
+
+def say_how_to_go_on(error, folder):
+    """After what was no fault of the run: Ctrl-C, a full disk, a worker that was killed."""
+    if isinstance(error, (KeyboardInterrupt, ChildProcessError)) or getattr(error, "errno", None) == errno.ENOSPC:
+        print(f"stopped; what is done is kept. {go_on(folder)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def out_of_memory_told(folder, size):
+    """What torch says of too little memory, with ``size`` examples at once -> a ValueError that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in ("out of memory", "can't allocate memory")):  # torch.OutOfMemoryError; a CPU
+            raise
+        if size == 1:
+            raise ValueError("out of memory with one example: take a smaller model, a smaller --max-length, or --gradient-checkpointing") from error
+        raise ValueError(f"out of memory with {size} examples at once: half of them fit more easily, and the result stays the same. "
+                         f"{go_on(folder)} --micro-batch-size {size // 2}") from error
+
+
+@contextlib.contextmanager
+def lost_ranks_told(ranks, folder):
+    """What torch says when another rank of the run has died -> a ValueError that says so."""
+    try:
+        yield
+    except RuntimeError as error:
+        if ranks.world == 1 or not any(word in str(error) for word in ("gloo", "NCCL", "Connection")):
+            raise
+        raise ValueError("another rank of this run has ended (what it said stands above), so this one cannot go on. "
+                         f"The last checkpoint is untouched. {go_on(folder)}") from error
+
+
+def refuse_nan(loss, step):
+    """ValueError for a loss that is no number."""
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss} at step {step:,}: try a lower --learning-rate or a longer --warmup. The last checkpoint is untouched")
+
+
+def refuse_skipped(in_a_row, precision):
+    """ValueError where step after step has an inf or NaN in its gradient: with fp16, whatever the scale."""
+    if in_a_row >= MAX_SKIPPED:
+        remedy = "use --precision bf16 or fp32, or" if precision == "fp16" else "try a longer --warmup or"
+        raise ValueError(f"{MAX_SKIPPED} {precision} steps in a row had inf or NaN in their gradient: {remedy} a lower --learning-rate. "
+                         "The last checkpoint is untouched")

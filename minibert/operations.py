@@ -1,0 +1,42 @@
+"""How many operations a step needs: counted from the shapes, so that a measured time can be judged.
+
+A matrix product (n, k) x (k, m) takes 2 n k m operations, a multiplication and an addition for each of its n k m products. Only products count:
+norms, GELU and softmax are small beside them. The backward pass takes two products for each one of the forward pass (the gradient of either
+factor), so training takes three times as many (Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix B, call the share of the
+machine's rate that these reach the model FLOPs utilisation).
+"""
+from minibert.attention import is_local
+
+
+def forward_operations(config, lengths, masked):
+    """Operations of one forward pass, by part: {"attention", "mlp", "head"}.
+
+    lengths: tokens of each example, padding left out, since nothing need be computed there.  masked: positions that the head predicts.
+
+    >>> from minibert.config import BertConfig
+    >>> tiny = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    >>> forward_operations(tiny, [3, 5], masked=2)     # 8 tokens: 2 x 8 x 8 x 4 x 8 and 2 x 2 x 8 x (9 + 25), ...
+    {'attention': 5184, 'mlp': 4096, 'head': 3456}
+    """
+    H, tokens = config.hidden_size, sum(lengths)
+    pairs = sum(visible_pairs(length, config.local_attention // 2 if is_local(config, layer) else length)
+                for layer in range(config.num_hidden_layers) for length in lengths)
+    products = 3 if config.gated else 2  # of (H, I) matrices in the MLP
+    return {"attention": config.num_hidden_layers * 2 * tokens * 4 * H * H + 2 * 2 * H * pairs,  # four maps; scores and weighted means
+            "mlp": config.num_hidden_layers * 2 * tokens * products * H * config.intermediate_size,
+            "head": 2 * masked * H * (H + config.vocab_size)}
+
+
+def visible_pairs(length, reach):
+    """How many (query, key) pairs are no further apart than ``reach``.
+
+    >>> visible_pairs(4, 1), visible_pairs(4, 9)
+    (10, 16)
+    """
+    reach = min(reach, length - 1)
+    return length * (2 * reach + 1) - reach * (reach + 1)
+
+
+def training_operations(config, lengths, masked):
+    """Operations of a forward and a backward pass, all parts together."""
+    return 3 * sum(forward_operations(config, lengths, masked).values())

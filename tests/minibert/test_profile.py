@@ -1,0 +1,53 @@
+"""Operations counted and timed: against torch's own counter, and as train.py --profile shows them."""
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from train_helpers import SMALL
+
+import train
+from minibert import BertConfig
+from minibert.config import FAMILIES
+from minibert.model import BertForMaskedLM
+from minibert.operations import forward_operations, training_operations, visible_pairs
+from minibert.profile import table
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_operations_are_those_that_torch_counts(family):
+    """Without padding and windows all that is needed is computed, so the two counts are equal: forward, and both passes."""
+    config = BertConfig(family=family, vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
+                        max_position_embeddings=24, type_vocab_size=1, local_attention=64)
+    model, ids = BertForMaskedLM(config), torch.randint(5, 60, (2, 11))
+    labels = torch.where(torch.arange(11) % 4 == 1, ids, -100)  # three of each row
+    with FlopCounterMode(display=False) as forward:
+        loss = model(ids, labels=labels).loss
+    assert sum(forward_operations(config, [11, 11], 6).values()) == forward.get_total_flops()
+    with FlopCounterMode(display=False) as backward:
+        loss.backward()
+    both = forward.get_total_flops() + backward.get_total_flops()
+    assert both == training_operations(config, [11, 11], 6)
+
+
+def test_a_window_leaves_pairs_out():
+    for length, reach in ((7, 2), (3, 5), (9, 0)):
+        near = (torch.arange(length)[:, None] - torch.arange(length)).abs() <= reach
+        assert visible_pairs(length, reach) == near.sum()
+
+
+@pytest.mark.parametrize("flags", [[], ["--examples", "lines", "--micro-batch-size", "2"], ["--preset", "kant", "--optimizer", "adamw"]])
+def test_profile_prints_each_part_and_trains_nothing(tmp_path, capsys, monkeypatch, flags):
+    monkeypatch.setattr("minibert.profile.REPEATS", 1)
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"The {n} small words of a short line.\nAnd another one." for n in range(60)))
+    assert train.main([*SMALL, "--corpus", str(text), "--out", str(tmp_path / "run"), "--profile", "--max-steps", "9", *flags]) == 0
+    screen = capsys.readouterr().out
+    lines = [line.split() for line in screen[screen.index("part "):].splitlines()]
+    assert [line[0] for line in lines[:10]] == ["part", "data", "embedding", "attention", "mlp", "head", "loss", "optimiser", "rest", "step"]
+    counts = {line[0]: float(line[3]) for line in lines[1:10] if len(line) == 5}
+    assert set(counts) == {"attention", "mlp", "head", "step"}
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_the_table_says_shares_and_rates():
+    rows = [{"part": "mlp", "seconds": 0.25, "operations": 5e9}, {"part": "step", "seconds": 0.5, "operations": 5e9}]
+    assert table(rows).splitlines()[1].split() == ["mlp", "250.0", "50%", "5.0", "20"]

@@ -1,0 +1,151 @@
+"""Several processes train one model: what they compute together is what one computes alone."""
+import json
+import multiprocessing
+import os
+import socket
+import traceback
+
+import pytest
+import torch
+from train_helpers import PAIRS, losses, run, same, weights
+
+import train
+from minibert import checkpoint
+
+FORK = multiprocessing.get_context("fork")  # torch is loaded already
+
+
+def rank_of(rank, world, port, work, failed):
+    """In a new process: what torchrun sets, then the work."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="localhost", MASTER_PORT=str(port))
+    try:
+        code = work(rank)
+    except BaseException:
+        failed.put((rank, traceback.format_exc()))
+        raise
+    os._exit(code or 0)
+
+
+def together(world, work):
+    """Run ``work(rank)`` in ``world`` processes -> their exit codes, and what failed."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    failed = FORK.SimpleQueue()
+    processes = [FORK.Process(target=rank_of, args=(rank, world, port, work, failed)) for rank in range(world)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        process.kill()
+    said = []
+    while not failed.empty():
+        said.append(failed.get())
+    return [process.exitcode for process in processes], dict(said)
+
+
+@pytest.mark.parametrize("flags", [
+    pytest.param([], id="blocks"),
+    pytest.param(["--examples", "lines", "--micro-batch-size", "2", "--epochs", "1", "--batch-size", "12"], id="lines-accumulated-last-batch-of-one"),
+    pytest.param(PAIRS, id="pairs"),
+    pytest.param(["--optimizer", "muon", "--batch-ramp", "0.5", "--ramp-from", "2", "--batch-size", "6"], id="muon-ramp"),
+    pytest.param(["--stream"], id="stream"),
+])
+def test_two_ranks_compute_what_one_process_does(text, tmp_path, flags):
+    """The same losses, norms and weights to 1e-6: accumulation is exact, although the shares have different numbers of masked tokens."""
+    flags = [*flags, *([] if "--epochs" in flags else ["--max-steps", "6"])]
+    assert run(text, tmp_path / "one", *flags) == 0
+    codes, failed = together(2, lambda rank: run(text, tmp_path / "two", *flags))
+    assert codes == [0, 0], failed
+    alone, shared = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(alone) == len(shared) and len(alone) >= 6
+    for one, two in zip(alone, shared):
+        assert two == pytest.approx(one, abs=2e-5)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(one[name], two[name], atol=2e-5) for name in one)
+
+
+def test_a_run_goes_on_with_another_number_of_ranks(text, tmp_path):
+    """Six steps by one process; two by one process and four by two ranks: one log, one checkpoint, the same losses."""
+    run(text, tmp_path / "one", "--max-steps", "6")
+    run(text, tmp_path / "two", "--max-steps", "2")
+    flags = ["--resume", "--out", str(tmp_path / "two"), "--max-steps", "6", "--may-differ", "max-steps"]
+    codes, failed = together(2, lambda rank: train.main(flags))
+    assert codes == [0, 0], failed
+    assert [line[0] for line in losses(tmp_path / "two")] == [1, 2, 3, 4, 5, 6]
+    assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "two")] == ["step-0000002", "step-0000006"]
+    # the rate of the first two steps was that of a run of two steps
+    assert losses(tmp_path / "two")[-1][1] == pytest.approx(losses(tmp_path / "one")[-1][1], abs=0.05)
+
+
+def test_all_ranks_stop_when_one_is_asked_to(text, tmp_path, monkeypatch):
+    class Asked(train.StopRequest):
+        """Rank 1 is asked to stop after its third look; rank 0 never."""
+        looks = 0
+
+        @property
+        def requested(self):
+            self.looks += 1
+            return os.environ["RANK"] == "1" and self.looks > 3
+
+        @requested.setter
+        def requested(self, value):
+            pass
+
+    monkeypatch.setattr(train, "StopRequest", Asked)
+    codes, failed = together(2, lambda rank: run(text, tmp_path / "run", "--max-steps", "50"))
+    assert codes == [130, 130], failed
+    assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "run")] == ["step-0000003"]
+
+
+def test_a_rank_that_dies_ends_the_others_with_a_clear_error_and_a_checkpoint_that_goes_on(text, tmp_path):
+    def work(rank):
+        if rank == 1:
+            real = train.Trainer.optimiser_step
+
+            def dying(self, batches):
+                if self.state["step"] == 5:
+                    os._exit(9)
+                return real(self, batches)
+            train.Trainer.optimiser_step = dying
+        return run(text, tmp_path / "run", "--max-steps", "20", "--save-every", "2")
+
+    codes, failed = together(2, work)
+    assert codes == [1, 9]
+    assert "another rank of this run has ended" in failed[0] and "python train.py --resume --out" in failed[0]
+    assert checkpoint.checkpoints(tmp_path / "run")[-1].name == "step-0000004"
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
+    assert losses(tmp_path / "run")[-1][0] == 20
+
+
+def test_a_mistake_is_said_by_the_first_rank_and_leaves_nothing(text, tmp_path):
+    codes, failed = together(1, lambda rank: run(text, tmp_path / "run", "--max-steps", "3", "--examples", "pairs", "--family", "roberta"))
+    assert codes == [1] and "pairs needs a model that tells two sentences apart" in failed[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_ranks_leave_one_log_of_json_lines(text, tmp_path):
+    codes, failed = together(2, lambda rank: run(text, tmp_path / "run", "--max-steps", "4", "--eval-every", "2"))
+    assert codes == [0, 0], failed
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]
+    assert [line["step"] for line in lines if "eval_loss" in line] == [2, 4, 4]
+
+
+def test_dropout_differs_between_ranks(text, tmp_path):
+    """Two ranks with dropout must not drop the same: otherwise half of the noise is lost."""
+    draws = FORK.SimpleQueue()
+
+    def work(rank):
+        real = train.Trainer.loop
+
+        def loop(self, stop):
+            draws.put((rank, torch.rand(1).item()))
+            return real(self, stop)
+        train.Trainer.loop = loop
+        return run(text, tmp_path / "run", "--max-steps", "1", "--hidden-dropout-prob", "0.5")
+
+    assert together(2, work)[0] == [0, 0]
+    (_, one), (_, two) = draws.get(), draws.get()
+    assert one != two
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "run"))

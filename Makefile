@@ -8,7 +8,7 @@ export MINIBERT_CORPORA ?= $(abspath ../shared/corpora)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow kant kant-small wikipedia wikipedia-small amazon amazon-small lint parity bench clean
+.PHONY: help train test test-slow kant kant-small wikipedia wikipedia-small amazon amazon-small lint parity speedrun ablation bench bench-tokenizers bench-steps clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -43,8 +43,19 @@ test-slow: $(VENV)/.ready  ## what takes longer: kills at random moments, longer
 parity: $(VENV)/.ready-parity  ## compare with tokenizers and transformers, live
 	$(RUN) -m pytest -q -m parity $(ARGS)
 
-bench: $(VENV)/.ready-bench  ## speed and memory against other libraries, on the texts of MINIBERT_CORPORA (about an hour)
+speedrun: $(VENV)/.ready  ## the best model of Kant in five minutes, all cores: a record is a row of benchmarks/results/speedrun.json
+	$(RUN) benchmarks/speedrun.py --out benchmarks/results/speedrun.json $(ARGS)
+
+ablation: $(VENV)/.ready  ## each choice of that recipe changed alone, five minutes each (an hour and a half)
+	$(RUN) benchmarks/speedrun.py --ablation --out benchmarks/results/ablation.json $(ARGS)
+
+bench: bench-tokenizers bench-steps  ## speed and memory against other libraries, on the texts of MINIBERT_CORPORA (two hours)
+
+bench-tokenizers: $(VENV)/.ready-bench  ## the tokenizers' part of it
 	$(RUN) benchmarks/tokenizer_speed.py $(MINIBERT_CORPORA) --out benchmarks/results/tokenizer-speed.json $(ARGS)
+
+bench-steps: $(VENV)/.ready-bench  ## the training steps' part of it (ten minutes)
+	$(RUN) benchmarks/step_time.py $(MINIBERT_CORPORA) --out benchmarks/results/step-time.json $(ARGS)
 
 lint: $(VENV)/.ready-lint  ## ruff
 	$(VENV)/bin/ruff check .
@@ -63,7 +74,16 @@ $(VENV)/.ready-parity: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[parity]"
 	@touch $@
 
-$(VENV)/.ready-bench: $(VENV)/.ready
+$(VENV)/.ready-speedrun: $(VENV)/.ready  ## the best model of Kant in five minutes, all cores: a record is a row of benchmarks/results/speedrun.json
+	$(RUN) benchmarks/speedrun.py --out benchmarks/results/speedrun.json $(ARGS)
+
+ablation: $(VENV)/.ready  ## each choice of that recipe changed alone, five minutes each (an hour and a half)
+	$(RUN) benchmarks/speedrun.py --ablation --out benchmarks/results/ablation.json $(ARGS)
+
+bench-steps: $(VENV)/.ready-parity  ## seconds and memory of a training step against transformers' Trainer (ten minutes)
+	$(RUN) benchmarks/step_time.py $(MINIBERT_CORPORA) --out benchmarks/results/step-time.json $(ARGS)
+
+bench: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	@touch $@
 

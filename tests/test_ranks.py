@@ -2,16 +2,22 @@
 import json
 import multiprocessing
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 import traceback
+from pathlib import Path
 
 import pytest
 import torch
-from train_helpers import PAIRS, losses, run, same, weights
+from train_helpers import PAIRS, SMALL, losses, run, same, weights
 
 import train
 from minibert import checkpoint
 
+TRAIN = Path(__file__).parents[1] / "train.py"
 FORK = multiprocessing.get_context("fork")  # torch is loaded already
 
 
@@ -149,3 +155,21 @@ def test_dropout_differs_between_ranks(text, tmp_path):
     (_, one), (_, two) = draws.get(), draws.get()
     assert one != two
     assert same(weights(tmp_path / "run"), weights(tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_run_and_ctrl_c_saves_it(text, tmp_path):
+    """As a user starts it: two processes under torchrun; SIGINT to torchrun, then --resume by one process."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(TRAIN), *SMALL, "--corpus", str(text), "--out",
+               str(tmp_path / "run"), "--max-steps", "100000", "--save-every", "0"]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for line in process.stdout:
+        if line.startswith("first loss"):
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=120)[0]
+    assert checkpoint.checkpoints(tmp_path / "run"), rest
+    step = int(checkpoint.checkpoints(tmp_path / "run")[-1].name.split("-")[1])
+    assert step > 0
+    assert train.main(["--resume", "--out", str(tmp_path / "run"), "--max-steps", str(step + 2), "--may-differ", "max-steps"]) == 0

@@ -165,6 +165,34 @@ def test_a_corpus_of_ones_own_is_asked_about_its_own_passages(text, tmp_path, ca
     assert len(asked) == 2 and all(len(words & set(line.replace(".", " ").split())) > 2 for line in asked)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["quickstart", "kant"])
+def test_a_compiled_run_computes_the_same(text, tmp_path, preset):
+    flags = ["--preset", preset, "--max-steps", "6", "--eval-every", "3"]
+    run(text, tmp_path / "eager", *flags)
+    run(text, tmp_path / "compiled", *flags, "--compile")
+    for one, two in zip(losses(tmp_path / "eager"), losses(tmp_path / "compiled"), strict=True):
+        assert one == pytest.approx(two, rel=1e-3)
+
+
+def test_a_batch_ramp_takes_more_batches_as_it_goes(text, tmp_path):
+    run(text, tmp_path / "run", "--max-steps", "8", "--batch-size", "8", "--ramp-from", "2", "--batch-ramp", "0.5")
+    state = json.loads((tmp_path / "run/checkpoints/step-0000008/state.json").read_text())
+    assert state["batches"] == 1 + 2 + 3 + 4 + 4 * 4  # of two examples each
+
+
+@pytest.mark.parametrize("flags", [["--batch-ramp", "0.5"], ["--batch-ramp", "0.5", "--ramp-from", "3"], ["--batch-ramp", "2", "--ramp-from", "2"]])
+def test_a_batch_ramp_that_does_not_fit_is_refused(text, tmp_path, flags):
+    with pytest.raises(ValueError, match="batch ramp"):
+        run(text, tmp_path / "run", "--max-steps", "4", *flags)
+
+
+def test_gradient_checkpointing_changes_no_loss(text, tmp_path):
+    for name in ("false", "true"):
+        run(text, tmp_path / name, "--max-steps", "3", "--gradient-checkpointing", name)
+    assert [line[1] for line in losses(tmp_path / "true")] == pytest.approx([line[1] for line in losses(tmp_path / "false")], abs=1e-5)
+
+
 def test_importing_train_does_nothing(capsys):
     import importlib
 

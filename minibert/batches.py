@@ -115,6 +115,20 @@ def prepared_ahead(batches, number, device):
     return Ahead(made())
 
 
+class Order:
+    """The batches of an epoch as one array, since a large corpus has millions of them: order[i] -> the numbers of the examples of batch i."""
+
+    def __init__(self, numbers, ends):
+        self.numbers, self.ends = numbers, ends
+
+    def __len__(self):
+        return len(self.ends) - 1
+
+    def __getitem__(self, i):
+        i = range(len(self))[i]
+        return self.numbers[self.ends[i] : self.ends[i + 1]]
+
+
 class Batches:
     """The endless row of training batches: batches[i] is batch number i of the run.
 
@@ -146,20 +160,24 @@ class Batches:
         return -(-len(self._drawn) // self.batch_size)
 
     def order(self, epoch):
-        """The batches of an epoch: a list of 1-D arrays of example numbers, each example once. Pure in (seed, epoch)."""
+        """The batches of an epoch: a sequence of 1-D arrays of example numbers, each example once. Pure in (seed, epoch)."""
         self._enter(epoch)
         rng = np.random.default_rng([self.seed, epoch])
-        shuffled = rng.permutation(len(self._drawn))
+        count, size = len(self._drawn), self.batch_size
+        numbers = np.arange(count, dtype=np.uint32 if count < 1 << 32 else np.int64)
+        rng.shuffle(numbers)
+        ends = np.append(np.arange(0, count, size), count)  # batch i: numbers[ends[i]:ends[i + 1]]
         lengths = self._drawn.lengths
-        if lengths.min() == lengths.max():
-            return np.array_split(shuffled, range(self.batch_size, len(shuffled), self.batch_size))
-        batches = []
-        for start in range(0, len(shuffled), WINDOW * self.batch_size):
-            window = shuffled[start : start + WINDOW * self.batch_size]
-            window = window[np.argsort(lengths[window], kind="stable")]
-            cut = np.array_split(window, range(self.batch_size, len(window), self.batch_size))
-            batches += [cut[i] for i in rng.permutation(len(cut))]
-        return batches
+        if lengths.min() < lengths.max():
+            for start in range(0, count, WINDOW * size):
+                window = numbers[start : start + WINDOW * size]
+                window = window[np.argsort(lengths[window], kind="stable")]
+                cut = np.array_split(window, range(size, len(window), size))
+                cut = [cut[i] for i in rng.permutation(len(cut))]
+                numbers[start : start + len(window)] = np.concatenate(cut)
+                first = start // size
+                ends[first + 1 : first + 1 + len(cut)] = start + np.cumsum([len(batch) for batch in cut])
+        return Order(numbers, ends)
 
     def __getitem__(self, i):
         while i >= self._begins[-1]:

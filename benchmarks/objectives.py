@@ -1,9 +1,9 @@
 """What each pre-training objective does to held-out loss and to a task: the same small BERT, text, steps and seed, once for each.
 
-    python benchmarks/objectives.py --corpora FOLDER --tasks FOLDER --runs FOLDER --out benchmarks/results/objectives.json
+    python benchmarks/objectives.py --corpus books --tasks FOLDER --runs FOLDER --out benchmarks/results/objectives.json
     python benchmarks/objectives.py --table benchmarks/results/objectives.json
 
-FOLDER of corpora holds books/, that of tasks sst2/ (train.tsv, dev.tsv). The first run trains the tokenizer and prepares the text, the others
+The corpus is one as train.py takes it, the folder of tasks holds sst2/ (train.tsv, dev.tsv). The first run trains the tokenizer and prepares the text, the others
 take both from it. Rows are written as they are done; the same command again goes on where it was.
 
 - masked tokens, whole words, spans: documents as examples; all select 30 % of the tokens (``minibert/masking.py``).
@@ -55,7 +55,7 @@ def main(args=None):
         print(table(json.loads(args.table.read_text(encoding="utf-8"))), end="")
         return
     result = {"date": str(date.today()), "python": platform.python_version(), "torch": torch.__version__, "model": MODEL, "recipe": RECIPE,
-              "extra": args.extra, "steps": args.steps, "examples": args.examples, "epochs": args.epochs, "seeds": args.seeds,
+              "corpus": Path(args.corpus).name, "extra": args.extra, "steps": args.steps, "examples": args.examples, "epochs": args.epochs, "seeds": args.seeds,
               "learning_rate": args.learning_rate, "rows": {}}
     if args.out.is_file():
         stored = json.loads(args.out.read_text(encoding="utf-8"))
@@ -65,14 +65,16 @@ def main(args=None):
             continue
         run = pretrain(name, args)
         model, tokenizer = load_run(run)
-        scores = held_out(model, tokenizer, args.runs / "masked-tokens" / "data" / "eval")
+        scores = held_out(model, tokenizer, first_run(args) / "data" / "eval")
         last = metrics_lines(run / "metrics.jsonl")[-1]
         row = {"loss": scores["loss"], "accuracy": scores["accuracy"], "nsp_accuracy": last.get("eval_nsp_accuracy"),
                "nsp_chance": last.get("eval_nsp_chance")}
+        result["rows"][name] = row
         first = "from scratch" not in result["rows"]
-        found = fine_tuned(model, tokenizer, args, from_scratch=first)
-        result["rows"][name] = row | {"sst2": found["pretrained"]["scores"]}
-        if first:
+        if args.seeds:
+            found = fine_tuned(model, tokenizer, args, from_scratch=first)
+            row["sst2"] = found["pretrained"]["scores"]
+        if args.seeds and first:
             result["rows"]["from scratch"] = {"sst2": found["from_scratch"]["scores"]}
             result["constant"], result["dev"] = found["constant"], found["dev"]
         atomic_write(args.out, json.dumps(result, indent=1) + "\n")  # what is done stays, whatever happens to the rest
@@ -82,14 +84,14 @@ def main(args=None):
 def parse(args):
     texts = Path(os.environ.get("MINIBERT_CORPORA", "../shared/corpora"))
     parser = argparse.ArgumentParser(description="One small BERT for each pre-training objective, compared.")
-    parser.add_argument("--corpora", type=Path, default=texts, help="folder with books/")
+    parser.add_argument("--corpus", default=str(texts / "books"), help="what to learn from (default: the folder books/ of $MINIBERT_CORPORA)")
     parser.add_argument("--tasks", type=Path, default=texts.parent / "tasks", help="folder with sst2/")
     parser.add_argument("--runs", type=Path, default=Path("runs/objectives"), help="folder for the runs")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--extra", default="", help="more flags for each train.py")
     parser.add_argument("--examples", type=int, default=2000, help="of SST-2")
     parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="of fine-tuning; 0: none")
     parser.add_argument("--learning-rate", type=float, default=5e-4, help="of fine-tuning")
     parser.add_argument("--only", nargs="+", choices=OBJECTIVES, metavar="NAME", help=", ".join(OBJECTIVES))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/objectives.json"))
@@ -97,15 +99,20 @@ def parse(args):
     return parser.parse_args(args)
 
 
+def first_run(args):
+    """The run that has made the tokenizer and the token files."""
+    return args.runs / next(iter(args.only or OBJECTIVES)).replace(" ", "-")
+
+
 def pretrain(name, args):
     """The run of an objective, trained where it is not there yet -> its folder."""
-    first, run = args.runs / "masked-tokens", args.runs / name.replace(" ", "-")
+    first, run = first_run(args), args.runs / name.replace(" ", "-")
     if (run / "model").is_dir():
         return run
     if (run / "config.json").is_file():
         flags = ["--resume"]
     else:
-        source = {"--corpus": args.corpora / "books"} if run == first else {"--data": first / "data", "--tokenizer": first / "tokenizer"}
+        source = {"--corpus": args.corpus} if run == first else {"--data": first / "data", "--tokenizer": first / "tokenizer"}
         flags = f"{MODEL} {RECIPE} {OBJECTIVES[name]} --max-steps {args.steps} {args.extra}".split()
         flags += [str(part) for pair in source.items() for part in pair]
     with mock.patch.object(train, "BertForPreTraining", without_nsp if name == "pairs without NSP" else train.BertForPreTraining):
@@ -137,13 +144,20 @@ def fine_tuned(model, tokenizer, args, from_scratch):
 def table(result):
     """The rows as Markdown."""
     lines = [f"| objective | held-out loss | masked accuracy | SST-2, {result['examples']:,} examples |", "|---|---|---|---|"]
+    if "constant" not in result:  # no task
+        lines = [line.rsplit("|", 2)[0] + "|" for line in lines]
     for name, row in result["rows"].items():
-        scores = torch.tensor(row["sst2"])
         told = f", NSP {row['nsp_accuracy']:.1%}" if row.get("nsp_accuracy") else ""
         asked = f"{row['loss']:.3f} | {row['accuracy']:.1%}{told}" if "loss" in row else "| "
+        if "constant" not in result:
+            lines.append(f"| {name} | {asked} |")
+            continue
+        scores = torch.tensor(row["sst2"])
         spread = f" ± {100 * scores.std():.1f}" if len(scores) > 1 else ""
         lines.append(f"| {name} | {asked} | {100 * scores.mean():.1f} %{spread} |")
-    return "\n".join(lines + [f"| always the same answer | | | {result['constant']:.1%} |"]).replace("| |  |", "| | |") + "\n"
+    if "constant" in result:
+        lines.append(f"| always the same answer | | | {result['constant']:.1%} |")
+    return "\n".join(lines).replace("| |  |", "| | |") + "\n"
 
 
 if __name__ == "__main__":

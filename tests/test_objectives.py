@@ -12,16 +12,15 @@ SMALL = "--hidden-size 16 --intermediate-size 16 --num-hidden-layers 1 --batch-s
 
 
 def command(folder, *names):
-    objectives.main(["--corpora", str(folder), "--tasks", str(folder), "--runs", str(folder / "runs"), "--out", str(folder / "out.json"),
+    objectives.main(["--corpus", str(folder / "story.txt"), "--tasks", str(folder), "--runs", str(folder / "runs"), "--out", str(folder / "out.json"),
                      "--steps", "1", "--examples", "8", "--epochs", "1", "--seeds", "2", "--extra", SMALL, "--only", *names])
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("objectives")
-    (folder / "books").mkdir()
     story = "\n\n".join(f"The film {n} was good.\nThe plot of film {n} was bad, and the actor slept." for n in range(120))
-    (folder / "books" / "story.txt").write_text(story)
+    (folder / "story.txt").write_text(story)
     (folder / "sst2").mkdir()
     for name in ("train", "dev"):
         rows = "".join(f"a {('bad', 'good')[n % 2]} film\t{n % 2}\n" for n in range(12))
@@ -57,3 +56,9 @@ def test_the_table_is_printed_from_the_file(capsys):
     table = objectives.table({"examples": 2000, "constant": 0.5, "rows": rows}).splitlines()
     assert table[2:] == ["| masked tokens | 5.500 | 20.0% | 75.0 % ± 7.1 |", "| from scratch | | | 60.0 % ± 0.0 |",
                          "| pairs and NSP | 5.600 | 10.0%, NSP 62.5% | 50.0 % ± 0.0 |", "| always the same answer | | | 50.0% |"]
+
+
+def test_without_a_task_the_table_has_no_column_for_it():
+    rows = {"pairs and NSP": {"loss": 5.6, "accuracy": 0.1, "nsp_accuracy": 0.625}}
+    assert objectives.table({"examples": 2000, "rows": rows}).splitlines() == [
+        "| objective | held-out loss | masked accuracy |", "|---|---|---|", "| pairs and NSP | 5.600 | 10.0%, NSP 62.5% |"]

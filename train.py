@@ -180,6 +180,7 @@ class Trainer:
         self.autocast = partial(autocast, device, config.precision)
         self.model = (BertForPreTraining if config.examples == "pairs" else BertForMaskedLM)(model_config).to(device)
         self.model.bert.gradient_checkpointing = config.gradient_checkpointing
+        self.model.loss_in_cache = device.type == "cpu" and config.precision != "fp16"
         if config.compile:
             self.model.compile()
         self.parallel = self.ranks.wrap(self.model)  # the same weights: calling it adds up the gradients of all ranks

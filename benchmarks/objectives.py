@@ -3,8 +3,8 @@
     python benchmarks/objectives.py --corpus books --tasks FOLDER --runs FOLDER --out benchmarks/results/objectives.json
     python benchmarks/objectives.py --table benchmarks/results/objectives.json
 
-The corpus is one as train.py takes it, the folder of tasks holds sst2/ (train.tsv, dev.tsv). The first run trains the tokenizer and prepares the text, the others
-take both from it. Rows are written as they are done; the same command again goes on where it was.
+The corpus is one as train.py takes it, the folder of tasks holds sst2/ (train.tsv, dev.tsv). The first run trains the tokenizer and prepares the
+text, the others take both from it. Rows are written as they are done; the same command again goes on where it was.
 
 - masked tokens, whole words, spans: documents as examples; all select 30 % of the tokens (``minibert/masking.py``).
 - pairs: two sentences, masked tokens, and does B follow A?  pairs without NSP: the same examples, the second loss left out.
@@ -54,12 +54,12 @@ def main(args=None):
     if args.table:
         print(table(json.loads(args.table.read_text(encoding="utf-8"))), end="")
         return
-    result = {"date": str(date.today()), "python": platform.python_version(), "torch": torch.__version__, "model": MODEL, "recipe": RECIPE,
-              "corpus": Path(args.corpus).name, "extra": args.extra, "steps": args.steps, "examples": args.examples, "epochs": args.epochs, "seeds": args.seeds,
-              "learning_rate": args.learning_rate, "rows": {}}
+    result = {"date": str(date.today()), "python": platform.python_version(), "torch": torch.__version__, "model": MODEL,
+              "recipe": RECIPE, "corpus": Path(args.corpus).name, "extra": args.extra, "steps": args.steps,
+              "examples": args.examples, "epochs": args.epochs, "seeds": args.seeds, "learning_rate": args.learning_rate, "rows": {}}
     if args.out.is_file():
         stored = json.loads(args.out.read_text(encoding="utf-8"))
-        result = stored if all(stored[name] == result[name] for name in result if name not in ("date", "rows")) else result
+        result = stored if all(stored.get(name) == result[name] for name in result if name not in ("date", "rows")) else result
     for name in args.only or OBJECTIVES:
         if name in result["rows"]:
             continue

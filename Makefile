@@ -80,16 +80,7 @@ $(VENV)/.ready-parity: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[parity]"
 	@touch $@
 
-$(VENV)/.ready-speedrun: $(VENV)/.ready  ## the best model of Kant in five minutes, all cores: a record is a row of benchmarks/results/speedrun.json
-	$(RUN) benchmarks/speedrun.py --out benchmarks/results/speedrun.json $(ARGS)
-
-ablation: $(VENV)/.ready  ## each choice of that recipe changed alone, five minutes each (an hour and a half)
-	$(RUN) benchmarks/speedrun.py --ablation --out benchmarks/results/ablation.json $(ARGS)
-
-bench-steps: $(VENV)/.ready-parity  ## seconds and memory of a training step against transformers' Trainer (ten minutes)
-	$(RUN) benchmarks/step_time.py $(MINIBERT_CORPORA) --out benchmarks/results/step-time.json $(ARGS)
-
-bench: $(VENV)/.ready
+$(VENV)/.ready-bench: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	@touch $@
 

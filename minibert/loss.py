@@ -51,5 +51,6 @@ class CrossEntropyInCache(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         hidden, vectors, gradient = ctx.saved_tensors
-        found = gradient @ vectors, gradient.T @ hidden, gradient.sum(0)  # (M, H), (V, H), (V,)
-        return *(value.to(dtype).mul_(upstream) for value, dtype in zip(found, ctx.dtypes)), None
+        # upstream scales what is small: (M, H), (V,), and hidden in place of the (V, H) that it makes
+        found = (gradient @ vectors) * upstream, gradient.T @ (hidden * upstream.to(hidden.dtype)), gradient.sum(0) * upstream
+        return *(value.to(dtype) for value, dtype in zip(found, ctx.dtypes)), None

@@ -24,11 +24,12 @@ import torch
 from data import TokenFile, open_corpus, prepare
 from data.corpora import CACHE
 from data.filters import FilteredCorpus
-from data.stream import Stream
+from data.sentences import SentenceCorpus
+from data.stream import Stream, first
 from minibert import checkpoint, options, profile, screen
 from minibert.batches import Batches, StreamBatches, prepared_ahead
 from minibert.checks import check_length
-from minibert.device import autocast, choose_device, choose_precision, peak_memory
+from minibert.device import autocast, choose_device, choose_precision, keep_freed_memory, peak_memory
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
 from minibert.examples import make_examples
 from minibert.faults import go_on, lost_ranks_told, out_of_memory_told, refuse_nan, refuse_skipped, say_how_to_go_on
@@ -69,6 +70,7 @@ def one_of(ranks, arguments):
         return 0
     device = choose_device(config.device)
     config = replace(config, precision=choose_precision(config.precision, device))  # kept: a resumed run goes on in the same
+    keep_freed_memory(device)
     torch.manual_seed(config.seed)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name
@@ -103,14 +105,15 @@ def prepare_data(folder, preset, model_config, config, resume):
 
     With --stream there is no training token file, but a ``Stream`` in its place.
     """
-    own_tokenizer = config.tokenizer or (resume and (folder / "tokenizer").is_dir() and folder / "tokenizer")
+    own_tokenizer = folder / "tokenizer" if resume and (folder / "tokenizer").is_dir() else config.tokenizer or options.tokenizer_of(config.data)
     places = [Path(config.data or folder / "data") / split for split in ("train", "eval")]
     there = [bool(config.data) or (resume and place.is_dir()) for place in places]
     corpus = None
-    if config.data and config.filters:
-        raise ValueError(f"--filters {config.filters} would filter nothing: {config.data} is prepared already (python -m data prepare --filters ...)")
+    if config.data and (config.filters or config.sentences):
+        raise ValueError(f"--filters and --sentences would change nothing: {config.data} is prepared already (python -m data prepare --filters ...)")
     if config.stream or not (own_tokenizer and all(there)):
         corpus = open_corpus(config.corpus or missing_corpus(preset), text_field=config.text_field, cache=CACHE)
+        corpus = SentenceCorpus(corpus) if config.sentences else corpus
         corpus = FilteredCorpus(corpus, config.filters) if config.filters else corpus
         print(f"corpus      {corpus.description}")
     tokenizer = load_tokenizer(own_tokenizer) if own_tokenizer else train_tokenizer(corpus, model_config, config)
@@ -147,15 +150,6 @@ def train_tokenizer(corpus, model_config, config):
     return ByteLevelBPE.train_from_iterator(texts, **sizes)
 
 
-def first(documents, characters):
-    """The documents up to so many characters: what is learned from, or measured on, where the corpus may have no end."""
-    for document in documents:
-        yield document
-        characters -= len(document)
-        if characters <= 0:
-            return
-
-
 class Trainer:
     """One run: built from its parts, then run: expectations, the loop, the result."""
 
@@ -170,8 +164,7 @@ class Trainer:
         how = masker(config.mlm_probability, config.masking, word_starts), config.batch_unit, tokenizer.pad_token_id, config.seed
         self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how, share=self.ranks.share) if config.stream else \
             partial(Batches, self.examples_of(train_source), *how, share=self.ranks.share)
-        self.eval_examples = self.examples_of(eval_file).at(EVAL_SEED, 0)
-        self.eval_masker = masker(0.15)  # whatever is trained on, all models are asked the same
+        self.eval_examples, self.eval_masker = self.examples_of(eval_file).at(EVAL_SEED, 0), masker(0.15)  # all models are asked the same
         check_enough(self.eval_examples, self.eval_masker, config.eval_examples)
         self.expected = {"ln_vocab": math.log(tokenizer.vocab_size),
                          "unigram_entropy": unigram_entropy(self.eval_examples, self.eval_masker.is_special, limit=8 * config.eval_examples)}
@@ -180,7 +173,6 @@ class Trainer:
         self.autocast = partial(autocast, device, config.precision)
         self.model = (BertForPreTraining if config.examples == "pairs" else BertForMaskedLM)(model_config).to(device)
         self.model.bert.gradient_checkpointing = config.gradient_checkpointing
-        self.model.loss_in_cache = device.type == "cpu" and config.precision != "fp16"
         if config.compile:
             self.model.compile()
         self.parallel = self.ranks.wrap(self.model)  # the same weights: calling it adds up the gradients of all ranks
@@ -198,11 +190,13 @@ class Trainer:
                 raise ValueError(f"the checkpoint was trained with another tokenizer than {self.folder / 'tokenizer'}: "
                                  "the ids would mean other words")
             self.state = {name: loaded[name] for name in self.state}
-        if not self.ranks.first:  # each rank has dropout of its own; that of the first goes on where it was
+        if not self.ranks.first:  # the first rank goes on with the sum of all losses and its dropout, the others begin theirs anew
+            self.state["window"] = dict.fromkeys(self.state["window"], 0.0)
             torch.manual_seed(self.config.seed + 1_000_003 * self.ranks.rank + self.state["step"])
         self.saved = self.state["step"] if loaded else None
         self.batches = self.make_batches(position=self.state["position"])
-        self.total_steps = self.config.max_steps or math.ceil(self.config.epochs * (self.batches.per_epoch or 0))  # 0: the clock decides
+        self.steps_per_epoch = (self.batches.per_epoch or 0) * self.config.batch_unit / self.config.batch_size  # 0: a stream's is not known
+        self.total_steps = self.config.max_steps or math.ceil(self.config.epochs * self.steps_per_epoch)  # 0: the clock decides
         if 0 < self.total_steps < self.state["step"]:
             raise ValueError(f"{self.folder} stands at step {self.state['step']:,}, which is past the {self.total_steps:,} steps asked for")
 
@@ -277,12 +271,12 @@ class Trainer:
         for left, micro in zip(range(len(micros) - 1, -1, -1), micros):
             micro = micro.to(self.device)
             with out_of_memory_told(self.folder, len(micro)):
-                with self.autocast():
-                    out = self.parallel(**micro.tensors)
-                    parts = {"loss": out.mlm_loss * (micro.num_masked / max(masked, 1))}
-                    if out.nsp_loss is not None:
-                        parts["nsp_loss"] = out.nsp_loss * (micro.num_examples / examples)
                 with self.ranks.gradients_stay(self.parallel) if left else contextlib.nullcontext():
+                    with self.autocast():
+                        out = self.parallel(**micro.tensors)
+                        parts = {"loss": out.mlm_loss * (micro.num_masked / max(masked, 1))}
+                        if out.nsp_loss is not None:
+                            parts["nsp_loss"] = out.nsp_loss * (micro.num_examples / examples)
                     self.scaler.scale(sum(parts.values()) * self.ranks.world).backward()
             if out.nsp_loss is not None:
                 parts["nsp_accuracy"] = (out.nsp_logits.argmax(1) == micro.next_sentence_label).sum() * (micro.num_examples / len(micro) / examples)

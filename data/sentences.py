@@ -40,6 +40,21 @@ def split_sentences(text):
     return [sentence for line in text.split("\n") for sentence in _of_line(line)]
 
 
+class SentenceCorpus:
+    """A corpus (see ``corpora.open_corpus``) whose documents have a sentence in each line, as BERT's input has, however their lines were broken.
+
+    ``"A line that was\nbroken. Another sentence." -> "A line that was broken.\nAnother sentence."``
+    """
+
+    def __init__(self, corpus):
+        self.corpus, self.name, self.description = corpus, corpus.name, f"{corpus.description}; cut into sentences"
+
+    def documents(self, split):
+        """Yield the documents of "train", "eval" or "all"."""
+        for document in self.corpus.documents(split):
+            yield "\n".join(split_sentences(" ".join(document.split("\n"))))
+
+
 def _of_line(line):
     line = " ".join(line.split())
     sentences, start = [], 0

@@ -64,6 +64,15 @@ class Stream:
             number, skip = number + 1, 0
 
 
+def first(documents, characters):
+    """The documents up to so many characters: what is learned from, or measured on, where the corpus may have no end."""
+    for document in documents:
+        yield document
+        characters -= len(document)
+        if characters <= 0:
+            return
+
+
 class Ahead:
     """An iterator whose next item is made in a thread while the present one is used. ``close`` ends the thread, and what it was at."""
 

@@ -130,6 +130,7 @@ class TrainConfig:
     corpus: str = option("pydocs", "pydocs (the documentation on this machine), kant, wikipedia, amazon, or your own .txt .jsonl .csv .tsv (.gz) "
                          "file or folder")
     filters: str = option("", "which documents to leave out: short, repetitive, script, markup, duplicates, near-duplicates, with commas; or all")
+    sentences: bool = option(False, "cut the text into sentences, one a line, as next-sentence pairs need them; its own lines are joined first")
     stream: bool = option(False, "train straight from the text: nothing is prepared on disk, for corpora that are larger than it")
     data: str = option("", "folder with prepared token files train/ and eval/ (another run's data/) in place of preparing the corpus again")
     tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/) in place of training one")

@@ -23,10 +23,13 @@ def choose(examples, limit):
 
 
 def check_enough(examples, masker, limit):
-    """ValueError where an evaluation of ``limit`` examples would ask for no token at all: known before training, not after it."""
+    """ValueError where an evaluation of ``limit`` examples would ask for no token at all, or of pairs for one answer only: known before training."""
     numbers = choose(examples, limit)
     if not any((masker(examples[n][None], EVAL_SEED, 0, [n])[1] != IGNORED).any() for n in numbers):
         raise ValueError(f"the held-out part has {len(numbers)} example(s) and not one masked token: give a larger corpus")
+    if examples.labels is not None and len(examples) > 20 and len(set(examples.labels.tolist())) == 1:
+        raise ValueError("no pair of the held-out part has a sentence that follows: its documents are of one line each, and nothing follows a "
+                         "document's only line. Cut them into sentences: --sentences")
 
 
 @torch.no_grad()

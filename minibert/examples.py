@@ -5,8 +5,8 @@ file serves all four kinds; what an example is gets decided here, when it is rea
 
     lines       [CLS] line [SEP]                      KantaiBERT; longer lines are cut off
     documents   [CLS] piece of one document [SEP]     nothing is lost, no piece crosses a document's end
-    blocks      [CLS] exactly N - 2 ids [SEP]         RoBERTa's FULL-SENTENCES (Liu et al. 2019, section 4.2): all documents
-                                                      in one row, [SEP] between them, cut into equal blocks, no padding
+    blocks      [CLS] exactly N - 2 ids [SEP]         all documents in one row, [SEP] between them, cut into equal blocks: no padding.
+                                                      RoBERTa's FULL-SENTENCES (Liu et al. 2019, section 4.2), but cut at any token
     pairs       [CLS] sentence A [SEP] sentence B [SEP]    BERT's next-sentence prediction: see pairs.py
 
 Where lines are joined, the line end between them comes back as the tokenizer writes it: byte-level BPE has a token for it
@@ -116,8 +116,7 @@ class Blocks(Examples):
         return len(self.lengths)
 
     def __getitem__(self, i):
-        if not 0 <= i < len(self):
-            raise IndexError(f"block {i} of {len(self)}")
+        i = range(len(self))[i]  # a Python int: numpy's small ones would run over
         return framed(self.row.read(i * self.room, (i + 1) * self.room), self.cls, self.sep)
 
 

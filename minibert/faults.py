@@ -35,14 +35,14 @@ def out_of_memory_told(folder, size):
 
 @contextlib.contextmanager
 def lost_ranks_told(ranks, folder):
-    """What torch says when another rank of the run has died -> a ValueError that says so."""
+    """What torch says when another rank of the run has died, or refused to begin -> a ValueError that says so."""
     try:
         yield
     except RuntimeError as error:
         if ranks.world == 1 or not any(word in str(error) for word in ("gloo", "NCCL", "Connection")):
             raise
-        raise ValueError("another rank of this run has ended (what it said stands above), so this one cannot go on. "
-                         f"The last checkpoint is untouched. {go_on(folder)}") from error
+        kept = f" The last checkpoint is untouched. {go_on(folder)}" if (folder / "checkpoints").is_dir() else ""
+        raise ValueError(f"another rank of this run has ended (what it said stands above), so this one cannot go on.{kept}") from error
 
 
 def refuse_nan(loss, step):

@@ -22,7 +22,6 @@ from torch.utils.checkpoint import checkpoint
 
 from minibert.attention import Attention, attention_masks, is_local, rotary_table
 from minibert.checks import check_batch, check_labels
-from minibert.loss import CrossEntropyInCache, cross_entropy
 from minibert.masking import IGNORED
 
 # ---------------------------------------------------------------------------------------------- ids -> vectors
@@ -244,11 +243,7 @@ class MLMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden, word_vectors):
-        return F.linear(self.transform(hidden), word_vectors, self.bias)
-
-    def transform(self, hidden):
-        """What is compared with the word vectors: (..., H) -> (..., H)"""
-        return self.norm(F.gelu(self.dense(hidden)))
+        return F.linear(self.norm(F.gelu(self.dense(hidden))), word_vectors, self.bias)
 
 
 class BertForMaskedLM(Pretrained):
@@ -265,7 +260,6 @@ class BertForMaskedLM(Pretrained):
         super().__init__(config)
         self.bert = BertModel(config)
         self.head = MLMHead(config)
-        self.loss_in_cache = False  # train.py sets it, since it has no use for logits in training
         self.initialise()
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, masked_positions=None):
@@ -284,12 +278,10 @@ class BertForMaskedLM(Pretrained):
         labels = labels.flatten()  # (B*T,)
         if masked_positions is None:  # a GPU must stop for it: how many there are decides the shapes of what follows
             masked_positions = (labels != IGNORED).nonzero().squeeze(1)  # (M,)
-        hidden, labels = self.head.transform(hidden.flatten(0, 1)[masked_positions]), labels[masked_positions]  # (M, H), (M,)
-        if self.loss_in_cache and self.training:
-            loss, logits = CrossEntropyInCache.apply(hidden, word_vectors, self.head.bias, labels), None
-        else:
-            loss, logits = cross_entropy(hidden, word_vectors, self.head.bias, labels)
-        loss = loss / (labels != IGNORED).sum().clamp(min=1)  # clamp: nothing masked is a loss of 0, not 0/0
+        logits = self.head(hidden.flatten(0, 1)[masked_positions], word_vectors)  # (M, V)
+        labels = labels[masked_positions]
+        # float: a sum of V exponentials in bf16 would keep two digits; clamp: nothing masked is a loss of 0, not 0/0
+        loss = F.cross_entropy(logits.float(), labels, reduction="sum") / (labels != IGNORED).sum().clamp(min=1)
         return Output(logits, loss, labels, mlm_loss=loss)
 
 

@@ -71,6 +71,16 @@ def configure(arguments):
     return model, with_length(train)
 
 
+def tokenizer_of(data):
+    """The tokenizer of prepared token files: RUN/tokenizer for RUN/data; "" where there are none. ValueError where it is not there."""
+    if not data:
+        return ""
+    beside = Path(data).parent / "tokenizer"
+    if not beside.is_dir():
+        raise ValueError(f"--data {data} needs the tokenizer that it was made with, and there is no {beside}: add --tokenizer FOLDER")
+    return str(beside)
+
+
 def with_length(train):
     """The TrainConfig itself; ValueError where it says nothing of how long to train."""
     if not (train.max_steps or train.epochs or train.minutes):

@@ -4,6 +4,7 @@ Each part is run by itself on a batch of the run, forward and backward, and time
 explain is the last line. Beside the times stand the operations that the part needs (``operations.py``): operations a second are what a part
 makes of the machine, and the parts with none (norms, softmax, copies, the optimiser) wait for memory rather than for arithmetic.
 """
+import contextlib
 import statistics
 import time
 
@@ -20,7 +21,8 @@ REPEATS = 10
 
 def show(trainer):
     """Print the table and draw RUN/profile.png -> exit code 0."""
-    rows = measure(trainer, REPEATS)
+    with contextlib.closing(trainer.batches):
+        rows = measure(trainer, REPEATS)
     print("\n" + table(rows))
     try:
         picture(rows, trainer.folder / "profile.png")
@@ -33,13 +35,14 @@ def show(trainer):
 def measure(trainer, repeats):
     """The parts of a step -> list of {"part", "seconds", "operations"}, the step itself last."""
     trainer.model.train()
-    batch = trainer.batches[0]
+    number = trainer.state["batches"]  # of a stream there is none before it
+    batch = trainer.batches[number]
     first = next(iter(batch.split(trainer.config.micro_batch)))
     micro, times = first.to(trainer.device), len(batch) / len(first)
     lengths = (first.attention_mask.sum(1) if first.attention_mask is not None else torch.full((len(first),), first.input_ids.shape[1])).tolist()
     operations = {part: 3 * times * count for part, count in forward_operations(trainer.model.config, lengths, first.num_masked).items()}
     timed = Clock(trainer.device, repeats)
-    rows = [("data", timed(lambda: trainer.batches[0]))]
+    rows = [("data", timed(lambda: trainer.batches[number]))]
     with trainer.autocast():
         rows += [(part, times * timed(work)) for part, work in parts_of(trainer.model, micro).items()]
     trainer.optimiser_step([batch])  # the moments are made in the first step

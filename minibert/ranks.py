@@ -61,7 +61,7 @@ class Ranks:
         return DistributedDataParallel(model, gradient_as_bucket_view=True) if self.world > 1 else model
 
     def gradients_stay(self, model):
-        """A context in which the backward pass adds up nothing yet: of all micro-batches of a step but the last."""
+        """A context for a forward and backward pass that adds up nothing yet: of all micro-batches of a step but the last."""
         return model.no_sync() if self.world > 1 else contextlib.nullcontext()
 
     def sum(self, *values):

@@ -18,7 +18,8 @@ PROBES = {  # what each corpus is asked at the end; <mask> stands for the tokeni
 def expectations(trainer):
     """What a learner should know before the first number appears."""
     config, c, state = trainer.config, trainer.model.config, trainer.state
-    per_epoch = trainer.batches.per_epoch
+    per_epoch = trainer.steps_per_epoch
+    one = f"one epoch is {math.ceil(per_epoch):,} steps" if per_epoch else "streamed"
     epochs = f" ({trainer.total_steps / per_epoch:.1f} epochs)" if per_epoch else ""
     length = f"{config.minutes:g} minutes" if config.minutes else f"{trainer.total_steps:,} steps{epochs}"
     together = {"tokens": "", "words": ", whole words", "spans": ", in spans of words"}[config.masking]
@@ -27,7 +28,7 @@ def expectations(trainer):
     print(f"device      {describe(trainer.device, config.precision)}")
     print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
           f"(at most {config.batch_size * config.max_length:,}), "
-          f"{config.mlm_probability:.0%} of them to be predicted{together}; {f'one epoch is {per_epoch:,} steps' if per_epoch else 'streamed'}")
+          f"{config.mlm_probability:.0%} of them to be predicted{together}; {one}")
     rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
     print(f"length      {length}; {rates}, {config.schedule}")
     ln_vocab, entropy = trainer.expected["ln_vocab"], trainer.expected["unigram_entropy"]

@@ -28,7 +28,8 @@ class Overflowing(torch.amp.GradScaler):
 
 def test_filters_that_cannot_work_leave_no_run_behind(text, tmp_path):
     for flags, message in ((["--filters", "shrot"], "did you mean short"), (["--filters", "short=99"], "dropped all"),
-                           (["--filters", "short", "--data", "tokens"], "--filters short would filter nothing: tokens is prepared already")):
+                           (["--filters", "short", "--data", "tokens", "--tokenizer", "t"], "would change nothing: tokens is prepared already"),
+                           (["--data", "tokens"], "needs the tokenizer that it was made with, and there is no tokenizer: add --tokenizer")):
         with pytest.raises(ValueError, match=message):
             run(text, tmp_path / "run", *flags)
         assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_helpers import PAIRS, SMALL, losses, run, same, weights
+from train_helpers import PAIRS, SMALL, StopAfter, losses, run, weights
 
 import train
 from minibert import checkpoint
@@ -52,13 +52,14 @@ def together(world, work):
 
 @pytest.mark.parametrize("flags", [
     pytest.param([], id="blocks"),
-    pytest.param(["--examples", "lines", "--micro-batch-size", "2", "--epochs", "1", "--batch-size", "12"], id="lines-accumulated-last-batch-of-one"),
+    pytest.param(["--examples", "lines", "--epochs", "1", "--batch-size", "10"], id="last-batch-of-one"),
+    pytest.param(["--examples", "lines", "--micro-batch-size", "2", "--batch-size", "5"], id="three-and-two-in-micro-batches"),
     pytest.param(PAIRS, id="pairs"),
     pytest.param(["--optimizer", "muon", "--batch-ramp", "0.5", "--ramp-from", "2", "--batch-size", "6"], id="muon-ramp"),
     pytest.param(["--stream"], id="stream"),
 ])
 def test_two_ranks_compute_what_one_process_does(text, tmp_path, flags):
-    """The same losses, norms and weights to 1e-6: accumulation is exact, although the shares have different numbers of masked tokens."""
+    """The same losses, norms and weights, but for rounding, although the shares have different numbers of masked tokens and of micro-batches."""
     flags = [*flags, *([] if "--epochs" in flags else ["--max-steps", "6"])]
     assert run(text, tmp_path / "one", *flags) == 0
     codes, failed = together(2, lambda rank: run(text, tmp_path / "two", *flags))
@@ -66,9 +67,9 @@ def test_two_ranks_compute_what_one_process_does(text, tmp_path, flags):
     alone, shared = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(alone) == len(shared) and len(alone) >= 6
     for one, two in zip(alone, shared):
-        assert two == pytest.approx(one, abs=2e-5)
+        assert two == pytest.approx(one, abs=1e-5)
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    assert all(torch.allclose(one[name], two[name], atol=2e-5) for name in one)
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
 
 
 def test_a_run_goes_on_with_another_number_of_ranks(text, tmp_path):
@@ -124,10 +125,55 @@ def test_a_rank_that_dies_ends_the_others_with_a_clear_error_and_a_checkpoint_th
     assert losses(tmp_path / "run")[-1][0] == 20
 
 
-def test_a_mistake_is_said_by_the_first_rank_and_leaves_nothing(text, tmp_path):
-    codes, failed = together(1, lambda rank: run(text, tmp_path / "run", "--max-steps", "3", "--examples", "pairs", "--family", "roberta"))
-    assert codes == [1] and "pairs needs a model that tells two sentences apart" in failed[0]
+def test_a_mistake_that_the_first_rank_finds_ends_all_and_leaves_nothing(tmp_path):
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n")
+    codes, failed = together(2, lambda rank: run(empty, tmp_path / "run", "--max-steps", "3"))
+    assert codes == [1, 1] and "empty" in failed[0]
+    assert "another rank of this run has ended" in failed[1] and "Go on with" not in failed[1]
     assert not (tmp_path / "run").exists()
+
+
+def test_micro_batches_are_added_up_over_ranks_once_a_step(text, tmp_path):
+    """DDP decides in the forward pass whether the backward pass will add up: both must stand in ``gradients_stay``."""
+    counts = FORK.SimpleQueue()
+
+    def work(rank):
+        calls, real = [], train.Trainer.optimiser_step
+
+        def counted(self, batches):
+            if not calls:
+                self.parallel.register_comm_hook(None, lambda state, bucket: (calls.append(bucket.is_last()), all_reduced(bucket))[1])
+                calls.append(False)
+            return real(self, batches)
+        train.Trainer.optimiser_step = counted
+        code = run(text, tmp_path / "run", "--max-steps", "3", "--batch-size", "8", "--micro-batch-size", "1")
+        counts.put(sum(calls))
+        return code
+
+    codes, failed = together(2, work)
+    assert codes == [0, 0], failed
+    assert [counts.get(), counts.get()] == [3, 3]
+
+
+def all_reduced(bucket):
+    """What DDP does without a hook."""
+    work = torch.distributed.all_reduce(bucket.buffer().div_(2), async_op=True)
+    return work.get_future().then(lambda future: future.value()[0])
+
+
+@pytest.mark.parametrize("flags", [[], PAIRS])
+def test_the_sum_of_losses_goes_on_over_a_stop(text, tmp_path, monkeypatch, flags):
+    """Lines of metrics are means of ten steps; two ranks stop after the fifth and go on: the tenth step's line is that of one process."""
+    flags = [*flags, "--log-every", "10", "--max-steps", "10"]
+    run(text, tmp_path / "one", *flags)
+    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 5}))
+    codes, failed = together(2, lambda rank: run(text, tmp_path / "two", *flags))
+    assert codes == [130, 130], failed
+    monkeypatch.undo()
+    codes, failed = together(2, lambda rank: train.main(["--resume", "--out", str(tmp_path / "two")]))
+    assert codes == [0, 0], failed
+    assert losses(tmp_path / "two")[-1] == pytest.approx(losses(tmp_path / "one")[-1], abs=1e-5)
 
 
 def test_two_ranks_leave_one_log_of_json_lines(text, tmp_path):
@@ -154,7 +200,6 @@ def test_dropout_differs_between_ranks(text, tmp_path):
     assert together(2, work)[0] == [0, 0]
     (_, one), (_, two) = draws.get(), draws.get()
     assert one != two
-    assert same(weights(tmp_path / "run"), weights(tmp_path / "run"))
 
 
 @pytest.mark.slow

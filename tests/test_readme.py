@@ -1,5 +1,6 @@
 """Nothing in the README is stale: files, flags, presets and targets that it names are there, and none that is there is missing."""
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,11 @@ def test_the_tokens_of_the_example_are_true(tmp_path):
     tokens = tokenizer.encode("The Critique of Pure Reason.").tokens
     assert tokens == ["<s>", "The", "ĠCritique", "Ġof", "ĠPure", "ĠReason", ".", "</s>"]
     assert str(tokens) in README
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+def test_each_make_target_has_its_rules():
+    """What make would do, without doing it: no rule missing, none given twice."""
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    done = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "warning" not in done.stderr, done.stderr

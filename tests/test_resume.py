@@ -1,28 +1,14 @@
 """A run that is stopped goes on as if it had not been, and nothing changes by accident."""
 import json
+import shutil
 
 import pytest
 import torch
-from train_helpers import PAIRS, losses, run, same, weights
+from train_helpers import PAIRS, StopAfter, losses, run, same, weights
 
 import train
 from minibert import checkpoint
 from minibert.running import StopRequest
-
-
-class StopAfter(StopRequest):
-    """Ctrl-C after so many looks at ``requested``: one look a step."""
-
-    looks = 0
-
-    @property
-    def requested(self):
-        self.count = getattr(self, "count", 0) + 1
-        return self.count > self.looks
-
-    @requested.setter
-    def requested(self, value):
-        pass
 
 
 @pytest.mark.parametrize("flags", [
@@ -110,6 +96,13 @@ def test_the_precision_of_a_run_is_decided_once(text, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="precision: bf16 in the run, fp16 now"):
         train.main([*resume, "--precision", "fp16"])
     assert train.main([*resume, "--precision", "fp16", "--may-differ", "precision"]) == 0  # a scaler starts anew
+
+
+def test_a_run_goes_on_without_the_tokenizer_folder_that_it_was_given(text, tmp_path):
+    run(text, tmp_path / "first", "--max-steps", "1")
+    run(text, tmp_path / "run", "--max-steps", "2", "--tokenizer", str(tmp_path / "first" / "tokenizer"))
+    shutil.rmtree(tmp_path / "first")
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
 
 
 def test_a_run_goes_on_without_its_corpus(text, tmp_path):

@@ -63,6 +63,16 @@ def test_next_sentences_are_told_from_random_ones_where_that_can_be_told(tmp_pat
     assert load_run(tmp_path / "run")[0].nsp is not None
 
 
+def test_pairs_of_documents_of_one_line_need_sentences(tmp_path, capsys):
+    """One paragraph a line: nothing follows a document's only line, so that all pairs would be random. Cut into sentences they are not."""
+    path, rng = tmp_path / "text.jsonl", random.Random(3)
+    path.write_text("".join(json.dumps({"text": " ".join(f"Thing {rng.randrange(50)} is red." for _ in range(12))}) + "\n" for _ in range(800)))
+    with pytest.raises(ValueError, match="no pair .* has a sentence that follows.*--sentences"):
+        run(path, tmp_path / "run", *PAIRS, "--max-steps", "2")
+    assert run(path, tmp_path / "run", *PAIRS, "--max-steps", "2", "--sentences") == 0
+    assert "cut into sentences" in capsys.readouterr().out
+
+
 def test_a_stream_prepares_what_is_held_out_and_nothing_else(text, tmp_path, capsys):
     assert run(text, tmp_path / "run", "--stream", "--max-steps", "3") == 0
     assert [path.name for path in (tmp_path / "run/data").iterdir()] == ["eval"]
@@ -154,7 +164,8 @@ def test_the_criterion_of_word_pieces_is_the_trainers(text, criterion):
 def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path):
     run(text, tmp_path / "one", "--max-steps", "4")
     run("nowhere", tmp_path / "two", "--max-steps", "4", "--data", str(tmp_path / "one/data"), "--tokenizer", str(tmp_path / "one/tokenizer"))
-    assert losses(tmp_path / "one") == losses(tmp_path / "two")
+    run("nowhere", tmp_path / "three", "--max-steps", "4", "--data", str(tmp_path / "one/data"))  # its tokenizer stands beside it
+    assert losses(tmp_path / "one") == losses(tmp_path / "two") == losses(tmp_path / "three")
 
 
 def test_a_corpus_of_ones_own_is_asked_about_its_own_passages(text, tmp_path, capsys):

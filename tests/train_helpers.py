@@ -5,6 +5,7 @@ import torch
 
 import train
 from minibert import from_pretrained
+from minibert.running import StopRequest
 
 SMALL = ("--hidden-size 16 --num-hidden-layers 1 --num-attention-heads 2 --intermediate-size 16 --vocab-size 300 --max-length 16 "
          "--batch-size 4 --warmup 0.1 --device cpu --precision fp32 --log-every 1 --eval-every 0 --eval-examples 8").split()
@@ -27,3 +28,18 @@ def weights(run):
 
 def same(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+class StopAfter(StopRequest):
+    """Ctrl-C after so many looks at ``requested``: one look a step."""
+
+    looks = 0
+
+    @property
+    def requested(self):
+        self.count = getattr(self, "count", 0) + 1
+        return self.count > self.looks
+
+    @requested.setter
+    def requested(self, value):
+        pass

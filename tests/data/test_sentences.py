@@ -1,9 +1,10 @@
 """Where sentences end: each rule with its exception, worked by hand."""
 import random
+from types import SimpleNamespace
 
 import pytest
 
-from data.sentences import NEVER, SHORT, split_sentences
+from data.sentences import NEVER, SHORT, SentenceCorpus, split_sentences
 
 
 @pytest.mark.parametrize("text, sentences", [
@@ -61,3 +62,10 @@ def test_the_time_grows_with_the_length_alone(text):
 
 def test_the_lists_are_lower_case_and_apart():
     assert not NEVER & SHORT and all(word == word.lower() and not word.endswith(".") for word in NEVER | SHORT)
+
+
+def test_a_corpus_of_sentences_mends_lines_that_were_broken():
+    corpus = SimpleNamespace(name="c", description="c: 1 file", documents=lambda split: ["One line\nand a half. Two.", f"The {split} part"])
+    sentences = SentenceCorpus(corpus)
+    assert list(sentences.documents("eval")) == ["One line and a half.\nTwo.", "The eval part"]
+    assert sentences.description == "c: 1 file; cut into sentences"

@@ -33,6 +33,12 @@ def test_blocks_are_one_row_cut_into_equal_pieces():
     assert list(blocks.lengths) == [6] * 5
 
 
+def test_the_number_of_a_block_may_be_a_small_integer_of_numpy():
+    """300 blocks of 300 ids: as uint16, 250 x 300 would run over."""
+    blocks = make_examples("blocks", Tokens(["a" * 298 + "b"] * 300), Letters(), max_length=302)
+    assert len(blocks) == 300 and blocks[np.uint16(250)].tolist() == blocks[250].tolist()
+
+
 def test_without_a_token_for_the_line_end_lines_follow_directly():
     blocks = make_examples("blocks", CORPUS, Letters(line_end=False), max_length=6)
     assert show(blocks) == ["<abcd>", "<e>fg>", "<hijk>", "<l>mn>"]

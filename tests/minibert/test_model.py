@@ -14,7 +14,6 @@ from minibert.attention import attention_by_hand, attention_fused, attention_mas
 from minibert.batches import masked_positions
 from minibert.checks import check_tokenizer
 from minibert.config import FAMILIES, PRESETS, BertConfig
-from minibert.loss import CrossEntropyInCache, cross_entropy
 from minibert.model import (
     BertForMaskedLM,
     BertForPreTraining,
@@ -278,31 +277,6 @@ def test_masked_positions_that_are_given_change_nothing(family):
     torch.testing.assert_close(two.loss, one.loss, atol=1e-12, rtol=0)
     for a, b in zip(torch.autograd.grad(one.loss, model.parameters()), torch.autograd.grad(two.loss, model.parameters())):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
-
-
-@pytest.mark.parametrize("rows", [1, 60 * 3, 1 << 19])
-def test_the_loss_in_cache_equals_its_twin_with_gradients(rows, monkeypatch):
-    """However many rows at a time; one of the labels is none."""
-    monkeypatch.setattr("minibert.loss.ROWS", rows)
-    torch.manual_seed(0)
-    inputs = [torch.randn(shape, requires_grad=True) for shape in ((7, 8), (60, 8), (60,))]
-    labels = torch.tensor([3, 59, 0, -100, 7, 7, 31])
-    losses = CrossEntropyInCache.apply(*inputs, labels), cross_entropy(*inputs, labels)[0]
-    torch.testing.assert_close(*losses, atol=1e-5, rtol=0)
-    for one, two in zip(*(torch.autograd.grad(3 * loss, inputs) for loss in losses)):
-        torch.testing.assert_close(one, two, atol=2e-5, rtol=0)
-
-
-def test_a_model_with_the_loss_in_cache_is_the_same_in_bf16():
-    model, (ids, mask, labels) = make("roberta").train(), batch("roberta")
-    gradients = []
-    for model.loss_in_cache in (False, True):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            out = model(ids, mask, labels=labels)
-        gradients.append((out.loss, *torch.autograd.grad(out.loss, model.parameters())))
-    assert out.logits is None
-    for one, two in zip(*gradients):
-        assert one.dtype == two.dtype and (one - two).norm() <= 0.02 * one.norm() + 1e-4
 
 
 @pytest.mark.parametrize("family", FAMILIES)

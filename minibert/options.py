@@ -76,7 +76,7 @@ def tokenizer_of(data):
     if not data:
         return ""
     beside = Path(data).parent / "tokenizer"
-    if not beside.is_dir():
+    if not any((beside / name).is_file() for name in ("tokenizer.json", "vocab.json", "vocab.txt")):
         raise ValueError(f"--data {data} needs the tokenizer that it was made with, and there is no {beside}: add --tokenizer FOLDER")
     return str(beside)
 

@@ -162,8 +162,9 @@ class Trainer:
         masker = partial(Masker, tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids)
         word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
         how = masker(config.mlm_probability, config.masking, word_starts), config.batch_unit, tokenizer.pad_token_id, config.seed
-        self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how, share=self.ranks.share) if config.stream else \
-            partial(Batches, self.examples_of(train_source), *how, share=self.ranks.share)
+        where = {"share": self.ranks.share, "pad_to_multiple_of": 1 if device.type == "cpu" else 8}
+        self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how, **where) if config.stream else \
+            partial(Batches, self.examples_of(train_source), *how, **where)
         self.eval_examples, self.eval_masker = self.examples_of(eval_file).at(EVAL_SEED, 0), masker(0.15)  # all models are asked the same
         check_enough(self.eval_examples, self.eval_masker, config.eval_examples)
         self.expected = {"ln_vocab": math.log(tokenizer.vocab_size),

@@ -85,6 +85,11 @@ def test_padding_to_a_multiple_of_8_never_goes_past_the_models_positions(longest
     assert batch.input_ids.shape == (2, width)
 
 
+def test_on_a_cpu_nothing_is_rounded():
+    batch = collate(Rows([7] * 9, [7] * 3), [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0, pad_to_multiple_of=1)
+    assert batch.input_ids.shape == (2, 9)
+
+
 def test_rows_of_one_length_need_no_mask():
     batch = collate(Rows(range(5, 16), range(5, 16)), [0, 1], MASKER, pad_token_id=1, seed=0, epoch=0)
     assert batch.attention_mask is None and batch.input_ids.shape == (2, 11)

@@ -155,7 +155,7 @@ class Trainer:
 
     def __init__(self, folder, preset, model_config, config, tokenizer, train_source, eval_file, device, ranks=None):
         self.folder, self.preset, self.config, self.tokenizer, self.device = folder, preset, config, tokenizer, device
-        self.ranks = ranks or Ranks()
+        self.ranks, self.train_source = ranks or Ranks(), train_source
         for file in (eval_file,) if config.stream else (train_source, eval_file):
             file.unigram_counts(tokenizer.vocab_size)  # every id is checked against the vocabulary, once
         self.examples_of = partial(make_examples, config.examples, tokenizer=tokenizer, max_length=config.max_length)

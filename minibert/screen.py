@@ -51,6 +51,8 @@ def result(trainer, scores):
     if "nsp_accuracy" in scores:
         print(f"pairs       {scores['nsp_accuracy']:.1%} told right of {scores['pairs']:,} held out, where the more frequent answer alone would be "
               f"right in {scores['nsp_chance']:.1%}; loss {scores['nsp_loss']:.3f}")
+    if trainer.config.stream and trainer.config.filters:
+        print(f"filters     {trainer.train_source.corpus.reports['train'].summary()} in this pass over the text, up to here")
     try:
         plot_loss([folder], folder / "loss.png")
         print(f"picture     {folder / 'loss.png'}")

@@ -120,6 +120,13 @@ def test_filters_leave_documents_out_of_training_and_of_what_is_held_out(text, t
         train.main(["--resume", "--out", str(tmp_path / "filtered"), "--filters", "short"])
 
 
+def test_a_filtered_stream_says_at_the_end_what_was_dropped(text, tmp_path, capsys):
+    path = tmp_path / "mixed.txt"
+    path.write_text("\n\n".join(f"слово номер {n} без латиницы вообще" for n in range(100)) + "\n\n" + text.read_text())
+    assert run(path, tmp_path / "run", "--max-steps", "2", "--stream", "--filters", "script") == 0
+    assert "% kept; dropped: script " in capsys.readouterr().out
+
+
 def test_a_line_that_fills_a_length_that_is_no_multiple_of_8(tmp_path):
     """Padding is rounded up, but not past the positions: 13 tokens in a model for 13."""
     path = tmp_path / "text.txt"

@@ -31,7 +31,7 @@ from minibert.batches import Batches, StreamBatches, prepared_ahead
 from minibert.checks import check_length
 from minibert.device import autocast, choose_device, choose_precision, keep_freed_memory, peak_memory
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
-from minibert.examples import make_examples
+from minibert.examples import make_examples, room_for_ids
 from minibert.faults import go_on, lost_ranks_told, out_of_memory_told, refuse_nan, refuse_skipped, say_how_to_go_on
 from minibert.interop import save_pretrained
 from minibert.masking import Masker
@@ -122,6 +122,7 @@ def prepare_data(folder, preset, model_config, config, resume):
     # The ids come from the tokenizer alone, so the model is built to its size (a small corpus has fewer entries than were asked for).
     fitted = replace(model_config, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id)
     check_length(fitted, config.max_length)  # before anything that takes long
+    room_for_ids(config.examples, tokenizer, config.max_length)
     if not resume:
         options.write_config(folder, preset, model_config, config)
     if not (folder / "tokenizer").is_dir():

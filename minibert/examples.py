@@ -33,14 +33,23 @@ def make_examples(kind, token_file, tokenizer, max_length):
         raise ValueError(f"the token file {token_file.folder} was written with another tokenizer "
                          f"(fingerprint {token_file.tokenizer_fingerprint[:12]}, this one has {tokenizer.fingerprint[:12]}): "
                          "prepare it again, or use the tokenizer it was made with")
+    room = room_for_ids(kind, tokenizer, max_length)
     if kind == "pairs":
         return Pairs(token_file, tokenizer, max_length)
-    room = max_length - tokenizer.num_special_tokens_to_add()
-    if room < 1:
-        raise ValueError(f"max_length {max_length} has no room beside {tokenizer.num_special_tokens_to_add()} special tokens")
     examples = {"lines": Lines, "documents": Documents, "blocks": Blocks}[kind](token_file, tokenizer, room)
     examples.max_length = max_length
     return examples
+
+
+def room_for_ids(kind, tokenizer, max_length):
+    """How many ids of text an example has beside its special tokens; ValueError where that is too few.
+
+    ``"lines", a tokenizer with [CLS] and [SEP], 128 -> 126``
+    """
+    special, least = tokenizer.num_special_tokens_to_add(pair=kind == "pairs"), "two sentences" if kind == "pairs" else "an id"
+    if max_length - special < (2 if kind == "pairs" else 1):
+        raise ValueError(f"max_length {max_length} has no room for {least} beside the {special} special tokens")
+    return max_length - special
 
 
 class Examples:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_helpers import SMALL, losses, run, same, weights
+from train_helpers import PAIRS, SMALL, losses, run, same, weights
 
 import train
 from minibert import checkpoint, from_pretrained
@@ -119,6 +119,13 @@ def test_a_missing_corpus_and_an_unknown_name(tmp_path):
 def test_a_vocabulary_smaller_than_the_alphabet_is_refused(text, tmp_path):
     with pytest.raises(ValueError, match="100"):
         run(text, tmp_path / "run", "--max-steps", "2", "--vocab-size", "100")
+
+
+@pytest.mark.parametrize("flags", [["--max-length", "2"], ["--max-length", "4", *PAIRS]])
+def test_a_length_without_room_is_refused_before_the_text_is_prepared(text, tmp_path, monkeypatch, flags):
+    monkeypatch.setattr(train, "prepare", None)
+    with pytest.raises(ValueError, match="has no room for (an id|two sentences) beside the"):
+        run(text, tmp_path / "run", "--max-steps", "2", *flags)
 
 
 def test_a_length_past_the_positions_is_refused(text, tmp_path):

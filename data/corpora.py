@@ -167,12 +167,13 @@ def hash_of(text):
 
 
 def find_varied(name, cache=None):
-    """The files of ``"wikipedia"``, ``"amazon:Books"``, ...: in $MINIBERT_CORPORA/wikipedia, /amazon/Books where that is there,
-    else what was downloaded, else the first MEGABYTES are fetched to ``cache``/wikipedia/simple, /amazon/Books."""
+    """The files of ``"wikipedia"``, ``"amazon:Books"``, ...: in $MINIBERT_CORPORA/wikipedia, /amazon/Books where that is there, else what
+    was downloaded, else they are fetched to ``cache``/wikipedia/simple, /amazon/Books: the rest of what is under way, or the first MEGABYTES."""
     own, folder = _own_folder(name), _cache_folder(name, cache)
     if own:
         return readers.find_files(own)
-    return VARIED[name.partition(":")[0]].find(folder) or fetch(name, folder)
+    asked = wikipedia.asked_for(folder)
+    return VARIED[name.partition(":")[0]].find(folder) or fetch(name, folder, MEGABYTES if asked is None else asked)
 
 
 def fetch(name, folder=None, megabytes=MEGABYTES, **options):

@@ -32,8 +32,12 @@ UNDER_WAY = re.compile(r"[a-z_]+_content-(\d{8})\.part\.json")  # beside the fil
 
 
 def is_dump(record):
-    """Whether a file of JSON lines whose first object is ``record`` is a dump of this form: ``{"index": {...}}``."""
-    return isinstance(record.get("index"), dict)
+    """Whether an object of JSON lines says what to do with the next one, as in a dump of this form, and is no record of another's.
+
+    >>> is_dump({"index": {"_id": 12}}), is_dump({"index": {"_id": 12}, "text": "Mine."}), is_dump({"index": {"page": 12}})
+    (True, False, False)
+    """
+    return list(record) == ["index"] and isinstance(record["index"], dict) and "_id" in record["index"]
 
 
 def articles(records):

@@ -39,6 +39,15 @@ def test_only_articles_are_documents(tmp_path):
     assert list(read_documents(tmp_path / "a.json")) == DOCUMENTS
 
 
+@pytest.mark.parametrize("index", [{"page": 1}, {"_id": 1}, {}])
+def test_json_lines_of_ones_own_with_a_field_of_that_name_are_no_dump(tmp_path, index):
+    """Of a dump half of these would be dropped as lines that say what to do, the others as no articles."""
+    texts = [f"Record {number} is one text. And no sentences." for number in range(6)]
+    records = [{"index": index, "text": text} if number % 2 == 0 else {"text": text, "namespace": "main"} for number, text in enumerate(texts)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert list(read_documents(tmp_path / "a.jsonl")) == texts
+
+
 def test_a_dump_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path):
     for end in range(0, len(CATS), 3):
         (tmp_path / "a.json.part").write_bytes(CATS[:end])

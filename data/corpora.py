@@ -162,6 +162,19 @@ def held_lines(lines):
     return held
 
 
+def first(documents, characters):
+    """The documents up to so many characters: what is learned from, or measured on, where the corpus may have no end.
+
+    >>> list(first(["one", "two", "three"], 4))
+    ['one', 'two']
+    """
+    for document in documents:
+        yield document
+        characters -= len(document)
+        if characters <= 0:
+            return
+
+
 def check_split(split):
     """ValueError unless ``split`` is "train", "eval" or "all"."""
     if split not in ("train", "eval", "all"):

@@ -17,7 +17,7 @@ from functools import cache
 
 from tokenizer.cli import suggestion
 
-from .corpora import hash_of
+from .corpora import first, hash_of
 from .near_duplicates import SIMILARITY, NearDuplicates
 
 SHOWN = 60  # characters of an example
@@ -283,19 +283,21 @@ class Filters:
 class FilteredCorpus:
     """A corpus (see ``corpora.open_corpus``) that gives only what the filters keep, each part of it filtered anew.
 
-    Where duplicates are dropped, training text that is one of held-out text goes: the filters see the held-out part first.
-    ``reports[split]`` are the Filters of the last pass over a part.
+    Where duplicates are dropped, training text that is one of held-out text goes: the filters see the held-out part first:
+    all of it, or no more of what is kept than ``held_out`` characters, where nobody measures on more. ``reports[split]`` are the Filters
+    of the last pass over a part.
     """
 
-    def __init__(self, corpus, spec):
-        self.corpus, self.spec, self.reports = corpus, spec, {}
+    def __init__(self, corpus, spec, held_out=None):
+        self.corpus, self.spec, self.held_out, self.reports = corpus, spec, held_out, {}
         self.name, self.description = corpus.name, f"{corpus.description}; filters: {', '.join(parse(spec))}"
 
     def documents(self, split):
         """Yield the documents of "train", "eval" or "all" that are kept."""
         filters = self.reports[split] = Filters(self.spec)
         if split == "train" and not {"duplicates", "near-duplicates"}.isdisjoint(filters.tests):
-            for _ in filters.keep(self.corpus.documents("eval")):
+            kept = filters.keep(self.corpus.documents("eval"))
+            for _ in kept if self.held_out is None else first(kept, self.held_out):
                 pass
             filters.start_counting()
         yield from filters.keep(self.corpus.documents(split))

@@ -243,3 +243,27 @@ def test_no_duplicate_of_held_out_text_is_trained_on(corpus, spec):
     assert both_sides(corpus) and not both_sides(filtered)
     report = filtered.reports["train"].report()
     assert report["documents"] == sum(1 for _ in corpus.documents("train"))  # the held-out part is not counted
+
+
+@pytest.mark.parametrize("spec", ["duplicates", "near-duplicates"])
+def test_of_a_corpus_without_an_end_no_more_is_read_than_what_is_measured_on(spec):
+    """One document in ten is held out, of 24 characters: 240 characters are ten, and the first hundred documents have them."""
+    held = [f"held-out document {number:06}" for number in range(0, 1000, 10)]
+
+    class Endless:
+        name = description = "endless"
+        read = 0
+
+        def documents(self, split):
+            for number in range(1000):
+                Endless.read += 1
+                if (number % 10 == 0) == (split == "eval"):
+                    # every tenth document for training is one that is held out
+                    yield held[number // 10] if number % 10 < 2 else f"document {number} is for training"
+    train = FilteredCorpus(Endless(), spec, held_out=240).documents("train")
+    next(train)
+    assert Endless.read == 91 + 3
+    assert not set(train) & set(held[:10])
+    Endless.read = 0
+    next(FilteredCorpus(Endless(), spec).documents("train"))
+    assert Endless.read > 1000

@@ -18,7 +18,7 @@ from functools import cache
 from tokenizer.cli import suggestion
 
 from .corpora import first, hash_of
-from .near_duplicates import SIMILARITY, NearDuplicates
+from .near_duplicates import SIMILARITY, NearDuplicates, folded
 
 SHOWN = 60  # characters of an example
 MIN_WORDS = 5
@@ -147,7 +147,7 @@ def is_markup(text, share=MAX_MARKUP):
 
 
 class Duplicates:
-    """Called with one text after the other: was the same there before, but for case and white space? 64 bits of each are
+    """Called with one text after the other: was the same there before, but for white space and what ``folded`` leaves out? 64 bits of each are
     kept, about 80 MB in a million texts.
 
     >>> seen = Duplicates()
@@ -159,7 +159,7 @@ class Duplicates:
         self.seen = set()
 
     def __call__(self, text):
-        key = hash_of(" ".join(text.casefold().split()))
+        key = hash_of(" ".join(folded(text).split()))
         before = key in self.seen
         self.seen.add(key)
         return before

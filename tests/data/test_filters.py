@@ -3,6 +3,7 @@ import os
 import random
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from data.corpora import open_corpus
 from data.filters import (
     MAKERS,
+    Duplicates,
     FilteredCorpus,
     Filters,
     is_foreign,
@@ -20,6 +22,7 @@ from data.filters import (
     repeated_ngram_characters,
     repetition,
 )
+from data.near_duplicates import NearDuplicates, jaccard
 
 PROSE = " ".join(f"word{n}" for n in range(60))  # nothing in it comes twice
 
@@ -106,6 +109,18 @@ def test_markup_is_counted_in_characters():
 
 def test_a_tag_has_an_end_within_a_thousand_characters():
     assert is_markup("a <b" + "c" * 1000 + ">") and not is_markup("a <b" + "c" * 1001 + ">")
+
+
+WORDS = "Élève à l'école: café, naïveté, über größe, señor Muñoz, François, garçon, crème brûlée, déjà vu, Zoë, façade, résumé, élan, hôtel."
+
+
+@pytest.mark.parametrize("other", [unicodedata.normalize("NFD", WORDS), WORDS.replace("naïveté", "naïve\u00adté"), WORDS.replace(" ", " \u200b"),
+                                   "\ufeff" + WORDS.upper().replace("GRÖSSE", "GRÖẞE"), WORDS.translate({ord("c"): "ｃ", ord(" "): "\xa0"})])
+def test_a_duplicate_is_one_in_whatever_form_unicode_writes_it(other):
+    """Decomposed, with a soft hyphen, with characters of no width, in capitals, full width with hard spaces."""
+    for seen in (Duplicates(), NearDuplicates()):
+        assert other != WORDS and not seen(WORDS) and seen(other)
+    assert not Duplicates()(other) and jaccard(WORDS, other) == 1
 
 
 # A list of filters

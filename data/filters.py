@@ -11,6 +11,7 @@ A filter is a function of one text that is True where it is to be dropped. A lis
 them "all". They run in the order above, so that what is dropped for another reason is no original of a duplicate.
 """
 import re
+import sys
 import unicodedata
 from collections import Counter
 from functools import cache
@@ -212,7 +213,7 @@ def _value(name, text):
         value = int(text) if name == "short" else float(text)
     except ValueError:
         value = 0
-    if not (0 < value if name == "short" else 0 < value <= 1):
+    if not 0 < value <= (sys.maxsize if name == "short" else 1):
         raise ValueError(f"the filter {name} takes {kind}, not {text!r}")
     return value
 

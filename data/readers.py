@@ -207,8 +207,13 @@ def json_records(path):
     for number, line in record_lines(path):
         try:
             record = json.loads(line)
-        except (ValueError, RecursionError) as error:
+        except json.JSONDecodeError as error:
             raise ValueError(f"{path}:{number}: no JSON object ({error}): .jsonl has one object a line") from None
+        except RecursionError:
+            raise ValueError(f"{path}:{number}: lists or objects within each other, too deep to be read: leave that field out") from None
+        except ValueError:  # the one thing else that Python refuses
+            raise ValueError(f"{path}:{number}: a whole number of more than {sys.get_int_max_str_digits():,} digits: "
+                             "leave that field out, or write the number as a text") from None
         if not isinstance(record, dict):
             raise ValueError(f"{path}:{number}: a JSON {type(record).__name__}, not an object: .jsonl has one object a line")
         yield number, record

@@ -139,6 +139,7 @@ def test_a_list_is_read_in_the_order_of_the_table():
     ("short,short=5", "the filter short is named twice"),
     ("all,short", "the filter short is named twice"),
     ("short=few", "the filter short takes a number of words, 50 say, not 'few'"),
+    ("short=" + "9" * 23, f"the filter short takes a number of words, 50 say, not '{'9' * 23}'"), ("short=" + "9" * 5000, "a number of words"),
     ("short=0", "a number of words"), ("markup=2", "a share of the characters between 0 and 1"), ("near-duplicates=nan", "a similarity"),
     ("repetitive=3", "takes no value"), ("all=3", "takes no value"), ("script=greke", "of the script 'greke': did you mean greek?"),
     (" , ", "no filter is named"),

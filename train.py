@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 
 from data import TokenFile, open_corpus, prepare
-from data.corpora import CACHE
+from data.corpora import CACHE, first
 from data.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
-from data.stream import Stream, first
+from data.stream import Stream
 from minibert import checkpoint, options, profile, screen
 from minibert.batches import Batches, StreamBatches, prepared_ahead
 from minibert.checks import check_length
@@ -114,7 +114,7 @@ def prepare_data(folder, preset, model_config, config, resume):
     if config.stream or not (own_tokenizer and all(there)):
         corpus = open_corpus(config.corpus or missing_corpus(preset), text_field=config.text_field, cache=CACHE)
         corpus = SentenceCorpus(corpus) if config.sentences else corpus
-        corpus = FilteredCorpus(corpus, config.filters) if config.filters else corpus
+        corpus = FilteredCorpus(corpus, config.filters, HELD_OUT_CHARACTERS if config.stream else None) if config.filters else corpus
         print(f"corpus      {corpus.description}")
     tokenizer = load_tokenizer(own_tokenizer) if own_tokenizer else train_tokenizer(corpus, model_config, config)
     tokenizer.require("cls", "sep", "pad", "mask")

@@ -12,6 +12,7 @@ by source file; all others by a hash of the document, so that equal documents fa
 import hashlib
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from tokenizer.cli import suggestion
@@ -87,8 +88,9 @@ def _no_such(source):
 class FileCorpus:
     """Files as a corpus: what ``open_corpus`` returns for paths and for kant.
 
-    A corpus of fewer than 20 documents (or one in which the hash finds none to hold out) is cut by its lines instead: the
-    last 5 % of them, at least one, are the eval part. ValueError where it has fewer than two lines.
+    A corpus of fewer than 20 documents (or one in which the hash finds fewer than two to hold out) is cut by its lines instead: the last
+    5 % of them, at least one, are the eval part; where that is part of one document, and there are four or more, it is the ends of the
+    last two, since pairs need two documents (minibert/pairs.py). ValueError where the corpus has fewer than two lines.
     """
 
     def __init__(self, name, files, text_field="text"):
@@ -122,29 +124,55 @@ class FileCorpus:
                              f"{' ...' if len(self.files) > 3 else ''}")
 
     def _is_small(self):
-        """Read until it is plain that both parts have documents: a few dozen in all but tiny corpora."""
-        seen, sides = set(), set()
+        """Read until it is plain that both parts have documents, two each: a few dozen in all but tiny corpora."""
+        seen, sides = set(), Counter()
         for document in self._all():
-            seen.add(hash_of(document))
-            sides.add(held_out(document))
-            if len(seen) >= FEW_DOCUMENTS and len(sides) == 2:
+            if hash_of(document) not in seen:
+                seen.add(hash_of(document))
+                sides[held_out(document)] += 1
+            if len(seen) >= FEW_DOCUMENTS and min(sides[True], sides[False]) >= 2:
                 return False
         return True
 
     def _cut_by_lines(self, split):
-        distinct = {document: len(document.split("\n")) for document in self._all()}
-        total = sum(distinct.values())
-        if total < 2:
+        lines = {document: document.count("\n") + 1 for document in self._all()}
+        if sum(lines.values()) < 2:
             raise ValueError(f"{self.files[0]}: a corpus of one line cannot be divided into a training and an eval part: give more text")
-        border = total - max(1, total // EVAL_ONE_IN)
-        start, parts = 0, {}
-        for document, lines in distinct.items():
-            cut = min(max(border - start, 0), lines)
-            train, held = document.split("\n")[:cut], document.split("\n")[cut:]
-            parts[document] = "\n".join(train if split == "train" else held)
-            start += lines
-        chosen = self._all() if split == "train" else distinct
+        held, parts = held_lines(list(lines.values())), {}
+        for (document, number), last in zip(lines.items(), held):
+            train, end = document.split("\n")[:number - last], document.split("\n")[number - last:]
+            parts[document] = "\n".join(train if split == "train" else end)
+        chosen = self._all() if split == "train" else lines
         return (parts[document] for document in chosen if parts[document])
+
+
+def held_lines(lines):
+    """How many lines at the end of each document are held out of a small corpus, from the lines that each has.
+
+    >>> held_lines([40, 40, 1, 1]), held_lines([10, 20, 30]), held_lines([50, 50, 50, 50])
+    ([0, 2, 1, 1], [0, 0, 3], [0, 0, 5, 5])
+    """
+    held, left = [0] * len(lines), max(1, sum(lines) // EVAL_ONE_IN)
+    for place in range(len(lines) - 1, -1, -1):
+        held[place] = min(left, lines[place])
+        left -= held[place]
+    if len(lines) >= 4 and not held[-2]:  # half of it from each of the last two, so that each part has two documents
+        held[-2] = min(max(1, held[-1] // 2), lines[-2])
+        held[-1] = max(1, held[-1] - held[-2])
+    return held
+
+
+def first(documents, characters):
+    """The documents up to so many characters: what is learned from, or measured on, where the corpus may have no end.
+
+    >>> list(first(["one", "two", "three"], 4))
+    ['one', 'two']
+    """
+    for document in documents:
+        yield document
+        characters -= len(document)
+        if characters <= 0:
+            return
 
 
 def check_split(split):
@@ -167,12 +195,13 @@ def hash_of(text):
 
 
 def find_varied(name, cache=None):
-    """The files of ``"wikipedia"``, ``"amazon:Books"``, ...: in $MINIBERT_CORPORA/wikipedia, /amazon/Books where that is there,
-    else what was downloaded, else the first MEGABYTES are fetched to ``cache``/wikipedia/simple, /amazon/Books."""
+    """The files of ``"wikipedia"``, ``"amazon:Books"``, ...: in $MINIBERT_CORPORA/wikipedia, /amazon/Books where that is there, else what
+    was downloaded, else they are fetched to ``cache``/wikipedia/simple, /amazon/Books: the rest of what is under way, or the first MEGABYTES."""
     own, folder = _own_folder(name), _cache_folder(name, cache)
     if own:
         return readers.find_files(own)
-    return VARIED[name.partition(":")[0]].find(folder) or fetch(name, folder)
+    asked = wikipedia.asked_for(folder)
+    return VARIED[name.partition(":")[0]].find(folder) or fetch(name, folder, MEGABYTES if asked is None else asked)
 
 
 def fetch(name, folder=None, megabytes=MEGABYTES, **options):

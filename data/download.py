@@ -70,7 +70,11 @@ def read_page(url, show_progress=True, pause=1.0):
     """A small page (a folder's listing) as str. Raises what ``download`` raises."""
     def attempt():
         with _open(url, {}) as response:
-            return response.read(LONGEST_PAGE).decode("utf-8", "replace")
+            page = response.read(LONGEST_PAGE)  # with a number of bytes it does not complain of fewer
+            length = min(_described(url, response)["length"], LONGEST_PAGE)
+            if len(page) < length:
+                raise ConnectionError(f"the connection broke after {len(page):,} of {length:,} bytes")
+            return page.decode("utf-8", "replace")
     return _persist(url, attempt, lambda: 0, pause, show_progress)
 
 
@@ -117,8 +121,13 @@ def _asked_to_wait(url, error):
 
 
 def _open(url, headers):
+    """The answer to a request; ConnectionError where it is a part of the file (206) and none was asked for."""
     request = urllib.request.Request(url, headers={"User-Agent": AGENT, "Accept-Encoding": "identity", **headers})
-    return urllib.request.build_opener().open(request, timeout=60)  # an opener a call: proxies are looked up when it is made
+    response = urllib.request.build_opener().open(request, timeout=60)  # an opener a call: proxies are looked up when it is made
+    if response.status == 206 and "Range" not in headers:
+        response.close()
+        raise ConnectionError(f"asked for all of it, got {response.headers.get('Content-Range') or 'a part'}")
+    return response
 
 
 def _receive(url, part, limit, show_progress):

@@ -11,14 +11,15 @@ A filter is a function of one text that is True where it is to be dropped. A lis
 them "all". They run in the order above, so that what is dropped for another reason is no original of a duplicate.
 """
 import re
+import sys
 import unicodedata
 from collections import Counter
 from functools import cache
 
 from tokenizer.cli import suggestion
 
-from .corpora import hash_of
-from .near_duplicates import SIMILARITY, NearDuplicates
+from .corpora import first, hash_of
+from .near_duplicates import SIMILARITY, NearDuplicates, folded
 
 SHOWN = 60  # characters of an example
 MIN_WORDS = 5
@@ -147,7 +148,7 @@ def is_markup(text, share=MAX_MARKUP):
 
 
 class Duplicates:
-    """Called with one text after the other: was the same there before, but for case and white space? 64 bits of each are
+    """Called with one text after the other: was the same there before, but for white space and what ``folded`` leaves out? 64 bits of each are
     kept, about 80 MB in a million texts.
 
     >>> seen = Duplicates()
@@ -159,7 +160,7 @@ class Duplicates:
         self.seen = set()
 
     def __call__(self, text):
-        key = hash_of(" ".join(text.casefold().split()))
+        key = hash_of(" ".join(folded(text).split()))
         before = key in self.seen
         self.seen.add(key)
         return before
@@ -212,7 +213,7 @@ def _value(name, text):
         value = int(text) if name == "short" else float(text)
     except ValueError:
         value = 0
-    if not (0 < value if name == "short" else 0 < value <= 1):
+    if not 0 < value <= (sys.maxsize if name == "short" else 1):
         raise ValueError(f"the filter {name} takes {kind}, not {text!r}")
     return value
 
@@ -283,19 +284,21 @@ class Filters:
 class FilteredCorpus:
     """A corpus (see ``corpora.open_corpus``) that gives only what the filters keep, each part of it filtered anew.
 
-    Where duplicates are dropped, training text that is one of held-out text goes: the filters see the held-out part first.
-    ``reports[split]`` are the Filters of the last pass over a part.
+    Where duplicates are dropped, training text that is one of held-out text goes: the filters see the held-out part first:
+    all of it, or no more of what is kept than ``held_out`` characters, where nobody measures on more. ``reports[split]`` are the Filters
+    of the last pass over a part.
     """
 
-    def __init__(self, corpus, spec):
-        self.corpus, self.spec, self.reports = corpus, spec, {}
+    def __init__(self, corpus, spec, held_out=None):
+        self.corpus, self.spec, self.held_out, self.reports = corpus, spec, held_out, {}
         self.name, self.description = corpus.name, f"{corpus.description}; filters: {', '.join(parse(spec))}"
 
     def documents(self, split):
         """Yield the documents of "train", "eval" or "all" that are kept."""
         filters = self.reports[split] = Filters(self.spec)
         if split == "train" and not {"duplicates", "near-duplicates"}.isdisjoint(filters.tests):
-            for _ in filters.keep(self.corpus.documents("eval")):
+            kept = filters.keep(self.corpus.documents("eval"))
+            for _ in kept if self.held_out is None else first(kept, self.held_out):
                 pass
             filters.start_counting()
         yield from filters.keep(self.corpus.documents(split))

@@ -22,6 +22,7 @@ from .token_writer import TokenFileWriter, amount
 IN_ONE_PROCESS = ("prepare the text in one process, python -m data prepare CORPUS --tokenizer FOLDER --workers 1 --split train "
                   "--out TOKENS/train, the same with eval for train, then go on with python train.py --data TOKENS --tokenizer FOLDER")
 NOTED_BATCHES = 32  # so often, and sooner at first, what is written is noted, to go on from there: every 16 million characters
+BEGINNING = {"batches": 0, "digest": ""}  # how far the texts reach before the first one: see ``following``
 
 
 def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
@@ -63,7 +64,7 @@ def unwritten(batches, writer, reached, say):
         say(f"what was left unfinished here cannot be used: {writer.unusable}. Beginning anew")
     if writer.kept:
         say(f"reading the first {amount(writer.kept[-1])} again, to see whether they are still as they were when they were prepared")
-    kept, agreed, here, held = writer.kept, 0, {"batches": 0, "digest": ""}, []
+    kept, agreed, here, held = writer.kept, 0, BEGINNING, []
     for note in kept:
         held, after = list(islice(batches, max(0, note.get("batches", 0) - here["batches"]))), here
         for batch in held:
@@ -76,7 +77,12 @@ def unwritten(batches, writer, reached, say):
         say(f"going on after {amount(kept[agreed - 1])}" + ": from there on the texts have changed" * (agreed < len(kept)))
     elif kept:
         say("what was left unfinished here cannot be used: the texts have changed. Beginning anew")
-    for batch in chain(held, batches):
+    yield from noted(chain(held, batches), here, reached)
+
+
+def noted(batches, here, reached):
+    """Yield the batches; how far the text reaches with each, as ``following`` says it, is put to ``reached``."""
+    for batch in batches:
         here = following(here, batch)
         reached.append(here)
         yield batch

@@ -53,7 +53,8 @@ def find_files(path):
     """The files to read for ``path``: itself, or, for a folder, every readable file below it in sorted order.
 
     Raises FileNotFoundError where there is nothing; ValueError where a file's extension is unknown or a folder has
-    no file to read. Left out are hidden files, downloads under way, and .json that is not packed: settings, as a rule.
+    no file to read, or but a part of a dump (``wikipedia.UNDER_WAY``).
+    Left out are hidden files, downloads under way, and .json that is not packed: settings, as a rule.
     """
     path = Path(path)
     if not path.exists():
@@ -63,6 +64,10 @@ def find_files(path):
         return [path]
     inside = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
     inside = sorted(file.as_posix() for file in inside if not any(part.startswith(".") for part in file.parts))
+    begun = next((file for file in inside if wikipedia.UNDER_WAY.fullmatch(Path(file).name)), None)
+    if begun:
+        raise ValueError(f"{path}: the download of a dump into it has not ended: give the same command again, it goes on; "
+                         f"to take what is there for the whole, remove {path / begun}")
     files = [path / file for file in inside if _extension(Path(file)) in FORMATS and not file.endswith((".json", ".part"))]
     if not files:
         raise ValueError(f"{path} has no file to read: this reads {KNOWN}")
@@ -202,8 +207,13 @@ def json_records(path):
     for number, line in record_lines(path):
         try:
             record = json.loads(line)
-        except (ValueError, RecursionError) as error:
+        except json.JSONDecodeError as error:
             raise ValueError(f"{path}:{number}: no JSON object ({error}): .jsonl has one object a line") from None
+        except RecursionError:
+            raise ValueError(f"{path}:{number}: lists or objects within each other, too deep to be read: leave that field out") from None
+        except ValueError:  # the one thing else that Python refuses
+            raise ValueError(f"{path}:{number}: a whole number of more than {sys.get_int_max_str_digits():,} digits: "
+                             "leave that field out, or write the number as a text") from None
         if not isinstance(record, dict):
             raise ValueError(f"{path}:{number}: a JSON {type(record).__name__}, not an object: .jsonl has one object a line")
         yield number, record

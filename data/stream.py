@@ -9,6 +9,7 @@ costs: neighbours in the corpus stay near each other in training, and each epoch
 import contextlib
 import queue
 import threading
+from collections import deque
 from itertools import islice
 
 import numpy as np
@@ -17,7 +18,7 @@ from tokenizer.corpus import BATCH_CHARACTERS, dtype_for
 from tokenizer.counting import batches
 from tokenizer.workers import map_in_order
 
-from .prepare import encode_batch
+from .prepare import BEGINNING, encode_batch, following, noted
 
 WINDOW_BATCHES = 32  # of half a million characters each: 16 million, about four million tokens
 
@@ -40,37 +41,45 @@ class Stream:
     """The training part of a corpus as an endless row of windows, pass after pass.
 
     corpus: as ``open_corpus`` gives it.  workers: processes, None is one a core. ``Stream(corpus, tokenizer).windows()`` yields
-    (pass, number of batches of text before it, Window). Raises ValueError for a corpus without text.
+    (pass, number of batches of text before it, how far the text of this pass reaches with it, Window): the third is what ``prepare.following``
+    gives. Raises ValueError for a corpus without text.
     """
 
     def __init__(self, corpus, tokenizer, workers=None):
         self.corpus, self.tokenizer, self.workers = corpus, tokenizer, workers
 
-    def windows(self, number=0, skip=0):
-        """From pass ``number`` on, and in that without the first ``skip`` batches of text, which are read and not tokenized."""
+    def windows(self, number=0, skip=0, reached=None):
+        """From pass ``number`` on, and in that without the first ``skip`` batches of text, which are read and not tokenized.
+
+        reached: how far the first window reached when it was yielded before; ValueError where its text, or any before it, has changed.
+        """
         found = False
         while True:
-            texts = islice(batches(self.corpus.documents("train"), BATCH_CHARACTERS), skip, None)
-            encoded = map_in_order(encode_batch, texts, self.tokenizer, self.workers, first_here=WINDOW_BATCHES)
+            texts, here, ends = batches(self.corpus.documents("train"), BATCH_CHARACTERS), BEGINNING, deque()
+            for batch in islice(texts, skip):
+                here = following(here, batch)
+            encoded = map_in_order(encode_batch, noted(texts, here, ends), self.tokenizer, self.workers, first_here=WINDOW_BATCHES)
             with contextlib.closing(encoded):
                 while some := list(islice(encoded, WINDOW_BATCHES)):
-                    window = Window(some, self.tokenizer)
+                    here = [ends.popleft() for _ in some][-1]
+                    if reached not in (None, here):
+                        raise changed(reached)
+                    window, reached = Window(some, self.tokenizer), None
                     if window.num_tokens:
                         found = True
-                        yield number, skip, window
+                        yield number, skip, here, window
                     skip += len(some)
+            if reached is not None:
+                raise changed(reached)
             if not found:
                 raise ValueError("the corpus is empty: there is no text to train on")
             number, skip = number + 1, 0
 
 
-def first(documents, characters):
-    """The documents up to so many characters: what is learned from, or measured on, where the corpus may have no end."""
-    for document in documents:
-        yield document
-        characters -= len(document)
-        if characters <= 0:
-            return
+def changed(reached):
+    """The ValueError for text that is no longer what was trained on, up to where that reached."""
+    return ValueError(f"the text of the corpus has changed: the first {reached['batches']:,} batches of it, {BATCH_CHARACTERS:,} characters each, "
+                      "are not those that were trained on. Put it back as it was, or begin a new run")
 
 
 class Ahead:

@@ -11,9 +11,12 @@ The home is a folder a week, a folder a wiki, one or more files: 20260927/index_
 simplewiki_content-20260927-00000.json.bz2, and an empty _SUCCESS when all are there. The older home (other/cirrussearch,
 one .json.gz a wiki, until 2025) had the same lines; its files are read as well. Where each fact is from: docs/sources.md.
 """
+import json
 import re
 import urllib.parse
 from pathlib import Path
+
+from tokenizer.files import atomic_write
 
 from .download import download, read_page
 from .packed import beginning_of, check_packed, longest
@@ -22,14 +25,19 @@ from .sentences import split_sentences
 HOME = "https://dumps.wikimedia.org/other/cirrus_search_index/"
 LANGUAGE = "simple"  # Simple English: one file of about 550 MB; English has some 65 files, 40 GB together
 FILE = re.compile(r"[a-z_]+_content-(\d{8})-\d+(\.first-\d+MB)?\.json\.bz2")
+UNDER_WAY = re.compile(r"[a-z_]+_content-(\d{8})\.part\.json")  # beside the files of a dump while some of what was asked for is missing
 
 
 # ------------------------------------------------------------------------------------------------------- its form
 
 
 def is_dump(record):
-    """Whether a file of JSON lines whose first object is ``record`` is a dump of this form: ``{"index": {...}}``."""
-    return isinstance(record.get("index"), dict)
+    """Whether an object of JSON lines says what to do with the next one, as in a dump of this form, and is no record of another's.
+
+    >>> is_dump({"index": {"_id": 12}}), is_dump({"index": {"_id": 12}, "text": "Mine."}), is_dump({"index": {"page": 12}})
+    (True, False, False)
+    """
+    return list(record) == ["index"] and isinstance(record["index"], dict) and "_id" in record["index"]
 
 
 def articles(records):
@@ -46,20 +54,37 @@ def document(text):
 
 
 def find(folder):
-    """The files of the newest dump in ``folder``; [] where there is none."""
-    files = [path for path in Path(folder).glob("*.json.bz2") if FILE.fullmatch(path.name)]
-    newest = max((FILE.fullmatch(path.name)[1] for path in files), default="")
-    return longest(path for path in files if FILE.fullmatch(path.name)[1] == newest)
+    """The files of the newest dump in ``folder`` that is there as far as it was asked for; [] where there is none."""
+    files = {path: FILE.fullmatch(path.name)[1] for path in Path(folder).glob("*.json.bz2") if FILE.fullmatch(path.name)}
+    begun = {UNDER_WAY.fullmatch(path.name)[1] for path in under_way(folder)}
+    newest = max(set(files.values()) - begun, default="")
+    return longest(path for path, date in files.items() if date == newest)
+
+
+def under_way(folder):
+    """The notes of dumps of which ``folder`` has but a part, the newest last: ``[.../enwiki_content-20260927.part.json]``"""
+    return sorted((path for path in Path(folder).glob("*.part.json") if UNDER_WAY.fullmatch(path.name)), key=lambda path: path.name)
+
+
+def asked_for(folder):
+    """The megabytes of the newest dump that is under way in ``folder`` (0: all of it), as ``fetch`` was asked; None where none is."""
+    notes = under_way(folder)
+    return json.loads(notes[-1].read_text(encoding="utf-8"))["megabytes"] if notes else None
 
 
 def fetch(folder, language="", megabytes=0, address=HOME, show_progress=True, pause=1.0):
     """Download the newest dump of a language ("simple" where none is named) into ``folder``; return its files.
 
     ``megabytes``: no more than so many (packed) million bytes, 0 for all of it. Files that are there are not fetched again.
+    As long as one is missing a note says so (UNDER_WAY), and ``find`` does not take the dump for whole.
     Raises FileNotFoundError where there is no Wikipedia in that language, and what ``download`` raises.
     """
     left, files = megabytes, []
-    for url in _newest(language or LANGUAGE, address, show_progress, pause):
+    urls = _newest(language or LANGUAGE, address, show_progress, pause)
+    note = Path(folder) / (urls[0].rpartition("/")[2].rpartition("-")[0] + ".part.json")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    atomic_write(note, json.dumps({"megabytes": megabytes}))
+    for url in urls:
         path = Path(folder) / url.rpartition("/")[2]
         there = [place for place in (path, beginning_of(path, left)) if place.exists()]
         files.append(there[0] if there else download(
@@ -68,6 +93,7 @@ def fetch(folder, language="", megabytes=0, address=HOME, show_progress=True, pa
             left -= -(-files[-1].stat().st_size // 1_000_000)  # ceil
             if left <= 0:
                 break
+    note.unlink(missing_ok=True)
     return files
 
 

@@ -206,7 +206,8 @@ class StreamBatches:
     """The same from a stream (``data.stream``): the batches of one window after another, each window shuffled by itself.
 
     batches[i] for i that do not fall. ``position``: from where another ``StreamBatches`` must begin so that it has the present window first,
-    {"pass", "skip": batches of text before the window, "window": its number, "first": the number of its first batch}.
+    {"pass", "skip": batches of text before the window, "reached": how far the text reaches with it, "window": its number, "first": the number of its
+    first batch}. Text that has changed up to there is a ValueError.
     """
     per_epoch = None  # is not known before the end of the first pass
 
@@ -215,15 +216,15 @@ class StreamBatches:
         self.make_examples = make_examples
         self.batches_of = partial(Batches, masker=masker, batch_size=batch_size, pad_token_id=pad_token_id, seed=seed, **how)
         self.position = position or {"pass": 0, "skip": 0, "window": 0, "first": 0}
-        self._windows = Ahead(stream.windows(self.position["pass"], self.position["skip"]))
+        self._windows = Ahead(stream.windows(self.position["pass"], self.position["skip"], self.position.get("reached")))
         self._batches = self._next_window()
 
     def _next_window(self):
         """The batches of the next window that has an example: the last one of a pass may hold too little for one."""
         begun = self.position["pass"]
         while self.position["pass"] <= begun + 1:
-            number, skip, window = next(self._windows)
-            self.position = {**self.position, "pass": number, "skip": skip}
+            number, skip, reached, window = next(self._windows)
+            self.position = {**self.position, "pass": number, "skip": skip, "reached": reached}
             with contextlib.suppress(TooFewDocuments):
                 examples = self.make_examples(window)
                 if len(examples.at(0, 0)):

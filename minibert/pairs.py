@@ -12,6 +12,7 @@ Google writes its pairs to disk ten times over (dupe_factor); here they are draw
 import random
 from array import array
 from bisect import bisect_left
+from pathlib import Path
 
 import numpy as np
 
@@ -40,7 +41,8 @@ class Pairs:
         # Views of the maps (one number of a view is read faster than one of an array): where each segment begins in ids, each document in segments.
         self.segments, self.documents = memoryview(segments), memoryview(documents)
         if len(documents) < 3:
-            raise TooFewDocuments(f"pairs need two documents at least, there are {len(documents) - 1}: the random sentences come from another one. "
+            part = {"train": "the training part", "eval": "the held-out part"}.get(Path(token_file.folder).name, token_file.folder)
+            raise TooFewDocuments(f"pairs need two documents at least, {part} has {len(documents) - 1}: the random sentences come from another one. "
                              "Give documents (in a .txt, separated by blank lines), or take other examples")
 
     def at(self, seed, epoch):

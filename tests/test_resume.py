@@ -41,6 +41,20 @@ def test_a_run_that_was_stopped_and_resumed_equals_an_uninterrupted_one(text, tm
     assert one["scaler"] == two["scaler"] and (one["step"], one["batches"]) == (two["step"], two["batches"])
 
 
+def test_a_stream_goes_on_in_the_same_text_alone(text, tmp_path, monkeypatch):
+    copy = tmp_path / "copy.txt"
+    copy.write_text(text.read_text())
+    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 2}))
+    assert run(copy, tmp_path / "run", "--max-steps", "4", "--stream") == 130
+    monkeypatch.setattr(train, "StopRequest", StopRequest)
+    copy.write_text(text.read_text().replace("a", "o"))
+    resume = ["--resume", "--out", str(tmp_path / "run")]
+    with pytest.raises(ValueError, match="the text of the corpus has changed"):
+        train.main(resume)
+    copy.write_text(text.read_text())
+    assert train.main(resume) == 0
+
+
 def test_micro_batches_do_not_change_the_result(text, tmp_path):
     for size in ("0", "1"):
         run(text, tmp_path / size, "--max-steps", "5", "--micro-batch-size", size)

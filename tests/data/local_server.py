@@ -12,9 +12,10 @@ class Server(http.server.ThreadingHTTPServer):
 
     What goes wrong, one entry an answer: ``breaks``, how many bytes are sent before it breaks off; ``refuses``, an error and its
     headers. ``knows_ranges``: whether it can go on in the middle. ``headers`` stand in each answer; an ETag or Last-Modified
-    among them makes If-Range count. ``length``: what Content-Length says where that is not true, None for none at all.
+    among them makes If-Range count. ``sends_from``: where it begins unasked. ``length``: what Content-Length says where that is
+    not true, None for none at all.
     """
-    knows_ranges, knows_if_range, length = True, True, "true"
+    knows_ranges, knows_if_range, sends_from, length = True, True, 0, "true"
 
     def __init__(self, files):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -35,7 +36,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(code, {**headers, "Content-Length": "0"})
         content, same = code, {server.headers.get("ETag"), server.headers.get("Last-Modified")}
         expected = self.headers.get("If-Range")
-        start = int(re.match(r"bytes=(\d+)-", asked)[1]) if asked and server.knows_ranges else 0
+        start = int(re.match(r"bytes=(\d+)-", asked)[1]) if asked and server.knows_ranges else server.sends_from
         if server.knows_if_range and expected not in same | {None}:
             start = 0
         if start and start >= len(content):

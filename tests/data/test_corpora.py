@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from data import corpora, open_corpus
-from data.corpora import held_out
+from data.corpora import held_lines, held_out
 
 HELD_OUT = [18, 24, 28, 41, 67, 72]
 
@@ -76,6 +76,24 @@ def test_a_corpus_in_which_the_hash_finds_nothing_still_has_an_eval_part(tmp_pat
     documents = [f"d {number}" for number in range(500) if not held_out(f"d {number}")][:60]
     (tmp_path / "a.txt").write_text("\n\n".join(documents))
     assert split(tmp_path / "a.txt") == (documents[:57], documents[57:])
+
+
+@pytest.mark.parametrize("lines, held", [
+    ([1], [1]), ([10, 30], [0, 2]), ([40, 40, 1, 1], [0, 2, 1, 1]), ([60, 20, 20], [0, 0, 5]), ([25, 25, 25, 25], [0, 0, 2, 3]),
+    ([1, 1, 1, 1], [0, 0, 1, 1]), ([50, 48, 1, 101], [0, 0, 1, 9])])
+def test_of_a_small_corpus_the_last_twentieth_is_held_out_and_of_four_documents_the_ends_of_two(lines, held):
+    """Worked by hand: 200 lines give 10; of the last two documents half each, but of one line no more than one."""
+    assert held_lines(lines) == held
+
+
+@pytest.mark.parametrize("documents", [4, 7, 19, 20, 25, 40, 60])
+@pytest.mark.parametrize("first", range(0, 1000, 200))
+def test_both_parts_have_two_documents_where_the_corpus_has_four(tmp_path, documents, first):
+    """Pairs take their random sentences from another document."""
+    texts = [f"document {number}\nwhose second line\nis not the last of {number}" for number in range(first, first + documents)]
+    (tmp_path / "a.txt").write_text("\n\n".join(texts))
+    train, held = split(tmp_path / "a.txt")
+    assert len(train) >= 2 and len(held) >= 2 and sorted(lines_of(train + held)) == sorted(lines_of(texts))
 
 
 @pytest.mark.parametrize("text, message", [

@@ -204,6 +204,27 @@ def test_a_page_is_text_and_as_patient(server):
         read_page(server.address + "/none", False, 0)
 
 
+def test_a_page_that_breaks_off_is_asked_for_again(server):
+    """A listing without its end would lack the newest dates."""
+    server.files["/page"], server.breaks = b"0123456789", [4]
+    assert read_page(server.address + "/page", False, 0) == "0123456789"
+    server.breaks = [4] * ATTEMPTS
+    with pytest.raises(OSError, match="no connection after .*the connection broke after 4 of 10 bytes"):
+        read_page(server.address + "/page", False, 0)
+    server.length = None
+    assert read_page(server.address + "/page", False, 0) == "0123456789"
+
+
+def test_the_middle_of_a_file_is_not_taken_for_its_beginning(server, tmp_path):
+    """A 206 that nobody has asked for: bytes 500 to the end."""
+    server.sends_from = 500
+    with pytest.raises(OSError, match="no connection after .*asked for all of it, got bytes 500-511999/512000"):
+        fetch(server, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(OSError, match="asked for all of it, got bytes 500-"):
+        read_page(server.address + "/file", False, 0)
+
+
 # ---------------------------------------------------------------------------------------------- the first megabytes
 
 PACKED = gzip.compress(b"".join(b"line %d\n" % (i * i) for i in range(500_000)), compresslevel=1)  # over 1.2 MB

@@ -3,6 +3,7 @@ import os
 import random
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from data.corpora import open_corpus
 from data.filters import (
     MAKERS,
+    Duplicates,
     FilteredCorpus,
     Filters,
     is_foreign,
@@ -20,6 +22,7 @@ from data.filters import (
     repeated_ngram_characters,
     repetition,
 )
+from data.near_duplicates import NearDuplicates, jaccard
 
 PROSE = " ".join(f"word{n}" for n in range(60))  # nothing in it comes twice
 
@@ -108,6 +111,18 @@ def test_a_tag_has_an_end_within_a_thousand_characters():
     assert is_markup("a <b" + "c" * 1000 + ">") and not is_markup("a <b" + "c" * 1001 + ">")
 
 
+WORDS = "Élève à l'école: café, naïveté, über größe, señor Muñoz, François, garçon, crème brûlée, déjà vu, Zoë, façade, résumé, élan, hôtel."
+
+
+@pytest.mark.parametrize("other", [unicodedata.normalize("NFD", WORDS), WORDS.replace("naïveté", "naïve\u00adté"), WORDS.replace(" ", " \u200b"),
+                                   "\ufeff" + WORDS.upper().replace("GRÖSSE", "GRÖẞE"), WORDS.translate({ord("c"): "ｃ", ord(" "): "\xa0"})])
+def test_a_duplicate_is_one_in_whatever_form_unicode_writes_it(other):
+    """Decomposed, with a soft hyphen, with characters of no width, in capitals, full width with hard spaces."""
+    for seen in (Duplicates(), NearDuplicates()):
+        assert other != WORDS and not seen(WORDS) and seen(other)
+    assert not Duplicates()(other) and jaccard(WORDS, other) == 1
+
+
 # A list of filters
 
 
@@ -124,6 +139,7 @@ def test_a_list_is_read_in_the_order_of_the_table():
     ("short,short=5", "the filter short is named twice"),
     ("all,short", "the filter short is named twice"),
     ("short=few", "the filter short takes a number of words, 50 say, not 'few'"),
+    ("short=" + "9" * 23, f"the filter short takes a number of words, 50 say, not '{'9' * 23}'"), ("short=" + "9" * 5000, "a number of words"),
     ("short=0", "a number of words"), ("markup=2", "a share of the characters between 0 and 1"), ("near-duplicates=nan", "a similarity"),
     ("repetitive=3", "takes no value"), ("all=3", "takes no value"), ("script=greke", "of the script 'greke': did you mean greek?"),
     (" , ", "no filter is named"),
@@ -243,3 +259,27 @@ def test_no_duplicate_of_held_out_text_is_trained_on(corpus, spec):
     assert both_sides(corpus) and not both_sides(filtered)
     report = filtered.reports["train"].report()
     assert report["documents"] == sum(1 for _ in corpus.documents("train"))  # the held-out part is not counted
+
+
+@pytest.mark.parametrize("spec", ["duplicates", "near-duplicates"])
+def test_of_a_corpus_without_an_end_no_more_is_read_than_what_is_measured_on(spec):
+    """One document in ten is held out, of 24 characters: 240 characters are ten, and the first hundred documents have them."""
+    held = [f"held-out document {number:06}" for number in range(0, 1000, 10)]
+
+    class Endless:
+        name = description = "endless"
+        read = 0
+
+        def documents(self, split):
+            for number in range(1000):
+                Endless.read += 1
+                if (number % 10 == 0) == (split == "eval"):
+                    # every tenth document for training is one that is held out
+                    yield held[number // 10] if number % 10 < 2 else f"document {number} is for training"
+    train = FilteredCorpus(Endless(), spec, held_out=240).documents("train")
+    next(train)
+    assert Endless.read == 91 + 3
+    assert not set(train) & set(held[:10])
+    Endless.read = 0
+    next(FilteredCorpus(Endless(), spec).documents("train"))
+    assert Endless.read > 1000

@@ -56,6 +56,8 @@ def test_the_text_field_is_chosen_by_name(tmp_path):
     ("a.csv", 'text\n"never closed\n', r"a.csv:2: unexpected end of data"),
     ("a.jsonl", '{"text": "x"}\n\n{"review": "x"}\n', r"a.jsonl:3: no field 'text'; there are: review"),
     ("a.jsonl", '{"text": "x"}\n{"text": \n', r"a.jsonl:2: no JSON object"),
+    ("a.jsonl", '{"text": "x", "n": ' + "9" * 5000 + "}\n", r"a.jsonl:1: a whole number of more than 4,300 digits: leave that field out"),
+    ("a.jsonl", '{"text": "x", "n": ' + "[" * 100_000 + "]" * 100_000 + "}\n", r"a.jsonl:1: lists or objects within each other, too deep to be read"),
     ("a.jsonl", '["x"]\n', r"a.jsonl:1: a JSON list, not an object"),
     ("a.jsonl", '{"text": 5}\n', r"a.jsonl:1: the field 'text' holds no text but int"),
     ("a.jsonl", '{"text": "x"}\n{"text": "ab\\ud83d"}\n', r"a.jsonl:2: character 3 of field 'text' is .ud83d, half of a character"),

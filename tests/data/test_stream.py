@@ -32,7 +32,7 @@ def small_windows(monkeypatch):
 def one_pass(stream, **start):
     """[(skip, window), ...] of the first pass."""
     found = []
-    for number, skip, window in stream.windows(**start):
+    for number, skip, _, window in stream.windows(**start):
         if number:
             return found
         found.append((skip, window))
@@ -59,6 +59,23 @@ def test_from_where_a_window_began_the_rest_of_the_pass_is_the_same():
         rest = one_pass(stream, skip=whole[place][0])
         assert [skip for skip, _ in rest] == [skip for skip, _ in whole[place:]]
         assert all((a.ids == b.ids).all() for (_, a), (_, b) in zip(rest, whole[place:]))
+
+
+@pytest.mark.parametrize("place", [0, 3])
+@pytest.mark.parametrize("number", [0, 2])
+def test_who_goes_on_in_another_text_is_told_so(place, number):
+    """What has been read counts, the window itself included: one character more in it, or before it, or too few; but not what comes after it."""
+    windows = Stream(Corpus(DOCUMENTS), Characters(), 1).windows(number)
+    for _ in range(place + 1):
+        _, skip, reached, window = next(windows)
+    def at(documents):
+        return next(Stream(Corpus(documents), Characters(), 1).windows(number, skip, reached))
+    assert at(DOCUMENTS)[1:3] == (skip, reached) and (at(DOCUMENTS)[3].ids == window.ids).all()
+    assert at([*DOCUMENTS[:-1], "another end"])[1:3] == (skip, reached)
+    last = next(n for n in range(300) if sum(map(len, DOCUMENTS[:n + 1])) > 500 * skip + 1)  # a document in the window
+    for documents in ([DOCUMENTS[0] + ".", *DOCUMENTS[1:]], [*DOCUMENTS[:last], DOCUMENTS[last] + ".", *DOCUMENTS[last + 1:]], DOCUMENTS[:2]):
+        with pytest.raises(ValueError, match=f"has changed: the first {reached['batches']} batches of it, 500 characters each, are not those"):
+            at(documents)
 
 
 def test_pass_follows_pass():

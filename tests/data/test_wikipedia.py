@@ -39,6 +39,15 @@ def test_only_articles_are_documents(tmp_path):
     assert list(read_documents(tmp_path / "a.json")) == DOCUMENTS
 
 
+@pytest.mark.parametrize("index", [{"page": 1}, {"_id": 1}, {}])
+def test_json_lines_of_ones_own_with_a_field_of_that_name_are_no_dump(tmp_path, index):
+    """Of a dump half of these would be dropped as lines that say what to do, the others as no articles."""
+    texts = [f"Record {number} is one text. And no sentences." for number in range(6)]
+    records = [{"index": index, "text": text} if number % 2 == 0 else {"text": text, "namespace": "main"} for number, text in enumerate(texts)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert list(read_documents(tmp_path / "a.jsonl")) == texts
+
+
 def test_a_dump_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path):
     for end in range(0, len(CATS), 3):
         (tmp_path / "a.json.part").write_bytes(CATS[:end])
@@ -114,6 +123,33 @@ def test_of_several_dumps_the_newest_is_used(tmp_path):
     assert [file.name for file in wikipedia.find(tmp_path)] == ["simplewiki_content-20260920-00000.first-9MB.json.bz2"]
 
 
+SECOND = "/20260920/index_name%3Dsimplewiki_content/simplewiki_content-20260920-00001.json.bz2"
+NOTE = "simplewiki_content-20260920.part.json"
+
+
+def test_half_a_dump_is_not_taken_for_the_whole(home, tmp_path):
+    """The second of two files is refused: the first one alone is no corpus, by its name as little as by its folder."""
+    second, home.files[SECOND] = home.files[SECOND], 403
+    with pytest.raises(OSError, match="answers 403"):
+        fetch(home, tmp_path)
+    assert (tmp_path / "simplewiki_content-20260920-00000.json.bz2").exists()
+    assert wikipedia.find(tmp_path) == [] and wikipedia.asked_for(tmp_path) == 0
+    with pytest.raises(ValueError, match=f"has not ended: give the same command again, it goes on; .* remove .*{NOTE}"):
+        open_corpus(tmp_path)
+    home.files[SECOND] = second
+    assert fetch(home, tmp_path) == wikipedia.find(tmp_path) == open_corpus(tmp_path).files and wikipedia.asked_for(tmp_path) is None
+
+
+def test_a_newer_dump_that_is_begun_does_not_hide_an_older_whole_one(home, tmp_path):
+    older = [tmp_path / f"simplewiki_content-20260913-0000{i}.json.bz2" for i in range(2)]
+    for file in older:
+        file.touch()
+    home.files[SECOND] = 403
+    with pytest.raises(OSError, match="answers 403"):
+        fetch(home, tmp_path)
+    assert wikipedia.find(tmp_path) == older
+
+
 def test_a_language_that_is_not_there_is_one_clear_error(home, tmp_path):
     with pytest.raises(FileNotFoundError, match="no complete dump of tlhwiki_content in any of its folders: is there a tlh.wikipedia.org"):
         fetch(home, tmp_path, language="tlh")
@@ -132,7 +168,7 @@ def test_damaged_files_are_not_kept(home, tmp_path):
     home.files["/20260920/index_name%3Dsimplewiki_content/simplewiki_content-20260920-00000.json.bz2"] = b"<html>Maintenance</html>"
     with pytest.raises(ValueError, match="the bz2 file is damaged"):
         fetch(home, tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*.bz2*"))
 
 
 # ------------------------------------------------------------------------------------------------------- by its name
@@ -157,6 +193,24 @@ def test_the_name_fetches_a_beginning_and_says_so_and_the_next_time_uses_it(name
     named.files = {}
     assert open_corpus("wikipedia", cache=tmp_path).files == corpus.files == wikipedia.find(tmp_path / "wikipedia" / "simple")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("megabytes, files", [(0, 2), (1, 1)])
+def test_the_name_goes_on_with_a_download_that_stopped_as_far_as_was_asked(named, tmp_path, monkeypatch, megabytes, files):
+    """Files below 1 MB count as 1: of 1 MB there is nothing left for the second file."""
+    first = SECOND.replace("00001.json", "00000.json")
+    content, named.files[first] = named.files[first], 403
+    with pytest.raises(OSError, match="answers 403"):
+        wikipedia.fetch(tmp_path / "wikipedia" / "simple", "", megabytes)
+    assert "not downloaded yet" in place_of(tmp_path, monkeypatch)
+    named.files[first] = content
+    assert len(open_corpus("wikipedia", cache=tmp_path).files) == files
+    assert "not downloaded yet" not in place_of(tmp_path, monkeypatch)
+
+
+def place_of(folder, monkeypatch):
+    monkeypatch.setattr(corpora, "CACHE", folder)
+    return corpora.place_of("wikipedia")
 
 
 def test_a_language_is_part_of_the_name(named, tmp_path):

@@ -181,10 +181,15 @@ def test_batch_i_of_pairs_is_the_same_whether_or_not_the_ones_before_were_read()
     assert sum(len(batch) for batch in read[:one.per_epoch]) == len(one.examples.at(0, 0))
 
 
-def test_one_document_is_refused_and_so_is_no_room():
-    with pytest.raises(ValueError, match="two documents at least, there are 1"):
-        make_examples("pairs", Tokens(["ab", "cd"]), Letters(), max_length=16)
-    with pytest.raises(ValueError, match="two documents at least, there are 1"):
-        make_examples("pairs", Tokens(["ab", "cd"], ["", ""]), Letters(), max_length=16)
+@pytest.mark.parametrize("documents", [[["ab", "cd"]], [["ab", "cd"], ["", ""]]])
+@pytest.mark.parametrize("folder, part", [("run/data/train", "the training part"), ("run/data/eval", "the held-out part"), ("letters", "letters")])
+def test_one_document_is_refused_and_it_is_said_which_part_has_no_more(documents, folder, part):
+    tokens = Tokens(*documents)
+    tokens.folder = folder
+    with pytest.raises(ValueError, match=f"two documents at least, {part} has 1"):
+        make_examples("pairs", tokens, Letters(), max_length=16)
+
+
+def test_no_room_for_two_sentences_is_refused():
     with pytest.raises(ValueError, match="no room for two sentences"):
         make_examples("pairs", corpus(), Letters(), max_length=4)

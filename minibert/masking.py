@@ -112,7 +112,7 @@ class Masker:
         lengths = 1 + (size.flat[words][:, None] < longer_spans()[1:]).sum(1)  # (W,)
         row = np.cumsum(special | (np.arange(special.shape[1]) == 0)).reshape(special.shape).flat[words]  # what no span leaves
         source = np.full(len(words), -1)  # (W,): the word at which the span begins that covers this one
-        for step in range(SPAN_WORDS - 1, -1, -1):  # the nearest is written last
+        for step in range(min(SPAN_WORDS, len(words)) - 1, -1, -1):  # the nearest is written last
             covered = np.flatnonzero(begins[:len(words) - step] & (lengths[:len(words) - step] > step)
                                      & (row[:len(words) - step] == row[step:]))
             source[covered + step] = covered

@@ -86,6 +86,13 @@ def test_spans_cover_the_share_that_was_asked_for_in_runs_of_words(probability):
     assert runs.mean() > 3.7  # a span has 3.8 words, and some touch
 
 
+@pytest.mark.parametrize("length", range(3, 9))
+def test_spans_fit_into_rows_shorter_than_the_longest_span(length):
+    """Alone in its batch a row of one to six words has fewer words than a span may have. All asked for, all are selected."""
+    _, labels = masker("spans", 1, uneven)(np.array([[0, *range(10, 8 + length), 2]]), 0, 0, [0])
+    assert (labels != IGNORED).tolist() == [[False, *[True] * (length - 2), False]]
+
+
 def test_spans_are_what_a_walk_from_word_to_word_gives():
     """The slow twin: at each word a coin; a span covers what follows, up to its length, a special token or the end of the row."""
     ids = np.random.default_rng(4).integers(0, 60, (20, 80))

@@ -1,14 +1,14 @@
 """Examples -> batches, in an order that is a pure function of (seed, epoch).
 
-Batch number i of a run is computed from i alone: its epoch, its place in that epoch's shuffled order, its masks. A run
-that is resumed at step one million therefore asks for batch one million, and nothing has to be skipped or replayed.
+Batch number i of a run is computed from i alone: its epoch, its place in that epoch's shuffled order, its masks. Where the epoch
+began stands in the checkpoint (``position``), since epochs of pairs differ in length. A run that is resumed at step one
+million therefore asks for batch one million, and nothing has to be skipped or replayed.
 
 Examples of similar length are put together, so that less padding is computed: within windows of 50 batches of the
 shuffled order the examples are sorted by length, cut into batches, and the batches are shuffled again.
 """
 import contextlib
 import itertools
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -130,31 +130,35 @@ class Order:
         return self.numbers[self.ends[i] : self.ends[i + 1]]
 
 
+class NoExample(ValueError):
+    """The corpus is empty, or all of its lines are."""
+
+
 class Batches:
     """The endless row of training batches: batches[i] is batch number i of the run.
 
     An epoch has ceil(examples / batch_size) batches; its last one may be smaller. ``per_epoch``: that number (of pairs, whose number
-    changes a little from epoch to epoch, in the first one). share: which of the numbers of a batch are this process's, and whether they count, as
-    ``ranks.Ranks.share``; None: all are. Raises ValueError for an empty corpus.
+    changes a little from epoch to epoch, in the first one). ``position``: from where another ``Batches`` must begin so that it draws the present
+    epoch and none before it, {"epoch", "first": the number of its first batch, "examples": of the first epoch}. share: which of the numbers of
+    a batch are this process's, and whether they count, as ``ranks.Ranks.share``; None: all are. Raises NoExample for an empty corpus.
     """
 
     def __init__(self, examples, masker, batch_size, pad_token_id, seed, position=None, share=None, pad_to_multiple_of=8):
         self.examples, self.masker, self.batch_size, self.share = examples, masker, batch_size, share
         self.pad_to_multiple_of = pad_to_multiple_of
         self.pad_token_id, self.seed = pad_token_id, seed
-        self._begins = [0]  # epoch -> number of its first batch; grows as epochs are asked for
         self._epoch = None
-        self._enter(0)
+        self.position = {"epoch": 0, "first": 0} | (position or {})
+        self._enter(self.position["epoch"])
         if not len(self._drawn):
-            raise ValueError("the corpus has no example: it is empty, or all of its lines are")
-        self.per_epoch = self._begins[1]
+            raise NoExample("the corpus has no example: it is empty, or all of its lines are")
+        self.position = {"examples": len(self._drawn)} | self.position
+        self.per_epoch = -(-self.position["examples"] // batch_size)
 
     def _enter(self, epoch):
         """Draw the examples of an epoch."""
         if epoch != self._epoch:
             self._epoch, self._drawn, self._order = epoch, self.examples.at(self.seed, epoch), None
-            if epoch + 1 == len(self._begins):
-                self._begins.append(self._begins[epoch] + self.size(epoch))
 
     def size(self, epoch):
         """How many batches an epoch has."""
@@ -182,10 +186,13 @@ class Batches:
         return Order(numbers, ends)
 
     def __getitem__(self, i):
-        while i >= self._begins[-1]:
-            self._enter(len(self._begins) - 1)
-        epoch = bisect_right(self._begins, i) - 1
-        return self.batch(epoch, i - self._begins[epoch])
+        epoch, first = self.position["epoch"], self.position["first"]
+        if i < first:
+            epoch = first = 0
+        while i >= first + (size := self.size(epoch)):
+            epoch, first = epoch + 1, first + size
+        self.position = {**self.position, "epoch": epoch, "first": first}
+        return self.batch(epoch, i - first)
 
     def batch(self, epoch, place):
         """A batch by its epoch and its place in that."""
@@ -195,8 +202,6 @@ class Batches:
         numbers, count = self.share(self._order[place]) if self.share else (self._order[place], True)
         batch = collate(self._drawn, numbers, self.masker, self.pad_token_id, self.seed, epoch, self.pad_to_multiple_of)
         return batch if count else batch.without_weight()
-
-    position = None  # as an argument, too, it is for ``StreamBatches``: here a batch's number says all
 
     def close(self):
         """Nothing is open."""
@@ -225,10 +230,8 @@ class StreamBatches:
         while self.position["pass"] <= begun + 1:
             number, skip, reached, window = next(self._windows)
             self.position = {**self.position, "pass": number, "skip": skip, "reached": reached}
-            with contextlib.suppress(TooFewDocuments):
-                examples = self.make_examples(window)
-                if len(examples.at(0, 0)):
-                    return self.batches_of(examples)
+            with contextlib.suppress(TooFewDocuments, NoExample):
+                return self.batches_of(self.make_examples(window), position={"epoch": self.position["window"]})
         raise ValueError("the corpus gives no example: its documents are too few or too short")
 
     def __getitem__(self, i):

@@ -34,11 +34,11 @@ def _mix(x):
     return x ^ (x >> np.uint64(31))
 
 
-def uniform(seed, epoch, examples, length, stream):
-    """Random numbers in [0, 1) of shape (B, length): entry (b, t) depends on seed, epoch, examples[b], t and stream only.
+def uniform(seed, epoch, examples, length, stream, before=0):
+    """Random numbers in [0, 1) of shape (B, before + length): that of place t depends on seed, epoch, examples[b], t and stream only.
 
     seed, epoch, stream: ints >= 0; examples: (B,) ints, the numbers of the examples; stream: tells several draws
-    for the same token apart.
+    for the same token apart; before: how many places in front of the first, -before to -1, are drawn as well.
 
     >>> uniform(0, 0, [7], 4, stream=0)[0, 2] == uniform(0, 0, [3, 7], 9, stream=0)[1, 2]
     np.True_
@@ -46,7 +46,7 @@ def uniform(seed, epoch, examples, length, stream):
     state = np.zeros(1, dtype=np.uint64)
     for number in (seed, epoch, stream, np.asarray(examples)):
         state = _mix(state + _GOLDEN + np.asarray(number, dtype=np.uint64))  # (1,) then (B,)
-    state = state[:, None] + _GOLDEN * np.arange(1, length + 1, dtype=np.uint64)  # (B, T)
+    state = state[:, None] + _GOLDEN * np.arange(1 - before, length + 1).astype(np.uint64)  # (B, before + T)
     return (_mix(state) >> np.uint64(11)) * 2.0**-53  # the top 53 bits fill a float64 exactly
 
 
@@ -82,16 +82,18 @@ class Masker:
         input_ids = np.asarray(input_ids, dtype=np.int64)  # (B, T)
         length = input_ids.shape[1]
         special = self.is_special[input_ids]
-        chosen = uniform(seed, epoch, examples, length, stream=0)  # (B, T)
-        action = uniform(seed, epoch, examples, length, stream=1)
-        draw = uniform(seed, epoch, examples, length, stream=2)
+        before = SPAN_WORDS - 1 if self.objective == "spans" else 0
+        chosen, action = (uniform(seed, epoch, examples, length, stream, before) for stream in (0, 1))  # (B, before + T)
+        draw = uniform(seed, epoch, examples, length, stream=2)  # (B, T)
         if self.objective == "tokens":
             selected = chosen < self.probability
         else:
             starts = self.word_starts(input_ids) | special  # (B, T)
             starts[:, 0] = True
-            size = uniform(seed, epoch, examples, length, stream=3)
-            selected, action = (self._words if self.objective == "words" else self._spans)(starts, special, chosen, action, size)
+            if self.objective == "words":
+                selected, action = self._words(starts, chosen, action)
+            else:
+                selected, action = self._spans(starts, chosen, action, uniform(seed, epoch, examples, length, 3, before))
         selected &= ~special
         labels = np.where(selected, input_ids, IGNORED)
         replacement = self.ordinary[(draw * len(self.ordinary)).astype(np.int64)]
@@ -99,26 +101,31 @@ class Masker:
         corrupted = np.where(selected & (action >= 0.8) & (action < 0.9), replacement, corrupted)
         return corrupted, labels
 
-    def _words(self, starts, special, chosen, action, size):
+    def _words(self, starts, chosen, action):
         """What is drawn for the first token of a word holds for all of it. -> (selected, action), both (B, T)"""
         word = np.cumsum(starts) - 1  # (B*T,): the number of the word of each token, counted through the batch
         selected, action = (chosen[starts] < self.probability)[word], action[starts][word]
         return selected.reshape(starts.shape), action.reshape(starts.shape)
 
-    def _spans(self, starts, special, chosen, action, size):
-        """At each word a span may begin. Where two overlap, the later one's action holds; a special token ends a span."""
+    def _spans(self, starts, chosen, action, size):
+        """At each word a span may begin. Where two overlap, the later one's action holds.
+
+        chosen, action, size (B, 9 + T): also of nine words that are thought of in front of each row. From there spans reach into it as they
+        do from word to word, so that the first word is covered as often as any other; and no span reaches from one row into the next.
+        A span goes on over a special token, which is not selected itself: the words after [SEP] have nine in front of them, too.
+        """
+        before = SPAN_WORDS - 1
+        starts = np.pad(starts, ((0, 0), (before, 0)), constant_values=True)  # (B, 9 + T)
         words = np.flatnonzero(starts)  # (W,): where each begins, counted through the batch
         begins = chosen.flat[words] < span_rate(self.probability)  # (W,)
         lengths = 1 + (size.flat[words][:, None] < longer_spans()[1:]).sum(1)  # (W,)
-        row = np.cumsum(special | (np.arange(special.shape[1]) == 0)).reshape(special.shape).flat[words]  # what no span leaves
         source = np.full(len(words), -1)  # (W,): the word at which the span begins that covers this one
         for step in range(SPAN_WORDS - 1, -1, -1):  # the nearest is written last
-            covered = np.flatnonzero(begins[:len(words) - step] & (lengths[:len(words) - step] > step)
-                                     & (row[:len(words) - step] == row[step:]))
+            covered = np.flatnonzero(begins[:len(words) - step] & (lengths[:len(words) - step] > step))
             source[covered + step] = covered
-        word = np.cumsum(starts) - 1  # (B*T,)
+        word = np.cumsum(starts) - 1  # (B*(9 + T),)
         selected, action = (source >= 0)[word], action.flat[words[source]][word]
-        return selected.reshape(starts.shape), action.reshape(starts.shape)
+        return selected.reshape(starts.shape)[:, before:], action.reshape(starts.shape)[:, before:]
 
 
 def span_rate(probability):

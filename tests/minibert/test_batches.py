@@ -55,6 +55,12 @@ def test_batch_i_is_the_same_whether_or_not_the_ones_before_were_read():
     assert torch.equal(read[-1].input_ids, jumped.input_ids) and torch.equal(read[-1].labels, jumped.labels)
 
 
+def test_going_back_to_an_earlier_batch_gives_the_same_one():
+    batches = make()
+    first, last = batches[0], batches[5 * batches.per_epoch]
+    assert torch.equal(batches[0].input_ids, first.input_ids) and torch.equal(batches[5 * batches.per_epoch].input_ids, last.input_ids)
+
+
 def test_masks_differ_between_epochs():
     batches = make(kind="blocks", batch_size=1000)  # one batch an epoch: the same examples, in another order
     first, second = batches[0], batches[1]
@@ -137,7 +143,8 @@ def test_batches_prepared_ahead_are_the_same_ones():
     with contextlib.closing(ahead):
         for i in range(2, 30):
             batch, position = next(ahead)
-            assert position is None and all(torch.equal(batch.tensors[name], tensor) for name, tensor in one[i].tensors.items())
+            assert position["first"] <= i < position["first"] + one.per_epoch
+            assert all(torch.equal(batch.tensors[name], tensor) for name, tensor in one[i].tensors.items())
 
 
 def test_an_empty_corpus_is_refused():

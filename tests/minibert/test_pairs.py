@@ -1,16 +1,19 @@
 """Sentence pairs: by hand, against the loop that Google published, and by what must hold of every draw."""
+import contextlib
+import json
 import random
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from helpers import Letters, Tokens
 
-from minibert.batches import Batches, collate
+from minibert.batches import Batches, StreamBatches, collate
 from minibert.examples import make_examples
 from minibert.masking import Masker
-from minibert.pairs import heads, kept
+from minibert.pairs import Draws, Pairs, kept
 
 MASKER = Masker(32, 4, (0, 1, 2, 3, 4), probability=0.3)
 
@@ -59,13 +62,14 @@ def test_every_token_is_seen_in_its_place_once_an_epoch():
 
 def test_random_sentences_come_from_another_document():
     tokens = Tokens(*[[letter * size for size in (3, 4, 2, 5)] for letter in "abcdefgh"])  # each document has a letter of its own
-    drawn = make_examples("pairs", tokens, Letters(), max_length=16).at(0, 0)
-    partners = Counter()
-    for n, label in enumerate(drawn.labels):
-        a, b = sentences(drawn[n], drawn.second[n])
-        assert len(set(a)) == len(set(b)) == 1 and (a[0] != b[0]) == label
-        partners[b[0]] += label
-    assert len(partners) == 8
+    pairs, partners = make_examples("pairs", tokens, Letters(), max_length=16), Counter()
+    for epoch in range(50):
+        drawn = pairs.at(0, epoch)
+        for n, label in enumerate(drawn.labels):
+            a, b = sentences(drawn[n], drawn.second[n])
+            assert len(set(a)) == len(set(b)) == 1 and (a[0] != b[0]) == label
+            partners[b[0]] += int(label)
+    assert len(partners) == 8 and all(30 < count < 75 for count in partners.values())  # 51 each in the mean, three standard deviations
 
 
 def test_half_of_the_chunks_that_can_continue_do():
@@ -132,21 +136,23 @@ def test_the_draw_is_what_a_walk_from_segment_to_segment_gives():
     tokens = corpus(documents=30, longest=7)
     pairs = make_examples("pairs", tokens, Letters(), max_length=17)
     documents = [[list(range(*tokens.segments[s:s + 2])) for s in range(*tokens.documents[d:d + 2])] for d in range(30)]
-    rng, expected = random.Random("5 2"), []
+    draws, expected = Draws(5, 2), []
+    short, sizes = draws.documents.random(30, np.float32), draws.documents.integers(2, 14, 30, np.int32, endpoint=True)
+    where, coin = draws.segments.random((tokens.num_segments, 2)).T  # of a chunk that starts at this segment
     for number, document in enumerate(documents):
-        target = rng.randint(2, 14) if rng.random() < 0.1 else 14
+        target = int(sizes[number]) if short[number] < 0.1 else 14
         place = 0
         while place < len(document):
-            chunk = []
+            start, chunk = tokens.documents[number] + place, []
             while place < len(document) and sum(map(len, chunk)) < target:
                 chunk.append(document[place])
                 place += 1
-            size = rng.randint(1, len(chunk) - 1) if len(chunk) > 1 else 1
+            size = 1 + int(where[start] * (len(chunk) - 1))
             a, rest = sum(chunk[:size], []), chunk[size:]
-            if not rest or rng.random() < 0.5:
+            if not rest or coin[start] < 0.5:
                 others = documents[:number] + documents[number + 1:]
-                other, b, label = others[rng.randrange(29)], [], 1
-                for segment in other[rng.randrange(len(other)):]:
+                other, b, label = others[int(draws.elsewhere.random() * 29)], [], 1
+                for segment in other[int(draws.elsewhere.random() * len(other)):]:
                     b += segment
                     if len(b) >= target - len(a):
                         break
@@ -155,10 +161,11 @@ def test_the_draw_is_what_a_walk_from_segment_to_segment_gives():
                 b, label = sum(rest, []), 0
             cut = []
             for part, keep in zip((a, b), kept(len(a), len(b), 14)):
-                front = heads(len(part) - keep, rng)
+                front = draws.cuts.binomial(len(part) - keep, 0.5)
                 cut.append(part[front:front + keep])
             expected.append((*cut, label))
-    drawn = [(list(range(a, b)), list(range(c, d)), label) for a, b, c, d, label in pairs.at(5, 2).drawn.tolist()]
+    drawn = [(list(range(a, a + second - 2)), list(range(b, b + length - second - 1)), label)
+             for a, b, second, length, label in pairs.at(5, 2).drawn.tolist()]
     assert drawn == expected
 
 
@@ -179,6 +186,58 @@ def test_batch_i_of_pairs_is_the_same_whether_or_not_the_ones_before_were_read()
     jumped = two[len(read) - 1]
     assert all(torch.equal(tensor, jumped.tensors[name]) for name, tensor in read[-1].tensors.items())
     assert sum(len(batch) for batch in read[:one.per_epoch]) == len(one.examples.at(0, 0))
+
+
+class Counted(Pairs):
+    """Pairs that note which epochs are drawn."""
+
+    def __init__(self, *how):
+        super().__init__(*how)
+        self.drawn = []
+
+    def at(self, seed, epoch):
+        self.drawn.append(epoch)
+        return super().at(seed, epoch)
+
+
+def test_a_resumed_run_draws_the_epoch_that_it_is_in_and_no_other():
+    """The position, as a checkpoint keeps it, says where the epoch began. The number of batches in the first epoch comes with it."""
+    pairs = Counted(corpus(), Letters(), 20)
+    batches = Batches(pairs, MASKER, 8, pad_token_id=1, seed=0)
+    number = 50 * batches.per_epoch
+    batch, position, pairs.drawn = batches[number], json.loads(json.dumps(batches.position)), []
+    resumed = Batches(pairs, MASKER, 8, pad_token_id=1, seed=0, position=position)
+    assert resumed.per_epoch == batches.per_epoch
+    assert all(torch.equal(tensor, resumed[number].tensors[name]) for name, tensor in batch.tensors.items())
+    assert pairs.drawn == [position["epoch"]] and 48 <= position["epoch"] <= 52
+
+
+def test_the_pairs_of_each_window_of_a_stream_are_drawn_once():
+    drawn = []
+    stream = SimpleNamespace(windows=lambda number, skip, reached: ((0, skip, reached, corpus(seed=seed)) for seed in range(1, 4)))
+
+    def make(window):
+        drawn.append(Counted(window, Letters(), 20))
+        return drawn[-1]
+    with contextlib.closing(StreamBatches(stream, make, MASKER, 8, pad_token_id=1, seed=0)) as batches:
+        number = 0
+        while batches.position["window"] < 2:
+            number += bool(batches[number])
+    assert [pairs.drawn for pairs in drawn] == [[0], [1], [2]]
+
+
+def test_a_pair_is_kept_in_thirteen_bytes():
+    """Where A and B begin, 4 each; where B begins in the example and how long that is, 2 each; the label."""
+    assert make_examples("pairs", corpus(), Letters(), max_length=20).at(0, 0).drawn.itemsize == 13
+    assert make_examples("pairs", corpus(), Letters(), max_length=70_000).at(0, 0).drawn.itemsize == 17
+
+
+def test_how_many_segments_are_drawn_at_once_does_not_matter(monkeypatch):
+    pairs = make_examples("pairs", corpus(), Letters(), max_length=20)
+    whole = pairs.at(0, 0).drawn.tolist()
+    for some in (1, 7, 100):
+        monkeypatch.setattr("minibert.pairs.AT_ONCE", some)
+        assert pairs.at(0, 0).drawn.tolist() == whole
 
 
 @pytest.mark.parametrize("documents", [[["ab", "cd"]], [["ab", "cd"], ["", ""]]])

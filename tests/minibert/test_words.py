@@ -81,29 +81,45 @@ def test_spans_cover_the_share_that_was_asked_for_in_runs_of_words(probability):
     words = (labels != IGNORED).reshape(300, 300, 3)
     assert (words.all(-1) == words.any(-1)).all()
     words = words.all(-1)
-    assert words[:, SPAN_WORDS:].mean() == pytest.approx(probability, rel=0.05)  # the first words of a row have fewer before them
+    assert words.mean() == pytest.approx(probability, rel=0.05)
     runs = np.diff(np.flatnonzero(np.diff(np.pad(words, ((0, 0), (1, 1))).astype(int).ravel()))).reshape(-1)[::2]
     assert runs.mean() > 3.7  # a span has 3.8 words, and some touch
 
 
+@pytest.mark.parametrize("length", range(3, 9))
+def test_spans_fit_into_rows_shorter_than_the_longest_span(length):
+    """Alone in its batch a row of one to six words has fewer words than a span may have. All asked for, all are selected."""
+    _, labels = masker("spans", 1, uneven)(np.array([[0, *range(10, 8 + length), 2]]), 0, 0, [0])
+    assert (labels != IGNORED).tolist() == [[False, *[True] * (length - 2), False]]
+
+
+@pytest.mark.parametrize("probability", [0.15, 0.3])
+def test_spans_cover_each_word_of_a_short_row_as_often_as_any_other(probability):
+    """[CLS] ten words [SEP] five words [SEP]: the first of the row and the first after [SEP] are no exception."""
+    ids = np.full((20_000, 18), 10)
+    ids[:, [0, 11, 17]] = 2
+    _, labels = masker("spans", probability, lambda ids: np.ones(ids.shape, bool))(ids, 0, 0, np.arange(20_000))
+    share = (labels != IGNORED)[:, ids[0] == 10].mean(0)  # (15,): of each word
+    assert share == pytest.approx(np.full(15, probability), abs=0.013)  # four standard deviations at 0.3
+    assert share.mean() == pytest.approx(probability, abs=0.005)
+
+
 def test_spans_are_what_a_walk_from_word_to_word_gives():
-    """The slow twin: at each word a coin; a span covers what follows, up to its length, a special token or the end of the row."""
+    """The slow twin: nine words in front of the row, then its own; at each a coin; a span covers what follows, up to its length or the row's end."""
     ids = np.random.default_rng(4).integers(0, 60, (20, 80))
     made = masker("spans", 0.4, uneven)
     corrupted, labels = made(ids, 7, 8, np.arange(20) + 5)
     rate, longer = span_rate(0.4), longer_spans()
     for b in range(20):
-        begin, fate, draw, size = (uniform(7, 8, [b + 5], 80, stream)[0] for stream in range(4))
+        begin, fate, draw, size = (dict(zip(range(-9, 80), uniform(7, 8, [b + 5], 80, stream, before=9)[0])) for stream in range(4))
         special = np.isin(ids[b], SPECIAL)
         starts = [t for t in range(80) if t == 0 or special[t] or ids[b, t] % 3]
-        words = [range(start, end) for start, end in zip(starts, [*starts[1:], 80])]
+        words = [range(t, t + 1) for t in range(-9, 0)] + [range(start, end) for start, end in zip(starts, [*starts[1:], 80])]
         action = {}
         for w, word in enumerate(words):
             if begin[word[0]] < rate:
                 length = 1 + sum(size[word[0]] < longer[k] for k in range(1, SPAN_WORDS))
                 for covered in words[w:w + length]:
-                    if special[covered[0]] and covered != word:
-                        break
                     action.update(dict.fromkeys(covered, fate[word[0]]))
         for t in range(80):
             token, label = ids[b, t], IGNORED

@@ -119,7 +119,7 @@ def theirs(shape, folder, turns, device, dropout=0.1, **settings):
             turns.step_done()
 
     arguments = TrainingArguments(output_dir=str(folder / "theirs"), per_device_train_batch_size=batch_size, max_steps=10 ** 9,
-                                  save_strategy="no", report_to="none", disable_tqdm=True, **settings)
+                                  save_strategy="no", report_to="none", disable_tqdm=True, use_cpu=device.type == "cpu", **settings)
     TheirTrainer(model=RobertaForMaskedLM(config), args=arguments, train_dataset=[{"input_ids": ids.tolist()} for ids in examples_of(shape, folder)],
                  data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15), callbacks=[Measured()]).train()
 
@@ -190,7 +190,7 @@ def ask(name, process, word):
         process.stdin.flush()
         return json.loads(process.stdout.readline())
     except (OSError, ValueError):
-        raise SystemExit(f"{name} failed (above)") from None
+        raise SystemExit(f"{name} failed (above)") from None  # the others end when nobody speaks to them any more
 
 
 def table(results):

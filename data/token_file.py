@@ -162,7 +162,8 @@ def entropy(counts):
 def _read_meta(folder):
     path = folder / "meta.json"
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; make a token file there with python -m data prepare --out {folder}")
+        split = f" --split {folder.name}" if folder.name in ("train", "eval") else ""  # all of a text in train/ would hold what eval/ asks
+        raise ValueError(f"{folder}: no such folder; make a token file there with python -m data prepare{split} --out {folder}")
     if not path.is_file():
         raise ValueError(f"{path} is missing: {folder} is no token file, or was copied in part; {AGAIN}")
     try:

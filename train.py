@@ -29,7 +29,7 @@ from data.stream import Stream
 from minibert import checkpoint, options, profile, screen
 from minibert.batches import Batches, StreamBatches, prepared_ahead
 from minibert.checks import check_length
-from minibert.device import autocast, choose_device, choose_precision, keep_freed_memory, peak_memory
+from minibert.device import autocast, choose_device, choose_precision, peak_memory
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
 from minibert.examples import make_examples, room_for_ids
 from minibert.faults import go_on, lost_ranks_told, out_of_memory_told, refuse_nan, refuse_skipped, say_how_to_go_on
@@ -70,7 +70,6 @@ def one_of(ranks, arguments):
         return 0
     device = choose_device(config.device)
     config = replace(config, precision=choose_precision(config.precision, device))  # kept: a resumed run goes on in the same
-    keep_freed_memory(device)
     torch.manual_seed(config.seed)
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the product of this checko
 import train  # noqa: E402
 from data import TokenFile, open_corpus, prepare  # noqa: E402
 from minibert.config import BertConfig, TrainConfig  # noqa: E402
-from minibert.device import choose_device, choose_precision, keep_freed_memory, peak_memory  # noqa: E402
+from minibert.device import choose_device, choose_precision, peak_memory  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
 from minibert.operations import training_operations  # noqa: E402
 from tokenizer import ByteLevelBPE, load_tokenizer  # noqa: E402
@@ -95,7 +95,6 @@ def ours(shape, folder, turns, device, **recipe):
             super().log(*arguments)
             turns.step_done()
 
-    keep_freed_memory(device)
     trainer = Measured(folder / "run", "kant", model, config, tokenizer, file, file, device)
     trainer.load()
     trainer.metrics = SimpleNamespace(write=lambda values: None)

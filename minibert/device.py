@@ -1,6 +1,5 @@
 """The machine: which device, which precision, how much memory. Everything here is said on the screen before training starts."""
 import contextlib
-import ctypes
 import sys
 
 import torch
@@ -10,7 +9,6 @@ try:
 except ImportError:  # Windows
     resource = None
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -47,19 +45,6 @@ def autocast(device, precision):
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=DTYPES[precision])
-
-
-def keep_freed_memory(device):
-    """Let the C library keep the memory that a step frees for the next one -> whether it will (glibc alone knows how).
-
-    Left to itself it gives each large tensor back to the system, which hands it out again in the next step page by page, each filled with
-    zeros first: a tenth of the time of a step on a CPU (docs/log.md).
-    """
-    if device.type != "cpu" or not sys.platform.startswith("linux"):
-        return False
-    most = 1 << 30
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return bool(mallopt and mallopt(M_MMAP_THRESHOLD, most) and mallopt(M_TRIM_THRESHOLD, most))
 
 
 def peak_memory(device):

@@ -51,9 +51,10 @@ def test_the_make_targets_exist():
     assert set(re.findall(r"make ([a-z-]+)", README)) - {"does"} <= set(targets)
 
 
-def test_the_table_of_speeds_is_the_one_that_its_command_prints():
-    page = (ROOT / "docs" / "tokenizers.md").read_text(encoding="utf-8")
-    command = re.search(r"`python (benchmarks/tokenizer_speed.py --table \S+)`", page)[1]
+@pytest.mark.parametrize("page, script", [("tokenizers.md", "tokenizer_speed.py"), ("engine.md", "step_time.py")])
+def test_the_table_of_speeds_is_the_one_that_its_command_prints(page, script):
+    page = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    command = re.search(rf"`python (benchmarks/{script} --table \S+)`", page)[1]
     table = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert table.count("\n") > 2 and f"\n{table}\n" in page
     cells = {row.count("|") for row in table.splitlines()}

@@ -1,7 +1,4 @@
 """Device and precision are chosen by what is there, and said."""
-import resource
-import sys
-
 import pytest
 import torch
 
@@ -42,16 +39,3 @@ def test_products_run_in_the_precision_and_weights_stay_float32(precision, dtype
 
 def test_the_memory_of_this_process_is_reported_in_bytes():
     assert 2**20 < device.peak_memory(torch.device("cpu")) < 2**45
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
-def test_memory_that_a_step_frees_is_there_for_the_next_one():
-    """64 MB taken and given back five times: the system hands out hardly a page, where it would hand out 16,384 each time."""
-    if not device.keep_freed_memory(torch.device("cpu")):
-        pytest.skip("this C library has no mallopt")
-    torch.ones(1 << 24)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5):
-        torch.ones(1 << 24)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 1000
-    assert not device.keep_freed_memory(torch.device("meta"))  # the matter of CPUs alone

@@ -120,7 +120,8 @@ def pretrain(name, args):
         flags = f"{MODEL} {RECIPE} {OBJECTIVES[name]} --max-steps {args.steps} {args.extra}".split()
         flags += [str(part) for pair in source.items() for part in pair]
     with mock.patch.object(train, "BertForPreTraining", without_nsp if name == "pairs without NSP" else train.BertForPreTraining):
-        train.main([*flags, "--out", str(run)])
+        if code := train.main([*flags, "--out", str(run)]):
+            sys.exit(code)  # stopped: no row for half a run
     return run
 
 

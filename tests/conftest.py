@@ -1,10 +1,12 @@
 import random
+import signal
 
 import pytest
 import torch
 
 # The models of the tests are tiny: handing their work to a second thread takes longer than doing it.
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, which half of `make test` is, begins with it ignored
 
 
 @pytest.fixture(scope="session")

@@ -80,3 +80,10 @@ def test_without_a_task_the_table_has_no_column_for_it():
     rows = {"pairs and NSP": {"loss": 5.6, "accuracy": 0.1, "nsp_accuracy": 0.625}}
     assert objectives.table({"examples": 2000, "rows": rows}).splitlines() == [
         "| objective | held-out loss | masked accuracy |", "|---|---|---|", "| pairs and NSP | 5.600 | 10.0%, NSP 62.5% |"]
+
+
+def test_a_run_that_was_stopped_gives_no_row(result, monkeypatch, tmp_path):
+    monkeypatch.setattr(objectives.train, "main", lambda flags: 130)
+    with pytest.raises(SystemExit, match="130"):
+        objectives.main(["--corpus", str(result / "story.txt"), "--tasks", str(result), "--runs", str(tmp_path), "--out", str(tmp_path / "out.json")])
+    assert not (tmp_path / "out.json").exists()

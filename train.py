@@ -71,8 +71,9 @@ def one_of(ranks, arguments):
     device = choose_device(config.device)
     config = replace(config, precision=choose_precision(config.precision, device))  # kept: a resumed run goes on in the same
     torch.manual_seed(config.seed)
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name
+    with lost_ranks_told(ranks, folder), ranks.in_turn():
+        made = not folder.exists()  # by this process: False for all ranks but the first
+        folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name
     with alone(folder, ranks.first), contextlib.redirect_stdout(Screen(sys.stdout, silent=not ranks.first)), lost_ranks_told(ranks, folder):
         print(f"run         {folder} (preset {preset})")
         try:

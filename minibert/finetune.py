@@ -171,6 +171,7 @@ def main(args=None):
 
 
 def parser():
+    """The parser of the command: RUN, the files, and a flag for each field of ``Layout`` and ``FinetuneConfig``."""
     out = Parser(prog="python -m minibert.finetune", formatter_class=HelpFormatter,
                  usage="python -m minibert.finetune RUN --train FILE [--dev FILE] [--predict FILE] [FLAG VALUE ...]",
                  description="Fine-tune a pre-trained model on labelled texts (.tsv .csv .jsonl, each also .gz or .bz2), or use one that has been.",

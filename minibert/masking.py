@@ -8,8 +8,10 @@ model cannot tell which visible tokens are true, so it must keep a good idea of 
 What is selected together, and treated alike, is a matter of the objective:
 
     tokens    each token for itself (BERT)
-    words     all tokens of a word (BERT's "whole word masking" of 2019): no word is guessed from the rest of itself
-    spans     runs of words, their number drawn from a geometric distribution (SpanBERT, Joshi et al. 2019, section 3.1)
+    words     all tokens of a word (BERT's "whole word masking" of 2019), so that hardly a word is guessed from the rest of itself. Google draws
+              mask, random or unchanged for each token of the word, here one draw holds for all of them
+    spans     runs of words, their number drawn from a geometric distribution (SpanBERT, Joshi et al. 2019, section 3.1). SpanBERT's second
+              half, to guess a token of a span from the two beside the span (section 3.2), is not here
 
 The draw is new in every epoch (RoBERTa's dynamic masking, Liu et al. 2019, section 4.1), and yet it is a pure function
 of (seed, epoch, example, position): a resumed run, another number of workers, another padding or another

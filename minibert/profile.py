@@ -1,7 +1,7 @@
 """Where the time of a training step goes: python train.py --profile.
 
 Each part is run by itself on a batch of the run, forward and backward, and timed with a clock; then the whole step. What the parts do not
-explain is the last line. Beside the times stand the operations that the part needs (``operations.py``): operations a second are what a part
+explain is "rest". Beside the times stand the operations that the part needs (``operations.py``): operations a second are what a part
 makes of the machine, and the parts with none (norms, softmax, copies, the optimiser) wait for memory rather than for arithmetic.
 """
 import contextlib
@@ -23,6 +23,8 @@ def show(trainer):
     """Print the table and draw RUN/profile.png -> exit code 0."""
     with contextlib.closing(trainer.batches):
         rows = measure(trainer, REPEATS)
+    if not trainer.ranks.first:  # each measures, as a step needs all of them; one draws
+        return 0
     print("\n" + table(rows))
     try:
         picture(rows, trainer.folder / "profile.png")
@@ -101,9 +103,11 @@ class Clock:
         self.device, self.repeats = device, repeats
 
     def __call__(self, work, before=lambda: None):
+        """-> seconds of ``work()``; ``before()`` is called before each and not timed."""
         return statistics.median([self.once(work, before) for _ in range(1 + self.repeats)][1:])
 
     def once(self, work, before):
+        """-> seconds of one call."""
         before()
         self.wait()
         start = time.perf_counter()
@@ -112,6 +116,7 @@ class Clock:
         return time.perf_counter() - start
 
     def wait(self):
+        """Until a GPU has done what it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 

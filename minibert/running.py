@@ -68,6 +68,7 @@ class Screen:
         self.stream, self.silent = stream, silent
 
     def write(self, text):
+        """Write and flush; where the reader is gone, from now on into nothing."""
         if self.silent:
             return
         try:

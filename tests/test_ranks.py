@@ -72,17 +72,26 @@ def test_two_ranks_compute_what_one_process_does(text, tmp_path, flags):
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
 
 
-def test_a_run_goes_on_with_another_number_of_ranks(text, tmp_path):
-    """Six steps by one process; two by one process and four by two ranks: one log, one checkpoint, the same losses."""
+def test_a_run_goes_on_with_another_number_of_ranks(text, tmp_path, monkeypatch):
+    """Six steps by one process; three by one process and three by two ranks: one log, one checkpoint, the same losses and weights."""
     run(text, tmp_path / "one", "--max-steps", "6")
-    run(text, tmp_path / "two", "--max-steps", "2")
-    flags = ["--resume", "--out", str(tmp_path / "two"), "--max-steps", "6", "--may-differ", "max-steps"]
-    codes, failed = together(2, lambda rank: train.main(flags))
+    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 3}))
+    assert run(text, tmp_path / "two", "--max-steps", "6") == 130
+    monkeypatch.undo()
+    codes, failed = together(2, lambda rank: train.main(["--resume", "--out", str(tmp_path / "two")]))
     assert codes == [0, 0], failed
-    assert [line[0] for line in losses(tmp_path / "two")] == [1, 2, 3, 4, 5, 6]
-    assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "two")] == ["step-0000002", "step-0000006"]
-    # the rate of the first two steps was that of a run of two steps
-    assert losses(tmp_path / "two")[-1][1] == pytest.approx(losses(tmp_path / "one")[-1][1], abs=0.05)
+    assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "two")] == ["step-0000003", "step-0000006"]
+    for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        assert two == pytest.approx(one, rel=1e-5, abs=1e-5)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
+
+
+def test_a_profile_of_two_ranks_is_drawn_once(text, tmp_path, monkeypatch):
+    monkeypatch.setattr("minibert.profile.REPEATS", 1)
+    codes, failed = together(2, lambda rank: run(text, tmp_path / "run", "--max-steps", "6", "--profile"))
+    assert codes == [0, 0], failed
+    assert not (tmp_path / "run/checkpoints").exists()
 
 
 def test_all_ranks_stop_when_one_is_asked_to(text, tmp_path, monkeypatch):

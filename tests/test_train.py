@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint as checkpointed
 from train_helpers import PAIRS, SMALL, losses, run
 
 import train
@@ -183,6 +184,23 @@ def test_a_corpus_of_ones_own_is_asked_about_its_own_passages(text, tmp_path, ca
     assert len(asked) == 2 and all(len(words & set(line.replace(".", " ").split())) > 2 for line in asked)
 
 
+def test_compile_compiles_the_model(text, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda model: compiled.append(type(model)))
+    for flags in ([], ["--compile"]):
+        run(text, tmp_path / f"run{len(flags)}", "--max-steps", "1", *flags)
+    assert compiled == [train.BertForMaskedLM]
+
+
+def test_filters_of_a_stream_look_at_no_more_held_out_text_than_is_measured_on(text, tmp_path, monkeypatch):
+    """Else the whole corpus would be read before the first window."""
+    seen, real = [], train.FilteredCorpus
+    monkeypatch.setattr(train, "FilteredCorpus", lambda *how: (seen.append(how[2]), real(*how))[1])
+    for flags in ([], ["--stream"]):
+        run(text, tmp_path / f"run{len(flags)}", "--max-steps", "1", "--filters", "duplicates", *flags)
+    assert seen == [None, train.HELD_OUT_CHARACTERS]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["quickstart", "kant"])
 def test_a_compiled_run_computes_the_same(text, tmp_path, preset):
@@ -205,9 +223,12 @@ def test_a_batch_ramp_that_does_not_fit_is_refused(text, tmp_path, flags):
         run(text, tmp_path / "run", "--max-steps", "4", *flags)
 
 
-def test_gradient_checkpointing_changes_no_loss(text, tmp_path):
+def test_gradient_checkpointing_is_done_and_changes_no_loss(text, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("minibert.model.checkpoint", lambda *how, **named: (calls.append(1), checkpointed(*how, **named))[1])
     for name in ("false", "true"):
         run(text, tmp_path / name, "--max-steps", "3", "--gradient-checkpointing", name)
+        assert len(calls) == (3 if name == "true" else 0)  # one block, three steps
     assert [line[1] for line in losses(tmp_path / "true")] == pytest.approx([line[1] for line in losses(tmp_path / "false")], abs=1e-5)
 
 

@@ -147,6 +147,16 @@ def test_batches_prepared_ahead_are_the_same_ones():
             assert all(torch.equal(batch.tensors[name], tensor) for name, tensor in one[i].tensors.items())
 
 
+def test_for_a_gpu_batches_are_pinned(monkeypatch):
+    """Without a GPU: which tensors would be."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (pinned.append(tensor.shape), tensor)[1])
+    for device, count in (("cpu", 0), ("cuda", 4)):
+        with contextlib.closing(prepared_ahead(make(), 0, torch.device(device))) as ahead:
+            batch, _ = next(ahead)
+            assert [tensor.shape for tensor in batch.tensors.values()] == pinned[:4] if count else not pinned
+
+
 def test_an_empty_corpus_is_refused():
     with pytest.raises(ValueError, match="empty"):
         make(count=0)

@@ -282,10 +282,12 @@ def test_masked_positions_that_are_given_change_nothing(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_blocks_computed_twice_give_the_same_gradients_with_dropout_too(family):
     model, (ids, mask, labels) = make(family, hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2).train(), batch(family)
-    gradients = []
+    gradients, computed = [], []
+    model.bert.blocks[0].mlp.register_forward_pre_hook(lambda *_: computed.append(1))
     for model.bert.gradient_checkpointing in (False, True):
         torch.manual_seed(3)
         gradients.append(torch.autograd.grad(model(ids, mask, labels=labels).loss, model.parameters()))
+    assert len(computed) == 1 + 2
     for a, b in zip(*gradients):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
 

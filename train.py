@@ -238,9 +238,11 @@ class Trainer:
                 factor = rate_factor(self.progress(), config.schedule, config.warmup, config.decay)
                 for group in self.optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
-                some, positions = zip(*(next(batches) for _ in range(batches_in_step(self.progress(), config))))
-                losses, norm, skipped = self.optimiser_step(some)
-                state["batches"], state["position"] = state["batches"] + len(some), positions[-1]
+                some = stop.unless_requested(lambda: [next(batches) for _ in range(batches_in_step(self.progress(), config))])
+                if self.ranks.agree(not some, 0.0)[0]:
+                    continue  # asked to stop while a stream was reading on: there is nothing to finish
+                losses, norm, skipped = self.optimiser_step([batch for batch, _ in some])
+                state["batches"], state["position"] = state["batches"] + len(some), some[-1][1]
                 state["elapsed"] = time.monotonic() - clock
                 state["skipped_in_a_row"] = state["skipped_in_a_row"] + 1 if skipped else 0
                 if skipped:  # not taken, since its gradient is no number; the schedule waits
@@ -264,7 +266,7 @@ class Trainer:
 
         The loss is a sum over masked tokens divided by the masked tokens of the whole step. A mean of the micro-batches' means
         would weigh a token more where its micro-batch has fewer masked ones, and those counts always differ. With pairs BERT's second
-        task is added, a mean over the pairs of the step. The gradient is the mean of what the ranks compute, hence the factor ``world``.
+        task is added, a mean over the pairs, nsp_weight times. The gradient is the mean of what the ranks compute, hence the factor ``world``.
         """
         names = ("num_masked", "num_examples", "num_tokens")
         masked, examples, tokens = self.ranks.sum(*(sum(getattr(batch, name) for batch in batches) for name in names))
@@ -279,7 +281,8 @@ class Trainer:
                         parts = {"loss": out.mlm_loss * (micro.num_masked / max(masked, 1))}
                         if out.nsp_loss is not None:
                             parts["nsp_loss"] = out.nsp_loss * (micro.num_examples / examples)
-                    self.scaler.scale(sum(parts.values()) * self.ranks.world).backward()
+                    joint = parts["loss"] + self.config.nsp_weight * parts.get("nsp_loss", 0)
+                    self.scaler.scale(joint * self.ranks.world).backward()
             if out.nsp_loss is not None:
                 parts["nsp_accuracy"] = (out.nsp_logits.argmax(1) == micro.next_sentence_label).sum() * (micro.num_examples / len(micro) / examples)
             for name, part in parts.items():
@@ -310,7 +313,7 @@ class Trainer:
             if self.ranks.first:
                 self.metrics.write({"step": state["step"], **means, "learning_rate": rate, "grad_norm": float(norm),
                                     "elapsed": round(state["elapsed"], 3)})
-            bar.show(state["step"], means, rate)
+            bar.show(state["step"], means, rate, state["position"])
             if first:
                 bar.write(f"first loss  {means['loss']:.2f} (expected about {self.expected['ln_vocab']:.2f}); "
                           f"peak memory {peak_memory(self.device) / 2**30:.2f} GiB")

@@ -37,6 +37,7 @@ from minibert.config import BertConfig, TrainConfig  # noqa: E402
 from minibert.device import choose_device, choose_precision, peak_memory  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
 from minibert.operations import training_operations  # noqa: E402
+from minibert.running import StopRequest  # noqa: E402
 from tokenizer import ByteLevelBPE, load_tokenizer  # noqa: E402
 from tokenizer.files import atomic_write  # noqa: E402
 
@@ -98,7 +99,8 @@ def ours(shape, folder, turns, device, **recipe):
     trainer = Measured(folder / "run", "kant", model, config, tokenizer, file, file, device)
     trainer.load()
     trainer.metrics = SimpleNamespace(write=lambda values: None)
-    trainer.loop(SimpleNamespace(requested=False))
+    with StopRequest() as stop:
+        trainer.loop(stop)
 
 
 def theirs(shape, folder, turns, device, dropout=0.1, **settings):

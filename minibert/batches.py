@@ -9,6 +9,7 @@ shuffled order the examples are sorted by length, cut into batches, and the batc
 """
 import contextlib
 import itertools
+import threading
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -108,12 +109,15 @@ def masked_positions(labels):
 
 
 def prepared_ahead(batches, number, device):
-    """(batch, ``batches.position`` with it) from that number on, each made in a thread while the step before is computed. To be closed."""
+    """(batch, ``batches.position`` with it) from that number on, each made in a thread while the step before is computed.
+
+    To be closed, which closes ``batches`` as well: the thread may be waiting for a window of theirs.
+    """
     def made():
         for i in itertools.count(number):
             batch = batches[i]
             yield batch.pinned() if device.type == "cuda" else batch, batches.position
-    return Ahead(made())
+    return Ahead(made(), batches.close)
 
 
 class Order:
@@ -211,8 +215,8 @@ class StreamBatches:
     """The same from a stream (``data.stream``): the batches of one window after another, each window shuffled by itself.
 
     batches[i] for i that do not fall. ``position``: from where another ``StreamBatches`` must begin so that it has the present window first,
-    {"pass", "skip": batches of text before the window, "reached": how far the text reaches with it, "window": its number, "first": the number of its
-    first batch}. Text that has changed up to there is a ValueError.
+    {"pass", "skip": batches of text before the window, "reached": how far the text reaches with it, "read": (bytes, of how many) of the corpus or
+    None, "window": its number, "first": the number of its first batch}. Text that has changed up to there is a ValueError.
     """
     per_epoch = None  # is not known before the end of the first pass
 
@@ -221,15 +225,21 @@ class StreamBatches:
         self.make_examples = make_examples
         self.batches_of = partial(Batches, masker=masker, batch_size=batch_size, pad_token_id=pad_token_id, seed=seed, **how)
         self.position = position or {"pass": 0, "skip": 0, "window": 0, "first": 0}
-        self._windows = Ahead(stream.windows(self.position["pass"], self.position["skip"], self.position.get("reached")))
-        self._batches = self._next_window()
+        closed = threading.Event()
+        windows = stream.windows(self.position["pass"], self.position["skip"], self.position.get("reached"), closed.is_set)
+        self._windows = Ahead(windows, closed.set)
+        try:
+            self._batches = self._next_window()
+        except BaseException:
+            self.close()
+            raise
 
     def _next_window(self):
         """The batches of the next window that has an example: the last one of a pass may hold too little for one."""
         begun = self.position["pass"]
         while self.position["pass"] <= begun + 1:
             number, skip, reached, window = next(self._windows)
-            self.position = {**self.position, "pass": number, "skip": skip, "reached": reached}
+            self.position = {**self.position, "pass": number, "skip": skip, "reached": reached, "read": window.read}
             with contextlib.suppress(TooFewDocuments, NoExample):
                 return self.batches_of(self.make_examples(window), position={"epoch": self.position["window"]})
         raise ValueError("the corpus gives no example: its documents are too few or too short")
@@ -243,5 +253,5 @@ class StreamBatches:
         return self._batches.batch(window, place)
 
     def close(self):
-        """End the tokenizing in the background."""
+        """End the reading and tokenizing in the background, wherever it is."""
         self._windows.close()

@@ -129,7 +129,8 @@ class TrainConfig:
 
     corpus: str = option("pydocs", "pydocs (the documentation on this machine), kant, wikipedia, amazon, or your own .txt .jsonl .csv .tsv (.gz) "
                          "file or folder")
-    filters: str = option("", "which documents to leave out: short, repetitive, script, markup, duplicates, near-duplicates, with commas; or all")
+    filters: str = option("", "which documents to leave out: short, repetitive, script, markup, duplicates, near-duplicates, with commas; or all; "
+                         "all,short=50 changes one of them")
     sentences: bool = option(False, "cut the text into sentences, one a line, as next-sentence pairs need them; its own lines are joined first")
     stream: bool = option(False, "train straight from the text: nothing is prepared on disk, for corpora that are larger than it")
     data: str = option("", "folder with prepared token files train/ and eval/ (another run's data/) in place of preparing the corpus again")
@@ -151,6 +152,7 @@ class TrainConfig:
                                           "time, far less memory")
     compile: bool = option(False, "torch.compile: takes a minute at first, and a tenth off each step (on GPUs more)")
     mlm_probability: float = option(0.15, "share of the tokens that are predicted in training (evaluation always uses 0.15)")
+    nsp_weight: float = option(1.0, "pairs: weight of the next-sentence loss beside that of the masked tokens (BERT: 1); both are logged without it")
     optimizer: str = option("adamw", "adamw, or muon (for the matrices of the blocks and the head; adamw for the rest)")
     learning_rate: float = option(1e-4, "peak rate of adamw")
     muon_learning_rate: float = option(0.02, "peak rate of muon")
@@ -186,7 +188,8 @@ class TrainConfig:
                 raise ValueError(f"{name} is {value!r}: choose from {', '.join(known)}" + suggestion(value, known))
         positive = ("max_length", "batch_size", "learning_rate", "muon_learning_rate", "min_frequency", "keep_checkpoints", "eval_examples",
                     "adam_epsilon", "log_every")
-        not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed")
+        not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed",
+                        "nsp_weight")
         for name in positive + not_negative:
             value = getattr(self, name)
             if not (value > 0 if name in positive else value >= 0):  # `not`: NaN fails every comparison

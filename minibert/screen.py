@@ -2,7 +2,7 @@
 import math
 import shlex
 
-from minibert.device import describe
+from minibert.device import describe, peak_memory
 from minibert.evaluate import choose
 from minibert.fill_mask import fill_mask
 from minibert.plots import plot_loss
@@ -32,12 +32,22 @@ def expectations(trainer):
     rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
     print(f"length      {length}; {rates}, {config.schedule}")
     ln_vocab, entropy = trainer.expected["ln_vocab"], trainer.expected["unigram_entropy"]
-    print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy {entropy:.2f}:\n"
-          "            there it knows how frequent each token is. Below it, it reads context.")
+    if config.init:
+        print(f"expect      a first loss below the unigram entropy {entropy:.2f} where the model knows such text: it reads context.\n"
+              f"            Near ln({c.vocab_size:,}) = {ln_vocab:.2f} nats or above where its head is fresh: that is learned first.")
+    else:
+        print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy "
+              f"{entropy:.2f}:\n            there it knows how frequent each token is. Below it, it reads context.")
     if config.examples == "pairs":
         print(f"            Beside it, does sentence B follow A? That loss starts at ln 2 = {math.log(2):.2f}.")
     if state["step"]:
         print(f"resuming    at step {state['step']:,} after {state['elapsed'] / 60:.1f} minutes")
+
+
+def first_loss(trainer, loss):
+    """The line that says whether a run begins as it should."""
+    expected = "" if trainer.config.init else f" (expected about {trainer.expected['ln_vocab']:.2f})"
+    return f"first loss  {loss:.2f}{expected}; peak memory {peak_memory(trainer.device) / 2**30:.2f} GiB"
 
 
 def result(trainer, scores):

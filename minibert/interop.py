@@ -286,9 +286,11 @@ def translated(model, theirs, path, heads_may_differ=False):
             words = theirs.get(their_names("bert.embeddings.word.weight", family)[0])
             if words is None or not torch.equal(words, theirs[their]):
                 wrong.append(f"{their} differs from the word vectors, but only tied heads are built here")
+        elif COPIES.search(their) or _is_empty_segments(their, theirs[their], model.config):
+            continue
         elif NOT_NEEDED.search(their) or heads_may_differ and not their.startswith(ENCODER[family]):
             unused.append(their)
-        elif not COPIES.search(their) and not _is_empty_segments(their, theirs[their], model.config):
+        else:
             wrong.append(f"{their} has no place in the model")
     if wrong:
         lines = _by_layer(wrong)

@@ -72,6 +72,17 @@ def test_a_classifier_is_left_behind(parts, tmp_path):
         assert torch.equal(started.head.dense.weight, source.dense.weight) and not started.head.bias.any()
 
 
+def test_copies_that_old_files_hold_are_no_news(tmp_path):
+    tokenizer = WordPiece.train_from_iterator(TEXTS, 280, show_progress=False)
+    config = BertConfig(vocab_size=tokenizer.vocab_size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
+    saved(BertForMaskedLM(config), tokenizer, tmp_path)
+    tensors = safetensors.read(tmp_path / "model.safetensors")
+    copies = {"bert.embeddings.position_ids": torch.arange(512)[None], "cls.predictions.decoder.bias": tensors["cls.predictions.bias"],
+              "cls.predictions.decoder.weight": tensors["bert.embeddings.word_embeddings.weight"]}
+    safetensors.write(tensors | copies, tmp_path / "model.safetensors")
+    assert start_from(tmp_path, BertForMaskedLM(config)) == str(tmp_path)
+
+
 def test_pairs_add_what_the_folder_lacks(tmp_path):
     tokenizer = WordPiece.train_from_iterator(TEXTS, 280, show_progress=False)
     config = BertConfig(vocab_size=tokenizer.vocab_size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)

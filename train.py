@@ -2,6 +2,7 @@
 
     python train.py                                           # a small one on the documentation of this machine, five minutes
     python train.py --preset kant --corpus PATH --out runs/kant --max-steps 2672
+    python train.py --init FOLDER --corpus PATH --epochs 1    # goes on from a model that somebody has published
     python train.py --resume --out runs/kant                  # goes on where it stopped, bit for bit
 
     text -> tokenizer -> token file -> examples -> masked batches -> model -> loss -> step -> ... -> a filled mask
@@ -29,20 +30,20 @@ from data.stream import Stream
 from minibert import checkpoint, options, profile, screen
 from minibert.batches import Batches, StreamBatches, prepared_ahead
 from minibert.checks import check_length
-from minibert.device import autocast, choose_device, choose_precision, peak_memory
+from minibert.device import autocast, choose_device, choose_precision
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
 from minibert.examples import make_examples, room_for_ids
-from minibert.faults import go_on, lost_ranks_told, out_of_memory_told, refuse_nan, refuse_skipped, say_how_to_go_on
+from minibert.faults import go_on, lost_ranks_told, out_of_memory_told, refuse_nan, refuse_skipped, say_how_to_go_on, whole_or_gone
 from minibert.interop import save_pretrained
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM, BertForPreTraining
 from minibert.optim import batches_in_step, make_optimizer, rate_factor
 from minibert.ranks import Ranks
 from minibert.running import Metrics, ProgressBar, Screen, StopRequest, alone
+from minibert.starting import start_from
 from minibert.words import WordStarts
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.cli import run
-from tokenizer.files import remove
 
 TOKENIZER_CHARACTERS = 200_000_000  # of a stream, which the tokenizer is trained on
 HELD_OUT_CHARACTERS = 5_000_000  # of a stream, which are held out and prepared
@@ -63,7 +64,7 @@ def one_of(ranks, arguments):
     if arguments.resume:
         preset, model_config, config = options.resumed(arguments, folder)
     else:
-        preset = arguments.preset or "quickstart"
+        preset = options.preset_of(arguments)
         model_config, config = options.configure(arguments)
     if arguments.show:
         print(json.dumps({"preset": preset, "model": vars(model_config), "train": vars(config)}, indent=1))
@@ -75,8 +76,8 @@ def one_of(ranks, arguments):
         made = not folder.exists()  # by this process: False for all ranks but the first
         folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name
     with alone(folder, ranks.first), contextlib.redirect_stdout(Screen(sys.stdout, silent=not ranks.first)), lost_ranks_told(ranks, folder):
-        print(f"run         {folder} (preset {preset})")
-        try:
+        print(f"run         {folder} ({f'from {config.init}' if config.init else f'preset {preset}'})")
+        with whole_or_gone(folder, new=not arguments.resume and ranks.first, made=made):
             with ranks.in_turn():  # the others find what the first has made
                 fitted, tokenizer, *files = prepare_data(folder, preset, model_config, config, arguments.resume or not ranks.first)
             trainer = Trainer(folder, preset, fitted, config, tokenizer, *files, device, ranks)
@@ -84,15 +85,6 @@ def one_of(ranks, arguments):
                 trainer.load()
             if ranks.first:
                 options.write_config(folder, preset, model_config, config)  # once it is known that a resumed run can go on so
-        except BaseException as error:
-            if isinstance(error, ValueError) and not arguments.resume and ranks.first:
-                for name in ("config.json", "tokenizer", "data"):  # no half-made run stands in the way of the next try
-                    remove(folder / name)
-            if made and not any(folder.iterdir()):
-                folder.rmdir()
-            else:
-                say_how_to_go_on(error, folder)
-            raise
         try:
             return profile.show(trainer) if arguments.profile else trainer.run()
         except BaseException as error:
@@ -185,7 +177,7 @@ class Trainer:
                       "position": None, "window": {}, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
 
     def load(self):
-        """Take everything from the newest checkpoint, if there is one."""
+        """Take everything from the newest checkpoint, if there is one; else, with --init, the weights from that folder."""
         loaded = checkpoint.load_newest(self.folder, self.model, self.optimizer, self.scaler, warn=lambda line: print(line, file=sys.stderr))
         if loaded:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
@@ -201,6 +193,9 @@ class Trainer:
         self.total_steps = self.config.max_steps or math.ceil(self.config.epochs * self.steps_per_epoch)  # 0: the clock decides
         if 0 < self.total_steps < self.state["step"]:
             raise ValueError(f"{self.folder} stands at step {self.state['step']:,}, which is past the {self.total_steps:,} steps asked for")
+        if self.config.init and not loaded:
+            print(f"weights     from {start_from(self.config.init, self.model)}")
+            self.save(window={})  # step 0: from here on the run goes on without the folder
 
     def run(self):
         """Train to the end or to a stop, and show the result -> exit code."""
@@ -315,8 +310,7 @@ class Trainer:
                                     "elapsed": round(state["elapsed"], 3)})
             bar.show(state["step"], means, rate, state["position"])
             if first:
-                bar.write(f"first loss  {means['loss']:.2f} (expected about {self.expected['ln_vocab']:.2f}); "
-                          f"peak memory {peak_memory(self.device) / 2**30:.2f} GiB")
+                bar.write(screen.first_loss(self, means["loss"]))
 
     def window(self):
         """The losses since the last line of metrics, added up over steps and ranks -> {name: float}"""
@@ -334,9 +328,9 @@ class Trainer:
                             "elapsed": round(self.state["elapsed"], 3), **mark})
         return scores
 
-    def save(self):
-        """A checkpoint of everything, by the first rank."""
-        window = self.window()
+    def save(self, window=None):
+        """A checkpoint of everything, by the first rank. window: what ``window()`` would find, where the other ranks do not ask as well."""
+        window = self.window() if window is None else window
         refuse_nan(sum(window.values()), self.state["step"])
         if self.ranks.first:
             state = {**self.state, "window": window, "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}

@@ -133,6 +133,7 @@ class TrainConfig:
                          "all,short=50 changes one of them")
     sentences: bool = option(False, "cut the text into sentences, one a line, as next-sentence pairs need them; its own lines are joined first")
     stream: bool = option(False, "train straight from the text: nothing is prepared on disk, for corpora that are larger than it")
+    init: str = option("", "folder of a published model, or of a run, to go on from: its configuration, weights and tokenizer")
     data: str = option("", "folder with prepared token files train/ and eval/ (another run's data/) in place of preparing the corpus again")
     tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/) in place of training one")
     text_field: str = option("text", "the column or key that holds the text in .csv .tsv .jsonl")

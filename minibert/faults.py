@@ -5,6 +5,8 @@ import math
 import shlex
 import sys
 
+from tokenizer.files import remove
+
 MAX_SKIPPED = 20  # steps in a row whose gradient is no number, before the run gives up
 
 
@@ -17,6 +19,25 @@ def say_how_to_go_on(error, folder):
     """After what was no fault of the run: Ctrl-C, a full disk, a worker that was killed."""
     if isinstance(error, (KeyboardInterrupt, ChildProcessError)) or getattr(error, "errno", None) == errno.ENOSPC:
         print(f"stopped; what is done is kept. {go_on(folder)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def whole_or_gone(folder, new, made):
+    """Within, a run is made ready. Where its configuration or text cannot work, a new one leaves nothing that stands in the way of the next try.
+
+    new: whether this process is the one that writes what is new in ``folder``; made: whether it made the folder itself
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, ValueError) and new:
+            for name in ("config.json", "tokenizer", "data"):
+                remove(folder / name)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        else:
+            say_how_to_go_on(error, folder)
+        raise
 
 
 @contextlib.contextmanager

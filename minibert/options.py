@@ -2,6 +2,7 @@
 
 Precedence: a flag, else the preset, else the field's default. A resumed run takes its configuration from its own
 config.json; a flag that says otherwise is refused unless --may-differ names it, so a run never changes by accident.
+With --init the model's configuration is that of a folder, and a flag that says otherwise is refused as well.
 """
 import json
 import re
@@ -10,8 +11,10 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from minibert.config import LENGTHS, PRESETS, BertConfig, TrainConfig, changed, from_dict
+from minibert.starting import configuration
 from tokenizer.cli import Parser, suggestion
 from tokenizer.files import atomic_write
+from tokenizer.saved import holds_tokenizer
 
 # What may always differ when a run goes on: none of it changes what is computed (micro-batches: but for rounding, and dropout's draws).
 HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_batch_size")
@@ -20,10 +23,12 @@ HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_
 def parser():
     """The parser of train.py: --preset, --out, --resume, --may-differ, and a flag for each field of the two configurations."""
     out = Parser(prog="train.py", formatter_class=HelpFormatter,
-                 usage="train.py [--preset NAME] [--corpus TEXT] [--out DIR] [--minutes M | --max-steps N | --epochs E] [--resume] [FLAG VALUE ...]",
+                 usage="train.py [--preset NAME | --init FOLDER] [--corpus TEXT] [--out DIR] [--minutes M | --max-steps N | --epochs E] [--resume] "
+                 "[FLAG VALUE ...]",
                  description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
                  "that is on this machine, in five minutes on a CPU.",
-                 epilog="Values that are not given come from the preset; `--preset NAME --show` prints all of them.")
+                 epilog="Values that are not given come from the preset, and `--preset NAME --show` prints all of them; with --init the model's "
+                 "come from its folder, and the training's are plain: adamw at 1e-4, 15 % masked, a length that is given.")
     out.add_argument("--preset", default=None, help=f"{', '.join(PRESETS)} (default: quickstart)")
     out.add_argument("--out", default=None, help="folder of the run (default: runs/PRESET, or the next free name)")
     out.add_argument("--resume", action="store_true", help="go on with the run in --out (default: the newest run of the preset)")
@@ -56,12 +61,10 @@ def given(arguments, cls):
 
 
 def configure(arguments):
-    """(BertConfig, TrainConfig) of a new run: the preset with the given flags laid over it."""
-    preset = arguments.preset or "quickstart"
-    if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}, there are {', '.join(PRESETS)}" + suggestion(preset, PRESETS))
-    model, train = PRESETS[preset]
-    model, train = replace(model, **given(arguments, BertConfig)), changed(train, given(arguments, TrainConfig))
+    """(BertConfig, TrainConfig) of a new run: the preset, or what --init begins with, and the given flags laid over it."""
+    preset, of_model, of_training = preset_of(arguments), given(arguments, BertConfig), given(arguments, TrainConfig)
+    model, train = configuration(arguments.init, of_model | of_training) if arguments.init else PRESETS[preset]
+    model, train = replace(model, **of_model), changed(train, of_training)
     if train.stream and (train.epochs or train.data):
         raise ValueError("--stream cannot know how long an epoch is: give --max-steps or --minutes" if train.epochs else
                          f"--stream tokenizes the text itself: leave out --data {train.data}")
@@ -71,12 +74,25 @@ def configure(arguments):
     return model, with_length(train)
 
 
+def preset_of(arguments):
+    """The name of the preset that was asked for: quickstart where none was, and init where a model's folder stands for it."""
+    if arguments.init:
+        if arguments.preset:
+            raise ValueError(f"--preset {arguments.preset} is a model that begins with fresh weights, --init {arguments.init} one that has some: "
+                             "leave out one of them (a preset's --corpus and its other flags can be given alone)")
+        return "init"
+    preset = arguments.preset or "quickstart"
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}, there are {', '.join(PRESETS)}" + suggestion(preset, PRESETS))
+    return preset
+
+
 def tokenizer_of(data):
     """The tokenizer of prepared token files: RUN/tokenizer for RUN/data; "" where there are none. ValueError where it is not there."""
     if not data:
         return ""
     beside = Path(data).parent / "tokenizer"
-    if not any((beside / name).is_file() for name in ("tokenizer.json", "vocab.json", "vocab.txt")):
+    if not holds_tokenizer(beside):
         raise ValueError(f"--data {data} needs the tokenizer that it was made with, and there is no {beside}: add --tokenizer FOLDER")
     return str(beside)
 
@@ -137,7 +153,7 @@ def resumed(arguments, run):
 
 def run_folder(arguments):
     """Where the run is: --out, else runs/PRESET; a new run never takes a name that is in use."""
-    preset = arguments.preset or "quickstart"
+    preset = preset_of(arguments)
     if arguments.resume:
         if arguments.out:
             return Path(arguments.out)

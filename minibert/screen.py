@@ -4,7 +4,7 @@ import shlex
 import sys
 from functools import cache
 
-from minibert.device import describe
+from minibert.device import describe, peak_memory
 from minibert.evaluate import choose
 from minibert.fill_mask import fill_mask
 from minibert.masking import IGNORED
@@ -41,8 +41,12 @@ def expectations(trainer):
     rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
     print(f"length      {length}; {rates}, {config.schedule}")
     ln_vocab, entropy = trainer.expected["ln_vocab"], trainer.expected["unigram_entropy"]
-    print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy {entropy:.2f}:\n"
-          "            there it knows how frequent each token is. Below it, it reads context.")
+    if config.init:
+        print(f"expect      a first loss below the unigram entropy {entropy:.2f} where the model knows such text: it reads context.\n"
+              f"            Near ln({c.vocab_size:,}) = {ln_vocab:.2f} nats or above where its head is fresh: that is learned first.")
+    else:
+        print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy "
+              f"{entropy:.2f}:\n            there it knows how frequent each token is. Below it, it reads context.")
     if config.examples == "pairs":
         weight = f", and counts {config.nsp_weight:g} times" if config.nsp_weight != 1 else ""
         print(f"            Beside it, does sentence B follow A? That loss starts at ln 2 = {math.log(2):.2f}{weight}.")
@@ -76,6 +80,12 @@ def masked_example(batch, tokenizer, look):
             left -= width + 1
     *lines, _ = zip(*max(pieces, key=lambda piece: len({case for *_, case in piece if case})))
     return tuple(" ".join(cells).rstrip() for cells in lines)
+
+
+def first_loss(trainer, loss):
+    """The line that says whether a run begins as it should."""
+    expected = "" if trainer.config.init else f" (expected about {trainer.expected['ln_vocab']:.2f})"
+    return f"first loss  {loss:.2f}{expected}; peak memory {peak_memory(trainer.device) / 2**30:.2f} GiB"
 
 
 def result(trainer, scores):

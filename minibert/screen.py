@@ -119,12 +119,20 @@ def result(trainer, scores):
 
 def probes_of(trainer):
     """Texts with one mask: those of a known corpus, else held-out passages with the token in their middle hidden."""
-    tokenizer, known = trainer.tokenizer, PROBES.get(trainer.config.corpus) or PROBES.get(trainer.preset.removesuffix("-small"))
-    if known:
-        return [probe.replace("<mask>", tokenizer.mask_token) for probe in known]
+    tokenizer, config = trainer.tokenizer, trainer.config
+    return known_probes(trainer.preset, config.corpus, tokenizer) or hidden_passages(trainer.eval_examples, tokenizer)
+
+
+def known_probes(preset, corpus, tokenizer):
+    """The texts that a named corpus, or a preset that is made for one, is asked; [] for others."""
+    return [probe.replace("<mask>", tokenizer.mask_token) for probe in PROBES.get(corpus) or PROBES.get(preset.removesuffix("-small")) or ()]
+
+
+def hidden_passages(examples, tokenizer):
+    """Two of the examples, up to 24 tokens of each, with the token in the middle hidden -> texts."""
     passages = []
-    for n in choose(trainer.eval_examples, 2):
-        ids = [int(i) for i in trainer.eval_examples[n] if not trainer.eval_masker.is_special[i]][:24]
+    for n in choose(examples, 2):
+        ids = [int(i) for i in examples[n] if i not in tokenizer.special_ids][:24]
         if ids:
             ids[len(ids) // 2] = tokenizer.mask_token_id
             passages.append(" ".join(tokenizer.decode(ids, skip_special_tokens=False).split()))

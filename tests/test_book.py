@@ -1,25 +1,13 @@
 """The book: its links lead where they say, its snippets and commands print what the pages show, its pictures are those that its code draws."""
-import importlib.util
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from book_helpers import ROOT, module
 
-ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "docs" / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]-*.md"))
-
-
-def module(path):
-    """A script that is in no package, imported under a name of its own."""
-    name = "_".join(path.relative_to(ROOT).with_suffix("").parts)
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 check, run, pictures = (module(BOOK / f"{name}.py") for name in ("check", "run", "pictures"))

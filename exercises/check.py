@@ -186,14 +186,13 @@ def equal(yours, right):
 
 
 def shown(value):
-    """A value as a short text."""
+    """A value as a short text. 10.6553792 -> '10.655379'"""
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        value = np.asarray(value).round(3).tolist()
-    elif isinstance(value, (float, np.floating)):
-        value = round(float(value), 6)
-    elif isinstance(value, tuple) and value and isinstance(value[0], np.ndarray):
-        value = tuple(part.tolist() for part in value)
-    text = str(value)
+        text = " ".join(np.array2string(np.asarray(value), precision=3, separator=", ", threshold=50).split())
+    elif isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
+        text = "(" + ", ".join(map(shown, value)) + ")"
+    else:
+        text = str(round(float(value), 6) if isinstance(value, (float, np.floating)) else value)
     return text if len(text) <= SHOWN else text[:SHOWN] + " ..."
 
 

@@ -14,7 +14,7 @@ check, run, pictures = (module(BOOK / f"{name}.py") for name in ("check", "run",
 
 
 def stem(page):
-    return page.stem
+    return str(page.relative_to(ROOT).with_suffix(""))
 
 
 # ------------------------------------------------------------------------------------------------------ the pages
@@ -62,7 +62,8 @@ def test_no_picture_is_left_over():
 
 @pytest.fixture
 def code(tmp_path):
-    (tmp_path / "code.py").write_text("import x\n\nLIMIT = 3\n\n\nclass A:\n    def f(self):\n        self.width = 1\n\n\nclass B:\n    def f(self):\n        pass\n")
+    first, second = "class A:\n    def f(self):\n        self.width = 1\n", "class B:\n    def f(self):\n        pass\n"
+    (tmp_path / "code.py").write_text(f"import x\n\nLIMIT = 3\n\n\n{first}\n\n{second}")
     (tmp_path / "Makefile").write_text("all: test\n\ntest:\n\tpytest\n")
     return tmp_path
 

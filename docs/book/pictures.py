@@ -76,7 +76,7 @@ def chapter_03_byte_pairs():
     _, merges = train({tuple(word): count for word, count in words.items()}, list("eknostw"), vocab_size=12)
     drawing = Drawing(800, 260, "net, nets, wet and knot, merge by merge")
     now, left = {word: list(word) for word in words}, 70
-    for row, (word, count) in enumerate(words.items()):
+    for row, count in enumerate(words.values()):
         drawing.text(18, 112 + 40 * row, f"{count} x", 15, colour=GREY)
     for step in range(len(merges) + 1):
         x, merged = left + 122 * step, None
@@ -94,7 +94,8 @@ def chapter_03_byte_pairs():
             here = x
             for token in tokens:
                 width = 21 * len(token) + 1
-                drawing.box(here, 92 + 40 * row, width, 28, token, TINTS[1] if token == merged else TINTS[0] if len(token) > 1 else PALE, 15, mono=True)
+                fill = TINTS[1] if token == merged else TINTS[0] if len(token) > 1 else PALE
+                drawing.box(here, 92 + 40 * row, width, 28, token, fill, 15, mono=True)
                 here += width + 3
     return drawing
 

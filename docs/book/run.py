@@ -140,7 +140,9 @@ def executed(step, names, page):
 
     raised = RAISED.match(step.want)
     example = doctest.Example(step.source, step.want, exc_msg=raised and raised[1], lineno=step.line - 1)
-    Runner(verbose=False, optionflags=FLAGS).run(doctest.DocTest([example], names, page, page, 0, None), clear_globs=False)
+    test = doctest.DocTest([example], {}, page, page, 0, None)
+    test.globs = names  # the one namespace itself: DocTest would take a copy
+    Runner(verbose=False, optionflags=FLAGS).run(test, clear_globs=False)
     return printed[0]
 
 

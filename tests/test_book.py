@@ -159,7 +159,7 @@ def test_what_comes_out_differently_is_shown_and_can_be_written_into_the_page(pa
     assert run.main([]) == 0
 
 
-@pytest.mark.parametrize("command", ["python -m tokenizer inspect nowhere", "python train.py --presett kant", "python -m tokenizer encode --help"])
+@pytest.mark.parametrize("command", ["python -m tokenizer inspect nowhere", "python docs/book/check.py --mendd", "python -m tokenizer encode --help"])
 def test_a_command_prints_the_same_within_this_process_as_in_a_shell(command):
     with run.workplace():
         assert run.called(command) == run.shelled(command) != ""

@@ -114,14 +114,15 @@ def workplace():
 def results(page, quick=False):
     """Run the steps of a page and yield (step, what it printed), in order; ``quick`` leaves the long ones out."""
     names = {"__name__": "__main__"}
-    with workplace():
+    with workplace() as folder:
         for step in steps(page.read_text(encoding="utf-8")):
             if quick and step.long:
                 continue
             if step.kind == "python":
                 yield step, executed(step, names, page.name)
             else:
-                yield step, called(step.source) if quick and IN_PYTHON.fullmatch(step.source) else shelled(step.source)
+                got = called(step.source) if quick and IN_PYTHON.fullmatch(step.source) else shelled(step.source)
+                yield step, got.replace(os.path.realpath(folder), "...")
 
 
 def executed(step, names, page):
@@ -195,7 +196,7 @@ def put_in(text, step, got, shift):
     """
     lines, shown = text.split("\n"), step.want.splitlines()
     vague = [line for line in shown if "..." in line]
-    printed = got.rstrip().splitlines()
+    printed = [line.rstrip() for line in got.rstrip().splitlines()]
     printed = [next((line for line in vague if doctest.OutputChecker().check_output(line, new, doctest.ELLIPSIS)), new) for new in printed]
     if step.kind == "python":
         printed = [line if line.strip() else "<BLANKLINE>" for line in printed]

@@ -42,6 +42,8 @@ def test_a_chapter_has_its_parts(page):
     tasks = re.findall(r"^\d\. (.*(?:\n   .*)*)", exercises, re.M)
     assert 2 <= len(tasks) <= 3 and all("](" in task for task in tasks), "two or three, each with where to look"
     assert 80 <= text.count("\n") <= 160
+    assert set(re.findall(r"^```(.+)", text, re.M)) <= {"python", "console"}, "blocks of other kinds are not run"
+    assert not re.search(r"^ +(\$|>>>) ", text, re.M), "what is shown as run stands in a block that is run"
     assert f"]({page.name})" in (BOOK / "README.md").read_text(encoding="utf-8"), "the contents name it"
 
 
@@ -144,6 +146,11 @@ def test_snippets_and_commands_of_a_page_share_names_and_files(page):
     assert [run.same(step, got) for step, got in run.results(page)] == [True] * 8
     assert "slow" not in [got.strip() for _, got in run.results(page, quick=True)]
     assert not Path("file.txt").exists()
+
+
+def test_a_block_without_an_end_is_named():
+    with pytest.raises(ValueError, match="the block that begins on line 3 has no end"):
+        run.steps("# A page\n\n```python\n>>> 1\n1\n")
 
 
 def test_what_comes_out_differently_is_shown_and_can_be_written_into_the_page(page, monkeypatch, capsys):

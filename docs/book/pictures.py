@@ -114,7 +114,8 @@ def chapter_04_wordpiece():
             y, best = 58 + 42 * row, value == max(scores.values())
             drawing.text(x, y + 19, word, 16, mono=True)
             drawing.rect(x + 34, y, 120 * value / max(scores.values()), 27, COLOURS[1] if best else TINTS[0], radius=2)
-            drawing.text(x + 42 + 120 * value / max(scores.values()), y + 19, f"{value:.4g}" if value > 1 else f"{value:.3g}", 14, bold=best, colour=INK if best else GREY)
+            shown = f"{value:.4g}" if value > 1 else f"{value:.3g}"
+            drawing.text(x + 42 + 120 * value / max(scores.values()), y + 19, shown, 14, bold=best, colour=INK if best else GREY)
     return drawing
 
 

@@ -66,6 +66,8 @@ def steps(text):
     found, lines, number = [], text.split("\n"), 0
     while number < len(lines):
         if lines[number] in ("```python", "```console"):
+            if "```" not in lines[number:]:
+                raise ValueError(f"the block that begins on line {number + 1} has no end: ``` on a line of its own")
             end = lines.index("```", number)
             kind, block = lines[number][3:], lines[number + 1:end]
             long = LONG in lines[max(number - 2, 0):number]  # with or without an empty line between
@@ -159,8 +161,9 @@ def called(command):
     module = words[0] == "-m"
     words = words[module:]
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    code = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.object(sys, "argv", words), warnings.catch_warnings():
+    code, places = 0, [str(Path.cwd() if module else Path(words[0]).parent.absolute()), *sys.path]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.multiple(sys, argv=words, path=places), \
+            warnings.catch_warnings():
         warnings.simplefilter("ignore")  # runpy's, of a module that is imported already
         try:
             if module:

@@ -1,4 +1,5 @@
 """The book: its links lead where they say, its snippets and commands print what the pages show, its pictures are those that its code draws."""
+import doctest
 import re
 import shutil
 from pathlib import Path
@@ -57,6 +58,12 @@ def test_a_picture_is_the_one_that_its_code_draws(name):
 
 def test_no_picture_is_left_over():
     assert {path.stem for path in pictures.PLACE.iterdir()} == set(pictures.pictures())
+
+
+@pytest.mark.parametrize("script", ["docs/book/run", "docs/book/drawing", "exercises/check"])
+def test_the_examples_in_docstrings_are_true(script):
+    failed, tried = doctest.testmod(module(ROOT / f"{script}.py"))
+    assert tried and not failed
 
 
 # ------------------------------------------------------------------------------------------------------ the links

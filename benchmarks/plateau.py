@@ -1,6 +1,6 @@
 """The plateau of a language whose numbers are known: how long a BERT knows frequencies only, and when it begins to read context.
 
-    python benchmarks/plateau.py --out benchmarks/results/plateau.json          # two minutes on one core
+    python benchmarks/plateau.py --out benchmarks/results/plateau.json          # two minutes
     python benchmarks/plateau.py --table benchmarks/results/plateau.json
 
 The language has 200 nouns, and for each an adjective that always stands before it. Nouns are as frequent as words are: the k-th has the weight

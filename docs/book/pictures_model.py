@@ -20,6 +20,7 @@ from minibert.words import WordStarts
 from tokenizer import WordPiece
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+BLOCKS = {"bert": "post-norm, learned positions", "modernbert": "pre-norm, rotary positions"}
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
@@ -33,7 +34,7 @@ def examples_of(kind, texts, words, max_length):
 
 def chapter_05_batches():
     """Above: one small token file as three kinds of example. Below: lines as batches, in shuffled order and in buckets."""
-    drawing = Drawing(760, 520, "The same ids as lines, documents and blocks; and what is padded with and without buckets")
+    drawing = Drawing(760, 556, "The same ids as lines, documents and blocks; and what is padded with and without buckets")
     texts = ["the cat sat\nthe cat ran", "a dog slept"]
     words = ("a", "cat", "dog", "ran", "sat", "slept", "the")
     tint = {word: TINTS[word in texts[1]] for word in words}
@@ -66,7 +67,7 @@ def padding(drawing, top=232, batch_size=8, wide=5, high=2.6):
     with tempfile.TemporaryDirectory() as folder:
         lines = make_examples("lines", prepare(texts, tokenizer, Path(folder, "tokens"), workers=1, show_progress=False), tokenizer, 64)
         batches = Batches(lines, Masker(6, 4, range(5)), batch_size, 0, seed=0, pad_to_multiple_of=1)
-        orders = {"as they come": np.split(np.arange(96), 12), "sorted by length within a window": list(batches.order(0))}
+        orders = {"as they come": np.split(np.arange(96), 12), "in buckets": list(batches.order(0))}
     for side, (name, order) in enumerate(orders.items()):
         left, y = 20 + 370 * side, top + 36
         computed = sum(len(numbers) * int(lines.lengths[numbers].max()) for numbers in order)
@@ -77,27 +78,27 @@ def padding(drawing, top=232, batch_size=8, wide=5, high=2.6):
             for number in numbers:
                 drawing.rect(left, y, wide * int(lines.lengths[number]), high - 0.5, COLOURS[0])
                 y += high
-    drawing.rect(20, 512 - 10, 12, 8, COLOURS[0])
-    drawing.text(38, 510, "ids", 12)
-    drawing.rect(80, 512 - 10, 12, 8, TINTS[1])
-    drawing.text(98, 510, "padding: computed, and good for nothing", 12)
+    drawing.rect(20, 548 - 10, 12, 8, COLOURS[0])
+    drawing.text(38, 546, "ids", 12)
+    drawing.rect(80, 548 - 10, 12, 8, TINTS[1])
+    drawing.text(98, 546, "padding: computed, and good for nothing", 12)
 
 
 def chapter_06_masking():
     """One sentence in six epochs under each objective: what the model sees, and what it is asked."""
     sentence = "em ##bed ##ding ##s give each to ##ken a vec ##tor of num ##bers that learn ##ing moves".split()
-    tokenizer = WordPiece([*SPECIAL, *sentence])
+    tokenizer = WordPiece([*SPECIAL, *sentence, *(f"other{number}" for number in range(500))])  # a random one is hardly ever the true one
     ids = np.array([[tokenizer.token_to_id(token) for token in sentence]])
-    cell, left, epochs = 41, 74, 7
+    cell, left, epochs = 41, 90, 7
     drawing = Drawing(left + cell * len(sentence) + 16, 470, "What is masked in seven epochs: tokens, whole words, spans of words")
     fills = {"[MASK]": COLOURS[0], "a random token": COLOURS[1], "unchanged, but asked": COLOURS[2], "not asked": PALE}
     for column, token in enumerate(sentence):
         drawing.text(left + cell * column + cell / 2, 24, token, 11, "middle")
     for panel, objective in enumerate(("tokens", "words", "spans")):
-        masker, top = Masker(len(sentence) + 5, 4, range(5), 0.3, objective, WordStarts(tokenizer)), 40 + 132 * panel
+        masker, top = Masker(tokenizer.vocab_size, 4, range(5), 0.3, objective, WordStarts(tokenizer)), 40 + 132 * panel
         drawing.text(16, top + 14, objective, 14, bold=True)
         for epoch in range(epochs):
-            seen, labels = masker(ids, seed=8, epoch=epoch, examples=[0])
+            seen, labels = masker(ids, seed=26, epoch=epoch, examples=[0])
             y = top + 17 * epoch
             drawing.text(left - 8, y + 12, epoch, 10, "end", GREY)
             for column in range(len(sentence)):
@@ -119,7 +120,8 @@ def chapter_07_attention():
     drawing = Drawing(760, 610, "Which keys a query may see; rotary positions: the score against the distance; the gradient of each block")
     config, tokens, cell = BertConfig(family="modernbert", local_attention=6), 16, 12
     real = torch.tensor([[1] * 12 + [0] * 4])
-    titles = (("All see all but padding", "BERT; every third layer of ModernBERT"), ("A window of three to each side", "ModernBERT's other layers, made small"))
+    titles = (("All see all but padding", "BERT; every third layer of ModernBERT"),
+              ("A window of three to each side", "ModernBERT's other layers, made small"))
     for panel, mask in enumerate(attention_masks(config, real, tokens, torch.float32, "cpu")):
         left, top = 70 + 370 * panel, 62
         drawing.text(left, 28, titles[panel][0], 14, bold=True)
@@ -138,7 +140,8 @@ def chapter_07_attention():
 def rotary_curves(drawing, left=70, top=350, distances=64):
     """The score of two equal vectors that rotary positions have turned, as a share of what it is side by side."""
     drawing.text(left, top - 22, "Rotary: the score of two equal vectors", 14, bold=True)
-    axes = Axes(drawing, left, top, 270, 200, xs=(0, distances), ys=(0, 1), xticks=(0, 16, 32, 48, 64), yticks=(0, 0.5, 1), xlabel="distance in tokens")
+    axes = Axes(drawing, left, top, 270, 200, xs=(0, distances), ys=(0, 1), xticks=range(0, 65, 16), yticks=(0, 0.5, 1),
+                xlabel="distance in tokens")
     for colour, base in zip(COLOURS, (10_000, 160_000)):
         cos = rotary_table(base, BertConfig(family="modernbert"))[0].double()  # (positions, hs/2)
         points = [(distance, round(cos[distance].mean().item(), 3)) for distance in range(distances + 1)]
@@ -166,13 +169,13 @@ def gradients(config_class, blocks=12, std=0.09):
 
 def gradient_curves(drawing, left=440, top=350):
     """Gradients of fresh encoders, block by block."""
-    drawing.text(left, top - 22, "Gradient of each block, before the first step", 14, bold=True)
-    axes = Axes(drawing, left, top, 270, 200, xs=(1, 12), ys=(0, 1.5), xticks=(1, 4, 8, 12), yticks=(0, 0.5, 1, 1.5), xlabel="block")
-    for colour, name, config_class in zip(COLOURS, ("post-norm", "pre-norm"), (BertConfig, PreNorm)):
+    drawing.text(left, top - 22, "The gradient of each block, at the start", 14, bold=True)
+    axes = Axes(drawing, left, top, 270, 200, xs=(1, 12), ys=(0, 3), xticks=(1, 4, 8, 12), yticks=(0, 1, 2, 3), xlabel="block")
+    for colour, name, config_class, height in zip(COLOURS, ("post-norm", "pre-norm"), (BertConfig, PreNorm), (2.72, 0.95)):
         points = list(enumerate(gradients(config_class), start=1))
         axes.curve(points, colour)
         axes.dots(points, colour)
-        axes.text(12, points[-1][1] + 0.15, name, size=12, anchor="end", colour=colour)
+        axes.text(7, height, name, size=12, anchor="middle", colour=colour)
 
 
 def chapter_08_loss():
@@ -187,5 +190,5 @@ def chapter_08_loss():
         axes.text(steps, height + 0.12, f"{name}, {height:.2f}", size=12, anchor="end", colour=GREY)
     for colour, (name, points) in zip(COLOURS, result["curves"].items()):
         axes.curve(points, colour)
-        axes.text(points[-1][0], points[-1][1] + 0.15, name, size=13, anchor="end", colour=colour, bold=True)
+        axes.text(points[-1][0], points[-1][1] + 0.4, f"{name}: {BLOCKS[name]}", size=13, anchor="end", colour=colour)
     return drawing

@@ -91,16 +91,16 @@ def counts_of_pairs():
 
 
 def masks():
-    """[(arguments, what the masker makes of them)]: several seeds, and rows that are all padding."""
+    """[(arguments, what the masker makes of them)]: one short row, to be read; then several, of which the last is all padding."""
     cases = []
-    for seed, probability in enumerate((0.15, 0.4, 1.0)):
-        ids = np.random.default_rng(seed).integers(5, 50, (4, 12))
-        ids[:, 0], ids[:, -1], ids[3, 1:] = 2, 3, 0
+    for seed, (rows, length, probability) in enumerate(((1, 8, 0.5), (4, 12, 0.15), (4, 12, 1.0))):
+        ids = np.random.default_rng(seed).integers(5, 50, (rows, length))
+        ids[:, 0], ids[:, -1], ids[3:, 1:] = 2, 3, 0
         masker = Masker(vocab_size=50, mask_token_id=4, special_ids=range(5), probability=probability)
-        chosen, action, draw = (uniform(seed, 0, range(4), 12, stream) for stream in range(3))
+        chosen, action, draw = (uniform(seed, 0, range(rows), length, stream) for stream in range(3))
         cases.append(({"input_ids": ids, "is_special": masker.is_special[ids], "chosen": chosen, "action": action,
                        "replacement": masker.ordinary[(draw * len(masker.ordinary)).astype(np.int64)], "mask_token_id": 4,
-                       "probability": probability}, masker(ids, seed, 0, range(4))))
+                       "probability": probability}, masker(ids, seed, 0, range(rows))))
     return cases
 
 
@@ -145,12 +145,12 @@ EXERCISES = (
 
 
 def checked(exercise, answer):
-    """{"state": done | not yet | wrong, "inputs": how many agreed}; where it is wrong also "input", "yours", "product" as texts."""
+    """{"state": done | not yet | wrong, "inputs": how many agreed}; where it is wrong also "input" {name: text}, "yours", "product"."""
     for agreed, arguments in enumerate(exercise.inputs()):
-        right = exercise.product(**copy.deepcopy(arguments))
+        right = exercise.product(*copy.deepcopy(arguments).values())
         given = copy.deepcopy(arguments)
         try:
-            yours = answer(**given)
+            yours = answer(*given.values())
         except NotImplementedError:
             return {"state": "not yet", "inputs": agreed}
         except Exception as error:
@@ -159,7 +159,7 @@ def checked(exercise, answer):
             yours = ValueError("your function has changed its arguments: make new ones")
         elif not isinstance(yours, Exception) and equal(yours, right):
             continue
-        return {"state": "wrong", "inputs": agreed, "input": ", ".join(f"{name}={shown(value)}" for name, value in arguments.items()),
+        return {"state": "wrong", "inputs": agreed, "input": {name: shown(value) for name, value in arguments.items()},
                 "yours": f"{type(yours).__name__}: {yours}" if isinstance(yours, Exception) else shown(yours), "product": shown(right)}
     return {"state": "done", "inputs": len(exercise.inputs())}
 
@@ -223,7 +223,7 @@ def main(arguments=None, folder=HERE):
         try:
             result = checked(exercise, load(Path(folder) / f"{exercise.file}.py", exercise.function))
         except ValueError as error:
-            result = {"state": "wrong", "inputs": 0, "input": "(none was tried)", "yours": str(error), "product": "(not asked)"}
+            result = {"state": "wrong", "inputs": 0, "input": {}, "yours": str(error), "product": "(not asked)"}
         results.append({"exercise": exercise.file, **result})
         if not options.json:
             print(as_text(results[-1]))
@@ -233,12 +233,13 @@ def main(arguments=None, folder=HERE):
 
 
 def as_text(result):
-    """One line, or four where the answer is wrong."""
+    """One line; where the answer is wrong, more below it."""
     more = {"done": f"{result['inputs']} inputs", "not yet": f"write exercises/{result['exercise']}.py",
             "wrong": f"{result['inputs']} inputs agree, this one does not"}[result["state"]]
     lines = [f"{result['exercise']:<16}{result['state']:<10}{more}"]
     if result["state"] == "wrong":
-        lines += [f"    {name:<9}{result[name]}" for name in ("input", "yours", "product")]
+        more = {**result["input"], "yours:": result["yours"], "the product's:": result["product"]}
+        lines += [f"    {name:<16}{value}" for name, value in more.items()]
     return "\n".join(lines)
 
 

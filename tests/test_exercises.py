@@ -151,9 +151,9 @@ def test_the_command_says_of_each_exercise_how_it_stands(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "1_count_pairs   not yet   write exercises/1_count_pairs.py"
     assert lines[1].startswith("2_apply_merge   done ")
-    assert lines[2:6] == ["3_score_pair    wrong     0 inputs agree, this one does not", "    input    k=3, left=3, right=3, total=40",
-                          "    yours    0.333333", "    product  10.655379"]
-    assert "6_schedule.py defines no function rate_factor" in lines[8] and "7_merge_lora.py cannot be run: SyntaxError" in lines[12]
+    assert lines[2:9] == ["3_score_pair    wrong     0 inputs agree, this one does not", "    k               3", "    left            3",
+                          "    right           3", "    total           40", "    yours:          0.333333", "    the product's:  10.655379"]
+    assert "6_schedule.py defines no function rate_factor" in lines[10] and "7_merge_lora.py cannot be run: SyntaxError" in lines[13]
     assert check.main(["--only", "1", "2", "--json"], tmp_path) == 0
     assert [result["state"] for result in json.loads(capsys.readouterr().out)] == ["not yet", "done"]
     with pytest.raises(ValueError, match="there are 1 to 7"):

@@ -125,10 +125,7 @@ def definitions(path, changed):
 
 
 def headings(path):
-    """The anchors of a page's headings, as code hosts make them.
-
-    "## What it says, and why" -> "what-it-says-and-why"
-    """
+    """The anchors of a page's headings, as code hosts make them: "## What it says, and why" -> what-it-says-and-why"""
     found = {}
     for title in re.findall(r"^#+ +(.*?) *$", FENCE.sub("", path.read_text(encoding="utf-8")), re.M):
         title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)  # a link's text

@@ -45,7 +45,7 @@ def chapter_01_text():
 def chapter_02_words():
     """A sentence between its words as GPT-2 cuts them, above, and as BERT does, below; each character has a column."""
     text, wide, left = "Zoë isn't at the café.", 31, 40
-    drawing = Drawing(760, 270, f"{text} as GPT-2 cuts it, and as BERT does")
+    drawing = Drawing(760, 246, f"{text} as GPT-2 cuts it, and as BERT does")
     drawing.text(left, 28, "GPT-2, RoBERTa: words hold the space before them, and become bytes", 14, bold=True)
     start = 0
     for number, word in enumerate(gpt2_words(text)):
@@ -74,10 +74,10 @@ def chapter_03_byte_pairs():
     """Four words, and what they are cut into after each merge."""
     words = {"net": 4, "nets": 2, "wet": 3, "knot": 2}
     _, merges = train({tuple(word): count for word, count in words.items()}, list("eknostw"), vocab_size=12)
-    drawing = Drawing(800, 260, "net, nets, wet and knot, merge by merge")
+    drawing = Drawing(800, 236, "net, nets, wet and knot, merge by merge")
     now, left = {word: list(word) for word in words}, 70
     for row, count in enumerate(words.values()):
-        drawing.text(18, 112 + 40 * row, f"{count} x", 15, colour=GREY)
+        drawing.text(18, 94 + 40 * row, f"{count} x", 15, colour=GREY)
     for step in range(len(merges) + 1):
         x, merged = left + 122 * step, None
         if step:
@@ -86,7 +86,7 @@ def chapter_03_byte_pairs():
             times = sum(count * list(zip(now[word], now[word][1:])).count(pair) for word, count in words.items())
             drawing.text(x, 34, f"{step}. {pair[0]} + {pair[1]}", 15, bold=True)
             drawing.text(x, 54, f"{times} times", 13, colour=GREY)
-            drawing.line(x - 16, 80, x - 16, 236, PALE, 2)
+            drawing.line(x - 16, 70, x - 16, 220, PALE, 2)
             now = {word: merge(tokens, pair, merged) for word, tokens in now.items()}
         else:
             drawing.text(x, 34, "letters", 15, bold=True)
@@ -95,7 +95,7 @@ def chapter_03_byte_pairs():
             for token in tokens:
                 width = 21 * len(token) + 1
                 fill = TINTS[1] if token == merged else TINTS[0] if len(token) > 1 else PALE
-                drawing.box(here, 92 + 40 * row, width, 28, token, fill, 15, mono=True)
+                drawing.box(here, 74 + 40 * row, width, 28, token, fill, 15, mono=True)
                 here += width + 3
     return drawing
 
@@ -114,7 +114,8 @@ def chapter_04_wordpiece():
             y, best = 58 + 42 * row, value == max(scores.values())
             drawing.text(x, y + 19, word, 16, mono=True)
             drawing.rect(x + 34, y, 120 * value / max(scores.values()), 27, COLOURS[1] if best else TINTS[0], radius=2)
-            drawing.text(x + 42 + 120 * value / max(scores.values()), y + 19, f"{value:.3g}", 14, bold=best, colour=INK if best else GREY)
+            shown = f"{value:.4g}" if value > 1 else f"{value:.3g}"
+            drawing.text(x + 42 + 120 * value / max(scores.values()), y + 19, shown, 14, bold=best, colour=INK if best else GREY)
     return drawing
 
 

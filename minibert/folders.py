@@ -11,6 +11,7 @@ What the names of the tensors mean is the matter of ``interop.py``.
 """
 import json
 import re
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -117,7 +118,9 @@ def _read_parts(path):
 def _read_pickled(path):
     """A .bin -> {name: tensor}. ValueError for one that names a function other than those that tensors are made with; none has run then."""
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice on how to write such files
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (PermissionError, MemoryError):
         raise  # says nothing of what is in the file
     except Exception as error:  # whatever a broken or hostile file makes a parser raise
@@ -135,5 +138,6 @@ def _read_pickled(path):
 
 
 def in_short(error):
-    """The first sentence of what a library says: torch goes on with advice that is none here. -> 'RuntimeError: invalid header'"""
-    return re.split(r"\n|\. ", f"{type(error).__name__}: {error}")[0]
+    """What a library says in its first sentence: torch goes on with advice that is none here, or begins with it. -> 'RuntimeError: invalid header'"""
+    said = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return re.split(r"\n|\. ", f"{type(error).__name__}: {said}")[0]

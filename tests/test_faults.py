@@ -69,7 +69,7 @@ def test_too_many_broken_gradients_in_a_row_stop_with_advice_and_a_checkpoint_th
 
     def broken(self, batches):
         losses, norm, _ = real(self, batches)
-        return losses, norm, self.state["step"] >= 4
+        return losses, norm, torch.tensor(self.state["step"] >= 4)
 
     monkeypatch.setattr(train.Trainer, "optimiser_step", broken)
     with pytest.raises(ValueError, match="20 fp32 steps in a row had inf or NaN in their gradient: try a longer --warmup"):

@@ -65,17 +65,22 @@ class Muon(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        broken = getattr(self, "found_inf", torch.zeros(()))
-        if broken.device.type == "cpu" and broken:  # a CPU can be asked
+        broken = getattr(self, "found_inf", None)
+        asked = broken is None or broken.device.type == "cpu"
+        if asked and broken:
             return loss
         for group in self.param_groups:
             if "parts" in group:
-                self._step_matrices(group, 1 - broken)
+                self._step_matrices(group, None if asked else 1 - broken)
         super().step()  # passes over parameters without a gradient
         return loss
 
     def _step_matrices(self, group, taken):
-        """Muon proper: the mean of the gradients, orthogonalized, all matrices of one shape in one product. taken (): 1, or 0 to change nothing"""
+        """Muon proper: the mean of the gradients, orthogonalized, all matrices of one shape in one product.
+
+        taken (): 1, or 0 to change nothing, where that may not be asked; None: 1.
+        """
+        weight = 1 if taken is None else taken
         alike = defaultdict(list)  # shape -> [(parameter, its matrices of this shape (parts, r, c)), ...]
         for p, parts in zip(group["params"], group["parts"]):
             if p.grad is None:
@@ -83,10 +88,10 @@ class Muon(torch.optim.AdamW):
             state, momentum = self.state[p], group["momentum"]
             if not state:
                 state["step"], state["mean"] = torch.zeros(()), torch.zeros_like(p)
-            if taken.device.type != "cpu":
+            if taken is not None:
                 p.grad.masked_fill_(taken == 0, 0.0)  # 0 x NaN would be NaN
             state["step"] += 1
-            state["mean"].lerp_(p.grad, (1 - momentum) * taken.to(p.device))
+            state["mean"].lerp_(p.grad, (1 - momentum) * weight)
             update = p.grad.lerp(state["mean"], momentum)  # Nesterov's: a step ahead of the mean
             p.grad = None
             update = update.view(parts, -1, p.shape[1])  # (parts, r, c)
@@ -94,8 +99,8 @@ class Muon(torch.optim.AdamW):
         for (r, c), updates in alike.items():
             stacked = orthogonalize(torch.cat([update for _, update in updates]).to(self.dtype)).to(torch.float32)  # (n, r, c)
             for (p, _), update in zip(updates, stacked.split([len(update) for _, update in updates])):
-                p.mul_(1 - group["lr"] * group["weight_decay"] * taken)
-                p.addcmul_(update.reshape(p.shape), taken, value=-group["lr"] * max(1, r / c) ** 0.5)
+                p.mul_(1 - group["lr"] * group["weight_decay"] * weight)
+                p.sub_(update.reshape(p.shape).mul_(group["lr"] * max(1, r / c) ** 0.5 * weight))
 
 
 def orthogonalize(matrices, steps=5):

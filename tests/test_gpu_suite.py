@@ -1,6 +1,7 @@
 """The suite for a GPU, tried without one: its parts on a model of a few numbers, its bookkeeping with parts that answer at once."""
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,26 +64,38 @@ def test_fp16_ends_near_bf16_and_another_seed_says_how_near_that_is(folder):
 
 
 FAKE = '''
-import json, sys, time
+import json, sys
 name = sys.argv[1]
 for line in sys.stdin:
     if name == "transformers, tuned":
         sys.exit("no such thing")
-    if name == "minibert, fp16":
-        time.sleep(60)
     last = line == "end\\n"
     print(json.dumps({"megabytes": 5, "torch": "2", "threads": 1} if last else {"seconds": 0.12 if "product" in name else 0.24}), flush=True)
 '''
 
 
-def test_who_fails_or_takes_too_long_is_left_out_and_the_others_go_on(folder, tmp_path, monkeypatch):
+@pytest.fixture
+def fakes(tmp_path, monkeypatch):
+    """Contestants that answer at once, but for one that has ended."""
     (tmp_path / "fake.py").write_text(FAKE)
     monkeypatch.setattr(contest, "__file__", str(tmp_path / "fake.py"))
-    row = contest.measure("tiny", folder, ["minibert", "minibert, fp16", "transformers, tuned"], rounds=2, device="cpu", limit=1.0)
-    assert row["seconds"] == {"minibert": [0.24, 0.24]} and row["product_rate"] == row["product_rate_fp16"] == 12 * 2 * 2048 ** 3 / 0.12
-    assert row["failed"] == {"minibert, fp16": "it took too long", "transformers, tuned": "it ended (what it said stands above)"}
+
+
+def test_who_takes_too_long_is_ended(folder, fakes):
+    contestant = contest.Contestant("minibert", "tiny", folder, "cpu")
+    with pytest.raises(contest.ContestantFailed, match="it took too long"):
+        contestant.answer(time.monotonic())
+    assert contestant.process.returncode
+
+
+def test_who_fails_is_left_out_and_the_others_go_on(folder, fakes):
+    row = contest.measure("tiny", folder, ["minibert", "minibert, fp16", "transformers, tuned"], rounds=2, device="cpu")
+    assert row["seconds"] == {"minibert": [0.24, 0.24], "minibert, fp16": [0.24, 0.24]}
+    assert row["product_rate"] == row["product_rate_fp16"] == 12 * 2 * 2048 ** 3 / 0.12
+    assert row["failed"] == {"transformers, tuned": "it ended (what it said stands above)"}
     lines = contest.table([row], gpu=True).splitlines()
-    assert lines[3].startswith("| minibert | 20.0 |") and lines[-1] == "| transformers, tuned | left out: it ended (what it said stands above)" + " |" * 5
+    assert lines[3].startswith("| minibert | 20.0 |")
+    assert lines[-1] == "| transformers, tuned | left out: it ended (what it said stands above)" + " |" * 5
     assert {line.count("|") for line in lines} == {7}
 
 

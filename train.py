@@ -33,7 +33,7 @@ from minibert.checks import check_length
 from minibert.device import autocast, choose_device, choose_precision
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
 from minibert.examples import make_examples, room_for_ids
-from minibert.faults import go_on, lost_ranks_told, out_of_memory_told, refuse_nan, refuse_skipped, say_how_to_go_on, whole_or_gone
+from minibert.faults import Skips, go_on, lost_ranks_told, out_of_memory_told, refuse_nan, say_how_to_go_on, whole_or_gone
 from minibert.interop import save_pretrained
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM, BertForPreTraining
@@ -155,7 +155,8 @@ class Trainer:
         masker = partial(Masker, tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids)
         word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
         how = masker(config.mlm_probability, config.masking, word_starts), config.batch_unit, tokenizer.pad_token_id, config.seed
-        where = {"share": self.ranks.share, "pad_to_multiple_of": 1 if device.type == "cpu" else 8}
+        where = {"share": self.ranks.share, "pad_to_multiple_of": 1 if device.type == "cpu" else 8,
+                 "fixed_share": config.mlm_probability * config.compile}  # for blocks all shapes are fixed then
         self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how, **where) if config.stream else \
             partial(Batches, self.examples_of(train_source), *how, **where)
         self.eval_examples, self.eval_masker = self.examples_of(eval_file).at(EVAL_SEED, 0), masker(0.15)  # all models are asked the same
@@ -187,6 +188,7 @@ class Trainer:
         if not self.ranks.first:  # the first rank goes on with the sum of all losses and its dropout, the others begin theirs anew
             self.state["window"] = dict.fromkeys(self.state["window"], 0.0)
             torch.manual_seed(self.config.seed + 1_000_003 * self.ranks.rank + self.state["step"])
+        self.skips = Skips(self.state)
         self.saved = self.state["step"] if loaded else None
         self.batches = self.make_batches(position=self.state["position"])
         self.steps_per_epoch = (self.batches.per_epoch or 0) * self.config.batch_unit / self.config.batch_size  # 0: a stream's is not known
@@ -225,10 +227,10 @@ class Trainer:
         clock = time.monotonic() - state["elapsed"]
         self.model.train()
         with ProgressBar.of(self.total_steps, config.minutes, state, hidden=not self.ranks.first) as bar, \
-                contextlib.closing(prepared_ahead(self.batches, state["batches"], self.device)) as batches:
+                contextlib.closing(prepared_ahead(self.batches, state["batches"], self.device, config.micro_batch)) as batches:
             while True:
                 stopped, state["elapsed"] = self.ranks.agree(stop.requested, state["elapsed"])
-                if stopped or self.progress() >= 1:
+                if stopped or (self.progress() >= 1 and not self.skips.look(config.precision)):
                     break
                 factor = rate_factor(self.progress(), config.schedule, config.warmup, config.decay)
                 for group in self.optimizer.param_groups:
@@ -236,17 +238,17 @@ class Trainer:
                 some = stop.unless_requested(lambda: [next(batches) for _ in range(batches_in_step(self.progress(), config))])
                 if self.ranks.agree(not some, 0.0)[0]:
                     continue  # asked to stop while a stream was reading on: there is nothing to finish
-                losses, norm, skipped = self.optimiser_step([batch for batch, _ in some])
+                losses, norm, broken = self.optimiser_step([micro for micros, _ in some for micro in micros])
                 state["batches"], state["position"] = state["batches"] + len(some), some[-1][1]
                 state["elapsed"] = time.monotonic() - clock
-                state["skipped_in_a_row"] = state["skipped_in_a_row"] + 1 if skipped else 0
-                if skipped:  # not taken, since its gradient is no number; the schedule waits
-                    state["skipped"] += 1
-                    bar.set_postfix_str(f"step skipped: inf or NaN in its gradient, loss scale {self.scaler.get_scale():g}")
-                    refuse_skipped(state["skipped_in_a_row"], config.precision)
-                    continue
                 state["step"] += 1
-                self.log(bar, losses, norm, config.learning_rate * factor)
+                self.add_up(bar, losses)
+                self.skips.add(broken)
+                # A CPU is asked at once whether the step was taken, a GPU, which would stop for the answer, where it stops for a line of metrics.
+                if (self.device.type == "cpu" or self.line_is_due()) and self.skips.look(config.precision):  # the schedule waits
+                    bar.set_postfix_str(f"step skipped: inf or NaN in its gradient, loss scale {self.scaler.get_scale():g}")
+                    continue
+                self.log(bar, norm, config.learning_rate * factor)
                 if config.eval_every and state["step"] % config.eval_every == 0:
                     self.evaluate(config.eval_examples)
                 if config.save_every and state["step"] % config.save_every == 0:
@@ -256,17 +258,16 @@ class Trainer:
             self.save()
         return stopped
 
-    def optimiser_step(self, batches):
-        """One step on some batches, in micro-batches -> (losses by name, gradient norm, whether the step was skipped).
+    def optimiser_step(self, micros):
+        """One step on some micro-batches -> (losses by name, gradient norm, whether that is inf or NaN: nothing has changed then, losses are 0).
 
         The loss is a sum over masked tokens divided by the masked tokens of the whole step. A mean of the micro-batches' means
         would weigh a token more where its micro-batch has fewer masked ones, and those counts always differ. With pairs BERT's second
         task is added, a mean over the pairs, nsp_weight times. The gradient is the mean of what the ranks compute, hence the factor ``world``.
+        Nothing here asks a GPU for a value, which would make it stop: what is returned is on the device.
         """
-        names = ("num_masked", "num_examples", "num_tokens")
-        masked, examples, tokens = self.ranks.sum(*(sum(getattr(batch, name) for batch in batches) for name in names))
+        masked, examples, tokens = self.ranks.sum(*map(sum, zip(*((some.num_masked, some.num_examples, some.num_tokens) for some in micros))))
         losses = defaultdict(lambda: torch.zeros((), device=self.device), tokens=tokens / self.ranks.world)
-        micros = [micro for batch in batches for micro in batch.split(self.config.micro_batch)]
         for left, micro in zip(range(len(micros) - 1, -1, -1), micros):
             micro = micro.to(self.device)
             with out_of_memory_told(self.folder, len(micro)):
@@ -284,24 +285,27 @@ class Trainer:
                 losses[name] += part.detach()
         self.scaler.unscale_(self.optimizer)  # clipping measures true gradients
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm or math.inf)
-        scale = self.scaler.get_scale()
-        # A gradient that is inf or NaN: the scaler passes over it and halves its scale. Without one only a CPU is asked, since a GPU would have
-        # to stop for the answer; there the next line of metrics tells.
-        broken = self.device.type == "cpu" and not norm.isfinite()
-        if not broken or self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        broken = ~norm.isfinite()
+        self.optimizer.found_inf = broken.float()  # where it is 1 the step leaves all as it is; a scaler sets it itself, and halves its scale
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return losses, norm, broken or self.scaler.get_scale() < scale
+        return {name: loss if name == "tokens" else loss.masked_fill(broken, 0.0) for name, loss in losses.items()}, norm, broken
 
-    def log(self, bar, losses, norm, rate):
-        """Sum up the losses; every log_every steps a line of metrics, with their means, and a new text on the bar."""
+    def add_up(self, bar, losses):
+        """The losses of a step into the window's sums, on the device: no waiting for them."""
         state = self.state
         bar.advance(state, self.ranks.world * losses.pop("tokens"))
-        state["window"] = {name: state["window"].get(name, 0.0) + loss for name, loss in losses.items()}  # on the device: no waiting for it
+        state["window"] = {name: state["window"].get(name, 0.0) + loss for name, loss in losses.items()}
         state["window_batches"] += 1
-        first = state["step"] == 1
-        if first or state["step"] % self.config.log_every == 0:
+
+    def line_is_due(self):
+        return self.state["step"] == 1 or self.state["step"] % self.config.log_every == 0
+
+    def log(self, bar, norm, rate):
+        """Every log_every steps a line of metrics, with the means of the losses, and a new text on the bar."""
+        state, first = self.state, self.state["step"] == 1
+        if self.line_is_due():
             means = {name: total / state["window_batches"] for name, total in self.window().items()}
             state["window"], state["window_batches"] = {}, 0
             refuse_nan(sum(means.values()), state["step"])
@@ -330,6 +334,7 @@ class Trainer:
 
     def save(self, window=None):
         """A checkpoint of everything, by the first rank. window: what ``window()`` would find, where the other ranks do not ask as well."""
+        self.skips.look(self.config.precision)
         window = self.window() if window is None else window
         refuse_nan(sum(window.values()), self.state["step"])
         if self.ranks.first:

@@ -9,6 +9,7 @@ shuffled order the examples are sorted by length, cut into batches, and the batc
 """
 import contextlib
 import itertools
+import math
 import threading
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +37,7 @@ class Batch:
     num_tokens: int  # special tokens included, padding not
     num_masked: int  # labels that are not -100
     num_examples: int  # the rows, or 0 where they do not count
+    fixed_share: float = 0.0  # as ``masked_positions`` takes it
 
     def __getattr__(self, name):
         """batch.input_ids and the like; None where the batch has no such tensor."""
@@ -52,9 +54,9 @@ class Batch:
             return [self]
         rows = {name: tensor.split(size) for name, tensor in self.tensors.items() if name != "masked_positions"}
         parts = [dict(zip(rows, some)) for some in zip(*rows.values())]
-        return [Batch(part | {"masked_positions": masked_positions(part["labels"])},
+        return [Batch(part | {"masked_positions": masked_positions(part["labels"], self.fixed_share)},
                       int(part.get("attention_mask", torch.ones_like(part["input_ids"])).sum()), int((part["labels"] != IGNORED).sum()),
-                      len(part["labels"]) if self.num_examples else 0) for part in parts]
+                      len(part["labels"]) if self.num_examples else 0, self.fixed_share) for part in parts]
 
     def to(self, device):
         """The batch on another device."""
@@ -67,11 +69,11 @@ class Batch:
     def without_weight(self):
         """The batch with nothing to predict and no example that counts."""
         tensors = self.tensors | {"labels": torch.full_like(self.tensors["labels"], IGNORED)}
-        return Batch(tensors | {"masked_positions": masked_positions(tensors["labels"])}, 0, 0, 0)
+        return Batch(tensors | {"masked_positions": masked_positions(tensors["labels"], self.fixed_share)}, 0, 0, 0, self.fixed_share)
 
 
-def collate(examples, numbers, masker, pad_token_id, seed, epoch, pad_to_multiple_of=8):
-    """Examples -> Batch. numbers (B,): which of them; on these the masks depend, beside seed and epoch.
+def collate(examples, numbers, masker, pad_token_id, seed, epoch, pad_to_multiple_of=8, fixed_share=0.0):
+    """Examples -> Batch. numbers (B,): which of them; on these the masks depend, beside seed and epoch. fixed_share: as for ``masked_positions``.
 
     Rows of 3 and 5 ids -> input_ids (2, 8): T is the longest row, rounded up to a multiple of 8, but never past max_length. GPUs like such
     shapes, and few of them; a CPU does not mind, and short lines have a fifth less to compute when nothing is rounded.
@@ -91,32 +93,37 @@ def collate(examples, numbers, masker, pad_token_id, seed, epoch, pad_to_multipl
         arrays["token_type_ids"] = (place >= examples.second[numbers][:, None]) & (place < lengths[:, None])  # (B, T)
         arrays["next_sentence_label"] = examples.labels[numbers]  # (B,)
     tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
-    tensors["masked_positions"] = masked_positions(tensors["labels"])
-    return Batch(tensors, int(lengths.sum()), int((labels != IGNORED).sum()), len(rows))
+    tensors["masked_positions"] = masked_positions(tensors["labels"], fixed_share)
+    return Batch(tensors, int(lengths.sum()), int((labels != IGNORED).sum()), len(rows), fixed_share)
 
 
-def masked_positions(labels):
+def masked_positions(labels, fixed_share=0.0):
     """Where something is to be predicted, counted through the batch: labels (B, T) -> (M,) int64, found here, so that no GPU has to stop for it.
 
-    Filled up to a multiple of 8 with a position that has no label: the shapes that a GPU multiplies fastest, and fewer distinct ones.
+    Filled up to a multiple of 8 with a position that has no label: the shapes that a GPU multiplies fastest, and fewer distinct ones. fixed_share:
+    where this share of all tokens is masked at random, up to what one batch in 30,000 exceeds (four standard deviations above the mean), so
+    that M is always the same: a model is compiled anew for each shape. 0: not so.
 
     >>> masked_positions(torch.tensor([[-100, 7, -100], [-100, 9, 8]])).tolist()
     [1, 4, 5, 0, 0, 0, 0, 0]
     """
     labels = labels.flatten()
     positions, others = (labels != IGNORED).nonzero().squeeze(1), (labels == IGNORED).nonzero().squeeze(1)
-    return torch.cat((positions, others[:1].expand(-len(positions) % 8)))
+    mean = fixed_share * len(labels)
+    count = max(len(positions), round(mean + 4 * math.sqrt(mean * (1 - fixed_share))))
+    return torch.cat((positions, others[:1].expand(-(-count // 8) * 8 - len(positions))))
 
 
-def prepared_ahead(batches, number, device):
-    """(batch, ``batches.position`` with it) from that number on, each made in a thread while the step before is computed.
+def prepared_ahead(batches, number, device, size):
+    """(the batch in micro-batches of at most ``size`` examples, ``batches.position`` with it) from that number on, each made in a thread
+    while the step before is computed.
 
     To be closed, which closes ``batches`` as well: the thread may be waiting for a window of theirs.
     """
     def made():
         for i in itertools.count(number):
-            batch = batches[i]
-            yield batch.pinned() if device.type == "cuda" else batch, batches.position
+            micros = batches[i].split(size)
+            yield [micro.pinned() for micro in micros] if device.type == "cuda" else micros, batches.position
     return Ahead(made(), batches.close)
 
 
@@ -144,12 +151,12 @@ class Batches:
     An epoch has ceil(examples / batch_size) batches; its last one may be smaller. ``per_epoch``: that number (of pairs, whose number
     changes a little from epoch to epoch, in the first one). ``position``: from where another ``Batches`` must begin so that it draws the present
     epoch and none before it, {"epoch", "first": the number of its first batch, "examples": of the first epoch}. share: which of the numbers of
-    a batch are this process's, and whether they count, as ``ranks.Ranks.share``; None: all are. Raises NoExample for an empty corpus.
+    a batch are this process's, and whether they count, as ``ranks.Ranks.share``; None: all are. padding: pad_to_multiple_of and fixed_share of
+    ``collate``. Raises NoExample for an empty corpus.
     """
 
-    def __init__(self, examples, masker, batch_size, pad_token_id, seed, position=None, share=None, pad_to_multiple_of=8):
-        self.examples, self.masker, self.batch_size, self.share = examples, masker, batch_size, share
-        self.pad_to_multiple_of = pad_to_multiple_of
+    def __init__(self, examples, masker, batch_size, pad_token_id, seed, position=None, share=None, **padding):
+        self.examples, self.masker, self.batch_size, self.share, self.padding = examples, masker, batch_size, share, padding
         self.pad_token_id, self.seed = pad_token_id, seed
         self._epoch = None
         self.position = {"epoch": 0, "first": 0} | (position or {})
@@ -204,7 +211,7 @@ class Batches:
         if self._order is None:
             self._order = self.order(epoch)
         numbers, count = self.share(self._order[place]) if self.share else (self._order[place], True)
-        batch = collate(self._drawn, numbers, self.masker, self.pad_token_id, self.seed, epoch, self.pad_to_multiple_of)
+        batch = collate(self._drawn, numbers, self.masker, self.pad_token_id, self.seed, epoch, **self.padding)
         return batch if count else batch.without_weight()
 
     def close(self):

@@ -72,6 +72,35 @@ def refuse_nan(loss, step):
         raise ValueError(f"the loss is {loss} at step {step:,}: try a lower --learning-rate or a longer --warmup. The last checkpoint is untouched")
 
 
+class Skips:
+    """The steps that changed nothing, since their gradient was inf or NaN, taken out of the count of a run's ``state``.
+
+    They are counted where the gradient is: a GPU that is asked stops for the answer, so it is asked once for many steps (``look``).
+
+    >>> skips = Skips({"step": 2, "skipped": 0, "skipped_in_a_row": 0, "window_batches": 2})
+    >>> skips.add(False), skips.add(True), skips.look("bf16"), skips.state["step"], skips.look("bf16")
+    (None, None, 1, 1, 0)
+    """
+
+    def __init__(self, state):
+        self.state, self.broken, self.steps = state, 0, 0
+
+    def add(self, broken):
+        """One step. broken (), bool, on its device: whether its gradient was inf or NaN"""
+        self.broken, self.steps = self.broken + broken, self.steps + 1
+
+    def look(self, precision):
+        """Correct the state -> how many steps since the last look changed nothing. ValueError where ``MAX_SKIPPED`` in a row did."""
+        skipped, steps, state = int(self.broken), self.steps, self.state
+        self.broken, self.steps = 0, 0
+        state["skipped"] += skipped
+        for name in ("step", "window_batches"):
+            state[name] -= skipped
+        state["skipped_in_a_row"] = state["skipped_in_a_row"] + skipped if skipped == steps else 0
+        refuse_skipped(state["skipped_in_a_row"], precision)
+        return skipped
+
+
 def refuse_skipped(in_a_row, precision):
     """ValueError where step after step has an inf or NaN in its gradient: with fp16, whatever the scale."""
     if in_a_row >= MAX_SKIPPED:

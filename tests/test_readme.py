@@ -51,7 +51,7 @@ def test_the_make_targets_exist():
     assert set(re.findall(r"make ([a-z-]+)", README)) - {"does"} <= set(targets)
 
 
-@pytest.mark.parametrize("page, script", [("tokenizers.md", "tokenizer_speed.py"), ("engine.md", "step_time.py")])
+@pytest.mark.parametrize("page, script", [("tokenizers.md", "tokenizer_speed.py"), ("engine.md", "step_time.py"), ("engine.md", "speedrun.py")])
 def test_the_table_of_speeds_is_the_one_that_its_command_prints(page, script):
     page = (ROOT / "docs" / page).read_text(encoding="utf-8")
     command = re.search(rf"`python (benchmarks/{script} --table \S+)`", page)[1]

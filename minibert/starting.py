@@ -42,7 +42,7 @@ def configuration(folder, flags):
     with torch.device("meta"):  # shapes without memory
         fresh = BertForMaskedLM(model)
     _state(fresh, place)
-    return model, TrainConfig(tokenizer=str(beside))
+    return model, TrainConfig(tokenizer=str(beside), max_length=min(TrainConfig.max_length, model.max_length))
 
 
 def start_from(folder, model):

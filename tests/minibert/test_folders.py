@@ -121,7 +121,6 @@ class Order:
         return os.mkdir, (self.folder,)
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("write", [torch.save, partial(torch.save, _use_new_zipfile_serialization=False),
                                    lambda value, path: path.write_bytes(pickle.dumps(value["z"], 2))], ids=["zip", "of-old", "bare"])
 def test_a_pickle_with_code_in_it_is_refused_and_not_run(model, tmp_path, write):
@@ -136,6 +135,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(model, tmp_path, write)
     assert (tmp_path / "made").is_dir()
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("content, message", [
     (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot be read"),
     (lambda path: path.write_bytes(b""), "cannot be read"),

@@ -1,4 +1,5 @@
 """The facts of a run (``report.py``) as an HTML page: section after section, each left out where there is nothing to say."""
+import shlex
 from pathlib import Path
 
 from minibert.drawings import attention_map, bars, chart
@@ -22,7 +23,7 @@ def page(facts, tokenizer=None):
     sections = (summary, curves, scores, masks, attention, samples, vocabulary, configuration)
     return document(f"{name} - minibert", tag("h1", name), *(tag("p", note, class_="note") for note in facts["notes"]),
                     *(section(facts, tokenizer) for section in sections),
-                    tag("p", "made by ", tag("code", f"python -m minibert.report {facts['folder']}"), class_="soft"))
+                    tag("p", "made by ", tag("code", f"python -m minibert.report {shlex.quote(facts['folder'])}"), class_="soft"))
 
 
 def section(title, *children):

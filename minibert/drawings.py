@@ -8,7 +8,7 @@ from minibert.markup import Markup, joined, tag
 from tokenizer.terminal import columns
 
 POINTS = 500  # of a curve, at most: a screen shows no more
-SHADES = 10  # of an attention map; what is less than half a shade is left out
+SHADES = 10  # of an attention map: of the root of a weight, so that broad attention is seen, too; below the second, 2 % and less is left out
 LONGEST = 12  # columns of a token beside a map
 
 
@@ -48,7 +48,7 @@ def ticks(low, high, most=6):
     """Round numbers from below ``low`` to above ``high``, at most so many and at least two.
 
     >>> ticks(0, 1876), ticks(2.9, 9.1), ticks(5, 5)
-    ([0, 500, 1000, 1500, 2000], [2, 4, 6, 8, 10], [5, 6])
+    ([0, 500, 1000, 1500, 2000], [2, 4, 6, 8, 10], [5, 5.1])
     """
     span = high - low or abs(high) or 1
     step = 10.0 ** math.floor(math.log10(span / most)) if span > 0 else 1.0
@@ -78,7 +78,8 @@ def bars(rows):
 
 
 def attention_map(name, weights, tokens=None):
-    """A map of T x T squares, the fuller the larger the weight; with tokens (T strings) beside its rows and above its columns.
+    """A map of T x T squares, of which one for a quarter of a row's attention is half as full as one for all of it. tokens: T strings,
+    written beside the rows and above the columns.
 
     attention_map("head 1", [[1.0, 0.0], [0.5, 0.5]]) -> <figure>... <svg viewBox="0 0 2 2"> ... one path for each shade
     """
@@ -88,14 +89,14 @@ def attention_map(name, weights, tokens=None):
     shades = {}
     for row, line in enumerate(weights):
         for column, weight in enumerate(line):
-            shades.setdefault(round(SHADES * weight), []).append(f"M{column} {row}h1v1h-1z")
-    squares = [tag("path", d="".join(places), fill_opacity=f"{shade / SHADES:g}") for shade, places in sorted(shades.items()) if shade]
+            shades.setdefault(round(SHADES * math.sqrt(weight)), []).append(f"M{column} {row}h1v1h-1z")
+    squares = [tag("path", d="".join(places), fill_opacity=f"{shade / SHADES:g}") for shade, places in sorted(shades.items()) if shade > 1]
     inside = [tag("rect", width=size, height=size), *squares]
     inside += [tag("text", label, x=-0.2, y=row + 0.7, text_anchor="end") for row, label in enumerate(labels)]
     inside += [tag("text", label, transform=f"translate({column + 0.7} -0.2)rotate(-90)") for column, label in enumerate(labels)]
     whole = round(size + margin, 2)
     box = {"viewBox": f"{-margin:g} {-margin:g} {whole:g} {whole:g}", "role": "img", "aria_label": f"attention, {name}", "class_": "map"}
     if labels:
-        box["style"] = f"max-width:{1.9 * whole:.1f}rem;min-width:{0.7 * whole:.1f}rem"  # letters of a size that can be read
+        box["style"] = f"max-width:{1.9 * whole:.1f}rem;min-width:{0.85 * whole:.1f}rem"  # letters of a size that can be read
     drawing = tag("svg", *inside, **box)
     return tag("figure", tag("figcaption", name), tag("div", drawing, class_="scroll") if labels else drawing)

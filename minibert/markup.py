@@ -86,7 +86,7 @@ code, .tokens, .mono { font-family: ui-monospace, monospace; font-size: .95em; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); gap: 0 2rem; align-items: start; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; min-width: 50%; }
 th, td { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0; border-bottom: 1px solid var(--line); }
-th { font-weight: normal; color: var(--soft); } td { font-variant-numeric: tabular-nums; }
+th { font-weight: normal; color: var(--soft); overflow-wrap: normal; } td { font-variant-numeric: tabular-nums; }
 figure { margin: 1rem 0; } figcaption { margin-bottom: .3rem; }
 .key { white-space: nowrap; margin-right: 1rem; } .key i { display: inline-block; width: 1.2rem; margin-right: .4rem; vertical-align: middle; }
 .key .line { border-top: 2px solid var(--blue); } .key .dots { width: .55rem; height: .55rem; border-radius: 50%; background: var(--orange); }

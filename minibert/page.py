@@ -1,11 +1,12 @@
 """The facts of a run (``report.py``) as an HTML page: section after section, each left out where there is nothing to say."""
+import shlex
 from pathlib import Path
 
 from minibert.drawings import attention_map, bars, chart
 from minibert.fill_mask import visible
 from minibert.markup import coloured_tokens, document, joined, table, tag
 from minibert.plots import smooth
-from tokenizer.inspect import text_of
+from tokenizer.inspect import plural, text_of
 from tokenizer.terminal import Look
 
 SCORES = {"eval_loss": ("loss, nats a masked token", "{:.3f}"), "eval_perplexity": ("perplexity", "{:,.1f}"),
@@ -22,7 +23,7 @@ def page(facts, tokenizer=None):
     sections = (summary, curves, scores, masks, attention, samples, vocabulary, configuration)
     return document(f"{name} - minibert", tag("h1", name), *(tag("p", note, class_="note") for note in facts["notes"]),
                     *(section(facts, tokenizer) for section in sections),
-                    tag("p", "made by ", tag("code", f"python -m minibert.report {facts['folder']}"), class_="soft"))
+                    tag("p", "made by ", tag("code", f"python -m minibert.report {shlex.quote(facts['folder'])}"), class_="soft"))
 
 
 def section(title, *children):
@@ -55,7 +56,7 @@ def curves(facts, _):
     smoothed = list(zip((step for step, _ in loss), smooth([value for _, value in loss])))
     main = chart("Loss, nats a masked token", [("training", "line", smoothed), ("held out", "dots", found.get("eval_loss", []))],
                  None if entropy is None else ("unigram entropy: context ignored", entropy))
-    small = [chart(caption, [(caption, how, found.get(name, []))], small=True) for name, caption, how in SMALL_CURVES]
+    small = [chart(caption, [(caption, how, found[name])], small=True) for name, caption, how in SMALL_CURVES if len(found.get(name, [])) > 1]
     return section("Training", main, tag("div", *small, class_="pair") if any(small) else "")
 
 
@@ -66,8 +67,8 @@ def scores(facts, _):
         last = evaluations[-1]
         loss, step = min((one["eval_loss"], one["step"]) for one in evaluations)
         rows = [(what, shape.format(last[key])) for key, (what, shape) in SCORES.items() if key in last]
-        children = [tag("p", f"At step {last['step']:,}, on held-out text, with masks that never change. Lowest loss of {len(evaluations)} "
-                             f"evaluation(s): {loss:.3f} at step {step:,}.", class_="soft"), table(rows)]
+        children = [tag("p", f"At step {last['step']:,}, on held-out text, with masks that never change. Lowest loss of "
+                             f"{plural(len(evaluations), 'evaluation')}: {loss:.3f} at step {step:,}.", class_="soft"), table(rows)]
     if facts["finetuned"]:
         rows = [(one["folder"], one["metric"], f"{one['mean']:.4f} ± {one['deviation']:.4f}", f"{one['constant']:.4f}", one["train"])
                 for one in facts["finetuned"]]
@@ -92,14 +93,15 @@ def attention(facts, _):
     if not seen:
         return ""
     shown, cut = len(seen["tokens"]), f" Shown are the first {len(seen['tokens'])} of {seen['length']} tokens."
-    children = [tag("p", "Each row's token looks at the columns' tokens: the fuller a square, the more. Each layer is the mean of its heads. Weights "
-                         "show what is read, not why." + cut * (seen["length"] > shown), class_="soft"), tag("p", seen["text"], class_="mono")]
+    children = [tag("p", "Each row's token looks at the columns' tokens: a full square is all of its attention, one half as full a quarter. "
+                         "Each layer is the mean of its heads. Weights show what is read, not why." + cut * (seen["length"] > shown), class_="soft"),
+                tag("p", seen["text"], class_="mono")]
     maps, details = [], []
     for number, heads in enumerate(seen["layers"], start=1):
         mean = [[sum(weights) / len(heads) for weights in zip(*rows)] for rows in zip(*(head["weights"] for head in heads))]
         maps.append(attention_map(f"layer {number}", mean, seen["tokens"]))
         each = [attention_map(f"head {head}: {habit(one)}", one["weights"]) for head, one in enumerate(heads, start=1)]
-        details.append(tag("details", tag("summary", f"the {len(heads)} head(s) of layer {number}"), tag("div", *each, class_="heads")))
+        details.append(tag("details", tag("summary", f"layer {number}: its {plural(len(heads), 'head')}"), tag("div", *each, class_="heads")))
     return section("Attention", *children, tag("div", *maps, class_="maps"), *details)
 
 

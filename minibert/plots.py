@@ -71,7 +71,7 @@ def plot_attention(maps, tokens, title, path):
     maps: a list of (name, (T, T) weights); tokens: T strings, on both axes. Raises ImportError without matplotlib.
     """
     plt = pyplot()
-    columns = min(len(maps), math.ceil(math.sqrt(len(maps)) * 1.2))
+    columns = math.ceil(math.sqrt(len(maps)))
     rows, size = -(-len(maps) // columns), 1.3 + 0.2 * len(tokens)  # inches
     figure, grid = plt.subplots(rows, columns, figsize=(size * columns, size * rows), squeeze=False)
     for axes in grid.flat[len(maps):]:

@@ -158,7 +158,7 @@ def held_out_words(file, tokenizer):
 def usual_texts(preset, train, examples, model, tokenizer):
     """What the run is asked where nobody says: the sentences of its corpus or preset, held-out passages, or those of any English text."""
     texts = known_probes(preset, train.corpus if train else "", tokenizer) or (hidden_passages(examples[1], tokenizer) if examples else [])
-    texts = texts or [probe.replace("<mask>", tokenizer.mask_token or "") for probe in PROBES["amazon"]]
+    texts = texts or [probe.replace("<mask>", tokenizer.mask_token or "") for probe in PROBES["kant"][:1]]
     return [text for text in texts if len(tokenizer.encode(text)) <= model.config.max_length] or [""]
 
 

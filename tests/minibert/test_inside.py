@@ -2,7 +2,9 @@
 import json
 import math
 import sys
+from types import SimpleNamespace
 
+import parity_cases as cases
 import pytest
 import torch
 from reading_models import model_for, saved, tokenizer_of
@@ -13,8 +15,10 @@ from minibert.attention_maps import habits
 from minibert.config import BertConfig
 from minibert.contexts import mean_of_different, places_of, word_in_contexts
 from minibert.inside import Inside, look_inside
+from minibert.interop import save_pretrained
 from minibert.plots import drawn, plot_attention, plot_contexts
 from tokenizer import cli
+from tokenizer.encoding import Encoding
 
 TEXTS = ("He broke the record.", "She played the record.")
 
@@ -104,6 +108,23 @@ def test_what_does_not_fit_is_refused(bpe, wordpiece):
         look_inside(model_for(bpe), bpe, "record " * 60)
     with pytest.raises(ValueError, match="model was built for"):
         look_inside(model_for(bpe), wordpiece, "record")
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("family", cases.FAMILIES)
+def test_vectors_and_weights_equal_those_that_transformers_returns(family, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    model, ids = cases.model(family), cases.batch(family)["input_ids"][:1]  # 18 tokens, none of them padding
+    save_pretrained(model, tmp_path)
+    theirs = transformers.AutoModel.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    with torch.no_grad():
+        out = theirs(ids, output_hidden_states=True, output_attentions=True)
+    tokenizer = SimpleNamespace(vocab_size=61, pad_token_id=cases.PAD[family], kind="wordpiece", added_tokens=(),
+                                encode=lambda text: Encoding(ids[0].tolist(), ["a"] * 18))
+    seen = look_inside(model, tokenizer, "")
+    torch.testing.assert_close(seen.attention, torch.cat(out.attentions), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.vectors[:-1], torch.cat(out.hidden_states[:-1]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen.vectors[-1:], out.last_hidden_state, atol=1e-4, rtol=0)
 
 
 # Maps

@@ -97,7 +97,7 @@ def test_a_whole_run_has_all_sections(run, capsys):
     headings = re.findall(r"<h2>(.*?)</h2>", html)
     assert headings == ["Training", "Evaluation", "Filled masks", "Attention", "A text in its tokens", "Vocabulary", "Configuration"]
     for part in ("my run", "2 layers of 16, 2 heads", "trained to its end", "held-out loss", "3.500", "33.1", "50.0%", "1.250", "2.0", "20",
-                 "unigram entropy", "preset quickstart", "whole words", "batch_size", "the 2 head(s) of layer 1"):
+                 "unigram entropy", "preset quickstart", "whole words", "batch_size", "layer 1: its 2 heads"):
         assert part in parsed.text, part
     assert "class=\"note\"" not in html
 
@@ -108,7 +108,7 @@ def test_a_model_folder_alone_has_a_page(run, bpe, tmp_path):
         facts, tokenizer = gather(folder)
         parsed = checked(page(facts, tokenizer))
         assert "no metrics.jsonl" in parsed.text and "Attention" in parsed.text and "The training" not in parsed.text
-        assert facts["masks"][0]["text"] == "The dog chased the red <mask>"
+        assert facts["masks"][0]["text"] == "Human thinking involves human <mask>."
 
 
 def test_a_run_that_has_no_model_yet_has_a_page(run):
@@ -262,9 +262,9 @@ def test_long_curves_are_thinned_but_for_their_end():
 
 
 def test_an_attention_map_has_a_square_for_each_weight_that_can_be_seen():
-    html = attention_map("head 1", [[1.0, 0.0], [0.3, 0.72]])
+    html = attention_map("head 1", [[1.0, 0.015], [0.25, 0.49]])
     assert 'viewBox="0 0 2 2"' in html and "<text" not in html
-    assert '<path d="M0 0h1v1h-1z" fill-opacity="1">' in html and '<path d="M0 1h1v1h-1z" fill-opacity="0.3">' in html
+    assert '<path d="M0 0h1v1h-1z" fill-opacity="1">' in html and '<path d="M0 1h1v1h-1z" fill-opacity="0.5">' in html
     assert '<path d="M1 1h1v1h-1z" fill-opacity="0.7">' in html and "M1 0" not in html
     labelled = attention_map("layer 1", [[1.0, 0.0], [0.3, 0.7]], ["<s>", "a" * 30])
     assert labelled.count("&lt;s&gt;</text>") == 2 and labelled.count("a" * 11 + "…</text>") == 2 and Page(labelled)

@@ -127,13 +127,17 @@ def theirs(shape, folder, turns, device, dropout=0.1, **settings):
 
 def product(shape, folder, turns, device):
     """A large matrix product in bf16, twelve times a round: what the machine can do."""
-    a, b = (torch.randn(PRODUCT, PRODUCT, device=device, dtype=torch.bfloat16) for _ in range(2))
+    size = product_size(shape)
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     while True:
         a @ b
         turns.step_done()
 
 
-PRODUCT = 2048
+def product_size(shape):
+    return 256 if shape == "tiny" else 2048
+
+
 CONTESTANTS = {
     "minibert": ours,
     "minibert, muon": partial(ours, optimizer="muon"),
@@ -179,7 +183,7 @@ def measure(shape, folder, who, rounds):
             seconds[name].append(ask(name, process, "go")["seconds"])
     last = {name: ask(name, process, "end") for name, process in processes.items()}
     seconds = {name: values[1:] for name, values in seconds.items()}
-    rate = STEPS * 2 * PRODUCT ** 3 / statistics.median(seconds.pop("product"))
+    rate = STEPS * 2 * product_size(shape) ** 3 / statistics.median(seconds.pop("product"))
     return {"shape": shape, "tokens": sum(lengths), "operations": operations, "product_rate": rate, "torch": last["product"]["torch"],
             "threads": last["product"]["threads"], "seconds": seconds, "megabytes": {name: last[name]["megabytes"] for name in seconds}}
 

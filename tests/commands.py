@@ -36,24 +36,24 @@ def run_command(what, *args, input=b"", cwd=ROOT, **environment):
 
 
 class Running:
-    """The same while it runs: ``stdout``, to be read line by line, with its errors among them, or without; ``kill``; ``wait`` -> its exit code."""
+    """The same while it runs: ``stdin``; ``stdout``, with its errors among it or without; ``kill``; ``wait`` -> its exit code."""
 
     def __init__(self, what, *args, with_errors=True):
         if CAN_FORK:
-            read, write = os.pipe()
-            with open(write, "wb") as there, open(os.devnull, "wb") as nothing:
-                self.pid = fork(what, args, (None, there, there if with_errors else nothing), close=[read])
-            self.stdout = open(read, encoding="utf-8")
+            (read, said), (heard, write) = os.pipe(), os.pipe()
+            with open(said, "wb") as stdout, open(heard, "rb") as stdin, open(os.devnull, "wb") as nothing:
+                self.pid = fork(what, args, (stdin, stdout, stdout if with_errors else nothing), close=[read, write])
+            self.stdin, self.stdout = open(write, "w", encoding="utf-8"), open(read, encoding="utf-8")
         else:
-            self.process = subprocess.Popen(words_of(what, args), stdout=subprocess.PIPE, text=True, env=with_root({}),
+            self.process = subprocess.Popen(words_of(what, args), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=with_root({}),
                                             stderr=subprocess.STDOUT if with_errors else subprocess.DEVNULL)
-            self.stdout, self.pid = self.process.stdout, self.process.pid
+            self.stdin, self.stdout, self.pid = self.process.stdin, self.process.stdout, self.process.pid
 
     def kill(self):
         os.kill(self.pid, signal.SIGKILL if CAN_FORK else signal.SIGTERM)  # Windows ends it at once by that
 
     def wait(self):
-        self.stdout.close()
+        self.stdin.close(), self.stdout.close()
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]) if CAN_FORK else self.process.wait()
 
 

@@ -3,8 +3,10 @@ import json
 import random
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from commands import Running
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import speedrun  # noqa: E402
@@ -21,7 +23,10 @@ def corpora(tmp_path_factory):
     return folder
 
 
-def test_two_contestants_take_turns_on_the_same_lines(corpora, tmp_path, capsys):
+def test_two_contestants_take_turns_on_the_same_lines(corpora, tmp_path, capsys, monkeypatch):
+    begun = []
+    monkeypatch.setattr(step_time, "subprocess", SimpleNamespace(
+        PIPE=None, Popen=lambda words, **pipes: begun.append(Running(*words[1:], with_errors=False)) or begun[-1]))
     command = f"{corpora} --shapes tiny --rounds 2 --out {tmp_path / 'out.json'} --contestants minibert"
     step_time.main([*command.split(), "minibert, muon"])
     row = json.loads((tmp_path / "out.json").read_text())["rows"][0]
@@ -29,6 +34,7 @@ def test_two_contestants_take_turns_on_the_same_lines(corpora, tmp_path, capsys)
     assert {name: len(seconds) for name, seconds in row["seconds"].items()} == {"minibert": 2, "minibert, muon": 2}
     assert all(10 < megabytes < 4000 for megabytes in row["megabytes"].values())
     assert "minibert, muon" in capsys.readouterr().out
+    assert [process.wait() for process in begun] == [0, 0, 0]  # these two and the product
 
 
 def test_the_table_of_steps_says_medians_and_ratios():

@@ -3,11 +3,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import Running, run_command
 from train_helpers import PAIRS, SMALL, losses, run, same, weights
 
 import train
@@ -290,7 +290,7 @@ def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code():
     """As a user sees it, in a process of its own."""
     for flags, code, last in ((["--preset", "kantt"], 1, f"error: unknown preset 'kantt', there are {', '.join(PRESETS)}: did you mean kant?"),
                               (["--batchsize", "3"], 2, "(train.py --help lists what there is)")):
-        done = subprocess.run([sys.executable, train.__file__, *flags], capture_output=True, text=True)
+        done = run_command(train.__file__, *flags)
         assert done.returncode == code and done.stderr.splitlines()[-1] == last and "Traceback" not in done.stderr
 
 
@@ -328,7 +328,6 @@ def test_sigterm_in_the_middle_of_a_step_finishes_it_and_saves(text, tmp_path, m
 def test_a_screen_that_is_closed_early_does_not_end_the_run(text, tmp_path):
     """`train.py ... | head -1`: the rest of the run happens, and says so by its files."""
     flags = [*SMALL, "--corpus", str(text), "--out", str(tmp_path / "run"), "--max-steps", "3"]
-    process = subprocess.Popen([sys.executable, train.__file__, *flags], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = Running(train.__file__, *flags, with_errors=False)
     process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(timeout=120) == 0 and (tmp_path / "run/model/model.safetensors").exists()
+    assert process.wait() == 0 and (tmp_path / "run/model/model.safetensors").exists()

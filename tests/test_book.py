@@ -1,32 +1,21 @@
 """The book: its links lead where they say, its snippets and commands print what the pages show, its pictures are those that its code draws."""
-import importlib.util
+import doctest
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from book_helpers import ROOT, module
 
-ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "docs" / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]-*.md"))
-
-
-def module(path):
-    """A script that is in no package, imported under a name of its own."""
-    name = "_".join(path.relative_to(ROOT).with_suffix("").parts)
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 check, run, pictures = (module(BOOK / f"{name}.py") for name in ("check", "run", "pictures"))
 
 
 def stem(page):
-    return page.stem
+    return str(page.relative_to(ROOT).with_suffix(""))
 
 
 # ------------------------------------------------------------------------------------------------------ the pages
@@ -52,8 +41,10 @@ def test_a_chapter_has_its_parts(page):
     assert re.search(rf"!\[.+\]\(pictures/{page.name[:3]}[\w-]+\.(svg|png)\)", text)
     exercises = re.search(r"\n## Exercises\n(.*)", text, re.S)[1]
     tasks = re.findall(r"^\d\. (.*(?:\n   .*)*)", exercises, re.M)
-    assert 2 <= len(tasks) <= 3 and all("](" in task for task in tasks), "two or three, each with where to look"
-    assert 80 <= text.count("\n") <= 160
+    assert 2 <= len(tasks) <= 3 and all("`" in task or "](" in task for task in tasks), "two or three, each with where to look"
+    assert 80 <= text.count("\n") <= 180
+    assert set(re.findall(r"^```(.+)", text, re.M)) <= {"python", "console"}, "blocks of other kinds are not run"
+    assert not re.search(r"^ +(\$|>>>) ", text, re.M), "what is shown as run stands in a block that is run"
     assert f"]({page.name})" in (BOOK / "README.md").read_text(encoding="utf-8"), "the contents name it"
 
 
@@ -69,12 +60,19 @@ def test_no_picture_is_left_over():
     assert {path.stem for path in pictures.PLACE.iterdir()} == set(pictures.pictures())
 
 
+@pytest.mark.parametrize("script", ["docs/book/run", "docs/book/drawing", "exercises/check"])
+def test_the_examples_in_docstrings_are_true(script):
+    failed, tried = doctest.testmod(module(ROOT / f"{script}.py"))
+    assert tried and not failed
+
+
 # ------------------------------------------------------------------------------------------------------ the links
 
 
 @pytest.fixture
 def code(tmp_path):
-    (tmp_path / "code.py").write_text("import x\n\nLIMIT = 3\n\n\nclass A:\n    def f(self):\n        self.width = 1\n\n\nclass B:\n    def f(self):\n        pass\n")
+    first, second = "class A:\n    def f(self):\n        self.width = 1\n", "class B:\n    def f(self):\n        pass\n"
+    (tmp_path / "code.py").write_text(f"import x\n\nLIMIT = 3\n\n\n{first}\n\n{second}")
     (tmp_path / "Makefile").write_text("all: test\n\ntest:\n\tpytest\n")
     return tmp_path
 
@@ -157,6 +155,11 @@ def test_snippets_and_commands_of_a_page_share_names_and_files(page):
     assert not Path("file.txt").exists()
 
 
+def test_a_block_without_an_end_is_named():
+    with pytest.raises(ValueError, match="the block that begins on line 3 has no end"):
+        run.steps("# A page\n\n```python\n>>> 1\n1\n")
+
+
 def test_what_comes_out_differently_is_shown_and_can_be_written_into_the_page(page, monkeypatch, capsys):
     wrong = PAGE.replace("42", "41").replace("\n1\nerror: two", "\n1 ... of them\nerror: ...\nnothing").replace("slow\nslow", "slow\nfast\nfaster")
     page.write_text(wrong)
@@ -170,7 +173,7 @@ def test_what_comes_out_differently_is_shown_and_can_be_written_into_the_page(pa
     assert run.main([]) == 0
 
 
-@pytest.mark.parametrize("command", ["python -m tokenizer inspect nowhere", "python train.py --presett kant", "python -m tokenizer encode --help"])
+@pytest.mark.parametrize("command", ["python -m tokenizer inspect nowhere", "python docs/book/check.py --mendd", "python -m tokenizer encode --help"])
 def test_a_command_prints_the_same_within_this_process_as_in_a_shell(command):
     with run.workplace():
         assert run.called(command) == run.shelled(command) != ""

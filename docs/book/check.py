@@ -3,9 +3,9 @@
     python docs/book/check.py            # says which do not, and ends with 1
     python docs/book/check.py --mend     # renumbers links to lines of code, after the code has moved
 
-A link to code is written [`Attention.forward`](../../minibert/attention.py#L49): its text is the name that is defined on that line, of a function or a
-class, or of what is assigned there. As much of the name's path as makes it plain: `forward` alone would be any of several. In files that
-are no Python the line is the first that holds the name. Links to files and to headings must lead somewhere; addresses on the web are not looked up.
+A link to code is written [`Attention.forward`](../../minibert/attention.py#L49): its text is the name that is defined on that line, of a function
+or a class, or of what is assigned there. As much of the name's path as makes it plain: `forward` alone would be any of several. In files that are
+no Python the line is the first that holds the name. Links to files and to headings must lead somewhere; addresses on the web are not looked up.
 """
 import ast
 import re
@@ -125,10 +125,7 @@ def definitions(path, changed):
 
 
 def headings(path):
-    """The anchors of a page's headings, as code hosts make them.
-
-    "## What it says, and why" -> "what-it-says-and-why"
-    """
+    """The anchors of a page's headings, as code hosts make them: "## What it says, and why" -> what-it-says-and-why"""
     found = {}
     for title in re.findall(r"^#+ +(.*?) *$", FENCE.sub("", path.read_text(encoding="utf-8")), re.M):
         title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)  # a link's text

@@ -16,7 +16,11 @@ MONO = "Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
 def number(value):
-    """12.0 -> '12', 1.236 -> '1.24', -0.001 -> '0'"""
+    """Pixels as a picture has them.
+
+    >>> number(12.0), number(1.236), number(-0.001)
+    ('12', '1.24', '0')
+    """
     return f"{round(value, 2) + 0.0:.2f}".rstrip("0").rstrip(".")
 
 
@@ -115,5 +119,9 @@ class Axes:
 
 
 def labelled(tick):
-    """500 -> (500, '500'); (0.001, '1e-3') as it is"""
+    """A number on a scale, and what is written there.
+
+    >>> labelled(1500), labelled((0.001, "1e-3"))
+    ((1500, '1,500'), (0.001, '1e-3'))
+    """
     return tick if isinstance(tick, tuple) else (tick, f"{tick:,}")

@@ -66,6 +66,8 @@ def steps(text):
     found, lines, number = [], text.split("\n"), 0
     while number < len(lines):
         if lines[number] in ("```python", "```console"):
+            if "```" not in lines[number:]:
+                raise ValueError(f"the block that begins on line {number + 1} has no end: ``` on a line of its own")
             end = lines.index("```", number)
             kind, block = lines[number][3:], lines[number + 1:end]
             long = LONG in lines[max(number - 2, 0):number]  # with or without an empty line between
@@ -114,14 +116,15 @@ def workplace():
 def results(page, quick=False):
     """Run the steps of a page and yield (step, what it printed), in order; ``quick`` leaves the long ones out."""
     names = {"__name__": "__main__"}
-    with workplace():
+    with workplace() as folder:
         for step in steps(page.read_text(encoding="utf-8")):
             if quick and step.long:
                 continue
             if step.kind == "python":
                 yield step, executed(step, names, page.name)
             else:
-                yield step, called(step.source) if quick and IN_PYTHON.fullmatch(step.source) else shelled(step.source)
+                got = called(step.source) if quick and IN_PYTHON.fullmatch(step.source) else shelled(step.source)
+                yield step, got.replace(os.path.realpath(folder), "...")
 
 
 def executed(step, names, page):
@@ -140,7 +143,9 @@ def executed(step, names, page):
 
     raised = RAISED.match(step.want)
     example = doctest.Example(step.source, step.want, exc_msg=raised and raised[1], lineno=step.line - 1)
-    Runner(verbose=False, optionflags=FLAGS).run(doctest.DocTest([example], names, page, page, 0, None), clear_globs=False)
+    test = doctest.DocTest([example], {}, page, page, 0, None)
+    test.globs = names  # the one namespace itself: DocTest would take a copy
+    Runner(verbose=False, optionflags=FLAGS).run(test, clear_globs=False)
     return printed[0]
 
 
@@ -156,8 +161,9 @@ def called(command):
     module = words[0] == "-m"
     words = words[module:]
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    code = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.object(sys, "argv", words), warnings.catch_warnings():
+    code, places = 0, [str(Path.cwd() if module else Path(words[0]).parent.absolute()), *sys.path]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.multiple(sys, argv=words, path=places), \
+            warnings.catch_warnings():
         warnings.simplefilter("ignore")  # runpy's, of a module that is imported already
         try:
             if module:
@@ -193,7 +199,7 @@ def put_in(text, step, got, shift):
     """
     lines, shown = text.split("\n"), step.want.splitlines()
     vague = [line for line in shown if "..." in line]
-    printed = got.rstrip().splitlines()
+    printed = [line.rstrip() for line in got.rstrip().splitlines()]
     printed = [next((line for line in vague if doctest.OutputChecker().check_output(line, new, doctest.ELLIPSIS)), new) for new in printed]
     if step.kind == "python":
         printed = [line if line.strip() else "<BLANKLINE>" for line in printed]

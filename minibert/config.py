@@ -145,7 +145,7 @@ class TrainConfig:
     min_frequency: int = option(2, "a merge needs at least so many occurrences; more: a smaller vocabulary without rare words")
     examples: str = option("blocks", "what an example is: lines, documents (cut to length), blocks (packed, no padding) or pairs (two sentences: "
                                      "BERT's next-sentence prediction is trained too)")
-    masking: str = option("tokens", "what is masked together: tokens, words (all tokens of a word) or spans (runs of words); harder in this order")
+    masking: str = option("tokens", "what is masked together: tokens, words (all tokens of a word) or spans (runs of words)")
     max_length: int = option(128, "tokens of an example, special tokens included; shorter leaves the plateau earlier, longer sees more context")
     batch_size: int = option(32, "examples of one optimiser step; larger: less noise in a gradient, fewer steps in the same time")
     micro_batch_size: int = option(0, "examples that go through the model at once; 0: the whole batch. Smaller saves memory, the result is the same")

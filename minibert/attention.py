@@ -39,6 +39,7 @@ class Attention(nn.Module):
         self.qkv.stacked = 3  # for an optimiser that treats each map as one
         self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         self.out_dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.prefix = None  # trained keys and values before those of the tokens (adapters.py)
 
     def forward(self, x, mask=None, rotation=None):
         """x (B, T, H); mask as ``attention_masks`` makes it; rotation: cos and sin (T, hs/2) of rotary positions -> (B, T, H)"""
@@ -47,8 +48,11 @@ class Attention(nn.Module):
         qk, v = qkv.split((2, 1))  # queries and keys together, since both are turned
         if rotation is not None:
             qk = rotate(qk, *rotation)
+        (q, k), v = qk, v.squeeze(0)
+        if self.prefix is not None:
+            k, v, mask = self.prefix(k, v, mask)
         attend = attention_by_hand if x.device.type == "cpu" else attention_fused  # by hand is the faster one on a CPU
-        y = attend(*qk.unbind(), v.squeeze(0), mask, self.dropout if self.training else 0.0)  # (B, nh, T, hs)
+        y = attend(q, k, v, mask, self.dropout if self.training else 0.0)  # (B, nh, T, hs)
         y = y.transpose(1, 2).reshape(B, T, H)  # heads side by side again
         return self.out_dropout(self.out(y))
 

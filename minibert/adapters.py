@@ -38,8 +38,8 @@ class Tuning:
     ('query', 'mlp')
     """
     tune: str = option("all", "what learns beside the head: all, lora, prefix, bias (of modernbert: the norms' scales) or head (nothing else)")
-    lora_rank: int = option(8, "lora: rank of the added products")
-    lora_alpha: float = option(16.0, "lora: the products are multiplied by alpha / rank")
+    lora_rank: int = option(4, "lora: rank of the added products")
+    lora_alpha: float = option(8.0, "lora: the products are multiplied by alpha / rank")
     lora_on: str = option("query,value", "lora: to which matrices products are added: query, key, value, out, mlp, with commas")
     prefix_length: int = option(16, "prefix: trained keys and values of each layer")
 

@@ -220,8 +220,8 @@ def test_padding_changes_nothing_with_prefixes(family):
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_a_fresh_prefix_is_that_of_a_text_that_was_read(family):
-    """Of the first layer: the keys and values that the drawn tokens have there."""
-    model, plain = classifier(family), classifier(family).bert
+    """Of the first layer: the keys and values that the drawn tokens have there, without dropout."""
+    model, plain = classifier(family).train(), classifier(family).bert
     torch.manual_seed(3)
     attach(model, Tuning(tune="prefix", prefix_length=4))
     torch.manual_seed(3)
@@ -230,7 +230,7 @@ def test_a_fresh_prefix_is_that_of_a_text_that_was_read(family):
         x = plain.embeddings(drawn)
         _, keys, values = plain.blocks[0].attention.qkv(x)[0].chunk(3, dim=-1)
     torch.testing.assert_close(model.bert.blocks[0].attention.prefix.keys_and_values, torch.stack((keys, values)))
-    assert not model.bert.blocks[0].attention.qkv._forward_hooks
+    assert not model.bert.blocks[0].attention.qkv._forward_hooks and all(module.training for module in model.modules())
 
 
 def test_attention_without_a_prefix_has_no_numbers_for_one():

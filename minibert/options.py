@@ -6,7 +6,7 @@ With --init the model's configuration is that of a folder, and a flag that says 
 """
 import json
 import re
-from argparse import HelpFormatter
+from argparse import RawDescriptionHelpFormatter
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -19,34 +19,64 @@ from tokenizer.saved import holds_tokenizer
 # What may always differ when a run goes on: none of it changes what is computed (micro-batches: but for rounding, and dropout's draws).
 HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_batch_size")
 
+GROUPS = {  # of --help: title -> fields of TrainConfig
+    "where it begins": ("init",),
+    "the text": ("corpus", "text_field", "filters", "sentences", "stream", "data"),
+    "the tokenizer (its size is --vocab-size)": ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency"),
+    "examples and masks": ("examples", "max_length", "masking", "mlm_probability", "nsp_weight"),
+    "the length of the run: one of these": LENGTHS,
+    "a step, and the memory it takes": ("batch_size", "micro_batch_size", "batch_ramp", "ramp_from", "gradient_checkpointing", "compile"),
+    "optimiser and learning rate": ("optimizer", "learning_rate", "muon_learning_rate", "muon_momentum", "schedule", "warmup", "decay",
+                                    "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
+    "the machine": ("device", "precision", "seed"),
+    "what is written, and how often": ("log_every", "eval_every", "eval_examples", "save_every", "keep_checkpoints"),
+}
+EPILOG = """\
+Values in brackets are those of quickstart; `--preset NAME --show` prints all of another preset. With --init the model's come from its
+folder, and the training's are plain: adamw at 1e-4, 15 % masked, a length that is given.
+
+  train.py --minutes 1                             a first look
+  train.py --corpus my_texts/ --out runs/mine      your own text, the same recipe
+  train.py --preset kant --max-steps 20            a published recipe, its first steps
+  train.py --resume --out runs/mine                go on after Ctrl-C or a crash
+
+What warm-up, clipping, accumulation and precision do: docs/book/09-loop.md. Which values were tried: docs/log.md."""
+
 
 def parser():
     """The parser of train.py: --preset, --out, --resume, --may-differ, and a flag for each field of the two configurations."""
-    out = Parser(prog="train.py", formatter_class=HelpFormatter,
+    out = Parser(prog="train.py", formatter_class=RawDescriptionHelpFormatter,
                  usage="train.py [--preset NAME | --init FOLDER] [--corpus TEXT] [--out DIR] [--minutes M | --max-steps N | --epochs E] [--resume] "
                  "[FLAG VALUE ...]",
                  description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
                  "that is on this machine, in five minutes on a CPU.",
-                 epilog="Values that are not given come from the preset, and `--preset NAME --show` prints all of them; with --init the model's "
-                 "come from its folder, and the training's are plain: adamw at 1e-4, 15 % masked, a length that is given.")
-    out.add_argument("--preset", default=None, help=f"{', '.join(PRESETS)} (default: quickstart)")
+                 epilog=EPILOG)
+    out.add_argument("--preset", default=None, help=f"where values come from that are not given: {', '.join(PRESETS)} (default: quickstart)")
     out.add_argument("--out", default=None, help="folder of the run (default: runs/PRESET, or the next free name)")
     out.add_argument("--resume", action="store_true", help="go on with the run in --out (default: the newest run of the preset)")
     out.add_argument("--may-differ", default="", metavar="NAMES", help="with --resume: fields that may differ from the run's own, with commas")
     out.add_argument("--profile", action="store_true", help="train a few steps, show where their time goes beside what they compute, and stop")
     out.add_argument("--show", action="store_true", help="print the configuration and stop")
-    for cls, title in ((BertConfig, "the model"), (TrainConfig, "the training")):
-        add_flags(out.add_argument_group(f"{title} (defaults: the preset's)"), cls)
+    model, train = PRESETS["quickstart"]
+    add_flags(out.add_argument_group("the model"), BertConfig, shown=model)
+    for title, names in GROUPS.items():
+        add_flags(out.add_argument_group(title), TrainConfig, names, train)
     return out
 
 
-def add_flags(group, cls):
-    """A flag for each field of a configuration; one that is not given is None, so that ``given`` can tell."""
-    for f in fields(cls):
+def add_flags(group, cls, names=None, shown=None):
+    """A flag for each field of a configuration, or for those of ``names``; one that is not given is None, so that ``given`` can tell.
+
+    shown: a configuration whose values stand in brackets behind the help, but those that say that something is off.
+    """
+    known = {f.name: f for f in fields(cls)}
+    for f in map(known.__getitem__, names or known):
         switch = isinstance(f.default, bool)
         kind, alone = (true_or_false, {"nargs": "?", "const": True}) if switch else (type(f.default), {})
+        value = getattr(shown, f.name, "")
+        off = value == "" or value is False or (f.name in LENGTHS and not value)
         group.add_argument("--" + f.name.replace("_", "-"), type=kind, default=None, metavar=kind.__name__.upper(),
-                           help=f.metadata["help"], **alone)  # a switch that stands alone is on
+                           help=f.metadata["help"] + ("" if off else f" [{value}]"), **alone)  # a switch that stands alone is on
 
 
 def true_or_false(word):

@@ -49,7 +49,7 @@ MODES = {"all": "all weights", "lora": "LoRA", "prefix": "prefixes", "bias": "bi
 SIZES = ("100", "1000", "10000", "all")
 MODE_SIZES = {"sst2": "10000", "cola": "all"}
 EPOCHS = "100:40,1000:15,10000:6,all:3"
-RATES = {"all": 5e-4, SCRATCH: 5e-4, "lora": 2e-3, "prefix": 5e-3, "bias": 5e-3, "head": 5e-3}
+RATES = {"all": 5e-4, SCRATCH: 5e-4, "lora": 5e-3, "prefix": 5e-3, "bias": 1e-2, "head": 5e-3}  # of small models
 WARMUP = 0.3
 
 

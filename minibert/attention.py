@@ -15,7 +15,7 @@ from torch.nn import functional as F
 def attention_by_hand(q, k, v, mask=None, dropout=0.0):
     """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1): every token takes a weighted mean of all values.
 
-    q, k, v (B, nh, T, hs); mask added to the scores, broadcast to (B, nh, T, T), or None -> (B, nh, T, hs)
+    q, k, v (B, nh, T, hs); mask added to the scores, broadcast to (B, nh, T, T), or None -> (B, nh, T, hs). With prefixes k and v are longer.
     """
     return F.dropout(attention_weights(q, k, mask), dropout, training=dropout > 0) @ v
 

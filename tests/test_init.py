@@ -21,7 +21,7 @@ SMALL = "--max-length 16 --batch-size 4 --device cpu --precision fp32 --log-ever
 def first(text, tmp_path_factory):
     """A run that has learned a little."""
     folder = tmp_path_factory.mktemp("first") / "run"
-    assert run(text, folder, "--max-steps", "60", "--learning-rate", "1e-2", "--examples", "lines", "--family", "bert",
+    assert run(text, folder, "--max-steps", "40", "--learning-rate", "1e-2", "--examples", "lines", "--family", "bert",
                "--type-vocab-size", "2") == 0
     return folder
 
@@ -37,26 +37,28 @@ def test_a_run_begins_with_the_weights_of_another_and_a_new_optimiser(text, firs
     assert not torch.load(begin / "optimizer.pt", weights_only=True)["state"] and json.loads((begin / "state.json").read_text())["elapsed"] == 0
     assert not same(weights(tmp_path / "run"), weights(first)) and load_run(tmp_path / "run")[0].config.hidden_dropout_prob == 0.2
     assert load_tokenizer(tmp_path / "run/tokenizer").fingerprint == load_tokenizer(first / "tokenizer").fingerprint
-    assert losses(tmp_path / "run")[0][1] < losses(first)[0][1] - 1  # it knows what the first run has learned
+    assert losses(tmp_path / "run")[0][1] < losses(first)[0][1] - 0.5  # it knows what the first run has learned
     screen = capsys.readouterr().out
     assert f"(from {first})" in screen and f"\nweights     from {first}\n" in screen
     assert "a first loss below the unigram entropy" in screen and "expected about" not in screen
 
 
-@pytest.mark.parametrize("steps", [0, 2])
-def test_a_run_that_was_stopped_goes_on_without_the_folder_that_it_began_with(text, first, tmp_path, monkeypatch, steps):
+def test_a_run_that_was_stopped_goes_on_without_the_folder_that_it_began_with(text, first, tmp_path, monkeypatch):
     """Even before its first step: then the same as one that was never stopped."""
-    copy = tmp_path / "copy"
-    shutil.copytree(first, copy)
-    assert start(text, copy, tmp_path / "whole", "--max-steps", "4") == 0
-    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": steps}))
-    assert start(text, copy, tmp_path / "parts", "--max-steps", "4") == 130
+    init = tmp_path / "init"
+    shutil.copytree(first, init)
+    assert start(text, init, tmp_path / "whole", "--max-steps", "3") == 0
+    for steps in (0, 2):
+        monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": steps}))
+        assert start(text, init, tmp_path / f"stopped-{steps}", "--max-steps", "3") == 130
     monkeypatch.setattr(train, "StopRequest", StopRequest)
-    shutil.rmtree(copy)
-    assert train.main(["--resume", "--out", str(tmp_path / "parts")]) == 0
-    assert losses(tmp_path / "parts") == losses(tmp_path / "whole") and same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
-    with pytest.raises(ValueError, match=f"init: {copy} in the run, {first} now"):
-        train.main(["--resume", "--out", str(tmp_path / "parts"), "--init", str(first)])
+    shutil.rmtree(init)
+    for steps in (0, 2):
+        out = tmp_path / f"stopped-{steps}"
+        assert train.main(["--resume", "--out", str(out)]) == 0
+        assert losses(out) == losses(tmp_path / "whole") and same(weights(out), weights(tmp_path / "whole"))
+    with pytest.raises(ValueError, match=f"init: {init} in the run, {first} now"):
+        train.main(["--resume", "--out", str(out), "--init", str(first)])
 
 
 def test_an_encoder_without_a_head_starts_pairs(text, first, tmp_path, capsys):

@@ -109,7 +109,7 @@ def _read_parts(path):
         found = _read_file(part)
         other = set(found) ^ {tensor for tensor, place in places.items() if place == name}
         if other:
-            raise ValueError(f"{part} and {path.name} disagree about {', '.join(sorted(other)[:5])}{' ...' if len(other) > 5 else ''}: "
+            raise ValueError(f"{part} and {path.name} disagree about {', '.join(map(repr, sorted(other)[:5]))}{' ...' if len(other) > 5 else ''}: "
                              "they are not of one model, copy all parts again")
         tensors |= found
     return tensors

@@ -104,6 +104,7 @@ DEFAULTS = {"bert": {"type_vocab_size": 2, "pad_token_id": 0, "layer_norm_eps": 
             "roberta": {"type_vocab_size": 2, "pad_token_id": 1, "layer_norm_eps": 1e-12},
             "modernbert": {"type_vocab_size": 0, "pad_token_id": 50283, "layer_norm_eps": 1e-5,
                            "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}
+LARGEST = {"num_hidden_layers": 1000}
 SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
 
 # Variants that exist there and not here: loading one as if it were the plain kind would give other numbers.
@@ -166,10 +167,14 @@ def config_from_json(values, path=CONFIG):
     ours["type_vocab_size"] = values.get("minibert_type_vocab_size", ours["type_vocab_size"])
     if family == "modernbert":
         ours.update(_attention_pattern(values, path))
-    try:
-        return BertConfig(**ours)
-    except TypeError as error:  # a text where a number should stand
-        raise ValueError(f"{path}: a value of the wrong type ({error})") from None
+    for f in fields(BertConfig):
+        value = ours.get(f.name, f.default)
+        if type(value) is not type(f.default) and (type(f.default), type(value)) != (float, int):
+            raise ValueError(f"{path}: {f.name} is {str(value)[:100]!r}, a value of the wrong type: it must be of type {type(f.default).__name__}")
+    too_large = [f"{name} = {ours[name]:,}" for name in SIZES if ours[name] > LARGEST.get(name, 1 << 24)]
+    if too_large:  # a model is built to the sizes that a file claims
+        raise ValueError(f"{path}: {', '.join(too_large)}: larger than any model, the file is damaged")
+    return BertConfig(**ours)
 
 
 def _attention_pattern(values, path):

@@ -164,7 +164,7 @@ def test_a_bin_that_holds_no_weights_is_one_clear_line(model, tmp_path, content,
     (lambda places: places | {"a": "/etc/hostname"}, "only files beside it are read"),
     (lambda places: places | {"a": ".."}, "no such file"),
     (lambda places: places | {"a": "model-00004-of-00003.safetensors"}, "no such file, but .* has 1 tensors in it: copy all parts"),
-    (lambda places: places | {"a": "model-00001-of-00003.safetensors"}, "disagree about a: they are not of one model"),
+    (lambda places: places | {"a": "model-00001-of-00003.safetensors"}, "disagree about 'a': they are not of one model"),
     (lambda places: dict(list(places.items())[1:]), "disagree about "),
 ])
 def test_an_index_that_does_not_fit_its_parts_is_refused(model, tmp_path, change, message):

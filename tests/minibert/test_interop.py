@@ -181,7 +181,13 @@ def test_all_tensors_that_do_not_fit_are_listed_together(tmp_path):
     ({"is_decoder": True}, "is_decoder = True"),
     ({"hidden_size": None}, "hidden_size missing"),
     ({"hidden_size": 17}, "hidden_size 17 is no multiple of num_attention_heads 2"),
-    ({"hidden_size": "16"}, "wrong type"),
+    ({"hidden_size": "16"}, "hidden_size is '16', a value of the wrong type: it must be of type int"),
+    ({"hidden_size": 16.0}, "hidden_size is '16.0', a value of the wrong type"),
+    ({"hidden_dropout_prob": [0.1]}, "wrong type: it must be of type float"),
+    ({"pad_token_id": True}, "pad_token_id is 'True', a value of the wrong type"),
+    ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1,000,000,000: larger than any model"),
+    ({"hidden_size": 2**60, "vocab_size": 2**40}, "vocab_size = 1,099,511,627,776, hidden_size = 1,152,921,504,606,846,976: larger than any model"),
+    ({"hidden_size": 10**6}, "tensors do not fit"),  # built of shapes alone
     ({"architectures": ["BertForTokenClassification"]}, "BertForTokenClassification"),
     ({"num_hidden_layers": 4}, "layer.3.*is missing"),
 ])

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 def attention_by_hand(q, k, v, mask=None, dropout=0.0):
     """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1): every token takes a weighted mean of all values.
 
-    q, k, v (B, nh, T, hs); mask added to the scores, broadcast to (B, nh, T, T), or None -> (B, nh, T, hs)
+    q, k, v (B, nh, T, hs); mask added to the scores, broadcast to (B, nh, T, T), or None -> (B, nh, T, hs). With prefixes k and v are longer.
     """
     return F.dropout(attention_weights(q, k, mask), dropout, training=dropout > 0) @ v
 
@@ -43,26 +43,30 @@ class Attention(nn.Module):
         self.qkv.stacked = 3  # for an optimiser that treats each map as one
         self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         self.out_dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.prefix = None  # trained keys and values before those of the tokens (adapters.py)
 
     def forward(self, x, mask=None, rotation=None):
         """x (B, T, H); mask as ``attention_masks`` makes it; rotation: cos and sin (T, hs/2) of rotary positions -> (B, T, H)"""
         attend = attention_by_hand if x.device.type == "cpu" else attention_fused  # by hand is the faster one on a CPU
-        y = attend(*self.queries_keys_values(x, rotation), mask, self.dropout if self.training else 0.0)  # (B, nh, T, hs)
+        y = attend(*self.queries_keys_values(x, mask, rotation), self.dropout if self.training else 0.0)  # (B, nh, T, hs)
         y = y.transpose(1, 2).reshape(x.shape)  # heads side by side again
         return self.out_dropout(self.out(y))
 
-    def queries_keys_values(self, x, rotation=None):
-        """x (B, T, H) -> queries, keys, values, each (B, nh, T, hs)"""
+    def queries_keys_values(self, x, mask=None, rotation=None):
+        """The arguments of ``forward`` -> queries, keys, values, each (B, nh, T, hs), and the mask; with a prefix, keys and values are p longer."""
         B, T, H = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.heads, H // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
         qk, v = qkv.split((2, 1))  # queries and keys together, since both are turned
         if rotation is not None:
             qk = rotate(qk, *rotation)
-        return *qk.unbind(), v.squeeze(0)
+        (q, k), v = qk, v.squeeze(0)
+        if self.prefix is not None:
+            k, v, mask = self.prefix(k, v, mask)
+        return q, k, v, mask
 
     def weights(self, x, mask=None, rotation=None):
         """What ``forward`` weighs the values with, for those who want to look: its arguments -> (B, nh, T, T)"""
-        queries, keys, _ = self.queries_keys_values(x, rotation)
+        queries, keys, _, mask = self.queries_keys_values(x, mask, rotation)
         return attention_weights(queries, keys, mask)
 
 

@@ -39,22 +39,26 @@ class BertConfig:
     512
     """
 
-    family: str = option("bert", "bert, roberta or modernbert")
-    vocab_size: int = option(30522, "entries of the vocabulary, special tokens included (an upper bound: a small corpus may not have as many)")
-    hidden_size: int = option(768, "width of the model")
-    num_hidden_layers: int = option(12, "number of blocks")
-    num_attention_heads: int = option(12, "attention heads of a block; they divide hidden_size")
-    intermediate_size: int = option(3072, "inner width of the MLP (of each half where it is gated)")
-    max_position_embeddings: int = option(512, "rows of the position table (roberta: two more than the usable length)")
+    family: str = option("bert", "bert (post-norm, learned positions, sentence pairs), roberta (the same without pairs) or modernbert (pre-norm, "
+                         "rotary positions, gated, no biases: learns faster here)")
+    vocab_size: int = option(30522, "entries of the vocabulary, special tokens included; at most, since a small corpus may not have as many. More "
+                             "of them make texts shorter in tokens and the head slower")
+    hidden_size: int = option(768, "numbers in the vector of a token; twice as many make a block four times as large and about as much slower")
+    num_hidden_layers: int = option(12, "number of blocks; time and memory grow with it")
+    num_attention_heads: int = option(12, "attention heads of a block; they divide hidden_size, so more of them are narrower and cost the same")
+    intermediate_size: int = option(3072, "inner width of the MLP, by custom 4 times hidden_size (of each half where it is gated: 2 to 3 times)")
+    max_position_embeddings: int = option(512, "tokens of the longest sequence (roberta: pad_token_id + 1 more, as positions are counted from there: "
+                                          "514 for 512)")
     type_vocab_size: int = option(2, "segment types: 2 for sentence A and B, 1 for roberta, 0 for none")
-    hidden_dropout_prob: float = option(0.1, "dropout after embeddings, attention and MLP")
-    attention_probs_dropout_prob: float = option(0.1, "dropout on the attention weights")
-    layer_norm_eps: float = option(1e-12, "added to the variance in LayerNorm")
-    initializer_range: float = option(0.02, "standard deviation of fresh weights")
+    hidden_dropout_prob: float = option(0.1, "share of numbers dropped after embeddings, attention and MLP; against learning by heart in many "
+                                        "epochs, 0 learns faster in few")
+    attention_probs_dropout_prob: float = option(0.1, "the same of the attention weights")
+    layer_norm_eps: float = option(1e-12, "added to the variance in LayerNorm, so that nothing is divided by 0")
+    initializer_range: float = option(0.02, "standard deviation of fresh weights; too large is unstable, too small stays longer on the plateau")
     pad_token_id: int = option(0, "id of padding; taken from the tokenizer")
     local_attention: int = option(128, "modernbert: window of the local layers, in tokens (half to each side)")
-    global_attn_every_n_layers: int = option(3, "modernbert: every n-th layer sees the whole sequence")
-    global_rope_theta: float = option(160_000.0, "modernbert: rotary base of the global layers")
+    global_attn_every_n_layers: int = option(3, "modernbert: every n-th layer sees the whole sequence; 1: all do")
+    global_rope_theta: float = option(160_000.0, "modernbert: rotary base of the global layers; larger turns slower, for longer sequences")
     local_rope_theta: float = option(10_000.0, "modernbert: rotary base of the local layers")
 
     def __post_init__(self):
@@ -128,52 +132,58 @@ class TrainConfig:
     """
 
     corpus: str = option("pydocs", "pydocs (the documentation on this machine), kant, wikipedia, amazon, or your own .txt .jsonl .csv .tsv (.gz) "
-                         "file or folder")
-    filters: str = option("", "which documents to leave out: short, repetitive, script, markup, duplicates, near-duplicates, with commas; or all")
+                         "file or folder; one document in twenty is held out")
+    filters: str = option("", "which documents to leave out: short, repetitive, script, markup, duplicates, near-duplicates, with commas; or all; "
+                         "all,short=50 changes one of them")
     sentences: bool = option(False, "cut the text into sentences, one a line, as next-sentence pairs need them; its own lines are joined first")
     stream: bool = option(False, "train straight from the text: nothing is prepared on disk, for corpora that are larger than it")
+    init: str = option("", "folder of a published model, or of a run, to go on from: its configuration, weights and tokenizer")
     data: str = option("", "folder with prepared token files train/ and eval/ (another run's data/) in place of preparing the corpus again")
     tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/) in place of training one")
     text_field: str = option("text", "the column or key that holds the text in .csv .tsv .jsonl")
     tokenizer_kind: str = option("bpe", "bpe (byte-level BPE, as RoBERTa) or wordpiece (as BERT)")
     tokenizer_criterion: str = option("frequency", "wordpiece: merge pairs by frequency, or by likelihood (what makes the corpus likeliest)")
     lowercase: bool = option(True, "wordpiece: lower-case the text and strip accents")
-    min_frequency: int = option(2, "a merge needs at least so many occurrences")
+    min_frequency: int = option(2, "a merge needs at least so many occurrences; more: a smaller vocabulary without rare words")
     examples: str = option("blocks", "what an example is: lines, documents (cut to length), blocks (packed, no padding) or pairs (two sentences: "
                                      "BERT's next-sentence prediction is trained too)")
     masking: str = option("tokens", "what is masked together: tokens, words (all tokens of a word) or spans (runs of words)")
-    max_length: int = option(128, "tokens of an example, special tokens included")
-    batch_size: int = option(32, "examples of one optimiser step")
+    max_length: int = option(128, "tokens of an example, special tokens included; shorter leaves the plateau earlier, longer sees more context")
+    batch_size: int = option(32, "examples of one optimiser step; larger: less noise in a gradient, fewer steps in the same time")
     micro_batch_size: int = option(0, "examples that go through the model at once; 0: the whole batch. Smaller saves memory, the result is the same")
     batch_ramp: float = option(0.0, "fraction of the run in which a step grows from ramp_from examples to batch_size; 0: none")
     ramp_from: int = option(0, "examples of a step where a batch ramp begins; it divides batch_size")
     gradient_checkpointing: bool = option(False, "compute each block again in the backward pass in place of keeping what it computed: a third more "
                                           "time, far less memory")
     compile: bool = option(False, "torch.compile: takes a minute at first, and a tenth off each step (on GPUs more)")
-    mlm_probability: float = option(0.15, "share of the tokens that are predicted in training (evaluation always uses 0.15)")
+    mlm_probability: float = option(0.15, "share of the tokens that are predicted in training, 0 to 1; more: more to learn from a step, less "
+                                    "context to read. Evaluation always uses 0.15")
+    nsp_weight: float = option(1.0, "pairs: weight of the next-sentence loss beside that of the masked tokens (BERT: 1); both are logged without it")
     optimizer: str = option("adamw", "adamw, or muon (for the matrices of the blocks and the head; adamw for the rest)")
-    learning_rate: float = option(1e-4, "peak rate of adamw")
+    learning_rate: float = option(1e-4, "peak rate of adamw, about how far a weight may move in a step; too high: the loss jumps or stays at the "
+                                  "plateau, too low: it crawls. Small models bear more (1e-3)")
     muon_learning_rate: float = option(0.02, "peak rate of muon")
     muon_momentum: float = option(0.95, "muon: memory of the gradient's mean")
     schedule: str = option("linear", "after warm-up: linear (falls to zero) or stable (held, then falls to zero)")
-    warmup: float = option(0.06, "fraction of the run in which the rate rises to its peak; 0: none")
-    decay: float = option(0.3, "stable: last fraction of the run in which the rate falls to zero")
-    weight_decay: float = option(0.01, "on matrices and embeddings, not on biases and norms")
-    adam_beta1: float = option(0.9, "memory of the gradient's mean")
-    adam_beta2: float = option(0.98, "memory of the gradient's square")
+    warmup: float = option(0.06, "fraction of the run in which the rate rises to its peak; 0: none, which post-norm models (bert, roberta) bear "
+                           "badly")
+    decay: float = option(0.3, "stable: last fraction of the run in which the rate falls to zero, and the loss most")
+    weight_decay: float = option(0.01, "pull of matrices and embeddings towards 0, times the rate, in each step; biases and norms have none")
+    adam_beta1: float = option(0.9, "memory of the gradient's mean: 0.9 is about the last 10 steps")
+    adam_beta2: float = option(0.98, "memory of the gradient's square: 0.98 is about the last 50 steps")
     adam_epsilon: float = option(1e-6, "added to the root of the square")
-    max_grad_norm: float = option(1.0, "gradients longer than this are shortened to it; 0: never")
+    max_grad_norm: float = option(1.0, "gradients longer than this, all weights together, are shortened to it; 0: never")
     max_steps: int = option(0, "length of the run in optimiser steps")
     epochs: float = option(0.0, "length of the run in passes over the corpus")
     minutes: float = option(0.0, "length of the run in minutes of training; the schedule then follows the clock")
-    seed: int = option(0, "of weights, order, masks and dropout")
-    device: str = option("auto", "auto, cuda, mps or cpu")
-    precision: str = option("auto", "auto (bf16 where the hardware has it), fp32, bf16 or fp16")
+    seed: int = option(0, "of weights, order, masks and dropout; another one tells luck from progress")
+    device: str = option("auto", "auto (cuda, else mps, else cpu), cuda, mps or cpu")
+    precision: str = option("auto", "auto (bf16 where the hardware has it), fp32 (slowest), bf16 or fp16 (with a loss scale)")
     log_every: int = option(10, "steps between lines of metrics.jsonl")
     eval_every: int = option(500, "steps between evaluations; 0: only at the end")
     eval_examples: int = option(512, "held-out examples of an evaluation in between; the last one takes up to 8 times as many")
-    save_every: int = option(500, "steps between checkpoints; 0: only at the end")
-    keep_checkpoints: int = option(2, "how many checkpoints stay")
+    save_every: int = option(500, "steps between checkpoints: what kill -9 can cost; 0: only at the end")
+    keep_checkpoints: int = option(2, "how many checkpoints stay; each is three times the model")
 
     def __post_init__(self):
         choices = {"tokenizer_kind": ("bpe", "wordpiece"), "tokenizer_criterion": ("frequency", "likelihood"),
@@ -186,7 +196,8 @@ class TrainConfig:
                 raise ValueError(f"{name} is {value!r}: choose from {', '.join(known)}" + suggestion(value, known))
         positive = ("max_length", "batch_size", "learning_rate", "muon_learning_rate", "min_frequency", "keep_checkpoints", "eval_examples",
                     "adam_epsilon", "log_every")
-        not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed")
+        not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed",
+                        "nsp_weight")
         for name in positive + not_negative:
             value = getattr(self, name)
             if not (value > 0 if name in positive else value >= 0):  # `not`: NaN fails every comparison

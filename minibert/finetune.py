@@ -2,10 +2,12 @@
 
     python -m minibert.finetune runs/books --train sst2/train.tsv --dev sst2/dev.tsv
     python -m minibert.finetune runs/books --train cola/train.tsv --columns source,label,mark,sentence --metric matthews --from-scratch
+    python -m minibert.finetune runs/books --train sst2/train.tsv --dev sst2/dev.tsv --tune lora
     python -m minibert.finetune runs/books/finetuned --predict new.tsv
 
 Several seeds are trained, since small training sets make luck large; the model of the best one is kept, as a Hugging Face checkpoint
-(``AutoModelForSequenceClassification`` loads it), with finetune.json beside it: the columns, the settings, all scores.
+(``AutoModelForSequenceClassification`` loads it), with finetune.json beside it: the columns, the settings, all scores. Where ``--tune`` trains
+a little of it only, that little stands beside it as well (``adapter_files.py``); after prefix tuning it stands there alone.
 """
 import itertools
 import json
@@ -21,12 +23,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from minibert.adapter_files import ADAPTER, ADAPTER_WEIGHTS, digest, load_finetuned, save_finetuned
+from minibert.adapters import RATES, Tuning, attach, count
 from minibert.config import from_dict
 from minibert.device import describe
 from minibert.fill_mask import load_run
 from minibert.fitting import USUAL_LENGTH, EncodedTexts, FinetuneConfig, best_of, fit, predict, slow_bar
+from minibert.folders import CONFIG
 from minibert.heads import BertForSequenceClassification
-from minibert.interop import CONFIG, save_pretrained
 from minibert.options import add_flags, given
 from minibert.running import StopRequest
 from minibert.task_metrics import mean_and_deviation
@@ -39,16 +43,21 @@ NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
 SUBSET_SEED = 11  # of the examples that --examples draws
 
 
-def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on_best=lambda model, score: None):
+def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on_best=lambda model, score: None, tuning=None):
     """Fine-tune a model with each seed, and, where the config says so, one with fresh weights.
 
     pretrained: any model with its encoder; train, dev: ``tasks.TaskFile``; stop: an object whose ``requested`` ends it; say: what is told
-    each line; on_best(model, score) is called for each epoch of a pre-trained model that is the best so far of all seeds.
+    each line; on_best(model, score) is called for each epoch of a pre-trained model that is the best so far of all seeds;
+    tuning: an ``adapters.Tuning``, which weights learn; None: all.
 
     -> {"metric": "accuracy", "labels": ["0", "1"], "train": 2000, "dev": 872, "constant": 0.51, "pretrained": {"mean": 0.8,
-        "deviation": 0.01, "scores": [one a seed], "epochs": [a history a seed, see ``fit``]}, "from_scratch": the same, "gain": 0.1}
+        "deviation": 0.01, "scores": [one a seed], "epochs": [a history a seed, see ``fit``]}, "from_scratch": the same, "gain": 0.1,
+        "learning": {"trained": 3102850, ..., see ``adapters.count``}}
     Raises ValueError for labels that cannot be learned, with file and line.
     """
+    tuning = tuning or Tuning()
+    if config.from_scratch and tuning.tune != "all":
+        raise ValueError(f"from_scratch with tune {tuning.tune}: fresh weights that stay as they are can do nothing; leave out one of the two")
     stop, config = stop or SimpleNamespace(requested=False), config.on_this_machine()
     labels = tuple(classes_of(train)) if config.task == "classification" else ()
     learn, asked = encoded(pretrained.config, tokenizer, train, dev, labels, config, say)
@@ -59,11 +68,10 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on
     steps = config.epochs * -(-len(learn) // config.batch_size)
     with slow_bar(steps * config.seeds * len(variants), "fine-tuning", "steps") as bar:
         for variant, seed in itertools.product(variants, range(config.seeds)):
-            torch.manual_seed(seed)
-            model = BertForSequenceClassification(pretrained.config, labels, config.dropout)
-            if variant == "pretrained":
-                model.adopt(pretrained)
-            model.to(config.device)
+            model = fresh_model(pretrained, labels, config, tuning, seed, adopt=variant == "pretrained")
+            if "learning" not in results:
+                results["learning"] = count(model)
+                say(f"learns       {learning_line(results['learning'], tuning)}")
 
             def better(score, model=model, variant=variant):
                 nonlocal best
@@ -76,13 +84,30 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on
                 break
             histories[variant].append(history)
             epoch = best_of(history, config.scored_by)
-            say(f"{NAMES[variant]} seed {seed}: {config.scored_by} {epoch[config.scored_by]:.4f} in epoch {epoch['epoch']} of {len(history)}")
+            say(f"{NAMES[variant]} seed {seed}: {config.scored_by} {epoch[config.scored_by]:.4f} in epoch {epoch['epoch']} of {history[-1]['epoch']}")
             if stop.requested:
                 break
     results |= {variant: summary(found, config.scored_by) for variant, found in histories.items() if found}
     if "from_scratch" in results:
         results["gain"] = round(results["pretrained"]["mean"] - results["from_scratch"]["mean"], 6)
     return results | ({"stopped": True} if stop.requested else {})
+
+
+def fresh_model(pretrained, labels, config, tuning, seed, adopt=True):
+    """The classifier that a seed begins with, on its device. adopt: it knows what ``pretrained`` knows; config: a FinetuneConfig on its machine."""
+    torch.manual_seed(seed)
+    model = BertForSequenceClassification(pretrained.config, labels, config.dropout)
+    return attach(model.adopt(pretrained) if adopt else model, tuning).to(config.device)
+
+
+def learning_line(learning, tuning):
+    """What ``adapters.count`` found, in words.
+
+    >>> learning_line({"trained": 49730, "head": 37442, "parameters": 3086594, "share": 0.016112}, Tuning(tune="lora"))
+    'lora: 49,730 numbers, 1.61 % of the 3,086,594 of the model; 37,442 of them are the head'
+    """
+    head = "" if tuning.tune in ("all", "head") else f"; {learning['head']:,} of them are the head"
+    return f"{tuning.tune}: {learning['trained']:,} numbers, {100 * learning['share']:.2f} % of the {learning['parameters']:,} of the model{head}"
 
 
 def encoded(model_config, tokenizer, train, dev, labels, config, say):
@@ -142,11 +167,12 @@ def main(args=None):
     args = parser().parse_args(args)
     if not (args.train or args.predict):
         raise ValueError("nothing to do: give --train FILE to fine-tune, or --predict FILE to a model that has been fine-tuned")
+    tuning = tuning_of(args)
+    if not args.train:
+        return predict_alone(args)
     model, tokenizer = load_run(args.run)
     tokenizer.require("cls", "sep", "pad")
-    if not args.train:
-        return predict_alone(args, model, tokenizer)
-    config, layout = FinetuneConfig(**given(args, FinetuneConfig)), Layout(**given(args, Layout))
+    config, layout = FinetuneConfig(**{"learning_rate": RATES[tuning.tune]} | given(args, FinetuneConfig)), Layout(**given(args, Layout))
     max_length(config, model.config)
     out = out_folder(args)
     check_writable(out)
@@ -155,15 +181,19 @@ def main(args=None):
     asked = read_examples(args.predict, layout, labelled=False, keep_empty=True) if args.predict else None  # a mistake in it is seen now
     c = model.config
     say(f"model        {args.run}: {c.family}, {c.num_hidden_layers} layers of {c.hidden_size}")
+    base = digest(model)
     with StopRequest() as stop:
-        results = finetune(model, tokenizer, train, dev, config, stop, say, lambda best, score: save_pretrained(best, out, tokenizer))
-    results = {"run": str(args.run), "layout": asdict(layout), "config": asdict(config), **results}
+        results = finetune(model, tokenizer, train, dev, config, stop, say,
+                           lambda best, score: save_finetuned(best, tuning, out, tokenizer, args.run, base), tuning)
+    results = {"run": str(args.run), "layout": asdict(layout), "config": asdict(config), "tuning": asdict(tuning), **results}
     atomic_write(out / SETTINGS, json.dumps(results, indent=1) + "\n")
     show(results, say)
     if asked and not stop.requested:
-        lines = predictions(load_run(out)[0], tokenizer, asked, config)
+        lines = predictions(load_finetuned(out)[0], tokenizer, asked, config)
         atomic_write(out / "predictions.tsv", "".join(line + "\n" for line in as_table(lines)))
         say(f"predictions  {out / 'predictions.tsv'}")
+    if tuning.tune != "all":
+        say(f"adapter      {out / ADAPTER_WEIGHTS}, {(out / ADAPTER_WEIGHTS).stat().st_size / 1e3:,.0f} kB")
     say(f"model        {out}")
     if args.json:
         print(json.dumps(results | {"out": str(out)}))
@@ -171,27 +201,41 @@ def main(args=None):
 
 
 def parser():
-    """The parser of the command: RUN, the files, and a flag for each field of ``Layout`` and ``FinetuneConfig``."""
+    """The parser of the command: RUN, the files, and a flag for each field of ``Layout``, ``FinetuneConfig`` and ``Tuning``."""
     out = Parser(prog="python -m minibert.finetune", formatter_class=HelpFormatter,
-                 usage="python -m minibert.finetune RUN --train FILE [--dev FILE] [--predict FILE] [FLAG VALUE ...]",
+                 usage="python -m minibert.finetune RUN --train FILE [--dev FILE] [--tune lora] [--predict FILE] [FLAG VALUE ...]",
                  description="Fine-tune a pre-trained model on labelled texts (.tsv .csv .jsonl, each also .gz or .bz2), or use one that has been.",
                  epilog="Defaults stand in minibert/fitting.py and minibert/tasks.py. A .tsv is read without quoting; blank lines are left out "
                  "of all files. The dev set chooses the epoch, so its score is a little too good: judge on a third file.")
-    out.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
+    out.add_argument("run", metavar="RUN", help="folder that train.py wrote, or a published one: a model and its tokenizer")
     out.add_argument("--train", metavar="FILE", help="labelled texts to learn from")
     out.add_argument("--dev", metavar="FILE", help="labelled texts that decide which epoch is best (default: a tenth of the training file)")
     out.add_argument("--predict", metavar="FILE", help="texts to judge: to OUT/predictions.tsv, or, without --train, to standard output")
     out.add_argument("--out", metavar="DIR", help="folder of the fine-tuned model (default: RUN/finetuned, or the next free name)")
+    out.add_argument("--adapter", metavar="DIR", help="with --predict: RUN with the adapter in this folder, which was trained on it")
     out.add_argument("--json", action="store_true", help="for programs: the results as JSON on standard output")
     add_flags(out.add_argument_group("the files"), Layout)
     add_flags(out.add_argument_group("the training"), FinetuneConfig)
+    add_flags(out.add_argument_group("a little of it (defaults: minibert/adapters.py)"), Tuning)
     return out
 
 
+def tuning_of(args):
+    """The Tuning of a command line. ValueError for a flag of another mode, which would change nothing, and for an --adapter to train from."""
+    found = given(args, Tuning)
+    tuning = Tuning(**found)
+    for name in found:
+        if name != "tune" and not name.startswith(tuning.tune):
+            raise ValueError(f"{name} belongs to --tune {name.partition('_')[0]}, and --tune is {tuning.tune}: leave out one of the two")
+    if args.adapter and args.train:
+        raise ValueError(f"--adapter {args.adapter} is for --predict: training begins at RUN, and makes an adapter of its own with --tune")
+    return tuning
+
+
 def out_folder(args):
-    """--out, else RUN/finetuned; never one that holds a model."""
+    """--out, else RUN/finetuned; never one that holds a model or an adapter."""
     if args.out:
-        if (Path(args.out) / CONFIG).exists():
+        if any((Path(args.out) / name).exists() for name in (CONFIG, ADAPTER)):
             raise ValueError(f"{args.out} holds a model already: choose another --out")
         return Path(args.out)
     folder, number = Path(args.run) / "finetuned", 2
@@ -230,12 +274,14 @@ def show(results, say):
         say("stopped      what was best so far is kept")
 
 
-def predict_alone(args, model, tokenizer):
+def predict_alone(args):
     """--predict without --train: the predictions on standard output."""
+    model, tokenizer = load_finetuned(args.adapter, args.run) if args.adapter else load_finetuned(args.run)
+    tokenizer.require("cls", "sep", "pad")
     if not isinstance(model, BertForSequenceClassification):
         raise ValueError(f"{args.run} has not been fine-tuned: give --train FILE as well, or the folder that fine-tuning wrote "
                          f"(such as {Path(args.run) / 'finetuned'})")
-    layout, config = read_settings(args.run)
+    layout, config = read_settings(args.adapter or args.run)
     layout, config = replace(layout, **given(args, Layout)), replace(config, **given(args, FinetuneConfig))
     lines = predictions(model, tokenizer, read_examples(args.predict, layout, labelled=False, keep_empty=True), config)
     print("\n".join(map(json.dumps, lines) if args.json else as_table(lines)))

@@ -35,8 +35,9 @@ class FinetuneConfig:
                              "or matthews; of a regression pearson (the default) or spearman")
     epochs: int = option(3, "passes over the training file, at most")
     patience: int = option(2, "stop after so many epochs in a row that were not better")
+    judge_every: int = option(1, "epochs between two looks at the dev set, for one that is large beside the training file; the last always has one")
     batch_size: int = option(32, "examples of one step")
-    learning_rate: float = option(5e-5, "peak rate; small models need more (1e-4 to 1e-3)")
+    learning_rate: float = option(5e-5, "peak rate; small models need more (1e-4 to 1e-3), and so do the few weights of a --tune (its own default)")
     warmup: float = option(0.1, "fraction of the run in which the rate rises to its peak")
     weight_decay: float = option(0.01, "on matrices and embeddings")
     dropout: float = option(0.1, "of the head")
@@ -54,7 +55,7 @@ class FinetuneConfig:
         if self.scored_by not in tasks[self.task]:
             raise ValueError(f"metric is {self.metric!r}: a {self.task} has {', '.join(tasks[self.task])}"
                              + suggestion(self.metric, tasks[self.task]))
-        for name, smallest in (("epochs", 1), ("patience", 1), ("seeds", 1), ("examples", 0), ("max_length", 0)):
+        for name, smallest in (("epochs", 1), ("patience", 1), ("judge_every", 1), ("seeds", 1), ("examples", 0), ("max_length", 0)):
             if getattr(self, name) < smallest:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least {smallest}")
         if not 0 <= self.dropout < 1:
@@ -156,7 +157,8 @@ def scores_of(outputs, labels, metrics):
 
 
 def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
-    """Fine-tune a model; at the end it has the weights of its best epoch -> list of {"epoch", "train_loss", metric: score, ...}.
+    """Fine-tune a model; at the end it has the weights of its best epoch -> list of {"epoch", "train_loss", metric: score, ...}, one for each
+    epoch that was judged.
 
     train, dev: EncodedTexts with labels; config: a FinetuneConfig on its machine; bar: a tqdm that counts steps; stop: an object whose
     ``requested`` ends the training after a step; on_best is called with the score after each epoch that is the best so far.
@@ -193,6 +195,8 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
                 break
         if stop.requested and history:  # with nothing to keep yet, part of an epoch is better than nothing
             break
+        if (epoch + 1) % config.judge_every and epoch + 1 < config.epochs and not stop.requested:
+            continue
         scores = scores_of(predict(model, dev, config), dev.labels, config.metrics)
         history.append({"epoch": epoch + 1, "train_loss": loss_sum / seen, **scores})
         if scores[config.scored_by] > best:

@@ -17,6 +17,11 @@ from torch.nn import functional as F
 from minibert.model import BertModel, Output, Pretrained, layer_norm
 
 
+def encoder_of(model):
+    """The BertModel of any model of this project; of one that is the encoder alone, itself."""
+    return model if isinstance(model, BertModel) else model.bert
+
+
 class BertForSequenceClassification(Pretrained):
     """The encoder with a head for one label, or for one number, a text.
 
@@ -68,7 +73,7 @@ class BertForSequenceClassification(Pretrained):
 
         pretrained: any model of this project, an encoder alone included -> self
         """
-        encoder = pretrained if isinstance(pretrained, BertModel) else pretrained.bert
+        encoder = encoder_of(pretrained)
         state = encoder.state_dict()
         if self.bert.pooler is None or encoder.pooler is None:
             state = {name: value for name, value in state.items() if not name.startswith("pooler.")}

@@ -1,55 +1,21 @@
 """Fine-tuning, from files to a saved model and its predictions, on a task that a tiny model learns in seconds: is the word good in the text?"""
 import json
-import random
 import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from finetune_helpers import QUICK, flags, make_run, parts, sentences, silent, table
 
 from minibert import finetune as command
 from minibert.batches import Batches
-from minibert.config import FAMILIES, BertConfig
+from minibert.config import FAMILIES
 from minibert.finetune import as_table, chosen, finetune
 from minibert.fitting import EncodedTexts, FinetuneConfig, best_of, fit, predict, scores_of
 from minibert.heads import BertForSequenceClassification
 from minibert.interop import from_pretrained, save_pretrained
-from minibert.model import BertForMaskedLM
-from minibert.tasks import Layout, read_examples
-from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
-
-WORDS = "the a film story was is very quite long short actor plot scene and of".split()
-QUICK = dict(learning_rate=1e-2, batch_size=8, seeds=1, device="cpu", precision="fp32")
-
-
-def sentences(count, seed):
-    """Texts of four to nine words; every second one holds the word good, the others the word bad. -> [(text, label)]"""
-    rng, found = random.Random(seed), []
-    for n in range(count):
-        words = rng.choices(WORDS, k=rng.randrange(3, 9))
-        words.insert(rng.randrange(len(words)), ("bad", "good")[n % 2])
-        found.append((" ".join(words), str(n % 2)))
-    return found
-
-
-def table(rows, names=("sentence", "label")):
-    return "\n".join("\t".join(row) for row in [names, *rows]) + "\n"
-
-
-def make_run(family, folder):
-    """A run with fresh weights, and two files."""
-    train = WordPiece.train_from_iterator if family == "bert" else ByteLevelBPE.train_from_iterator
-    tokenizer = train([text for text, _ in sentences(100, 0)], vocab_size=360, show_progress=False)
-    torch.manual_seed(0)
-    save_pretrained(BertForMaskedLM(BertConfig(
-        family=family, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id, hidden_size=16, num_hidden_layers=1,
-        num_attention_heads=2, intermediate_size=16, max_position_embeddings=34, initializer_range=0.1, hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0)), folder / "model")
-    tokenizer.save(folder / "tokenizer")
-    (folder / "train.tsv").write_text(table(sentences(160, 1)))
-    (folder / "dev.tsv").write_text(table(sentences(40, 2)))
-    return folder
+from minibert.tasks import Layout
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -60,18 +26,6 @@ def run(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
     return make_run("bert", tmp_path_factory.mktemp("one"))
-
-
-def parts(run):
-    return (from_pretrained(run / "model"), load_tokenizer(run / "tokenizer"), read_examples(run / "train.tsv"), read_examples(run / "dev.tsv"))
-
-
-def silent(line):
-    pass
-
-
-def flags(**options):
-    return [part for name, value in {**QUICK, **options}.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def test_an_easy_task_is_learned_saved_and_predicted(run, tmp_path, capsys):
@@ -206,6 +160,11 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_rest(monkeypatch, bert):
     assert best_of(history, "pearson")["epoch"] == 2
     history, number, _ = scripted(monkeypatch, bert, [0.3, 0.6, 0.5, 0.6, 0.9], patience=3)
     assert len(history) == 5 and number == 5
+
+
+def test_the_dev_set_is_looked_at_as_often_as_asked(monkeypatch, bert):
+    history, number, told = scripted(monkeypatch, bert, [0.3, 0.6, 0.5, 0.4, 0.2], judge_every=2, patience=5)
+    assert [epoch["epoch"] for epoch in history] == [2, 4, 5] and number == 2 and told == [0.6]
 
 
 def test_a_stop_keeps_the_best_so_far(monkeypatch, bert):

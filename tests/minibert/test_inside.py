@@ -71,7 +71,7 @@ def test_the_weights_shown_are_those_that_the_fast_path_uses(family):
         weights = attention.weights(x, mask, rotation)
         torch.testing.assert_close(weights.sum(dim=-1), torch.ones(3, 4, 11))
         assert not weights[1, :, :7, 7:].any()
-        q, k, v = attention.queries_keys_values(x, rotation)
+        q, k, v, mask = attention.queries_keys_values(x, mask, rotation)
         torch.testing.assert_close(weights @ v, attention_fused(q, k, v, mask))
         torch.testing.assert_close(attention.out((weights @ v).transpose(1, 2).reshape(x.shape)), attention(x, mask, rotation))
 

@@ -1,5 +1,7 @@
 """The command line is made from the dataclasses, and a run never changes by accident."""
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +38,26 @@ def test_every_field_has_a_flag_and_a_help_text():
         for name in cls.__dataclass_fields__:
             assert "--" + name.replace("_", "-") in text
             assert cls.__dataclass_fields__[name].metadata["help"]
+
+
+def test_every_field_of_the_training_stands_in_one_group_of_the_help():
+    names = [name for group in options.GROUPS.values() for name in group]
+    assert sorted(names) == sorted(TrainConfig.__dataclass_fields__)
+
+
+def test_the_help_shows_the_values_of_the_default_preset_and_nothing_that_is_off():
+    text = " ".join(options.parser().format_help().split())
+    model, train = PRESETS["quickstart"]
+    assert f"[{model.hidden_size}]" in text and f"[{train.learning_rate}]" in text and f"[{train.minutes}]" in text
+    assert "in optimiser steps --epochs" in text and "passes over the corpus --minutes" in text  # no [0] where another length is given
+
+
+def test_the_examples_and_pages_that_the_help_names_are_there():
+    text = options.parser().format_help()
+    for line in re.findall(r"^  train.py (.*?)  +\S.*$", text, re.M):
+        parse(*line.split())
+    for page in re.findall(r"docs/\S+\.md", text):
+        assert (Path(__file__).parents[2] / page).is_file()
 
 
 def test_an_unknown_flag_names_the_nearest(capsys):

@@ -1,0 +1,145 @@
+"""The pictures of chapters 9 to 12: the loop, evaluation, use, then and now. One function each, from the result files of training_runs.py."""
+import json
+import math
+from pathlib import Path
+
+import torch
+from drawing import COLOURS, GREY, INK, TINTS, Axes, Drawing
+
+from minibert.adapters import Tuning, attach, count
+from minibert.config import BertConfig
+from minibert.heads import BertForSequenceClassification
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def read(name):
+    """A result file of the book -> dict."""
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def chapter_09_loop():
+    """Above: held-out loss with and without warm-up. Below: how large gradients are, and which of them fp16 can hold."""
+    drawing = Drawing(760, 640, "Held-out loss with and without warm-up; the sizes of gradients beside the numbers that fp16 has")
+    rows = read("loop.json")["rows"]
+    expected = rows[0]["expected"]
+    steps = rows[0]["held_out"][-1][0]
+    drawing.text(20, 24, "Held-out loss with and without warm-up, three seeds each", 15, bold=True)
+    low, high = math.floor(min(loss for row in rows for _, loss in row["held_out"])), math.ceil(expected["ln_vocab"])
+    axes = Axes(drawing, 70, 40, 660, 230, xs=(0, steps), ys=(low, high), xticks=range(0, steps + 1, steps // 5), yticks=range(low, high + 1),
+                xlabel="optimiser step", ylabel="nats a masked token")
+    for name, height in (("ln V", expected["ln_vocab"]), ("unigram entropy: context ignored", expected["unigram_entropy"])):
+        axes.curve([(0, height), (steps, height)], GREY, 1.2, dashed=True)
+        axes.text(steps, height + 0.02 * (high - low), f"{name}, {height:.2f}", size=12, anchor="end", colour=GREY)
+    for number, (colour, name) in enumerate(zip(COLOURS, ("the recipe", "no warm-up"))):
+        for row in rows:
+            if row["name"] == name:
+                axes.curve([(step, min(loss, high)) for step, loss in row["held_out"]], colour, 1.6)
+        drawing.text(420 + 150 * number, 24, name, 13, colour=colour, bold=True)
+    gradient_sizes(drawing, read("gradients.json"), top=340)
+    return drawing
+
+
+def gradient_sizes(drawing, found, top):
+    """The lower half of chapter 9's picture: how many gradients there are of each power of two, as they are and scaled up."""
+    counts = {int(exponent): count for exponent, count in found["exponents"].items()}
+    most, total = max(counts.values()), sum(counts.values())
+    drawing.text(20, top, "Gradients of all matrices by size, and what fp16 can hold", 15, bold=True)
+    axes = Axes(drawing, 70, top + 56, 660, 180, xs=(-44, 18), ys=(0, 1.1 * most / total), yticks=(),
+                xticks=[(exponent, f"2^{exponent}") for exponent in range(-40, 17, 8)], xlabel="size", ylabel="share of gradients")
+    for low, high, name, fill in ((-44, -25, "becomes 0", TINTS[1]), (-25, -14, "loses digits", TINTS[4]), (-14, 16, "fp16 holds it", TINTS[2]),
+                                  (16, 18, "inf", TINTS[1])):
+        drawing.rect(axes.x(low), top + 56, axes.x(high) - axes.x(low), 180, fill, opacity=0.6)
+        drawing.text((axes.x(low) + axes.x(high)) / 2, top + 72, name, 12, "middle", GREY)
+    width = axes.x(1) - axes.x(0)
+    for shift, colour, name in ((0, COLOURS[0], "as they are"), (16, COLOURS[1], "times 65,536")):
+        for exponent, count in counts.items():
+            if exponent + shift >= -44:
+                height = 180 * count / (1.1 * most)
+                drawing.rect(axes.x(exponent + shift) + 1, top + 236 - height, width - 2, height, colour, opacity=0.75)
+        lost = found["lost"]["1" if shift == 0 else "65536"]
+        drawing.text(70 + shift * 22, top + 36, f"{name}: {lost:.1%} become 0".replace("%", " %"), 13, colour=colour, bold=True)
+
+
+def strips(drawing, rows, names, left, top, low, high, step=34):
+    """A line for each name with a dot for each seed and a stroke at their mean. -> the y below the last one"""
+    width = drawing.width - left - 60
+
+    def place(loss):
+        return left + width * (loss - low) / (high - low)
+
+    for number, name in enumerate(names):
+        y = top + step * number
+        losses = [row["loss"] for row in rows if row["name"] == name and row["loss"] is not None]
+        drawing.line(left, y, left + width, y, TINTS[0], 1)
+        drawing.text(left - 12, y + 5, name, 13, "end")
+        for loss in losses:
+            drawing.dot(place(min(loss, high)), y, 5, COLOURS[0])
+        if losses:
+            mean = sum(losses) / len(losses)
+            drawing.line(place(min(mean, high)), y - 11, place(min(mean, high)), y + 11, INK, 2)
+            drawing.text(left + width + 10, y + 5, f"{mean:.3f}", 13)
+        else:
+            drawing.text(left + 8, y - 4, "stopped: no number any more", 12, colour=COLOURS[1])
+    bottom = top + step * len(names)
+    ticks = [low + (high - low) * part / 4 for part in range(5)]
+    drawing.line(left, bottom, left + width, bottom, GREY, 1)
+    for tick in ticks:
+        drawing.line(place(tick), bottom, place(tick), bottom + 4, GREY, 1)
+        drawing.text(place(tick), bottom + 18, f"{tick:.2f}", 12, "middle", GREY)
+    drawing.text(left + width / 2, bottom + 38, "held-out loss at the end, nats; a dot for each seed, a stroke for their mean", 13, "middle")
+    return bottom
+
+
+def limits(rows):
+    """The ends of a scale that holds all losses, in quarters."""
+    losses = [row["loss"] for row in rows if row["loss"] is not None]
+    return int(min(losses) * 4) / 4, (int(max(losses) * 4) + 1) / 4
+
+
+def chapter_10_evaluation():
+    """What a seed moves and what a change moves: held-out losses of the rows of chapter 9."""
+    rows = read("loop.json")["rows"]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    drawing = Drawing(760, 34 * len(names) + 110, "Held-out losses of some recipes, three seeds each")
+    drawing.text(20, 24, "What a seed moves, and what a change moves", 15, bold=True)
+    strips(drawing, rows, names, 260, 58, *limits(rows))
+    return drawing
+
+
+def chapter_12_then_and_now():
+    """BERT's block, each switch alone, all of them, and all but one."""
+    rows = read("switches.json")["rows"]
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    drawing = Drawing(760, 34 * len(names) + 110, "Held-out losses of blocks between BERT's and ModernBERT's")
+    drawing.text(20, 24, "From BERT's block to ModernBERT's, one switch at a time", 15, bold=True)
+    strips(drawing, rows, names, 260, 58, *limits(rows))
+    return drawing
+
+
+def chapter_11_use():
+    """How many numbers learn in BERT-base under each way of fine-tuning, on a scale of tenfold steps."""
+    ways = {"all": "all weights", "lora": "LoRA, rank 8, queries and values", "prefix": "a prefix of 16", "bias": "biases", "head": "the head alone"}
+    drawing = Drawing(760, 320, "Numbers that learn in BERT-base, by way of fine-tuning")
+    drawing.text(20, 24, "Numbers that learn in BERT-base: in the encoder, and in the head", 15, bold=True)
+    axes = Axes(drawing, 260, 44, 440, 220, xs=(2, 9), ys=(0, len(ways)), xticks=[(n, f"10^{n}") for n in range(2, 10)], xlabel="numbers that learn")
+    for row, (tune, name) in enumerate(ways.items()):
+        found = counted(tune)
+        top = 52 + 44 * row
+        drawing.text(248, top + 20, name, 13, "end")
+        for shift, (what, count) in enumerate((("encoder", found["trained"] - found["head"]), ("head", found["head"]))):
+            if count:
+                end = axes.x(math.log10(count))
+                drawing.rect(axes.x(2), top + 15 * shift, end - axes.x(2), 14, COLOURS[shift])
+                drawing.text(end + 6, top + 15 * shift + 12, f"{count:,} in the {what}", 12, colour=GREY)
+    return drawing
+
+
+def counted(tune):
+    """What ``adapters.count`` says of BERT-base with a head for two labels; of prefixes, for which a model has to run, by their size."""
+    config, tuning = BertConfig(), Tuning(tune=tune)
+    with torch.device("meta"):  # shapes alone, no numbers
+        found = count(attach(BertForSequenceClassification(config, ("bad", "good")), Tuning("head") if tune == "prefix" else tuning))
+    if tune == "prefix":
+        found["trained"] += config.num_hidden_layers * 2 * tuning.prefix_length * config.hidden_size
+    return found

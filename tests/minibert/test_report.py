@@ -128,11 +128,12 @@ def test_metrics_without_anything_else_have_a_page(tmp_path):
 
 def test_a_model_that_was_fine_tuned_has_a_page(bpe, tmp_path):
     save_pretrained(BertForSequenceClassification(model_for(bpe).config, ("bad", "good")), tmp_path, bpe)
-    result = {"metric": "accuracy", "train": 90, "constant": 0.5, "pretrained": {"mean": 0.8125, "deviation": 0.01}}
+    result = {"tuning": {"tune": "lora"}, "metric": "accuracy", "train": 90, "constant": 0.5, "pretrained": {"mean": 0.8125, "deviation": 0.01}}
     (tmp_path / "finetune.json").write_text(json.dumps(result))
     facts, tokenizer = gather(tmp_path)
     parsed = checked(page(facts, tokenizer))
-    assert "0.8125 ± 0.0100" in parsed.text and "No mask is filled" in parsed.text and "Attention" in parsed.text
+    assert "loraaccuracy0.8125 ± 0.01000.500090" in parsed.text  # the cells of a row
+    assert "No mask is filled" in parsed.text and "Attention" in parsed.text
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -212,7 +213,8 @@ def test_nothing_in_a_run_is_taken_for_markup(bpe, tmp_path):
     lines = [{"label": EVIL, "unigram_entropy": EVIL}, {"step": 1, "loss": 3.0, EVIL: 1.0, "elapsed": "x"}, {"step": EVIL, "loss": EVIL},
              {"step": 2, "eval_loss": float("nan"), "elapsed": 1.0}, {"step": 2, "eval_loss": 3.0, "eval_accuracy": EVIL, "eval_perplexity": True}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "finetune.json").write_text(json.dumps({"metric": EVIL, "train": EVIL, "constant": 0, "pretrained": {"mean": 1, "deviation": 0}}))
+    (folder / "finetune.json").write_text(json.dumps({"tuning": {"tune": EVIL}, "metric": EVIL, "train": EVIL, "constant": 0,
+                                                      "pretrained": {"mean": 1, "deviation": 0}}))
     facts, _ = gather(folder, [f"a [MASK] {EVIL} <b> \x1b\u202e"])
     assert facts["training"]["evaluations"] == [{"step": 2, "eval_loss": 3.0}]  # no text, no bool, no NaN
     json.dumps(facts, allow_nan=False)

@@ -124,8 +124,8 @@ def finetuned(folder):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
             found.append({"folder": str(path.parent), "tune": str(result["tuning"]["tune"]), "metric": str(result["metric"]),
-                          "train": str(result["train"]), "mean": float(result["pretrained"]["mean"]), "deviation": float(result["pretrained"]["deviation"]),
-                          "constant": float(result["constant"])})
+                          "train": str(result["train"]), "mean": float(result["pretrained"]["mean"]),
+                          "deviation": float(result["pretrained"]["deviation"]), "constant": float(result["constant"])})
         except (KeyError, TypeError, ValueError):  # not one that minibert.finetune wrote to its end
             continue
     return found

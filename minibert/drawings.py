@@ -3,6 +3,7 @@
 Labels of curves are HTML beside the SVG: the drawing stretches with the page, and the letters stay as large as letters are.
 """
 import math
+from itertools import groupby
 
 from minibert.markup import Markup, joined, tag
 from tokenizer.terminal import columns
@@ -88,8 +89,11 @@ def attention_map(name, weights, tokens=None):
     margin = round(0.4 + 0.39 * max(map(columns, labels), default=-1), 2) if labels else 0
     shades = {}
     for row, line in enumerate(weights):
-        for column, weight in enumerate(line):
-            shades.setdefault(round(SHADES * math.sqrt(weight)), []).append(f"M{column} {row}h1v1h-1z")
+        column = 0
+        for shade, alike in groupby(round(SHADES * math.sqrt(weight)) for weight in line):
+            count = len(list(alike))
+            shades.setdefault(shade, []).append(f"M{column} {row}h{count}v1h-{count}z")
+            column += count
     squares = [tag("path", d="".join(places), fill_opacity=f"{shade / SHADES:g}") for shade, places in sorted(shades.items()) if shade > 1]
     inside = [tag("rect", width=size, height=size), *squares]
     inside += [tag("text", label, x=-0.2, y=row + 0.7, text_anchor="end") for row, label in enumerate(labels)]
@@ -97,6 +101,6 @@ def attention_map(name, weights, tokens=None):
     whole = round(size + margin, 2)
     box = {"viewBox": f"{-margin:g} {-margin:g} {whole:g} {whole:g}", "role": "img", "aria_label": f"attention, {name}", "class_": "map"}
     if labels:
-        box["style"] = f"max-width:{1.9 * whole:.1f}rem;min-width:{0.85 * whole:.1f}rem"  # letters of a size that can be read
+        box["style"] = f"max-width:{1.9 * whole:.1f}rem;min-width:{0.8 * whole:.1f}rem"  # letters of a size that can be read
     drawing = tag("svg", *inside, **box)
     return tag("figure", tag("figcaption", name), tag("div", drawing, class_="scroll") if labels else drawing)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from minibert.checks import check_length, check_tokenizer
+from minibert.heads import encoder_of
 from tokenizer.inspect import text_of
 from tokenizer.terminal import Look
 
@@ -20,7 +21,7 @@ class Inside:
     encoding: object  # tokenizer's Encoding: ids, tokens, offsets
     texts: list  # (T,): what each token stands for, nothing of it invisible: '·record'
     vectors: torch.Tensor  # (L + 1, T, H) float32; the last ones are what the encoder returns
-    attention: torch.Tensor  # (L, nh, T, T) float32: in row i what token i takes of each, 1 in all
+    attention: torch.Tensor  # (L, nh, T, T) float32: in row i what token i takes of each: 1 in all, less what a prefix has
 
 
 @torch.no_grad()
@@ -32,7 +33,7 @@ def look_inside(model, tokenizer, text, look=None):
     look_inside(model, tokenizer, "He broke the record.").attention.shape -> (4, 3, 7, 7)
     """
     check_tokenizer(model.config, tokenizer)
-    encoding, encoder = tokenizer.encode(text), getattr(model, "bert", model)
+    encoding, encoder = tokenizer.encode(text), encoder_of(model)
     check_length(model.config, len(encoding))
     vectors, weights = [], []
 
@@ -40,7 +41,7 @@ def look_inside(model, tokenizer, text, look=None):
         vectors.append(output[0].float().cpu())  # (T, H)
 
     def keep_weights(module, inputs, output):
-        weights.append(module.weights(*inputs)[0].float().cpu())  # (nh, T, T)
+        weights.append(module.weights(*inputs)[0, :, :, -len(encoding):].float().cpu())  # (nh, T, T): a trained prefix stands before the tokens
 
     # The last block's vectors are taken behind the final norm, which pre-norm models have.
     hooks = [module.register_forward_hook(keep_vectors) for module in (encoder.embeddings, *encoder.blocks[:-1], encoder.final_norm)]

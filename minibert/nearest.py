@@ -19,7 +19,7 @@ from minibert.checks import check_tokenizer
 from minibert.device import choose_device
 from minibert.fill_mask import load_run, visible
 from minibert.fitting import EncodedTexts, slow_bar
-from minibert.heads import mean_of_tokens
+from minibert.heads import encoder_of, mean_of_tokens
 from minibert.tasks import Layout, read_examples
 from tokenizer.cli import Parser, at_least, run
 
@@ -39,7 +39,7 @@ def sentence_vectors(model, tokenizer, texts, pooling="mean", bar=None):
     if pooling not in POOLINGS:
         raise ValueError(f"pooling is {pooling!r}: choose from {', '.join(POOLINGS)}")
     check_tokenizer(model.config, tokenizer)
-    encoder, device = getattr(model, "bert", model), next(model.parameters()).device
+    encoder, device = encoder_of(model), next(model.parameters()).device
     encoded, vectors = EncodedTexts(tokenizer, texts, model.config, model.config.max_length), torch.empty(len(texts), model.config.hidden_size)
     was_training = encoder.training
     encoder.eval()

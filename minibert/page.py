@@ -70,9 +70,10 @@ def scores(facts, _):
         children = [tag("p", f"At step {last['step']:,}, on held-out text, with masks that never change. Lowest loss of "
                              f"{plural(len(evaluations), 'evaluation')}: {loss:.3f} at step {step:,}.", class_="soft"), table(rows)]
     if facts["finetuned"]:
-        rows = [(one["folder"], one["metric"], f"{one['mean']:.4f} ± {one['deviation']:.4f}", f"{one['constant']:.4f}", one["train"])
+        rows = [(one["folder"], one["tune"], one["metric"], f"{one['mean']:.4f} ± {one['deviation']:.4f}", f"{one['constant']:.4f}", one["train"])
                 for one in facts["finetuned"]]
-        children += [tag("h3", "Fine-tuned"), table(rows, ("folder", "metric", "score over the seeds", "always the same answer", "examples"))]
+        head = ("folder", "what learned", "metric", "score over the seeds", "always the same answer", "examples")
+        children += [tag("h3", "Fine-tuned"), table(rows, head)]
     return section("Evaluation", *children)
 
 

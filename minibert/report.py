@@ -118,14 +118,14 @@ def is_number(value):
 
 
 def finetuned(folder):
-    """What was fine-tuned from this run, or in this folder: list of {"folder", "metric", "mean", "deviation", "constant", "train"}"""
+    """What was fine-tuned from this run, or in this folder: list of {"folder", "metric", "mean", "deviation", "constant", "train", "tune"}"""
     found = []
     for path in sorted([*folder.glob("finetune.json"), *folder.glob("*/finetune.json")]):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
-            found.append({"folder": str(path.parent), "metric": str(result["metric"]), "train": str(result["train"]),
-                          "mean": float(result["pretrained"]["mean"]), "deviation": float(result["pretrained"]["deviation"]),
-                          "constant": float(result["constant"])})
+            found.append({"folder": str(path.parent), "tune": str(result["tuning"]["tune"]), "metric": str(result["metric"]),
+                          "train": str(result["train"]), "mean": float(result["pretrained"]["mean"]),
+                          "deviation": float(result["pretrained"]["deviation"]), "constant": float(result["constant"])})
         except (KeyError, TypeError, ValueError):  # not one that minibert.finetune wrote to its end
             continue
     return found

@@ -10,6 +10,7 @@ import torch
 from reading_models import model_for, saved, tokenizer_of
 
 from minibert import attention_maps, contexts
+from minibert.adapters import add_prefix
 from minibert.attention import Attention, attention_fused, attention_masks
 from minibert.attention_maps import habits
 from minibert.config import BertConfig
@@ -101,6 +102,18 @@ def test_a_window_is_seen_in_the_weights(bpe):
     size = len(seen.texts)
     far = (torch.arange(size)[:, None] - torch.arange(size)).abs() > 2
     assert (seen.attention[0] > 0).all() and not seen.attention[1][:, far].any()
+
+
+def test_what_a_trained_prefix_takes_is_missing_in_the_rows(bpe):
+    model = model_for(bpe).eval()
+    add_prefix(model, 3)
+    seen = look_inside(model, bpe, TEXTS[0])
+    assert seen.attention.shape == (2, 2, 7, 7)
+    with torch.no_grad():
+        x = model.bert.embeddings(torch.tensor([seen.encoding.ids]))
+        whole = model.bert.blocks[0].attention.weights(x, None, model.bert.rotations(7, x.dtype)[0])[0]  # (nh, 7, 3 + 7)
+    torch.testing.assert_close(seen.attention[0], whole[:, :, 3:])
+    torch.testing.assert_close(seen.attention[0].sum(-1), 1 - whole[:, :, :3].sum(-1))
 
 
 def test_what_does_not_fit_is_refused(bpe, wordpiece):

@@ -6,9 +6,10 @@ import torch
 from reading_models import LINES, model_for, saved, tokenizer_of
 
 from minibert import nearest as module
+from minibert import sentence_vectors
 from minibert.inside import cosine
 from minibert.model import BertModel
-from minibert.nearest import main, nearest, read_texts, sentence_vectors
+from minibert.nearest import main, nearest, read_texts
 
 TEXTS = ["A small dog sees the old tree.", "He broke the record.", "fish", "The cat eats fish.", "She played the record."]
 

@@ -113,11 +113,11 @@ def test_a_model_folder_alone_has_a_page(run, bpe, tmp_path):
 
 def test_a_run_that_has_no_model_yet_has_a_page(run):
     (run / "model" / "model.safetensors").unlink()
-    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in METRICS[:9]) + '{"step": 9, "lo')
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in METRICS[:-1]) + '{"step": 21, "lo')
     facts, tokenizer = gather(run)
     parsed = checked(page(facts, tokenizer))
     assert "No model is shown" in parsed.text and "training has not come to its end" in parsed.text and "Vocabulary" in parsed.text
-    assert facts["training"]["step"] == 8 and "Filled masks" not in parsed.text
+    assert facts["training"]["step"] == 20 and "4.000" in parsed.text and "Filled masks" not in parsed.text
 
 
 def test_metrics_without_anything_else_have_a_page(tmp_path):
@@ -128,11 +128,12 @@ def test_metrics_without_anything_else_have_a_page(tmp_path):
 
 def test_a_model_that_was_fine_tuned_has_a_page(bpe, tmp_path):
     save_pretrained(BertForSequenceClassification(model_for(bpe).config, ("bad", "good")), tmp_path, bpe)
-    result = {"metric": "accuracy", "train": 90, "constant": 0.5, "pretrained": {"mean": 0.8125, "deviation": 0.01}}
+    result = {"tuning": {"tune": "lora"}, "metric": "accuracy", "train": 90, "constant": 0.5, "pretrained": {"mean": 0.8125, "deviation": 0.01}}
     (tmp_path / "finetune.json").write_text(json.dumps(result))
     facts, tokenizer = gather(tmp_path)
     parsed = checked(page(facts, tokenizer))
-    assert "0.8125 ± 0.0100" in parsed.text and "No mask is filled" in parsed.text and "Attention" in parsed.text
+    assert "loraaccuracy0.8125 ± 0.01000.500090" in parsed.text  # the cells of a row
+    assert "No mask is filled" in parsed.text and "Attention" in parsed.text
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -212,8 +213,11 @@ def test_nothing_in_a_run_is_taken_for_markup(bpe, tmp_path):
     lines = [{"label": EVIL, "unigram_entropy": EVIL}, {"step": 1, "loss": 3.0, EVIL: 1.0, "elapsed": "x"}, {"step": EVIL, "loss": EVIL},
              {"step": 2, "eval_loss": float("nan"), "elapsed": 1.0}, {"step": 2, "eval_loss": 3.0, "eval_accuracy": EVIL, "eval_perplexity": True}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "finetune.json").write_text(json.dumps({"metric": EVIL, "train": EVIL, "constant": 0, "pretrained": {"mean": 1, "deviation": 0}}))
+    (folder / "finetune.json").write_text(json.dumps({"tuning": {"tune": EVIL}, "metric": EVIL, "train": EVIL, "constant": 0,
+                                                      "pretrained": {"mean": 1, "deviation": 0}}))
     facts, _ = gather(folder, [f"a [MASK] {EVIL} <b> \x1b\u202e"])
+    assert facts["training"]["evaluations"] == [{"step": 2, "eval_loss": 3.0}]  # no text, no bool, no NaN
+    json.dumps(facts, allow_nan=False)
     html = page(facts, tokenizer)
     parsed = checked(html)
     assert parsed.text.count(EVIL) > 3 and "<script" not in html and "<img" not in html and "\x1b" not in html and "\u202e" not in html
@@ -266,6 +270,7 @@ def test_an_attention_map_has_a_square_for_each_weight_that_can_be_seen():
     assert 'viewBox="0 0 2 2"' in html and "<text" not in html
     assert '<path d="M0 0h1v1h-1z" fill-opacity="1">' in html and '<path d="M0 1h1v1h-1z" fill-opacity="0.5">' in html
     assert '<path d="M1 1h1v1h-1z" fill-opacity="0.7">' in html and "M1 0" not in html
+    assert '<path d="M0 0h2v1h-2zM0 1h2v1h-2z" fill-opacity="0.7">' in attention_map("alike", [[0.5, 0.5], [0.5, 0.5]])
     labelled = attention_map("layer 1", [[1.0, 0.0], [0.3, 0.7]], ["<s>", "a" * 30])
     assert labelled.count("&lt;s&gt;</text>") == 2 and labelled.count("a" * 11 + "…</text>") == 2 and Page(labelled)
 

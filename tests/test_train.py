@@ -17,7 +17,7 @@ from tokenizer import WordPiece
 
 
 @pytest.mark.parametrize("preset", ["quickstart", "kant", "wikipedia"])
-def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset):
+def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset, pictures):
     """The main job, for each family: the screen says what to expect, the run directory is whole, the model fills masks."""
     assert run(text, tmp_path / "run", "--preset", preset, "--max-steps", "6") == 0
     screen = capsys.readouterr().out
@@ -27,6 +27,7 @@ def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset):
     for name in ("config.json", "tokenizer", "data/train", "data/eval", "metrics.jsonl", "model/config.json", "model/model.safetensors",
                  "checkpoints/step-0000006"):
         assert (tmp_path / "run" / name).exists()
+    assert (tmp_path / "run/loss.png").exists() != ("picture     none" in screen)  # drawn where there is matplotlib
     model, tokenizer = load_run(tmp_path / "run")
     assert model.config.vocab_size == tokenizer.vocab_size
     first = losses(tmp_path / "run")[0][1]

@@ -1,12 +1,14 @@
 """The order of examples is a pure function of (seed, epoch); padding and counts are right."""
 import contextlib
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from helpers import Letters, Tokens
 
-from minibert.batches import Batches, collate, prepared_ahead
+from minibert.batches import Batches, StreamBatches, collate, prepared_ahead
 from minibert.examples import Examples, make_examples
 from minibert.masking import Masker
 
@@ -155,6 +157,16 @@ def test_for_a_gpu_batches_are_pinned(monkeypatch):
         with contextlib.closing(prepared_ahead(make(), 0, torch.device(device))) as ahead:
             batch, _ = next(ahead)
             assert [tensor.shape for tensor in batch.tensors.values()] == pinned[:4] if count else not pinned
+
+
+def test_ctrl_c_while_the_first_window_of_a_stream_is_read_leaves_no_thread(monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(StreamBatches, "_next_window", interrupted)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        StreamBatches(SimpleNamespace(windows=lambda *place: (n for n in range(10 ** 9))), None, MASKER, 8, pad_token_id=1, seed=0)
+    assert threading.active_count() == before
 
 
 def test_an_empty_corpus_is_refused():

@@ -63,7 +63,11 @@ def masked_example(batch, tokenizer, look):
         [CLS] the [MASK] sat blue the mat [SEP]
                   cat        on   the
     """
-    shown = cache(lambda token: look.visible(text_of(tokenizer, tokenizer.id_to_token(token))))
+    @cache
+    def shown(number):
+        token = tokenizer.id_to_token(number)
+        return look.visible(text_of(tokenizer, token) if tokenizer.kind == "bpe" else token)  # WordPiece's ## is as good a sign as a space
+
     pieces = []
     for tokens, labels in zip(batch.input_ids[:64].tolist(), batch.labels[:64].tolist()):
         left = 0  # columns of the piece

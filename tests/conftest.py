@@ -1,5 +1,6 @@
 import random
 import signal
+import sys
 
 import pytest
 import torch
@@ -7,6 +8,18 @@ import torch
 # The models of the tests are tiny: handing their work to a second thread takes longer than doing it.
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, which half of `make test` is, begins with it ignored
+
+
+@pytest.fixture
+def pictures():
+    """For a test of which a run is to draw its loss.png."""
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch):
+    """All other runs draw none: it takes matplotlib longer than training so small a model."""
+    if "minibert.screen" in sys.modules and "pictures" not in request.fixturenames:
+        monkeypatch.setattr("minibert.screen.plot_loss", lambda *arguments: None)
 
 
 @pytest.fixture(scope="session")

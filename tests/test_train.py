@@ -17,7 +17,7 @@ from tokenizer import WordPiece
 
 
 @pytest.mark.parametrize("preset", ["quickstart", "kant", "wikipedia"])
-def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset):
+def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset, pictures):
     """The main job, for each family: the screen says what to expect, the run directory is whole, the model fills masks."""
     assert run(text, tmp_path / "run", "--preset", preset, "--max-steps", "6") == 0
     screen = capsys.readouterr().out
@@ -27,6 +27,7 @@ def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset):
     for name in ("config.json", "tokenizer", "data/train", "data/eval", "metrics.jsonl", "model/config.json", "model/model.safetensors",
                  "checkpoints/step-0000006"):
         assert (tmp_path / "run" / name).exists()
+    assert (tmp_path / "run/loss.png").exists() != ("picture     none" in screen)  # drawn where there is matplotlib
     model, tokenizer = load_run(tmp_path / "run")
     assert model.config.vocab_size == tokenizer.vocab_size
     first = losses(tmp_path / "run")[0][1]
@@ -41,8 +42,8 @@ def test_training_goes_below_the_unigram_entropy_where_there_is_something_to_lea
     texts = [" ".join(words[(start + i) % 12] for i in range(rng.randint(6, 14))) for start in rng.choices(range(12), k=600)]
     path = tmp_path / "count.txt"
     path.write_text("\n\n".join(texts))
-    assert run(path, tmp_path / "run", "--max-steps", "300", "--hidden-size", "32", "--num-hidden-layers", "2", "--batch-size", "32",
-               "--learning-rate", "3e-3", "--vocab-size", "400", "--examples", "lines") == 0
+    assert run(path, tmp_path / "run", "--max-steps", "150", "--hidden-size", "32", "--num-hidden-layers", "2", "--batch-size", "32",
+               "--learning-rate", "1e-2", "--vocab-size", "400", "--examples", "lines") == 0
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["eval_loss"] < lines[0]["unigram_entropy"] - 1.5
 
@@ -53,8 +54,8 @@ def test_next_sentences_are_told_from_random_ones_where_that_can_be_told(tmp_pat
     subjects = ["cat dog fish bird".split(), "red blue green black".split(), "one two three four".split(), "north south east west".split()]
     documents = ["\n".join(" ".join(rng.choices(subjects[n % 4], k=4)) for _ in range(12)) for n in range(240)]
     (tmp_path / "text.txt").write_text("\n\n".join(documents))
-    assert run(tmp_path / "text.txt", tmp_path / "run", *PAIRS, "--max-steps", "400", "--hidden-size", "32", "--batch-size", "32",
-               "--learning-rate", "3e-3", "--tokenizer-kind", "wordpiece", "--max-length", "32",
+    assert run(tmp_path / "text.txt", tmp_path / "run", *PAIRS, "--max-steps", "200", "--hidden-size", "32", "--batch-size", "32",
+               "--learning-rate", "6e-3", "--tokenizer-kind", "wordpiece", "--max-length", "32",
                "--max-position-embeddings", "32", "--eval-examples", "100") == 0
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]

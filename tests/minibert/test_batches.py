@@ -1,12 +1,14 @@
 """The order of examples is a pure function of (seed, epoch); padding and counts are right."""
 import contextlib
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from helpers import Letters, Tokens
 
-from minibert.batches import Batches, collate, prepared_ahead
+from minibert.batches import Batches, StreamBatches, collate, prepared_ahead
 from minibert.examples import Examples, make_examples
 from minibert.masking import IGNORED, Masker
 
@@ -169,6 +171,16 @@ def test_with_a_fixed_share_all_batches_have_one_shape():
             for part in parts:
                 labels = part.labels.flatten()[part.masked_positions]
                 assert (labels != IGNORED).sum() == part.num_masked == (part.labels != IGNORED).sum()
+
+
+def test_ctrl_c_while_the_first_window_of_a_stream_is_read_leaves_no_thread(monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(StreamBatches, "_next_window", interrupted)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        StreamBatches(SimpleNamespace(windows=lambda *place: (n for n in range(10 ** 9))), None, MASKER, 8, pad_token_id=1, seed=0)
+    assert threading.active_count() == before
 
 
 def test_an_empty_corpus_is_refused():

@@ -143,10 +143,11 @@ def test_a_model_in_training_stays_so(bpe):
     bpe[0].eval()
 
 
-def test_the_package_gives_the_function_in_whatever_order_it_is_asked_for():
-    """There is a module of the same name, which Python would put in its place once it is imported."""
+@pytest.fixture(scope="module")
+def fresh_process(run):
+    """What is seen in a process that has loaded nothing yet: one for two tests, since loading torch takes it seconds."""
     code = """
-import sys
+import runpy, sys
 for first in ("", "import minibert.fill_mask", "from minibert.fill_mask import load_run"):
     for name in [name for name in sys.modules if name.startswith("minibert")]:
         del sys.modules[name]  # as in a fresh process
@@ -155,8 +156,17 @@ for first in ("", "import minibert.fill_mask", "from minibert.fill_mask import l
     exec(first)
     from minibert import fill_mask
     assert type(fill_mask).__name__ == "function" and minibert.fill_mask is fill_mask, (first, fill_mask)
+print("in any order")
+for name in [name for name in sys.modules if name.startswith("minibert")]:
+    del sys.modules[name]
+runpy.run_module("minibert.fill_mask", run_name="__main__", alter_sys=True)  # python -m
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(__file__).parents[2])
+    return subprocess.run([sys.executable, "-W", "error", "-c", code, str(run), "a"], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+
+
+def test_the_package_gives_the_function_in_whatever_order_it_is_asked_for(fresh_process):
+    """There is a module of the same name, which Python would put in its place once it is imported."""
+    assert fresh_process.stdout == "in any order\n", fresh_process.stderr
 
 
 # A run directory
@@ -244,7 +254,5 @@ def test_the_command_ends_with_one_line_on_bad_input(run, tmp_path, capsys, monk
         assert code == 2 and error.startswith("error: unknown flag --topk: did you mean --top-k?")
 
 
-def test_the_module_runs_as_a_command_without_a_warning(run):
-    done = subprocess.run([sys.executable, "-W", "error", "-m", "minibert.fill_mask", str(run), "a"], capture_output=True, text=True,
-                          cwd=Path(__file__).parents[2])
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1) and done.stderr.startswith("error: no <mask>")
+def test_the_module_runs_as_a_command_without_a_warning(fresh_process):
+    assert fresh_process.returncode == 1 and fresh_process.stderr.count("\n") == 1 and fresh_process.stderr.startswith("error: no <mask>")

@@ -19,9 +19,9 @@ def example(*rows):
 
 
 def test_what_is_to_be_predicted_stands_under_what_is_seen():
-    assert example("[CLS] the [MASK]<cat sat blue<on the<the mat [SEP]") == (
-        "[CLS] the [MASK] sat blue the mat [SEP]",
-        "          cat        on   the")
+    assert example("[CLS] the [MASK]<cat ##s sat blue<on the<the mat [SEP]") == (
+        "[CLS] the [MASK] ##s sat blue the mat [SEP]",
+        "          cat            on   the")
 
 
 def test_of_several_rows_one_that_shows_most_cases_is_taken_without_its_padding():

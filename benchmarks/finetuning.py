@@ -10,9 +10,9 @@ FOLDER holds sst2/ and cola/, each with train.tsv and dev.tsv. Two tables:
   of all weights at 10,000 is the same
 
 A score is that of the last epoch on the whole dev file: no epoch is chosen by it. The number of epochs depends on the number of examples
-alone (--epochs). Each mode has its own peak rate (RATES), found by trials on seeds that are not counted (docs/log.md has them). The rate rises for
-three tenths of the steps, since with fewer some seeds of small models never leave the constant answer (docs/log.md). Every seed is written as it
-is done; the same command goes on where it was, and more --seeds, --sizes or --modes add to what is there. Seconds are of the processor, over
+alone (--epochs). Each mode has its own peak rate (RATES), chosen by a small trial on a seed that is not counted. The rate rises for three
+tenths of the steps, since with fewer some seeds of small models never leave the constant answer (docs/log.md). Every seed is written as it is
+done; the same command goes on where it was, and more --seeds, --sizes or --modes add to what is there. Seconds are of the processor, over
 all its threads, so that other work on the machine does not count; evaluation is in them, reading is not.
 """
 import argparse
@@ -49,7 +49,7 @@ MODES = {"all": "all weights", "lora": "LoRA", "prefix": "prefixes", "bias": "bi
 SIZES = ("100", "1000", "10000", "all")
 MODE_SIZES = {"sst2": "10000", "cola": "all"}
 EPOCHS = "100:40,1000:15,10000:6,all:3"
-RATES = {"all": 5e-4, SCRATCH: 5e-4, "lora": 2e-3, "prefix": 5e-3, "bias": 5e-3, "head": 5e-3}
+RATES = {"all": 5e-4, SCRATCH: 5e-4, "lora": 5e-3, "prefix": 5e-3, "bias": 1e-2, "head": 5e-3}  # of small models
 WARMUP = 0.3
 
 

@@ -8,7 +8,7 @@ export MINIBERT_CORPORA ?= $(abspath ../shared/corpora)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow kant kant-small wikipedia wikipedia-small amazon amazon-small lint parity speedrun ablation bench bench-tokenizers bench-steps links book pictures exercises clean
+.PHONY: help train test test-slow kant kant-small wikipedia wikipedia-small amazon amazon-small lint parity speedrun ablation bench bench-tokenizers bench-steps bench-gpu links book pictures exercises clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -62,6 +62,9 @@ bench-tokenizers: $(VENV)/.ready-bench  ## the tokenizers' part of it
 
 bench-steps: $(VENV)/.ready-bench  ## the training steps' part of it (ten minutes)
 	$(RUN) benchmarks/step_time.py $(MINIBERT_CORPORA) --out benchmarks/results/step-time.json $(ARGS)
+
+bench-gpu: $(VENV)/.ready-bench  ## all of it that needs a GPU, in under ten minutes: speed, memory, stops, fp16 beside bf16 (needs no texts)
+	$(RUN) benchmarks/gpu_suite.py --out benchmarks/results/gpu.json $(ARGS)
 
 lint: $(VENV)/.ready-lint  ## ruff
 	$(VENV)/bin/ruff check .

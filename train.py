@@ -2,6 +2,7 @@
 
     python train.py                                           # a small one on the documentation of this machine, five minutes
     python train.py --preset kant --corpus PATH --out runs/kant --max-steps 2672
+    python train.py --init FOLDER --corpus PATH --epochs 1    # goes on from a model that somebody has published
     python train.py --resume --out runs/kant                  # goes on where it stopped, bit for bit
 
     text -> tokenizer -> token file -> examples -> masked batches -> model -> loss -> step -> ... -> a filled mask
@@ -29,20 +30,20 @@ from data.stream import Stream
 from minibert import checkpoint, options, profile, screen
 from minibert.batches import Batches, StreamBatches, prepared_ahead
 from minibert.checks import check_length
-from minibert.device import autocast, choose_device, choose_precision, peak_memory
+from minibert.device import autocast, choose_device, choose_precision
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
 from minibert.examples import make_examples, room_for_ids
-from minibert.faults import go_on, lost_ranks_told, out_of_memory_told, refuse_nan, refuse_skipped, say_how_to_go_on
+from minibert.faults import Skips, go_on, lost_ranks_told, out_of_memory_told, refuse_nan, say_how_to_go_on, whole_or_gone
 from minibert.interop import save_pretrained
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM, BertForPreTraining
 from minibert.optim import batches_in_step, make_optimizer, rate_factor
 from minibert.ranks import Ranks
 from minibert.running import Metrics, ProgressBar, Screen, StopRequest, alone
+from minibert.starting import start_from
 from minibert.words import WordStarts
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.cli import run
-from tokenizer.files import remove
 
 TOKENIZER_CHARACTERS = 200_000_000  # of a stream, which the tokenizer is trained on
 HELD_OUT_CHARACTERS = 5_000_000  # of a stream, which are held out and prepared
@@ -63,7 +64,7 @@ def one_of(ranks, arguments):
     if arguments.resume:
         preset, model_config, config = options.resumed(arguments, folder)
     else:
-        preset = arguments.preset or "quickstart"
+        preset = options.preset_of(arguments)
         model_config, config = options.configure(arguments)
     if arguments.show:
         print(json.dumps({"preset": preset, "model": vars(model_config), "train": vars(config)}, indent=1))
@@ -75,8 +76,8 @@ def one_of(ranks, arguments):
         made = not folder.exists()  # by this process: False for all ranks but the first
         folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name
     with alone(folder, ranks.first), contextlib.redirect_stdout(Screen(sys.stdout, silent=not ranks.first)), lost_ranks_told(ranks, folder):
-        print(f"run         {folder} (preset {preset})")
-        try:
+        print(f"run         {folder} ({f'from {config.init}' if config.init else f'preset {preset}'})")
+        with whole_or_gone(folder, new=not arguments.resume and ranks.first, made=made):
             with ranks.in_turn():  # the others find what the first has made
                 fitted, tokenizer, *files = prepare_data(folder, preset, model_config, config, arguments.resume or not ranks.first)
             trainer = Trainer(folder, preset, fitted, config, tokenizer, *files, device, ranks)
@@ -84,15 +85,6 @@ def one_of(ranks, arguments):
                 trainer.load()
             if ranks.first:
                 options.write_config(folder, preset, model_config, config)  # once it is known that a resumed run can go on so
-        except BaseException as error:
-            if isinstance(error, ValueError) and not arguments.resume and ranks.first:
-                for name in ("config.json", "tokenizer", "data"):  # no half-made run stands in the way of the next try
-                    remove(folder / name)
-            if made and not any(folder.iterdir()):
-                folder.rmdir()
-            else:
-                say_how_to_go_on(error, folder)
-            raise
         try:
             return profile.show(trainer) if arguments.profile else trainer.run()
         except BaseException as error:
@@ -163,7 +155,8 @@ class Trainer:
         masker = partial(Masker, tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids)
         word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
         how = masker(config.mlm_probability, config.masking, word_starts), config.batch_unit, tokenizer.pad_token_id, config.seed
-        where = {"share": self.ranks.share, "pad_to_multiple_of": 1 if device.type == "cpu" else 8}
+        where = {"share": self.ranks.share, "pad_to_multiple_of": 1 if device.type == "cpu" else 8,
+                 "fixed_share": config.mlm_probability * config.compile}  # for blocks all shapes are fixed then
         self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how, **where) if config.stream else \
             partial(Batches, self.examples_of(train_source), *how, **where)
         self.eval_examples, self.eval_masker = self.examples_of(eval_file).at(EVAL_SEED, 0), masker(0.15)  # all models are asked the same
@@ -185,7 +178,7 @@ class Trainer:
                       "position": None, "window": {}, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
 
     def load(self):
-        """Take everything from the newest checkpoint, if there is one."""
+        """Take everything from the newest checkpoint, if there is one; else, with --init, the weights from that folder."""
         loaded = checkpoint.load_newest(self.folder, self.model, self.optimizer, self.scaler, warn=lambda line: print(line, file=sys.stderr))
         if loaded:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
@@ -195,12 +188,16 @@ class Trainer:
         if not self.ranks.first:  # the first rank goes on with the sum of all losses and its dropout, the others begin theirs anew
             self.state["window"] = dict.fromkeys(self.state["window"], 0.0)
             torch.manual_seed(self.config.seed + 1_000_003 * self.ranks.rank + self.state["step"])
+        self.skips = Skips(self.state)
         self.saved = self.state["step"] if loaded else None
         self.batches = self.make_batches(position=self.state["position"])
         self.steps_per_epoch = (self.batches.per_epoch or 0) * self.config.batch_unit / self.config.batch_size  # 0: a stream's is not known
         self.total_steps = self.config.max_steps or math.ceil(self.config.epochs * self.steps_per_epoch)  # 0: the clock decides
         if 0 < self.total_steps < self.state["step"]:
             raise ValueError(f"{self.folder} stands at step {self.state['step']:,}, which is past the {self.total_steps:,} steps asked for")
+        if self.config.init and not loaded:
+            print(f"weights     from {start_from(self.config.init, self.model)}")
+            self.save(window={})  # step 0: from here on the run goes on without the folder
 
     def run(self):
         """Train to the end or to a stop, and show the result -> exit code."""
@@ -230,26 +227,28 @@ class Trainer:
         clock = time.monotonic() - state["elapsed"]
         self.model.train()
         with ProgressBar.of(self.total_steps, config.minutes, state, hidden=not self.ranks.first) as bar, \
-                contextlib.closing(prepared_ahead(self.batches, state["batches"], self.device)) as batches:
+                contextlib.closing(prepared_ahead(self.batches, state["batches"], self.device, config.micro_batch)) as batches:
             while True:
                 stopped, state["elapsed"] = self.ranks.agree(stop.requested, state["elapsed"])
-                if stopped or self.progress() >= 1:
+                if stopped or (self.progress() >= 1 and not self.skips.look(config.precision)):
                     break
                 factor = rate_factor(self.progress(), config.schedule, config.warmup, config.decay)
                 for group in self.optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
-                some, positions = zip(*(next(batches) for _ in range(batches_in_step(self.progress(), config))))
-                losses, norm, skipped = self.optimiser_step(some)
-                state["batches"], state["position"] = state["batches"] + len(some), positions[-1]
+                some = stop.unless_requested(lambda: [next(batches) for _ in range(batches_in_step(self.progress(), config))])
+                if self.ranks.agree(not some, 0.0)[0]:
+                    continue  # asked to stop while a stream was reading on: there is nothing to finish
+                losses, norm, broken = self.optimiser_step([micro for micros, _ in some for micro in micros])
+                state["batches"], state["position"] = state["batches"] + len(some), some[-1][1]
                 state["elapsed"] = time.monotonic() - clock
-                state["skipped_in_a_row"] = state["skipped_in_a_row"] + 1 if skipped else 0
-                if skipped:  # not taken, since its gradient is no number; the schedule waits
-                    state["skipped"] += 1
-                    bar.set_postfix_str(f"step skipped: inf or NaN in its gradient, loss scale {self.scaler.get_scale():g}")
-                    refuse_skipped(state["skipped_in_a_row"], config.precision)
-                    continue
                 state["step"] += 1
-                self.log(bar, losses, norm, config.learning_rate * factor)
+                self.add_up(bar, losses)
+                self.skips.add(broken)
+                # A CPU is asked at once whether the step was taken, a GPU, which would stop for the answer, where it stops for a line of metrics.
+                if (self.device.type == "cpu" or self.line_is_due()) and self.skips.look(config.precision):  # the schedule waits
+                    bar.set_postfix_str(f"step skipped: inf or NaN in its gradient, loss scale {self.scaler.get_scale():g}")
+                    continue
+                self.log(bar, norm, config.learning_rate * factor)
                 if config.eval_every and state["step"] % config.eval_every == 0:
                     self.evaluate(config.eval_examples)
                 if config.save_every and state["step"] % config.save_every == 0:
@@ -259,17 +258,16 @@ class Trainer:
             self.save()
         return stopped
 
-    def optimiser_step(self, batches):
-        """One step on some batches, in micro-batches -> (losses by name, gradient norm, whether the step was skipped).
+    def optimiser_step(self, micros):
+        """One step on some micro-batches -> (losses by name, gradient norm, whether that is inf or NaN: nothing has changed then, losses are 0).
 
         The loss is a sum over masked tokens divided by the masked tokens of the whole step. A mean of the micro-batches' means
         would weigh a token more where its micro-batch has fewer masked ones, and those counts always differ. With pairs BERT's second
-        task is added, a mean over the pairs of the step. The gradient is the mean of what the ranks compute, hence the factor ``world``.
+        task is added, a mean over the pairs, nsp_weight times. The gradient is the mean of what the ranks compute, hence the factor ``world``.
+        Nothing here asks a GPU for a value, which would make it stop: what is returned is on the device.
         """
-        names = ("num_masked", "num_examples", "num_tokens")
-        masked, examples, tokens = self.ranks.sum(*(sum(getattr(batch, name) for batch in batches) for name in names))
+        masked, examples, tokens = self.ranks.sum(*map(sum, zip(*((some.num_masked, some.num_examples, some.num_tokens) for some in micros))))
         losses = defaultdict(lambda: torch.zeros((), device=self.device), tokens=tokens / self.ranks.world)
-        micros = [micro for batch in batches for micro in batch.split(self.config.micro_batch)]
         for left, micro in zip(range(len(micros) - 1, -1, -1), micros):
             micro = micro.to(self.device)
             with out_of_memory_told(self.folder, len(micro)):
@@ -279,41 +277,44 @@ class Trainer:
                         parts = {"loss": out.mlm_loss * (micro.num_masked / max(masked, 1))}
                         if out.nsp_loss is not None:
                             parts["nsp_loss"] = out.nsp_loss * (micro.num_examples / examples)
-                    self.scaler.scale(sum(parts.values()) * self.ranks.world).backward()
+                    joint = parts["loss"] + self.config.nsp_weight * parts.get("nsp_loss", 0)
+                    self.scaler.scale(joint * self.ranks.world).backward()
             if out.nsp_loss is not None:
                 parts["nsp_accuracy"] = (out.nsp_logits.argmax(1) == micro.next_sentence_label).sum() * (micro.num_examples / len(micro) / examples)
             for name, part in parts.items():
                 losses[name] += part.detach()
         self.scaler.unscale_(self.optimizer)  # clipping measures true gradients
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm or math.inf)
-        scale = self.scaler.get_scale()
-        # A gradient that is inf or NaN: the scaler passes over it and halves its scale. Without one only a CPU is asked, since a GPU would have
-        # to stop for the answer; there the next line of metrics tells.
-        broken = self.device.type == "cpu" and not norm.isfinite()
-        if not broken or self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        broken = ~norm.isfinite()
+        self.optimizer.found_inf = broken.float()  # where it is 1 the step leaves all as it is; a scaler sets it itself, and halves its scale
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return losses, norm, broken or self.scaler.get_scale() < scale
+        return {name: loss if name == "tokens" else loss.masked_fill(broken, 0.0) for name, loss in losses.items()}, norm, broken
 
-    def log(self, bar, losses, norm, rate):
-        """Sum up the losses; every log_every steps a line of metrics, with their means, and a new text on the bar."""
+    def add_up(self, bar, losses):
+        """The losses of a step into the window's sums, on the device: no waiting for them."""
         state = self.state
         bar.advance(state, self.ranks.world * losses.pop("tokens"))
-        state["window"] = {name: state["window"].get(name, 0.0) + loss for name, loss in losses.items()}  # on the device: no waiting for it
+        state["window"] = {name: state["window"].get(name, 0.0) + loss for name, loss in losses.items()}
         state["window_batches"] += 1
-        first = state["step"] == 1
-        if first or state["step"] % self.config.log_every == 0:
+
+    def line_is_due(self):
+        return self.state["step"] == 1 or self.state["step"] % self.config.log_every == 0
+
+    def log(self, bar, norm, rate):
+        """Every log_every steps a line of metrics, with the means of the losses, and a new text on the bar."""
+        state, first = self.state, self.state["step"] == 1
+        if self.line_is_due():
             means = {name: total / state["window_batches"] for name, total in self.window().items()}
             state["window"], state["window_batches"] = {}, 0
             refuse_nan(sum(means.values()), state["step"])
             if self.ranks.first:
                 self.metrics.write({"step": state["step"], **means, "learning_rate": rate, "grad_norm": float(norm),
                                     "elapsed": round(state["elapsed"], 3)})
-            bar.show(state["step"], means, rate)
+            bar.show(state["step"], means, rate, state["position"])
             if first:
-                bar.write(f"first loss  {means['loss']:.2f} (expected about {self.expected['ln_vocab']:.2f}); "
-                          f"peak memory {peak_memory(self.device) / 2**30:.2f} GiB")
+                bar.write(screen.first_loss(self, means["loss"]))
 
     def window(self):
         """The losses since the last line of metrics, added up over steps and ranks -> {name: float}"""
@@ -331,9 +332,10 @@ class Trainer:
                             "elapsed": round(self.state["elapsed"], 3), **mark})
         return scores
 
-    def save(self):
-        """A checkpoint of everything, by the first rank."""
-        window = self.window()
+    def save(self, window=None):
+        """A checkpoint of everything, by the first rank. window: what ``window()`` would find, where the other ranks do not ask as well."""
+        self.skips.look(self.config.precision)
+        window = self.window() if window is None else window
         refuse_nan(sum(window.values()), self.state["step"])
         if self.ranks.first:
             state = {**self.state, "window": window, "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}

@@ -21,7 +21,7 @@ import platform
 import sys
 import tempfile
 import time
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,14 @@ from minibert.examples import make_examples  # noqa: E402
 from minibert.masking import Masker  # noqa: E402
 from minibert.plots import COLOURS  # noqa: E402
 from tokenizer import ByteLevelBPE, load_tokenizer  # noqa: E402
+from tokenizer.cli import run  # noqa: E402
 from tokenizer.files import atomic_write  # noqa: E402
 
 SIZES = {"full": {}, "small": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024},
          "tiny": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}}  # tiny: for the test
 HELD_OUT_ONE_IN = 10
 WHO = {"minibert": "minibert, preset kant", "trainer": "transformers' Trainer, the walk-through's settings"}
+OPPONENT = ("transformers", "accelerate")  # what the Trainer needs
 FIRST = (25, 50)  # points before the first of --every: the beginning is where a rate without warm-up could be ahead
 
 
@@ -52,6 +54,8 @@ def main(args=None):
     if args.table or args.picture:
         results = json.loads(Path(args.results).read_text(encoding="utf-8"))
         return print(table(results), end="") if args.table else picture(results, args.picture)
+    if missing := [name for name in OPPONENT if util.find_spec(name) is None]:
+        raise ValueError(f'the Trainer needs {" and ".join(missing)}, not installed here: pip install -e ".[bench]" -c constraints.txt')
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         facts, texts = split(args.corpus, folder)
@@ -304,4 +308,4 @@ def picture(results, path):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

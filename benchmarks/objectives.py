@@ -7,7 +7,8 @@ The corpus is one as train.py takes it, the folder of tasks holds sst2/ (train.t
 text, the others take both from it. Rows are written as they are done; the same command again goes on where it was.
 
 - masked tokens, whole words, spans: documents as examples; all select 30 % of the tokens (``minibert/masking.py``).
-- pairs: two sentences, masked tokens, and does B follow A?  pairs without NSP: the same examples, the second loss left out.
+- pairs: two sentences, masked tokens, and does B follow A?  a fifth of NSP: that loss counts a fifth (BERT: as much as the other).
+  pairs without NSP: the same examples, the second loss left out.
 - held-out loss and masked accuracy: all models are asked the same, single masked tokens of held-out documents, 15 %.
 - SST-2: accuracy after fine-tuning on the same 2,000 examples, mean and deviation of the seeds. From scratch: the same without pre-training.
   The rate rises for three tenths of the steps. With FinetuneConfig's one tenth some seeds never leave the constant answer, and a seed that learned
@@ -43,6 +44,7 @@ OBJECTIVES = {  # name -> flags of train.py
     "whole words": "--examples documents --masking words",
     "spans": "--examples documents --masking spans",
     "pairs and NSP": "--examples pairs",
+    "pairs and a fifth of NSP": "--examples pairs --nsp-weight 0.2",
     "pairs without NSP": "--examples pairs",
 }
 MODEL = ("--family bert --vocab-size 8192 --hidden-size 128 --num-hidden-layers 4 --num-attention-heads 2 --intermediate-size 512 "

@@ -12,8 +12,9 @@ from .filters import MAKERS, FilteredCorpus, Filters
 from .prepare import prepare
 from .report import inspect_corpus, inspect_tokens
 from .shards import shard_name
+from .tables import as_text
 
-FILTERS_HELP = f"{', '.join(MAKERS)}, with commas between; or all"
+FILTERS_HELP = f"{', '.join(MAKERS)}, with commas between; or all; all,short=50 changes one of them"
 
 
 def main(arguments=None):
@@ -127,35 +128,6 @@ def inspect(options):
 
 def _open(options, workers=None):
     return corpora.open_corpus(options.source if len(options.source) > 1 else options.source[0], options.text_field, workers=workers)
-
-
-def as_text(result):
-    """A dict as lines "name: value"; a list of dicts as one block each; what holds lists inside, further in.
-
-    >>> print(as_text({"num_tokens": 12345, "files": ["a", "b"]}))
-    num tokens: 12,345
-    files:
-      a
-      b
-    """
-    if isinstance(result, list):
-        return "\n\n".join(map(as_text, result))
-    lines = []
-    for name, value in result.items():
-        if isinstance(value, dict) and any(isinstance(inner, list) for inner in value.values()):
-            lines += [f"{name.replace('_', ' ')}:", *(f"  {line}" for line in as_text(value).split("\n"))]
-            continue
-        lines.append(f"{name.replace('_', ' ')}: {'' if isinstance(value, list) else _value(value)}".rstrip())
-        lines += [f"  {_value(item)}" for item in value] if isinstance(value, list) else []
-    return "\n".join(lines)
-
-
-def _value(value):
-    if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {_value(item)}" for name, item in value.items())
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

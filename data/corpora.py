@@ -13,6 +13,7 @@ import hashlib
 import os
 import sys
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 
 from tokenizer.cli import suggestion
@@ -45,8 +46,9 @@ GUTENBERG = "https://www.gutenberg.org/cache/epub/{number}/pg{number}.txt"
 def open_corpus(source, text_field="text", cache=None, workers=None):
     """Open a corpus: a name (``"pydocs"``, ``"kant"``, ``"wikipedia"``, ``"wikipedia:en"``), a path, or a list of paths (files or folders).
 
-    The result has ``name``; ``description``, a line for the screen; and ``documents(split)``, an iterator of str that starts
-    anew at each call, for split "train", "eval" or "all". ``text_field`` names the field of .jsonl, .csv and .tsv files.
+    The result has ``name``; ``description``, a line for the screen; ``documents(split)``, an iterator of str that starts
+    anew at each call, for split "train", "eval" or "all"; and ``position()``, how far the latest of them has come: (bytes read, of how many), None
+    for pydocs, which is read at once. ``text_field`` names the field of .jsonl, .csv and .tsv files.
     ``cache``: a folder for what is expensive to get (the text of pydocs, downloads); without it, pydocs is parsed anew
     in each process and downloads go to data/cache. ``workers``: processes that parse pydocs, None for one a core.
     A name wins over a file of the same name: write ./kant for that. What was never downloaded is fetched, of wikipedia and
@@ -96,12 +98,26 @@ class FileCorpus:
     def __init__(self, name, files, text_field="text"):
         self.name, self.files, self.text_field = name, list(files), text_field
         self._small = None  # whether the corpus is cut by lines: found out at the first call
+        self._reading, self._before = None, 0  # the file that is read, or was last; the bytes of those before it
 
     @property
     def description(self):
         """``"kant: 3 files, 1.9 MB"``: files and their size on disk."""
-        size = sum(Path(file).stat().st_size for file in self.files)
-        return f"{self.name}: {len(self.files)} file{'s' * (len(self.files) != 1)}, {size / 1e6:.1f} MB"
+        return f"{self.name}: {len(self.files)} file{'s' * (len(self.files) != 1)}, {self.size / 1e6:,.1f} MB"
+
+    @cached_property
+    def size(self):
+        """Bytes of all files, as they lie on disk."""
+        return sum(Path(file).stat().st_size for file in self.files)
+
+    def position(self):
+        """(bytes that the latest call of ``documents`` has read, bytes of all files), as they lie on disk: of packed files packed ones."""
+        if self._reading is None:
+            return 0, self.size
+        return self._before + (os.path.getsize(self._reading.name) if self._reading.closed else self._reading.tell()), self.size
+
+    def _opened(self, file):
+        self._before, self._reading = self.position()[0], file
 
     def documents(self, split):
         """Yield the documents of "train", "eval" or "all", in the order of the files."""
@@ -114,9 +130,9 @@ class FileCorpus:
             document for document in self._all() if held_out(document) == (split == "eval"))
 
     def _all(self):
-        empty = True
+        empty, self._reading, self._before = True, None, 0
         for file in self.files:
-            for document in readers.read_documents(file, self.text_field):
+            for document in readers.read_documents(file, self.text_field, self._opened):
                 empty = False
                 yield document
         if empty:

@@ -8,7 +8,8 @@
     near-duplicates   nearly the same text was there before           near-duplicates=0.9 (see near_duplicates.py)
 
 A filter is a function of one text that is True where it is to be dropped. A list of them is written "short,script=greek", all of
-them "all". They run in the order above, so that what is dropped for another reason is no original of a duplicate.
+them "all", all with another value for one "all,short=50". They run in the order above, so that what is dropped for another reason
+is no original of a duplicate.
 """
 import re
 import sys
@@ -179,7 +180,7 @@ MAKERS = {  # name -> (the filter, from the value that stands behind "=" where t
 
 
 def parse(spec):
-    """``"short=50,markup" -> {"short": 50, "markup": None}`` in the order of MAKERS; "all" is all of them.
+    """``"short=50,markup" -> {"short": 50, "markup": None}`` in the order of MAKERS; "all" adds those that are not named themselves.
 
     Raises ValueError for an unknown name, one named twice, a value that cannot be read, an empty list.
     """
@@ -188,13 +189,12 @@ def parse(spec):
         name, equals, value = item.partition("=")
         if name not in (*MAKERS, "all"):
             raise ValueError(f"no filter is named {name!r}{suggestion(name, [*MAKERS, 'all'])} (there are: {', '.join(MAKERS)}; or all)")
-        for each in MAKERS if name == "all" else [name]:
-            if each in values:
-                raise ValueError(f"the filter {each} is named twice in {spec!r}")
-            values[each] = _value(name, value) if equals else None
+        if name in values:
+            raise ValueError(f"the filter {name} is named twice in {spec!r}")
+        values[name] = _value(name, value) if equals else None
     if not values:
         raise ValueError(f"no filter is named in {spec!r}: there are {', '.join(MAKERS)}; or all")
-    return {name: values[name] for name in MAKERS if name in values}
+    return {name: values.get(name) for name in MAKERS if name in values or "all" in values}
 
 
 def _value(name, text):
@@ -302,3 +302,7 @@ class FilteredCorpus:
                 pass
             filters.start_counting()
         yield from filters.keep(self.corpus.documents(split))
+
+    def position(self):
+        """That of the corpus inside."""
+        return self.corpus.position()

@@ -66,9 +66,12 @@ def longest(files):
     return [file for _, (_, file) in sorted(best.items())]
 
 
-def open_packed(path):
-    """Open a file for reading bytes, unpacked. What is damaged is noticed when it is read: see ``damage``."""
-    return {".gz": gzip.open, ".bz2": bz2.open, "": open}[packing(path)](path, "rb")
+def unpacked(raw, path):
+    """What is packed in a file, for reading bytes. raw: the file at ``path`` as it lies on disk, opened.
+
+    What is damaged is noticed when it is read: see ``damage``.
+    """
+    return {".gz": gzip.open, ".bz2": bz2.open, "": lambda raw, mode: raw}[packing(path)](raw, "rb")
 
 
 def damage(path, error):
@@ -87,7 +90,7 @@ def check_packed(path, whole, show_progress=True):
     whole=False: a beginning, which may end anywhere but must have one whole line.
     """
     lines = 0
-    with open(path, "rb") as raw, {".gz": gzip.open, ".bz2": bz2.open}[packing(path)](raw, "rb") as file, \
+    with open(path, "rb") as raw, unpacked(raw, path) as file, \
             tqdm(total=os.path.getsize(path), unit="B", unit_scale=True, desc="checking", disable=not show_progress) as bar:
         try:
             while chunk := file.read1(CHUNK):  # read() would lose what comes before an error

@@ -69,6 +69,9 @@ class PydocsCorpus:
         parts = self._load()
         return iter(parts["train"] + parts["eval"] if split == "all" else parts[split])
 
+    def position(self):
+        """None: all of it is in memory."""
+
     def _load(self):
         if self._parts is None:
             files = list(python_files(self.roots))

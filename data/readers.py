@@ -19,7 +19,7 @@ from pathlib import Path
 
 from . import amazon, wikipedia
 from .gutenberg import strip_boilerplate
-from .packed import damage, is_beginning, open_packed, packing, without_part
+from .packed import damage, is_beginning, packing, unpacked, without_part
 
 MAX_DOCUMENT = 1_000_000  # characters; a longer run of lines in a .txt is cut at the end of a line
 MAX_LINE = 1_000_000  # bytes; a longer line of a .txt is cut at white space
@@ -29,11 +29,12 @@ MAX_EMPTY = 1000  # records without the field of the text, at the beginning of a
 csv.field_size_limit(min(sys.maxsize, MAX_RECORD))
 
 
-def read_documents(path, text_field="text"):
+def read_documents(path, text_field="text", opened=None):
     """Yield the documents of one file as str, each with its lines ended by "\\n" inside and no blank line at its edges.
 
     ``text_field``: the field of .jsonl, the column of .csv and .tsv that holds the text. UTF-8, with or without a
-    byte-order mark; any line ends. Project Gutenberg's header and licence are left out of .txt files that carry its markers.
+    byte-order mark; any line ends. Project Gutenberg's header and licence are left out of .txt files that carry its markers. ``opened``: called with
+    the file on disk, packed as it is, when it has been opened: its ``tell`` says how much has been read.
 
     Raises FileNotFoundError; ValueError, with file and line, for an unknown extension, a file that is not UTF-8 text, a
     broken JSON line, a missing field, half of a character, a damaged packed file.
@@ -43,10 +44,10 @@ def read_documents(path, text_field="text"):
     path = Path(path)
     kind = format_of(path)
     if kind == ".txt":
-        return text_documents(strip_boilerplate(text_lines(path)))
+        return text_documents(strip_boilerplate(text_lines(path, opened)))
     if kind in (".jsonl", ".json"):
-        return json_documents(path, text_field)
-    return table_documents(path, text_field, kind)
+        return json_documents(path, text_field, opened)
+    return table_documents(path, text_field, kind, opened)
 
 
 def find_files(path):
@@ -94,11 +95,11 @@ def _extension(path):
 # ------------------------------------------------------------------------------------------------ files -> lines
 
 
-def text_lines(path):
+def text_lines(path, opened=None):
     """Yield the lines of a text file without their ends; lines over MAX_LINE bytes come in pieces."""
     kept = b""
     number = 1
-    for raw in raw_lines(path, MAX_LINE):
+    for raw in raw_lines(path, MAX_LINE, opened):
         raw, whole = kept + raw, raw.endswith(b"\n")
         kept = b""
         if not whole and len(raw) >= MAX_LINE:
@@ -120,9 +121,9 @@ def _cut(raw):
     return raw[:end], raw[end:]
 
 
-def record_lines(path):
+def record_lines(path, opened=None):
     """Yield (line number, line) for the formats with one record a line; blank lines are left out."""
-    for number, raw in enumerate(raw_lines(path, MAX_RECORD), 1):
+    for number, raw in enumerate(raw_lines(path, MAX_RECORD, opened), 1):
         if len(raw) >= MAX_RECORD:
             raise ValueError(f"{path}:{number}: a line of over {MAX_RECORD >> 20} MiB: one document a line is expected")
         line = decode(path, raw, number)
@@ -130,7 +131,7 @@ def record_lines(path):
             yield number, line
 
 
-def raw_lines(path, limit):
+def raw_lines(path, limit, opened=None):
     """Yield a file's lines as bytes with their ends, unpacked, without byte-order mark, at most ``limit`` at once.
 
     Of a file that is the beginning of another (``packed.is_beginning``) the last line is left out where it is not whole.
@@ -140,7 +141,9 @@ def raw_lines(path, limit):
         raise FileNotFoundError(f"no such file: {path}")
     cut = is_beginning(path)
     try:
-        with open_packed(path) as file:
+        with open(path, "rb") as raw, unpacked(raw, path) as file:
+            if opened:
+                opened(raw)
             first = file.readline(limit)
             if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 raise ValueError(f"{path} is UTF-16 text: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
@@ -185,9 +188,9 @@ def text_documents(lines):
         yield "\n".join(document)
 
 
-def json_documents(path, text_field):
+def json_documents(path, text_field, opened=None):
     """Yield the documents of a file of JSON lines: a dump of a known form, or the text field of any objects. Empty texts are left out."""
-    records = json_records(path)
+    records = json_records(path, opened)
     first = next(records, None)
     if first is None:
         return
@@ -202,9 +205,9 @@ def json_documents(path, text_field):
         yield from _one_document(document(text))
 
 
-def json_records(path):
+def json_records(path, opened=None):
     """Yield (line number, object as dict) for each line of a .jsonl file; ValueError for a line that is none."""
-    for number, line in record_lines(path):
+    for number, line in record_lines(path, opened):
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
@@ -253,11 +256,11 @@ def _text_of(path, number, record, text_field):
     return text or ""
 
 
-def table_documents(path, text_field, kind):
+def table_documents(path, text_field, kind, opened=None):
     """Yield the text column of each row of a .csv or .tsv file. A .csv field in quotes may hold commas and line ends; a
     .tsv knows no quotes, as is the custom: a lone quote mark there would swallow lines."""
-    lines = (line for _, line in record_lines(path)) if kind == ".tsv" else \
-        (decode(path, raw, number) for number, raw in enumerate(raw_lines(path, MAX_RECORD), 1))
+    lines = (line for _, line in record_lines(path, opened)) if kind == ".tsv" else \
+        (decode(path, raw, number) for number, raw in enumerate(raw_lines(path, MAX_RECORD, opened), 1))
     rows = csv.reader(lines, strict=True, **(
         {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if kind == ".tsv" else {}))
     columns = column = None

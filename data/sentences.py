@@ -54,6 +54,10 @@ class SentenceCorpus:
         for document in self.corpus.documents(split):
             yield "\n".join(split_sentences(" ".join(document.split("\n"))))
 
+    def position(self):
+        """That of the corpus inside."""
+        return self.corpus.position()
+
 
 def _of_line(line):
     line = " ".join(line.split())

@@ -21,19 +21,20 @@ from tokenizer.workers import map_in_order
 from .prepare import BEGINNING, encode_batch, following, noted
 
 WINDOW_BATCHES = 32  # of half a million characters each: 16 million, about four million tokens
+PATIENCE = 1.0  # seconds that whoever closes an ``Ahead`` waits for its thread
 
 
 class Window:
     """Some documents as ids, with the members of a ``TokenFile`` that examples are made from."""
 
-    def __init__(self, encoded, tokenizer):
-        """encoded: a list of what ``encode_batch`` gives."""
+    def __init__(self, encoded, tokenizer, read=None):
+        """encoded: a list of what ``encode_batch`` gives.  read: what the corpus' ``position`` was at its end."""
         ids, segments, documents, sizes = zip(*encoded)
         self.ids = np.concatenate(ids).astype(dtype_for(tokenizer.vocab_size))  # (num_tokens,)
         self.segments = np.concatenate(([0], np.cumsum(np.concatenate(segments)))).astype(np.int64)  # as in a token file
         self.documents = np.concatenate(([0], np.cumsum(np.concatenate(documents)))).astype(np.int64)
         self.num_tokens, self.num_segments, self.num_documents = len(self.ids), len(self.segments) - 1, len(self.documents) - 1
-        self.num_bytes = sum(sizes)
+        self.num_bytes, self.read = sum(sizes), read
         self.folder, self.tokenizer_fingerprint = "the stream", tokenizer.fingerprint
 
 
@@ -48,23 +49,25 @@ class Stream:
     def __init__(self, corpus, tokenizer, workers=None):
         self.corpus, self.tokenizer, self.workers = corpus, tokenizer, workers
 
-    def windows(self, number=0, skip=0, reached=None):
+    def windows(self, number=0, skip=0, reached=None, closed=lambda: False):
         """From pass ``number`` on, and in that without the first ``skip`` batches of text, which are read and not tokenized.
 
         reached: how far the first window reached when it was yielded before; ValueError where its text, or any before it, has changed.
+        closed: is asked at each document; where it says True, Closed is raised in the middle of a window.
         """
         found = False
         while True:
-            texts, here, ends = batches(self.corpus.documents("train"), BATCH_CHARACTERS), BEGINNING, deque()
+            texts, here, ends = batches(unless(closed, self.corpus.documents("train")), BATCH_CHARACTERS), BEGINNING, deque()
             for batch in islice(texts, skip):
                 here = following(here, batch)
-            encoded = map_in_order(encode_batch, noted(texts, here, ends), self.tokenizer, self.workers, first_here=WINDOW_BATCHES)
+            new = self._placed(noted(texts, here, ends), read := deque())
+            encoded = map_in_order(encode_batch, new, self.tokenizer, self.workers, first_here=WINDOW_BATCHES)
             with contextlib.closing(encoded):
                 while some := list(islice(encoded, WINDOW_BATCHES)):
-                    here = [ends.popleft() for _ in some][-1]
+                    here, place = [(ends.popleft(), read.popleft()) for _ in some][-1]
                     if reached not in (None, here):
                         raise changed(reached)
-                    window, reached = Window(some, self.tokenizer), None
+                    window, reached = Window(some, self.tokenizer, place), None
                     if window.num_tokens:
                         found = True
                         yield number, skip, here, window
@@ -75,6 +78,20 @@ class Stream:
                 raise ValueError("the corpus is empty: there is no text to train on")
             number, skip = number + 1, 0
 
+    def _placed(self, batches, read):
+        """Yield the batches; how much of the corpus has been read with each is put to ``read``."""
+        for batch in batches:
+            read.append(self.corpus.position())
+            yield batch
+
+
+def unless(closed, items):
+    """Yield the items; Closed as soon as ``closed()``."""
+    for item in items:
+        if closed():
+            raise Closed
+        yield item
+
 
 def changed(reached):
     """The ValueError for text that is no longer what was trained on, up to where that reached."""
@@ -82,11 +99,18 @@ def changed(reached):
                       "are not those that were trained on. Put it back as it was, or begin a new run")
 
 
-class Ahead:
-    """An iterator whose next item is made in a thread while the present one is used. ``close`` ends the thread, and what it was at."""
+class Closed(Exception):
+    """Nothing more is wanted."""
 
-    def __init__(self, generator):
-        self._generator, self._items, self._closed = generator, queue.Queue(maxsize=1), threading.Event()
+
+class Ahead:
+    """An iterator whose next item is made in a thread while the present one is used. ``close`` ends the thread, and what it was at.
+
+    end: called by ``close``, so that a generator breaks off that would work on, or wait, for long.
+    """
+
+    def __init__(self, generator, end=lambda: None):
+        self._generator, self._items, self._closed, self._end = generator, queue.Queue(maxsize=1), threading.Event(), end
         self._thread = threading.Thread(target=self._fill, daemon=True)
         self._thread.start()
 
@@ -113,5 +137,12 @@ class Ahead:
         return item
 
     def close(self):
+        """In PATIENCE at most: a generator that has not noticed by then goes on alone, until it does or the process ends.
+
+        Another thread that waits for an item gets Closed.
+        """
         self._closed.set()
-        self._thread.join()
+        self._end()
+        with contextlib.suppress(queue.Full):  # then nobody waits
+            self._items.put_nowait((None, Closed()))
+        self._thread.join(PATIENCE)

@@ -22,7 +22,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from minibert.attention import attention_by_hand  # noqa: E402
-from minibert.masking import Masker, uniform  # noqa: E402
+from minibert.masking import ACTION, REPLACEMENT, SELECT, Masker, uniform  # noqa: E402
 from minibert.optim import rate_factor  # noqa: E402
 from tokenizer import reference  # noqa: E402
 from tokenizer.cli import Parser, run  # noqa: E402
@@ -51,9 +51,9 @@ def count_pairs(words):
     return {(tokens[ord(left)], tokens[ord(right)]): count for (left, right), count in pairs.counts.items()}
 
 
-def mask_tokens(input_ids, is_special, chosen, action, replacement, mask_token_id, probability):
+def mask_tokens(input_ids, is_special, select, action, replacement, mask_token_id, probability):
     """What ``masks`` has noted: the masker throws the dice itself."""
-    return masks()[[np.array_equal(case["chosen"], chosen) for case, _ in masks()].index(True)][1]
+    return masks()[[np.array_equal(case["select"], select) for case, _ in masks()].index(True)][1]
 
 
 def stable(progress, warmup, decay):
@@ -97,9 +97,9 @@ def masks():
         ids = np.random.default_rng(seed).integers(5, 50, (rows, length))
         ids[:, 0], ids[:, -1], ids[3:, 1:] = 2, 3, 0
         masker = Masker(vocab_size=50, mask_token_id=4, special_ids=range(5), probability=probability)
-        chosen, action, draw = (uniform(seed, 0, range(rows), length, stream) for stream in range(3))
-        cases.append(({"input_ids": ids, "is_special": masker.is_special[ids], "chosen": chosen, "action": action,
-                       "replacement": masker.ordinary[(draw * len(masker.ordinary)).astype(np.int64)], "mask_token_id": 4,
+        select, action, draw = (uniform(seed, 0, range(rows), length, stream) for stream in (SELECT, ACTION, REPLACEMENT))
+        cases.append(({"input_ids": ids, "is_special": masker.is_special[ids], "select": select, "action": action,
+                       "replacement": masker.ordinary_ids[(draw * len(masker.ordinary_ids)).astype(np.int64)], "mask_token_id": 4,
                        "probability": probability}, masker(ids, seed, 0, range(rows))))
     return cases
 

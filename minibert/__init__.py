@@ -9,7 +9,8 @@ from importlib import import_module
 from types import ModuleType
 
 _HOMES = {"BertConfig": "config", "BertModel": "model", "BertForMaskedLM": "model", "BertForPreTraining": "model",
-          "BertForSequenceClassification": "heads", "from_pretrained": "interop", "save_pretrained": "interop", "fill_mask": "fill_mask"}
+          "BertForSequenceClassification": "heads", "from_pretrained": "interop", "save_pretrained": "interop", "fill_mask": "fill_mask",
+          "sentence_vectors": "nearest", "pseudo_perplexity": "perplexity"}
 __all__ = list(_HOMES)
 
 

@@ -18,8 +18,9 @@ from minibert import safetensors
 from minibert.adapters import Tuning, attach, whole
 from minibert.config import from_dict
 from minibert.fill_mask import load_run
+from minibert.folders import CONFIG, WEIGHTS
 from minibert.heads import BertForSequenceClassification, encoder_of
-from minibert.interop import CONFIG, WEIGHTS, save_pretrained
+from minibert.interop import save_pretrained
 from tokenizer.files import atomic_write
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter.json", "adapter.safetensors"

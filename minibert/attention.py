@@ -17,11 +17,15 @@ def attention_by_hand(q, k, v, mask=None, dropout=0.0):
 
     q, k, v (B, nh, T, hs); mask added to the scores, broadcast to (B, nh, T, T), or None -> (B, nh, T, hs). With prefixes k and v are longer.
     """
+    return F.dropout(attention_weights(q, k, mask), dropout, training=dropout > 0) @ v
+
+
+def attention_weights(q, k, mask=None):
+    """How much token i takes of token j: (B, nh, T, T), rows sum to 1. The arguments as in ``attention_by_hand``."""
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)  # (B, nh, T, T): how much query i wants key j
     if mask is not None:
         scores = scores + mask
-    weights = F.dropout(scores.softmax(dim=-1), dropout, training=dropout > 0)  # rows sum to 1
-    return weights @ v
+    return scores.softmax(dim=-1)
 
 
 def attention_fused(q, k, v, mask=None, dropout=0.0):
@@ -43,6 +47,13 @@ class Attention(nn.Module):
 
     def forward(self, x, mask=None, rotation=None):
         """x (B, T, H); mask as ``attention_masks`` makes it; rotation: cos and sin (T, hs/2) of rotary positions -> (B, T, H)"""
+        attend = attention_by_hand if x.device.type == "cpu" else attention_fused  # by hand is the faster one on a CPU
+        y = attend(*self.queries_keys_values(x, mask, rotation), self.dropout if self.training else 0.0)  # (B, nh, T, hs)
+        y = y.transpose(1, 2).reshape(x.shape)  # heads side by side again
+        return self.out_dropout(self.out(y))
+
+    def queries_keys_values(self, x, mask=None, rotation=None):
+        """The arguments of ``forward`` -> queries, keys, values, each (B, nh, T, hs), and the mask; with a prefix, keys and values are p longer."""
         B, T, H = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.heads, H // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
         qk, v = qkv.split((2, 1))  # queries and keys together, since both are turned
@@ -51,10 +62,12 @@ class Attention(nn.Module):
         (q, k), v = qk, v.squeeze(0)
         if self.prefix is not None:
             k, v, mask = self.prefix(k, v, mask)
-        attend = attention_by_hand if x.device.type == "cpu" else attention_fused  # by hand is the faster one on a CPU
-        y = attend(q, k, v, mask, self.dropout if self.training else 0.0)  # (B, nh, T, hs)
-        y = y.transpose(1, 2).reshape(B, T, H)  # heads side by side again
-        return self.out_dropout(self.out(y))
+        return q, k, v, mask
+
+    def weights(self, x, mask=None, rotation=None):
+        """What ``forward`` weighs the values with, for those who want to look: its arguments -> (B, nh, T, T)"""
+        queries, keys, _, mask = self.queries_keys_values(x, mask, rotation)
+        return attention_weights(queries, keys, mask)
 
 
 def attention_masks(config, attention_mask, T, dtype, device):

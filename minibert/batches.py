@@ -9,6 +9,8 @@ shuffled order the examples are sorted by length, cut into batches, and the batc
 """
 import contextlib
 import itertools
+import math
+import threading
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -35,6 +37,7 @@ class Batch:
     num_tokens: int  # special tokens included, padding not
     num_masked: int  # labels that are not -100
     num_examples: int  # the rows, or 0 where they do not count
+    fixed_share: float = 0.0  # as ``masked_positions`` takes it
 
     def __getattr__(self, name):
         """batch.input_ids and the like; None where the batch has no such tensor."""
@@ -51,9 +54,9 @@ class Batch:
             return [self]
         rows = {name: tensor.split(size) for name, tensor in self.tensors.items() if name != "masked_positions"}
         parts = [dict(zip(rows, some)) for some in zip(*rows.values())]
-        return [Batch(part | {"masked_positions": masked_positions(part["labels"])},
+        return [Batch(part | {"masked_positions": masked_positions(part["labels"], self.fixed_share)},
                       int(part.get("attention_mask", torch.ones_like(part["input_ids"])).sum()), int((part["labels"] != IGNORED).sum()),
-                      len(part["labels"]) if self.num_examples else 0) for part in parts]
+                      len(part["labels"]) if self.num_examples else 0, self.fixed_share) for part in parts]
 
     def to(self, device):
         """The batch on another device."""
@@ -66,11 +69,11 @@ class Batch:
     def without_weight(self):
         """The batch with nothing to predict and no example that counts."""
         tensors = self.tensors | {"labels": torch.full_like(self.tensors["labels"], IGNORED)}
-        return Batch(tensors | {"masked_positions": masked_positions(tensors["labels"])}, 0, 0, 0)
+        return Batch(tensors | {"masked_positions": masked_positions(tensors["labels"], self.fixed_share)}, 0, 0, 0, self.fixed_share)
 
 
-def collate(examples, numbers, masker, pad_token_id, seed, epoch, pad_to_multiple_of=8):
-    """Examples -> Batch. numbers (B,): which of them; on these the masks depend, beside seed and epoch.
+def collate(examples, numbers, masker, pad_token_id, seed, epoch, pad_to_multiple_of=8, fixed_share=0.0):
+    """Examples -> Batch. numbers (B,): which of them; on these the masks depend, beside seed and epoch. fixed_share: as for ``masked_positions``.
 
     Rows of 3 and 5 ids -> input_ids (2, 8): T is the longest row, rounded up to a multiple of 8, but never past max_length. GPUs like such
     shapes, and few of them; a CPU does not mind, and short lines have a fifth less to compute when nothing is rounded.
@@ -90,30 +93,38 @@ def collate(examples, numbers, masker, pad_token_id, seed, epoch, pad_to_multipl
         arrays["token_type_ids"] = (place >= examples.second[numbers][:, None]) & (place < lengths[:, None])  # (B, T)
         arrays["next_sentence_label"] = examples.labels[numbers]  # (B,)
     tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
-    tensors["masked_positions"] = masked_positions(tensors["labels"])
-    return Batch(tensors, int(lengths.sum()), int((labels != IGNORED).sum()), len(rows))
+    tensors["masked_positions"] = masked_positions(tensors["labels"], fixed_share)
+    return Batch(tensors, int(lengths.sum()), int((labels != IGNORED).sum()), len(rows), fixed_share)
 
 
-def masked_positions(labels):
+def masked_positions(labels, fixed_share=0.0):
     """Where something is to be predicted, counted through the batch: labels (B, T) -> (M,) int64, found here, so that no GPU has to stop for it.
 
-    Filled up to a multiple of 8 with a position that has no label: the shapes that a GPU multiplies fastest, and fewer distinct ones.
+    Filled up to a multiple of 8 with a position that has no label: the shapes that a GPU multiplies fastest, and fewer distinct ones. fixed_share:
+    where this share of all tokens is masked at random, up to what one batch in 30,000 exceeds (four standard deviations above the mean), so
+    that M is always the same: a model is compiled anew for each shape. 0: not so.
 
     >>> masked_positions(torch.tensor([[-100, 7, -100], [-100, 9, 8]])).tolist()
     [1, 4, 5, 0, 0, 0, 0, 0]
     """
     labels = labels.flatten()
     positions, others = (labels != IGNORED).nonzero().squeeze(1), (labels == IGNORED).nonzero().squeeze(1)
-    return torch.cat((positions, others[:1].expand(-len(positions) % 8)))
+    mean = fixed_share * len(labels)
+    count = max(len(positions), round(mean + 4 * math.sqrt(mean * (1 - fixed_share))))
+    return torch.cat((positions, others[:1].expand(-(-count // 8) * 8 - len(positions))))
 
 
-def prepared_ahead(batches, number, device):
-    """(batch, ``batches.position`` with it) from that number on, each made in a thread while the step before is computed. To be closed."""
+def prepared_ahead(batches, number, device, size):
+    """(the batch in micro-batches of at most ``size`` examples, ``batches.position`` with it) from that number on, each made in a thread
+    while the step before is computed.
+
+    To be closed, which closes ``batches`` as well: the thread may be waiting for a window of theirs.
+    """
     def made():
         for i in itertools.count(number):
-            batch = batches[i]
-            yield batch.pinned() if device.type == "cuda" else batch, batches.position
-    return Ahead(made())
+            micros = batches[i].split(size)
+            yield [micro.pinned() for micro in micros] if device.type == "cuda" else micros, batches.position
+    return Ahead(made(), batches.close)
 
 
 class Order:
@@ -140,12 +151,12 @@ class Batches:
     An epoch has ceil(examples / batch_size) batches; its last one may be smaller. ``per_epoch``: that number (of pairs, whose number
     changes a little from epoch to epoch, in the first one). ``position``: from where another ``Batches`` must begin so that it draws the present
     epoch and none before it, {"epoch", "first": the number of its first batch, "examples": of the first epoch}. share: which of the numbers of
-    a batch are this process's, and whether they count, as ``ranks.Ranks.share``; None: all are. Raises NoExample for an empty corpus.
+    a batch are this process's, and whether they count, as ``ranks.Ranks.share``; None: all are. padding: pad_to_multiple_of and fixed_share of
+    ``collate``. Raises NoExample for an empty corpus.
     """
 
-    def __init__(self, examples, masker, batch_size, pad_token_id, seed, position=None, share=None, pad_to_multiple_of=8):
-        self.examples, self.masker, self.batch_size, self.share = examples, masker, batch_size, share
-        self.pad_to_multiple_of = pad_to_multiple_of
+    def __init__(self, examples, masker, batch_size, pad_token_id, seed, position=None, share=None, **padding):
+        self.examples, self.masker, self.batch_size, self.share, self.padding = examples, masker, batch_size, share, padding
         self.pad_token_id, self.seed = pad_token_id, seed
         self._epoch = None
         self.position = {"epoch": 0, "first": 0} | (position or {})
@@ -200,7 +211,7 @@ class Batches:
         if self._order is None:
             self._order = self.order(epoch)
         numbers, count = self.share(self._order[place]) if self.share else (self._order[place], True)
-        batch = collate(self._drawn, numbers, self.masker, self.pad_token_id, self.seed, epoch, self.pad_to_multiple_of)
+        batch = collate(self._drawn, numbers, self.masker, self.pad_token_id, self.seed, epoch, **self.padding)
         return batch if count else batch.without_weight()
 
     def close(self):
@@ -211,8 +222,8 @@ class StreamBatches:
     """The same from a stream (``data.stream``): the batches of one window after another, each window shuffled by itself.
 
     batches[i] for i that do not fall. ``position``: from where another ``StreamBatches`` must begin so that it has the present window first,
-    {"pass", "skip": batches of text before the window, "reached": how far the text reaches with it, "window": its number, "first": the number of its
-    first batch}. Text that has changed up to there is a ValueError.
+    {"pass", "skip": batches of text before the window, "reached": how far the text reaches with it, "read": (bytes, of how many) of the corpus or
+    None, "window": its number, "first": the number of its first batch}. Text that has changed up to there is a ValueError.
     """
     per_epoch = None  # is not known before the end of the first pass
 
@@ -221,15 +232,21 @@ class StreamBatches:
         self.make_examples = make_examples
         self.batches_of = partial(Batches, masker=masker, batch_size=batch_size, pad_token_id=pad_token_id, seed=seed, **how)
         self.position = position or {"pass": 0, "skip": 0, "window": 0, "first": 0}
-        self._windows = Ahead(stream.windows(self.position["pass"], self.position["skip"], self.position.get("reached")))
-        self._batches = self._next_window()
+        closed = threading.Event()
+        windows = stream.windows(self.position["pass"], self.position["skip"], self.position.get("reached"), closed.is_set)
+        self._windows = Ahead(windows, closed.set)
+        try:
+            self._batches = self._next_window()
+        except BaseException:
+            self.close()
+            raise
 
     def _next_window(self):
         """The batches of the next window that has an example: the last one of a pass may hold too little for one."""
         begun = self.position["pass"]
         while self.position["pass"] <= begun + 1:
             number, skip, reached, window = next(self._windows)
-            self.position = {**self.position, "pass": number, "skip": skip, "reached": reached}
+            self.position = {**self.position, "pass": number, "skip": skip, "reached": reached, "read": window.read}
             with contextlib.suppress(TooFewDocuments, NoExample):
                 return self.batches_of(self.make_examples(window), position={"epoch": self.position["window"]})
         raise ValueError("the corpus gives no example: its documents are too few or too short")
@@ -243,5 +260,5 @@ class StreamBatches:
         return self._batches.batch(window, place)
 
     def close(self):
-        """End the tokenizing in the background."""
+        """End the reading and tokenizing in the background, wherever it is."""
         self._windows.close()

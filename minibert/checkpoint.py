@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from minibert.folders import in_short
 from minibert.interop import from_pretrained, save_pretrained
 from tokenizer.files import atomic_folder, remove, sweep
 
@@ -73,8 +74,7 @@ def load(folder, model, optimizer, scaler):
     except (torch.OutOfMemoryError, MemoryError, PermissionError):
         raise  # says nothing about the checkpoint
     except Exception as error:  # whatever a broken file makes a parser raise: the reader needs the file and the reason
-        reason = re.split(r"\n|\. ", f"{type(error).__name__}: {error}")[0]  # the first sentence: torch goes on with advice that is none here
-        raise ValueError(f"the checkpoint {folder} cannot be read ({reason})") from error
+        raise ValueError(f"the checkpoint {folder} cannot be read ({in_short(error)})") from error
     _set_random_states(random_states)
     return state
 

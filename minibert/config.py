@@ -133,9 +133,11 @@ class TrainConfig:
 
     corpus: str = option("pydocs", "pydocs (the documentation on this machine), kant, wikipedia, amazon, or your own .txt .jsonl .csv .tsv (.gz) "
                          "file or folder; one document in twenty is held out")
-    filters: str = option("", "which documents to leave out: short, repetitive, script, markup, duplicates, near-duplicates, with commas; or all")
+    filters: str = option("", "which documents to leave out: short, repetitive, script, markup, duplicates, near-duplicates, with commas; or all; "
+                         "all,short=50 changes one of them")
     sentences: bool = option(False, "cut the text into sentences, one a line, as next-sentence pairs need them; its own lines are joined first")
     stream: bool = option(False, "train straight from the text: nothing is prepared on disk, for corpora that are larger than it")
+    init: str = option("", "folder of a published model, or of a run, to go on from: its configuration, weights and tokenizer")
     data: str = option("", "folder with prepared token files train/ and eval/ (another run's data/) in place of preparing the corpus again")
     tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/) in place of training one")
     text_field: str = option("text", "the column or key that holds the text in .csv .tsv .jsonl")
@@ -156,6 +158,7 @@ class TrainConfig:
     compile: bool = option(False, "torch.compile: takes a minute at first, and a tenth off each step (on GPUs more)")
     mlm_probability: float = option(0.15, "share of the tokens that are predicted in training, 0 to 1; more: more to learn from a step, less "
                                     "context to read. Evaluation always uses 0.15")
+    nsp_weight: float = option(1.0, "pairs: weight of the next-sentence loss beside that of the masked tokens (BERT: 1); both are logged without it")
     optimizer: str = option("adamw", "adamw, or muon (for the matrices of the blocks and the head; adamw for the rest)")
     learning_rate: float = option(1e-4, "peak rate of adamw, about how far a weight may move in a step; too high: the loss jumps or stays at the "
                                   "plateau, too low: it crawls. Small models bear more (1e-3)")
@@ -193,7 +196,8 @@ class TrainConfig:
                 raise ValueError(f"{name} is {value!r}: choose from {', '.join(known)}" + suggestion(value, known))
         positive = ("max_length", "batch_size", "learning_rate", "muon_learning_rate", "min_frequency", "keep_checkpoints", "eval_examples",
                     "adam_epsilon", "log_every")
-        not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed")
+        not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed",
+                        "nsp_weight")
         for name in positive + not_negative:
             value = getattr(self, name)
             if not (value > 0 if name in positive else value >= 0):  # `not`: NaN fails every comparison

@@ -5,6 +5,8 @@ import math
 import shlex
 import sys
 
+from tokenizer.files import remove
+
 MAX_SKIPPED = 20  # steps in a row whose gradient is no number, before the run gives up
 
 
@@ -17,6 +19,25 @@ def say_how_to_go_on(error, folder):
     """After what was no fault of the run: Ctrl-C, a full disk, a worker that was killed."""
     if isinstance(error, (KeyboardInterrupt, ChildProcessError)) or getattr(error, "errno", None) == errno.ENOSPC:
         print(f"stopped; what is done is kept. {go_on(folder)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def whole_or_gone(folder, new, made):
+    """Within, a run is made ready. Where its configuration or text cannot work, a new one leaves nothing that stands in the way of the next try.
+
+    new: whether this process is the one that writes what is new in ``folder``; made: whether it made the folder itself
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, ValueError) and new:
+            for name in ("config.json", "tokenizer", "data"):
+                remove(folder / name)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+        else:
+            say_how_to_go_on(error, folder)
+        raise
 
 
 @contextlib.contextmanager
@@ -49,6 +70,35 @@ def refuse_nan(loss, step):
     """ValueError for a loss that is no number."""
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss} at step {step:,}: try a lower --learning-rate or a longer --warmup. The last checkpoint is untouched")
+
+
+class Skips:
+    """The steps that changed nothing, since their gradient was inf or NaN, taken out of the count of a run's ``state``.
+
+    They are counted where the gradient is: a GPU that is asked stops for the answer, so it is asked once for many steps (``look``).
+
+    >>> skips = Skips({"step": 2, "skipped": 0, "skipped_in_a_row": 0, "window_batches": 2})
+    >>> skips.add(False), skips.add(True), skips.look("bf16"), skips.state["step"], skips.look("bf16")
+    (None, None, 1, 1, 0)
+    """
+
+    def __init__(self, state):
+        self.state, self.broken, self.steps = state, 0, 0
+
+    def add(self, broken):
+        """One step. broken (), bool, on its device: whether its gradient was inf or NaN"""
+        self.broken, self.steps = self.broken + broken, self.steps + 1
+
+    def look(self, precision):
+        """Correct the state -> how many steps since the last look changed nothing. ValueError where ``MAX_SKIPPED`` in a row did."""
+        skipped, steps, state = int(self.broken), self.steps, self.state
+        self.broken, self.steps = 0, 0
+        state["skipped"] += skipped
+        for name in ("step", "window_batches"):
+            state[name] -= skipped
+        state["skipped_in_a_row"] = state["skipped_in_a_row"] + skipped if skipped == steps else 0
+        refuse_skipped(state["skipped_in_a_row"], precision)
+        return skipped
 
 
 def refuse_skipped(in_a_row, precision):

@@ -9,12 +9,12 @@ import json
 import re
 import sys
 from argparse import HelpFormatter
-from pathlib import Path
 
 import torch
 
 from minibert.checks import check_tokenizer
-from minibert.interop import CONFIG, WEIGHTS, from_pretrained
+from minibert.folders import locate
+from minibert.interop import from_pretrained
 from tokenizer import load_tokenizer
 from tokenizer.cli import Parser, run
 
@@ -95,34 +95,16 @@ def _target_ids(tokenizer, targets):
 
 
 def load_run(folder):
-    """(model, tokenizer) of a run directory, of one of its checkpoints, or of a folder that holds both.
+    """(model, tokenizer) of a run directory, of one of its checkpoints, or of a folder that holds both, as published ones do: see ``locate``.
 
-    Where RUN/model is missing, because the run has not come to its end, the newest checkpoint is taken.
     Raises FileNotFoundError or ValueError that say what was looked for.
 
     model, tokenizer = load_run("runs/quickstart")
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; a run is what train.py wrote under --out, e.g. runs/quickstart")
-    places = [folder / "model", *sorted((folder / "checkpoints").glob("step-*"), key=_step, reverse=True), folder]
-    model = next((place for place in places if (place / CONFIG).is_file() and (place / WEIGHTS).is_file()), None)
-    if model is None:
-        raise ValueError(f"{folder}: no run directory. One holds tokenizer/ and model/ (or checkpoints/step-N/), with {CONFIG} and {WEIGHTS}; "
-                         "a folder with those two and the tokenizer's files will do as well")
-    # beside the model, or, where the folder is RUN/model or RUN/checkpoints/step-N, in the run above it
-    places = [folder / "tokenizer", model, folder, folder.parent / "tokenizer", folder.parent.parent / "tokenizer"]
-    tokenizer = next((place for place in places if (place / "vocab.json").is_file() or (place / "vocab.txt").is_file()), None)
-    if tokenizer is None:
-        raise ValueError(f"{folder}: there is a model in {model}, but no tokenizer: looked for vocab.json or vocab.txt in {places[0]} and {model}")
-    model, tokenizer = from_pretrained(model), load_tokenizer(tokenizer)
+    place, tokenizer_place = locate(folder)
+    model, tokenizer = from_pretrained(place), load_tokenizer(tokenizer_place)
     check_tokenizer(model.config, tokenizer)
     return model, tokenizer
-
-
-def _step(folder):
-    number = folder.name.removeprefix("step-")
-    return int(number) if number.isdigit() else -1
 
 
 # ---------------------------------------------------------------------------------------------- the command
@@ -132,7 +114,7 @@ def main(args=None):
     """The command: for each mask of each text five lines, score and filled text; with --json one line a text."""
     parser = Parser(prog="python -m minibert.fill_mask", description="Fill the masks of a text with a trained model.", formatter_class=HelpFormatter,
                     epilog="The mask is written as the tokenizer writes it: <mask> in byte-level vocabularies, [MASK] in WordPiece's.")
-    parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
+    parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, or a published one: a model and its tokenizer")
     parser.add_argument("text", metavar="TEXT", nargs="*", help="a text with one or more masks; '-' or none: each line of standard input is one")
     parser.add_argument("--top-k", type=int, default=5, help="how many answers for each mask (default: 5)")
     parser.add_argument("--targets", help="choose among these words alone, separated by commas")

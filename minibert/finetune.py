@@ -29,8 +29,8 @@ from minibert.config import from_dict
 from minibert.device import describe
 from minibert.fill_mask import load_run
 from minibert.fitting import USUAL_LENGTH, EncodedTexts, FinetuneConfig, best_of, fit, predict, slow_bar
+from minibert.folders import CONFIG
 from minibert.heads import BertForSequenceClassification
-from minibert.interop import CONFIG
 from minibert.options import add_flags, given
 from minibert.running import StopRequest
 from minibert.task_metrics import mean_and_deviation
@@ -207,7 +207,7 @@ def parser():
                  description="Fine-tune a pre-trained model on labelled texts (.tsv .csv .jsonl, each also .gz or .bz2), or use one that has been.",
                  epilog="Defaults stand in minibert/fitting.py and minibert/tasks.py. A .tsv is read without quoting; blank lines are left out "
                  "of all files. The dev set chooses the epoch, so its score is a little too good: judge on a third file.")
-    out.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
+    out.add_argument("run", metavar="RUN", help="folder that train.py wrote, or a published one: a model and its tokenizer")
     out.add_argument("--train", metavar="FILE", help="labelled texts to learn from")
     out.add_argument("--dev", metavar="FILE", help="labelled texts that decide which epoch is best (default: a tenth of the training file)")
     out.add_argument("--predict", metavar="FILE", help="texts to judge: to OUT/predictions.tsv, or, without --train, to standard output")

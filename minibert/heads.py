@@ -66,12 +66,7 @@ class BertForSequenceClassification(Pretrained):
             return hidden[1]  # the pooler's
         if self.config.family == "roberta":
             return torch.tanh(self.dense(self.dropout(hidden[:, 0])))
-        if attention_mask is None:
-            mean = hidden.mean(dim=1)
-        else:
-            real = attention_mask[:, :, None].to(hidden.dtype)  # (B, T, 1)
-            mean = (hidden * real).sum(dim=1) / real.sum(dim=1)
-        return self.norm(F.gelu(self.dense(mean)))
+        return self.norm(F.gelu(self.dense(mean_of_tokens(hidden, attention_mask))))
 
     def adopt(self, pretrained):
         """Take over what a model of the same config has learned: the encoder, the pooler where both have one, of modernbert dense and norm.
@@ -114,3 +109,15 @@ class BertForSequenceClassification(Pretrained):
         labels = () if kind == "regression" or len(names) == 1 else [str(names[str(number)]) for number in range(len(names))]
         dropout = values.get("classifier_dropout")
         return cls(config, labels, config.hidden_dropout_prob if dropout is None else dropout)
+
+
+def mean_of_tokens(hidden, attention_mask=None):
+    """hidden (B, T, H), attention_mask (B, T) or None -> (B, H): the mean of each row's vectors, padding left out.
+
+    >>> mean_of_tokens(torch.tensor([[[1.0, 0.0], [3.0, 2.0], [9.0, 9.0]]]), torch.tensor([[1, 1, 0]]))
+    tensor([[2., 1.]])
+    """
+    if attention_mask is None:
+        return hidden.mean(dim=1)
+    real = attention_mask[:, :, None].to(hidden.dtype)  # (B, T, 1)
+    return (hidden * real).sum(dim=1) / real.sum(dim=1)

@@ -1,8 +1,8 @@
-"""Models on disk in the layout of Hugging Face: config.json and model.safetensors, written and read.
+"""Models in the layout of Hugging Face: config.json and model.safetensors, written and read.
 
 A folder that is saved here loads in transformers 5 (``AutoModelForMaskedLM.from_pretrained(folder)``), and one that
 transformers saved for bert, roberta or modernbert loads here; tests hold the logits of both directions to 1e-4.
-Nothing that is loaded runs code. The two translations, of config fields and of tensor names, are the tables below.
+The two translations, of config fields and of tensor names, are the tables below; which files are read: ``folders.py``.
 """
 import json
 import re
@@ -14,11 +14,10 @@ import torch
 from minibert import safetensors
 from minibert.checks import check_tokenizer
 from minibert.config import FAMILIES, BertConfig
+from minibert.folders import CONFIG, WEIGHTS, read_config, read_weights
 from minibert.heads import BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
 from tokenizer.files import atomic_write
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 # ---------------------------------------------------------------------------------------------- tensor names
 
@@ -88,9 +87,11 @@ def their_names(name, family, encoder_only=False):
 
 # Spellings of old files, and what their files may hold that the model has no use for.
 OLD_SPELLINGS = ((re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"), (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"))
-NOT_NEEDED = re.compile(r"position_ids$|pooler\.dense\.(weight|bias)$|cls\.seq_relationship\.(weight|bias)$|"
-                        r"(cls\.predictions|lm_head)\.decoder\.bias$")  # the last: a copy of the head's own bias
+NOT_NEEDED = re.compile(r"pooler\.dense\.(weight|bias)$|cls\.seq_relationship\.(weight|bias)$")
+COPIES = re.compile(r"position_ids$|(cls\.predictions|lm_head)\.decoder\.bias$")  # the numbers from 0 on; the head's own bias
 DECODER = re.compile(r"(^|\.)decoder\.weight$")  # a copy of the word vectors; where it is none, the head is not tied
+IN_HEADS = re.compile(r"(?!bert\.)|bert\.pooler\.")  # our names of what is no part of the encoder
+MOST_LINES = 60  # of an error that lists tensors: more kinds of them than any model has
 
 # ---------------------------------------------------------------------------------------------- config fields
 
@@ -148,8 +149,10 @@ def config_from_json(values, path=CONFIG):
     """The dict of a Hugging Face config.json -> BertConfig. ValueError for families and variants that are not built here."""
     family = values.get("model_type")
     if family not in FAMILIES:
-        raise ValueError(f"{path}: model_type is {family!r}, there are {', '.join(FAMILIES)}")
-    other = [f"{name} = {values[name]!r} (only {value!r})" for name, value in ONLY.items() if values.get(name, value) != value]
+        old = "; a file of old that does not say it needs it written in" if family is None else ""
+        raise ValueError(f"{path}: model_type is {family!r}, there are {', '.join(FAMILIES)}{old}")
+    other = [f"{name} = {values[name]!r} (only {value!r})" for name, value in ONLY.items()
+             if values.get(name, value) != value and (family, name) != ("modernbert", "position_embedding_type")]  # which means nothing there
     if other:
         raise ValueError(f"{path}: this variant of {family} is not built here: {', '.join(other)}")
     missing = [name for name in SIZES if values.get(name) is None]
@@ -174,8 +177,9 @@ def _attention_pattern(values, path):
     found = {}
     if values.get("layer_types"):
         is_global = [kind == "full_attention" for kind in values["layer_types"]]
-        every = next((n for n in range(1, len(is_global) + 1)
-                      if is_global == [layer % n == 0 for layer in range(values["num_hidden_layers"])]), None)
+        said = values.get("global_attn_every_n_layers")  # of few layers, several rhythms fit
+        every = next((n for n in (said, *range(1, len(is_global) + 1))
+                      if type(n) is int and n > 0 and is_global == [layer % n == 0 for layer in range(values["num_hidden_layers"])]), None)
         if every is None:
             raise ValueError(f"{path}: layer_types {values['layer_types']} do not repeat 'full_attention' every n-th layer from the first on")
         found["global_attn_every_n_layers"] = every
@@ -226,29 +230,26 @@ def from_pretrained(folder):
 
     from_pretrained("runs/kant/model") -> BertForMaskedLM
     """
-    folder = Path(folder)
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name}: no such file; a model is a folder with {CONFIG} and {WEIGHTS}")
-    values = _read_config(folder / CONFIG)
-    config = config_from_json(values, folder / CONFIG)
-    theirs = safetensors.read(folder / WEIGHTS)
-    for pattern, new in OLD_SPELLINGS:
-        theirs = {pattern.sub(new, name): tensor for name, tensor in theirs.items()}
+    values = read_config(folder)
+    config = config_from_json(values, Path(folder) / CONFIG)
+    path, theirs = tensors_of(folder)
     with torch.device("meta"):  # shapes without memory: the numbers come from the file
-        model = _build(values, config, theirs, folder / CONFIG)
-    model.load_state_dict(_translate(model, theirs, folder / WEIGHTS), assign=True)
+        model = _build(values, config, theirs, Path(folder) / CONFIG)
+    model.load_state_dict(translated(model, theirs, path)[0], assign=True)
     return model.eval()
 
 
-def _read_config(path):
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: holds a {type(values).__name__}, it must be an object")
-    return values
+def config_of(folder):
+    """The BertConfig of a folder in Hugging Face layout; its weights are not read."""
+    return config_from_json(read_config(folder), Path(folder) / CONFIG)
+
+
+def tensors_of(folder):
+    """(the file that was read, {name: tensor}) of a folder in Hugging Face layout, spelled as files are today."""
+    path, theirs = read_weights(folder)
+    for pattern, new in OLD_SPELLINGS:
+        theirs = {pattern.sub(new, name): tensor for name, tensor in theirs.items()}
+    return path, theirs
 
 
 def _build(values, config, theirs, path):
@@ -261,19 +262,25 @@ def _build(values, config, theirs, path):
     return cls(config, pooler="pooler.dense.weight" in theirs) if cls is BertModel else cls(config)
 
 
-def _translate(model, theirs, path):
-    """Their tensors -> our state_dict, everything accounted for."""
+def translated(model, theirs, path, heads_may_differ=False):
+    """Their tensors -> (our state_dict, names of ours that theirs lack, names of theirs that have no use), everything accounted for.
+
+    heads_may_differ: outside of the encoder each side may have what the other has not.
+    """
     family, encoder_only = model.config.family, isinstance(model, BertModel)
-    state, used, wrong = {}, set(), []
+    state, used, wrong, fresh, unused = {}, set(), [], [], []
     for name, tensor in model.state_dict().items():
         names = their_names(name, family, encoder_only)
+        used.update(names)
+        if heads_may_differ and IN_HEADS.match(name) and names[0] not in theirs:
+            fresh.append(name)
+            continue
         shape = (tensor.shape[0] // len(names), *tensor.shape[1:])
         for their in names:
             if their not in theirs:
                 wrong.append(f"{their} is missing")
             elif theirs[their].shape != shape:
                 wrong.append(f"{their} has the shape {tuple(theirs[their].shape)}, {CONFIG} says {shape}")
-        used.update(names)
         if not wrong:
             state[name] = torch.cat([theirs[their].float() for their in names]) if len(names) > 1 else theirs[names[0]].float()
     for their in sorted(set(theirs) - used):
@@ -281,12 +288,29 @@ def _translate(model, theirs, path):
             words = theirs.get(their_names("bert.embeddings.word.weight", family)[0])
             if words is None or not torch.equal(words, theirs[their]):
                 wrong.append(f"{their} differs from the word vectors, but only tied heads are built here")
-        elif not NOT_NEEDED.search(their) and not _is_empty_segments(their, theirs[their], model.config):
+        elif COPIES.search(their) or _is_empty_segments(their, theirs[their], model.config):
+            continue
+        elif NOT_NEEDED.search(their) or heads_may_differ and not their.startswith(ENCODER[family]):
+            unused.append(their)
+        else:
             wrong.append(f"{their} has no place in the model")
     if wrong:
-        more = f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""
-        raise ValueError(f"{path}: {len(wrong)} tensors do not fit the model of {CONFIG}: " + "; ".join(wrong[:20]) + more)
-    return state
+        lines = _by_layer(wrong)
+        more = f"; and {len(lines) - MOST_LINES} more" if len(lines) > MOST_LINES else ""
+        raise ValueError(f"{path}: {len(wrong)} tensors do not fit the model of {CONFIG}: " + "; ".join(lines[:MOST_LINES]) + more)
+    return state, fresh, unused
+
+
+def _by_layer(lines):
+    """Lines that differ in the number of the layer alone become one.
+
+    >>> _by_layer(["a.0.b is missing", "a.1.b is missing", "c.1.b is missing", "d is missing"])
+    ['a.#.b is missing (# = 0, 1)', 'c.1.b is missing', 'd is missing']
+    """
+    layer, alike = re.compile(r"\.(\d+)\."), {}
+    for line in lines:
+        alike.setdefault(layer.sub(".#.", line, count=1), []).append(line)
+    return [some[0] if len(some) == 1 else f"{line} (# = {', '.join(layer.search(one)[1] for one in some)})" for line, some in alike.items()]
 
 
 def _is_empty_segments(name, tensor, config):

@@ -19,12 +19,16 @@ micro-batch see the same masks. That is why the random numbers below are hashed 
 
 Random replacements come from the ordinary tokens; the reference draws from the whole vocabulary, special tokens included.
 """
+from functools import partial
+
 import numpy as np
 
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 OBJECTIVES = ("tokens", "words", "spans")
 
 SPAN_WORDS = 10  # at most; a span goes on after each word with probability 0.8: 3.8 in the mean (SpanBERT, section 3.1)
+
+SELECT, ACTION, REPLACEMENT, SPAN_LENGTH = range(4)  # what the random numbers of a token decide: see ``uniform``
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: steps by it spread evenly over all 64-bit numbers
 
@@ -39,8 +43,9 @@ def _mix(x):
 def uniform(seed, epoch, examples, length, stream, before=0):
     """Random numbers in [0, 1) of shape (B, before + length): that of place t depends on seed, epoch, examples[b], t and stream only.
 
-    seed, epoch, stream: ints >= 0; examples: (B,) ints, the numbers of the examples; stream: tells several draws
-    for the same token apart; before: how many places in front of the first, -before to -1, are drawn as well.
+    seed, epoch, stream: ints >= 0; examples: (B,) ints, which examples of the epoch the rows are; stream: which of a token's numbers, SELECT (is it
+    selected?), ACTION (masked, replaced or left alone?), REPLACEMENT (by which token?) or SPAN_LENGTH (how long is a span that begins here?);
+    before: how many places in front of the first, -before to -1, have numbers as well.
 
     >>> uniform(0, 0, [7], 4, stream=0)[0, 2] == uniform(0, 0, [3, 7], 9, stream=0)[1, 2]
     np.True_
@@ -61,8 +66,8 @@ class Masker:
 
     >>> masker = Masker(vocab_size=10, mask_token_id=4, special_ids=(0, 1, 2, 3, 4), probability=0.5)
     >>> corrupted, labels = masker(np.array([[0, 7, 8, 9, 2]]), seed=0, epoch=0, examples=[0])
-    >>> bool(labels[0, 0] == -100)
-    True
+    >>> corrupted.tolist(), labels.tolist()  # 8 was replaced by a random 6, 9 by [MASK]; 7 was not selected
+    ([[0, 7, 6, 4, 2]], [[-100, -100, 8, 9, -100]])
     """
 
     def __init__(self, vocab_size, mask_token_id, special_ids, probability=0.15, objective="tokens", word_starts=None):
@@ -71,8 +76,8 @@ class Masker:
         self.objective, self.word_starts = objective, word_starts
         self.is_special = np.zeros(vocab_size, dtype=bool)
         self.is_special[list(special_ids)] = True
-        self.ordinary = np.flatnonzero(~self.is_special)  # the ids that a random replacement may be
-        if not len(self.ordinary):
+        self.ordinary_ids = np.flatnonzero(~self.is_special)  # those that a random replacement may be
+        if not len(self.ordinary_ids):
             raise ValueError(f"all {vocab_size} entries of the vocabulary are special tokens: there is nothing to predict")
 
     def __call__(self, input_ids, seed, epoch, examples):
@@ -82,52 +87,50 @@ class Masker:
         Returns (corrupted (B, T), labels (B, T)), both int64; labels are -100 where nothing is to be predicted.
         """
         input_ids = np.asarray(input_ids, dtype=np.int64)  # (B, T)
-        length = input_ids.shape[1]
-        special = self.is_special[input_ids]
+        special = self.is_special[input_ids]  # (B, T)
         before = SPAN_WORDS - 1 if self.objective == "spans" else 0
-        chosen, action = (uniform(seed, epoch, examples, length, stream, before) for stream in (0, 1))  # (B, before + T)
-        draw = uniform(seed, epoch, examples, length, stream=2)  # (B, T)
+        numbers = partial(uniform, seed, epoch, examples, input_ids.shape[1])
+        select, action = numbers(SELECT, before), numbers(ACTION, before)  # (B, before + T)
         if self.objective == "tokens":
-            selected = chosen < self.probability
+            selected = select < self.probability
         else:
-            starts = self.word_starts(input_ids) | special  # (B, T)
-            starts[:, 0] = True
+            begins = self.word_starts(input_ids) | special  # (B, T): where a word begins
+            begins[:, 0] = True
             if self.objective == "words":
-                selected, action = self._words(starts, chosen, action)
+                selected, action = self._words(begins, select, action)
             else:
-                selected, action = self._spans(starts, chosen, action, uniform(seed, epoch, examples, length, 3, before))
+                selected, action = self._spans(begins, select, action, numbers(SPAN_LENGTH, before))
         selected &= ~special
         labels = np.where(selected, input_ids, IGNORED)
-        replacement = self.ordinary[(draw * len(self.ordinary)).astype(np.int64)]
-        corrupted = np.where(selected & (action < 0.8), self.mask_token_id, input_ids)
-        corrupted = np.where(selected & (action >= 0.8) & (action < 0.9), replacement, corrupted)
-        return corrupted, labels
+        masked, replaced = selected & (action < 0.8), selected & (action >= 0.8) & (action < 0.9)  # the others that are selected stay
+        random_ids = self.ordinary_ids[(numbers(REPLACEMENT) * len(self.ordinary_ids)).astype(np.int64)]  # (B, T)
+        return np.where(masked, self.mask_token_id, np.where(replaced, random_ids, input_ids)), labels
 
-    def _words(self, starts, chosen, action):
-        """What is drawn for the first token of a word holds for all of it. -> (selected, action), both (B, T)"""
-        word = np.cumsum(starts) - 1  # (B*T,): the number of the word of each token, counted through the batch
-        selected, action = (chosen[starts] < self.probability)[word], action[starts][word]
-        return selected.reshape(starts.shape), action.reshape(starts.shape)
+    def _words(self, begins, select, action):
+        """The numbers of a word's first token hold for the whole word. begins (B, T): where words begin -> (selected, action), both (B, T)"""
+        word_of = np.cumsum(begins) - 1  # (B*T,): the word of each token, words being numbered through the batch
+        selected = select[begins] < self.probability  # (words,)
+        return selected[word_of].reshape(begins.shape), action[begins][word_of].reshape(begins.shape)
 
-    def _spans(self, starts, chosen, action, size):
-        """At each word a span may begin. Where two overlap, the later one's action holds.
+    def _spans(self, begins, select, action, length):
+        """At each word a span may begin. Where two overlap, the later one's action holds. -> (selected, action), both (B, T)
 
-        chosen, action, size (B, 9 + T): also of nine words that are thought of in front of each row. From there spans reach into it as they
-        do from word to word, so that the first word is covered as often as any other; and no span reaches from one row into the next.
-        A span goes on over a special token, which is not selected itself: the words after [SEP] have nine in front of them, too.
+        begins (B, T): where words begin; select, action, length (B, 9 + T): also of nine words that are thought of in front of each row. From there
+        spans reach into it as they do from word to word, so that the first word is covered as often as any other; and no span reaches from one
+        row into the next. A span goes on over a special token, which is not selected itself: the words after [SEP] have nine in front of them, too.
         """
         before = SPAN_WORDS - 1
-        starts = np.pad(starts, ((0, 0), (before, 0)), constant_values=True)  # (B, 9 + T)
-        words = np.flatnonzero(starts)  # (W,): where each begins, counted through the batch
-        begins = chosen.flat[words] < span_rate(self.probability)  # (W,)
-        lengths = 1 + (size.flat[words][:, None] < longer_spans()[1:]).sum(1)  # (W,)
-        source = np.full(len(words), -1)  # (W,): the word at which the span begins that covers this one
+        begins = np.pad(begins, ((0, 0), (before, 0)), constant_values=True)  # (B, 9 + T)
+        first = np.flatnonzero(begins)  # (words,): the first token of each, tokens and words being numbered through the batch
+        span_begins = select.flat[first] < span_rate(self.probability)  # (words,)
+        span_words = 1 + (length.flat[first][:, None] < longer_spans()[1:]).sum(1)  # (words,): how many the span has, if one begins here
+        covered_by = np.full(len(first), -1)  # (words,): the word at which the span begins that covers this one; -1: none does
         for step in range(SPAN_WORDS - 1, -1, -1):  # the nearest is written last
-            covered = np.flatnonzero(begins[:len(words) - step] & (lengths[:len(words) - step] > step))
-            source[covered + step] = covered
-        word = np.cumsum(starts) - 1  # (B*(9 + T),)
-        selected, action = (source >= 0)[word], action.flat[words[source]][word]
-        return selected.reshape(starts.shape)[:, before:], action.reshape(starts.shape)[:, before:]
+            reaches = np.flatnonzero(span_begins[:len(first) - step] & (span_words[:len(first) - step] > step))
+            covered_by[reaches + step] = reaches
+        word_of = np.cumsum(begins) - 1  # (B*(9 + T),)
+        selected, action = (covered_by >= 0)[word_of], action.flat[first[covered_by]][word_of]
+        return selected.reshape(begins.shape)[:, before:], action.reshape(begins.shape)[:, before:]
 
 
 def span_rate(probability):

@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from minibert.attention import Attention, attention_masks, is_local, rotary_table
 from minibert.checks import check_batch, check_labels
 from minibert.masking import IGNORED
+from minibert.tied import look_up, score
 
 # ---------------------------------------------------------------------------------------------- ids -> vectors
 
@@ -49,9 +50,9 @@ class Embeddings(nn.Module):
         self.norm = layer_norm(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, input_ids, token_type_ids=None):
-        """input_ids (B, T); token_type_ids (B, T), None = all 0 -> (B, T, H)"""
-        x = self.word(input_ids)  # (B, T, H)
+    def forward(self, input_ids, token_type_ids=None, words=None):
+        """input_ids (B, T); token_type_ids (B, T), None = all 0; words (B, T, H): what the ids mean, None: it is looked up here -> (B, T, H)"""
+        x = self.word(input_ids) if words is None else words  # (B, T, H)
         if self.counts_from_pad:
             x = x + self.position(roberta_positions(input_ids, self.pad_token_id))
         elif self.position is not None:
@@ -190,7 +191,11 @@ class BertModel(Pretrained):
         Raises ValueError for a sequence longer than config.max_length, ids past the vocabulary and shapes that differ.
         """
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
-        x = self.embeddings(input_ids, token_type_ids)  # (B, T, H)
+        return self.encode(input_ids, attention_mask, token_type_ids)
+
+    def encode(self, input_ids, attention_mask=None, token_type_ids=None, words=None):
+        """The same, unchecked; words (B, T, H) as for the embeddings."""
+        x = self.embeddings(input_ids, token_type_ids, words)  # (B, T, H)
         T, dtype = x.shape[1], compute_dtype(x)
         masks, rotations = attention_masks(self.config, attention_mask, T, dtype, x.device), self.rotations(T, dtype)
         for layer, block in enumerate(self.blocks):
@@ -243,7 +248,7 @@ class MLMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden, word_vectors):
-        return F.linear(self.norm(F.gelu(self.dense(hidden))), word_vectors, self.bias)
+        return score(self.norm(F.gelu(self.dense(hidden))), word_vectors, self.bias)
 
 
 class BertForMaskedLM(Pretrained):
@@ -265,14 +270,20 @@ class BertForMaskedLM(Pretrained):
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, masked_positions=None):
         """labels (B, T): the right id at masked positions, -100 elsewhere; masked_positions (M,): where those are, as
         ``batches.masked_positions`` finds them, None: they are looked for here. The other arguments as in ``BertModel``."""
-        check_labels(self.config, input_ids, labels)
-        hidden = self.bert(input_ids, attention_mask, token_type_ids)
-        return self.predict(hidden, labels, masked_positions)
+        hidden, word_vectors = self.encode(input_ids, attention_mask, token_type_ids, labels)
+        return self.predict(hidden, labels, masked_positions, word_vectors)
 
-    def predict(self, hidden, labels=None, masked_positions=None):
+    def encode(self, input_ids, attention_mask, token_type_ids, labels):
+        """-> what ``self.bert`` gives, and the word vectors (V, H) for the head"""
+        check_batch(self.config, input_ids, attention_mask, token_type_ids)
+        check_labels(self.config, input_ids, labels)
+        words, word_vectors = look_up(input_ids, self.bert.embeddings.word)
+        return self.bert.encode(input_ids, attention_mask, token_type_ids, words), word_vectors
+
+    def predict(self, hidden, labels=None, masked_positions=None, word_vectors=None):
         """hidden (B, T, H) -> Output. With labels, the head runs on the masked positions only: V is far larger than H,
-        and six of seven rows of the dense logits would be thrown away."""
-        word_vectors = self.bert.embeddings.word.weight
+        and six of seven rows of the dense logits would be thrown away. word_vectors (V, H): as ``look_up`` gives them."""
+        word_vectors = self.bert.embeddings.word.weight if word_vectors is None else word_vectors
         if labels is None:
             return Output(self.head(hidden, word_vectors))
         labels = labels.flatten()  # (B*T,)
@@ -299,9 +310,8 @@ class BertForPreTraining(BertForMaskedLM):
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, next_sentence_label=None, masked_positions=None):
         """next_sentence_label (B,): 0 = B continues A, 1 = B comes from elsewhere. The loss is MLM + NSP, both also given apart."""
-        check_labels(self.config, input_ids, labels)
-        hidden, pooled = self.bert(input_ids, attention_mask, token_type_ids)
-        out = self.predict(hidden, labels, masked_positions)
+        (hidden, pooled), word_vectors = self.encode(input_ids, attention_mask, token_type_ids, labels)
+        out = self.predict(hidden, labels, masked_positions, word_vectors)
         out.nsp_logits = self.nsp(pooled)  # (B, 2)
         if next_sentence_label is not None:
             out.nsp_loss = F.cross_entropy(out.nsp_logits.float(), next_sentence_label)

@@ -51,12 +51,12 @@ class Muon(torch.optim.AdamW):
 
     parts: for each parameter, how many matrices are stacked in it (queries, keys and values are one parameter, but three maps).
     dtype: in which the products are made; bf16 is enough where the hardware has it. After ``step`` these parameters have no ``grad``.
+    found_inf: as for AdamW's fused kernel a tensor (), set from outside: where it is 1, a step changes nothing, and no GPU has been asked.
     """
 
     def __init__(self, groups, dtype, **adamw):
         super().__init__(groups, **adamw)
         self.dtype = dtype
-        self._step_supports_amp_scaling = False  # a scaler shall ask before the step, not tell AdamW's kernel alone
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -65,14 +65,22 @@ class Muon(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        broken = getattr(self, "found_inf", None)
+        asked = broken is None or broken.device.type == "cpu"
+        if asked and broken:
+            return loss
         for group in self.param_groups:
             if "parts" in group:
-                self._step_matrices(group)
+                self._step_matrices(group, None if asked else 1 - broken)
         super().step()  # passes over parameters without a gradient
         return loss
 
-    def _step_matrices(self, group):
-        """Muon proper: the mean of the gradients, orthogonalized, all matrices of one shape in one product."""
+    def _step_matrices(self, group, taken):
+        """Muon proper: the mean of the gradients, orthogonalized, all matrices of one shape in one product.
+
+        taken (): 1, or 0 to change nothing, where that may not be asked; None: 1.
+        """
+        weight = 1 if taken is None else taken
         alike = defaultdict(list)  # shape -> [(parameter, its matrices of this shape (parts, r, c)), ...]
         for p, parts in zip(group["params"], group["parts"]):
             if p.grad is None:
@@ -80,8 +88,10 @@ class Muon(torch.optim.AdamW):
             state, momentum = self.state[p], group["momentum"]
             if not state:
                 state["step"], state["mean"] = torch.zeros(()), torch.zeros_like(p)
+            if taken is not None:
+                p.grad.masked_fill_(taken == 0, 0.0)  # 0 x NaN would be NaN
             state["step"] += 1
-            state["mean"].lerp_(p.grad, 1 - momentum)
+            state["mean"].lerp_(p.grad, (1 - momentum) * weight)
             update = p.grad.lerp(state["mean"], momentum)  # Nesterov's: a step ahead of the mean
             p.grad = None
             update = update.view(parts, -1, p.shape[1])  # (parts, r, c)
@@ -89,8 +99,8 @@ class Muon(torch.optim.AdamW):
         for (r, c), updates in alike.items():
             stacked = orthogonalize(torch.cat([update for _, update in updates]).to(self.dtype)).to(torch.float32)  # (n, r, c)
             for (p, _), update in zip(updates, stacked.split([len(update) for _, update in updates])):
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.sub_(update.reshape(p.shape), alpha=group["lr"] * max(1, r / c) ** 0.5)
+                p.mul_(1 - group["lr"] * group["weight_decay"] * weight)
+                p.sub_(update.reshape(p.shape).mul_(group["lr"] * max(1, r / c) ** 0.5 * weight))
 
 
 def orthogonalize(matrices, steps=5):

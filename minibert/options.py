@@ -2,6 +2,7 @@
 
 Precedence: a flag, else the preset, else the field's default. A resumed run takes its configuration from its own
 config.json; a flag that says otherwise is refused unless --may-differ names it, so a run never changes by accident.
+With --init the model's configuration is that of a folder, and a flag that says otherwise is refused as well.
 """
 import json
 import re
@@ -10,16 +11,19 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from minibert.config import LENGTHS, PRESETS, BertConfig, TrainConfig, changed, from_dict
+from minibert.starting import configuration
 from tokenizer.cli import Parser, suggestion
 from tokenizer.files import atomic_write
+from tokenizer.saved import holds_tokenizer
 
 # What may always differ when a run goes on: none of it changes what is computed (micro-batches: but for rounding, and dropout's draws).
 HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_batch_size")
 
 GROUPS = {  # of --help: title -> fields of TrainConfig
+    "where it begins": ("init",),
     "the text": ("corpus", "text_field", "filters", "sentences", "stream", "data"),
     "the tokenizer (its size is --vocab-size)": ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency"),
-    "examples and masks": ("examples", "max_length", "masking", "mlm_probability"),
+    "examples and masks": ("examples", "max_length", "masking", "mlm_probability", "nsp_weight"),
     "the length of the run: one of these": LENGTHS,
     "a step, and the memory it takes": ("batch_size", "micro_batch_size", "batch_ramp", "ramp_from", "gradient_checkpointing", "compile"),
     "optimiser and learning rate": ("optimizer", "learning_rate", "muon_learning_rate", "muon_momentum", "schedule", "warmup", "decay",
@@ -28,7 +32,8 @@ GROUPS = {  # of --help: title -> fields of TrainConfig
     "what is written, and how often": ("log_every", "eval_every", "eval_examples", "save_every", "keep_checkpoints"),
 }
 EPILOG = """\
-Values in brackets are those of quickstart; `--preset NAME --show` prints all of another preset.
+Values in brackets are those of quickstart; `--preset NAME --show` prints all of another preset. With --init the model's come from its
+folder, and the training's are plain: adamw at 1e-4, 15 % masked, a length that is given.
 
   train.py --minutes 1                             a first look
   train.py --corpus my_texts/ --out runs/mine      your own text, the same recipe
@@ -41,7 +46,8 @@ What warm-up, clipping, accumulation and precision do: docs/book/09-loop.md. Whi
 def parser():
     """The parser of train.py: --preset, --out, --resume, --may-differ, and a flag for each field of the two configurations."""
     out = Parser(prog="train.py", formatter_class=RawDescriptionHelpFormatter,
-                 usage="train.py [--preset NAME] [--corpus TEXT] [--out DIR] [--minutes M | --max-steps N | --epochs E] [--resume] [FLAG VALUE ...]",
+                 usage="train.py [--preset NAME | --init FOLDER] [--corpus TEXT] [--out DIR] [--minutes M | --max-steps N | --epochs E] [--resume] "
+                 "[FLAG VALUE ...]",
                  description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
                  "that is on this machine, in five minutes on a CPU.",
                  epilog=EPILOG)
@@ -85,12 +91,10 @@ def given(arguments, cls):
 
 
 def configure(arguments):
-    """(BertConfig, TrainConfig) of a new run: the preset with the given flags laid over it."""
-    preset = arguments.preset or "quickstart"
-    if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}, there are {', '.join(PRESETS)}" + suggestion(preset, PRESETS))
-    model, train = PRESETS[preset]
-    model, train = replace(model, **given(arguments, BertConfig)), changed(train, given(arguments, TrainConfig))
+    """(BertConfig, TrainConfig) of a new run: the preset, or what --init begins with, and the given flags laid over it."""
+    preset, of_model, of_training = preset_of(arguments), given(arguments, BertConfig), given(arguments, TrainConfig)
+    model, train = configuration(arguments.init, of_model | of_training) if arguments.init else PRESETS[preset]
+    model, train = replace(model, **of_model), changed(train, of_training)
     if train.stream and (train.epochs or train.data):
         raise ValueError("--stream cannot know how long an epoch is: give --max-steps or --minutes" if train.epochs else
                          f"--stream tokenizes the text itself: leave out --data {train.data}")
@@ -100,12 +104,25 @@ def configure(arguments):
     return model, with_length(train)
 
 
+def preset_of(arguments):
+    """The name of the preset that was asked for: quickstart where none was, and init where a model's folder stands for it."""
+    if arguments.init:
+        if arguments.preset:
+            raise ValueError(f"--preset {arguments.preset} is a model that begins with fresh weights, --init {arguments.init} one that has some: "
+                             "leave out one of them (a preset's --corpus and its other flags can be given alone)")
+        return "init"
+    preset = arguments.preset or "quickstart"
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}, there are {', '.join(PRESETS)}" + suggestion(preset, PRESETS))
+    return preset
+
+
 def tokenizer_of(data):
     """The tokenizer of prepared token files: RUN/tokenizer for RUN/data; "" where there are none. ValueError where it is not there."""
     if not data:
         return ""
     beside = Path(data).parent / "tokenizer"
-    if not any((beside / name).is_file() for name in ("tokenizer.json", "vocab.json", "vocab.txt")):
+    if not holds_tokenizer(beside):
         raise ValueError(f"--data {data} needs the tokenizer that it was made with, and there is no {beside}: add --tokenizer FOLDER")
     return str(beside)
 
@@ -166,7 +183,7 @@ def resumed(arguments, run):
 
 def run_folder(arguments):
     """Where the run is: --out, else runs/PRESET; a new run never takes a name that is in use."""
-    preset = arguments.preset or "quickstart"
+    preset = preset_of(arguments)
     if arguments.resume:
         if arguments.out:
             return Path(arguments.out)

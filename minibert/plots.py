@@ -1,9 +1,10 @@
-"""The loss curve of a run, or of several runs in one picture.
+"""The loss curve of a run, or of several runs in one picture; and the pictures of what a model does inside.
 
     python -m minibert.plots RUN [RUN ...] --out loss.png [--by minutes]
 
 matplotlib is an optional extra (pip install -e ".[plots]"); without it a run simply has no loss.png.
 """
+import math
 from pathlib import Path
 
 from minibert.running import metrics_lines
@@ -40,10 +41,7 @@ def plot_loss(folders, path, by="step"):
 
     Thin: training loss (smoothed); dots: held-out loss; dashed: unigram entropy, where a model stays that ignores context.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    plt = pyplot()
 
     def where(line):
         return line["step"] if by == "step" else line["elapsed"] / 60
@@ -64,10 +62,72 @@ def plot_loss(folders, path, by="step"):
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9)
+    save(plt, figure, path)
+
+
+def plot_attention(maps, tokens, title, path):
+    """Draw attention maps side by side into ``path``: a row is the token that looks, a column what it looks at, the darker the more.
+
+    maps: a list of (name, (T, T) weights); tokens: T strings, on both axes. Raises ImportError without matplotlib.
+    """
+    plt = pyplot()
+    columns = math.ceil(math.sqrt(len(maps)))
+    rows, size = -(-len(maps) // columns), 1.3 + 0.2 * len(tokens)  # inches
+    figure, grid = plt.subplots(rows, columns, figsize=(size * columns, size * rows), squeeze=False)
+    for axes in grid.flat[len(maps):]:
+        axes.set_visible(False)
+    for (name, weights), axes in zip(maps, grid.flat):
+        axes.imshow(weights, cmap="Blues", vmin=0, vmax=1)
+        places = range(len(tokens))
+        axes.set_xticks(places, tokens, rotation=90, fontsize=8, parse_math=False)  # a $ is a $
+        axes.set_yticks(places, tokens, fontsize=8, parse_math=False)
+        axes.tick_params(length=0)
+        axes.set_title(name, fontsize=9)
+    figure.suptitle(f"{title}: each row's token looks at the columns'", fontsize=10)
+    save(plt, figure, path)
+
+
+def plot_contexts(result, path):
+    """Draw the cosines by layer that ``contexts.word_in_contexts`` found into ``path``. Raises ImportError without matplotlib."""
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(6.5, 4))
+    layers = [layer["layer"] for layer in result["layers"]]
+    axes.plot(layers, [layer["cosine"] for layer in result["layers"]], "o-", color=COLOURS[0], label=result["word"])
+    if result["layers"][0]["others"] is not None:
+        axes.plot(layers, [layer["others"] for layer in result["layers"]], "s--", color="#808080", label="other words, in the mean")
+    axes.set_xticks(layers, ["embedding", *map(str, layers[1:])])
+    axes.set_xlabel("layer")
+    axes.set_ylabel("cosine")
+    axes.set_title("\n".join(result["contexts"]), fontsize=10, parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=9)
+    save(plt, figure, path)
+
+
+def pyplot():
+    """matplotlib.pyplot for files alone. Raises ImportError without matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    return plt
+
+
+def save(plt, figure, path):
+    """Write a figure, on white, and let go of it."""
     figure.tight_layout()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=140, facecolor="white")
     plt.close(figure)
+
+
+def drawn(draw, *arguments):
+    """``draw(*arguments)`` for a command that was asked for a picture: ValueError that says what to do where there is no matplotlib."""
+    try:
+        draw(*arguments)
+    except ImportError:
+        raise ValueError('pictures need matplotlib: pip install -e ".[plots]"') from None
 
 
 def main():
@@ -78,10 +138,7 @@ def main():
     parser.add_argument("--by", default="step", choices=("step", "minutes"), help="the horizontal axis")
     arguments = parser.parse_args()
     out = arguments.out or (Path(arguments.runs[0]) if len(arguments.runs) == 1 else Path()) / "loss.png"
-    try:
-        plot_loss(arguments.runs, out, arguments.by)
-    except ImportError:
-        raise ValueError('pictures need matplotlib: pip install -e ".[plots]"') from None
+    drawn(plot_loss, arguments.runs, out, arguments.by)
     print(out)
 
 

@@ -39,7 +39,8 @@ def measure(trainer, repeats):
     trainer.model.train()
     number = trainer.state["batches"]  # of a stream there is none before it
     batch = trainer.batches[number]
-    first = next(iter(batch.split(trainer.config.micro_batch)))
+    micros = batch.split(trainer.config.micro_batch)
+    first = micros[0]
     micro, times = first.to(trainer.device), len(batch) / len(first)
     lengths = (first.attention_mask.sum(1) if first.attention_mask is not None else torch.full((len(first),), first.input_ids.shape[1])).tolist()
     operations = {part: 3 * times * count for part, count in forward_operations(trainer.model.config, lengths, first.num_masked).items()}
@@ -47,8 +48,8 @@ def measure(trainer, repeats):
     rows = [("data", timed(lambda: trainer.batches[number]))]
     with trainer.autocast():
         rows += [(part, times * timed(work)) for part, work in parts_of(trainer.model, micro).items()]
-    trainer.optimiser_step([batch])  # the moments are made in the first step
-    step = timed(lambda: trainer.optimiser_step([batch]))
+    trainer.optimiser_step(micros)  # the moments are made in the first step
+    step = timed(lambda: trainer.optimiser_step(micros))
     rows.append(("optimiser", timed(lambda: trainer.optimizer.step(), before=lambda: gradients(trainer.model))))
     rows.append(("rest", max(0.0, step - sum(seconds for _, seconds in rows[1:]))))  # data is prepared while a step is computed
     rows.append(("step", step))

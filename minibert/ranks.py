@@ -58,7 +58,9 @@ class Ranks:
 
     def wrap(self, model):
         """The model whose backward pass adds up the gradients of all ranks: their mean, while it goes on computing."""
-        return DistributedDataParallel(model, gradient_as_bucket_view=True) if self.world > 1 else model
+        if self.world == 1:
+            return model
+        return DistributedDataParallel(model, gradient_as_bucket_view=True, broadcast_buffers=False)  # the tables of rotary positions never change
 
     def gradients_stay(self, model):
         """A context for a forward and backward pass that adds up nothing yet: of all micro-batches of a step but the last."""

@@ -82,17 +82,21 @@ class Screen:
         return getattr(self.stream, name)
 
 
+class StopRequested(KeyboardInterrupt):
+    """Ctrl-C within ``StopRequest.unless_requested``."""
+
+
 class StopRequest:
     """Ctrl-C and SIGTERM set ``requested``: the loop finishes its step and saves. A second Ctrl-C, a second later or more, stops at once
     (torchrun passes on at once what the terminal has sent to all its processes already).
 
     >>> with StopRequest() as stop:
-    ...     stop.requested
-    False
+    ...     stop.requested, stop.unless_requested(lambda: 3)
+    (False, 3)
     """
 
     def __enter__(self):
-        self.requested, self.since = False, 0.0
+        self.requested, self.since, self.waiting = False, 0.0, False
         self.previous = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
@@ -103,6 +107,19 @@ class StopRequest:
             raise KeyboardInterrupt
         self.requested, self.since = True, time.monotonic()
         tqdm.write("stopping after this step, then saving (once more to stop at once)", file=sys.stderr)
+        if self.waiting:
+            raise StopRequested
+
+    def unless_requested(self, wait):
+        """What ``wait()`` returns; None where a stop is requested before that, which breaks it off at once: for what is waited for long."""
+        try:
+            try:
+                self.waiting = True
+                return None if self.since else wait()
+            finally:
+                self.waiting = False
+        except StopRequested:  # also one that came in the line above
+            return None
 
     def __exit__(self, *error):
         for number, handler in self.previous.items():
@@ -128,10 +145,21 @@ class ProgressBar(tqdm):
         self.tokens += tokens
         self.update((min(state["elapsed"], self.total) if self.by_clock else state["step"]) - self.n)
 
-    def show(self, step, means, rate):
-        """Show the losses, the rate and the tokens a second since the last call."""
+    def show(self, step, means, rate, position):
+        """Show the losses, the rate, the tokens a second since the last call, and of a stream how far it has read."""
         now = time.monotonic()
         speed = self.tokens / max(now - self.since, 1e-9)
         self.tokens, self.since = 0, now
         pairs = f" pairs {means['nsp_accuracy']:.0%}" if "nsp_accuracy" in means else ""
-        self.set_postfix_str(f"step {step:,} loss {means['loss']:.3f}{pairs} rate {rate:.1e} {speed:,.0f} tokens/s", refresh=False)
+        place = f" {place_of(position)}" if "pass" in position else ""
+        self.set_postfix_str(f"step {step:,} loss {means['loss']:.3f}{pairs} rate {rate:.1e} {speed:,.0f} tokens/s{place}", refresh=False)
+
+
+def place_of(position):
+    """Where a stream is in its corpus, from the ``position`` of its batches.
+
+    >>> place_of({"pass": 0, "read": (38_200_000, 1_120_000_000)}), place_of({"pass": 2, "read": None})
+    ('pass 1, 38.2 of 1,120.0 MB', 'pass 3')
+    """
+    read = ", {:,.1f} of {:,.1f} MB".format(*(size / 1e6 for size in position["read"])) if position.get("read") else ""
+    return f"pass {position['pass'] + 1}{read}"

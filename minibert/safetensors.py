@@ -99,6 +99,8 @@ def _check_entry(name, entry, path):
     def whole(values, count=None):
         return isinstance(values, list) and all(type(v) is int and v >= 0 for v in values) and count in (None, len(values))
 
+    if not name.isprintable():
+        raise ValueError(f"{path}: a tensor has the name {name!r}, with characters that no name of a tensor has")
     if not (isinstance(entry, dict) and set(entry) == {"dtype", "shape", "data_offsets"}
             and whole(entry["shape"]) and whole(entry["data_offsets"], 2)):
         raise ValueError(f"{path}: tensor {name} needs dtype, shape and two data_offsets, all whole numbers from 0 on, not {str(entry)[:100]}")

@@ -1,11 +1,17 @@
 """What a run says: before the first step what to expect, after the last one what came of it."""
 import math
 import shlex
+import sys
+from functools import cache
 
-from minibert.device import describe
+from minibert.device import describe, peak_memory
 from minibert.evaluate import choose
 from minibert.fill_mask import fill_mask
+from minibert.masking import IGNORED
 from minibert.plots import plot_loss
+from minibert.running import place_of
+from tokenizer.inspect import text_of
+from tokenizer.terminal import Look, columns, padded
 
 PROBES = {  # what each corpus is asked at the end; <mask> stands for the tokenizer's own mask token
     "pydocs": ("Return a new <mask> object.", "Raises <mask> if the value is not found.", "The default <mask> is None."),
@@ -13,6 +19,7 @@ PROBES = {  # what each corpus is asked at the end; <mask> stands for the tokeni
     "wikipedia": ("Good girls, like bad <mask>",),
     "amazon": ("The dog chased the red <mask>",),
 }
+WIDTH = 96  # columns of the example
 
 
 def expectations(trainer):
@@ -29,22 +36,64 @@ def expectations(trainer):
     print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
           f"(at most {config.batch_size * config.max_length:,}), "
           f"{config.mlm_probability:.0%} of them to be predicted{together}; {one}")
+    seen, hidden = masked_example(trainer.batches[state["batches"]], trainer.tokenizer, Look.of(sys.stdout))
+    print(f"it sees     {seen}\nto predict  {hidden}")
     rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
     print(f"length      {length}; {rates}, {config.schedule}")
     ln_vocab, entropy = trainer.expected["ln_vocab"], trainer.expected["unigram_entropy"]
-    print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy {entropy:.2f}:\n"
-          "            there it knows how frequent each token is. Below it, it reads context.")
+    if config.init:
+        print(f"expect      a first loss below the unigram entropy {entropy:.2f} where the model knows such text: it reads context.\n"
+              f"            Near ln({c.vocab_size:,}) = {ln_vocab:.2f} nats or above where its head is fresh: that is learned first.")
+    else:
+        print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy "
+              f"{entropy:.2f}:\n            there it knows how frequent each token is. Below it, it reads context.")
     if config.examples == "pairs":
-        print(f"            Beside it, does sentence B follow A? That loss starts at ln 2 = {math.log(2):.2f}.")
+        weight = f", and counts {config.nsp_weight:g} times" if config.nsp_weight != 1 else ""
+        print(f"            Beside it, does sentence B follow A? That loss starts at ln 2 = {math.log(2):.2f}{weight}.")
     if state["step"]:
-        print(f"resuming    at step {state['step']:,} after {state['elapsed'] / 60:.1f} minutes")
+        place = f", in {place_of(trainer.batches.position)} of the text" if config.stream else ""
+        print(f"resuming    at step {state['step']:,} after {state['elapsed'] / 60:.1f} minutes{place}")
+
+
+def masked_example(batch, tokenizer, look):
+    """A piece of a batch in two lines that line up: what the model sees, and under each token that is to be predicted what stood there.
+
+    The first piece is taken that has most of the three cases: [MASK], a random token, the token itself (80, 10 and 10 % of what is to be predicted).
+
+        [CLS] the [MASK] sat blue the mat [SEP]
+                  cat        on   the
+    """
+    shown = cache(lambda token: look.visible(text_of(tokenizer, tokenizer.id_to_token(token))))
+    pieces = []
+    for tokens, labels in zip(batch.input_ids[:64].tolist(), batch.labels[:64].tolist()):
+        left = 0  # columns of the piece
+        for token, label in zip(tokens, labels):
+            if token == tokenizer.pad_token_id:
+                break
+            seen, hidden = shown(token), "" if label == IGNORED else shown(label)
+            case = hidden and ("mask" if token == tokenizer.mask_token_id else "same" if token == label else "random")
+            width = max(columns(seen), columns(hidden))
+            if width > left:
+                pieces.append([])
+                left = WIDTH
+            pieces[-1].append((padded(seen, width), padded(hidden, width), case))
+            left -= width + 1
+    *lines, _ = zip(*max(pieces, key=lambda piece: len({case for *_, case in piece if case})))
+    return tuple(" ".join(cells).rstrip() for cells in lines)
+
+
+def first_loss(trainer, loss):
+    """The line that says whether a run begins as it should."""
+    expected = "" if trainer.config.init else f" (expected about {trainer.expected['ln_vocab']:.2f})"
+    return f"first loss  {loss:.2f}{expected}; peak memory {peak_memory(trainer.device) / 2**30:.2f} GiB"
 
 
 def result(trainer, scores):
     """Held-out scores, a picture, and a few filled masks."""
     state, entropy, folder, tokenizer = trainer.state, trainer.expected["unigram_entropy"], trainer.folder, trainer.tokenizer
     skipped = f", {state['skipped']} skipped" if state["skipped"] else ""
-    print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes{skipped}")
+    place = f", to {place_of(state['position'])} of the text" if trainer.config.stream else ""
+    print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes{skipped}{place}")
     distance = f"{abs(entropy - scores['loss']):.2f} {'below' if scores['loss'] < entropy else 'above'} the unigram entropy"
     print(f"held out    loss {scores['loss']:.3f} nats ({distance}), perplexity {scores['perplexity']:.1f}, "
           f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits a byte")
@@ -70,12 +119,20 @@ def result(trainer, scores):
 
 def probes_of(trainer):
     """Texts with one mask: those of a known corpus, else held-out passages with the token in their middle hidden."""
-    tokenizer, known = trainer.tokenizer, PROBES.get(trainer.config.corpus) or PROBES.get(trainer.preset.removesuffix("-small"))
-    if known:
-        return [probe.replace("<mask>", tokenizer.mask_token) for probe in known]
+    tokenizer, config = trainer.tokenizer, trainer.config
+    return known_probes(trainer.preset, config.corpus, tokenizer) or hidden_passages(trainer.eval_examples, tokenizer)
+
+
+def known_probes(preset, corpus, tokenizer):
+    """The texts that a named corpus, or a preset that is made for one, is asked; [] for others."""
+    return [probe.replace("<mask>", tokenizer.mask_token) for probe in PROBES.get(corpus) or PROBES.get(preset.removesuffix("-small")) or ()]
+
+
+def hidden_passages(examples, tokenizer):
+    """Two of the examples, up to 24 tokens of each, with the token in the middle hidden -> texts."""
     passages = []
-    for n in choose(trainer.eval_examples, 2):
-        ids = [int(i) for i in trainer.eval_examples[n] if not trainer.eval_masker.is_special[i]][:24]
+    for n in choose(examples, 2):
+        ids = [int(i) for i in examples[n] if i not in tokenizer.special_ids][:24]
         if ids:
             ids[len(ids) // 2] = tokenizer.mask_token_id
             passages.append(" ".join(tokenizer.decode(ids, skip_special_tokens=False).split()))

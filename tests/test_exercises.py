@@ -61,14 +61,14 @@ def score_of_courses(k, left, right, total):
     return k / (left * right)
 
 
-def labels_everywhere(input_ids, is_special, chosen, action, replacement, mask_token_id, probability):
-    selected = (chosen < probability) & ~is_special
+def labels_everywhere(input_ids, is_special, select, action, replacement, mask_token_id, probability):
+    selected = (select < probability) & ~is_special
     corrupted = np.where(selected & (action < 0.8), mask_token_id, np.where(selected & (action < 0.9), replacement, input_ids))
     return corrupted, input_ids
 
 
-def specials_too(input_ids, is_special, chosen, action, replacement, mask_token_id, probability):
-    selected = chosen < probability
+def specials_too(input_ids, is_special, select, action, replacement, mask_token_id, probability):
+    selected = select < probability
     corrupted = np.where(selected & (action < 0.8), mask_token_id, np.where(selected & (action < 0.9), replacement, input_ids))
     return corrupted, np.where(selected, input_ids, -100)
 

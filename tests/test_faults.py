@@ -1,12 +1,13 @@
 """Whatever goes wrong: one clear error, and a checkpoint that goes on."""
 import json
 import os
+import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import Running, run_command
 from train_helpers import PAIRS, SMALL, losses, run, same, weights
 
 import train
@@ -69,7 +70,7 @@ def test_too_many_broken_gradients_in_a_row_stop_with_advice_and_a_checkpoint_th
 
     def broken(self, batches):
         losses, norm, _ = real(self, batches)
-        return losses, norm, self.state["step"] >= 4
+        return losses, norm, torch.tensor(self.state["step"] >= 4)
 
     monkeypatch.setattr(train.Trainer, "optimiser_step", broken)
     with pytest.raises(ValueError, match="20 fp32 steps in a row had inf or NaN in their gradient: try a longer --warmup"):
@@ -289,7 +290,7 @@ def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code():
     """As a user sees it, in a process of its own."""
     for flags, code, last in ((["--preset", "kantt"], 1, f"error: unknown preset 'kantt', there are {', '.join(PRESETS)}: did you mean kant?"),
                               (["--batchsize", "3"], 2, "(train.py --help lists what there is)")):
-        done = subprocess.run([sys.executable, train.__file__, *flags], capture_output=True, text=True)
+        done = run_command(train.__file__, *flags)
         assert done.returncode == code and done.stderr.splitlines()[-1] == last and "Traceback" not in done.stderr
 
 
@@ -304,10 +305,29 @@ def test_two_processes_do_not_train_in_one_folder(text, tmp_path):
     assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
 
 
+@pytest.mark.parametrize("place", ["backward", "step"])
+def test_sigterm_in_the_middle_of_a_step_finishes_it_and_saves(text, tmp_path, monkeypatch, place):
+    """After the gradients, before the weights; and in between two parameters: what is saved is the whole step, and goes on bit for bit."""
+    calls, owner, name = [], *{"backward": (torch.nn.utils, "clip_grad_norm_"), "step": (torch.optim.AdamW, "_init_group")}[place]
+    real = getattr(owner, name)
+
+    def terminated(*arguments):
+        calls.append(1)
+        if len(calls) == {"backward": 3, "step": 8}[place]:  # the optimiser has three groups
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    run(text, tmp_path / "whole", "--max-steps", "5")
+    monkeypatch.setattr(owner, name, terminated)
+    assert run(text, tmp_path / "run", "--max-steps", "5", "--save-every", "0") == 130
+    assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "run")] == ["step-0000003"]
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole") and same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
 def test_a_screen_that_is_closed_early_does_not_end_the_run(text, tmp_path):
     """`train.py ... | head -1`: the rest of the run happens, and says so by its files."""
     flags = [*SMALL, "--corpus", str(text), "--out", str(tmp_path / "run"), "--max-steps", "3"]
-    process = subprocess.Popen([sys.executable, train.__file__, *flags], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = Running(train.__file__, *flags, with_errors=False)
     process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(timeout=120) == 0 and (tmp_path / "run/model/model.safetensors").exists()
+    assert process.wait() == 0 and (tmp_path / "run/model/model.safetensors").exists()

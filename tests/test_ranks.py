@@ -114,6 +114,28 @@ def test_all_ranks_stop_when_one_is_asked_to(text, tmp_path, monkeypatch):
     assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "run")] == ["step-0000003"]
 
 
+@pytest.mark.parametrize("who", [(0, 1), (1,)], ids=["all", "one"])
+def test_sigterm_in_the_middle_of_a_step_finishes_it_on_all_ranks(text, tmp_path, who):
+    """A real signal, after the gradients are added up and before the weights move; in one rank a moment later than in the other."""
+    def work(rank):
+        calls, real = [], torch.nn.utils.clip_grad_norm_
+
+        def terminated(parameters, limit):
+            calls.append(1)
+            if len(calls) == 3 + rank and rank in who:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return real(parameters, limit)
+        torch.nn.utils.clip_grad_norm_ = terminated
+        return run(text, tmp_path / "run", "--max-steps", "50")
+
+    codes, failed = together(2, work)
+    assert codes == [130, 130], failed
+    step = 3 if 0 in who else 4
+    assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "run")] == [f"step-000000{step}"]
+    assert train.main(["--resume", "--out", str(tmp_path / "run"), "--max-steps", "6", "--may-differ", "max-steps"]) == 0
+    assert [line[0] for line in losses(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_rank_that_dies_ends_the_others_with_a_clear_error_and_a_checkpoint_that_goes_on(text, tmp_path):
     def work(rank):
         if rank == 1:
@@ -212,8 +234,9 @@ def test_dropout_differs_between_ranks(text, tmp_path):
 
 
 @pytest.mark.slow
-def test_torchrun_starts_a_run_and_ctrl_c_saves_it(text, tmp_path):
-    """As a user starts it: two processes under torchrun; SIGINT to torchrun, then --resume by one process."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_torchrun_starts_a_run_and_a_signal_to_it_saves_it(text, tmp_path, number):
+    """As a user starts it: two processes under torchrun; a signal to torchrun, which passes it on, then --resume by one process."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(TRAIN), *SMALL, "--corpus", str(text), "--out",
                str(tmp_path / "run"), "--max-steps", "100000", "--save-every", "0"]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -221,9 +244,44 @@ def test_torchrun_starts_a_run_and_ctrl_c_saves_it(text, tmp_path):
         if line.startswith("first loss"):
             break
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     rest = process.communicate(timeout=120)[0]
     assert checkpoint.checkpoints(tmp_path / "run"), rest
     step = int(checkpoint.checkpoints(tmp_path / "run")[-1].name.split("-")[1])
     assert step > 0
     assert train.main(["--resume", "--out", str(tmp_path / "run"), "--max-steps", str(step + 2), "--may-differ", "max-steps"]) == 0
+
+
+SLOW_STEP = """
+import sys, time
+import train
+real = train.Trainer.optimiser_step
+def slow(self, micros):
+    if self.state["step"] == 4:
+        print("the fifth step", flush=True)
+        time.sleep(600)
+    return real(self, micros)
+train.Trainer.optimiser_step = slow
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_step_that_outlasts_torchrun_s_patience_is_lost_and_the_last_checkpoint_goes_on(text, tmp_path):
+    """torchrun kills what has not ended so many seconds after the signal (30, or --shutdown-timeout): nothing can be saved then."""
+    from torch.distributed.run import get_args_parser
+    if "--shutdown-timeout" not in get_args_parser().format_help():
+        pytest.skip("this torchrun always waits 30 seconds")
+    (tmp_path / "slow.py").write_text(SLOW_STEP)
+    command = [sys.executable, "-m", "torch.distributed.run", "--shutdown-timeout", "2", "--nproc-per-node", "2", str(tmp_path / "slow.py"), *SMALL,
+               "--corpus", str(text), "--out", str(tmp_path / "run"), "--max-steps", "9", "--save-every", "2"]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAIN.parent)}, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    for line in process.stdout:
+        if "the fifth step" in line:  # behind a bar
+            break
+    process.send_signal(signal.SIGTERM)
+    assert "forcefully exiting via" in process.communicate(timeout=120)[0]
+    assert checkpoint.checkpoints(tmp_path / "run")[-1].name == "step-0000004"
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
+    assert losses(tmp_path / "run")[-1][0] == 9

@@ -2,11 +2,11 @@
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import run_command
 
 from minibert import finetune, options
 from minibert.config import PRESETS
@@ -51,11 +51,11 @@ def test_the_make_targets_exist():
     assert set(re.findall(r"make ([a-z-]+)", README)) - {"does"} <= set(targets)
 
 
-@pytest.mark.parametrize("page, script", [("tokenizers.md", "tokenizer_speed.py"), ("engine.md", "step_time.py")])
+@pytest.mark.parametrize("page, script", [("tokenizers.md", "tokenizer_speed.py"), ("engine.md", "step_time.py"), ("engine.md", "speedrun.py")])
 def test_the_table_of_speeds_is_the_one_that_its_command_prints(page, script):
     page = (ROOT / "docs" / page).read_text(encoding="utf-8")
     command = re.search(rf"`python (benchmarks/{script} --table \S+)`", page)[1]
-    table = subprocess.run([sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    table = run_command(*command.split()).stdout
     assert table.count("\n") > 2 and f"\n{table}\n" in page
     cells = {row.count("|") for row in table.splitlines()}
     assert len(cells) == 1  # a heading for each column

@@ -160,6 +160,15 @@ def test_results_with_other_settings_are_not_gone_on_with(benchmark, tmp_path):
     assert benchmark.begun(tmp_path / "r.json", {"steps": 4})["curves"] == {}
 
 
+def test_without_the_opponents_packages_one_line_says_what_to_install(benchmark, monkeypatch, tmp_path):
+    """Before anything is trained; and what is named is in the extra that is named, and in that of the tests that train with the Trainer."""
+    monkeypatch.setattr(benchmark.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r'^the Trainer needs transformers and accelerate, not installed here: pip install -e "\.\[bench\]" .*$'):
+        benchmark.main(["--corpus", "nowhere", "--out", str(tmp_path / "out.json")])
+    extras = dict(re.findall(r"^(bench|parity) = (\[.*?\])", (ROOT / "pyproject.toml").read_text(), re.M))
+    assert all(f'"{name}' in extras[extra] for name in benchmark.OPPONENT for extra in ("bench", "parity"))
+
+
 @pytest.mark.parity
 def test_both_are_trained_and_measured_on_the_same_lines(tmp_path):
     """The whole of it, tiny, in two goes: both curves have their points."""

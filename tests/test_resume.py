@@ -1,12 +1,18 @@
 """A run that is stopped goes on as if it had not been, and nothing changes by accident."""
 import json
+import os
+import re
 import shutil
+import signal
+import threading
+import time
 
 import pytest
 import torch
 from train_helpers import PAIRS, StopAfter, losses, run, same, weights
 
 import train
+from data.corpora import FileCorpus
 from minibert import checkpoint
 from minibert.running import StopRequest
 
@@ -53,6 +59,34 @@ def test_a_stream_goes_on_in_the_same_text_alone(text, tmp_path, monkeypatch):
         train.main(resume)
     copy.write_text(text.read_text())
     assert train.main(resume) == 0
+
+
+def test_ctrl_c_while_a_stream_reads_on_stops_at_once_and_loses_nothing(text, tmp_path, monkeypatch, capsys):
+    """The second window takes ten seconds to read, and the steps of the first are done when the signal comes."""
+    monkeypatch.setattr("data.stream.BATCH_CHARACTERS", 1000)
+    monkeypatch.setattr("data.stream.WINDOW_BATCHES", 3)
+    flags = ["--max-steps", "40", "--stream", "--examples", "lines"]
+    assert run(text, tmp_path / "whole", *flags) == 0
+    real, sent = FileCorpus.documents, []
+
+    def documents(self, split):
+        for number, document in enumerate(real(self, split)):
+            if number > 50 and threading.current_thread() is not threading.main_thread():
+                time.sleep(0.3 if sent else 0.6)
+                if not sent:
+                    sent.append(time.monotonic())
+                    os.kill(os.getpid(), signal.SIGINT)
+            yield document
+
+    monkeypatch.setattr(FileCorpus, "documents", documents)
+    assert run(text, tmp_path / "parts", *flags) == 130
+    assert time.monotonic() - sent[0] < 0.9
+    done = losses(tmp_path / "parts")[-1][0]
+    assert 0 < done < 40 and checkpoint.checkpoints(tmp_path / "parts")[-1].name == f"step-{done:07}"
+    monkeypatch.setattr(FileCorpus, "documents", real)
+    assert train.main(["--resume", "--out", str(tmp_path / "parts")]) == 0
+    assert re.search(rf"resuming    at step {done} after .* minutes, in pass 1, 0.0 of 0.0 MB of the text\n", capsys.readouterr().out)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole") and same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
 
 
 def test_micro_batches_do_not_change_the_result(text, tmp_path):

@@ -34,7 +34,7 @@ def test_two_contestants_take_turns_on_the_same_lines(corpora, tmp_path, capsys)
 def test_the_table_of_steps_says_medians_and_ratios():
     row = {"shape": "tiny", "tokens": 600, "operations": 3e9, "product_rate": 2e9, "megabytes": {"minibert": 100.4, "transformers": 2000},
            "seconds": {"minibert": [1.2, 2.4, 3.6], "transformers": [12.0, 12.0, 12.0]}}
-    assert step_time.table({"rows": [row]}).splitlines()[3:] == [
+    assert step_time.table([row]).splitlines()[3:] == [
         "| minibert | 0.200 | 250 |  | 62% | 100 MB |", "| transformers | 1.000 | 50 | **5.00 x** as fast (3.33 to 10.00) | 12% | 2,000 MB |"]
 
 

@@ -21,7 +21,8 @@ def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset):
     """The main job, for each family: the screen says what to expect, the run directory is whole, the model fills masks."""
     assert run(text, tmp_path / "run", "--preset", preset, "--max-steps", "6") == 0
     screen = capsys.readouterr().out
-    for what in ("corpus", "vocabulary", "parameters", "unigram entropy", "ln(", "first loss", "held out", "bits a byte", "masked accuracy"):
+    for what in ("corpus", "vocabulary", "parameters", "it sees", "to predict", "unigram entropy", "ln(", "first loss", "held out", "bits a byte",
+                 "masked accuracy"):
         assert what in screen
     for name in ("config.json", "tokenizer", "data/train", "data/eval", "metrics.jsonl", "model/config.json", "model/model.safetensors",
                  "checkpoints/step-0000006"):
@@ -62,6 +63,21 @@ def test_next_sentences_are_told_from_random_ones_where_that_can_be_told(tmp_pat
     assert lines[-1]["eval_nsp_accuracy"] > 0.82 > lines[-1]["eval_nsp_chance"] + 0.1
     assert json.loads((tmp_path / "run/model/config.json").read_text())["architectures"] == ["BertForPreTraining"]
     assert load_run(tmp_path / "run")[0].nsp is not None
+
+
+def test_the_weight_of_next_sentences_is_in_the_gradient_and_not_in_what_is_logged(text, tmp_path, monkeypatch, capsys):
+    """The gradient is that of the masked tokens and weight times that of the pairs: with 0.5 the mean of those with 0 and 1."""
+    gradients, logged = [], []
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_",
+                        lambda parameters, limit: (gradients.append([p.grad.clone() for p in parameters]), torch.tensor(0.0))[1])
+    for flags in (["--nsp-weight", "0"], ["--nsp-weight", "0.5"], []):  # 1 where nothing is said, as in BERT
+        out = tmp_path / "-".join(["run", *flags])
+        run(text, out, "--max-steps", "1", *flags, *PAIRS)
+        logged.append([json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()][1])
+    assert all(torch.allclose(half, (none + whole) / 2, atol=1e-6) for none, half, whole in zip(*gradients))
+    assert sum(not torch.allclose(none, whole, atol=1e-4) for none, _, whole in zip(*gradients)) > 4
+    assert [line["loss"] for line in logged] == [logged[0]["loss"]] * 3 and [line["nsp_loss"] for line in logged] == [logged[0]["nsp_loss"]] * 3
+    assert "ln 2 = 0.69, and counts 0.5 times.\n" in capsys.readouterr().out
 
 
 def test_pairs_of_documents_of_one_line_need_sentences(tmp_path, capsys):
@@ -179,7 +195,7 @@ def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path):
 def test_a_corpus_of_ones_own_is_asked_about_its_own_passages(text, tmp_path, capsys):
     run(text, tmp_path / "run", "--max-steps", "1")
     screen = capsys.readouterr().out
-    asked = [line for line in screen.splitlines() if "<mask>" in line and "ask it yourself" not in line]
+    asked = [line for line in screen.splitlines() if "<mask>" in line and not line.startswith(("it sees", "ask it yourself"))]
     words = set("the cat dog sees eats a red small fish house and or not under over tree old new".split())
     assert len(asked) == 2 and all(len(words & set(line.replace(".", " ").split())) > 2 for line in asked)
 

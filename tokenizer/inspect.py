@@ -85,22 +85,32 @@ def text_view(tokenizer, text, look):
     """Lines: how many, the text in pieces, and a table of its tokens."""
     pieces = cut(tokenizer, text)
     tokens = [piece for piece in pieces if piece.token is not None]
-    inside = sum(bool(piece.source) for piece in tokens)
-    ratio = f", {len(text) / inside:.2f} a token" if inside else ""
-    unknown = sum(piece.kind == "unknown" for piece in tokens)
-    share = f"; {unknown} unknown ({unknown / inside:.0%})" + ", marked ?" * (not look.colour) if unknown else ""
-    lines = [f"{plural(len(tokens), 'token')}, {len(tokens) - inside} of them added; {plural(len(text), 'character')}{ratio}{share}", ""]
-    shown, number = "", 0
-    for piece in pieces:
-        shown += look.paint(piece.text, piece.kind, number)
-        number += piece.token is not None  # what lies between has no colour of its own
-    lines += [*shown.rstrip("\n").split("\n"), ""]
+    lines = [counted(pieces, text, look), "", *painted(pieces, look).rstrip("\n").split("\n"), ""]
     width = min(30, max([5, *(columns(look.visible(piece.token)) for piece in tokens)]))
     lines.append(f"{'id':>8}  {'token':<{width}}  text")
     for piece in tokens:
         source = part_of(tokenizer, piece) + look.visible(piece.source) if piece.source else "added"
         lines.append(f"{piece.token_id:>8}  {padded(look.visible(piece.token), width)}  {source}")
     return lines
+
+
+def counted(pieces, text, look):
+    """The pieces of a text in one line: '4 tokens, 2 of them added; 4 characters, 2.00 a token'"""
+    tokens = [piece for piece in pieces if piece.token is not None]
+    inside = sum(bool(piece.source) for piece in tokens)
+    ratio = f", {len(text) / inside:.2f} a token" if inside else ""
+    unknown = sum(piece.kind == "unknown" for piece in tokens)
+    share = f"; {unknown} unknown ({unknown / inside:.0%})" + ", marked ?" * (not look.colour) if unknown else ""
+    return f"{plural(len(tokens), 'token')}, {len(tokens) - inside} of them added; {plural(len(text), 'character')}{ratio}{share}"
+
+
+def painted(pieces, look):
+    """The pieces of a text side by side, neighbours told apart: '[CLS]⟦hug⟧⟦s⟧[SEP]'"""
+    shown, number = "", 0
+    for piece in pieces:
+        shown += look.paint(piece.text, piece.kind, number)
+        number += piece.token is not None  # what lies between has no colour of its own
+    return shown
 
 
 def part_of(tokenizer, piece):

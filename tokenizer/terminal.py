@@ -64,10 +64,14 @@ class Look:
         *full, last = text.split("\n")
         lines = [self.visible(line + "\n") for line in full] + [self.visible(last)] * bool(last or not full)
         if self.colour:
-            lines = [f"\033[{COLOURS[kind][number % len(COLOURS[kind])]}m{line}\033[0m" for line in lines]
+            lines = [self.coloured(line, kind, number) for line in lines]
         shown = "\n".join(lines)
         left, right = ("", "") if self.colour or kind in ("between", "special") else self.signs.border
         return left + shown + right + "?" * (kind == "unknown" and not self.colour) + "\n" * text.endswith("\n")
+
+    def coloured(self, line, kind, number):
+        """A line with nothing invisible in it, in the colours of a terminal."""
+        return f"\033[{COLOURS[kind][number % len(COLOURS[kind])]}m{line}\033[0m"
 
 
 def escaped(char):

@@ -7,6 +7,8 @@ import pytest
 
 from data import corpora, open_corpus
 from data.corpora import held_lines, held_out
+from data.filters import FilteredCorpus
+from data.sentences import SentenceCorpus
 
 HELD_OUT = [18, 24, 28, 41, 67, 72]
 
@@ -49,6 +51,26 @@ def test_the_split_is_the_same_in_every_process():
         result = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.getcwd()},
                                 capture_output=True, text=True, check=True)
         assert result.stdout.strip() == str(HELD_OUT)
+
+
+def test_how_far_a_corpus_was_read_is_told_in_bytes_on_disk(tmp_path):
+    text = "\n\n".join(f"paragraph {number} of five thousand" for number in range(1000, 6000)) + "\n"
+    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "c.jsonl").write_text("".join(f'{{"text": "{line}"}}\n' for line in text.split("\n") if line))
+    (tmp_path / "d.csv").write_text("text\nlast\n")
+    plain, packed, *rest = (path.stat().st_size for path in sorted(tmp_path.iterdir()))
+    size = plain + packed + sum(rest)
+    corpus = open_corpus(tmp_path)
+    assert corpus.position() == (0, size)
+    places = [corpus.position()[0] for _ in corpus.documents("all")]
+    assert places == sorted(places) and places[4998] <= plain <= places[5000] <= plain + packed <= places[10_000]
+    assert places[2499] == pytest.approx(plain / 2, rel=0.01) and places[12_499] == pytest.approx(plain + packed + rest[0] / 2, rel=0.01)
+    for split in ("eval", "train"):  # each pass begins anew
+        next(documents := corpus.documents(split))
+        assert corpus.position()[0] < plain / 4
+        assert list(documents) and corpus.position() == (size, size)
+    assert FilteredCorpus(SentenceCorpus(corpus), "short").position() == (size, size)
 
 
 def test_documents_can_be_read_again(tmp_path):

@@ -132,12 +132,18 @@ def test_a_list_is_read_in_the_order_of_the_table():
     assert parse("near-duplicates=0.9,markup=0.25") == {"markup": 0.25, "near-duplicates": 0.9}
 
 
+@pytest.mark.parametrize("spec", ["all,short=50,markup=0.2", "short=50,all,markup=0.2"])
+def test_all_of_them_but_some_with_another_value(spec):
+    assert parse(spec) == dict.fromkeys(MAKERS) | {"short": 50, "markup": 0.2} and list(parse(spec)) == list(MAKERS)
+    assert parse("all,short") == parse("all")
+
+
 @pytest.mark.parametrize("spec, message", [
     ("shrot", "no filter is named 'shrot': did you mean short?"),
     ("near-duplicate", "did you mean near-duplicates?"),
     ("al", "did you mean all?"),
     ("short,short=5", "the filter short is named twice"),
-    ("all,short", "the filter short is named twice"),
+    ("all,short,short=5", "the filter short is named twice"), ("all,all", "the filter all is named twice"),
     ("short=few", "the filter short takes a number of words, 50 say, not 'few'"),
     ("short=" + "9" * 23, f"the filter short takes a number of words, 50 say, not '{'9' * 23}'"), ("short=" + "9" * 5000, "a number of words"),
     ("short=0", "a number of words"), ("markup=2", "a share of the characters between 0 and 1"), ("near-duplicates=nan", "a similarity"),

@@ -1,4 +1,5 @@
 """Streaming: the windows are the corpus, whole and in order; what is made ahead ends when it is told to."""
+import itertools
 import multiprocessing
 import threading
 import time
@@ -8,19 +9,25 @@ import pytest
 from data_helpers import Characters
 
 from data import prepare
-from data.stream import Ahead, Stream, Window
+from data.stream import Ahead, Closed, Stream, Window
+from tokenizer.counting import batches
 
 DOCUMENTS = [f"document {number}\n" + f"line {number * number} of it\n" * (number % 7) for number in range(300)]
 
 
 class Corpus:
     def __init__(self, documents):
-        self.all, self.passes = documents, 0
+        self.all, self.passes, self.read = documents, 0, 0
 
     def documents(self, split):
         assert split == "train"
-        self.passes += 1
-        return iter(self.all)
+        self.passes, self.read = self.passes + 1, 0
+        for document in self.all:
+            self.read += len(document)
+            yield document
+
+    def position(self):
+        return self.read, 50_000
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +57,17 @@ def test_the_windows_of_a_pass_are_the_token_file(tmp_path, workers):
         lengths = np.concatenate([np.diff(getattr(window, name)) for window in windows])
         assert lengths.tolist() == np.diff(getattr(made, name)).tolist()
     assert {window.ids.dtype for window in windows} == {made.ids.dtype}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_window_says_how_far_the_corpus_was_read_with_it(workers):
+    """However far ahead of it the corpus is read."""
+    sizes = [sum(map(len, batch)) for batch in batches(DOCUMENTS, 500)]
+    windows = one_pass(Stream(Corpus(DOCUMENTS), Characters(), workers))
+    assert [window.read for _, window in windows] == [(sum(sizes[:end]), 50_000) for end in range(4, len(sizes) + 4, 4)]
+    assert windows[-1][1].read[0] == sum(map(len, DOCUMENTS))
+    later = one_pass(Stream(Corpus(DOCUMENTS), Characters(), workers), skip=windows[2][0])
+    assert later[0][1].read == windows[2][1].read
 
 
 def test_from_where_a_window_began_the_rest_of_the_pass_is_the_same():
@@ -127,3 +145,46 @@ def test_closing_ends_the_workers_too():
     next(ahead)
     ahead.close()
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stream_ends_in_the_middle_of_a_window(workers):
+    """The third window would take two minutes to read."""
+    slow = threading.Event()
+
+    def documents():
+        for number in itertools.count():
+            if number > 80:
+                slow.set()
+                time.sleep(0.05)
+            yield f"document {number}" * (5 if number < 80 else 1)
+    closed = threading.Event()
+    ahead = Ahead(Stream(Corpus(documents()), Characters(), workers).windows(closed=closed.is_set), closed.set)
+    next(ahead)
+    assert slow.wait(10)
+    start = time.monotonic()
+    ahead.close()
+    assert time.monotonic() - start < 0.8 and not ahead._thread.is_alive() and not multiprocessing.active_children()
+
+
+def test_a_generator_that_does_not_notice_holds_nobody_up_and_who_waits_is_told(monkeypatch):
+    monkeypatch.setattr("data.stream.PATIENCE", 0.05)
+    go_on, told = threading.Event(), []
+
+    def items():
+        go_on.wait(10)
+        yield 1
+
+    def waits():
+        with pytest.raises(Closed):
+            next(ahead)
+        told.append(True)
+    ahead = Ahead(items())
+    waiting = threading.Thread(target=waits)
+    waiting.start()
+    ahead.close()
+    waiting.join(10)
+    assert told and ahead._thread.is_alive()
+    go_on.set()
+    ahead._thread.join(10)
+    assert not ahead._thread.is_alive()

@@ -8,7 +8,7 @@ from helpers import Letters, Tokens
 
 from minibert.batches import Batches, collate, prepared_ahead
 from minibert.examples import Examples, make_examples
-from minibert.masking import Masker
+from minibert.masking import IGNORED, Masker
 
 
 class Rows(Examples):
@@ -139,22 +139,36 @@ def test_shares_of_a_batch_are_the_batch():
 
 
 def test_batches_prepared_ahead_are_the_same_ones():
-    one, ahead = make(), prepared_ahead(make(), 2, torch.device("cpu"))
+    one, ahead = make(), prepared_ahead(make(), 2, torch.device("cpu"), 100)
     with contextlib.closing(ahead):
         for i in range(2, 30):
-            batch, position = next(ahead)
+            (batch,), position = next(ahead)
             assert position["first"] <= i < position["first"] + one.per_epoch
             assert all(torch.equal(batch.tensors[name], tensor) for name, tensor in one[i].tensors.items())
 
 
-def test_for_a_gpu_batches_are_pinned(monkeypatch):
-    """Without a GPU: which tensors would be."""
+def test_for_a_gpu_micro_batches_are_pinned(monkeypatch):
+    """Without a GPU: which tensors would be. All that is copied must be pinned, the masked positions of a part too: else the copy is waited for."""
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (pinned.append(tensor.shape), tensor)[1])
-    for device, count in (("cpu", 0), ("cuda", 4)):
-        with contextlib.closing(prepared_ahead(make(), 0, torch.device(device))) as ahead:
-            batch, _ = next(ahead)
-            assert [tensor.shape for tensor in batch.tensors.values()] == pinned[:4] if count else not pinned
+    for device in ("cpu", "cuda"):
+        with contextlib.closing(prepared_ahead(make(), 0, torch.device(device), 3)) as ahead:
+            micros, _ = next(ahead)
+            copied = [tensor.shape for micro in micros for tensor in micro.tensors.values()]
+            assert len(micros) > 1 and (copied == pinned[: len(copied)] if device == "cuda" else not pinned)
+
+
+def test_with_a_fixed_share_all_batches_have_one_shape():
+    """A model that is compiled for it need not be compiled again; what fills it up has no label. Without, the number of masked tokens varies."""
+    examples = make_examples("blocks", corpus(400), Letters(), max_length=32)
+    for share, same in ((0.3, True), (0.0, False)):
+        batches = Batches(examples, MASKER, 16, pad_token_id=1, seed=0, fixed_share=share)
+        made = [batch for i in range(30) if len(batch := batches[i]) == 16]
+        for parts in (made, [part for batch in made for part in batch.split(8)]):
+            assert (len({part.masked_positions.shape for part in parts}) == 1) == same
+            for part in parts:
+                labels = part.labels.flatten()[part.masked_positions]
+                assert (labels != IGNORED).sum() == part.num_masked == (part.labels != IGNORED).sum()
 
 
 def test_an_empty_corpus_is_refused():

@@ -6,7 +6,7 @@ import torch
 
 from minibert import safetensors
 from minibert.config import FAMILIES, BertConfig
-from minibert.interop import from_pretrained, save_pretrained, their_names
+from minibert.interop import config_from_json, from_pretrained, save_pretrained, their_names
 from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
 
 
@@ -130,6 +130,32 @@ def test_transformers_4_configs_of_modernbert_load(tmp_path):
     assert from_pretrained(tmp_path).config == model.config
 
 
+# As published: a BERT of 2020, which leaves much to the defaults; RoBERTa's base; ModernBERT's base. The counts are transformers'.
+PUBLISHED = [
+    (dict(model_type="bert", hidden_size=768, hidden_act="gelu", initializer_range=0.02, vocab_size=30522, hidden_dropout_prob=0.1,
+          num_attention_heads=12, type_vocab_size=2, max_position_embeddings=512, num_hidden_layers=12, intermediate_size=3072,
+          attention_probs_dropout_prob=0.1), 109_514_298),
+    (dict(model_type="roberta", architectures=["RobertaForMaskedLM"], attention_probs_dropout_prob=0.1, bos_token_id=0, eos_token_id=2,
+          hidden_act="gelu", hidden_dropout_prob=0.1, hidden_size=768, initializer_range=0.02, intermediate_size=3072, layer_norm_eps=1e-5,
+          max_position_embeddings=514, num_attention_heads=12, num_hidden_layers=12, pad_token_id=1, type_vocab_size=1,
+          vocab_size=50265), 124_697_433),
+    (dict(model_type="modernbert", architectures=["ModernBertForMaskedLM"], attention_bias=False, attention_dropout=0.0, bos_token_id=50281,
+          classifier_activation="gelu", classifier_bias=False, classifier_dropout=0.0, classifier_pooling="mean", cls_token_id=50281,
+          decoder_bias=True, deterministic_flash_attn=False, embedding_dropout=0.0, eos_token_id=50282, global_attn_every_n_layers=3,
+          global_rope_theta=160000.0, gradient_checkpointing=False, hidden_activation="gelu", hidden_size=768, initializer_cutoff_factor=2.0,
+          initializer_range=0.02, intermediate_size=1152, layer_norm_eps=1e-5, local_attention=128, local_rope_theta=10000.0,
+          max_position_embeddings=8192, mlp_bias=False, mlp_dropout=0.0, norm_bias=False, norm_eps=1e-5, num_attention_heads=12,
+          num_hidden_layers=22, pad_token_id=50283, position_embedding_type="sans_pos", sep_token_id=50282, tie_word_embeddings=True,
+          vocab_size=50368), 149_655_232),
+]
+
+
+@pytest.mark.parametrize("values, parameters", PUBLISHED, ids=FAMILIES)
+def test_configurations_as_they_are_published_give_models_of_their_size(values, parameters):
+    with torch.device("meta"):
+        assert BertForMaskedLM(config_from_json(values)).num_parameters() == parameters
+
+
 # What does not fit
 
 
@@ -148,7 +174,9 @@ def test_all_tensors_that_do_not_fit_are_listed_together(tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"model_type": "gpt2"}, "model_type is 'gpt2', there are bert, roberta, modernbert"),
+    ({"model_type": "gpt2"}, "model_type is 'gpt2', there are bert, roberta, modernbert$"),
+    ({"model_type": None}, "model_type is None, there are bert, .* needs it written in"),
+    ({"position_embedding_type": "relative_key"}, "position_embedding_type = 'relative_key' .only 'absolute'"),
     ({"hidden_act": "relu"}, "hidden_act = 'relu' .only 'gelu'"),
     ({"is_decoder": True}, "is_decoder = True"),
     ({"hidden_size": None}, "hidden_size missing"),

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from minibert.masking import IGNORED, Masker, uniform
+from minibert.masking import ACTION, IGNORED, REPLACEMENT, SELECT, Masker, uniform
 
 V, MASK, SPECIAL = 1000, 4, (0, 1, 2, 3, 4)
 
@@ -81,15 +81,15 @@ def test_the_vectorised_masker_agrees_with_a_loop_over_tokens():
     ids = np.random.default_rng(3).integers(0, 50, size=(8, 30))
     corrupted, labels = masker(ids, seed=5, epoch=6, examples=np.arange(8) + 100)
     for b in range(8):
-        chosen, fate, draw = (uniform(5, 6, [b + 100], 30, stream)[0] for stream in (0, 1, 2))
+        select, action, replacement = (uniform(5, 6, [b + 100], 30, stream)[0] for stream in (SELECT, ACTION, REPLACEMENT))
         for t in range(30):
             token, label = ids[b, t], IGNORED
-            if token not in SPECIAL and chosen[t] < 0.4:
+            if token not in SPECIAL and select[t] < 0.4:
                 label = token
-                if fate[t] < 0.8:
+                if action[t] < 0.8:
                     token = MASK
-                elif fate[t] < 0.9:
-                    token = range(5, 50)[int(draw[t] * 45)]
+                elif action[t] < 0.9:
+                    token = range(5, 50)[int(replacement[t] * 45)]
             assert (corrupted[b, t], labels[b, t]) == (token, label)
 
 

@@ -159,6 +159,25 @@ def test_the_state_of_muon_is_saved_and_loaded():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
 
 
+@torch.no_grad()
+def test_a_step_of_muon_that_may_not_be_asked_about_changes_nothing_or_all():
+    """As on a GPU: whether the gradient is broken is a tensor that nobody reads."""
+    for taken in (1.0, 0.0):
+        (model, optimizer), (twin, plain) = small_model(), small_model()
+        for step in range(2):
+            for p, other in zip(model.parameters(), twin.parameters()):
+                torch.manual_seed(step)
+                other.grad = torch.randn_like(other)
+                p.grad = other.grad * (1.0 if taken or step == 0 else float("nan"))
+            if step == 1 and not taken:
+                optimizer._step_matrices(optimizer.param_groups[2], torch.zeros(()))
+            else:
+                optimizer._step_matrices(optimizer.param_groups[2], torch.ones(()))
+                plain._step_matrices(plain.param_groups[2], None)
+        for p, other in zip(optimizer.param_groups[2]["params"], plain.param_groups[2]["params"]):
+            assert torch.equal(p, other) and torch.equal(optimizer.state[p]["mean"], plain.state[other]["mean"])
+
+
 def test_an_overflow_in_fp16_changes_no_weight_under_muon():
     model, optimizer = small_model()
     scaler = torch.amp.GradScaler("cpu")

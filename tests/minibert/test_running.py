@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -52,6 +53,24 @@ def test_the_bar_counts_steps_or_seconds():
     clock.advance({"step": 41, "elapsed": 130.0}, tokens=5)
     assert (steps.n, steps.total) == (41, 100) and (clock.n, clock.total) == (120, 120)
     steps.close(), clock.close()
+
+
+def test_of_a_stream_the_bar_says_how_far_it_has_read():
+    bar = ProgressBar.of(100, 0, {"step": 0, "elapsed": 0.0})
+    for position, expected in (({"pass": 1, "read": [38_200_000, 1_120_000_000]}, "tokens/s pass 2, 38.2 of 1,120.0 MB"),
+                               ({"pass": 0, "read": None}, "tokens/s pass 1"), ({"epoch": 0, "first": 0}, "tokens/s")):
+        bar.show(10, {"loss": 5.0}, 1e-3, position)
+        assert bar.postfix.endswith(expected)
+    bar.close()
+
+
+def test_what_is_waited_for_is_broken_off_by_a_request_and_what_is_not_waited_for_is_not():
+    with StopRequest() as stop:
+        assert stop.unless_requested(lambda: 3) == 3
+        start = time.monotonic()
+        assert stop.unless_requested(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60))) is None
+        assert stop.requested and time.monotonic() - start < 10
+        assert stop.unless_requested(lambda: 3) is None  # it is known already
 
 
 def run_directory(folder):

@@ -66,6 +66,11 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
     ({"a": entry(shape=(2.0,))}, "whole numbers"),
     ({"a": entry(shape=(True, 2))}, "whole numbers"),
     ({"a": entry(shape=(0, 2**62), offsets=(0, 0))}, "impossible shape"),
+    ({"a": entry(shape=(2**60,), offsets=(0, 2**62))}, "impossible shape"),
+    ({"a": entry(shape=(2**58,), offsets=(0, 2**60))}, "describes 1,152,921,504,606,846,976 bytes of numbers, the file holds 8"),
+    ({"a": entry(shape=(2**58,), offsets=(0, 8))}, "needs 1,152,921,504,606,846,976 bytes, its offsets give 8"),
+    ({"a": entry(), "b": entry(offsets=(0, 8))}, "tensor b starts at byte 0, the one before it ends at 8"),
+    ({"a\x1b[2J": entry()}, "characters that no name of a tensor has"),
     ({"a": entry(offsets=(0, 8, 8))}, "two data_offsets"),
     ({"a": {"dtype": "F32", "shape": [2]}}, "needs dtype, shape and two data_offsets"),
     ({"a": "F32"}, "needs dtype, shape"),
@@ -88,6 +93,14 @@ def test_a_header_that_lies_is_refused(header, message, tmp_path):
 def test_a_header_longer_than_its_file_is_refused_before_it_is_read(content, tmp_path):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(ValueError, match="no safetensors file, or a truncated one"):
+        safetensors.read(tmp_path / "x")
+
+
+def test_a_header_longer_than_any_is_refused_though_its_file_is_as_long(tmp_path):
+    with open(tmp_path / "x", "wb") as file:
+        file.write((safetensors.MAX_HEADER + 1).to_bytes(8, "little"))
+        file.truncate(2 * safetensors.MAX_HEADER)  # a file with a hole: nothing of it is on the disk
+    with pytest.raises(ValueError, match="it has 200,000,000 bytes, its header claims 100,000,001"):
         safetensors.read(tmp_path / "x")
 
 

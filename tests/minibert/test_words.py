@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from minibert.masking import IGNORED, SPAN_WORDS, Masker, longer_spans, span_rate, uniform
+from minibert.masking import ACTION, IGNORED, REPLACEMENT, SELECT, SPAN_LENGTH, SPAN_WORDS, Masker, longer_spans, span_rate, uniform
 from minibert.words import WordStarts
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.pretokenize import gpt2_words
@@ -111,7 +111,8 @@ def test_spans_are_what_a_walk_from_word_to_word_gives():
     corrupted, labels = made(ids, 7, 8, np.arange(20) + 5)
     rate, longer = span_rate(0.4), longer_spans()
     for b in range(20):
-        begin, fate, draw, size = (dict(zip(range(-9, 80), uniform(7, 8, [b + 5], 80, stream, before=9)[0])) for stream in range(4))
+        begin, fate, draw, size = (dict(zip(range(-9, 80), uniform(7, 8, [b + 5], 80, stream, before=9)[0]))
+                                   for stream in (SELECT, ACTION, REPLACEMENT, SPAN_LENGTH))
         special = np.isin(ids[b], SPECIAL)
         starts = [t for t in range(80) if t == 0 or special[t] or ids[b, t] % 3]
         words = [range(t, t + 1) for t in range(-9, 0)] + [range(start, end) for start, end in zip(starts, [*starts[1:], 80])]
@@ -125,5 +126,5 @@ def test_spans_are_what_a_walk_from_word_to_word_gives():
             token, label = ids[b, t], IGNORED
             if t in action and not special[t]:
                 label = token
-                token = MASK if action[t] < 0.8 else made.ordinary[int(draw[t] * len(made.ordinary))] if action[t] < 0.9 else token
+                token = MASK if action[t] < 0.8 else made.ordinary_ids[int(draw[t] * len(made.ordinary_ids))] if action[t] < 0.9 else token
             assert (corrupted[b, t], labels[b, t]) == (token, label)

@@ -4,20 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from commands import ROOT, run_command
 from tokenizer_samples import STORY
 
 from tokenizer import WordPiece, load_tokenizer
 
-ROOT = Path(__file__).parents[2]
-
 
 def tokenizer(*args, text="", **environment):
-    done = subprocess.run([sys.executable, "-m", "tokenizer", *map(str, args)], cwd=ROOT, capture_output=True,
-                          input=text.encode(), env={**os.environ, **environment})
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    done = run_command("tokenizer", *args, input=text.encode(), **environment)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +202,7 @@ def test_the_current_folder_is_filled_and_named_by_its_path(folder):
         (folder / name).mkdir()
     (folder / "used" / "a.txt").write_text("other things")
     for name in ("empty", "used"):
-        done = subprocess.run([sys.executable, "-m", "tokenizer", "train", "--vocab-size", "300", "--out", ".", str(folder / "story.txt")],
-                              cwd=folder / name, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        done = run_command("tokenizer", "train", "--vocab-size", 300, "--out", ".", folder / "story.txt", cwd=folder / name)
         assert done.returncode == 0 and done.stdout.endswith(f"written to {folder / name}\n"), done.stderr
         assert (folder / name / "tokenizer.json").exists() and os.listdir(folder)
     assert (folder / "used" / "a.txt").exists()
@@ -220,9 +216,9 @@ def test_what_is_packed_is_refused_with_the_way_to_unpack_it(folder):
 
 
 def test_standard_input_that_is_no_text_is_named_by_its_line(folder):
-    done = subprocess.run([sys.executable, "-m", "tokenizer", "encode", str(folder / "bpe")], cwd=ROOT, capture_output=True, input=b"a\nb\ncaf\xe9\n")
-    assert done.returncode == 1 and done.stdout.count(b"\n") == 2
-    assert done.stderr.startswith(b"error: line 3 of standard input is not UTF-8 text (") and b"at byte 4): convert it (iconv -f" in done.stderr
+    done = run_command("tokenizer", "encode", folder / "bpe", input=b"a\nb\ncaf\xe9\n")
+    assert done.returncode == 1 and done.stdout.count("\n") == 2
+    assert done.stderr.startswith("error: line 3 of standard input is not UTF-8 text (") and "at byte 4): convert it (iconv -f" in done.stderr
 
 
 def test_the_flags_of_encode_are_those_of_python(folder):

@@ -1,19 +1,17 @@
 """The benchmark of the two criteria: its numbers by hand, and the command."""
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import ROOT, run_command
 from tokenizer_samples import STORY
 
 from tokenizer import WordPiece
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "wordpiece_criteria.py"
+SCRIPT = ROOT / "benchmarks" / "wordpiece_criteria.py"
 
 
 def run(*args):
-    return subprocess.run([sys.executable, SCRIPT, *map(str, args)], capture_output=True, text=True, cwd=SCRIPT.parents[1])
+    return run_command(SCRIPT, *args)
 
 
 def test_the_numbers_of_a_row_by_hand(monkeypatch):

@@ -1,0 +1,35 @@
+"""What is shown of a batch before training: what the model sees, and what it has to predict."""
+import torch
+
+from minibert.batches import Batch
+from minibert.screen import masked_example
+from tokenizer import WordPiece
+from tokenizer.terminal import Look
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat blue ##s".split()
+
+
+def example(*rows):
+    """Rows of "seen" or "seen<hidden", with spaces between -> the two lines."""
+    pairs = [[cell.partition("<")[::2] for cell in row.split()] for row in rows]
+    longest = max(map(len, pairs))
+    ids = [[WORDS.index(seen) for seen, _ in row] + [0] * (longest - len(row)) for row in pairs]
+    labels = [[WORDS.index(hidden) if hidden else -100 for _, hidden in row] + [-100] * (longest - len(row)) for row in pairs]
+    return masked_example(Batch({"input_ids": torch.tensor(ids), "labels": torch.tensor(labels)}, 0, 0, 0), WordPiece(WORDS), Look())
+
+
+def test_what_is_to_be_predicted_stands_under_what_is_seen():
+    assert example("[CLS] the [MASK]<cat sat blue<on the<the mat [SEP]") == (
+        "[CLS] the [MASK] sat blue the mat [SEP]",
+        "          cat        on   the")
+
+
+def test_of_several_rows_one_that_shows_most_cases_is_taken_without_its_padding():
+    assert example("[CLS] the [MASK]<cat sat [MASK]<on [MASK]<the mat [SEP]", "[CLS] blue<the cat<cat [SEP]") == ("[CLS] blue cat [SEP]",
+                                                                                                         "      the  cat")
+    assert example("[CLS] the cat [SEP]") == ("[CLS] the cat [SEP]", "")
+
+
+def test_a_long_row_is_cut_into_lines():
+    seen, hidden = example("[CLS] " + "the cat sat on the mat " * 24 + "[MASK]<cat blue<on the<the [SEP]")
+    assert seen.endswith("the mat [MASK] blue the") and hidden.strip() == "cat    on   the" and len(seen) == 95  # " [SEP]" would be the 101st

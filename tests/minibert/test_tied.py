@@ -1,0 +1,92 @@
+"""The word vectors' two uses share one gradient: equal to plain autograd's, in a third of the memory."""
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from minibert import BertConfig, tied
+from minibert.config import FAMILIES
+from minibert.model import BertForMaskedLM
+
+CONFIG = {"vocab_size": 61, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12, "initializer_range": 0.5,
+          "max_position_embeddings": 16, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "pad_token_id": 1}
+LINEAR = torch.nn.functional.linear
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(tied, "PART", 7)  # of 61 words: nine parts, the last one of five
+
+
+def gradients(family, precision, plain, monkeypatch):
+    """Of two micro-batches, padding and repeated words among them -> (loss, {name: gradient})"""
+    monkeypatch.setattr(tied, "sparing", (lambda tensor: False) if plain else lambda tensor: torch.is_grad_enabled())
+    torch.manual_seed(0)
+    model, total = BertForMaskedLM(BertConfig(family=family, **CONFIG)), 0.0
+    for start in (5, 20):
+        ids = torch.arange(start, start + 24).view(3, 8) % 17 + 4
+        ids[2, 5:] = 1
+        labels = torch.where((torch.arange(8) % 3 == 1) & (ids != 1), ids, -100)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            loss = model(ids, attention_mask=(ids != 1).long(), labels=labels).loss
+        loss.backward()
+        total += loss.item()
+    return total, {name: p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("precision, near", [("fp32", 1e-6), ("bf16", 0.05)])
+def test_losses_and_gradients_are_those_of_the_twins(monkeypatch, family, precision, near):
+    loss, made = gradients(family, precision, False, monkeypatch)
+    twin_loss, twins = gradients(family, precision, True, monkeypatch)
+    assert loss == pytest.approx(twin_loss, abs=near)
+    for name, twin in twins.items():
+        assert (made[name] - twin).abs().max() <= near * twin.abs().max(), name
+    assert made["bert.embeddings.word.weight"].dtype == torch.float32
+
+
+def test_a_score_is_the_product_in_the_type_of_autocast():
+    torch.manual_seed(0)
+    hidden, vectors, bias = torch.randn(5, 8), torch.randn(61, 8), torch.randn(61)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = tied.score(hidden, vectors, bias)
+        assert logits.dtype == torch.bfloat16
+        assert torch.allclose(logits.float(), LINEAR(hidden, vectors, bias).float(), atol=0.05)
+    assert torch.equal(tied.score(hidden, vectors, bias), LINEAR(hidden, vectors, bias))
+
+
+def test_words_that_are_looked_up_and_not_scored_have_their_gradient():
+    word = torch.nn.Embedding(9, 4, padding_idx=1)
+    rows, _ = tied.look_up(torch.tensor([[2, 1, 2, 5]]), word)
+    rows.sum().backward()
+    assert word.weight.grad.tolist() == [[{2: 2.0, 5: 1.0}.get(n, 0.0)] * 4 for n in range(9)]
+    word.requires_grad_(False)
+    assert tied.look_up(torch.tensor([[2]]), word)[1] is word.weight
+
+
+class Large(TorchDispatchMode):
+    """Counts new tensors with as many numbers as the vectors have."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        out = function(*arguments, **(named or {}))
+        self.made |= {t.untyped_storage().data_ptr() for t in tree_leaves(out) if isinstance(t, torch.Tensor) and t.numel() == 61 * 8}
+        return out
+
+
+def test_the_backward_pass_makes_one_tensor_as_large_as_the_vectors(monkeypatch):
+    counts = []
+    for plain in (False, True):
+        monkeypatch.setattr(tied, "sparing", lambda tensor, plain=plain: not plain)
+        torch.manual_seed(0)
+        model, ids = BertForMaskedLM(BertConfig(family="roberta", **CONFIG)), torch.arange(5, 13).view(1, 8)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = model(ids, labels=torch.where(ids > 9, ids, -100)).loss
+        known = {model.bert.embeddings.word.weight.data_ptr()}
+        with Large() as large:
+            loss.backward()
+        counts.append(len(large.made - known))
+    assert counts[0] == 1 < counts[1]

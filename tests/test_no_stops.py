@@ -1,0 +1,89 @@
+"""A step never asks the device for a value: a GPU would stop for it.
+
+Held without a GPU: on the device "meta" tensors have shapes and no values, so .item(), bool(), nonzero() and the like are errors.
+"""
+import contextlib
+import json
+import sys
+
+import pytest
+import torch
+from train_helpers import losses, run
+
+import train
+from minibert import checkpoint
+from minibert.batches import Batch, masked_positions
+from minibert.config import BertConfig, TrainConfig
+from minibert.faults import Skips
+from minibert.model import BertForPreTraining
+from minibert.optim import make_optimizer
+from minibert.ranks import Ranks
+
+META = torch.device("meta")
+
+
+@pytest.mark.parametrize("family, precision, optimizer", [("bert", "fp16", "adamw"), ("modernbert", "bf16", "muon"), ("bert", "fp16", "muon")])
+def test_a_step_needs_no_values(monkeypatch, family, precision, optimizer):
+    """All of ``optimiser_step``: two micro-batches with padding, pairs, scaler, clipping, optimiser, twice (the first makes the moments)."""
+    monkeypatch.setattr(sys.modules["torch.optim.adam"], "_device_dtype_check_for_fused", lambda *how, **named: None)  # as if "meta" were a GPU
+    monkeypatch.setattr("minibert.model.compute_dtype", lambda x: x.dtype)  # autocast knows no "meta"
+    config = BertConfig(family=family, vocab_size=60, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
+                        max_position_embeddings=20, local_attention=4, global_attn_every_n_layers=2)
+    trainer = object.__new__(train.Trainer)
+    trainer.config = TrainConfig(max_steps=9, precision=precision, optimizer=optimizer)
+    trainer.device, trainer.ranks, trainer.folder = META, Ranks(), None
+    model_of = BertForPreTraining if family == "bert" else train.BertForMaskedLM
+    trainer.model = trainer.parallel = model_of(config).to(META)
+    trainer.optimizer, trainer.autocast = make_optimizer(trainer.model, trainer.config), contextlib.nullcontext
+    trainer.scaler = torch.amp.GradScaler("cpu", enabled=precision == "fp16")
+    ids = torch.arange(5, 45).view(4, 10)
+    labels = torch.where(torch.arange(10) % 4 == 1, ids, -100)
+    tensors = {"input_ids": ids, "labels": labels, "masked_positions": masked_positions(labels), "attention_mask": torch.ones_like(ids)}
+    if family == "bert":
+        tensors |= {"token_type_ids": torch.zeros_like(ids), "next_sentence_label": torch.tensor([0, 1, 0, 1])}
+    for _ in range(2):
+        made, norm, broken = trainer.optimiser_step(Batch(tensors, 40, 12, 4).split(3))
+        assert norm.device == broken.device == made["loss"].device == META
+    with pytest.raises((RuntimeError, NotImplementedError)):  # what the test would see
+        bool(broken)
+
+
+def test_steps_that_were_not_taken_are_found_when_a_line_is_due_and_do_not_count(text, tmp_path, monkeypatch):
+    """As a GPU is asked: every fourth step only. Two of the first four steps overflow; twelve are made all the same, in fourteen batches."""
+    looks, real, seen, clip = [], Skips.look, [], torch.nn.utils.clip_grad_norm_
+
+    def look(self, precision):
+        if self.steps % 4 == 0 or self.state["step"] >= 12:  # a line is due, or the end has come
+            looks.append(self.steps)
+            return real(self, precision)
+        return 0
+
+    def broken(parameters, limit):
+        parameters = list(parameters)
+        seen.append(1)
+        if len(seen) in (2, 3):
+            parameters[-1].grad.fill_(float("inf"))
+        return clip(parameters, limit)
+
+    monkeypatch.setattr(Skips, "look", look)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", broken)
+    assert run(text, tmp_path / "run", "--max-steps", "12", "--log-every", "4") == 0
+    state = json.loads((checkpoint.checkpoints(tmp_path / "run")[-1] / "state.json").read_text())
+    assert (state["step"], state["batches"], state["skipped"]) == (12, 14, 2) and 4 in looks
+    assert [line[0] for line in losses(tmp_path / "run")][1:] == [4, 8, 12]
+
+
+def test_a_window_of_skipped_steps_alone_counts_them_in_a_row():
+    state = {"step": 30, "window_batches": 10, "skipped": 0, "skipped_in_a_row": 0}
+    skips = Skips(state)
+    for broken in 10 * [True]:
+        skips.add(torch.tensor(broken))
+    assert skips.look("fp16") == 10 and state == {"step": 20, "window_batches": 0, "skipped": 10, "skipped_in_a_row": 10}
+    for broken in (True, False, True):
+        skips.add(torch.tensor(broken))
+    assert skips.look("fp16") == 2 and state["skipped_in_a_row"] == 0
+    state["skipped_in_a_row"] = 15
+    for _ in range(5):
+        skips.add(torch.tensor(True))
+    with pytest.raises(ValueError, match="20 fp16 steps in a row"):
+        skips.look("fp16")

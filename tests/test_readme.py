@@ -61,6 +61,11 @@ def test_the_table_of_speeds_is_the_one_that_its_command_prints(page, script):
     assert len(cells) == 1  # a heading for each column
 
 
+def test_the_index_of_the_docs_names_every_page():
+    named = set(re.findall(r"\]\(([^)#]+)", (ROOT / "docs" / "README.md").read_text(encoding="utf-8")))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= named
+
+
 def test_the_tokens_of_the_example_are_true(tmp_path):
     """Any corpus with these words often enough gives whole words; what matters are the byte-level spaces and the frame."""
     tokenizer = ByteLevelBPE.train_from_iterator(["The Critique of Pure Reason."] * 5, vocab_size=400, show_progress=False)

@@ -7,19 +7,17 @@
 
 The text is a made-up language, and the model so small that a run takes ten seconds of one core. What train.py has a flag for is a flag; what
 it does right by itself has to be broken here by hand (``BROKEN``). Rows are written as they are done, and the same command goes on where it
-was. Losses depend on the seed, torch and the processor's way of adding; seconds are of the processor.
+was. Losses depend on the seed, torch and the processor's way of adding.
 """
 import argparse
 import contextlib
 import io
 import itertools
 import json
-import math
 import random
 import statistics
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -87,7 +85,7 @@ def main(args=None):
                 rows.append(one(name, f"{chosen['common']} {chosen['rows'][name]} {args.extra}".split(), seed, corpus, Path(folder)))
                 rows.sort(key=lambda row: (list(chosen["rows"]).index(row["name"]), row["seed"]))
                 atomic_write(args.out, json.dumps({"set": args.set, "flags": chosen["common"], "rows": rows}) + "\n")
-                print(args.set, name, seed, rows[-1]["seconds"], flush=True)
+                print(args.set, name, seed, flush=True)
 
 
 def parse(args):
@@ -149,7 +147,7 @@ def one(name, words, seed, corpus, folder):
     flags = [word for word in words if word not in broken] + ["--seed", str(seed)]
     data, run = folder / "data-of" / "data", folder / f"{name}-{seed}".replace(" ", "-")
     text = ["--data", str(data)] if data.is_dir() else ["--corpus", corpus]
-    row, begun = {"name": name, "seed": seed, "threads": torch.get_num_threads()}, time.process_time()
+    row = {"name": name, "seed": seed, "threads": torch.get_num_threads()}
     with contextlib.ExitStack() as stack, contextlib.redirect_stdout(io.StringIO()):
         for word in broken:
             stack.enter_context(BROKEN[word]() if word in BROKEN else changed(*PROPERTIES[word]))
@@ -164,7 +162,7 @@ def one(name, words, seed, corpus, folder):
         for part in ("data", "tokenizer"):
             (run / part).rename(folder / "data-of" / part)
     last = next((line for line in reversed(lines) if "final" in line), {})
-    return row | {"seconds": round(time.process_time() - begun), "expected": {k: round(lines[0][k], 4) for k in ("ln_vocab", "unigram_entropy")},
+    return row | {"expected": {k: round(lines[0][k], 4) for k in ("ln_vocab", "unigram_entropy")},
                   "training": [[line["step"], round(line["loss"], 4), round(line["grad_norm"], 4)] for line in lines if "grad_norm" in line],
                   "held_out": [[line["step"], round(line["eval_loss"], 4)] for line in lines if "eval_loss" in line and "final" not in line],
                   "loss": last.get("eval_loss"), "accuracy": last.get("eval_accuracy"), "masked": last.get("eval_masked"),
@@ -248,7 +246,7 @@ def gradients(args):
     true = of(1, "fp32")
     counts = Counter(torch.frexp(true[true != 0]).exponent.sub(1).tolist())
     lost = {str(scale): round(float(((of(scale, "fp16") == 0) & (true != 0)).sum() / (true != 0).sum()), 4) for scale in (1, 65536)}
-    return {"exponents": {str(exponent): counts[exponent] for exponent in sorted(counts)}, "lost": lost, "step": 400, "masked": batch.num_masked}
+    return {"exponents": {str(exponent): counts[exponent] for exponent in sorted(counts)}, "lost": lost}
 
 
 # ---------------------------------------------------------------------------------------------- the table
@@ -257,20 +255,21 @@ def gradients(args):
 def table(results):
     """The rows as text, a line for all seeds of one name: mean, deviation and each seed's held-out loss.
 
-    >>> row = {"name": "the recipe", "seed": 0, "loss": 4.5, "accuracy": 0.25, "seconds": 60}
+    >>> row = {"name": "the recipe", "seed": 0, "loss": 4.5, "accuracy": 0.25}
     >>> print(table({"rows": [row, row | {"seed": 1, "loss": 4.7}]}), end="")
-    row           held-out loss                  masked accuracy    seconds
-    the recipe    4.600 +- 0.141  4.500 4.700    25.0 %             60
+    row           held-out loss                  masked accuracy
+    the recipe    4.600 +- 0.141  4.500 4.700    25.0 %
     """
     names = list(dict.fromkeys(row["name"] for row in results["rows"]))
-    cells = [("row", "held-out loss", "masked accuracy", "seconds")]
+    cells = [("row", "held-out loss", "masked accuracy")]
     for name in names:
         rows = [row for row in results["rows"] if row["name"] == name]
         ended = [row["loss"] for row in rows if row["loss"] is not None]
         each = " ".join("stopped" if row["loss"] is None else f"{row['loss']:.3f}" for row in rows)
-        mean = f"{statistics.mean(ended):.3f} +- {statistics.stdev(ended) if len(ended) > 1 else math.nan:.3f}" if ended else "no end reached"
+        spread = f" +- {statistics.stdev(ended):.3f}" if len(ended) > 1 else " " * 9
+        mean = f"{statistics.mean(ended):.3f}{spread}" if ended else "no end reached"
         right = f"{statistics.mean(row['accuracy'] for row in rows if row['accuracy'] is not None):.1%}".replace("%", " %") if ended else ""
-        cells.append((name, f"{mean}  {each}", right, f"{statistics.mean(row['seconds'] for row in rows):.0f}"))
+        cells.append((name, f"{mean}  {each}", right))
     widths = [max(map(len, column)) + 4 for column in zip(*cells)]
     return "".join("".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() + "\n" for row in cells)
 

@@ -32,10 +32,9 @@ def look_up(ids, word):
 
 def score(hidden, vectors, bias):
     """hidden (M, H), vectors (V, H), bias (V,) -> logits (M, V), in the type of autocast."""
-    dtype = torch.get_autocast_dtype("cpu")
-    if hidden.dim() != 2 or not sparing(vectors) or not torch.is_autocast_enabled("cpu") or vectors.dtype == dtype:
-        return F.linear(hidden, vectors, bias)  # nothing is copied in float32
-    return _Score.apply(hidden.to(dtype), vectors, bias)
+    if hidden.dim() != 2 or not sparing(vectors) or not torch.is_autocast_enabled("cpu"):
+        return F.linear(hidden, vectors, bias)  # without autocast nothing is copied
+    return _Score.apply(hidden.to(torch.get_autocast_dtype("cpu")), vectors, bias)
 
 
 class _LookUp(torch.autograd.Function):

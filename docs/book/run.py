@@ -193,12 +193,12 @@ def difference(page, step, got):
 
 
 def put_in(text, step, got, shift):
-    """A page with the output of one step replaced, and by how many lines the rest has moved. Lines with "..." stay where they still fit.
+    """A page with the output of one step replaced, and by how many lines the rest has moved. Lines with "..." and more stay where they still fit.
 
     ``shift``: by how many the steps before this one have moved it.
     """
     lines, shown = text.split("\n"), step.want.splitlines()
-    vague = [line for line in shown if "..." in line]
+    vague = [line for line in shown if "..." in line and line.strip() != "..."]  # alone it would fit any line
     printed = [line.rstrip() for line in got.rstrip().splitlines()]
     printed = [next((line for line in vague if doctest.OutputChecker().check_output(line, new, doctest.ELLIPSIS)), new) for new in printed]
     if step.kind == "python":

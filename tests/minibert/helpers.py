@@ -23,7 +23,7 @@ class Letters:
 class Tokens:
     """A token file in memory: documents as lists of segments, segments as strings for Letters."""
 
-    tokenizer_fingerprint, folder = "letters", "memory"
+    tokenizer_fingerprint, folder, read = "letters", "memory", None
 
     def __init__(self, *documents):
         segments = [Letters().encode_ids(segment) for document in documents for segment in document]

@@ -214,7 +214,7 @@ def test_a_resumed_run_draws_the_epoch_that_it_is_in_and_no_other():
 
 def test_the_pairs_of_each_window_of_a_stream_are_drawn_once():
     drawn = []
-    stream = SimpleNamespace(windows=lambda number, skip, reached: ((0, skip, reached, corpus(seed=seed)) for seed in range(1, 4)))
+    stream = SimpleNamespace(windows=lambda number, skip, reached, closed: ((0, skip, reached, corpus(seed=seed)) for seed in range(1, 4)))
 
     def make(window):
         drawn.append(Counted(window, Letters(), 20))

@@ -6,8 +6,8 @@
 FOLDER holds sst2/ and cola/, each with train.tsv and dev.tsv. Two tables:
 
 - the learning curve: SST-2 from 100, 1,000, 10,000 and all examples, the pre-trained model beside the same one with fresh weights
-- the modes of --tune: all weights, LoRA, prefixes, biases, the head alone, on SST-2 (10,000 examples) and CoLA; on both tables the row
-  of all weights at 10,000 is the same
+- the modes of --tune: all weights (fresh ones, too), LoRA, prefixes, biases, the head alone, on SST-2 (10,000 examples) and CoLA; the rows
+  of all weights at 10,000 stand in both tables
 
 A score is that of the last epoch on the whole dev file: no epoch is chosen by it. The number of epochs depends on the number of examples
 alone (--epochs). Each mode has its own peak rate (RATES), chosen by a small trial on a seed that is not counted. The rate rises for three
@@ -45,7 +45,7 @@ from tokenizer.files import atomic_write, check_writable  # noqa: E402
 TASKS = {"sst2": (Layout(), "accuracy"), "cola": (Layout(columns="source,label,mark,sentence"), "matthews")}
 TITLES = {"sst2": "SST-2", "cola": "CoLA"}
 SCRATCH = "from scratch"
-MODES = {"all": "all weights", "lora": "LoRA", "prefix": "prefixes", "bias": "biases", "head": "the head alone"}
+MODES = {SCRATCH: "all weights, from scratch", "all": "all weights", "lora": "LoRA", "prefix": "prefixes", "bias": "biases", "head": "the head alone"}
 SIZES = ("100", "1000", "10000", "all")
 MODE_SIZES = {"sst2": "10000", "cola": "all"}
 EPOCHS = "100:40,1000:15,10000:6,all:3"
@@ -179,7 +179,7 @@ def table(result):
         lines += [curve_line(examples, pair) for examples, pair in sorted(curve.items()) if SCRATCH in pair] + [""]
     sizes = {found["task"]: found["size"] for found in rows if found["mode"] not in ("all", SCRATCH)}  # task -> of its rows in the other table
     if sizes:
-        lines += mode_lines([found for found in rows if found["size"] == sizes.get(found["task"]) and found["mode"] != SCRATCH])
+        lines += mode_lines([found for found in rows if found["size"] == sizes.get(found["task"])])
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

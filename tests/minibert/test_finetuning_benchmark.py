@@ -86,11 +86,13 @@ def test_the_tables_are_printed_from_the_file(tmp_path, capsys):
                 "learning": {"trained": 61826, "head": 37250, "parameters": 3123778, "share": 0.019792},
                 "seeds": {str(n): {"score": score, "processor_seconds": seconds[n]} for n, score in enumerate(scores)}}
 
-    rows = [row("sst2", "100", "all", [0.7, 0.8]), row("sst2", "100", "from scratch", [0.5, 0.7]), row("cola", "all", "lora", [0.2, 0.3])]
+    rows = [row("sst2", "100", "all", [0.7, 0.8]), row("sst2", "100", "from scratch", [0.5, 0.7]), row("cola", "all", "lora", [0.2, 0.3]),
+            row("cola", "all", "from scratch", [0.0, 0.1])]
     (tmp_path / "out.json").write_text(json.dumps({"rows": {str(n): row for n, row in enumerate(rows)}}))
     finetuning.main(["--table", str(tmp_path / "out.json")])
     assert capsys.readouterr().out.splitlines() == [
         "| SST-2 examples | epochs | pre-trained | from scratch | gain |", "|---|---|---|---|---|",
         "| 100 | 4 | 75.0 ± 7.1 | 60.0 ± 14.1, 1 of 2 seeds learned nothing | +15.0 |", "",
         "| what learns | numbers | of them the head | share | CoLA, 8,550 examples, matthews | processor seconds |", "|---|---|---|---|---|---|",
+        "| all weights, from scratch | 61,826 | 37,250 | 1.98 % | 5.0 ± 7.1, 1 of 2 seeds learned nothing | 15 |",
         "| LoRA | 61,826 | 37,250 | 1.98 % | 25.0 ± 7.1 | 15 |", "| nothing: always the same answer | 0 | 0 | 0 % | 0.0 | 0 |"]

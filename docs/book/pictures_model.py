@@ -89,7 +89,7 @@ def chapter_06_masking():
     sentence = "em ##bed ##ding ##s give each to ##ken a vec ##tor of num ##bers that learn ##ing moves".split()
     tokenizer = WordPiece([*SPECIAL, *sentence, *(f"other{number}" for number in range(500))])  # a random one is hardly ever the true one
     ids = np.array([[tokenizer.token_to_id(token) for token in sentence]])
-    cell, left, epochs = 41, 90, 7
+    cell, left, epochs = 39, 126, 7
     drawing = Drawing(left + cell * len(sentence) + 16, 470, "What is masked in seven epochs: tokens, whole words, spans of words")
     fills = {"[MASK]": COLOURS[0], "a random token": COLOURS[1], "unchanged, but asked": COLOURS[2], "not asked": PALE}
     for column, token in enumerate(sentence):

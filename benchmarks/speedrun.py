@@ -30,6 +30,7 @@ from minibert.fill_mask import fill_mask, load_run  # noqa: E402
 from minibert.masking import Masker  # noqa: E402
 from minibert.running import metrics_lines  # noqa: E402
 from tokenizer import ByteLevelBPE  # noqa: E402
+from tokenizer.cli import run  # noqa: E402
 from tokenizer.files import atomic_write  # noqa: E402
 
 HELD_OUT = 0.05
@@ -142,4 +143,4 @@ def table(results):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

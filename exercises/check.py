@@ -21,6 +21,7 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from minibert.adapters import LoRALinear  # noqa: E402
 from minibert.attention import attention_by_hand  # noqa: E402
 from minibert.masking import ACTION, REPLACEMENT, SELECT, Masker, uniform  # noqa: E402
 from minibert.optim import rate_factor  # noqa: E402
@@ -62,8 +63,13 @@ def stable(progress, warmup, decay):
 
 
 def merge_lora(weight, a, b, alpha):
-    """W + B A alpha / rank (Hu et al. 2021, section 4.1)."""
-    return weight + b @ a * (alpha / len(a))
+    """The weight of a ``LoRALinear`` with these matrices, once it has merged them."""
+    linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    linear.weight.data = weight
+    layer = LoRALinear(linear, parts=[0], rank=len(a), alpha=alpha)
+    layer.lora_a.data, layer.lora_b.data = a[None], b[None]  # (1, rank, in), (1, out, rank): one map
+    layer.merge()
+    return layer.weight.data
 
 
 # ------------------------------------------------------------------------------------------------------ the inputs

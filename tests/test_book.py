@@ -1,4 +1,6 @@
 """The book: its links lead where they say, its snippets and commands print what the pages show, its pictures are those that its code draws."""
+import codeop
+import contextlib
 import doctest
 import re
 import shutil
@@ -31,6 +33,37 @@ def test_every_link_leads_where_it_says(page):
 def test_every_quick_snippet_and_command_prints_what_the_page_shows(page):
     differences = [run.difference(page, step, got) for step, got in run.results(page, quick=True) if not run.same(step, got)]
     assert not differences, "\n" + "\n".join(differences)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no shell here")
+def test_the_commands_can_be_typed_again_and_chapter_after_chapter_in_one_folder(monkeypatch):
+    with run.workplace() as folder:
+        monkeypatch.setattr(run, "workplace", lambda: contextlib.nullcontext(folder))
+        differences = [run.difference(page, step, got) for page in CHAPTERS + CHAPTERS for step, got in run.results(page, quick=True)
+                       if not run.same(step, got)]
+    assert not differences, "\n" + "\n".join(differences)
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=stem)
+def test_a_command_shows_more_than_dots_and_no_two_lines_of_them_in_a_row(page):
+    """A line of dots alone fits whatever is printed there."""
+    for step in run.steps(page.read_text(encoding="utf-8")):
+        if step.kind == "console" and step.want:
+            shown = [line.strip() for line in step.want.splitlines()]
+            assert set(shown) != {"..."} and ("...", "...") not in zip(shown, shown[1:]), f"{page.name}:{step.line}"
+
+
+@pytest.mark.parametrize("page", CHAPTERS, ids=stem)
+def test_a_snippet_can_be_typed_line_by_line(page):
+    """Without the prompts every line after an indented block begins a statement: a line of "..." alone has ended the block."""
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+        typed, waiting = [line[4:] for line in block.split("\n") if line.startswith((">>>", "..."))], []
+        for line in typed:
+            waiting.append(line)
+            if codeop.compile_command("\n".join(waiting)):
+                waiting = []
+        assert not waiting, f"{page.name}: no end of {waiting[0]}"
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=stem)

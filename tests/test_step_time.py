@@ -1,12 +1,14 @@
 """The benchmarks of the engine, on a model of a few numbers: that they run, and that their tables say what was measured."""
 import json
 import random
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
 import speedrun  # noqa: E402
 import step_time  # noqa: E402
 
@@ -52,6 +54,13 @@ def test_a_speedrun_leaves_a_row_for_each_record(corpora, tmp_path, capsys):
     assert "--schedule linear" in rows[2]["flags"]
     speedrun.main(["--table", str(tmp_path / "out.json")])
     assert capsys.readouterr().out.count("| linear schedule |") == 2
+
+
+@pytest.mark.parametrize("script", ["speedrun", "finetuning"])
+def test_the_table_of_a_file_that_is_not_there_is_refused_in_one_line(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [script, "--table", str(tmp_path / "none.json")])
+    with pytest.raises(SystemExit, match=r"^error: \[Errno 2\] No such file or directory: '.*none.json'$"):
+        runpy.run_path(str(BENCHMARKS / f"{script}.py"), run_name="__main__")
 
 
 def test_the_last_twentieth_is_held_out_in_whole_paragraphs(corpora, tmp_path):

@@ -102,9 +102,10 @@ def chapter_03_byte_pairs():
 
 def chapter_04_wordpiece():
     """Three pairs by three criteria, the winner of each in colour."""
-    drawing = Drawing(760, 196, "Frequency takes at, the ratio my, the likelihood ox")
+    drawing = Drawing(760, 196, "Frequency takes at, the score of the courses my, the likelihood ox")
     pairs = {"at": (4, 8, 8), "ox": (3, 3, 3), "my": (1, 1, 1)}
-    criteria = (("frequency: how often", lambda k, left, right: k), ("ratio: k / (left * right)", lambda k, left, right: k / (left * right)),
+    criteria = (("frequency: how often", lambda k, left, right: k),
+                ("score of the courses", lambda k, left, right: k / (left * right)),
                 ("likelihood: gain in nats", lambda k, left, right: float(gain(k, left, right, 40))))
     for column, (name, score) in enumerate(criteria):
         x = 30 + 245 * column

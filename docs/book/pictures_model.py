@@ -74,22 +74,22 @@ def padding(drawing, top=232, batch_size=8, wide=5, high=2.6):
         drawing.text(left, top + 4, f"Twelve batches of eight lines, {name}:", 13, bold=True)
         drawing.text(left, top + 22, f"{computed:,} places computed for {int(lines.lengths.sum()):,} ids", 13, colour=GREY)
         for numbers in order:
-            drawing.rect(left, y, wide * int(lines.lengths[numbers].max()), high * len(numbers), TINTS[1])
+            drawing.rect(left, y, wide * int(lines.lengths[numbers].max()), high * len(numbers), PALE)
             for number in numbers:
                 drawing.rect(left, y, wide * int(lines.lengths[number]), high - 0.5, COLOURS[0])
                 y += high
     drawing.rect(20, 548 - 10, 12, 8, COLOURS[0])
     drawing.text(38, 546, "ids", 12)
-    drawing.rect(80, 548 - 10, 12, 8, TINTS[1])
+    drawing.rect(80, 548 - 10, 12, 8, PALE)
     drawing.text(98, 546, "padding: computed, and good for nothing", 12)
 
 
 def chapter_06_masking():
-    """One sentence in six epochs under each objective: what the model sees, and what it is asked."""
+    """One sentence in seven epochs under each objective: what the model sees, and what it is asked."""
     sentence = "em ##bed ##ding ##s give each to ##ken a vec ##tor of num ##bers that learn ##ing moves".split()
     tokenizer = WordPiece([*SPECIAL, *sentence, *(f"other{number}" for number in range(500))])  # a random one is hardly ever the true one
     ids = np.array([[tokenizer.token_to_id(token) for token in sentence]])
-    cell, left, epochs = 41, 90, 7
+    cell, left, epochs = 39, 126, 7
     drawing = Drawing(left + cell * len(sentence) + 16, 470, "What is masked in seven epochs: tokens, whole words, spans of words")
     fills = {"[MASK]": COLOURS[0], "a random token": COLOURS[1], "unchanged, but asked": COLOURS[2], "not asked": PALE}
     for column, token in enumerate(sentence):
@@ -100,7 +100,7 @@ def chapter_06_masking():
         for epoch in range(epochs):
             seen, labels = masker(ids, seed=26, epoch=epoch, examples=[0])
             y = top + 17 * epoch
-            drawing.text(left - 8, y + 12, epoch, 10, "end", GREY)
+            drawing.text(left - 8, y + 12, f"epoch {epoch}", 10, "end", GREY)
             for column in range(len(sentence)):
                 told = seen[0, column]
                 kind = "not asked" if labels[0, column] == IGNORED else "[MASK]" if told == 4 else \
@@ -168,9 +168,10 @@ def gradients(config_class, blocks=12, std=0.09):
 
 
 def gradient_curves(drawing, left=440, top=350):
-    """Gradients of fresh encoders, block by block."""
-    drawing.text(left, top - 22, "The gradient of each block, at the start", 14, bold=True)
-    axes = Axes(drawing, left, top, 270, 200, xs=(1, 12), ys=(0, 3), xticks=(1, 4, 8, 12), yticks=(0, 1, 2, 3), xlabel="block")
+    """Lengths of gradients in fresh encoders, block by block."""
+    drawing.text(left, top - 22, "Gradient of each block's mlp.out.weight", 14, bold=True)
+    axes = Axes(drawing, left, top, 270, 200, xs=(1, 12), ys=(0, 3), xticks=(1, 4, 8, 12), yticks=(0, 1, 2, 3), xlabel="block",
+                ylabel="length of the gradient")
     for colour, name, config_class, height in zip(COLOURS, ("post-norm", "pre-norm"), (BertConfig, PreNorm), (2.72, 0.95)):
         points = list(enumerate(gradients(config_class), start=1))
         axes.curve(points, colour)

@@ -35,17 +35,16 @@ def chapter_09_loop():
 
 
 def losses_of(drawing, rows, names):
-    """The upper right of chapter 9's picture: a curve for each run of some rows, from the plateau on."""
+    """The upper right of chapter 9's picture: for each name the mean of its seeds' curves, from the plateau on."""
     height, steps = rows[0]["expected"]["unigram_entropy"], rows[0]["held_out"][-1][0]
-    drawing.text(390, 24, "Held-out loss, nats; a curve for each seed", 15, bold=True)
+    drawing.text(390, 24, "Held-out loss, nats; means of four seeds", 15, bold=True)
     axes = Axes(drawing, 430, 60, 300, 200, xs=(0, steps), ys=(2.75, 4.5), xticks=range(0, steps + 1, steps // 4), yticks=(3, 3.5, 4, 4.5),
                 xlabel="optimiser step")
     axes.curve([(0, height), (steps, height)], GREY, 1.2, dashed=True)
     axes.text(steps, height + 0.04, f"unigram entropy, {height:.2f}", size=12, anchor="end", colour=GREY)
     for number, (colour, name) in enumerate(zip((COLOURS[0], COLOURS[1], COLOURS[2]), names)):
-        for row in rows:
-            if row["name"] == name:
-                axes.curve(row["held_out"], colour, 1.6)
+        curves = [row["held_out"] for row in rows if row["name"] == name]
+        axes.curve([(points[0][0], sum(loss for _, loss in points) / len(points)) for points in zip(*curves)], colour)
         drawing.text(430 + 95 * number, 46, name, 13, colour=colour, bold=True)
 
 

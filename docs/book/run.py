@@ -79,9 +79,16 @@ def steps(text):
 
 
 def statements(block):
-    """Lines of a ```python block -> (line of the output, statement, output); all lines of it are statements or output."""
+    """Lines of a ```python block -> (line of the output, statement, output); all lines of it are statements or output.
+
+    >>> list(statements([">>> for i in (1, 2):", "...     print(i)", "...", "1", "2"]))
+    [(3, 'for i in (1, 2):\\n    print(i)\\n', '1\\n2\\n')]
+    """
     for example in doctest.DocTestParser().get_examples("\n".join(block) + "\n"):
-        yield example.lineno + example.source.count("\n"), example.source, example.want
+        end = example.lineno + 1
+        while end < len(block) and block[end].startswith("..."):  # a last "..." alone ends a block of code, and is no part of the source
+            end += 1
+        yield end, example.source, example.want
 
 
 def commands(block):

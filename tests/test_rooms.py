@@ -4,6 +4,7 @@ import doctest
 import importlib
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,9 @@ def test_the_examples_in_docstrings_are_true(path):
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
     failed, tried = doctest.testmod(module, extraglobs={"BertConfig": BertConfig}, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert tried and not failed
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports them by name: two of them could not be collected together, as `make test ARGS=...` and `make parity` do."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, times in names.items() if times > 1] == []

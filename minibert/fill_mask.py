@@ -1,9 +1,7 @@
-"""A trained model at work: which words fit where the text has a mask?
+"""A trained model at work: which words fit where the text has a mask? In Python ``fill_mask(*load_run("runs/quickstart"), "A <mask>.")``.
 
     python -m minibert.fill_mask runs/quickstart "Return a new <mask> object."
     python -m minibert.fill_mask runs/quickstart --top-k 3 --targets list,dict --json < sentences.txt
-
-The same from Python: ``fill_mask(*load_run("runs/quickstart"), "Return a new <mask> object.")``.
 """
 import json
 import re

@@ -4,6 +4,7 @@
     python -m minibert.finetune runs/books --train cola/train.tsv --columns source,label,mark,sentence --metric matthews --from-scratch
     python -m minibert.finetune runs/books --train sst2/train.tsv --dev sst2/dev.tsv --tune lora
     python -m minibert.finetune runs/books/finetuned --predict new.tsv
+    python -m minibert.finetune runs/books/finetuned --predict labelled.tsv --out answers
 
 Several seeds are trained, since small training sets make luck large; the model of the best one is kept, as a Hugging Face checkpoint
 (``AutoModelForSequenceClassification`` loads it), with finetune.json beside it: the columns, the settings, all scores. Where ``--tune`` trains
@@ -136,18 +137,18 @@ def encoded(model_config, tokenizer, train, dev, labels, config, say):
     return found
 
 
-def summary(histories, metric):
-    """The histories of some seeds -> {"mean", "deviation", "scores", "epochs"}."""
-    scores = [best_of(history, metric)[metric] for history in histories]
-    mean, deviation = mean_and_deviation(scores)
-    return {"mean": mean, "deviation": deviation, "scores": scores, "epochs": histories}
-
-
 def chosen(count, wanted):
     """The numbers of ``wanted`` of ``count`` examples, ascending, always the same ones; of all where it is 0 or more than there are."""
     if not 0 < wanted < count:
         return np.arange(count)
     return np.sort(np.random.default_rng(SUBSET_SEED).permutation(count)[:wanted])
+
+
+def summary(histories, metric):
+    """The histories of some seeds -> {"mean", "deviation", "scores", "epochs"}."""
+    scores = [best_of(history, metric)[metric] for history in histories]
+    mean, deviation = mean_and_deviation(scores)
+    return {"mean": mean, "deviation": deviation, "scores": scores, "epochs": histories}
 
 
 def constant_score(train_labels, dev_labels, config):
@@ -276,7 +277,7 @@ def show(results, say):
     say(f"constant     {results['metric']} {results['constant']:.4f}, of always the same answer")
     if results["pretrained"]["mean"] <= results["constant"]:
         used = results["config"]
-        say("hint         no better than always the same answer: try a higher --learning-rate (5e-4, say; it was "
+        say(f"hint         no better than always the same answer: try --learning-rate {10 * used['learning_rate']:g} (it was "
             f"{used['learning_rate']:g}), more --epochs ({used['epochs']}), --warmup 0.3 ({used['warmup']:g})")
     if "stopped" in results:
         say("stopped      what was best so far is kept")

@@ -17,8 +17,7 @@ from tokenizer.terminal import Look, columns, padded
 PROBES = {  # what each corpus is asked at the end; <mask> stands for the tokenizer's own mask token
     "pydocs": ("Return a new <mask> object.", "Raises <mask> if the value is not found.", "The default <mask> is None."),
     "kant": ("Human thinking involves human <mask>.", "The Critique of <mask> Reason."),
-    "wikipedia": ("Good girls, like bad <mask>",),
-    "amazon": ("The dog chased the red <mask>",),
+    "wikipedia": ("Good girls, like bad <mask>",), "amazon": ("The dog chased the red <mask>",),
 }
 WIDTH = 96  # columns of the example
 

@@ -270,7 +270,7 @@ def test_a_hint_follows_what_is_no_better_than_a_constant():
                          "pretrained": {"mean": 0.5, "deviation": 0.01, "scores": [0.49, 0.51]}}
     command.show(results, said.append)
     assert said[0] == "pre-trained  f1 0.5000, deviation 0.0100 over 2 seeds"
-    assert said[-1].endswith("try a higher --learning-rate (5e-4, say; it was 5e-05), more --epochs (3), --warmup 0.3 (0.1)")
+    assert said[-1].endswith("try --learning-rate 0.0005 (it was 5e-05), more --epochs (3), --warmup 0.3 (0.1)")
     command.show(results | {"constant": 0.4}, said.append)
     assert sum("hint" in line for line in said) == 1
 

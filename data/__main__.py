@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from tokenizer.cli import Parser, at_least, run, suggestion, terminated_as_interrupted
 from tokenizer.files import atomic_lines
+from tokenizer.saved import holds_tokenizer
 
 from . import corpora
 from .filters import MAKERS, FilteredCorpus, Filters
@@ -15,6 +16,14 @@ from .shards import shard_name
 from .tables import as_text
 
 FILTERS_HELP = f"{', '.join(MAKERS)}, with commas between; or all; all,short=50 changes one of them"
+
+DESCRIPTIONS = {
+    "list": "The named corpora, and where on this machine they are, or would be.",
+    "download": "Fetch a named corpus from its public home. What is there already is not fetched again.",
+    "prepare": "Tokenize a corpus into a token file, which training maps into memory.",
+    "filter": "Write the documents that are worth keeping as .jsonl, and say what was dropped and why.",
+    "inspect": "What is in a corpus or in a token file: counts, duplicated lines, entropy, the longest lines.",
+}
 
 
 def main(arguments=None):
@@ -38,7 +47,7 @@ def main(arguments=None):
     command = commands.add_parser("prepare", help="tokenize a corpus into a token file", epilog="""
 Stopped with Ctrl-C, by a full disk or by kill -9, it has lost next to nothing: the same command goes on where it was.""")
     command.add_argument("source", nargs="+", metavar="FILE_OR_NAME", help="files, folders, or the name of a corpus")
-    command.add_argument("--tokenizer", required=True, metavar="FOLDER", help="made by python -m tokenizer train")
+    command.add_argument("--tokenizer", required=True, metavar="FOLDER", help="made by python -m tokenizer train, or a run that has one")
     command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the token file goes")
     command.add_argument("--split", choices=("train", "eval", "all"), default="all", help="which part of the corpus")
     command.add_argument("--text-field", default="text", help="the field or column of .jsonl, .csv, .tsv with the text")
@@ -58,7 +67,8 @@ Stopped with Ctrl-C, by a full disk or by kill -9, it has lost next to nothing: 
     command.add_argument("--text-field", default="text", help="the field or column of .jsonl, .csv, .tsv with the text")
     command.set_defaults(call=inspect)
 
-    for command in commands.choices.values():
+    for name, command in commands.choices.items():
+        command.description = DESCRIPTIONS[name]
         command.add_argument("--json", action="store_true", help="print the result for programs")
     options = parser.parse_args(arguments)
     result = options.call(options)
@@ -98,7 +108,8 @@ def download(options):
 def prepare_corpus(options):
     """Make a token file; return its meta."""
     from tokenizer import load_tokenizer
-    tokenizer = load_tokenizer(options.tokenizer)
+    inside = Path(options.tokenizer) / "tokenizer"  # of a run
+    tokenizer = load_tokenizer(inside if holds_tokenizer(inside) and not holds_tokenizer(options.tokenizer) else options.tokenizer)
     corpus = _open(options, options.workers)
     corpus = FilteredCorpus(corpus, options.filters) if options.filters else corpus
     with terminated_as_interrupted():

@@ -67,7 +67,9 @@ def load_finetuned(folder, base=None):
         return load_run(folder)
     for name in (ADAPTER, ADAPTER_WEIGHTS):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name}: no such file; an adapter is a folder with {ADAPTER} and {ADAPTER_WEIGHTS}")
+            near = "" if (folder / ADAPTER).is_file() else ", ".join(str(path.parent) for path in sorted(folder.parent.glob(f"*/{ADAPTER}")))
+            raise FileNotFoundError(f"{folder / name}: no such file; an adapter is a folder with {ADAPTER} and {ADAPTER_WEIGHTS}"
+                                    + (f". Beside it there are {near}" if near else ""))
     tuning, stored = read_adapter(folder / ADAPTER)
     base = folder / stored["base"] if base is None else base
     if not Path(base).is_dir():
@@ -75,7 +77,8 @@ def load_finetuned(folder, base=None):
     pretrained, tokenizer = load_run(base)
     found = digest(pretrained)
     if found != stored["digest"]:
-        raise ValueError(f"{folder} is an adapter of another base: it was trained on {stored['digest'][:12]}... ({stored['base']}), "
+        place = (folder / stored["base"]).resolve()
+        raise ValueError(f"{folder} is an adapter of another base: it was trained on {stored['digest'][:12]}... ({place}), "
                          f"{base} is {found[:12]}...: name the run it belongs to")
     with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced at once
         model = attach(BertForSequenceClassification(pretrained.config, stored["labels"], stored["dropout"]).adopt(pretrained), tuning)

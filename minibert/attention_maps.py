@@ -25,7 +25,7 @@ def attention_maps(model, tokenizer, text, layer=None, look=None):
     """The maps of a text: of the heads of one layer (from 1 on), or, without one, of each layer the mean of its heads.
 
     -> {"text", "tokens": T strings, "maps": a list of {"name": "layer 1" or "head 1", "weights": T rows of T numbers, and the habits}}
-    Raises ValueError for a layer that there is not, and what ``look_inside`` does.
+    Raises ValueError for a layer that there is not, for an empty text, and what ``look_inside`` does.
 
     attention_maps(model, tokenizer, "A b.")["maps"][0]
     -> {"name": "layer 1", "weights": [[0.2, ...], ...], "itself": 0.31, "previous": 0.11, ..., "spread": 2.7}
@@ -33,6 +33,8 @@ def attention_maps(model, tokenizer, text, layer=None, look=None):
     layers = model.config.num_hidden_layers
     if layer is not None and not 1 <= layer <= layers:
         raise ValueError(f"layer {layer}: the model has layers 1 to {layers}")
+    if not text.strip():
+        raise ValueError('the text is empty: give one, such as "He broke the record."')
     seen = look_inside(model, tokenizer, text, look)
     weights = seen.attention.mean(dim=1) if layer is None else seen.attention[layer - 1]  # (maps, T, T)
     what = "layer" if layer is None else "head"

@@ -8,16 +8,14 @@ the difference of the corpora. With targets, the log ratio ln(p(he) / p(she)) sa
 """
 import json
 import math
-import re
 from argparse import HelpFormatter
 from pathlib import Path
 
 import torch
 
-from minibert.fill_mask import fill_mask, load_run, visible
+from minibert.fill_mask import MASK, fill_mask, load_run, visible
 from tokenizer.cli import Parser, run
 
-MASK = re.compile(r"\[MASK\]|<mask>")  # as WordPiece and byte-level vocabularies write it; becomes each tokenizer's own
 SMALLEST = torch.finfo(torch.float32).tiny  # stands for a probability that float32 rounds to 0, so that each ratio has a logarithm
 
 
@@ -41,7 +39,6 @@ def compare(runs, text, top_k=5, targets=None):
 
 def _ask(name, model, tokenizer, text, top_k, targets):
     """One run's entries, one for each mask."""
-    text = MASK.sub(lambda _: tokenizer.mask_token, text)
     try:
         if targets is None:
             return [{"run": name, "answers": [{"token_str": answer["token_str"], "score": answer["score"]} for answer in answers]}
@@ -112,7 +109,8 @@ def split_words(words):
 
 def main(args=None):
     """The command: for each mask of each text a table; with --json one line a text: {"text", "masks"}, masks as ``compare`` returns them."""
-    parser = Parser(prog="python -m minibert.compare", description="Fill the same masks with two runs, side by side.", formatter_class=HelpFormatter)
+    parser = Parser(prog="python -m minibert.compare", description="Fill the same masks with two runs, side by side.", formatter_class=HelpFormatter,
+                    usage="python -m minibert.compare RUN RUN [RUN ...] TEXT [TEXT ...] [--targets WORD,WORD] [--top-k N] [--json]")
     parser.add_argument("words", metavar="RUN RUN ... TEXT ...", nargs="+",
                         help="two runs or more (folders that train.py wrote, or with a model and its tokenizer), then texts with [MASK] or <mask>")
     parser.add_argument("--top-k", type=int, default=5, help="how many answers for each mask (default: 5)")

@@ -1,9 +1,7 @@
-"""A trained model at work: which words fit where the text has a mask?
+"""A trained model at work: which words fit where the text has a mask? In Python ``fill_mask(*load_run("runs/quickstart"), "A <mask>.")``.
 
     python -m minibert.fill_mask runs/quickstart "Return a new <mask> object."
     python -m minibert.fill_mask runs/quickstart --top-k 3 --targets list,dict --json < sentences.txt
-
-The same from Python: ``fill_mask(*load_run("runs/quickstart"), "Return a new <mask> object.")``.
 """
 import json
 import re
@@ -18,10 +16,12 @@ from minibert.interop import from_pretrained
 from tokenizer import load_tokenizer
 from tokenizer.cli import Parser, run
 
+MASK = re.compile(r"\[MASK\]|<mask>")  # as WordPiece and byte-level vocabularies write it; becomes each tokenizer's own
+
 
 @torch.no_grad()
 def fill_mask(model, tokenizer, text, top_k=5, targets=None):
-    """The likeliest tokens for each mask of ``text``, the likeliest first.
+    """The likeliest tokens for each mask of ``text``, [MASK] or <mask> whichever the tokenizer has, the likeliest first.
 
     Returns a list of {score, token, token_str, sequence} (with several masks: a list of such lists, in reading order);
     score is the probability, token the id, sequence the text with this mask filled and the others left.
@@ -38,7 +38,8 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
     check_tokenizer(model.config, tokenizer)
     if top_k < 1:
         raise ValueError(f"top_k is {top_k}: it must be at least 1")
-    ids = tokenizer.encode(text).ids
+    tokenizer.require("mask")
+    ids = tokenizer.encode(MASK.sub(lambda _: tokenizer.mask_token, text)).ids
     masks = [i for i, token in enumerate(ids) if token == tokenizer.mask_token_id]
     if not masks:
         raise ValueError(f'no {tokenizer.mask_token} in the text: write e.g. "Return a new {tokenizer.mask_token} object."')
@@ -113,7 +114,7 @@ def load_run(folder):
 def main(args=None):
     """The command: for each mask of each text five lines, score and filled text; with --json one line a text."""
     parser = Parser(prog="python -m minibert.fill_mask", description="Fill the masks of a text with a trained model.", formatter_class=HelpFormatter,
-                    epilog="The mask is written as the tokenizer writes it: <mask> in byte-level vocabularies, [MASK] in WordPiece's.")
+                    epilog="The mask is written <mask> or [MASK], whichever the tokenizer has.")
     parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, or a published one: a model and its tokenizer")
     parser.add_argument("text", metavar="TEXT", nargs="*", help="a text with one or more masks; '-' or none: each line of standard input is one")
     parser.add_argument("--top-k", type=int, default=5, help="how many answers for each mask (default: 5)")
@@ -123,10 +124,14 @@ def main(args=None):
     parser.parse_args([args.run, *(word for word in rest if word.startswith("-") and word != "-")])  # names an unknown flag
     texts = args.text + rest
     model, tokenizer = load_run(args.run)
-    lines = (line for line in map(str.strip, sys.stdin) if line)
+    from_lines = texts in ([], ["-"])
+    numbered = ((number, line.strip()) for number, line in enumerate(sys.stdin, start=1) if line.strip())
     first = True
-    for text in lines if texts in ([], ["-"]) else texts:
-        answers = fill_mask(model, tokenizer, text, args.top_k, args.targets.split(",") if args.targets else None)
+    for number, text in numbered if from_lines else enumerate(texts, start=1):
+        try:
+            answers = fill_mask(model, tokenizer, text, args.top_k, args.targets.split(",") if args.targets else None)
+        except ValueError as error:
+            raise ValueError(f"standard input:{number}: {error}" if from_lines else str(error)) from None
         if args.json:
             print(json.dumps(answers))
             continue

@@ -4,6 +4,7 @@
     python -m minibert.finetune runs/books --train cola/train.tsv --columns source,label,mark,sentence --metric matthews --from-scratch
     python -m minibert.finetune runs/books --train sst2/train.tsv --dev sst2/dev.tsv --tune lora
     python -m minibert.finetune runs/books/finetuned --predict new.tsv
+    python -m minibert.finetune runs/books/finetuned --predict labelled.tsv --out answers
 
 Several seeds are trained, since small training sets make luck large; the model of the best one is kept, as a Hugging Face checkpoint
 (``AutoModelForSequenceClassification`` loads it), with finetune.json beside it: the columns, the settings, all scores. Where ``--tune`` trains
@@ -15,7 +16,7 @@ import math
 import sys
 from argparse import HelpFormatter
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,20 +26,20 @@ from tqdm import tqdm
 
 from minibert.adapter_files import ADAPTER, ADAPTER_WEIGHTS, digest, load_finetuned, save_finetuned
 from minibert.adapters import RATES, Tuning, attach, count
-from minibert.config import from_dict
 from minibert.device import describe
 from minibert.fill_mask import load_run
-from minibert.fitting import USUAL_LENGTH, EncodedTexts, FinetuneConfig, best_of, fit, predict, slow_bar
+from minibert.fitting import EncodedTexts, FinetuneConfig, best_of, fit, slow_bar
 from minibert.folders import CONFIG
 from minibert.heads import BertForSequenceClassification
 from minibert.options import add_flags, given
+from minibert.predicting import SETTINGS, judged, max_length, predict_alone, write_predictions
 from minibert.running import StopRequest
 from minibert.task_metrics import mean_and_deviation
 from minibert.tasks import Layout, classes_of, hold_out, numbered, read_examples
 from tokenizer.cli import Parser, run
 from tokenizer.files import atomic_write, check_writable
+from tokenizer.inspect import plural
 
-SETTINGS = "finetune.json"
 NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
 SUBSET_SEED = 11  # of the examples that --examples draws
 
@@ -65,8 +66,10 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on
                "constant": constant_score(learn.labels, asked.labels, config)}
     variants = ["pretrained"] + ["from_scratch"] * config.from_scratch
     histories, best = {variant: [] for variant in variants}, -math.inf
-    steps = config.epochs * -(-len(learn) // config.batch_size)
-    with slow_bar(steps * config.seeds * len(variants), "fine-tuning", "steps") as bar:
+    steps = -(-len(learn) // config.batch_size)
+    say(f"length       {plural(config.epochs, 'epoch')} of {plural(steps, 'step')}, {plural(config.batch_size, 'example')} each; "
+        f"rate {config.learning_rate:g}, {plural(config.seeds, 'seed')}")
+    with slow_bar(steps * config.epochs * config.seeds * len(variants), "fine-tuning", "steps") as bar:
         for variant, seed in itertools.product(variants, range(config.seeds)):
             model = fresh_model(pretrained, labels, config, tuning, seed, adopt=variant == "pretrained")
             if "learning" not in results:
@@ -106,7 +109,9 @@ def learning_line(learning, tuning):
     >>> learning_line({"trained": 49730, "head": 37442, "parameters": 3086594, "share": 0.016112}, Tuning(tune="lora"))
     'lora: 49,730 numbers, 1.61 % of the 3,086,594 of the model; 37,442 of them are the head'
     """
-    head = "" if tuning.tune in ("all", "head") else f"; {learning['head']:,} of them are the head"
+    if tuning.tune == "all":  # with its head, more than 100 %
+        return f"all: {learning['trained']:,} numbers"
+    head = "" if tuning.tune == "head" else f"; {learning['head']:,} of them are the head"
     return f"{tuning.tune}: {learning['trained']:,} numbers, {100 * learning['share']:.2f} % of the {learning['parameters']:,} of the model{head}"
 
 
@@ -114,6 +119,8 @@ def encoded(model_config, tokenizer, train, dev, labels, config, say):
     """Two TaskFiles -> two EncodedTexts, the first cut to ``config.examples``; what they are is said."""
     train_labels, dev_labels = numbered(train, labels), numbered(dev, labels)
     numbers = chosen(len(train), config.examples)
+    if config.examples > len(train):
+        say(f"examples     {config.examples:,} were asked for, and there are {len(train):,}: all are learned from")
     if labels and len(set(train_labels[numbers])) < 2:
         raise ValueError(f"the {len(numbers):,} examples that were drawn have one label only: raise --examples")
     length = max_length(config, model_config)
@@ -130,13 +137,6 @@ def encoded(model_config, tokenizer, train, dev, labels, config, say):
     return found
 
 
-def summary(histories, metric):
-    """The histories of some seeds -> {"mean", "deviation", "scores", "epochs"}."""
-    scores = [best_of(history, metric)[metric] for history in histories]
-    mean, deviation = mean_and_deviation(scores)
-    return {"mean": mean, "deviation": deviation, "scores": scores, "epochs": histories}
-
-
 def chosen(count, wanted):
     """The numbers of ``wanted`` of ``count`` examples, ascending, always the same ones; of all where it is 0 or more than there are."""
     if not 0 < wanted < count:
@@ -144,11 +144,11 @@ def chosen(count, wanted):
     return np.sort(np.random.default_rng(SUBSET_SEED).permutation(count)[:wanted])
 
 
-def max_length(config, model_config):
-    """The tokens of a text at most. ValueError for more than the model takes."""
-    if config.max_length > model_config.max_length:
-        raise ValueError(f"max_length {config.max_length} is more than the {model_config.max_length} tokens that the model takes")
-    return config.max_length or min(USUAL_LENGTH, model_config.max_length)
+def summary(histories, metric):
+    """The histories of some seeds -> {"mean", "deviation", "scores", "epochs"}."""
+    scores = [best_of(history, metric)[metric] for history in histories]
+    mean, deviation = mean_and_deviation(scores)
+    return {"mean": mean, "deviation": deviation, "scores": scores, "epochs": histories}
 
 
 def constant_score(train_labels, dev_labels, config):
@@ -178,7 +178,8 @@ def main(args=None):
     check_writable(out)
     say = (lambda line: tqdm.write(line, file=sys.stderr)) if args.json else tqdm.write
     train, dev = read_files(args, layout, config, say)
-    asked = read_examples(args.predict, layout, labelled=False, keep_empty=True) if args.predict else None  # a mistake in it is seen now
+    if args.predict:
+        read_examples(args.predict, layout, labelled=False, keep_empty=True)  # a mistake in it is seen now
     c = model.config
     say(f"model        {args.run}: {c.family}, {c.num_hidden_layers} layers of {c.hidden_size}")
     base = digest(model)
@@ -188,10 +189,10 @@ def main(args=None):
     results = {"run": str(args.run), "layout": asdict(layout), "config": asdict(config), "tuning": asdict(tuning), **results}
     atomic_write(out / SETTINGS, json.dumps(results, indent=1) + "\n")
     show(results, say)
-    if asked and not stop.requested:
-        lines = predictions(load_finetuned(out)[0], tokenizer, asked, config)
-        atomic_write(out / "predictions.tsv", "".join(line + "\n" for line in as_table(lines)))
-        say(f"predictions  {out / 'predictions.tsv'}")
+    if args.predict and not stop.requested:
+        lines, scores, said = judged(load_finetuned(out)[0], tokenizer, args.predict, layout, config)
+        results["predicted"] = {"file": args.predict, "scores": scores}
+        say(f"predictions  {write_predictions(lines, out)}" + (f"\n{said}" if said else ""))
     if tuning.tune != "all":
         say(f"adapter      {out / ADAPTER_WEIGHTS}, {(out / ADAPTER_WEIGHTS).stat().st_size / 1e3:,.0f} kB")
     say(f"model        {out}")
@@ -205,18 +206,21 @@ def parser():
     out = Parser(prog="python -m minibert.finetune", formatter_class=HelpFormatter,
                  usage="python -m minibert.finetune RUN --train FILE [--dev FILE] [--tune lora] [--predict FILE] [FLAG VALUE ...]",
                  description="Fine-tune a pre-trained model on labelled texts (.tsv .csv .jsonl, each also .gz or .bz2), or use one that has been.",
-                 epilog="Defaults stand in minibert/fitting.py and minibert/tasks.py. A .tsv is read without quoting; blank lines are left out "
-                 "of all files. The dev set chooses the epoch, so its score is a little too good: judge on a third file.")
+                 epilog="In brackets: the defaults; the learning rate of " + ", ".join(f"--tune {name}: {rate:g}" for name, rate in RATES.items()) +
+                 ". A .tsv is read without quoting; blank lines are left out of all files. The dev set chooses the epoch, so its score is a little "
+                 "too good: judge on a third file (--predict).")
     out.add_argument("run", metavar="RUN", help="folder that train.py wrote, or a published one: a model and its tokenizer")
     out.add_argument("--train", metavar="FILE", help="labelled texts to learn from")
     out.add_argument("--dev", metavar="FILE", help="labelled texts that decide which epoch is best (default: a tenth of the training file)")
-    out.add_argument("--predict", metavar="FILE", help="texts to judge: to OUT/predictions.tsv, or, without --train, to standard output")
-    out.add_argument("--out", metavar="DIR", help="folder of the fine-tuned model (default: RUN/finetuned, or the next free name)")
+    out.add_argument("--predict", metavar="FILE", help="texts to judge: to OUT/predictions.tsv, or, without --train and --out, to standard output; "
+                     "where they have labels, the scores as well")
+    out.add_argument("--out", metavar="DIR", help="folder of the fine-tuned model (default: RUN/finetuned, or the next free name); without "
+                     "--train, of predictions.tsv")
     out.add_argument("--adapter", metavar="DIR", help="with --predict: RUN with the adapter in this folder, which was trained on it")
     out.add_argument("--json", action="store_true", help="for programs: the results as JSON on standard output")
-    add_flags(out.add_argument_group("the files"), Layout)
-    add_flags(out.add_argument_group("the training"), FinetuneConfig)
-    add_flags(out.add_argument_group("a little of it (defaults: minibert/adapters.py)"), Tuning)
+    add_flags(out.add_argument_group("the files"), Layout, shown=Layout())
+    add_flags(out.add_argument_group("the training"), FinetuneConfig, shown=FinetuneConfig())
+    add_flags(out.add_argument_group("a little of it"), Tuning, shown=Tuning())
     return out
 
 
@@ -265,61 +269,18 @@ def show(results, say):
     for variant in ("pretrained", "from_scratch"):
         if variant in results:
             seeds = results[variant]
-            say(f"{NAMES[variant]} {results['metric']} {seeds['mean']:.4f}, deviation {seeds['deviation']:.4f} over "
-                f"{len(seeds['scores'])} seed(s)")
+            count = len(seeds["scores"])
+            say(f"{NAMES[variant]} {results['metric']} {seeds['mean']:.4f}, " +
+                (f"deviation {seeds['deviation']:.4f} over {count} seeds" if count > 1 else "of 1 seed"))
     if "gain" in results:
         say(f"gain         {results['gain']:+.4f} by pre-training")
     say(f"constant     {results['metric']} {results['constant']:.4f}, of always the same answer")
+    if results["pretrained"]["mean"] <= results["constant"]:
+        used = results["config"]
+        say(f"hint         no better than always the same answer: try --learning-rate {10 * used['learning_rate']:g} (it was "
+            f"{used['learning_rate']:g}), more --epochs ({used['epochs']}), --warmup 0.3 ({used['warmup']:g})")
     if "stopped" in results:
         say("stopped      what was best so far is kept")
-
-
-def predict_alone(args):
-    """--predict without --train: the predictions on standard output."""
-    model, tokenizer = load_finetuned(args.adapter, args.run) if args.adapter else load_finetuned(args.run)
-    tokenizer.require("cls", "sep", "pad")
-    if not isinstance(model, BertForSequenceClassification):
-        raise ValueError(f"{args.run} has not been fine-tuned: give --train FILE as well, or the folder that fine-tuning wrote "
-                         f"(such as {Path(args.run) / 'finetuned'})")
-    layout, config = read_settings(args.adapter or args.run)
-    layout, config = replace(layout, **given(args, Layout)), replace(config, **given(args, FinetuneConfig))
-    lines = predictions(model, tokenizer, read_examples(args.predict, layout, labelled=False, keep_empty=True), config)
-    print("\n".join(map(json.dumps, lines) if args.json else as_table(lines)))
-    return 0
-
-
-def read_settings(folder):
-    """(Layout, FinetuneConfig) of a fine-tuned model, the defaults where others made it. ValueError for a file that is damaged."""
-    path = Path(folder) / SETTINGS
-    if not path.is_file():
-        return Layout(), FinetuneConfig()
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return from_dict(Layout, stored["layout"]), from_dict(FinetuneConfig, stored["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not what fine-tuning wrote ({error!r})") from None
-
-
-def predictions(model, tokenizer, examples, config):
-    """-> a list of {"prediction": label, "probability"}, of a regression {"prediction": number}, one for each example."""
-    config = config.on_this_machine()
-    texts = EncodedTexts(tokenizer, examples.texts, model.config, max_length(config, model.config))
-    outputs = predict(model.to(config.device), texts, config)  # (N, labels)
-    if not model.labels:
-        return [{"prediction": number} for number in outputs.squeeze(1).tolist()]
-    probabilities, numbers = outputs.softmax(dim=1).max(dim=1)
-    return [{"prediction": model.labels[number], "probability": p} for number, p in zip(numbers.tolist(), probabilities.tolist())]
-
-
-def as_table(lines):
-    """Predictions as the lines of a .tsv, numbered from 0 as GLUE has it.
-
-    >>> as_table([{"prediction": "good", "probability": 0.75}])
-    ['index\\tprediction\\tprobability', '0\\tgood\\t0.7500']
-    """
-    rows = ["\t".join(["index", *lines[0]])]
-    return rows + ["\t".join([str(n), *(f"{value:.4f}" if isinstance(value, float) else value for value in line.values())])
-                   for n, line in enumerate(lines)]
 
 
 if __name__ == "__main__":

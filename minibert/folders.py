@@ -38,7 +38,8 @@ def locate(folder):
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; a run is what train.py wrote under --out, e.g. runs/quickstart")
+        raise FileNotFoundError(f"{folder}: no such folder; a run is what train.py wrote under --out, e.g. runs/quickstart. Nothing is "
+                                f"downloaded: of a published model fetch {CONFIG}, {WEIGHTS} and tokenizer.json (or vocab.txt) into one folder")
     places = [folder / "model", *sorted((folder / "checkpoints").glob("step-*"), key=_step, reverse=True), folder]
     model = next((place for place in places if (place / CONFIG).is_file() and weights_file(place)), None)
     if model is None:
@@ -127,7 +128,8 @@ def _read_pickled(path):
         if asked := re.search(r"GLOBAL (\S+)|function (<.*?>)", str(error)):
             raise ValueError(f"{path}: holds more than tensors: it wants {asked[1] or asked[2]}, with which it could run any code. Nothing of it "
                              f"was run. Ask who made it for a {WEIGHTS}") from None
-        raise ValueError(f"{path}: cannot be read ({in_short(error)}): truncated or damaged, copy or save it again") from None
+        raise ValueError(f"{path}: cannot be read ({in_short(error)}): no file that torch.save wrote, or truncated; nothing of it was run. "
+                         "Copy it or save it again") from None
     if not isinstance(tensors, dict):
         raise ValueError(f"{path}: holds a {type(tensors).__name__}, it must be tensors by name")
     for name, tensor in tensors.items():

@@ -67,6 +67,8 @@ def nearest(model, tokenizer, texts, queries, top_k=5, pooling="mean"):
     """
     if not texts or not queries:
         raise ValueError(f"{len(texts)} texts and {len(queries)} queries: there must be one of each at least")
+    if not all(map(str.strip, queries)):
+        raise ValueError("a query is empty: give a text that is looked for")
     asked = F.normalize(sentence_vectors(model, tokenizer, queries, pooling), dim=1)  # (Q, H)
     best, places, total = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.long), torch.zeros(len(queries), dtype=torch.float64)
     with slow_bar(len(texts), "reading", "texts") as bar:
@@ -89,7 +91,7 @@ def read_texts(path, column):
     if format_of(path) == ".txt":
         rows = ((number, line.strip()) for number, line in enumerate(text_lines(path), start=1))
     else:
-        examples = read_examples(path, Layout(text=column), labelled=False)
+        examples = read_examples(path, Layout(text=column), labelled=False, flag="--column")
         rows = zip(examples.lines, examples.texts)
     texts = {}
     for number, text in rows:

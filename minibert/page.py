@@ -1,7 +1,9 @@
 """The facts of a run (``report.py``) as an HTML page: section after section, each left out where there is nothing to say."""
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
+from minibert.config import BertConfig
 from minibert.drawings import attention_map, bars, chart
 from minibert.fill_mask import visible
 from minibert.markup import coloured_tokens, document, joined, table, tag
@@ -147,8 +149,12 @@ def vocabulary(facts, tokenizer):
 
 def configuration(facts, _):
     """Every number of the model and of the training; those in bold are not the preset's."""
+    others = {"modernbert", "roberta", "bert"} - {facts["model"].get("family")}
+    other = {f.name for f in fields(BertConfig) if f.metadata["help"].partition(":")[0] in others}  # fields of other families alone
+
     def rows(values):
-        return [(name, tag("b", value) if name in facts["unlike_preset"] else value) for name, value in values.items() if value != ""]
+        return [(name, tag("b", value) if name in facts["unlike_preset"] else value) for name, value in values.items()
+                if value != "" and name not in other]
     titles = {"model": "The model", "train": "The training"}
     parts = [tag("div", tag("h3", title), table(rows(facts[name]))) for name, title in titles.items() if facts[name]]
     note = [tag("p", "In bold: what is not as the preset has it.", class_="soft")] if facts["unlike_preset"] else []

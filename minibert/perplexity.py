@@ -106,13 +106,15 @@ def main(args=None):
         raise ValueError('there is no text: add one, such as "He broke the record."')
     results = pseudo_perplexity(model.to(choose_device("auto")), tokenizer, texts)
     look = Look.of(sys.stdout)
+    if args.tokens and not args.json:
+        print(f"{'perplexity':>12}  text\n{'probability':>12}  token")
     for result in results:
         if args.json:
             print(json.dumps(result))
             continue
         print(f"{result['pseudo_perplexity']:12,.2f}  {look.visible(result['text']).replace(look.signs.white[0], ' ')}")
         for token in result["tokens"] * args.tokens:
-            print(f"{math.exp(token['log_likelihood']):12.4f}  {look.visible(text_of(tokenizer, token['token']))}")
+            print(f"{math.exp(token['log_likelihood']):12.2g}  {look.visible(text_of(tokenizer, token['token']))}")
     if len(results) > 1 and not args.json:
         print(f"{perplexity([token['log_likelihood'] for result in results for token in result['tokens']]):12,.2f}  all {len(results):,} texts, "
               "token by token")

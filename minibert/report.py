@@ -16,11 +16,10 @@ import numpy as np
 
 from data import TokenFile
 from minibert.attention_maps import habits
-from minibert.compare import MASK
 from minibert.config import PRESETS
 from minibert.evaluate import EVAL_SEED
 from minibert.examples import make_examples
-from minibert.fill_mask import fill_mask, load_run
+from minibert.fill_mask import MASK, fill_mask, load_run
 from minibert.inside import look_inside
 from minibert.options import read_config
 from minibert.page import page
@@ -75,7 +74,8 @@ def load_parts(folder, notes):
     except ValueError as error:
         if not any((folder / name).exists() for name in ("metrics.jsonl", "tokenizer")):
             raise
-        notes.append(f"No model is shown: {error}")
+        begun = (folder / "model").exists() or any(folder.glob("checkpoints/step-*"))
+        notes.append(f"No model is shown: {error if begun else 'no checkpoint was written yet.'}")
     try:
         return None, load_tokenizer(folder / "tokenizer")
     except (OSError, ValueError) as error:

@@ -10,14 +10,14 @@ from minibert.fill_mask import fill_mask
 from minibert.masking import IGNORED
 from minibert.plots import plot_loss
 from minibert.running import place_of
+from minibert.words import WordStarts
 from tokenizer.inspect import text_of
 from tokenizer.terminal import Look, columns, padded
 
 PROBES = {  # what each corpus is asked at the end; <mask> stands for the tokenizer's own mask token
     "pydocs": ("Return a new <mask> object.", "Raises <mask> if the value is not found.", "The default <mask> is None."),
     "kant": ("Human thinking involves human <mask>.", "The Critique of <mask> Reason."),
-    "wikipedia": ("Good girls, like bad <mask>",),
-    "amazon": ("The dog chased the red <mask>",),
+    "wikipedia": ("Good girls, like bad <mask>",), "amazon": ("The dog chased the red <mask>",),
 }
 WIDTH = 96  # columns of the example
 
@@ -133,11 +133,20 @@ def known_probes(preset, corpus, tokenizer):
 
 
 def hidden_passages(examples, tokenizer):
-    """Two of the examples, up to 24 tokens of each, with the token in the middle hidden -> texts."""
-    passages = []
+    """Two of the examples, up to 24 tokens of each, with a word hidden that is one token, the nearest to the middle -> texts.
+
+    Where no word is one token, the token in the middle is hidden.
+    """
+    passages, starts = [], WordStarts(tokenizer)
     for n in choose(examples, 2):
         ids = [int(i) for i in examples[n] if i not in tokenizer.special_ids][:24]
         if ids:
-            ids[len(ids) // 2] = tokenizer.mask_token_id
-            passages.append(" ".join(tokenizer.decode(ids, skip_special_tokens=False).split()))
+            begins, middle = starts(ids), len(ids) // 2
+            whole = [place for place in range(len(ids) - 1) if begins[place] and begins[place + 1]]  # the last one may go on
+            place = min(whole, key=lambda place: abs(place - middle), default=middle)
+            hidden, ids[place] = text_of(tokenizer, tokenizer.id_to_token(ids[place])), tokenizer.mask_token_id
+            text = tokenizer.decode(ids, skip_special_tokens=False)
+            if hidden.startswith(" "):  # which a byte-level mask token swallows
+                text = text.replace(tokenizer.mask_token, " " + tokenizer.mask_token)
+            passages.append(" ".join(text.split()))
     return passages

@@ -29,20 +29,22 @@ def configuration(folder, flags):
     flags: {field of either: value} from the command line. Raises ValueError that lists each which says otherwise than the folder, with both
     values, and for a folder whose files do not fit each other: now, since it may take long until the weights are needed.
 
-    configuration("bert-base-uncased", {"batch_size": 8}) -> BertConfig(...), TrainConfig(tokenizer="bert-base-uncased")
+    configuration("bert-base-uncased", {"batch_size": 8}) -> BertConfig(...), TrainConfig(tokenizer="bert-base-uncased", tokenizer_kind="wordpiece")
     """
     place, beside = locate(folder)
     model, tokenizer = config_of(place), load_tokenizer(beside)
     there = asdict(model) | dict.fromkeys(OF_THE_TOKENIZER, "decided") | {"tokenizer": str(beside), "tokenizer_kind": tokenizer.kind}
     refused = [f"{name}: {there[name]} in the folder, {value} now" for name, value in flags.items()
                if name not in NOT_IN_WEIGHTS and value != there.get(name, value)]
+    if flags.get("max_length", 0) > model.max_length:
+        refused.append(f"max_length: {model.max_length} at most in the folder, {flags['max_length']} now")
     if refused:
         raise ValueError(f"--init {folder} is another model: " + "; ".join(refused) + ". Leave these flags out")
     check_tokenizer(model, tokenizer)
     with torch.device("meta"):  # shapes without memory
         fresh = BertForMaskedLM(model)
     _state(fresh, place)
-    return model, TrainConfig(tokenizer=str(beside), max_length=min(TrainConfig.max_length, model.max_length))
+    return model, TrainConfig(tokenizer=str(beside), tokenizer_kind=tokenizer.kind, max_length=min(TrainConfig.max_length, model.max_length))
 
 
 def start_from(folder, model):

@@ -21,6 +21,7 @@ from minibert.config import option
 from tokenizer.cli import suggestion
 
 KINDS = (".tsv", ".csv", ".jsonl", ".json")
+MANY = 10  # labels that a small file may have without being a regression
 HOLD_OUT_SEED = 10  # of the tenth that is held out where there is no dev file; no flag changes it
 
 
@@ -68,8 +69,9 @@ class TaskFile:
         return TaskFile(self.path, pick(self.texts), pick(self.labels), pick(self.lines), self.empty)
 
 
-def read_examples(path, layout=None, regression=False, labelled=True, keep_empty=False):
-    """A file -> TaskFile. labelled: there must be labels; keep_empty: rows without any text stay.
+def read_examples(path, layout=None, regression=False, labelled=True, keep_empty=False, flag=""):
+    """A file -> TaskFile. labelled: there must be labels; keep_empty: rows without any text stay; flag: the caller's, where it has one for the
+    column of the text in place of fine-tuning's flags.
 
     Raises FileNotFoundError; ValueError, with file and line, for a missing column or label, rows of unequal length, a label that is no
     number where one is needed, and a file without examples.
@@ -78,7 +80,7 @@ def read_examples(path, layout=None, regression=False, labelled=True, keep_empty
     """
     layout, path = layout or Layout(), Path(path)
     texts, labels, lines, empty = [], [], [], 0
-    for number, row in rows(path, layout, layout.parts(labelled)):
+    for number, row in rows(path, layout, layout.parts(labelled), flag):
         text = tuple(row[name].strip() for name in layout.parts(labelled=False))
         label = _label(path, number, row, layout, regression) if labelled else None
         if not any(text):
@@ -109,7 +111,8 @@ def _label(path, number, row, layout, regression):
 
 
 def classes_of(examples):
-    """The distinct labels, in the order of numbers where all are numbers, else of the alphabet. ValueError where there is one only.
+    """The distinct labels, in the order of numbers where all are numbers, else of the alphabet. ValueError where there is one only,
+    and where they are numbers of which most occur once, as those of a regression.
 
     ["2", "10", "2"] -> ["2", "10"]
     """
@@ -118,9 +121,13 @@ def classes_of(examples):
         raise ValueError(f"{examples.path}: all {len(examples):,} examples have the label {labels[0]!r}, so there is nothing to tell apart: "
                          "is it the right --label column?")
     try:
-        return sorted(labels, key=float)
+        ordered = sorted(labels, key=float)
     except ValueError:
         return labels
+    if len(labels) > max(MANY, len(examples) / 2):
+        raise ValueError(f"{examples.path}: {len(labels):,} different labels of {len(examples):,} examples: the labels are numbers, almost all "
+                         "different: --task regression?")
+    return ordered
 
 
 def numbered(examples, labels):
@@ -150,8 +157,10 @@ def hold_out(examples, share=0.1):
 # ------------------------------------------------------------------------------------------------ files -> rows
 
 
-def rows(path, layout, needed):
-    """Yield (line number, {column: str}) for each row of a file, which has all ``needed`` columns. Blank lines are left out."""
+def rows(path, layout, needed, flag=""):
+    """Yield (line number, {column: str}) for each row of a file, which has all ``needed`` columns. Blank lines are left out. flag: as above."""
+    remedy = f"Name it with {flag}" if flag else "Name them with --text, --pair and --label"
+    of_a_table = remedy + ("" if flag else "; a file without a row of names needs --columns")
     kind = format_of(path)
     if kind not in KINDS:
         raise ValueError(f"{path}: examples are read from {', '.join(KINDS[:3])}, each also with .gz or .bz2, not from {kind}")
@@ -159,7 +168,8 @@ def rows(path, layout, needed):
         if layout.columns:
             raise ValueError(f"{path}: a .jsonl names its fields itself: leave out --columns")
         for number, record in json_records(path):
-            _check_there(path, number, record, needed, "field")
+            _check_there(path, number, record, needed, "field", remedy)
+            remedy = "The rows before it have it: add it, or take the row out"
             yield number, {name: _as_text(path, number, name, record[name]) for name in needed}
         return
     table = _tsv(path) if kind == ".tsv" else _csv(path)
@@ -168,10 +178,10 @@ def rows(path, layout, needed):
     for number, row in table:
         if names is None:
             names, width = {name.strip(): place for place, name in enumerate(row)}, len(row)
-            _check_there(path, number, names, needed, "column", "; a file without a row of names needs --columns")
+            _check_there(path, number, names, needed, "column", of_a_table)
             continue
         if width is None:  # the first row of a file whose columns have been named
-            _check_there(path, number, names, needed, "column")
+            _check_there(path, number, names, needed, "column", of_a_table)
             width = len(row)
             beyond = {name: place for name, place in names.items() if place >= width}
             if beyond:
@@ -182,11 +192,10 @@ def rows(path, layout, needed):
         yield number, {name: row[names[name]] for name in needed}
 
 
-def _check_there(path, number, there, needed, what, more=""):
+def _check_there(path, number, there, needed, what, remedy):
     for name in needed:
         if name not in there:
-            raise ValueError(f"{path}:{number}: no {what} {name!r}; there are: {', '.join(map(str, there)) or 'none'}. "
-                             f"Name them with --text, --pair and --label{more}")
+            raise ValueError(f"{path}:{number}: no {what} {name!r}; there are: {', '.join(map(str, there)) or 'none'}. {remedy}")
 
 
 def _as_text(path, number, name, value):

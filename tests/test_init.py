@@ -80,7 +80,7 @@ def test_an_encoder_without_a_head_starts_pairs(text, first, tmp_path, capsys):
     (["--max-steps", "2", "--tokenizer-kind", "wordpiece"], "tokenizer_kind: bpe in the folder, wordpiece now"),
     (["--max-steps", "2", "--preset", "kant"], "--preset kant is a model that begins with fresh weights, --init .* one that has some"),
     ([], "how long"),
-    (["--max-steps", "2", "--max-length", "1000"], "a sequence of 1000 tokens, but the model takes max_length 128"),
+    (["--max-steps", "2", "--max-length", "1000"], "max_length: 128 at most in the folder, 1000 now. Leave"),
 ])
 def test_what_contradicts_the_folder_is_refused_and_leaves_no_run(text, first, tmp_path, flags, message):
     with pytest.raises(ValueError, match=message):

@@ -16,7 +16,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
     """Defaults beside the flags that have one, and examples (``epilog``) as they are written, line by line."""
 
     def _get_help_string(self, action):
-        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
+        return action.help if action.default in (None, False, "", []) else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):

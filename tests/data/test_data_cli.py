@@ -10,7 +10,7 @@ import pytest
 from data_helpers import Characters
 
 from data import TokenFile, prepare
-from data.__main__ import main
+from data.__main__ import DESCRIPTIONS, main
 from data.report import rare_share
 from tokenizer.cli import run
 
@@ -114,6 +114,24 @@ def test_help_says_that_prepare_goes_on(capsys):
     with pytest.raises(SystemExit):
         main(["prepare", "--help"])
     assert "the same command goes on where it was" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["list", "download", "prepare", "filter", "inspect"])
+def test_help_says_what_a_command_does(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert DESCRIPTIONS[command][:50] in " ".join(shown.split()) and "(default: )" not in shown
+
+
+def test_prepare_takes_the_tokenizer_of_a_run(capsys, tmp_path, text, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sys.modules["tokenizer"], "load_tokenizer", lambda folder: asked.append(folder) or Characters())
+    (tmp_path / "run" / "tokenizer").mkdir(parents=True)
+    (tmp_path / "run" / "tokenizer" / "vocab.txt").write_text("[PAD]\n")
+    for number, folder in enumerate((tmp_path / "run", tmp_path / "run" / "tokenizer")):
+        main(["prepare", text, "--tokenizer", str(folder), "--out", str(tmp_path / str(number)), "--workers", "1", "--json"])
+    assert [str(folder) for folder in asked] == [str(tmp_path / "run" / "tokenizer")] * 2
 
 
 def test_pydocs_needs_no_download(capsys):

@@ -82,7 +82,8 @@ def test_another_base_is_refused(run, tmp_path):
     model = from_pretrained(other / "model")
     model.bert.blocks[0].mlp.out.weight.data[0, 0] += 1e-6
     save_pretrained(model, other / "model")
-    with pytest.raises(ValueError, match=r"an adapter of another base: it was trained on [0-9a-f]{12}\.\.\..*name the run it belongs to"):
+    place = re.escape(str(run.resolve()))
+    with pytest.raises(ValueError, match=rf"of another base: it was trained on [0-9a-f]{{12}}\.\.\. \({place}\), .*: name the run it belongs"):
         load_finetuned(tmp_path / "a", other)
 
 
@@ -117,8 +118,15 @@ def test_tensors_that_do_not_fit_are_listed(run, tmp_path):
                  f"{name} has the shape (1, 2, 16), the model (2, 2, 16)"):
         assert part in str(error.value)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match="an adapter is a folder with adapter.json and adapter.safetensors"):
+    with pytest.raises(FileNotFoundError, match="an adapter is a folder with adapter.json and adapter.safetensors$"):
         load_finetuned(tmp_path, run)
+
+
+def test_where_there_is_no_adapter_those_beside_it_are_named(run, tmp_path):
+    saved(run, "lora", tmp_path / "second")
+    (tmp_path / "first").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"first.adapter.json: no such file; .*\. Beside it there are \S*second$"):
+        load_finetuned(tmp_path / "first", run)
 
 
 @pytest.mark.parametrize("change", [{"tuning": {"tune": "lorra"}}, {"tuning": {"tune": "all"}}, {"tuning": {"rank": 3}}, {"tuning": []},

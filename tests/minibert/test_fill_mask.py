@@ -79,6 +79,11 @@ def test_a_space_before_the_mask_makes_no_difference(bpe):
     assert fill_mask(*bpe, "Return a new<mask> object.") == fill_mask(*bpe, "Return a new <mask> object.")
 
 
+def test_a_mask_may_be_written_as_any_tokenizer_writes_it(bpe, wordpiece):
+    assert fill_mask(*bpe, "Return a new [MASK] object.") == fill_mask(*bpe, "Return a new <mask> object.")
+    assert fill_mask(*wordpiece, "human <mask> involves [MASK].") == fill_mask(*wordpiece, "human [MASK] involves [MASK].")
+
+
 def test_several_masks_get_a_list_each_and_stay_visible_in_the_others(bpe, wordpiece):
     first, second = fill_mask(*bpe, "Return a new <mask> <mask>.", top_k=2)
     assert len(first) == len(second) == 2
@@ -115,7 +120,7 @@ def test_unknown_targets_are_named(bpe, wordpiece):
 
 def test_a_text_without_a_mask_is_told_what_one_looks_like(bpe, wordpiece):
     with pytest.raises(ValueError, match='^no <mask> in the text: write e.g. "Return a new <mask> object."$'):
-        fill_mask(*bpe, "Return a new [MASK] object.")
+        fill_mask(*bpe, "Return a new MASK object.")
     with pytest.raises(ValueError, match="no .MASK. in the text"):
         fill_mask(*wordpiece, "")
 
@@ -189,7 +194,7 @@ def test_a_run_directory_a_plain_folder_and_a_checkpoint_load(run, bpe, tmp_path
 
 
 def test_what_is_no_run_directory_is_told_what_one_holds(run, bpe, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder; a run is what train.py wrote"):
+    with pytest.raises(FileNotFoundError, match="no such folder; a run is what train.py.*Nothing is downloaded.*fetch config.json, model.safe"):
         load_run(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="no run directory. One holds tokenizer/ and model/"):
         load_run(tmp_path)
@@ -237,6 +242,12 @@ def test_lines_of_standard_input_are_texts(texts, run, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", iter(["Return <mask>\n", "\n", "a <mask>\n"]))
     main([str(run), *texts, "--top-k", "1"])
     assert len(capsys.readouterr().out.splitlines()) == 3  # two answers, an empty line between them
+
+
+def test_a_line_without_a_mask_is_named(run, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", iter(["Return <mask>\n", "\n", "no mask\n"]))
+    with pytest.raises(ValueError, match="^standard input:3: no <mask> in the text"):
+        main([str(run)])
 
 
 def test_the_command_ends_with_one_line_on_bad_input(run, tmp_path, capsys, monkeypatch):

@@ -11,11 +11,10 @@ from finetune_helpers import QUICK, flags, make_run, parts, sentences, silent, t
 from minibert import finetune as command
 from minibert.batches import Batches
 from minibert.config import FAMILIES
-from minibert.finetune import as_table, chosen, finetune
+from minibert.finetune import chosen, finetune
 from minibert.fitting import EncodedTexts, FinetuneConfig, best_of, fit, predict, scores_of
 from minibert.heads import BertForSequenceClassification
 from minibert.interop import from_pretrained, save_pretrained
-from minibert.tasks import Layout
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -256,17 +255,28 @@ def test_the_folder_is_the_next_free_one(bert, tmp_path):
     assert command.out_folder(arguments) == tmp_path / "finetuned-2"
 
 
-def test_settings_are_read_back_or_refused(tmp_path):
-    assert command.read_settings(tmp_path) == (Layout(), FinetuneConfig())
-    path = tmp_path / "finetune.json"
-    path.write_text(json.dumps({"layout": {"text": "a"}, "config": {"max_length": 9}}))
-    assert command.read_settings(tmp_path) == (Layout(text="a"), FinetuneConfig(max_length=9))
-    for content in ("{", "[]", '{"layout": {"txt": "a"}, "config": {}}', '{"layout": {}}'):
-        path.write_text(content)
-        with pytest.raises(ValueError, match="finetune.json is not what fine-tuning wrote"):
-            command.read_settings(tmp_path)
+def test_what_is_to_come_is_said_before_it_begins_and_a_poor_result_has_a_hint(bert, tmp_path, capsys):
+    files = ["--train", str(bert / "train.tsv"), "--dev", str(bert / "dev.tsv")]
+    command.main([str(bert), *files, "--out", str(tmp_path / "a"), *flags(epochs=2, learning_rate=1e-9, examples=500)])
+    shown = capsys.readouterr().out
+    assert "length       2 epochs of 20 steps, 8 examples each; rate 1e-09, 1 seed\n" in shown
+    assert shown.index("length  ") < shown.index("pre-trained  seed 0")
+    assert "examples     500 were asked for, and there are 160: all are learned from" in shown
+    assert re.search(r"^pre-trained  accuracy 0\.\d{4}, of 1 seed$", shown, re.M) and re.search(r"^learns       all: [\d,]+ numbers$", shown, re.M)
 
 
-def test_predictions_of_a_regression_have_no_probability():
-    assert as_table([{"prediction": 1.5}]) == ["index\tprediction", "0\t1.5000"]
-    assert Layout().parts(labelled=False) == ["sentence"]
+def test_a_hint_follows_what_is_no_better_than_a_constant():
+    said, results = [], {"metric": "f1", "constant": 0.5, "config": {"learning_rate": 5e-5, "epochs": 3, "warmup": 0.1},
+                         "pretrained": {"mean": 0.5, "deviation": 0.01, "scores": [0.49, 0.51]}}
+    command.show(results, said.append)
+    assert said[0] == "pre-trained  f1 0.5000, deviation 0.0100 over 2 seeds"
+    assert said[-1].endswith("try --learning-rate 0.0005 (it was 5e-05), more --epochs (3), --warmup 0.3 (0.1)")
+    command.show(results | {"constant": 0.4}, said.append)
+    assert sum("hint" in line for line in said) == 1
+
+
+def test_help_shows_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "the column or field of the label [label]" in shown and "at most [3]" in shown and "--tune lora: 0.0005" in shown

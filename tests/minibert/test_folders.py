@@ -139,7 +139,8 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(model, tmp_path, write)
 @pytest.mark.parametrize("content, message", [
     (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot be read"),
     (lambda path: path.write_bytes(b""), "cannot be read"),
-    (lambda path: path.write_bytes(pickle.dumps({"a": 1}, 5)), "cannot be read .UnpicklingError: Unsupported operand"),
+    (lambda path: path.write_bytes(pickle.dumps({"a": 1}, 5)),
+     "cannot be read .UnpicklingError: Unsupported operand.*: no file that torch.save wrote, or truncated; nothing"),
     (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "cannot be read"),
     (lambda path: torch.save([torch.zeros(2)], path), "holds a list, it must be tensors by name"),
     (lambda path: torch.save({"epoch": 3}, path), "'epoch' is a int"),

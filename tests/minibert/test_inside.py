@@ -157,6 +157,8 @@ def test_maps_are_means_of_layers_or_the_heads_of_one(bpe):
     torch.testing.assert_close(torch.tensor(layers[1]["weights"]), mean, atol=2e-6, rtol=0)
     with pytest.raises(ValueError, match="layer 3: the model has layers 1 to 2"):
         attention_maps.attention_maps(model, bpe, TEXTS[0], layer=3)
+    with pytest.raises(ValueError, match="the text is empty"):
+        attention_maps.attention_maps(model, bpe, " ")
 
 
 # One word in two contexts

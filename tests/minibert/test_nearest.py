@@ -58,6 +58,8 @@ def test_neighbours_are_sorted_by_cosine_and_the_earlier_of_equals_comes_first(m
     assert len(nearest(None, None, ["0 1"], ["1 0"], top_k=9)[0]["nearest"]) == 1
     with pytest.raises(ValueError, match="0 texts and 1 queries"):
         nearest(None, None, [], ["1 0"])
+    with pytest.raises(ValueError, match="a query is empty"):
+        nearest(None, None, ["0 1"], ["1 0", " "])
 
 
 def test_a_text_is_nearest_to_itself(bpe):
@@ -74,7 +76,7 @@ def test_files_are_read_with_the_lines_on_which_texts_stand(tmp_path):
     assert read_texts(tmp_path / "a.txt", "sentence") == {"one": 1, "two": 3, "three": 5}
     (tmp_path / "a.tsv").write_text("sentence\tlabel\none\t1\ntwo\t0\n")
     assert read_texts(tmp_path / "a.tsv", "sentence") == {"one": 2, "two": 3}
-    with pytest.raises(ValueError, match="no column 'text'; there are: sentence, label"):
+    with pytest.raises(ValueError, match="no column 'text'; there are: sentence, label. Name it with --column$"):
         read_texts(tmp_path / "a.tsv", "text")
     (tmp_path / "b.txt").write_text(" \n\n")
     with pytest.raises(ValueError, match="b.txt has no text"):

@@ -80,11 +80,14 @@ def test_a_probability_of_zero_is_a_number_all_the_same():
 
 
 def test_the_command(bpe, tmp_path, capsys, monkeypatch):
-    run = str(saved(tmp_path, constant(bpe, {"The": 0.5, "Ġcat": 0.125}), bpe))
+    run = str(saved(tmp_path, constant(bpe, {"The": 0.5, "Ġcat": 0.125, "Ġdog": 2e-7}), bpe))
     main([run, "The cat", "The", "--tokens"])
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
-    assert lines[:3] == [["4.00", "The cat"], ["0.5000", "The"], ["0.1250", "·cat"]] and lines[3:5] == [["2.00", "The"], ["0.5000", "The"]]
-    assert lines[5] == ["3.17", "all 2 texts, token by token"]  # (1/2 * 1/8 * 1/2)^(-1/3) = 32^(1/3)
+    assert lines[:2] == [["perplexity", "text"], ["probability", "token"]]
+    assert lines[2:5] == [["4.00", "The cat"], ["0.5", "The"], ["0.12", "·cat"]] and lines[5:7] == [["2.00", "The"], ["0.5", "The"]]
+    assert lines[7] == ["3.17", "all 2 texts, token by token"]  # (1/2 * 1/8 * 1/2)^(-1/3) = 32^(1/3)
+    main([run, "The dog", "--tokens"])
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["2e-07", "·dog"]
     monkeypatch.setattr("sys.stdin", io.StringIO("The cat\n\n"))
     main([run, "--json"])
     assert json.loads(capsys.readouterr().out)["pseudo_perplexity"] == pytest.approx(4, rel=1e-5)

@@ -2,6 +2,7 @@
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -118,6 +119,20 @@ def test_a_run_that_has_no_model_yet_has_a_page(run):
     parsed = checked(page(facts, tokenizer))
     assert "No model is shown" in parsed.text and "training has not come to its end" in parsed.text and "Vocabulary" in parsed.text
     assert facts["training"]["step"] == 20 and "4.000" in parsed.text and "Filled masks" not in parsed.text
+
+
+def test_a_run_that_has_only_begun_says_so(run, bpe):
+    shutil.rmtree(run / "model")
+    assert gather(run)[0]["notes"] == ["No model is shown: no checkpoint was written yet."]
+
+
+def test_the_configuration_of_a_family_has_no_fields_of_another(tmp_path):
+    for family, there in (("bert", False), ("modernbert", True)):
+        tokenizer = tokenizer_of()
+        facts, _ = gather(saved(tmp_path / family, model_for(tokenizer, family), tokenizer))
+        text = checked(page(facts, tokenizer)).text
+        assert ("global_rope_theta" in text) == ("local_attention" in text) == there and "type_vocab_size" in text
+        assert "global_rope_theta" in facts["model"]
 
 
 def test_metrics_without_anything_else_have_a_page(tmp_path):

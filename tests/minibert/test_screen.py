@@ -2,8 +2,8 @@
 import torch
 
 from minibert.batches import Batch
-from minibert.screen import masked_example
-from tokenizer import WordPiece
+from minibert.screen import hidden_passages, masked_example
+from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.terminal import Look
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat blue ##s".split()
@@ -33,3 +33,23 @@ def test_of_several_rows_one_that_shows_most_cases_is_taken_without_its_padding(
 def test_a_long_row_is_cut_into_lines():
     seen, hidden = example("[CLS] " + "the cat sat on the mat " * 24 + "[MASK]<cat blue<on the<the [SEP]")
     assert seen.endswith("the mat [MASK] blue the") and hidden.strip() == "cat    on   the" and len(seen) == 95  # " [SEP]" would be the 101st
+
+
+class Held(list):
+    """Held-out examples."""
+    lengths = property(lambda self: [len(ids) for ids in self])
+
+
+def test_a_word_of_one_token_is_hidden_not_a_piece():
+    """Of 'the cat ##s ##s mat' the middle is a piece; 'cat' goes on, 'mat' may; 'the' alone is whole. Of 'cat ##s ##s' nothing is."""
+    tokenizer = WordPiece(WORDS)
+    one, two = ([WORDS.index(word) for word in text.split()] for text in ("[CLS] the cat ##s ##s mat [SEP]", "[CLS] cat ##s ##s [SEP]"))
+    assert hidden_passages(Held([one]), tokenizer)[0] == "[MASK] catss mat"
+    assert hidden_passages(Held([two]), tokenizer)[0].replace(" ", "") == "cat[MASK]s"
+
+
+def test_the_same_of_byte_pairs():
+    """'old' is in pieces, as it was too rare for a merge."""
+    tokenizer = ByteLevelBPE.train_from_iterator(["the cat the cat sat sat"] * 9 + ["old"], vocab_size=300, show_progress=False)
+    ids = tokenizer.encode("cat sat the old cat").ids
+    assert len(ids) > 2 + 5 and hidden_passages(Held([ids]), tokenizer)[0] == "cat sat <mask> old cat"

@@ -73,6 +73,8 @@ def test_columns_that_do_not_fit(tmp_path):
         read_examples(path, Layout(columns="a,a"))
     with pytest.raises(ValueError, match="a.jsonl:1: no field 'sentence'; there are: text, label"):
         read_examples(written(tmp_path, '{"text": "a", "label": 1}\n', "a.jsonl"))
+    with pytest.raises(ValueError, match="a.jsonl:2: no field 'label'; there are: sentence. The rows before it have it: add it, or take the"):
+        read_examples(written(tmp_path, '{"sentence": "a", "label": 1}\n{"sentence": "b"}\n', "a.jsonl"))
     with pytest.raises(ValueError, match="leave out --columns"):
         read_examples(tmp_path / "a.jsonl", Layout(columns="0,1"))
     with pytest.raises(ValueError, match="not from .txt"):
@@ -125,6 +127,10 @@ def test_labels_are_numbered_in_the_order_of_numbers_or_of_the_alphabet(tmp_path
         return classes_of(read_examples(written(tmp_path, "sentence\tlabel\n" + "".join(f"a\t{word}\n" for word in words))))
 
     assert labels("10", "2", "2", "-1") == ["-1", "2", "10"] and labels("yes", "no") == ["no", "yes"] and labels("10", "2", "x") == ["10", "2", "x"]
+    assert labels(*map(str, range(10))) == list(map(str, range(10))) and len(labels(*"ABCDEFGHIJKLMN")) == 14
+    assert len(labels(*map(str, range(20)), *map(str, range(20)))) == 20
+    with pytest.raises(ValueError, match="11 different labels of 11 examples: the labels are numbers, almost all different: --task regression?"):
+        labels(*(f"{n}.5" for n in range(11)))
     with pytest.raises(ValueError, match="all 2 examples have the label 'x', so there is nothing to tell apart"):
         labels("x", "x")
 

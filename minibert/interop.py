@@ -286,6 +286,10 @@ def translated(model, theirs, path, heads_may_differ=False):
                 wrong.append(f"{their} is missing")
             elif theirs[their].shape != shape:
                 wrong.append(f"{their} has the shape {tuple(theirs[their].shape)}, {CONFIG} says {shape}")
+            elif not theirs[their].is_floating_point():
+                wrong.append(f"{their} holds {theirs[their].dtype}")
+            elif not theirs[their].float().isfinite().all():  # in the precision in which it is used
+                wrong.append(f"{their} holds NaN or infinity")
         if not wrong:
             state[name] = torch.cat([theirs[their].float() for their in names]) if len(names) > 1 else theirs[names[0]].float()
     for their in sorted(set(theirs) - used):

@@ -157,7 +157,7 @@ def test_a_wordpiece_run_has_a_page(tmp_path):
     ("metrics.jsonl", '{"step": 1, "eval_loss": 1e308}\n{"step": 2, "eval_loss": -1e308}\n{"step": 1e308, "loss": 1}', ""),
     ("metrics.jsonl", '{"unigram_entropy": 1e308}\n{"step": 1, "loss": 1}\n{"step": 2, "loss": -1e99}', ""),
     ("finetune.json", "[" * 100_000, "Nothing is shown of "),
-    ("finetune.json", '{"tuning": {"tune": "x"}, "metric": "a", "train": 9, "constant": 1, "pretrained": {"deviation": 0, "mean": 1' + "0" * 400 + "}}",
+    ("finetune.json", '{"tuning": {"tune": 1}, "metric": 2, "train": 9, "constant": 1, "pretrained": {"deviation": 0, "mean": 1' + "0" * 400 + "}}",
      "Nothing is shown of "),
     ("config.json", "[" * 100_000, "No configuration of the training is shown"),
 ])

@@ -11,6 +11,16 @@ from tokenizer.terminal import columns
 POINTS = 500  # of a curve, at most: a screen shows no more
 SHADES = 10  # of an attention map: of the root of a weight, so that broad attention is seen, too; below the second, 2 % and less is left out
 LONGEST = 12  # columns of a token beside a map
+LARGEST = 1e100  # sums and differences of such numbers are still finite
+
+
+def is_number(value):
+    """Whether a JSON value is a number that can be drawn: no bool, no NaN, and not as large as only broken files have it.
+
+    >>> is_number(3), is_number(True), is_number(10**400)
+    (True, False, False)
+    """
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 def chart(caption, curves, guide=None, small=False):
@@ -18,7 +28,7 @@ def chart(caption, curves, guide=None, small=False):
 
     -> a figure; Markup("") where there is no point at all.
     """
-    curves = [(name, how, thinned([point for point in points if all(map(math.isfinite, point))])) for name, how, points in curves]
+    curves = [(name, how, thinned([point for point in points if all(map(is_number, point))])) for name, how, points in curves]
     curves = [curve for curve in curves if curve[2]]
     if not curves:
         return Markup("")
@@ -51,8 +61,8 @@ def ticks(low, high, most=6):
     >>> ticks(0, 1876), ticks(2.9, 9.1), ticks(5, 5)
     ([0, 500, 1000, 1500, 2000], [2, 4, 6, 8, 10], [5, 5.1])
     """
-    span = high - low or abs(high) or 1
-    step = 10.0 ** math.floor(math.log10(span / most)) if span > 0 else 1.0
+    span = next((size for size in (high - low, abs(high)) if size > 1 / LARGEST), 1)
+    step = 10.0 ** math.floor(math.log10(span / most))
     for factor in (1, 2, 5, 10, 20):
         first, last = math.floor(low / (factor * step) + 1e-9), math.ceil(high / (factor * step) - 1e-9)
         if last - first < most:
@@ -62,8 +72,8 @@ def ticks(low, high, most=6):
 
 
 def shown(number):
-    """A number beside an axis: 20000 -> '20,000'; 0.006 -> '0.006'"""
-    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    """A number beside an axis: 20000 -> '20,000'; 0.006 -> '0.006'; 10**30 -> '1e+30'"""
+    return f"{number:,}" if isinstance(number, int) and abs(number) < 10**15 else f"{number:g}"
 
 
 def thinned(points):

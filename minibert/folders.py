@@ -136,7 +136,15 @@ def _read_pickled(path):
         if not (isinstance(name, str) and name.isprintable() and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided):
             raise ValueError(f"{path}: {str(name)[:100]!r} is a {type(tensor).__name__}, but all must be dense tensors, by name: "
                              "are these the weights of a model?")
-    return {name: tensor.detach() for name, tensor in tensors.items()}
+        if tensor.dtype not in safetensors.NAMES or tensor.device.type != "cpu":
+            raise ValueError(f"{path}: tensor {name} is of type {tensor.dtype} on the device {tensor.device}, but weights are read into the CPU's "
+                             f"memory as {', '.join(safetensors.DTYPES)}: save them so")
+        needed, held = tensor.numel() * tensor.itemsize, tensor.untyped_storage().nbytes()
+        if held < needed:  # an expanded tensor: it shows the same numbers in several places, and an optimiser would write there
+            raise ValueError(f"{path}: tensor {name} of shape {tuple(tensor.shape)} needs {needed:,} bytes, the file has {held:,} for it: "
+                             "save it again, with .contiguous()")
+    # Memory of its own for each: tensors may lie in one storage, where a step of training would change them all. Freed as they are copied.
+    return {name: tensors.pop(name).detach().clone(memory_format=torch.contiguous_format) for name in list(tensors)}
 
 
 def in_short(error):

@@ -104,7 +104,9 @@ DEFAULTS = {"bert": {"type_vocab_size": 2, "pad_token_id": 0, "layer_norm_eps": 
             "roberta": {"type_vocab_size": 2, "pad_token_id": 1, "layer_norm_eps": 1e-12},
             "modernbert": {"type_vocab_size": 0, "pad_token_id": 50283, "layer_norm_eps": 1e-5,
                            "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}
-LARGEST = {"num_hidden_layers": 1000}
+# No number of a model is larger, all others end at 2 ** 24: a model is built to the sizes that a file claims.
+LARGEST = {"num_hidden_layers": 1000, "layer_norm_eps": 1, "initializer_range": 100, "global_rope_theta": 1e12, "local_rope_theta": 1e12}
+POSITIVE = ("layer_norm_eps", "initializer_range", "global_rope_theta", "local_rope_theta")
 SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
 
 # Variants that exist there and not here: loading one as if it were the plain kind would give other numbers.
@@ -165,33 +167,51 @@ def config_from_json(values, path=CONFIG):
         if values.get(their) is not None:
             ours[f.name] = values[their]
     ours["type_vocab_size"] = values.get("minibert_type_vocab_size", ours["type_vocab_size"])
+    _check_values(ours, path)  # before anything is as long as they say
     if family == "modernbert":
         ours.update(_attention_pattern(values, path))
-    for f in fields(BertConfig):
-        value = ours.get(f.name, f.default)
-        if type(value) is not type(f.default) and (type(f.default), type(value)) != (float, int):
-            raise ValueError(f"{path}: {f.name} is {str(value)[:100]!r}, a value of the wrong type: it must be of type {type(f.default).__name__}")
-    too_large = [f"{name} = {ours[name]:,}" for name in SIZES if ours[name] > LARGEST.get(name, 1 << 24)]
-    if too_large:  # a model is built to the sizes that a file claims
-        raise ValueError(f"{path}: {', '.join(too_large)}: larger than any model, the file is damaged")
+        _check_values(ours, path)
     return BertConfig(**ours)
+
+
+def _check_values(ours, path):
+    """ValueError for values of BertConfig of the wrong type, and for numbers that no model has; which sizes fit together it knows itself."""
+    check_types(BertConfig, ours, path)
+    numbers = {name: value for name, value in ours.items() if name != "family"}
+    too_large = [f"{name} = {value:,}"[:100] for name, value in numbers.items() if value > LARGEST.get(name, 1 << 24)]
+    if too_large:
+        raise ValueError(f"{path}: {', '.join(too_large)}: larger than any model, the file is damaged")
+    if wrong := next((name for name in POSITIVE if not numbers.get(name, 1) > 0), None):  # `not`: NaN fails every comparison
+        raise ValueError(f"{path}: {wrong} is {str(numbers[wrong])[:100]}: it must be more than 0")
+
+
+def check_types(cls, values, path):
+    """ValueError, naming the file, for a value that is not of the type of its field's default in ``cls``; an int will do for a float."""
+    for f in fields(cls):
+        value, kind = values.get(f.name, f.default), type(f.default)
+        if type(value) is not kind and (kind, type(value)) != (float, int):
+            raise ValueError(f"{path}: {f.name} is {str(value)[:100]!r}, a value of the wrong type: it must be of type {kind.__name__}")
 
 
 def _attention_pattern(values, path):
     """layer_types and rope_parameters (transformers 5), or the four fields that transformers 4 has for them, which are ours."""
-    found = {}
-    if values.get("layer_types"):
-        is_global = [kind == "full_attention" for kind in values["layer_types"]]
+    found, kinds, ropes = {}, values.get("layer_types"), values.get("rope_parameters")
+    if kinds is not None:
+        if not isinstance(kinds, list) or len(kinds) != values["num_hidden_layers"]:
+            raise ValueError(f"{path}: layer_types must be a list of num_hidden_layers = {values['num_hidden_layers']} kinds, not {str(kinds)[:100]}")
+        is_global = [kind == "full_attention" for kind in kinds]
         said = values.get("global_attn_every_n_layers")  # of few layers, several rhythms fit
         every = next((n for n in (said, *range(1, len(is_global) + 1))
-                      if type(n) is int and n > 0 and is_global == [layer % n == 0 for layer in range(values["num_hidden_layers"])]), None)
+                      if type(n) is int and n > 0 and is_global == [layer % n == 0 for layer in range(len(is_global))]), None)
         if every is None:
-            raise ValueError(f"{path}: layer_types {values['layer_types']} do not repeat 'full_attention' every n-th layer from the first on")
+            raise ValueError(f"{path}: layer_types {str(kinds)[:100]} do not repeat 'full_attention' every n-th layer from the first on")
         found["global_attn_every_n_layers"] = every
+    if ropes is not None and not (isinstance(ropes, dict) and all(isinstance(rope, dict | None) for rope in ropes.values())):
+        raise ValueError(f"{path}: rope_parameters must be an object for each kind of layer, not {str(ropes)[:100]}")
     for ours, theirs in (("global_rope_theta", "full_attention"), ("local_rope_theta", "sliding_attention")):
-        rope = (values.get("rope_parameters") or {}).get(theirs) or {}
+        rope = (ropes or {}).get(theirs) or {}
         if rope.get("rope_type", "default") != "default":
-            raise ValueError(f"{path}: rope_type {rope['rope_type']!r} is not built here, only 'default'")
+            raise ValueError(f"{path}: rope_type {str(rope['rope_type'])[:100]!r} is not built here, only 'default'")
         if "rope_theta" in rope:
             found[ours] = rope["rope_theta"]
     return found
@@ -258,7 +278,10 @@ def tensors_of(folder):
 
 
 def _build(values, config, theirs, path):
-    architecture = (values.get("architectures") or [next(name for name, kind in ARCHITECTURES.items() if kind[0] == config.family)])[0]
+    named = values.get("architectures") or []
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise ValueError(f"{path}: architectures must be a list of names, not {str(named)[:100]}")
+    architecture = (named or [next(name for name, kind in ARCHITECTURES.items() if kind[0] == config.family)])[0]
     if architecture not in ARCHITECTURES or ARCHITECTURES[architecture][0] != config.family:
         raise ValueError(f"{path}: architecture {architecture!r} of {config.family} is not built here, there are {', '.join(ARCHITECTURES)}")
     cls = ARCHITECTURES[architecture][1]
@@ -286,6 +309,10 @@ def translated(model, theirs, path, heads_may_differ=False):
                 wrong.append(f"{their} is missing")
             elif theirs[their].shape != shape:
                 wrong.append(f"{their} has the shape {tuple(theirs[their].shape)}, {CONFIG} says {shape}")
+            elif not theirs[their].is_floating_point():
+                wrong.append(f"{their} holds {theirs[their].dtype}")
+            elif not theirs[their].float().isfinite().all():  # in the precision in which it is used
+                wrong.append(f"{their} holds NaN or infinity")
         if not wrong:
             state[name] = torch.cat([theirs[their].float() for their in names]) if len(names) > 1 else theirs[names[0]].float()
     for their in sorted(set(theirs) - used):

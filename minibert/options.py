@@ -11,6 +11,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from minibert.config import LENGTHS, PRESETS, BertConfig, TrainConfig, changed, from_dict
+from minibert.interop import check_types
 from minibert.starting import configuration
 from tokenizer.cli import Parser, suggestion
 from tokenizer.files import atomic_write
@@ -146,8 +147,13 @@ def read_config(run):
         raise ValueError(f"{run} is no run directory: it has no config.json (a run is made by train.py --out {run})")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
+        for name, kind in (("preset", str), ("model", dict), ("train", dict)):
+            if not isinstance(stored[name], kind):
+                raise ValueError(f"{name} is a {type(stored[name]).__name__}, it must be of type {kind.__name__}")
+        for cls, name in ((BertConfig, "model"), (TrainConfig, "train")):
+            check_types(cls, stored[name], name)
         return stored["preset"], from_dict(BertConfig, stored["model"]), from_dict(TrainConfig, stored["train"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not the configuration of a run ({error})") from error
 
 

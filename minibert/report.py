@@ -7,7 +7,6 @@ The file loads nothing and runs nothing: it can be mailed, or opened on a phone.
 checkpoint, or without a model), and so has a folder with a model alone. This module gathers the facts; ``page.py`` lays them out.
 """
 import json
-import math
 from argparse import HelpFormatter
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from data import TokenFile
 from minibert.attention_maps import habits
 from minibert.config import PRESETS
+from minibert.drawings import is_number
 from minibert.evaluate import EVAL_SEED
 from minibert.examples import make_examples
 from minibert.fill_mask import MASK, fill_mask, load_run
@@ -47,7 +47,7 @@ def gather(folder, texts=()):
     model, tokenizer = load_parts(folder, notes)
     preset, train = configuration(folder, notes)
     facts = {"folder": str(folder), "preset": preset, "model": {}, "train": asdict(train) if train else {}, "unlike_preset": [],
-             "training": training(folder, notes), "finetuned": finetuned(folder), "vocabulary": {}, "held_out_words": {}, "masks": [],
+             "training": training(folder, notes), "finetuned": finetuned(folder, notes), "vocabulary": {}, "held_out_words": {}, "masks": [],
              "attention": {}, "samples": []}
     if model:
         facts["model"] = {**asdict(model.config), "parameters": model.num_parameters(), "class": type(model).__name__}
@@ -112,22 +112,19 @@ def training(folder, notes):
             "finished": finished}
 
 
-def is_number(value):
-    """Whether a JSON value is a number that can be drawn: no bool, no NaN."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def finetuned(folder):
+def finetuned(folder, notes):
     """What was fine-tuned from this run, or in this folder: list of {"folder", "metric", "mean", "deviation", "constant", "train", "tune"}"""
     found = []
     for path in sorted([*folder.glob("finetune.json"), *folder.glob("*/finetune.json")]):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
+            numbers = {"mean": result["pretrained"]["mean"], "deviation": result["pretrained"]["deviation"], "constant": result["constant"]}
+            if not all(map(is_number, numbers.values())):
+                raise ValueError("scores that are no numbers")
             found.append({"folder": str(path.parent), "tune": str(result["tuning"]["tune"]), "metric": str(result["metric"]),
-                          "train": str(result["train"]), "mean": float(result["pretrained"]["mean"]),
-                          "deviation": float(result["pretrained"]["deviation"]), "constant": float(result["constant"])})
-        except (KeyError, TypeError, ValueError):  # not one that minibert.finetune wrote to its end
-            continue
+                          "train": str(result["train"]), **numbers})
+        except (KeyError, TypeError, ValueError, RecursionError, OSError):
+            notes.append(f"Nothing is shown of {path}: it is not as minibert.finetune writes it.")
     return found
 
 

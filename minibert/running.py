@@ -37,7 +37,7 @@ def metrics_lines(path):
     for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # brackets nested too deeply are no line of ours either
             continue
         if isinstance(value, dict):
             lines.append(value)

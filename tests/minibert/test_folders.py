@@ -97,6 +97,33 @@ def test_a_bin_of_tensors_is_read(model, tmp_path, how):
     assert same(tmp_path, model)
 
 
+def test_tensors_of_one_storage_get_memory_of_their_own(model, tmp_path):
+    """Else a step of training would write into two of them, or into one of them twice."""
+    path = as_bin(tmp_path)
+    tensors = torch.load(path, weights_only=True)
+    both = torch.arange(512.0).view(2, 16, 16)
+    tensors["cls.predictions.transform.dense.weight"] = both[0].T  # in columns, and in the same storage as the next
+    tensors["bert.encoder.layer.0.attention.output.dense.weight"] = tensors["bert.encoder.layer.1.attention.output.dense.weight"] = both[1]
+    torch.save(tensors, path)
+    parameters = dict(from_pretrained(tmp_path).named_parameters())
+    assert len({value.untyped_storage().data_ptr() for value in parameters.values()}) == len(parameters)
+    assert all(value.is_contiguous() for value in parameters.values())
+    assert torch.equal(parameters["head.dense.weight"], both[0].T) and torch.equal(parameters["bert.blocks.1.attention.out.weight"], both[1])
+
+
+@pytest.mark.parametrize("value, message", [(float("nan"), "holds NaN or infinity"), (float("-inf"), "holds NaN or infinity"),
+                                            (3, "holds torch.int64")])
+@pytest.mark.parametrize("kind", ["bin", "safetensors"])
+def test_weights_that_are_no_finite_numbers_are_refused_by_name(model, tmp_path, value, message, kind):
+    tensors = safetensors.read(tmp_path / "model.safetensors")
+    tensors["cls.predictions.bias"] = torch.tensor([value] * 40)
+    safetensors.write(tensors, tmp_path / "model.safetensors")
+    if kind == "bin":
+        as_bin(tmp_path)
+    with pytest.raises(ValueError, match=f"cls.predictions.bias {message}"):
+        from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize("save, name, kind", [(safetensors.write, "model", "safetensors"), (torch.save, "pytorch_model", "bin")])
 def test_weights_in_parts_are_put_together(model, tmp_path, save, name, kind):
     in_parts(tmp_path, save, name, kind)
@@ -148,6 +175,9 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(model, tmp_path, write)
     (lambda path: torch.save({"a": torch.zeros(2).to_sparse()}, path), "dense tensors"),
     (lambda path: torch.save({"a\nb": torch.zeros(2)}, path), r"'a\\nb' is a Tensor"),
     (lambda path: torch.save({7: torch.zeros(2)}, path), "'7' is a Tensor, but all must be dense tensors, by name"),
+    (lambda path: torch.save({"a": torch.zeros(2, dtype=torch.complex64)}, path), "tensor a is of type torch.complex64"),
+    (lambda path: torch.save({"a": torch.zeros(2, device="meta")}, path), "tensor a is of type torch.float32 on the device meta"),
+    (lambda path: torch.save({"a": torch.zeros(1).expand(2, 3)}, path), r"tensor a of shape \(2, 3\) needs 24 bytes, the file has 4 for it"),
 ])
 def test_a_bin_that_holds_no_weights_is_one_clear_line(model, tmp_path, content, message):
     path = as_bin(tmp_path)

@@ -187,6 +187,15 @@ def test_all_tensors_that_do_not_fit_are_listed_together(tmp_path):
     ({"pad_token_id": True}, "pad_token_id is 'True', a value of the wrong type"),
     ({"num_hidden_layers": 10**9}, "num_hidden_layers = 1,000,000,000: larger than any model"),
     ({"hidden_size": 2**60, "vocab_size": 2**40}, "vocab_size = 1,099,511,627,776, hidden_size = 1,152,921,504,606,846,976: larger than any model"),
+    ({"num_hidden_layers": float("nan")}, "num_hidden_layers is 'nan', a value of the wrong type"),
+    ({"num_hidden_layers": []}, r"num_hidden_layers is '\[\]', a value of the wrong type"),
+    ({"layer_norm_eps": -1}, "layer_norm_eps is -1: it must be more than 0"),
+    ({"layer_norm_eps": float("nan")}, "layer_norm_eps is nan: it must be more than 0"),
+    ({"layer_norm_eps": float("inf")}, "layer_norm_eps = inf: larger than any model"),
+    ({"layer_norm_eps": 10**400}, "layer_norm_eps = 10,000.*: larger than any model"),
+    ({"initializer_range": float("nan")}, "initializer_range is nan: it must be more than 0"),
+    ({"architectures": 5}, "architectures must be a list of names, not 5"),
+    ({"architectures": [[1]]}, r"architectures must be a list of names, not \[\[1\]\]"),
     ({"hidden_size": 10**6}, "tensors do not fit"),  # built of shapes alone
     ({"architectures": ["BertForTokenClassification"]}, "BertForTokenClassification"),
     ({"num_hidden_layers": 4}, "layer.3.*is missing"),
@@ -197,6 +206,26 @@ def test_a_config_that_does_not_fit_is_refused(change, message, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(ValueError, match=message):
         from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"num_hidden_layers": 10**8}, "num_hidden_layers = 100,000,000: larger than any model"),  # at once, not after as many steps
+    ({"num_hidden_layers": "x"}, "num_hidden_layers is 'x', a value of the wrong type"),
+    ({"num_hidden_layers": 1.5}, "num_hidden_layers is '1.5', a value of the wrong type"),
+    ({"num_hidden_layers": 4}, "layer_types must be a list of num_hidden_layers = 4 kinds, not .'full"),
+    ({"layer_types": 5}, "layer_types must be a list of num_hidden_layers = 3 kinds, not 5"),
+    ({"layer_types": ["full_attention"] * 10**6}, "layer_types must be a list of"),
+    ({"local_attention": 10**30}, "local_attention = 1,000,000,.*: larger than any model"),
+    ({"rope_parameters": [1]}, "rope_parameters must be an object"),
+    ({"rope_parameters": {"full_attention": [1]}}, "rope_parameters must be an object for each kind"),
+    ({"rope_parameters": {"full_attention": {"rope_theta": "x"}}}, "global_rope_theta is 'x', a value of the wrong type"),
+    ({"rope_parameters": {"full_attention": {"rope_theta": -1.0}}}, "global_rope_theta is -1.0: it must be more than 0"),
+])
+def test_a_config_of_modernbert_that_cannot_be_is_one_short_line(change, message):
+    values = PUBLISHED[2][0] | {"num_hidden_layers": 3, "layer_types": ["full_attention", "sliding_attention", "sliding_attention"]}
+    with pytest.raises(ValueError, match=message) as error:
+        config_from_json(values | change)
+    assert len(str(error.value)) < 300 and "\n" not in str(error.value)
 
 
 def test_a_rhythm_of_layers_that_is_not_built_here_is_refused(tmp_path):

@@ -165,6 +165,36 @@ def test_a_wordpiece_run_has_a_page(tmp_path):
     assert facts["masks"][0]["text"] == "the [MASK] eats x7 fish" and 'class="unknown' in page(facts, tokenizer) and "WordPiece" in parsed.text
 
 
+@pytest.mark.parametrize("name, content, note", [
+    ("metrics.jsonl", '{"step": 1, "loss": 1' + "0" * 400 + "}", ""),
+    ("metrics.jsonl", '{"step": 1' + "0" * 400 + ', "loss": 1}', ""),
+    ("metrics.jsonl", "[" * 100_000, ""),
+    ("metrics.jsonl", '{"step": 1, "eval_loss": 1e308}\n{"step": 2, "eval_loss": -1e308}\n{"step": 1e308, "loss": 1}', ""),
+    ("metrics.jsonl", '{"unigram_entropy": 1e308}\n{"step": 1, "loss": 1}\n{"step": 2, "loss": -1e99}', ""),
+    ("finetune.json", "[" * 100_000, "Nothing is shown of "),
+    ("finetune.json", '{"tuning": {"tune": 1}, "metric": 2, "train": 9, "constant": 1, "pretrained": {"deviation": 0, "mean": 1' + "0" * 400 + "}}",
+     "Nothing is shown of "),
+    ("config.json", "[" * 100_000, "No configuration of the training is shown"),
+])
+def test_a_hostile_file_of_a_run_does_not_stop_the_page(tmp_path, name, content, note):
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in METRICS))
+    (tmp_path / name).write_text(content)
+    facts, tokenizer = gather(tmp_path)
+    assert note in checked(page(facts, tokenizer)).text
+
+
+@pytest.mark.parametrize("change, note", [
+    ({"preset": None}, "preset is a NoneType"), ({"preset": []}, "preset is a list"), ({"preset": 5}, "preset is a int"),
+    ({"train": {"corpus": []}}, "corpus is '[]', a value of the wrong type"), ({"train": {"data": 1.5}}, "data is '1.5', a value of the wrong type"),
+    ({"train": 5}, "train is a int"),
+])
+def test_a_configuration_with_values_of_the_wrong_type_is_a_note(run, change, note):
+    stored = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(stored | change))
+    facts, _ = gather(run)
+    assert len(facts["notes"]) == 1 and note in facts["notes"][0] and facts["train"] == {} and facts["masks"]
+
+
 # What it says
 
 
@@ -262,7 +292,7 @@ def test_tokens_are_coloured_as_in_a_terminal():
 
 def test_ticks_are_round_numbers_around_what_is_shown():
     assert ticks(0, 20) == [0, 5, 10, 15, 20] and ticks(3.5, 6) == [3.5, 4, 4.5, 5, 5.5, 6] and ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    for low, high in ((0, 0), (1e-9, 3e-9), (-5, 5), (0.1, 0.1), (1e12, 2e12), (-3, -2.9), (0, 1_000_000), (2.9, 9.02)):
+    for low, high in ((0, 0), (1e-9, 3e-9), (-5, 5), (0.1, 0.1), (1e12, 2e12), (-1e100, 1e100), (0, 5e-324), (-3, -2.9), (0, 1_000_000), (2.9, 9.02)):
         found = ticks(low, high)
         assert 2 <= len(found) <= 7 and found[0] <= low and found[-1] >= high and len(set(found)) == len(found)
 
@@ -272,7 +302,7 @@ def test_a_curve_is_where_its_values_are():
     html = chart("loss", [("a", "line", [(0, 2.0), (5, 3.0), (7, math.nan), (10, 4.0)]), ("b", "dots", [(5, 4.0)])], guide=("level", 3.0))
     assert '<path class="line" d="M0.0 1000.0L500.0 500.0L1000.0 0.0">' in html and '<path class="dots" d="M500.0 0.0h0">' in html
     assert '<path class="guide" d="M0 500.0H1000">' in html and 'style="bottom:50.0%">3</span>' in html and "level" in html
-    assert chart("nothing", [("a", "line", [(1, math.inf)])]) == "" and Page(chart("one", [("a", "line", [(1, 0.0)])]))
+    assert chart("nothing", [("a", "line", [(1, math.inf), (2, 1e308), (3, 10**400)])]) == "" and Page(chart("one", [("a", "line", [(1, 0.0)])]))
 
 
 def test_long_curves_are_thinned_but_for_their_end():

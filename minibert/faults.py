@@ -76,8 +76,9 @@ class Skips:
     """The steps that changed nothing, since their gradient was inf or NaN, taken out of the count of a run's ``state``.
 
     They are counted where the gradient is: a GPU that is asked stops for the answer, so it is asked once for many steps (``look``).
+    "ahead": how many the schedule has not been told of yet. It hears of them at its own times alone, whenever else somebody looked.
 
-    >>> skips = Skips({"step": 2, "skipped": 0, "skipped_in_a_row": 0, "window_batches": 2})
+    >>> skips = Skips({"step": 2, "skipped": 0, "skipped_in_a_row": 0, "ahead": 0, "window_batches": 2})
     >>> skips.add(False), skips.add(True), skips.look("bf16"), skips.state["step"], skips.look("bf16")
     (None, None, 1, 1, 0)
     """
@@ -89,16 +90,25 @@ class Skips:
         """One step. broken (), bool, on its device: whether its gradient was inf or NaN"""
         self.broken, self.steps = self.broken + broken, self.steps + 1
 
-    def look(self, precision):
-        """Correct the state -> how many steps since the last look changed nothing. ValueError where ``MAX_SKIPPED`` in a row did."""
+    def look(self, precision, schedule=False):
+        """Correct the state -> how many steps since the last look changed nothing. ValueError where ``MAX_SKIPPED`` in a row did.
+
+        schedule: whether the schedule is told as well.
+        """
         skipped, steps, state = int(self.broken), self.steps, self.state
         self.broken, self.steps = 0, 0
         state["skipped"] += skipped
+        state["ahead"] = 0 if schedule else state["ahead"] + skipped
         for name in ("step", "window_batches"):
             state[name] -= skipped
         state["skipped_in_a_row"] = state["skipped_in_a_row"] + skipped if skipped == steps else 0
         refuse_skipped(state["skipped_in_a_row"], precision)
         return skipped
+
+    def tell(self, precision):
+        """Look, and tell the schedule -> how many steps fewer it counts than it did."""
+        ahead = self.state["ahead"]
+        return ahead + self.look(precision, schedule=True)
 
 
 def refuse_skipped(in_a_row, precision):

@@ -183,7 +183,7 @@ class Trainer:
         if loaded:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
                 raise ValueError(f"the checkpoint was trained with another tokenizer than {self.folder / 'tokenizer'}: the ids would mean other words")
-            self.state = {name: ({"ahead": 0} | loaded)[name] for name in self.state}  # no "ahead" in checkpoints of earlier versions
+            self.state = {name: ({"ahead": 0} | loaded)[name] for name in self.state}  # which older checkpoints lack
         if not self.ranks.first:  # the first rank goes on with the sum of all losses and its dropout, the others begin theirs anew
             self.state["window"] = dict.fromkeys(self.state["window"], 0.0)
             torch.manual_seed(self.config.seed + 1_000_003 * self.ranks.rank + self.state["step"])

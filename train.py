@@ -182,12 +182,12 @@ class Trainer:
         loaded = checkpoint.load_newest(self.folder, self.model, self.optimizer, self.scaler, warn=lambda line: print(line, file=sys.stderr))
         if loaded:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
-                raise ValueError(f"the checkpoint was trained with another tokenizer than {self.folder / 'tokenizer'}: the ids would mean other words")
+                raise ValueError(f"the checkpoint is one of another tokenizer than {self.folder / 'tokenizer'}: the ids would mean other words")
             self.state = {name: ({"ahead": 0} | loaded)[name] for name in self.state}  # which older checkpoints lack
         if not self.ranks.first:  # the first rank goes on with the sum of all losses and its dropout, the others begin theirs anew
             self.state["window"] = dict.fromkeys(self.state["window"], 0.0)
             torch.manual_seed(self.config.seed + 1_000_003 * self.ranks.rank + self.state["step"])
-        self.skips = Skips(self.state)
+        self.skips = Skips(self.state, self.folder)
         self.saved = self.state["step"] if loaded else None
         self.batches = self.make_batches(position=self.state["position"])
         self.steps_per_epoch = (self.batches.per_epoch or 0) * self.config.batch_unit / self.config.batch_size  # 0: a stream's is not known
@@ -311,7 +311,7 @@ class Trainer:
         if self.line_is_due(state["step"]):
             means = {name: total / state["window_batches"] for name, total in self.window().items()}
             state["window"], state["window_batches"] = {}, 0
-            refuse_nan(sum(means.values()), state["step"])
+            refuse_nan(sum(means.values()), state["step"], self.folder)
             if self.ranks.first:
                 self.metrics.write({"step": state["step"], **means, "learning_rate": rate, "grad_norm": float(norm),
                                     "elapsed": round(state["elapsed"], 3)})
@@ -339,7 +339,7 @@ class Trainer:
         """A checkpoint of everything, by the first rank. window: what ``window()`` would find, where the other ranks do not ask as well."""
         self.skips.look(self.config.precision)
         window = self.window() if window is None else window
-        refuse_nan(sum(window.values()), self.state["step"])
+        refuse_nan(sum(window.values()), self.state["step"], self.folder)
         if self.ranks.first:
             state = {**self.state, "window": window, "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}
             checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)

@@ -236,7 +236,9 @@ def unmerge(model):
 
 
 def whole(model):
-    """A copy on the CPU, without adapter, that computes the same, for ``save_pretrained``; merged or not, the model stays as it is. ValueError for prefixes: no weight can hold them.
+    """A copy on the CPU, without adapter, that computes the same, for ``save_pretrained``; the model itself stays as it is, merged or not.
+
+    ValueError for prefixes: no weight can hold them.
 
     whole(attach(classifier, Tuning(tune="lora"))) -> BertForSequenceClassification
     """

@@ -174,7 +174,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, config)
         # fp16 has 5 bits of exponent: small gradients would vanish, so the loss is scaled up and the gradients down again.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-        self.state = {"step": 0, "batches": 0, "skipped": 0, "skipped_in_a_row": 0, "elapsed": 0.0, "best_eval_loss": None,
+        self.state = {"step": 0, "batches": 0, "skipped": 0, "skipped_in_a_row": 0, "ahead": 0, "elapsed": 0.0, "best_eval_loss": None,
                       "position": None, "window": {}, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
 
     def load(self):
@@ -182,13 +182,12 @@ class Trainer:
         loaded = checkpoint.load_newest(self.folder, self.model, self.optimizer, self.scaler, warn=lambda line: print(line, file=sys.stderr))
         if loaded:
             if loaded["tokenizer"] != self.tokenizer.fingerprint:
-                raise ValueError(f"the checkpoint was trained with another tokenizer than {self.folder / 'tokenizer'}: "
-                                 "the ids would mean other words")
-            self.state = {name: loaded[name] for name in self.state}
+                raise ValueError(f"the checkpoint is one of another tokenizer than {self.folder / 'tokenizer'}: the ids would mean other words")
+            self.state = {name: ({"ahead": 0} | loaded)[name] for name in self.state}  # which older checkpoints lack
         if not self.ranks.first:  # the first rank goes on with the sum of all losses and its dropout, the others begin theirs anew
             self.state["window"] = dict.fromkeys(self.state["window"], 0.0)
             torch.manual_seed(self.config.seed + 1_000_003 * self.ranks.rank + self.state["step"])
-        self.skips = Skips(self.state)
+        self.skips = Skips(self.state, self.folder)
         self.saved = self.state["step"] if loaded else None
         self.batches = self.make_batches(position=self.state["position"])
         self.steps_per_epoch = (self.batches.per_epoch or 0) * self.config.batch_unit / self.config.batch_size  # 0: a stream's is not known
@@ -219,10 +218,13 @@ class Trainer:
         """How much of the run is done, 0 to 1: by the clock, or by steps (the middle of the step that comes)."""
         if self.config.minutes:
             return self.state["elapsed"] / (60 * self.config.minutes)
-        return (self.state["step"] + 0.5) / self.total_steps
+        return (self.state["step"] + self.state["ahead"] + 0.5) / self.total_steps
 
     def loop(self, stop):
-        """Steps until the run is done or ``stop.requested``; then a checkpoint. This is all that training is. -> whether it was stopped"""
+        """Steps until the run is done or ``stop.requested``; then a checkpoint. This is all that training is. -> whether it was stopped
+
+        A CPU is asked at once whether a step was taken, a GPU, which would stop for the answer, where a line of metrics, an evaluation or a
+        checkpoint is due. Until a line is due the rate may run ahead by the steps not taken, so that the other two change no training."""
         config, state = self.config, self.state
         clock = time.monotonic() - state["elapsed"]
         self.model.train()
@@ -230,7 +232,7 @@ class Trainer:
                 contextlib.closing(prepared_ahead(self.batches, state["batches"], self.device, config.micro_batch)) as batches:
             while True:
                 stopped, state["elapsed"] = self.ranks.agree(stop.requested, state["elapsed"])
-                if stopped or (self.progress() >= 1 and not self.skips.look(config.precision)):
+                if stopped or (self.progress() >= 1 and not self.skips.tell(config.precision)):
                     break
                 factor = rate_factor(self.progress(), config.schedule, config.warmup, config.decay)
                 for group in self.optimizer.param_groups:
@@ -244,14 +246,15 @@ class Trainer:
                 state["step"] += 1
                 self.add_up(bar, losses)
                 self.skips.add(broken)
-                # A CPU is asked at once whether the step was taken, a GPU, which would stop for the answer, where it stops for a line of metrics.
-                if (self.device.type == "cpu" or self.line_is_due()) and self.skips.look(config.precision):  # the schedule waits
+                log, evaluates, saves = (every and state["step"] % every == 0 for every in (config.log_every, config.eval_every, config.save_every))
+                turn = self.device.type == "cpu" or self.line_is_due(state["step"] + state["ahead"])
+                if (turn or log or evaluates or saves) and self.skips.look(config.precision, turn):  # the schedule waits
                     bar.set_postfix_str(f"step skipped: inf or NaN in its gradient, loss scale {self.scaler.get_scale():g}")
                     continue
                 self.log(bar, norm, config.learning_rate * factor)
-                if config.eval_every and state["step"] % config.eval_every == 0:
+                if evaluates:
                     self.evaluate(config.eval_examples)
-                if config.save_every and state["step"] % config.save_every == 0:
+                if saves:
                     self.save()
                 state["elapsed"] = time.monotonic() - clock
         if state["step"] != self.saved:
@@ -299,16 +302,16 @@ class Trainer:
         state["window"] = {name: state["window"].get(name, 0.0) + loss for name, loss in losses.items()}
         state["window_batches"] += 1
 
-    def line_is_due(self):
-        return self.state["step"] == 1 or self.state["step"] % self.config.log_every == 0
+    def line_is_due(self, step):
+        return step == 1 or step % self.config.log_every == 0
 
     def log(self, bar, norm, rate):
         """Every log_every steps a line of metrics, with the means of the losses, and a new text on the bar."""
         state, first = self.state, self.state["step"] == 1
-        if self.line_is_due():
+        if self.line_is_due(state["step"]):
             means = {name: total / state["window_batches"] for name, total in self.window().items()}
             state["window"], state["window_batches"] = {}, 0
-            refuse_nan(sum(means.values()), state["step"])
+            refuse_nan(sum(means.values()), state["step"], self.folder)
             if self.ranks.first:
                 self.metrics.write({"step": state["step"], **means, "learning_rate": rate, "grad_norm": float(norm),
                                     "elapsed": round(state["elapsed"], 3)})
@@ -336,7 +339,7 @@ class Trainer:
         """A checkpoint of everything, by the first rank. window: what ``window()`` would find, where the other ranks do not ask as well."""
         self.skips.look(self.config.precision)
         window = self.window() if window is None else window
-        refuse_nan(sum(window.values()), self.state["step"])
+        refuse_nan(sum(window.values()), self.state["step"], self.folder)
         if self.ranks.first:
             state = {**self.state, "window": window, "config": {"model": asdict(self.model.config), "train": asdict(self.config)}}
             checkpoint.save(self.folder, state, self.model, self.optimizer, self.scaler, self.config.keep_checkpoints)

@@ -92,7 +92,9 @@ def read_adapter(path):
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
         tuning = from_dict(Tuning, stored["tuning"])
         kinds = {"labels": list, "dropout": (int, float), "base": str, "digest": str}
-        wrong = [name for name, kind in kinds.items() if not isinstance(stored[name], kind)]
+        wrong = [name for name, kind in kinds.items() if not isinstance(stored[name], kind) or isinstance(stored[name], bool)]
+        if not wrong and not 0 <= stored["dropout"] < 1:
+            raise ValueError(f"dropout is {stored['dropout']}: it must lie in [0, 1)")
         if wrong or tuning.tune == "all" or not all(isinstance(label, str) for label in stored["labels"]):
             raise ValueError(f"tune is {tuning.tune!r}, of the wrong type: {', '.join(wrong) or 'a label'}")
     except (KeyError, TypeError, ValueError, RecursionError) as error:

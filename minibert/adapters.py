@@ -13,6 +13,7 @@ leave it out of their counts; ``count`` gives both. The files of an adapter: ``a
 """
 import math
 import re
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -44,13 +45,17 @@ class Tuning:
     prefix_length: int = option(16, "prefix: trained keys and values of each layer")
 
     def __post_init__(self):
+        for name, kind in (("tune", str), ("lora_on", str), ("lora_rank", int), ("prefix_length", int), ("lora_alpha", (int, float))):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):  # from a file
+                raise ValueError(f"{name} is {value!r}: it must be " + ("text" if kind is str else "a whole number" if kind is int else "a number"))
         if self.tune not in RATES:
             raise ValueError(f"tune is {self.tune!r}: choose from {', '.join(RATES)}" + suggestion(self.tune, RATES))
         for name in ("lora_rank", "prefix_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if not 0 < self.lora_alpha < math.inf:
-            raise ValueError(f"lora_alpha is {self.lora_alpha}: it must be more than 0")
+        if not 0 < self.lora_alpha <= sys.float_info.max:
+            raise ValueError(f"lora_alpha is {self.lora_alpha}: it must be more than 0, and finite")
         for name in self.matrices:
             if name not in MATRICES:
                 raise ValueError(f"lora_on names {name!r}: choose from {', '.join(MATRICES)}" + suggestion(name, MATRICES))
@@ -66,10 +71,13 @@ class Tuning:
 def attach(model, tuning):
     """Let only what ``tuning`` names learn, and the head; what it adds is fresh. -> the model itself
 
-    model: a BertForSequenceClassification. Raises ValueError for ranks and lengths that it has no room for.
+    model: a BertForSequenceClassification. Raises ValueError for ranks and lengths that it has no room for,
+    and for a model that has something attached already.
 
     attach(BertForSequenceClassification(config, ("bad", "good")).adopt(pretrained), Tuning(tune="lora"))
     """
+    if (already := getattr(model, "tuning", None)) is not None:
+        raise ValueError(f"tune {already.tune} is attached to this model already, and cannot be changed: attach {tuning.tune} to a fresh one")
     if tuning.tune == "all":
         return model
     for name, parameter in model.named_parameters():
@@ -80,6 +88,7 @@ def attach(model, tuning):
         add_prefix(model, tuning.prefix_length)
     elif tuning.tune == "bias":
         free_biases(model)
+    model.tuning = tuning
     return model
 
 
@@ -126,17 +135,22 @@ class LoRALinear(nn.Linear):
     def __init__(self, linear, parts, rank, alpha):
         super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device="meta")  # no memory for a second weight
         self.weight, self.bias, self.stacked = linear.weight, linear.bias, getattr(linear, "stacked", 1)
-        self.parts, self.scale = list(parts), alpha / rank
         rows = linear.out_features // self.stacked
         if rank > min(rows, linear.in_features):
             raise ValueError(f"lora_rank {rank} is more than a matrix of {rows} x {linear.in_features} can have: lower it")
+        self.parts, self.scale = list(parts), alpha / rank
         like = {"device": linear.weight.device, "dtype": linear.weight.dtype}
         self.lora_a = nn.Parameter(torch.randn(len(self.parts), rank, linear.in_features, **like) / math.sqrt(linear.in_features))
         self.lora_b = nn.Parameter(torch.zeros(len(self.parts), rows, rank, **like))
         self.register_buffer("before", None, persistent=False)  # the weight without the product, while that is merged into it
 
     def forward(self, x):
-        """x (..., I) -> (..., O). The two thin products cost less time than the large one, forward and backward."""
+        """x (..., I) -> (..., O). The two thin products cost less time than the large one, forward and backward.
+
+        Raises ValueError in training while the product is merged: it would learn nothing.
+        """
+        if self.before is not None and self.training and torch.is_grad_enabled():
+            raise ValueError("LoRA is merged into the weights, where it cannot learn: unmerge(model) before training, or model.eval() to use it")
         y = super().forward(x)
         if self.before is not None:
             return y
@@ -148,28 +162,48 @@ class LoRALinear(nn.Linear):
     def product(self):
         """What the adapter adds to the weight: (O, I), zeros where it adds nothing."""
         added = torch.zeros_like(self.weight)
-        added.view(self.stacked, -1, self.in_features)[self.parts] = self.scale * self.lora_b @ self.lora_a
+        with torch.autocast(added.device.type, enabled=False):  # a weight is made here, once
+            added.view(self.stacked, -1, self.in_features)[self.parts] = self.scale * self.lora_b @ self.lora_a
         return added
+
+    @torch.no_grad()
+    def merged(self):
+        """The weight with the product: (O, I)."""
+        return self.weight.data if self.before is not None else self.weight.data + self.product()
 
     @torch.no_grad()
     def merge(self):
         """Add the product to the weight: the same layer, as fast as without an adapter."""
         if self.before is None:
-            self.before, self.weight.data = self.weight.data, self.weight.data + self.product()
+            self.before, self.weight.data = self.weight.data, self.merged()
 
     def unmerge(self):
         """The weight as it was, bit for bit: it has been kept, since taking the product off again would leave rounding."""
         if self.before is not None:
             self.weight.data, self.before = self.before, None
 
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        """The weight without the product also while that is merged: the product stands beside it."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.before is not None:
+            destination[prefix + "weight"] = self.before
+
+    def _load_from_state_dict(self, *arguments):
+        """Unmerge, and take the weight, without the product, and the product's two parts."""
+        self.unmerge()
+        super()._load_from_state_dict(*arguments)
+
 
 def add_lora(model, tuning):
     """Put a LoRALinear in the place of each linear layer that holds one of the matrices that ``tuning`` names."""
+    made = []  # all of them before the first is put in: one that has no room leaves the model as it is
     for block in model.bert.blocks:
         for name, parts in lora_places(block, tuning.matrices).items():
             parent, _, child = name.rpartition(".")
             parent = block.get_submodule(parent)
-            setattr(parent, child, LoRALinear(getattr(parent, child), parts, tuning.lora_rank, tuning.lora_alpha))
+            made.append((parent, child, LoRALinear(getattr(parent, child), parts, tuning.lora_rank, tuning.lora_alpha)))
+    for parent, child, layer in made:
+        setattr(parent, child, layer)
 
 
 def lora_places(block, matrices):
@@ -185,7 +219,10 @@ def lora_places(block, matrices):
 
 
 def merge(model):
-    """Merge every LoRA product into its weight; ``unmerge`` takes them out again, bit for bit."""
+    """Merge every LoRA product into its weight; ``unmerge`` takes them out again, bit for bit.
+
+    ``state_dict`` is the same before and after; ``load_state_dict`` unmerges; a merged model does not learn.
+    """
     for layer in model.modules():
         if isinstance(layer, LoRALinear):
             layer.merge()
@@ -199,7 +236,9 @@ def unmerge(model):
 
 
 def whole(model):
-    """A copy on the CPU, without adapter, that computes the same, for ``save_pretrained``. ValueError for prefixes: no weight can hold them.
+    """A copy on the CPU, without adapter, that computes the same, for ``save_pretrained``; the model itself stays as it is, merged or not.
+
+    ValueError for prefixes: no weight can hold them.
 
     whole(attach(classifier, Tuning(tune="lora"))) -> BertForSequenceClassification
     """
@@ -207,9 +246,8 @@ def whole(model):
         raise ValueError("trained prefixes cannot be merged into the weights: save the adapter, and use it with its base")
     with torch.device("meta"):  # draws no random numbers: training goes on as if nothing had been saved
         plain = BertForSequenceClassification(model.config, model.labels, model.dropout.p)
-    merge(model)
-    state = {name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items() if not ADDED.search(name)}
-    unmerge(model)
+    state = model.state_dict() | {f"{name}.weight": layer.merged() for name, layer in model.named_modules() if isinstance(layer, LoRALinear)}
+    state = {name: tensor.to("cpu", copy=True) for name, tensor in state.items() if not ADDED.search(name)}
     plain.load_state_dict(state, assign=True)
     return plain.train(model.training)
 

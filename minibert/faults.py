@@ -15,6 +15,11 @@ def go_on(folder):
     return f"Go on with:  python train.py --resume --out {shlex.quote(str(folder))}"
 
 
+def kept(folder):
+    """What may be said of a run that fails: where it has a checkpoint, that it still has it; else nothing."""
+    return " The last checkpoint is untouched." if (folder / "checkpoints").is_dir() else ""
+
+
 def say_how_to_go_on(error, folder):
     """After what was no fault of the run: Ctrl-C, a full disk, a worker that was killed."""
     if isinstance(error, (KeyboardInterrupt, ChildProcessError)) or getattr(error, "errno", None) == errno.ENOSPC:
@@ -62,48 +67,59 @@ def lost_ranks_told(ranks, folder):
     except RuntimeError as error:
         if ranks.world == 1 or not any(word in str(error) for word in ("gloo", "NCCL", "Connection")):
             raise
-        kept = f" The last checkpoint is untouched. {go_on(folder)}" if (folder / "checkpoints").is_dir() else ""
-        raise ValueError(f"another rank of this run has ended (what it said stands above), so this one cannot go on.{kept}") from error
+        how = kept(folder) and f"{kept(folder)} {go_on(folder)}"
+        raise ValueError(f"another rank of this run has ended (what it said stands above), so this one cannot go on.{how}") from error
 
 
-def refuse_nan(loss, step):
+def refuse_nan(loss, step, folder):
     """ValueError for a loss that is no number."""
     if not math.isfinite(loss):
-        raise ValueError(f"the loss is {loss} at step {step:,}: try a lower --learning-rate or a longer --warmup. The last checkpoint is untouched")
+        raise ValueError(f"the loss is {loss} at step {step:,}: try a lower --learning-rate or a longer --warmup.{kept(folder)}")
 
 
 class Skips:
     """The steps that changed nothing, since their gradient was inf or NaN, taken out of the count of a run's ``state``.
 
     They are counted where the gradient is: a GPU that is asked stops for the answer, so it is asked once for many steps (``look``).
+    "ahead": how many the schedule has not been told of yet. It hears of them at its own times alone, whenever else somebody looked.
+    folder: of the run, for what is said of its checkpoints.
 
-    >>> skips = Skips({"step": 2, "skipped": 0, "skipped_in_a_row": 0, "window_batches": 2})
+    >>> skips = Skips({"step": 2, "skipped": 0, "skipped_in_a_row": 0, "ahead": 0, "window_batches": 2}, None)
     >>> skips.add(False), skips.add(True), skips.look("bf16"), skips.state["step"], skips.look("bf16")
     (None, None, 1, 1, 0)
     """
 
-    def __init__(self, state):
-        self.state, self.broken, self.steps = state, 0, 0
+    def __init__(self, state, folder):
+        self.state, self.folder, self.broken, self.steps = state, folder, 0, 0
 
     def add(self, broken):
         """One step. broken (), bool, on its device: whether its gradient was inf or NaN"""
         self.broken, self.steps = self.broken + broken, self.steps + 1
 
-    def look(self, precision):
-        """Correct the state -> how many steps since the last look changed nothing. ValueError where ``MAX_SKIPPED`` in a row did."""
+    def look(self, precision, schedule=False):
+        """Correct the state -> how many steps since the last look changed nothing. ValueError where ``MAX_SKIPPED`` in a row did.
+
+        schedule: whether the schedule is told as well.
+        """
         skipped, steps, state = int(self.broken), self.steps, self.state
         self.broken, self.steps = 0, 0
         state["skipped"] += skipped
+        state["ahead"] = 0 if schedule else state["ahead"] + skipped
         for name in ("step", "window_batches"):
             state[name] -= skipped
         state["skipped_in_a_row"] = state["skipped_in_a_row"] + skipped if skipped == steps else 0
-        refuse_skipped(state["skipped_in_a_row"], precision)
+        refuse_skipped(state["skipped_in_a_row"], precision, self.folder)
         return skipped
 
+    def tell(self, precision):
+        """Look, and tell the schedule -> how many steps fewer it counts than it did."""
+        ahead = self.state["ahead"]
+        return ahead + self.look(precision, schedule=True)
 
-def refuse_skipped(in_a_row, precision):
+
+def refuse_skipped(in_a_row, precision, folder):
     """ValueError where step after step has an inf or NaN in its gradient: with fp16, whatever the scale."""
     if in_a_row >= MAX_SKIPPED:
         remedy = "use --precision bf16 or fp32, or" if precision == "fp16" else "try a longer --warmup or"
-        raise ValueError(f"{MAX_SKIPPED} {precision} steps in a row had inf or NaN in their gradient: {remedy} a lower --learning-rate. "
-                         "The last checkpoint is untouched")
+        raise ValueError(f"{MAX_SKIPPED} {precision} steps in a row had inf or NaN in their gradient: {remedy} a lower --learning-rate."
+                         + kept(folder))

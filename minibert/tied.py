@@ -9,6 +9,10 @@ autocast keeps, a bf16 gradient, its float32 copy, and the gradient of the looke
 that. Here the product is made for a part of the vocabulary at a time, each part cast when it is needed, and the rows are added to the one
 gradient that there is.
 
+The rows are added in place to a gradient that ``score`` has made for this graph and handed over; to a copy of any other, which somebody may
+hold. Not supported: ``vectors`` or hooks on them as what a gradient is asked for (autograd.grad beside word.weight's: the rows may be in it),
+gradients of gradients, torch.func, vmap. For these take the twins: tied.sparing = lambda tensor: False.
+
 On a GPU the copies take no time that counts, and a compiled model must see through to the products: there the twins are used.
 """
 import torch
@@ -27,45 +31,70 @@ def look_up(ids, word):
     """ids (B, T), word: an nn.Embedding (V, H) -> rows (B, T, H), and the vectors (V, H) that ``score`` shall use: one gradient for both uses."""
     if not sparing(word.weight) or not word.weight.requires_grad:
         return word(ids), word.weight
-    return _LookUp.apply(ids, word.weight, word.padding_idx)
+    handed = []  # the gradient that ``score`` has made, from its backward pass to that of the words
+    rows, vectors = _LookUp.apply(ids, word.weight, word.padding_idx, handed)
+    vectors.handed = handed
+    return rows, vectors
 
 
 def score(hidden, vectors, bias):
     """hidden (M, H), vectors (V, H), bias (V,) -> logits (M, V), in the type of autocast."""
-    if hidden.dim() != 2 or not sparing(vectors) or not torch.is_autocast_enabled("cpu"):
-        return F.linear(hidden, vectors, bias)  # without autocast nothing is copied
-    return _Score.apply(hidden.to(torch.get_autocast_dtype("cpu")), vectors, bias)
+    handed = getattr(vectors, "handed", None)
+    if hidden.dim() != 2 or not sparing(vectors) or not torch.is_autocast_enabled("cpu"):  # without autocast nothing is copied
+        return F.linear(hidden, vectors if handed is None else _HandOver.apply(vectors, handed), bias)
+    return _Score.apply(hidden.to(torch.get_autocast_dtype("cpu")), vectors, bias, handed)
 
 
 class _LookUp(torch.autograd.Function):
-    """The backward pass has the gradient of the scores, (V, H), when it comes to the words, and adds their rows to it, in place."""
+    """The backward pass has the gradient of the scores, (V, H), when it comes to the words, and adds their rows to it."""
 
     @staticmethod
-    def forward(ctx, ids, vectors, padding):
+    def forward(ctx, ids, vectors, padding, handed):
         ctx.save_for_backward(ids)
-        ctx.padding, ctx.shape = padding, vectors.shape
+        ctx.padding, ctx.handed, ctx.like = padding, handed, (vectors.shape, vectors.dtype)
         ctx.set_materialize_grads(False)
         return F.embedding(ids, vectors), vectors.view_as(vectors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, rows, gradient):
+        own = any(gradient is one for one in ctx.handed)  # not where autograd has added another use's gradient to it
+        ctx.handed.clear()
         if gradient is None:  # nothing was scored
-            gradient = torch.zeros(ctx.shape)
+            gradient, own = torch.zeros(ctx.like[0], dtype=ctx.like[1]), True
         if rows is not None:
             ids, = ctx.saved_tensors
             ids, rows = ids.flatten(), rows.flatten(0, -2)
-            seen = ids != ctx.padding  # the vector of padding gets no gradient from its use as an input
-            gradient.index_add_(0, ids[seen], rows[seen].to(gradient.dtype))
-        return None, gradient, None
+            if ctx.padding is not None:  # the vector of padding gets no gradient from its use as an input
+                seen = ids != ctx.padding
+                ids, rows = ids[seen], rows[seen]
+            gradient = gradient if own else gradient.clone(memory_format=torch.contiguous_format)  # one that was expanded: each number by itself
+            gradient.index_add_(0, ids, rows.to(gradient.dtype))
+        return None, gradient, None, None
+
+
+class _HandOver(torch.autograd.Function):
+    """vectors -> vectors for the one product of ``F.linear``, which makes their gradient for nobody else."""
+
+    @staticmethod
+    def forward(ctx, vectors, handed):
+        ctx.handed = handed
+        return vectors.view_as(vectors)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        ctx.handed.append(gradient)
+        return gradient, None
 
 
 class _Score(torch.autograd.Function):
     """hidden (M, H) in bf16 or fp16, vectors (V, H) and bias (V,) in float32 -> (M, V) in the type of hidden, part by part of V."""
 
     @staticmethod
-    def forward(ctx, hidden, vectors, bias):
+    def forward(ctx, hidden, vectors, bias, handed=None):
         ctx.save_for_backward(hidden, vectors)
+        ctx.handed = handed
         logits = hidden.new_empty(len(hidden), len(vectors))
         for part in parts(len(vectors)):
             torch.addmm(bias[part].to(hidden.dtype), hidden, vectors[part].to(hidden.dtype).T, out=logits[:, part])
@@ -81,7 +110,9 @@ class _Score(torch.autograd.Function):
             some = gradient[:, part]  # (M, part)
             for_hidden += some @ vectors[part].to(hidden.dtype)
             for_vectors[part] = some.T @ hidden
-        return for_hidden.to(hidden.dtype), for_vectors, gradient.sum(0, dtype=torch.float32)
+        if ctx.handed is not None:
+            ctx.handed.append(for_vectors)
+        return for_hidden.to(hidden.dtype), for_vectors, gradient.sum(0, dtype=torch.float32), None
 
 
 def parts(count):

@@ -13,6 +13,7 @@ from train_helpers import PAIRS, SMALL, losses, run, same, weights
 import train
 from minibert import checkpoint, from_pretrained
 from minibert.config import PRESETS
+from minibert.faults import refuse_nan
 
 
 class Overflowing(torch.amp.GradScaler):
@@ -263,9 +264,11 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(text, tmp_path
         return losses | {"loss": losses["loss"] * (float("nan") if self.state["step"] >= 3 else 1)}, norm, skipped
 
     monkeypatch.setattr(train.Trainer, "optimiser_step", broken)
-    with pytest.raises(ValueError, match="lower --learning-rate"):
+    with pytest.raises(ValueError, match="lower --learning-rate .*The last checkpoint is untouched.$"):
         run(text, tmp_path / "run", "--max-steps", "10", "--log-every", log_every, "--save-every", "2")
     assert [folder.name for folder in checkpoint.checkpoints(tmp_path / "run")] == ["step-0000002"]
+    with pytest.raises(ValueError, match="a longer --warmup.$"):  # nothing has been saved: nothing is said of it
+        refuse_nan(float("nan"), 4, tmp_path)
 
 
 def test_out_of_memory_names_a_micro_batch_that_would_fit(text, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from train_helpers import losses, run
+from train_helpers import losses, run, same, weights
 
 import train
 from minibert import checkpoint
@@ -48,42 +48,71 @@ def test_a_step_needs_no_values(monkeypatch, family, precision, optimizer):
         bool(broken)
 
 
-def test_steps_that_were_not_taken_are_found_when_a_line_is_due_and_do_not_count(text, tmp_path, monkeypatch):
-    """As a GPU is asked: every fourth step only. Two of the first four steps overflow; twelve are made all the same, in fourteen batches."""
-    looks, real, seen, clip = [], Skips.look, [], torch.nn.utils.clip_grad_norm_
+class Later:
+    """What a trainer sees as its device: not a CPU, so it is asked late, although the tensors are on one."""
+    type, index = "later", None
 
-    def look(self, precision):
-        if self.steps % 4 == 0 or self.state["step"] >= 12:  # a line is due, or the end has come
-            looks.append(self.steps)
-            return real(self, precision)
-        return 0
+
+def test_when_skips_are_looked_for_late_evaluations_and_checkpoints_change_nothing(text, tmp_path, monkeypatch):
+    """Batches 1, 5 and 6 are skipped. Twelve steps are made, in fifteen batches; lines, scores, rates and weights are of steps that were taken.
+
+    Unasked, steps 2 and 6 would be those of broken batches: they are evaluated and saved when they are taken.
+    """
+    looks, clip, step, load = [], torch.nn.utils.clip_grad_norm_, train.Trainer.optimiser_step, train.Trainer.load
+    batch, real = [0], Skips.look
+
+    def started(self):
+        load(self)
+        self.device = Later()
+
+    def on_the_cpu(self, micros):
+        batch[0], self.device = self.state["batches"], torch.device("cpu")
+        try:
+            return step(self, micros)
+        finally:
+            self.device = Later()
 
     def broken(parameters, limit):
         parameters = list(parameters)
-        seen.append(1)
-        if len(seen) in (2, 3):
+        if batch[0] in (1, 5, 6):
             parameters[-1].grad.fill_(float("inf"))
         return clip(parameters, limit)
 
-    monkeypatch.setattr(Skips, "look", look)
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", broken)
-    assert run(text, tmp_path / "run", "--max-steps", "12", "--log-every", "4") == 0
-    state = json.loads((checkpoint.checkpoints(tmp_path / "run")[-1] / "state.json").read_text())
-    assert (state["step"], state["batches"], state["skipped"]) == (12, 14, 2) and 4 in looks
-    assert [line[0] for line in losses(tmp_path / "run")][1:] == [4, 8, 12]
+    def look(self, precision, schedule=False):
+        looks.append(self.steps)
+        return real(self, precision, schedule)
+
+    for owner, name, value in ((train.Trainer, "load", started), (train.Trainer, "optimiser_step", on_the_cpu), (Skips, "look", look),
+                               (torch.nn.utils, "clip_grad_norm_", broken)):
+        monkeypatch.setattr(owner, name, value)
+    made = {}
+    for evaluate, save in ((0, 0), (3, 2), (1, 1)):
+        out = tmp_path / f"{evaluate}-{save}"
+        assert run(text, out, "--max-steps", "12", "--schedule", "linear", "--log-every", "4", "--eval-every", str(evaluate),
+                   "--save-every", str(save)) == 0
+        state = json.loads((checkpoint.checkpoints(out)[-1] / "state.json").read_text())
+        assert (state["step"], state["batches"], state["skipped"], state["ahead"]) == (12, 15, 3, 0)
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()[1:]]
+        made[evaluate, save] = losses(out), weights(out), {line["step"]: line["eval_loss"] for line in lines if "eval_loss" in line}
+    assert 4 in looks  # steps go by without a look
+    for (evaluate, _), (logged, learned, scores) in made.items():
+        assert logged == made[0, 0][0] and [line[0] for line in logged] == [1, 4, 8, 12] and same(learned, made[0, 0][1])
+        assert list(scores) == [n for n in range(1, 13) if evaluate and n % evaluate == 0 or n == 12]
+        assert scores.items() <= made[1, 1][2].items()
 
 
-def test_a_window_of_skipped_steps_alone_counts_them_in_a_row():
-    state = {"step": 30, "window_batches": 10, "skipped": 0, "skipped_in_a_row": 0}
-    skips = Skips(state)
+def test_a_window_of_skipped_steps_alone_counts_them_in_a_row(tmp_path):
+    state = {"step": 30, "window_batches": 10, "skipped": 0, "skipped_in_a_row": 0, "ahead": 0}
+    skips = Skips(state, tmp_path)
     for broken in 10 * [True]:
         skips.add(torch.tensor(broken))
-    assert skips.look("fp16") == 10 and state == {"step": 20, "window_batches": 0, "skipped": 10, "skipped_in_a_row": 10}
+    assert skips.look("fp16") == 10 and state == {"step": 20, "window_batches": 0, "skipped": 10, "skipped_in_a_row": 10, "ahead": 10}
+    assert skips.tell("fp16") == 10 and state["ahead"] == 0
     for broken in (True, False, True):
         skips.add(torch.tensor(broken))
     assert skips.look("fp16") == 2 and state["skipped_in_a_row"] == 0
     state["skipped_in_a_row"] = 15
     for _ in range(5):
         skips.add(torch.tensor(True))
-    with pytest.raises(ValueError, match="20 fp16 steps in a row"):
+    with pytest.raises(ValueError, match="20 fp16 steps in a row.* a lower --learning-rate.$"):
         skips.look("fp16")

@@ -94,7 +94,10 @@ def test_the_matrices_that_were_asked_for_are_the_ones():
     ({"tune": "lorra"}, "tune is 'lorra'.*did you mean lora"), ({"lora_rank": 0}, "lora_rank is 0: it must be at least 1"),
     ({"prefix_length": 0}, "prefix_length is 0"), ({"lora_alpha": 0.0}, "lora_alpha is 0.0"), ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
     ({"lora_on": "query,vallue"}, "lora_on names 'vallue'.*did you mean value"), ({"lora_on": ""}, "lora_on names ''"),
-    ({"lora_on": "key,key"}, "a name stands there twice")])
+    ({"lora_on": "key,key"}, "a name stands there twice"), ({"lora_rank": 1.5}, "lora_rank is 1.5: it must be a whole number"),
+    ({"lora_rank": True}, "lora_rank is True: it must be a whole number"), ({"prefix_length": 2.5}, "prefix_length is 2.5: it must be a whole"),
+    ({"lora_on": 5}, "lora_on is 5: it must be text"), ({"lora_on": None}, "lora_on is None"), ({"lora_on": ["key"]}, "lora_on is \\['key'\\]"),
+    ({"lora_alpha": "8"}, "lora_alpha is '8': it must be a number"), ({"lora_alpha": 10**400}, "and finite"), ({"tune": ["lora"]}, "tune is ")])
 def test_settings_that_cannot_work_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Tuning(**options)
@@ -107,6 +110,18 @@ def test_what_the_model_has_no_room_for_is_refused():
         attach(classifier("bert"), Tuning(tune="prefix", prefix_length=23))
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_second_adapter_is_refused_and_a_first_one_that_had_no_room_leaves_the_model_as_it_was(mode):
+    model = attach(classifier("bert"), Tuning(tune=mode, prefix_length=2))
+    for second in ("lora", "all"):
+        with pytest.raises(ValueError, match=f"tune {mode} is attached to this model already"):
+            attach(model, Tuning(tune=second))
+    wide = classifier("modernbert")
+    with pytest.raises(ValueError, match="lora_rank 25"):
+        attach(wide, Tuning(tune="lora", lora_on="mlp,out", lora_rank=25))
+    assert not any(isinstance(module, LoRALinear) for module in wide.modules()) and attach(wide, Tuning(tune=mode, prefix_length=2)) is wide
+
+
 # ------------------------------------------------------------------------------------------------ LoRA
 
 
@@ -115,7 +130,7 @@ def test_a_product_worked_by_hand():
     linear = nn.Linear(2, 2)
     linear.stacked = 2
     linear.weight.data, linear.bias.data = torch.eye(2), torch.tensor([0.5, 0.0])
-    layer, x = LoRALinear(linear, [1], rank=1, alpha=2.0), torch.tensor([[10.0, 20.0]])
+    layer, x = LoRALinear(linear, [1], rank=1, alpha=2.0).eval(), torch.tensor([[10.0, 20.0]])
     assert layer(x).tolist() == [[10.5, 20.0]]  # B is 0
     layer.lora_a.data, layer.lora_b.data = torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[3.0]]])
     assert layer(x).tolist() == [[10.5, 200.0]] and layer.product().tolist() == [[0, 0], [6, 6]]
@@ -154,6 +169,24 @@ def test_a_whole_checkpoint_holds_the_merged_weights_and_no_random_number_is_dra
     assert type(loaded) is BertForSequenceClassification and loaded.labels == LABELS
     assert (logits(loaded, family) - logits(model, family)).abs().max() < 1e-6
     assert model.bert.blocks[0].attention.qkv.before is None  # training goes on with the products beside the weights
+
+
+def test_what_is_merged_is_saved_apart_stays_merged_and_does_not_learn():
+    model, fresh = tuned("bert", "lora", lora_on=EVERYWHERE), attach(classifier("bert"), Tuning(tune="lora", lora_on=EVERYWHERE))
+    apart, state = logits(model, "bert"), {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        merge(model)
+        copy = whole(model)
+    assert (logits(model, "bert") - apart).abs().max() < 1e-6 and (logits(copy, "bert") - apart).abs().max() < 1e-6
+    assert all(layer.before is not None for layer in model.modules() if isinstance(layer, LoRALinear))
+    saved = model.state_dict()
+    assert saved.keys() == state.keys() and all(torch.equal(saved[name], state[name]) for name in state)
+    fresh.load_state_dict(saved)
+    assert torch.equal(logits(fresh, "bert"), apart)
+    with pytest.raises(ValueError, match="LoRA is merged into the weights, where it cannot learn: unmerge"):
+        model.train()(**inputs("bert"))
+    model.eval().load_state_dict(state)  # comes apart
+    assert torch.equal(logits(model, "bert"), apart) and model.bert.blocks[0].attention.qkv.before is None
 
 
 def test_prefixes_have_no_place_in_a_whole_checkpoint():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import Letters, Tokens
 
-from minibert.batches import Batches, StreamBatches, collate, prepared_ahead
+from minibert.batches import Batches, StreamBatches, collate, masked_positions, prepared_ahead
 from minibert.examples import Examples, make_examples
 from minibert.masking import IGNORED, Masker
 
@@ -123,6 +123,11 @@ def test_masked_positions_are_those_with_a_label_and_the_rest_of_eight_has_none(
         labels, found = part.labels.flatten(), part.masked_positions
         assert found[: part.num_masked].tolist() == (labels != -100).nonzero().squeeze(1).tolist()
         assert len(found) % 8 == 0 and len(found) - part.num_masked < 8 and (labels[found[part.num_masked:]] == -100).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_where_every_token_has_a_label_all_are_masked_positions(share):
+    assert masked_positions(torch.tensor([[7, 8, 9]]), share).tolist() == [0, 1, 2]
 
 
 def test_shares_of_a_batch_are_the_batch():

@@ -64,6 +64,53 @@ def test_words_that_are_looked_up_and_not_scored_have_their_gradient():
     assert tied.look_up(torch.tensor([[2]]), word)[1] is word.weight
 
 
+def both_ways(loss, padding=0, bf16=False):
+    """What ``loss(rows, vectors)`` gives with ``look_up`` and with its twin, beside the gradient of the vectors: [(extra, gradient), ...]"""
+    made, ids = [], torch.tensor([[0, 3, 3, 5]])
+    for f in (tied.look_up, lambda ids, word: (word(ids), word.weight)):
+        torch.manual_seed(0)
+        word = torch.nn.Embedding(20, 4, padding_idx=padding)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            rows, vectors = f(ids, word)
+            total, *extra = loss(rows, vectors)
+        total.backward()
+        made.append(([p.grad for p in extra], word.weight.grad))
+    return made
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("use", ["sum", "mean", "offset", "twice", "again", "score", "score and offset", "score and sum", "no words"])
+def test_whatever_else_is_made_of_the_vectors_gradients_are_those_of_the_twin(use, bf16):
+    delta, hidden = torch.nn.Parameter(torch.zeros(20, 4)), torch.ones(3, 4)
+
+    def loss(rows, vectors):
+        delta.grad = None
+        scored = tied.score(hidden, vectors, torch.zeros(20)).sum() if "score" in use or use == "no words" else 0
+        used = {"sum": vectors.sum(), "mean": vectors.mean(), "offset": (hidden @ (vectors + 2 * delta).T).sum(), "again": (vectors ** 3).sum(),
+                "score and offset": (vectors + delta).sum(), "score and sum": vectors.sum(),
+                "twice": tied.score(hidden, vectors, torch.zeros(20)).sum() + tied.score(2 * hidden, vectors, torch.zeros(20)).sum()}
+        return scored + used.get(use, 0) + (0 if use == "no words" else 10 * rows.pow(2).sum()), *([delta] if "offset" in use else [])
+
+    for padding in (0, None):
+        (extra, made), (twin_extra, twin) = both_ways(loss, padding, bf16)
+        near = 1e-5 * twin.abs().max() if not bf16 else 0.02 * twin.abs().max()
+        assert (made - twin).abs().max() <= near and all(torch.allclose(*pair, atol=0.05) for pair in zip(extra, twin_extra))
+
+
+def test_a_callers_gradient_stays_as_it_is_and_a_kept_graph_gives_the_same_again():
+    word, given = torch.nn.Embedding(9, 4), torch.ones(9, 4)
+    rows, vectors = tied.look_up(torch.tensor([[2, 2]]), word)
+    torch.autograd.backward([rows, vectors], [torch.ones_like(rows), given])
+    assert torch.equal(given, torch.ones(9, 4)) and word.weight.grad[:3].tolist() == [[1.0] * 4, [1.0] * 4, [3.0] * 4]
+    word = word.double()
+    rows, vectors = tied.look_up(torch.tensor([[2, 2]]), word)
+    total = rows.sum() + tied.score(torch.ones(1, 4, dtype=torch.double), vectors, torch.zeros(9, dtype=torch.double)).sum()
+    word.zero_grad()
+    for times in (1, 2):
+        total.backward(retain_graph=True)
+        assert word.weight.grad.dtype == torch.double and word.weight.grad[1:3].tolist() == [[times * 1.0] * 4, [times * 3.0] * 4]
+
+
 class Large(TorchDispatchMode):
     """Counts new tensors with as many numbers as the vectors have."""
 
@@ -77,13 +124,14 @@ class Large(TorchDispatchMode):
         return out
 
 
-def test_the_backward_pass_makes_one_tensor_as_large_as_the_vectors(monkeypatch):
+@pytest.mark.parametrize("bf16", [True, False])
+def test_the_backward_pass_makes_one_tensor_as_large_as_the_vectors(monkeypatch, bf16):
     counts = []
     for plain in (False, True):
         monkeypatch.setattr(tied, "sparing", lambda tensor, plain=plain: not plain)
         torch.manual_seed(0)
         model, ids = BertForMaskedLM(BertConfig(family="roberta", **CONFIG)), torch.arange(5, 13).view(1, 8)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             loss = model(ids, labels=torch.where(ids > 9, ids, -100)).loss
         known = {model.bert.embeddings.word.weight.data_ptr()}
         with Large() as large:

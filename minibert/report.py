@@ -102,6 +102,9 @@ def training(folder, notes):
         return {}
     lines, evaluations, expected = read_metrics(folder)
     finished = any(line.get("final") is True for line in evaluations)
+    left_out = sum(type(value) in (int, float) and not is_number(value) for line in (expected, *lines, *evaluations) for value in line.values())
+    if left_out:
+        notes.append(f"Left out of the curves: {left_out:,} values of metrics.jsonl that are no number, infinite, or beyond 1e100.")
     expected, *lines = [{name: value for name, value in line.items() if is_number(value)} for line in (expected, *lines, *evaluations)]
     lines, curves = [line for line in lines if "step" in line], {}
     for line in lines:

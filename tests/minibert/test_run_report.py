@@ -166,10 +166,10 @@ def test_a_wordpiece_run_has_a_page(tmp_path):
 
 
 @pytest.mark.parametrize("name, content, note", [
-    ("metrics.jsonl", '{"step": 1, "loss": 1' + "0" * 400 + "}", ""),
-    ("metrics.jsonl", '{"step": 1' + "0" * 400 + ', "loss": 1}', ""),
+    ("metrics.jsonl", '{"step": 1, "loss": 1' + "0" * 400 + "}", "Left out of the curves: 1 value"),
+    ("metrics.jsonl", '{"step": 1' + "0" * 400 + ', "loss": 1}', "Left out of the curves: 1 value"),
     ("metrics.jsonl", "[" * 100_000, ""),
-    ("metrics.jsonl", '{"step": 1, "eval_loss": 1e308}\n{"step": 2, "eval_loss": -1e308}\n{"step": 1e308, "loss": 1}', ""),
+    ("metrics.jsonl", '{"step": 1, "eval_loss": 1e308}\n{"step": 2, "eval_loss": -1e308}\n{"step": 1e308, "loss": 1}', "curves: 3 values"),
     ("metrics.jsonl", '{"unigram_entropy": 1e308}\n{"step": 1, "loss": 1}\n{"step": 2, "loss": -1e99}', ""),
     ("finetune.json", "[" * 100_000, "Nothing is shown of "),
     ("finetune.json", '{"tuning": {"tune": 1}, "metric": 2, "train": 9, "constant": 1, "pretrained": {"deviation": 0, "mean": 1' + "0" * 400 + "}}",

@@ -82,6 +82,9 @@ class BertConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
+        for name in ("layer_norm_eps", "initializer_range", "global_rope_theta", "local_rope_theta"):
+            if not 0 < getattr(self, name) < float("inf"):  # `not`: NaN fails every comparison
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be a number above 0")
 
     # What the sizes imply, computed in this one place.
 

@@ -91,6 +91,8 @@ def test_an_unknown_preset_names_the_nearest():
     (BertConfig, {"family": "roberta", "max_position_embeddings": 2, "pad_token_id": 1}, "max_position_embeddings 2 - pad_token_id 1 - 1 = 0"),
     (BertConfig, {"pad_token_id": 99_999}, "outside the vocabulary of 30,522"),
     (BertConfig, {"hidden_dropout_prob": 1.0}, "hidden_dropout_prob"),
+    (BertConfig, {"layer_norm_eps": 0.0}, "layer_norm_eps"),
+    (BertConfig, {"initializer_range": float("nan")}, "initializer_range"),
     (BertConfig, {"num_layers": 2}, "unknown BertConfig key 'num_layers'"),
 ])
 def test_impossible_values_are_refused_with_a_reason(cls, values, message):

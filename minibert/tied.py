@@ -58,6 +58,7 @@ class _LookUp(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, rows, gradient):
+        """Gradients of the rows (B, T, H) and of the vectors as ``score`` used them (V, H), None where there is none -> of all uses, (V, H)."""
         own = any(gradient is one for one in ctx.handed)  # not where autograd has added another use's gradient to it
         ctx.handed.clear()
         if gradient is None:  # nothing was scored
@@ -84,6 +85,7 @@ class _HandOver(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
+        """The product's gradient of the vectors (V, H), passed on; ``_LookUp`` is told that it may write into it."""
         ctx.handed.append(gradient)
         return gradient, None
 
@@ -103,6 +105,7 @@ class _Score(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
+        """Gradient of the logits (M, V) -> those of hidden (M, H) in its type, of the vectors (V, H) and of the bias (V,) in float32."""
         hidden, vectors = ctx.saved_tensors
         for_hidden = torch.zeros(hidden.shape)  # float32: a sum over the parts
         for_vectors = torch.empty_like(vectors)

@@ -108,24 +108,25 @@ def limits(rows):
     return int(min(losses) * 4) / 4, (int(max(losses) * 4) + 1) / 4
 
 
-def chapter_10_evaluation():
-    """What a seed moves and what a change moves: held-out losses of the rows of chapter 9."""
-    rows = read("loop.json")["rows"]
+def strip_chart(name, title, heading):
+    """All held-out losses of a results file, a strip for each kind of run."""
+    rows = read(name)["rows"]
     names = list(dict.fromkeys(row["name"] for row in rows))
-    drawing = Drawing(760, 34 * len(names) + 110, "Held-out losses of some recipes, three seeds each")
-    drawing.text(20, 24, "What a seed moves, and what a change moves", 15, bold=True)
+    drawing = Drawing(760, 34 * len(names) + 110, title)
+    drawing.text(20, 24, heading, 15, bold=True)
     strips(drawing, rows, names, 260, 58, *limits(rows))
     return drawing
+
+
+def chapter_10_evaluation():
+    """What a seed moves and what a change moves: held-out losses of the rows of chapter 9."""
+    return strip_chart("loop.json", "Held-out losses of some recipes, three or four seeds each", "What a seed moves, and what a change moves")
 
 
 def chapter_12_then_and_now():
     """BERT's block, each switch alone, all of them, and all but one."""
-    rows = read("switches.json")["rows"]
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    drawing = Drawing(760, 34 * len(names) + 110, "Held-out losses of blocks between BERT's and ModernBERT's")
-    drawing.text(20, 24, "From BERT's block to ModernBERT's, one switch at a time", 15, bold=True)
-    strips(drawing, rows, names, 260, 58, *limits(rows))
-    return drawing
+    return strip_chart("switches.json", "Held-out losses of blocks between BERT's and ModernBERT's",
+                       "From BERT's block to ModernBERT's, one switch at a time")
 
 
 def chapter_11_use():

@@ -225,8 +225,8 @@ def main(arguments=None):
     different = 0
     for page in chapters(options.only):
         text, shift = page.read_text(encoding="utf-8"), 0
-        todo = [step for step in steps(text) if not (options.quick and step.long)]
-        with tqdm(total=len(todo), desc=page.stem, leave=False) as bar:
+        wanted = [step for step in steps(text) if not (options.quick and step.long)]
+        with tqdm(total=len(wanted), desc=page.stem, leave=False) as bar:
             for step, got in results(page, options.quick):
                 bar.update()
                 if same(step, got):
@@ -236,7 +236,7 @@ def main(arguments=None):
                 if options.write:
                     text, shift = put_in(text, step, got, shift)
                     atomic_write(page, text)
-        tqdm.write(f"{page.name}: {len(todo)} steps")
+        tqdm.write(f"{page.name}: {len(wanted)} steps")
     print("all as the pages show it" if not different else f"{different} steps printed something else" + ": written" * options.write)
     return 1 if different and not options.write else 0
 

@@ -3,9 +3,9 @@
     python benchmarks/by_sentence.py "$MINIBERT_CORPORA"/../tasks/sst2 runs/by-sentence/sst2
     python benchmarks/finetuning.py RUN --tasks runs/by-sentence --on sst2
 
-The rows of SST-2 are phrases, cut out of some thousands of sentences by a parser (Socher et al. 2013, section 3), each with a label of its own. A dev file drawn
-from the rows has phrases of the sentences of the training file, and a model is paid for learning those by heart. Which phrases belong to one
-sentence is not in the file; it shows in the words:
+The rows of SST-2 are phrases, cut out of some thousands of sentences by a parser (Socher et al. 2013, section 3), each with a label of its
+own. A dev file drawn from the rows has phrases of the sentences of the training file, and a model is paid for learning those by heart. Which
+phrases belong to one sentence is not in the file; it shows in the words:
 
 - rows that share WORDS words in a row are of one sentence, and so are rows that share them with a third one
 - of the sentences drawn for the dev file the longest row is kept (the sentence, or most of it, as in GLUE's own dev file), the others are left out

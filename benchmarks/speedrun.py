@@ -80,7 +80,8 @@ def parse(args):
     parser.add_argument("--corpus", default="kant", help="a corpus as train.py takes it (default kant)")
     parser.add_argument("--minutes", type=float, default=5, help="of training (default 5)")
     parser.add_argument("--ablation", action="store_true", help="each choice of the recipe changed alone")
-    parser.add_argument("--only", nargs="+", choices=CHOICES, metavar="NAME", help="only these rows of the ablation: " + "; ".join(CHOICES).replace("%", "%%"))
+    parser.add_argument("--only", nargs="+", choices=CHOICES, metavar="NAME",
+                        help="only these rows of the ablation: " + "; ".join(CHOICES).replace("%", "%%"))
     parser.add_argument("--extra", default="", help="more flags for train.py")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the run here")
     parser.add_argument("--out", type=Path, help="write the results here, as JSON")

@@ -16,7 +16,7 @@ import math
 import sys
 from argparse import HelpFormatter
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,7 +99,8 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on
 def fresh_model(pretrained, labels, config, tuning, seed, adopt=True):
     """The classifier that a seed begins with, on its device. adopt: it knows what ``pretrained`` knows; config: a FinetuneConfig on its machine."""
     torch.manual_seed(seed)
-    model = BertForSequenceClassification(pretrained.config, labels, config.dropout)
+    shape = replace(pretrained.config, hidden_dropout_prob=config.hidden_dropout_prob)
+    model = BertForSequenceClassification(shape, labels, config.dropout)
     return attach(model.adopt(pretrained) if adopt else model, tuning).to(config.device)
 
 

@@ -9,9 +9,10 @@ import torch
 from finetune_helpers import QUICK, flags, make_run, parts, sentences, silent, table
 
 from minibert import finetune as command
+from minibert.adapters import Tuning
 from minibert.batches import Batches
 from minibert.config import FAMILIES
-from minibert.finetune import chosen, finetune
+from minibert.finetune import chosen, finetune, fresh_model
 from minibert.fitting import EncodedTexts, FinetuneConfig, best_of, fit, predict, scores_of
 from minibert.heads import BertForSequenceClassification
 from minibert.interop import from_pretrained, save_pretrained
@@ -25,6 +26,17 @@ def run(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
     return make_run("bert", tmp_path_factory.mktemp("one"))
+
+
+@pytest.mark.parametrize("adopt", [True, False])
+def test_the_encoder_drops_numbers_though_it_was_pretrained_without(run, adopt):
+    pretrained = from_pretrained(run / "model")
+    assert pretrained.config.hidden_dropout_prob == 0
+    model = fresh_model(pretrained, ("0", "1"), FinetuneConfig(hidden_dropout_prob=0.25, device="cpu"), Tuning(), 0, adopt)
+    shares = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
+    assert shares.pop("dropout") == 0.1 and len(shares) == 3 and set(shares.values()) == {0.25}  # embeddings, attention, MLP of the one block
+    ids = torch.tensor([[5, 6, 7, 8]])
+    assert not model(ids).logits.equal(model(ids).logits) and model.eval()(ids).logits.equal(model(ids).logits)
 
 
 def test_an_easy_task_is_learned_saved_and_predicted(run, tmp_path, capsys):
@@ -233,6 +245,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(bert, tmp_path):
             ([bert, "--train", train, "--task", "clasification"], "did you mean classification"),
             ([bert, "--train", train, "--epochs", "0"], "epochs is 0: it must be at least 1"),
             ([bert, "--train", train, "--dropout", "1"], r"dropout is 1.0: it must lie in \[0, 1\)"),
+            ([bert, "--train", train, "--hidden-dropout-prob", "-0.1"], r"hidden_dropout_prob is -0.1: it must lie in \[0, 1\)"),
             ([bert, "--train", train, "--learning-rate", "0"], "learning_rate is 0.0")):
         extra = [] if "--out" in args else ["--out", str(out)]
         with pytest.raises((ValueError, FileNotFoundError), match=message):

@@ -31,7 +31,7 @@ from minibert import checkpoint, options, profile, screen
 from minibert.batches import Batches, StreamBatches, prepared_ahead
 from minibert.checks import check_length
 from minibert.device import autocast, choose_device, choose_precision
-from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, unigram_entropy
+from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, expected_losses
 from minibert.examples import make_examples, room_for_ids
 from minibert.faults import Skips, go_on, lost_ranks_told, out_of_memory_told, refuse_nan, say_how_to_go_on, whole_or_gone
 from minibert.interop import save_pretrained
@@ -161,8 +161,7 @@ class Trainer:
             partial(Batches, self.examples_of(train_source), *how, **where)
         self.eval_examples, self.eval_masker = self.examples_of(eval_file).at(EVAL_SEED, 0), masker(0.15)  # all models are asked the same
         check_enough(self.eval_examples, self.eval_masker, config.eval_examples)
-        self.expected = {"ln_vocab": math.log(tokenizer.vocab_size),
-                         "unigram_entropy": unigram_entropy(self.eval_examples, self.eval_masker.is_special, limit=8 * config.eval_examples)}
+        self.expected = expected_losses(self.eval_examples, self.eval_masker.is_special, limit=8 * config.eval_examples)
         self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
 
         self.autocast = partial(autocast, device, config.precision)

@@ -10,7 +10,7 @@ FOLDER holds sst2/ and cola/, each with train.tsv and dev.tsv. Two tables:
   of all weights at 10,000 stand in both tables
 
 A score is that of the last epoch on the whole dev file: no epoch is chosen by it. The number of epochs depends on the number of examples
-alone (--epochs). Each mode has its own peak rate (RATES), chosen by a small trial on a seed that is not counted. The rate rises for three
+alone (--epochs). Each mode has its own peak rate and dropout (RATES, DROPOUT), chosen by small trials (docs/log.md). The rate rises for three
 tenths of the steps, since with fewer some seeds of small models never leave the constant answer (docs/log.md). Every seed is written as it is
 done; the same command goes on where it was, and more --seeds, --sizes or --modes add to what is there. Seconds are of the processor, over
 all its threads, so that other work on the machine does not count; evaluation is in them, reading is not.
@@ -48,8 +48,9 @@ SCRATCH = "from scratch"
 MODES = {SCRATCH: "all weights, from scratch", "all": "all weights", "lora": "LoRA", "prefix": "prefixes", "bias": "biases", "head": "the head alone"}
 SIZES = ("100", "1000", "10000", "all")
 MODE_SIZES = {"sst2": "10000", "cola": "all"}
-EPOCHS = "100:40,1000:15,10000:6,all:3"
-RATES = {"all": 5e-4, SCRATCH: 5e-4, "lora": 5e-3, "prefix": 5e-3, "bias": 1e-2, "head": 5e-3}  # of small models
+EPOCHS = "100:40,1000:20,10000:6,all:3"
+RATES = {"all": 2e-3, SCRATCH: 5e-4, "lora": 5e-3, "prefix": 5e-3, "bias": 1e-2, "head": 5e-3}  # of small models
+DROPOUT = {"all": 0.3}  # of the encoder; the others: 0.1
 WARMUP = 0.3
 
 
@@ -122,7 +123,7 @@ def settings(args, task, size, mode):
     steps = {math.inf if most == "all" else int(most): int(epochs) for most, epochs in pairs(args.epochs)}
     epochs = steps[min(most for most in steps if most >= min(examples or there, there))]
     config = FinetuneConfig(**{"metric": TASKS[task][1], "epochs": epochs, "patience": epochs, "judge_every": epochs, "examples": examples,
-                               "learning_rate": rates[mode], "warmup": WARMUP} | given(extra, FinetuneConfig))
+                               "learning_rate": rates[mode], "hidden_dropout_prob": DROPOUT.get(mode, 0.1), "warmup": WARMUP} | given(extra, FinetuneConfig))
     tune = "all" if mode == SCRATCH else mode
     return config.on_this_machine(), Tuning(**given(extra, Tuning) | {"tune": tune})
 

@@ -83,14 +83,47 @@ def bytes_per_token(token_file, tokenizer, kind):
     return token_file.num_bytes / max(token_file.num_tokens + line_ends, 1)
 
 
-def unigram_entropy(examples, is_special, limit=4096):
-    """Entropy in nats of the ordinary tokens of the examples that an evaluation would use.
-
-    It is the lowest loss of a model that knows how frequent each token is and ignores context: the plateau on which so many
-    first BERTs stay. is_special: (V,) bool. Tokens a a b b -> ln 2 = 0.693.
-    """
+def token_counts(examples, is_special, limit=4096):
+    """How often each ordinary token stands in the examples that an evaluation would use: (V,) int64. is_special: (V,) bool."""
     counts = np.zeros(len(is_special), dtype=np.int64)
     for n in choose(examples, limit):
         counts += np.bincount(examples[n], minlength=len(counts))
     counts[is_special] = 0
-    return entropy(counts)
+    return counts
+
+
+def unigram_entropy(examples, is_special, limit=4096):
+    """Entropy in nats of the ordinary tokens of the examples: the loss of a model that knows how frequent each token is, and does not look at its
+    input. On this plateau so many first BERTs stay. Tokens a a b b -> ln 2 = 0.693.
+    """
+    return entropy(token_counts(examples, is_special, limit))
+
+
+def copying_loss(counts, ordinary):
+    """The lowest loss of a model that sees what stands at an asked place, but no neighbour: below it, and only there, context was read.
+
+    A tenth of the asked tokens stand there unchanged, another tenth is random (``masking.py``): who sees y there believes in y with a
+    probability that follows from its frequency p (Bayes), and saves a fifth of I, what y says of the token that is asked for:
+
+        unigram entropy H(p) - 0.2 I,   I = H(q) - h,   q = (p + 1 / n) / 2 how often a token is seen there,
+        h: entropy of what is seen, given the token: itself with 1/2 + 1/2n, each of the n - 1 others with 1/2n
+
+    counts: (V,) as token_counts makes them; ordinary: n, how many tokens a random one is drawn from.
+
+    >>> round(copying_loss(np.array([2, 2]), 2), 3)     # H = 0.693; seen itself with 3/4: h = 0.562, I = 0.693 - 0.562
+    0.667
+    """
+    seen = (counts / counts.sum() + (counts > 0) / ordinary) / 2  # q; each of the tokens that never stand in the text is seen with 1 / 2n
+    unseen = (ordinary - np.count_nonzero(counts)) / (2 * ordinary)
+    seen_entropy = -np.sum(seen[seen > 0] * np.log(seen[seen > 0])) + unseen * math.log(2 * ordinary)
+    itself, others = (1 + 1 / ordinary) / 2, (1 - 1 / ordinary) / 2
+    given_the_token = -itself * math.log(itself) + others * math.log(2 * ordinary)
+    return float(entropy(counts) - 0.2 * (seen_entropy - given_the_token))
+
+
+def expected_losses(examples, is_special, limit=4096):
+    """Where a loss may stand, in nats, and what that means -> {"ln_vocab": nothing is known, "unigram_entropy": frequencies are known,
+    "copying_loss": so is what stands at the asked places themselves; what is lower has read context}."""
+    counts = token_counts(examples, is_special, limit)
+    return {"ln_vocab": math.log(len(is_special)), "unigram_entropy": entropy(counts),
+            "copying_loss": copying_loss(counts, int(np.count_nonzero(~is_special)))}

@@ -42,11 +42,12 @@ def expectations(trainer):
     print(f"length      {length}; {rates}, {config.schedule}")
     ln_vocab, entropy = trainer.expected["ln_vocab"], trainer.expected["unigram_entropy"]
     if config.init:
-        print(f"expect      a first loss below the unigram entropy {entropy:.2f} where the model knows such text: it reads context.\n"
+        print(f"expect      a first loss far below the unigram entropy {entropy:.2f} where the model knows such text: it reads context.\n"
               f"            Near ln({c.vocab_size:,}) = {ln_vocab:.2f} nats or above where its head is fresh: that is learned first.")
     else:
-        print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy "
-              f"{entropy:.2f}:\n            there it knows how frequent each token is. Below it, it reads context.")
+        print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy {entropy:.2f}: "
+              f"there it\n            knows how frequent each token is. By copying what was left unmasked it comes to {trainer.expected['copying_loss']:.2f}. "
+              "Below that, it\n            reads context.")
     if config.examples == "pairs":
         weight = f", and counts {config.nsp_weight:g} times" if config.nsp_weight != 1 else ""
         print(f"            Beside it, does sentence B follow A? That loss starts at ln 2 = {math.log(2):.2f}{weight}.")
@@ -98,7 +99,9 @@ def result(trainer, scores):
     skipped = f", {state['skipped']} skipped" if state["skipped"] else ""
     place = f", to {place_of(state['position'])} of the text" if trainer.config.stream else ""
     print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes{skipped}{place}")
-    distance = f"{abs(entropy - scores['loss']):.2f} {'below' if scores['loss'] < entropy else 'above'} the unigram entropy"
+    copying = trainer.expected["copying_loss"]
+    reads = f", {copying - scores['loss']:.2f} of that by reading context" if scores["loss"] < copying else ""
+    distance = f"{abs(entropy - scores['loss']):.2f} {'below' if scores['loss'] < entropy else 'above'} the unigram entropy{reads}"
     print(f"held out    loss {scores['loss']:.3f} nats ({distance}), perplexity {scores['perplexity']:.1f}, "
           f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits a byte")
     if "nsp_accuracy" in scores:

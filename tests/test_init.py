@@ -40,7 +40,7 @@ def test_a_run_begins_with_the_weights_of_another_and_a_new_optimiser(text, firs
     assert losses(tmp_path / "run")[0][1] < losses(first)[0][1] - 0.5  # it knows what the first run has learned
     screen = capsys.readouterr().out
     assert f"(from {first})" in screen and f"\nweights     from {first}\n" in screen
-    assert "a first loss below the unigram entropy" in screen and "expected about" not in screen
+    assert "a first loss far below the unigram entropy" in screen and "expected about" not in screen
 
 
 def test_a_run_that_was_stopped_goes_on_without_the_folder_that_it_began_with(text, first, tmp_path, monkeypatch):

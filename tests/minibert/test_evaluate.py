@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from minibert.batches import collate
 from minibert.config import BertConfig
-from minibert.evaluate import EVAL_SEED, bytes_per_token, choose, evaluate, unigram_entropy
+from minibert.evaluate import EVAL_SEED, bytes_per_token, choose, copying_loss, evaluate, expected_losses, unigram_entropy
 from minibert.examples import make_examples
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM
@@ -81,6 +81,38 @@ def test_bytes_per_token_count_the_line_ends_where_they_are_tokens():
 def test_the_unigram_entropy_counts_ordinary_tokens_only():
     corpus = make_examples("lines", Tokens(["aabb"], ["c"], ["c"], ["dd"]), Letters(), max_length=8)  # a b c d, twice each
     assert unigram_entropy(corpus, MASKER.is_special) == pytest.approx(math.log(4))
+
+
+@pytest.mark.parametrize("counts", [[3, 1, 0, 0, 7], [2, 2, 0], [5, 1], list(range(1, 40))])
+def test_copying_is_worth_what_an_optimal_reader_of_one_place_gains(counts):
+    """Against the table of all pairs (token that is asked for, token that stands there), the optimal reader's loss summed over it."""
+    p, n = np.array(counts) / sum(counts), len(counts)
+    pairs = p[:, None] * (np.eye(n) + 1 / n) / 2  # (asked for, seen): itself, or any token
+    believed = pairs / pairs.sum(axis=0)
+    visible = -np.sum(pairs[pairs > 0] * np.log(believed[pairs > 0]))
+    hidden = -np.sum(p[p > 0] * np.log(p[p > 0]))
+    assert copying_loss(np.array(counts), n) == pytest.approx(0.8 * hidden + 0.2 * visible)
+
+
+def test_a_reader_of_single_places_pays_that_for_the_maskers_own_masks():
+    """A hundred thousand tokens as train.py masks them; the reader knows the frequencies, and how masks are made."""
+    p = np.array([0, 0, 8, 4, 2, 1, 1]) / 16  # 0 and 1: special tokens
+    masker = Masker(7, 1, (0, 1), probability=0.5)
+    ids = np.random.default_rng(0).choice(7, (100, 1000), p=p)
+    seen, labels = masker(ids, EVAL_SEED, 0, np.arange(100))
+    asked, given = labels[labels != -100], seen[labels != -100]
+    pairs = p[:, None] * (np.eye(7) + 1 / 5)  # (asked for, seen), but for a factor
+    chances = np.where(given == 1, p[asked], (pairs / pairs.sum(axis=0))[asked, given])
+    counts = np.bincount(ids.ravel(), minlength=7)
+    assert -np.log(chances).mean() == pytest.approx(copying_loss(counts, 5), abs=0.01)
+    assert copying_loss(counts, 5) < 1.29 < -np.sum(p[2:] * np.log(p[2:]))
+
+
+def test_what_losses_mean_is_told_of_the_tokens_that_are_asked_for():
+    corpus = make_examples("lines", Tokens(["aabb"], ["c"], ["c"], ["dd"]), Letters(), max_length=8)
+    ordinary = int((~MASKER.is_special).sum())
+    assert expected_losses(corpus, MASKER.is_special) == pytest.approx({
+        "ln_vocab": math.log(len(MASKER.is_special)), "unigram_entropy": math.log(4), "copying_loss": copying_loss(np.array([2, 2, 2, 2]), ordinary)})
 
 
 def test_a_held_out_part_without_a_masked_token_is_refused(model):

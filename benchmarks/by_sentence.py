@@ -29,7 +29,7 @@ def main(args=None):
     parser = argparse.ArgumentParser(description="SST-2 cut anew, so that no sentence is in both files.")
     parser.add_argument("folder", type=Path, help="with train.tsv and dev.tsv")
     parser.add_argument("out", type=Path, help="folder for the two new files")
-    parser.add_argument("--dev", type=int, default=1500, metavar="N", help="sentences of the dev file (default 1500)")
+    parser.add_argument("--dev", type=int, default=3000, metavar="N", help="sentences of the dev file (default 3000)")
     args = parser.parse_args(args)
     rows = [row for part in ("train", "dev") for row in rows_of(args.folder / f"{part}.tsv")]
     train, dev = cut(rows, args.dev)

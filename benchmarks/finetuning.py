@@ -123,7 +123,8 @@ def settings(args, task, size, mode):
     steps = {math.inf if most == "all" else int(most): int(epochs) for most, epochs in pairs(args.epochs)}
     epochs = steps[min(most for most in steps if most >= min(examples or there, there))]
     config = FinetuneConfig(**{"metric": TASKS[task][1], "epochs": epochs, "patience": epochs, "judge_every": epochs, "examples": examples,
-                               "learning_rate": rates[mode], "hidden_dropout_prob": DROPOUT.get(mode, 0.1), "warmup": WARMUP} | given(extra, FinetuneConfig))
+                               "learning_rate": rates[mode], "hidden_dropout_prob": DROPOUT.get(mode, 0.1), "warmup": WARMUP}
+                            | given(extra, FinetuneConfig))
     tune = "all" if mode == SCRATCH else mode
     return config.on_this_machine(), Tuning(**given(extra, Tuning) | {"tune": tune})
 

@@ -23,7 +23,7 @@ class BertConfig:
     """The shape of a model. Sizes are counts, probabilities lie in [0, 1).
 
     What separates the families in ``minibert/model.py`` are the properties at the end of the class, and three small things:
-    RoBERTa counts positions from the padding id and has one segment; ModernBERT starts from other fresh weights.
+    RoBERTa counts positions from the padding id and takes no segments in its presets; ModernBERT starts from other fresh weights.
 
     =============  ========  ==========  =====  =======  =============================================
     family         norm      positions   MLP    biases   source

@@ -26,7 +26,7 @@ import numpy as np
 IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
 OBJECTIVES = ("tokens", "words", "spans")
 
-SPAN_WORDS = 10  # at most; a span goes on after each word with probability 0.8: 3.8 in the mean (SpanBERT, section 3.1)
+SPAN_WORDS = 10  # at most; lengths are geometric (0.8), those above ten left out and the others raised: 3.8 in the mean (SpanBERT, section 3.1)
 
 SELECT, ACTION, REPLACEMENT, SPAN_LENGTH = range(4)  # what the random numbers of a token decide: see ``uniform``
 

@@ -45,9 +45,10 @@ def expectations(trainer):
         print(f"expect      a first loss far below the unigram entropy {entropy:.2f} where the model knows such text: it reads context.\n"
               f"            Near ln({c.vocab_size:,}) = {ln_vocab:.2f} nats or above where its head is fresh: that is learned first.")
     else:
-        print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy {entropy:.2f}: "
-              f"there it\n            knows how frequent each token is. By copying what was left unmasked it comes to {trainer.expected['copying_loss']:.2f}. "
-              "Below that, it\n            reads context.")
+        copying = trainer.expected["copying_loss"]
+        print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy "
+              f"{entropy:.2f}:\n            there it knows how frequent each token is. Copying what was left unmasked\n"
+              f"            brings it to {copying:.2f}. Below that, it reads context.")
     if config.examples == "pairs":
         weight = f", and counts {config.nsp_weight:g} times" if config.nsp_weight != 1 else ""
         print(f"            Beside it, does sentence B follow A? That loss starts at ln 2 = {math.log(2):.2f}{weight}.")

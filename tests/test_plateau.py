@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from data.token_file import entropy
+from minibert.evaluate import copying_loss
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import plateau  # noqa: E402
@@ -22,6 +23,7 @@ def test_each_noun_has_its_adjective_before_it_and_rows_begin_with_either():
 def test_the_entropy_that_is_expected_is_that_of_the_texts():
     text = plateau.rows(20_000, np.random.default_rng(0))
     assert plateau.expected()["unigram_entropy"] == pytest.approx(entropy(np.bincount(text.ravel())), abs=0.01)
+    assert plateau.expected()["copying_loss"] == pytest.approx(copying_loss(np.bincount(text.ravel()), 2 * plateau.NOUNS), abs=0.01)
 
 
 def test_a_curve_begins_at_ln_v_and_a_table_shows_it():

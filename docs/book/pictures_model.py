@@ -186,10 +186,13 @@ def chapter_08_loss():
     drawing = Drawing(760, 380, "Held-out loss of two encoders on a made-up language")
     axes = Axes(drawing, 70, 30, 660, 280, xs=(0, steps), ys=(0, top), xticks=range(0, steps + 1, steps // 5), yticks=range(top + 1),
                 xlabel="optimiser step", ylabel="held-out loss, nats")
-    for name, height in (("ln V: nothing is known", result["ln_vocab"]), ("unigram entropy: frequencies are known", result["unigram_entropy"])):
+    for name, height in (("ln V: nothing is known", result["ln_vocab"]), ("unigram entropy: frequencies are known", result["unigram_entropy"]),
+                         ("copying: so is what was left unmasked", result["copying_loss"])):
         axes.curve([(0, height), (steps, height)], GREY, 1.5, dashed=True)
-        axes.text(steps, height + 0.12, f"{name}, {height:.2f}", size=12, anchor="end", colour=GREY)
+        above = 0.12 if height != result["copying_loss"] else -0.3
+        axes.text(steps, height + above, f"{name}, {height:.2f}", size=12, anchor="end", colour=GREY)
     for colour, (name, points) in zip(COLOURS, result["curves"].items()):
         axes.curve(points, colour)
-        axes.text(points[-1][0], points[-1][1] + 0.4, f"{name}: {BLOCKS[name]}", size=13, anchor="end", colour=colour)
+        above = 0.4 if points[-1][1] < 2 else -0.45  # clear of the lines
+        axes.text(points[-1][0], points[-1][1] + above, f"{name}: {BLOCKS[name]}", size=13, anchor="end", colour=colour)
     return drawing

@@ -75,7 +75,7 @@ def test_a_chapter_has_its_parts(page):
     exercises = re.search(r"\n## Exercises\n(.*)", text, re.S)[1]
     tasks = re.findall(r"^\d\. (.*(?:\n   .*)*)", exercises, re.M)
     assert 2 <= len(tasks) <= 3 and all("`" in task or "](" in task for task in tasks), "two or three, each with where to look"
-    assert 80 <= text.count("\n") <= 180
+    assert 80 <= text.count("\n") <= 190
     assert set(re.findall(r"^```(.+)", text, re.M)) <= {"python", "console"}, "blocks of other kinds are not run"
     assert not re.search(r"^ +(\$|>>>) ", text, re.M), "what is shown as run stands in a block that is run"
     assert f"]({page.name})" in (BOOK / "README.md").read_text(encoding="utf-8"), "the contents name it"

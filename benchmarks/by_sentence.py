@@ -1,7 +1,7 @@
 """SST-2 cut anew, so that no sentence is in both files: what is held out are whole sentences that the model has seen no part of.
 
     python benchmarks/by_sentence.py "$MINIBERT_CORPORA"/../tasks/sst2 runs/by-sentence/sst2
-    python benchmarks/finetuning.py RUN --tasks runs/by-sentence --on sst2
+    python benchmarks/finetuning.py RUN --tasks runs/by-sentence --on sst2 --out runs/by-sentence/finetuning.json
 
 The rows of SST-2 are phrases, cut out of some thousands of sentences by a parser (Socher et al. 2013, section 3), each with a label of its
 own. A dev file drawn from the rows has phrases of the sentences of the training file, and a model is paid for learning those by heart. Which
@@ -20,17 +20,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
 from minibert.tasks import read_examples  # noqa: E402
 from tokenizer.cli import run  # noqa: E402
-from tokenizer.files import atomic_write  # noqa: E402
+from tokenizer.files import atomic_write, check_writable  # noqa: E402
 
 WORDS = 5
 
 
 def main(args=None):
     parser = argparse.ArgumentParser(description="SST-2 cut anew, so that no sentence is in both files.")
-    parser.add_argument("folder", type=Path, help="with train.tsv and dev.tsv")
+    parser.add_argument("folder", type=Path, help="with SST-2's train.tsv and dev.tsv")
     parser.add_argument("out", type=Path, help="folder for the two new files")
     parser.add_argument("--dev", type=int, default=3000, metavar="N", help="sentences of the dev file (default 3000)")
     args = parser.parse_args(args)
+    if any((args.out / f"{part}.tsv").exists() for part in ("train", "dev")):
+        raise ValueError(f"{args.out} holds such files already: choose another folder for the new ones")
+    check_writable(args.out)
     rows = [row for part in ("train", "dev") for row in rows_of(args.folder / f"{part}.tsv")]
     train, dev = cut(rows, args.dev)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,13 @@ FOLDER holds sst2/ and cola/, each with train.tsv and dev.tsv. Two tables:
 A score is that of the last epoch on the whole dev file: no epoch is chosen by it. The number of epochs depends on the number of examples
 alone (--epochs). Each mode has its own peak rate and dropout (RATES, DROPOUT), chosen by small trials (docs/log.md). The rate rises for three
 tenths of the steps, since with fewer some seeds of small models never leave the constant answer (docs/log.md). Every seed is written as it is
-done; the same command goes on where it was, and more --seeds, --sizes or --modes add to what is there. Seconds are of the processor, over
-all its threads, so that other work on the machine does not count; evaluation is in them, reading is not.
+done; the same command goes on where it was, and more --seeds, --sizes or --modes add to what is there; seeds of other files or settings are
+refused, in one table they would be compared. Seconds are of the processor, over all its threads, so that other work on the machine does not
+count; evaluation is in them, reading is not.
 """
 import argparse
 import functools
+import hashlib
 import json
 import math
 import os
@@ -52,16 +54,19 @@ EPOCHS = "100:40,1000:20,10000:6,all:3"
 RATES = {"all": 2e-3, SCRATCH: 5e-4, "lora": 5e-3, "prefix": 5e-3, "bias": 1e-2, "head": 5e-3}  # of small models
 DROPOUT = {"all": 0.3}  # of the encoder; the others: 0.1
 WARMUP = 0.3
+SET_HERE = {"train", "dev", "predict", "out", "adapter", "json", "examples", "seeds", "from_scratch", "tune", "text", "pair", "label", "columns"}
 
 
 def main(args=None):
     """Train what is not there yet, row by row -> exit code; 130 where Ctrl-C ended it."""
     args = parse(args)
     if args.table:
-        return print(table(json.loads(args.table.read_text(encoding="utf-8"))), end="")
+        return print(table(stored_results(args.table)), end="")
     check_writable(args.out.parent)
     model, tokenizer = load_run(args.run)
     result = begun(args, model)
+    for task, size, mode in wanted(args):
+        started(args, task, size, mode, result)  # what cannot be is said before the first training
     with StopRequest() as stop:
         for task, size, mode in wanted(args):
             if not row(args, model, tokenizer, task, size, mode, result, stop):
@@ -78,16 +83,48 @@ def parse(args):
     out.add_argument("--modes", nargs="*", default=list(MODES), choices=MODES, metavar="NAME", help=", ".join(MODES) + "; none: no table of modes")
     out.add_argument("--on", nargs="+", default=list(MODE_SIZES), choices=MODE_SIZES, metavar="TASK", help="tasks of the table of modes: sst2, cola")
     out.add_argument("--mode-size", default=MODE_SIZES["sst2"], metavar="N", help="examples of SST-2 in the table of modes (default 10000), or all")
-    out.add_argument("--seeds", type=int, default=3)
+    out.add_argument("--seeds", type=int, default=3, help="of each row (default 3)")
     out.add_argument("--epochs", default=EPOCHS, help=f"up to so many examples: so many epochs (default {EPOCHS})")
     out.add_argument("--rates", default="", help="peak rates that differ, such as lora:1e-3,all:2e-4")
     out.add_argument("--extra", default="", help="more flags of minibert.finetune, such as '--lora-rank 4 --device cpu'")
-    out.add_argument("--out", type=Path, default=Path("benchmarks/results/finetuning.json"))
+    out.add_argument("--out", type=Path, default=Path("benchmarks/results/finetuning.json"), help="results file (default %(default)s)")
     out.add_argument("--table", type=Path, metavar="FILE", help="print the tables of such a file, and nothing else")
     args = out.parse_args(args)
     if not (args.run or args.table):
         out.error("name a RUN, or a results file with --table")
+    for size in (*args.sizes, args.mode_size):
+        if size != "all" and not (size.isdecimal() and int(size)):
+            out.error(f"{size!r} is no number of examples: give numbers above 0, or all")
+    if args.seeds < 1:
+        out.error(f"--seeds {args.seeds}: at least 1")
+    args.rates = numbers_by_name("--rates", args.rates, MODES, float)
+    args.epochs = {math.inf if most == "all" else int(most): count for most, count in numbers_by_name("--epochs", args.epochs, ("all",), int).items()}
     return args
+
+
+def numbers_by_name(flag, text, names, kind):
+    """"a:1,b:2" -> {"a": 1, "b": 2}. ValueError, naming the flag, for anything else; a name is one of ``names``, or a number where kind is int."""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, number = part.strip().partition(":")
+        try:
+            found[name] = kind(number)
+        except ValueError:
+            found[name] = 0
+        if found[name] <= 0 or not (name in names or kind is int and name.isdecimal()):
+            raise ValueError(f"{flag} {part.strip()!r}: write NAME:NUMBER, with commas between them; a name is one of {', '.join(names)}"
+                             + (" or a number of examples" if kind is int else ""))
+    return found
+
+
+def stored_results(path):
+    """What this benchmark has written. ValueError for any other file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found["digest"], found["run"], found["rows"].items()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(f"{path} holds no results of this benchmark") from None
+    return found
 
 
 def begun(args, model):
@@ -96,7 +133,7 @@ def begun(args, model):
     if not args.out.is_file():
         return {"date": str(date.today()), "python": platform.python_version(), "torch": torch.__version__, "run": Path(args.run).name,
                 "model": shape, "digest": base, "rows": {}}
-    stored = json.loads(args.out.read_text(encoding="utf-8"))
+    stored = stored_results(args.out)
     if stored["digest"] != base:
         raise ValueError(f"{args.out} holds the results of another model, {stored['run']}: choose another --out")
     return stored
@@ -118,10 +155,15 @@ def files(folder, task):
 def settings(args, task, size, mode):
     """(FinetuneConfig on this machine, Tuning) of a row."""
     extra = parser().parse_args([args.run, *args.extra.split()])
-    rates = RATES | {name: float(rate) for name, rate in pairs(args.rates)}
+    given_twice = [word for word in args.extra.split() if word.startswith("--") and word[2:].replace("-", "_") in SET_HERE]
+    if given_twice:
+        raise ValueError(f"--extra {given_twice[0]}: that is set by the benchmark's own flags and files")
+    rates = RATES | args.rates
     examples, there = 0 if size == "all" else int(size), len(files(args.tasks, task)[0])
-    steps = {math.inf if most == "all" else int(most): int(epochs) for most, epochs in pairs(args.epochs)}
-    epochs = steps[min(most for most in steps if most >= min(examples or there, there))]
+    enough = [most for most in args.epochs if most >= min(examples or there, there)]
+    if not enough:
+        raise ValueError(f"--epochs says nothing of {min(examples or there, there):,} examples: add all:3")
+    epochs = args.epochs[min(enough)]
     config = FinetuneConfig(**{"metric": TASKS[task][1], "epochs": epochs, "patience": epochs, "judge_every": epochs, "examples": examples,
                                "learning_rate": rates[mode], "hidden_dropout_prob": DROPOUT.get(mode, 0.1), "warmup": WARMUP}
                             | given(extra, FinetuneConfig))
@@ -129,19 +171,35 @@ def settings(args, task, size, mode):
     return config.on_this_machine(), Tuning(**given(extra, Tuning) | {"tune": tune})
 
 
-def pairs(text):
-    """"a:1,b:2" -> [["a", "1"], ["b", "2"]]"""
-    return [word.strip().split(":") for word in text.split(",") if word]
+@functools.cache
+def digest_of_files(folder, task):
+    """The SHA-256 of the texts and labels of a task's files."""
+    return hashlib.sha256(json.dumps([[part.texts, part.labels] for part in files(folder, task)]).encode()).hexdigest()
+
+
+def differences(found, asked):
+    """What of a stored row is not as asked, in words: ["learning_rate 0.0005, now 0.001", "files"]"""
+    changed = [f"{name} {found[part].get(name)}, now {value}" for part in ("config", "tuning") for name, value in asked[part].items()
+               if found[part].get(name) != value]
+    return changed + ["other files"] * (found.get("files") != asked["files"])
+
+
+def started(args, task, size, mode, result):
+    """A row as it stands in the results, or its beginning -> (row, config, tuning). ValueError where its seeds were trained otherwise."""
+    config, tuning = settings(args, task, size, mode)
+    as_asked = {"config": asdict(replace(config, seeds=1)), "tuning": asdict(tuning), "files": digest_of_files(args.tasks, task)}
+    name = f"{task}, {size}, {mode}"
+    found = result["rows"].get(name) or {"task": task, "size": size, "mode": mode, **as_asked, "seeds": {}}
+    if changed := differences(found, as_asked):
+        raise ValueError(f"{args.out} holds {len(found['seeds'])} seed(s) of {name!r} that were trained otherwise ({'; '.join(changed)}): "
+                         "choose another --out")
+    return found, config, tuning
 
 
 def row(args, model, tokenizer, task, size, mode, result, stop):
     """Train the seeds of a row that are not there yet, each written as it is done -> False where Ctrl-C came."""
-    config, tuning = settings(args, task, size, mode)
-    as_asked = {"config": asdict(replace(config, seeds=1)), "tuning": asdict(tuning)}
+    found, config, tuning = started(args, task, size, mode, result)
     name = f"{task}, {size}, {mode}"
-    found = result["rows"].get(name, {})
-    if {key: found.get(key) for key in as_asked} != as_asked:  # none there, or trained otherwise
-        found = {"task": task, "size": size, "mode": mode, **as_asked, "seeds": {}}
     missing = [seed for seed in range(args.seeds) if str(seed) not in found["seeds"]]
     if not missing:
         return True

@@ -39,4 +39,7 @@ def test_the_files(tmp_path, capsys):
     train, dev = (by_sentence.rows_of(tmp_path / "new" / f"{part}.tsv") for part in ("train", "dev"))
     assert len(dev) == 1 and {dev[0][0]} <= {COUNTING[0], COLOURS[0]} and f"train.tsv with {len(train)}" in capsys.readouterr().out
     with pytest.raises(ValueError, match="2 sentences for dev.tsv, but there are 2"):
-        by_sentence.main([str(tmp_path), str(tmp_path / "new"), "--dev", "2"])
+        by_sentence.main([str(tmp_path), str(tmp_path / "newer"), "--dev", "2"])
+    for there in ("new", "."):
+        with pytest.raises(ValueError, match="holds such files already"):
+            by_sentence.main([str(tmp_path), str(tmp_path / there), "--dev", "1"])

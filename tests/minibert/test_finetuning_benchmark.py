@@ -1,5 +1,6 @@
 """The benchmark of fine-tuning on a tiny model: its rows, that it goes on where it was, and its tables."""
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -48,9 +49,39 @@ def test_rows_are_trained_once_and_more_are_added_to_them(folder, monkeypatch, c
     assert not trained
     run(folder, "--sizes", "10", "--modes", "head", "--on", "cola", "--seeds", "2")
     assert trained == [10, 10, 16, 16]  # a second seed of two rows, two of a new one
-    run(folder, "--sizes", "10", "--modes", "--seeds", "1", "--rates", "from scratch:1e-3")
-    assert trained == [10, 10, 16, 16, 10]  # a row that was trained otherwise is trained again
-    assert "| 10 | 3 | " in capsys.readouterr().out
+    otherwise = r"2 seed\(s\) of 'sst2, 10, from scratch' that were trained otherwise \(learning_rate 0.0005, now 0.001\)"
+    with pytest.raises(ValueError, match=otherwise):
+        run(folder, "--sizes", "10", "--modes", "--rates", "from scratch:1e-3")
+    assert trained == [10, 10, 16, 16] and "| 10 | 3 | " in capsys.readouterr().out
+    shutil.copytree(folder, folder / "other")
+    (folder / "other" / "sst2" / "dev.tsv").write_text(table(sentences(24, 3)))
+    finetuning.files.cache_clear()
+    with pytest.raises(ValueError, match=r"otherwise \(other files\): choose another --out"):
+        run(folder, "--sizes", "10", "--modes", "--tasks", str(folder / "other"))
+
+
+@pytest.mark.parametrize("args, error", [
+    (["--rates", "loar:1e-3"], "--rates 'loar:1e-3': write NAME:NUMBER"), (["--rates", "lora"], "--rates 'lora': write"),
+    (["--epochs", "100:x"], "--epochs '100:x': write"), (["--epochs", "5:1"], "--epochs says nothing of 10 examples: add all:3"),
+    (["--extra", "--tune lora"], "--extra --tune: that is set by"), (["--extra", "--examples 5"], "--extra --examples: that is set by"),
+])
+def test_flags_that_would_do_nothing_are_refused(folder, tmp_path, args, error):
+    with pytest.raises(ValueError, match=error):
+        finetuning.main([str(folder), "--tasks", str(folder), "--out", str(tmp_path / "out.json"), "--sizes", "10", "--modes", *args])
+
+
+@pytest.mark.parametrize("args", [["--sizes", "abc"], ["--sizes", "0"], ["--mode-size", "-1"], ["--seeds", "0"]])
+def test_numbers_that_cannot_be_are_refused(folder, args, capsys):
+    with pytest.raises(SystemExit):
+        finetuning.main([str(folder), *args])
+    assert "above 0, or all" in (said := capsys.readouterr().err) or "--seeds 0: at least 1" in said
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"rows": []}', "sentence\tlabel"])
+def test_a_file_of_something_else_is_no_results(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError, match="x.json holds no results of this benchmark"):
+        finetuning.main(["--table", str(tmp_path / "x.json")])
 
 
 def test_scratch_and_pre_trained_differ_in_their_weights_alone(folder, monkeypatch, tmp_path):
@@ -59,7 +90,8 @@ def test_scratch_and_pre_trained_differ_in_their_weights_alone(folder, monkeypat
     for mode in ("all", "from scratch"):
         monkeypatch.setattr(finetuning, "wanted", lambda args, mode=mode: [("sst2", "10", mode)])
         with pytest.raises(LookupError):
-            finetuning.main([str(folder), "--tasks", str(folder), "--out", str(tmp_path / "out.json")])
+            finetuning.main([str(folder), "--tasks", str(folder), "--out", str(tmp_path / "out.json"), "--rates", "all:1e-3,from scratch:1e-3",
+                             "--extra", "--hidden-dropout-prob 0.1"])
     assert seen[0][0] == seen[1][0] and [named["adopt"] for _, named in seen] == [True, False]
 
 
@@ -88,7 +120,7 @@ def test_the_tables_are_printed_from_the_file(tmp_path, capsys):
 
     rows = [row("sst2", "100", "all", [0.7, 0.8]), row("sst2", "100", "from scratch", [0.5, 0.7]), row("cola", "all", "lora", [0.2, 0.3]),
             row("cola", "all", "from scratch", [0.0, 0.1])]
-    (tmp_path / "out.json").write_text(json.dumps({"rows": {str(n): row for n, row in enumerate(rows)}}))
+    (tmp_path / "out.json").write_text(json.dumps({"digest": "", "run": "x", "rows": {str(n): row for n, row in enumerate(rows)}}))
     finetuning.main(["--table", str(tmp_path / "out.json")])
     assert capsys.readouterr().out.splitlines() == [
         "| SST-2 examples | epochs | pre-trained | from scratch | gain |", "|---|---|---|---|---|",

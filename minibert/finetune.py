@@ -27,7 +27,7 @@ from tqdm import tqdm
 from minibert.adapter_files import ADAPTER, ADAPTER_WEIGHTS, digest, load_finetuned, save_finetuned
 from minibert.adapters import RATES, Tuning, attach, count
 from minibert.device import describe
-from minibert.fill_mask import load_run
+from minibert.fill_mask import load_run, visible
 from minibert.fitting import EncodedTexts, FinetuneConfig, best_of, fit, slow_bar
 from minibert.folders import CONFIG
 from minibert.heads import BertForSequenceClassification
@@ -41,6 +41,9 @@ from tokenizer.files import atomic_write, check_writable
 from tokenizer.inspect import plural
 
 NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
+OTHER_FLAGS = {  # that one may look for
+    "--lr": "it is --learning-rate", "--dropout-prob": "it is --hidden-dropout-prob, of the encoder, or --dropout, of the head",
+    **dict.fromkeys(("--attention-dropout", "--attention-probs-dropout-prob"), "the dropout of the attention weights stays as pre-trained")}
 SUBSET_SEED = 11  # of the examples that --examples draws
 
 
@@ -133,7 +136,7 @@ def encoded(model_config, tokenizer, train, dev, labels, config, say):
             (f"; {full:,} have {length} tokens, the most there may be, and may have been cut" if full else ""))
     if labels:
         counts = np.bincount(train_labels[numbers], minlength=len(labels)) / len(numbers)
-        say("labels       " + ", ".join(f"{label}: {share:.0%}" for label, share in list(zip(labels, counts))[:10]))
+        say("labels       " + ", ".join(f"{visible(label)}: {share:.0%}" for label, share in list(zip(labels, counts))[:10]))
     say(f"device       {describe(torch.device(config.device), config.precision)}")
     return found
 
@@ -204,7 +207,7 @@ def main(args=None):
 
 def parser():
     """The parser of the command: RUN, the files, and a flag for each field of ``Layout``, ``FinetuneConfig`` and ``Tuning``."""
-    out = Parser(prog="python -m minibert.finetune", formatter_class=HelpFormatter,
+    out = Parser(prog="python -m minibert.finetune", formatter_class=HelpFormatter, explained=OTHER_FLAGS,
                  usage="python -m minibert.finetune RUN --train FILE [--dev FILE] [--tune lora] [--predict FILE] [FLAG VALUE ...]",
                  description="Fine-tune a pre-trained model on labelled texts (.tsv .csv .jsonl, each also .gz or .bz2), or use one that has been.",
                  epilog="In brackets: the defaults; the learning rate of " + ", ".join(f"--tune {name}: {rate:g}" for name, rate in RATES.items()) +
@@ -256,6 +259,8 @@ def read_files(args, layout, config, say):
     if train.empty:
         say(f"left out     {train.empty:,} rows of {args.train} without text")
     if not args.dev:
+        if not regression:
+            classes_of(train)  # refuses, with the counts of the whole file, what cannot be told apart
         train, dev = hold_out(train)
         say(f"no --dev     {len(dev):,} of the {len(train) + len(dev):,} training examples are held out, drawn at random, always the same ones")
         return train, dev

@@ -1,8 +1,8 @@
 """Fine-tuning itself: a model with a head, labelled texts, a few epochs, and the epoch that was best on the dev set.
 
 The recipe is BERT's (Devlin et al. 2018, appendix A.3): all weights learn, 2 to 4 epochs, batches of 16 or 32, AdamW at 2e-5 to
-5e-5, dropout 0.1, however the model was pre-trained. A warm-up of a tenth and a fall to zero go with it. Small models bear, and need,
-higher rates.
+5e-5, dropout 0.1 after embeddings, attention and MLP, however the model was pre-trained; that of the attention weights stays as it was
+then. A warm-up of a tenth and a fall to zero go with it. Small models bear, and need, higher rates.
 """
 import math
 import sys
@@ -42,8 +42,9 @@ class FinetuneConfig:
     warmup: float = option(0.1, "fraction of the run in which the rate rises to its peak")
     weight_decay: float = option(0.01, "on matrices and embeddings")
     dropout: float = option(0.1, "of the head")
-    hidden_dropout_prob: float = option(0.1, "of the encoder while it is fine-tuned, whatever it was pre-trained with; the fewer labels, the more of "
-                                             "it (0.3) keeps from learning them by heart")
+    hidden_dropout_prob: float = option(0.1, "after embeddings, attention and MLP while the encoder is fine-tuned, whatever it was pre-trained with; "
+                                             "that of the attention weights stays as pre-trained; the fewer labels, the more of it (0.3) "
+                                             "keeps from learning them by heart")
     max_length: int = option(0, "tokens of a text or pair; what is longer is cut; 0: 128, or as many as the model takes if that is less")
     examples: int = option(0, "learn from so many examples of the training file, drawn at random, always the same ones; 0: all")
     seeds: int = option(3, "how many times, each with another head, order and dropout")

@@ -117,12 +117,22 @@ def result(trainer, scores):
         print('picture     none: pip install -e ".[plots]" brings matplotlib')
     print(f"model       {folder / 'model'}")
     probes = [probe for probe in probes_of(trainer) if len(tokenizer.encode(probe).ids) <= trainer.model.config.max_length]
+    look = Look.of(sys.stdout)
     for probe in probes:
         print(f"\n{probe}")
         for answer in fill_mask(trainer.model, tokenizer, probe):
-            print(f"   {answer['score']:6.1%}  {answer['token_str'].strip()}")
+            print(answer_line(answer, look))
     ask = probes[0] if probes else f"Return a new {tokenizer.mask_token} object."
     print(f"\nask it yourself:  python -m minibert.fill_mask {shlex.quote(str(folder))} {shlex.quote(ask)}")
+
+
+def answer_line(answer, look):
+    """One of the answers of ``fill_mask``, without the space before a word and with signs for what is nothing else.
+
+    {"score": 0.31, "token_str": " list", ...} -> '    31.0%  list'; a line end, "\\n" -> '    31.0%  ↵'
+    """
+    text = answer["token_str"]
+    return f"   {answer['score']:6.1%}  {look.visible(text.strip() or text)}"
 
 
 def probes_of(trainer):

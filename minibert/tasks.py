@@ -11,6 +11,7 @@ mark are no part of any text. Reading itself, with its errors for what is no tex
 import csv
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,13 @@ import numpy as np
 
 from data.readers import MAX_RECORD, decode, format_of, json_records, raw_lines, record_lines
 from minibert.config import option
+from minibert.fill_mask import visible
 from tokenizer.cli import suggestion
 
 KINDS = (".tsv", ".csv", ".jsonl", ".json")
+SEPARATED = {".tsv": ("tabs", "\t"), ".csv": ("commas", ",")}
+OLD_MAC = "a line ends with \\r alone, as on old Macs: convert the line ends (tr '\\r' '\\n')"
+LARGEST = 1e18  # label of a regression: float32 ends at 3.4e38, and the loss adds squares up
 MANY = 10  # labels that a small file may have without being a regression
 HOLD_OUT_SEED = 10  # of the tenth that is held out where there is no dev file; no flag changes it
 
@@ -107,6 +112,8 @@ def _label(path, number, row, layout, regression):
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"{path}:{number}: label {label!r} is no number, which a regression needs: take --task classification, or another --label")
+    if abs(value) > LARGEST:
+        raise ValueError(f"{path}:{number}: label {label!r} is too large a number: scale the labels")
     return value
 
 
@@ -137,21 +144,35 @@ def numbered(examples, labels):
     """
     if not labels:
         return np.array(examples.labels, dtype=np.float32)
-    place = {label: number for number, label in enumerate(labels)}
+    place, known = {label: number for number, label in enumerate(labels)}, [visible(label) for label in labels]
     for label, line in zip(examples.labels, examples.lines):
         if label not in place:
-            raise ValueError(f"{examples.path}:{line}: label {label!r} does not occur in training, where there are {', '.join(labels[:20])}"
-                             + suggestion(label, labels))
+            raise ValueError(f"{examples.path}:{line}: label {label!r} does not occur in training, where there are {', '.join(known[:20])}"
+                             + suggestion(visible(label), known))
     return np.array([place[label] for label in examples.labels], dtype=np.int64)
 
 
 def hold_out(examples, share=0.1):
-    """Examples -> (to learn from, held out): a tenth drawn at random, always the same one. ValueError for fewer than ten."""
+    """Examples -> (to learn from, held out): a tenth drawn at random, always the same one. ValueError for fewer than ten.
+
+    The last example of a label is never held out: the next one drawn is, in its place; less than a tenth where no other is left. ValueError
+    where no label occurs twice.
+    """
     count = int(len(examples) * share)
     if not count:
         raise ValueError(f"{examples.path} has {len(examples)} examples, too few to hold out a tenth of them: give --dev FILE")
     order = np.random.default_rng(HOLD_OUT_SEED).permutation(len(examples))
-    return examples.only(sorted(order[count:])), examples.only(sorted(order[:count]))
+    if isinstance(examples.labels[0], float):  # a regression: each number is a label of its own
+        held = order[:count].tolist()
+    else:
+        left, held = Counter(examples.labels), []
+        for n in order.tolist():
+            if len(held) < count and left[examples.labels[n]] > 1:
+                left[examples.labels[n]] -= 1
+                held.append(n)
+    if not held:
+        raise ValueError(f"{examples.path}: no label of its {len(examples):,} examples occurs twice, so none can be held out: give --dev FILE")
+    return examples.only(sorted(set(order.tolist()) - set(held))), examples.only(sorted(held))
 
 
 # ------------------------------------------------------------------------------------------------ files -> rows
@@ -178,24 +199,55 @@ def rows(path, layout, needed, flag=""):
     for number, row in table:
         if names is None:
             names, width = {name.strip(): place for place, name in enumerate(row)}, len(row)
-            _check_there(path, number, names, needed, "column", of_a_table)
+            _check_names(path, number, row, needed, flag)
+            _check_there(path, number, names, needed, "column", _other_kind(kind, row) + of_a_table)
             continue
         if width is None:  # the first row of a file whose columns have been named
             _check_there(path, number, names, needed, "column", of_a_table)
             width = len(row)
             beyond = {name: place for name, place in names.items() if place >= width}
             if beyond:
-                raise ValueError(f"{path}:{number}: columns {layout.columns}, but this row has {width} fields: from number 0 to {width - 1}")
+                raise ValueError(f"{path}:{number}: columns {layout.columns}, but this row has {width} fields: from number 0 to {width - 1}. "
+                                 f"{_other_kind(kind, row)}".rstrip(" ."))
         if len(row) != width:
             raise ValueError(f"{path}:{number}: {len(row)} fields in this row, {width} in the first: "
                              f"a {'tab' if kind == '.tsv' else 'quote mark'} is missing or too many")
         yield number, {name: row[names[name]] for name in needed}
 
 
+def _check_names(path, number, row, needed, flag):
+    """The row of names: of one line, and with the needed ones once."""
+    if any("\r" in name.strip() for name in row):
+        raise ValueError(f"{path}:{number}: {OLD_MAC}")
+    count = Counter(name.strip() for name in row)
+    for name in needed:
+        if count[name] > 1:
+            raise ValueError(f"{path}:{number}: column {name!r} stands there twice: rename one" + ("" if flag else ", or give --columns"))
+
+
 def _check_there(path, number, there, needed, what, remedy):
     for name in needed:
         if name not in there:
-            raise ValueError(f"{path}:{number}: no {what} {name!r}; there are: {', '.join(map(str, there)) or 'none'}. {remedy}")
+            raise ValueError(f"{path}:{number}: no {what} {name!r}; there are: {_listed(there)}. {remedy}")
+
+
+def _listed(names):
+    """The first ten names, and 200 characters of them, safe to print.
+
+    ["sentence", "a\\x1b"] -> 'sentence, a\\\\x1b'; [] -> 'none'
+    """
+    listed = ", ".join(visible(str(name)[:201]) for name in list(names)[:10])
+    return listed[:200] + " ..." * (len(names) > 10 or len(listed) > 200) or "none"
+
+
+def _other_kind(kind, row):
+    """What to say of a row that is one field, where it holds another separator than those of its kind; else ""."""
+    (mine, _), (other, (theirs, separator)) = SEPARATED[kind], next(item for item in SEPARATED.items() if item[0] != kind)
+    if len(row) == 1 and separator in row[0]:
+        return f"A {kind} is split at {mine}: is this a {other}, which is split at {theirs}? "
+    if len(row) == 1 and ";" in row[0]:
+        return f"A {kind} is split at {mine}, not at semicolons: save it with {mine}. "
+    return ""
 
 
 def _as_text(path, number, name, value):
@@ -213,9 +265,16 @@ def _tsv(path):
 def _csv(path):
     """A field in quotes may hold commas and line ends; the number is that of the line on which the row ends."""
     reader = csv.reader((decode(path, raw, number) for number, raw in enumerate(raw_lines(path, MAX_RECORD), 1)), strict=True)
+    begins = 1  # the line on which the next row does
     try:
         for row in reader:
             if row:
                 yield reader.line_num, row
+            begins = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"{path}:{reader.line_num}: {error}") from None
+        if "unexpected end" in str(error):
+            raise ValueError(f"{path}:{begins}: a quote mark opens in this row and never closes") from None
+        if "new-line character" in str(error):
+            raise ValueError(f"{path}:{reader.line_num}: {OLD_MAC}") from None
+        since = f", in the row that begins on line {begins}" if begins < reader.line_num else ""
+        raise ValueError(f"{path}:{reader.line_num}: {error}{since}") from None

@@ -16,6 +16,7 @@ from minibert.finetune import chosen, finetune, fresh_model
 from minibert.fitting import EncodedTexts, FinetuneConfig, best_of, fit, predict, scores_of
 from minibert.heads import BertForSequenceClassification
 from minibert.interop import from_pretrained, save_pretrained
+from minibert.tasks import Layout, classes_of
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -34,6 +35,7 @@ def test_the_encoder_drops_numbers_though_it_was_pretrained_without(run, adopt):
     assert pretrained.config.hidden_dropout_prob == 0
     model = fresh_model(pretrained, ("0", "1"), FinetuneConfig(hidden_dropout_prob=0.25, device="cpu"), Tuning(), 0, adopt)
     shares = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
+    assert model.config.attention_probs_dropout_prob == pretrained.config.attention_probs_dropout_prob == 0
     assert shares.pop("dropout") == 0.1 and len(shares) == 3 and set(shares.values()) == {0.25}  # embeddings, attention, MLP of the one block
     ids = torch.tensor([[5, 6, 7, 8]])
     assert not model(ids).logits.equal(model(ids).logits) and model.eval()(ids).logits.equal(model(ids).logits)
@@ -225,6 +227,35 @@ def test_without_dev_a_tenth_is_held_out_and_empty_texts_are_counted(bert, tmp_p
     assert "kept         1 rows" in capsys.readouterr().out
 
 
+def test_a_label_that_occurs_once_stays_in_training_and_is_printed_safely(bert, tmp_path):
+    rows, config = [*sentences(10, 1), *sentences(10, 2)], FinetuneConfig(device="cpu", precision="fp32")
+    for rare in range(20):  # two of them are in the tenth that would be held out
+        (tmp_path / "train.tsv").write_text(table([(text, "2\x1b[31m" if n == rare else label) for n, (text, label) in enumerate(rows)]))
+        train, dev = command.read_files(SimpleNamespace(train=tmp_path / "train.tsv", dev=None), Layout(), config, silent)
+        assert len(train) == 18 and len(dev) == 2 and len(set(train.labels)) == 3
+    model, tokenizer, *_ = parts(bert)
+    said = []
+    command.encoded(model.config, tokenizer, train, dev, classes_of(train), config, said.append)
+    assert re.fullmatch(r"labels       0: \d+%, 1: \d+%, 2\\x1b\[31m: 6%", said[2])
+
+
+def test_labels_that_are_refused_are_counted_in_the_whole_file(bert, tmp_path):
+    for labels, message in ((["1"] * 40, "all 40 examples have the label '1'"), ([f"{n}.5" for n in range(40)], "of 40 examples: .*regression?")):
+        (tmp_path / "train.tsv").write_text(table([("a", label) for label in labels]))
+        with pytest.raises(ValueError, match=message):
+            command.main([str(bert), "--train", str(tmp_path / "train.tsv"), "--out", str(tmp_path / "out"), *flags()])
+
+
+@pytest.mark.parametrize("flag, remedy", [
+    ("--lr", "it is --learning-rate"), ("--dropout-prob", "it is --hidden-dropout-prob, of the encoder, or --dropout, of the head"),
+    ("--attention-probs-dropout-prob", "the dropout of the attention weights stays as pre-trained"),
+])
+def test_a_flag_of_another_name_is_explained(flag, remedy, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["runs/a", flag, "0.1"])
+    assert f"error: unknown flag {flag}: {remedy}\n" in capsys.readouterr().err
+
+
 def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(bert, tmp_path):
     train, out = str(bert / "train.tsv"), tmp_path / "out"
     (tmp_path / "dev.tsv").write_text(table([("a", "0"), ("b", "2")]))
@@ -293,3 +324,4 @@ def test_help_shows_the_defaults(capsys):
         command.main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "the column or field of the label [label]" in shown and "at most [3]" in shown and "--tune lora: 0.0005" in shown
+    assert "after embeddings, attention and MLP while" in shown and "that of the attention weights stays as pre-trained" in shown

@@ -2,9 +2,9 @@
 import torch
 
 from minibert.batches import Batch
-from minibert.screen import hidden_passages, masked_example
+from minibert.screen import answer_line, hidden_passages, masked_example
 from tokenizer import ByteLevelBPE, WordPiece
-from tokenizer.terminal import Look
+from tokenizer.terminal import ASCII, Look
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat blue ##s".split()
 
@@ -53,3 +53,12 @@ def test_the_same_of_byte_pairs():
     tokenizer = ByteLevelBPE.train_from_iterator(["the cat the cat sat sat"] * 9 + ["old"], vocab_size=300, show_progress=False)
     ids = tokenizer.encode("cat sat the old cat").ids
     assert len(ids) > 2 + 5 and hidden_passages(Held([ids]), tokenizer)[0] == "cat sat <mask> old cat"
+
+
+def test_an_answer_that_is_white_space_is_seen():
+    def shown(token, look=None):
+        return answer_line({"score": 0.314, "token_str": token}, look or Look())
+
+    assert shown(" list") == "    31.4%  list" == shown("list")
+    assert shown("\n") == "    31.4%  ↵" and shown(" ") == "    31.4%  ·" and shown("\x1b") == "    31.4%  \\u001b"
+    assert shown("\n", Look(signs=ASCII)) == "    31.4%  \\n" and shown("é", Look(signs=ASCII)) == "    31.4%  \\u00e9"

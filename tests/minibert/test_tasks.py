@@ -43,8 +43,12 @@ def test_a_quote_that_opens_in_a_tsv_swallows_nothing(tmp_path):
 
 
 def test_a_quote_that_opens_in_a_csv_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="a.csv:3"):
+    with pytest.raises(ValueError, match="a.csv:2: a quote mark opens in this row and never closes$"):
         read_examples(written(tmp_path, 'sentence,label\n"a fine,1\nfilm,0\n', "a.csv"))
+    with pytest.raises(ValueError, match="a.csv:6: a quote mark opens"):
+        read_examples(written(tmp_path, 'sentence,label\n"two\nlines",1\n\nb,0\n"a fine,1\nfilm,0\n', "a.csv"))
+    with pytest.raises(ValueError, match="a.csv:3: .* expected after .*, in the row that begins on line 2$"):
+        read_examples(written(tmp_path, 'sentence,label\n"a fine,1\nfilm "x",0\n', "a.csv"))
 
 
 def test_pairs_come_as_tuples(tmp_path):
@@ -81,6 +85,45 @@ def test_columns_that_do_not_fit(tmp_path):
         read_examples(written(tmp_path, "a\n", "a.txt"))
 
 
+def test_a_name_that_stands_twice_is_refused_where_it_is_needed(tmp_path):
+    with pytest.raises(ValueError, match="train.tsv:1: column 'label' stands there twice: rename one, or give --columns$"):
+        read_examples(written(tmp_path, "sentence\tlabel\t label\na\t1\t0\n"))
+    assert read_examples(written(tmp_path, "sentence\tlabel\tmark\tmark\na\t1\t0\t0\n")).labels == ["1"]
+
+
+@pytest.mark.parametrize("name, content", [("a.tsv", "sentence\tlabel\ra\t1\rb\t0\r"), ("a.csv", "sentence,label\ra,1\rb,0\r")])
+def test_line_ends_of_old_macs_are_named(name, content, tmp_path):
+    with pytest.raises(ValueError, match=f"{name}:1: a line ends with .r alone, as on old Macs: convert the line ends"):
+        read_examples(written(tmp_path, content, name))
+
+
+def test_the_names_that_there_are_cannot_upset_a_terminal_or_fill_it(tmp_path):
+    with pytest.raises(ValueError, match=r"there are: a\\x1b\[31m, b\. Name"):
+        read_examples(written(tmp_path, "a\x1b[31m\tb\n"))
+    with pytest.raises(ValueError, match=r"there are: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 \.\.\.\. Name"):
+        read_examples(written(tmp_path, "\t".join(map(str, range(11))) + "\n"))
+    with pytest.raises(ValueError, match=r"there are: x{200} \.\.\.\. Name"):
+        read_examples(written(tmp_path, "x" * 250 + "\n"))
+
+
+@pytest.mark.parametrize("name, header, message", [
+    ("a.tsv", "sentence,label", r"there are: sentence,label\. A \.tsv is split at tabs: is this a \.csv, which is split at commas\? Name them with"),
+    ("a.csv", "sentence\tlabel", r"there are: sentence\\tlabel\. A \.csv is split at commas: is this a \.tsv, which is split at tabs\? Name them"),
+    ("a.tsv", "sentence;label", r"A \.tsv is split at tabs, not at semicolons: save it with tabs\. Name them"),
+    ("a.csv", "sentence;label", r"A \.csv is split at commas, not at semicolons: save it with commas\. Name them"),
+    ("a.tsv", "text", r"there are: text\. Name them with"),
+    ("a.tsv", "one, two\tlabel", r"there are: one, two, label\. Name them with"),
+])
+def test_another_separator_is_named(name, header, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        read_examples(written(tmp_path, header + "\n", name))
+
+
+def test_another_separator_is_named_where_the_columns_are_given(tmp_path):
+    with pytest.raises(ValueError, match=r"this row has 1 fields: from number 0 to 0\. A \.tsv is split at tabs: is this a \.csv"):
+        read_examples(written(tmp_path, "a,1\n"), Layout(columns="0,1"))
+
+
 @pytest.mark.parametrize("row, message", [
     ("b\t", "train.tsv:3: no label in column 'label'"),
     ("b", "train.tsv:3: 1 fields in this row, 2 in the first: a tab is missing"),
@@ -103,6 +146,14 @@ def test_a_regression_wants_numbers(label, tmp_path):
     path = written(tmp_path, f"sentence\tlabel\na\t1.5\nb\t{label}\n")
     with pytest.raises(ValueError, match=f"train.tsv:3: label '{label}' is no number"):
         read_examples(path, regression=True)
+
+
+@pytest.mark.parametrize("label", ["1e39", "-1e19"])
+def test_a_number_whose_square_is_beyond_float32_is_refused(label, tmp_path):
+    path = written(tmp_path, f"sentence\tlabel\na\t1e18\nb\t{label}\n")
+    with pytest.raises(ValueError, match=f"train.tsv:3: label '{label}' is too large a number: scale the labels"):
+        read_examples(path, regression=True)
+    assert read_examples(path).labels == ["1e18", label]
 
 
 def test_empty_texts_are_counted_and_left_out_or_kept(tmp_path):
@@ -140,6 +191,8 @@ def test_a_label_that_training_never_had_is_named_with_its_line(tmp_path):
     with pytest.raises(ValueError, match="dev.tsv:3: label 'god' does not occur in training, where there are bad, good: did you mean good"):
         numbered(examples, ["bad", "good"])
     assert numbered(examples, ["god", "good"]).tolist() == [1, 0]
+    with pytest.raises(ValueError, match=r"where there are good\\x1b, x: did you mean good\\x1b\?"):
+        numbered(examples, ["good\x1b", "x"])
 
 
 def test_a_tenth_is_held_out_always_the_same_and_nothing_is_lost(tmp_path):
@@ -149,6 +202,29 @@ def test_a_tenth_is_held_out_always_the_same_and_nothing_is_lost(tmp_path):
     assert hold_out(read_examples(path))[1] == held
     with pytest.raises(ValueError, match="too few to hold out a tenth"):
         hold_out(held)
+
+
+def test_every_label_stays_in_training(tmp_path):
+    def labelled(*labels):
+        return read_examples(written(tmp_path, "sentence\tlabel\n" + "".join(f"text {n}\t{label}\n" for n, label in enumerate(labels))))
+
+    alike = ["ab"[n % 2] for n in range(50)]
+    held = {int(text.split()[1]) for text in hold_out(labelled(*alike))[1].texts}
+    for rare in range(50):  # the others that are held out stay, and where the rare one was, another takes its place
+        learn, now = hold_out(labelled(*alike[:rare], "rare", *alike[rare + 1 :]))
+        now = {int(text.split()[1]) for text in now.texts}
+        assert "rare" in learn.labels and len(now) == 5 and held - {rare} <= now and (now == held or rare in held)
+    learn, held = hold_out(labelled(*map(str, range(18)), "0", "0"))  # nothing but two of the "0" can be
+    assert len(held) == 2 and set(held.labels) == {"0"} and len(learn) == 18 and "0" in learn.labels
+    learn, held = hold_out(labelled(*map(str, range(28)), "0", "0"))
+    assert len(held) == 2 and len(learn) == 28
+    with pytest.raises(ValueError, match="train.tsv: no label of its 20 examples occurs twice, so none can be held out: give --dev FILE"):
+        hold_out(labelled(*map(str, range(20))))
+
+
+def test_of_a_regression_a_tenth_is_held_out_though_no_number_occurs_twice(tmp_path):
+    path = written(tmp_path, "sentence\tlabel\n" + "".join(f"text {n}\t{n}.5\n" for n in range(20)))
+    assert len(hold_out(read_examples(path, regression=True))[1]) == 2
 
 
 @pytest.mark.skipif(not TASKS.is_dir(), reason="no folder tasks/ beside the corpora")

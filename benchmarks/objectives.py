@@ -158,7 +158,7 @@ def table(result):
     if "constant" not in result:  # no task
         lines = [line.rsplit("|", 2)[0] + "|" for line in lines]
     for name, row in result["rows"].items():
-        told = f", NSP {row['nsp_accuracy']:.1%}" if row.get("nsp_accuracy") else ""
+        told = f", NSP {row['nsp_accuracy']:.1%} (chance {row['nsp_chance']:.1%})" if row.get("nsp_accuracy") else ""
         asked = f"{row['loss']:.3f} | {row['accuracy']:.1%}{told}" if "loss" in row else "| "
         if "constant" not in result:
             lines.append(f"| {name} | {asked} |")

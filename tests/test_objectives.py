@@ -69,17 +69,17 @@ def test_pairs_without_nsp_have_its_examples_and_not_its_head(result):
 
 def test_the_table_is_printed_from_the_file(capsys):
     rows = {"masked tokens": {"loss": 5.5, "accuracy": 0.2, "nsp_accuracy": None, "sst2": [0.7, 0.8]}, "from scratch": {"sst2": [0.6, 0.6]},
-            "pairs and NSP": {"loss": 5.6, "accuracy": 0.1, "nsp_accuracy": 0.625, "sst2": [0.7, 0.5]}}
+            "pairs and NSP": {"loss": 5.6, "accuracy": 0.1, "nsp_accuracy": 0.625, "nsp_chance": 0.5, "sst2": [0.7, 0.5]}}
     table = objectives.table({"examples": 2000, "constant": 0.5, "rows": rows}).splitlines()
     assert table[2:] == ["| masked tokens | 5.500 | 20.0% | 75.0 % ± 7.1 |", "| from scratch | | | 60.0 % ± 0.0 |",
-                         "| pairs and NSP | 5.600 | 10.0%, NSP 62.5% | 60.0 % ± 14.1, 1 of 2 seeds learned nothing |",
+                         "| pairs and NSP | 5.600 | 10.0%, NSP 62.5% (chance 50.0%) | 60.0 % ± 14.1, 1 of 2 seeds learned nothing |",
                          "| always the same answer | | | 50.0% |"]
 
 
 def test_without_a_task_the_table_has_no_column_for_it():
-    rows = {"pairs and NSP": {"loss": 5.6, "accuracy": 0.1, "nsp_accuracy": 0.625}}
+    rows = {"pairs and NSP": {"loss": 5.6, "accuracy": 0.1, "nsp_accuracy": 0.625, "nsp_chance": 0.5}}
     assert objectives.table({"examples": 2000, "rows": rows}).splitlines() == [
-        "| objective | held-out loss | masked accuracy |", "|---|---|---|", "| pairs and NSP | 5.600 | 10.0%, NSP 62.5% |"]
+        "| objective | held-out loss | masked accuracy |", "|---|---|---|", "| pairs and NSP | 5.600 | 10.0%, NSP 62.5% (chance 50.0%) |"]
 
 
 def test_a_run_that_was_stopped_gives_no_row(result, monkeypatch, tmp_path):

@@ -45,11 +45,12 @@ class Attention(nn.Module):
         self.out_dropout = nn.Dropout(config.hidden_dropout_prob)
         self.prefix = None  # trained keys and values before those of the tokens (adapters.py)
 
-    def forward(self, x, mask=None, rotation=None):
-        """x (B, T, H); mask as ``attention_masks`` makes it; rotation: cos and sin (T, hs/2) of rotary positions -> (B, T, H)"""
+    def forward(self, x, mask=None, rotation=None, rows=None):
+        """x (B, T, H); mask as ``attention_masks`` makes it; rotation: cos and sin (T, hs/2) of rotary positions; rows as ``pick`` takes them
+        -> (B, T, H), or (M, H) of these rows alone"""
         attend = attention_by_hand if x.device.type == "cpu" else attention_fused  # by hand is the faster one on a CPU
         y = attend(*self.queries_keys_values(x, mask, rotation), self.dropout if self.training else 0.0)  # (B, nh, T, hs)
-        y = y.transpose(1, 2).reshape(x.shape)  # heads side by side again
+        y = pick(y.transpose(1, 2).reshape(x.shape), rows)  # heads side by side again
         return self.out_dropout(self.out(y))
 
     def queries_keys_values(self, x, mask=None, rotation=None):
@@ -68,6 +69,16 @@ class Attention(nn.Module):
         """What ``forward`` weighs the values with, for those who want to look: its arguments -> (B, nh, T, T)"""
         queries, keys, _, mask = self.queries_keys_values(x, mask, rotation)
         return attention_weights(queries, keys, mask)
+
+
+def pick(x, rows):
+    """x (B, T, H) -> (M, H), the tokens with these numbers, all B*T counted through; rows None: all of x, as it is.
+
+    >>> pick(torch.tensor([[[1.], [2.]], [[3.], [4.]]]), torch.tensor([1, 2]))
+    tensor([[2.],
+            [3.]])
+    """
+    return x if rows is None else x.flatten(0, 1).index_select(0, rows)
 
 
 def attention_masks(config, attention_mask, T, dtype, device):

@@ -41,7 +41,7 @@ def look_inside(model, tokenizer, text, look=None):
         vectors.append(output[0].float().cpu())  # (T, H)
 
     def keep_weights(module, inputs, output):
-        weights.append(module.weights(*inputs)[0, :, :, -len(encoding):].float().cpu())  # (nh, T, T): a trained prefix stands before the tokens
+        weights.append(module.weights(*inputs[:3])[0, :, :, -len(encoding):].float().cpu())  # (nh, T, T): a trained prefix stands before
 
     # The last block's vectors are taken behind the final norm, which pre-norm models have.
     hooks = [module.register_forward_hook(keep_vectors) for module in (encoder.embeddings, *encoder.blocks[:-1], encoder.final_norm)]

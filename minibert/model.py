@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from minibert.attention import Attention, attention_masks, is_local, rotary_table
+from minibert.attention import Attention, attention_masks, is_local, pick, rotary_table
 from minibert.checks import check_batch, check_labels
 from minibert.masking import IGNORED
 from minibert.tied import look_up, score
@@ -114,11 +114,12 @@ class Block(nn.Module):
         self.attention_norm = nn.Identity() if self.pre_norm and layer == 0 else layer_norm(config)
         self.mlp_norm = layer_norm(config)
 
-    def forward(self, x, mask=None, rotation=None):
+    def forward(self, x, mask=None, rotation=None, rows=None):
+        """x (B, T, H) -> (B, T, H); with rows (M,), these tokens alone: they look at all others, what follows is for them only -> (M, H)"""
         if self.pre_norm:
-            x = x + self.attention(self.attention_norm(x), mask, rotation)
+            x = pick(x, rows) + self.attention(self.attention_norm(x), mask, rotation, rows)
             return x + self.mlp(self.mlp_norm(x))
-        x = self.attention_norm(x + self.attention(x, mask, rotation))
+        x = self.attention_norm(pick(x, rows) + self.attention(x, mask, rotation, rows))
         return self.mlp_norm(x + self.mlp(x))
 
 
@@ -193,19 +194,26 @@ class BertModel(Pretrained):
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
         return self.encode(input_ids, attention_mask, token_type_ids)
 
-    def encode(self, input_ids, attention_mask=None, token_type_ids=None, words=None):
-        """The same, unchecked; words (B, T, H) as for the embeddings."""
+    def encode(self, input_ids, attention_mask=None, token_type_ids=None, words=None, rows=None):
+        """The same, unchecked; words (B, T, H) as for the embeddings; rows (M,): the tokens that will be read, of all B*T counted through
+        -> hidden (M, H). Nobody asks the last block for another vector, so it makes no other."""
         x = self.embeddings(input_ids, token_type_ids, words)  # (B, T, H)
-        T, dtype = x.shape[1], compute_dtype(x)
+        (B, T), dtype = x.shape[:2], compute_dtype(x)
         masks, rotations = attention_masks(self.config, attention_mask, T, dtype, x.device), self.rotations(T, dtype)
+        if rows is not None and self.pooler is not None:  # the pooler reads the first token of each sequence
+            rows = torch.cat((rows, torch.arange(0, B * T, T, device=rows.device)))  # (M + B,)
         for layer, block in enumerate(self.blocks):
-            local = is_local(self.config, layer)
+            local, last = is_local(self.config, layer), layer == len(self.blocks) - 1
+            arguments = x, masks[local], rotations[local], rows if last else None
             if self.gradient_checkpointing and self.training:  # keeps x alone; the backward pass computes the rest again (Chen et al. 2016)
-                x = checkpoint(block, x, masks[local], rotations[local], use_reentrant=False)
+                x = checkpoint(block, *arguments, use_reentrant=False)
             else:
-                x = block(x, masks[local], rotations[local])
+                x = block(*arguments)
         x = self.final_norm(x)
-        return x if self.pooler is None else (x, torch.tanh(self.pooler(x[:, 0])))
+        if self.pooler is None:
+            return x
+        x, first = (x, x[:, 0]) if rows is None else x.split((len(x) - B, B))
+        return x, torch.tanh(self.pooler(first))
 
     def rotations(self, T, dtype):
         """cos and sin (2, T, hs/2) of the global and of the local layers; None for both where positions are learned."""
@@ -269,28 +277,30 @@ class BertForMaskedLM(Pretrained):
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, masked_positions=None):
         """labels (B, T): the right id at masked positions, -100 elsewhere; masked_positions (M,): where those are, as
-        ``batches.masked_positions`` finds them, None: they are looked for here. The other arguments as in ``BertModel``."""
-        hidden, word_vectors = self.encode(input_ids, attention_mask, token_type_ids, labels)
-        return self.predict(hidden, labels, masked_positions, word_vectors)
+        ``batches.masked_positions`` finds them, None: they are looked for here. Without labels, with masked_positions: logits (M, V) of these.
+        The other arguments as in ``BertModel``."""
+        hidden, labels, word_vectors = self.encode(input_ids, attention_mask, token_type_ids, labels, masked_positions)
+        return self.predict(hidden, labels, word_vectors)
 
-    def encode(self, input_ids, attention_mask, token_type_ids, labels):
-        """-> what ``self.bert`` gives, and the word vectors (V, H) for the head"""
+    def encode(self, input_ids, attention_mask, token_type_ids, labels, masked_positions):
+        """-> what ``self.bert`` gives, with labels for the masked positions alone; their labels (M,); the word vectors (V, H) for the head"""
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
         check_labels(self.config, input_ids, labels)
+        if labels is not None:
+            labels = labels.flatten()  # (B*T,)
+            if masked_positions is None:  # a GPU must stop for it: how many there are decides the shapes of what follows
+                masked_positions = (labels != IGNORED).nonzero().squeeze(1)  # (M,)
+            labels = labels[masked_positions]
         words, word_vectors = look_up(input_ids, self.bert.embeddings.word)
-        return self.bert.encode(input_ids, attention_mask, token_type_ids, words), word_vectors
+        return self.bert.encode(input_ids, attention_mask, token_type_ids, words, masked_positions), labels, word_vectors
 
-    def predict(self, hidden, labels=None, masked_positions=None, word_vectors=None):
-        """hidden (B, T, H) -> Output. With labels, the head runs on the masked positions only: V is far larger than H,
-        and six of seven rows of the dense logits would be thrown away. word_vectors (V, H): as ``look_up`` gives them."""
+    def predict(self, hidden, labels=None, word_vectors=None):
+        """hidden (B, T, H) without labels, (M, H) with labels (M,) -> Output. V is far larger than H: of the dense logits, six of seven
+        rows would be thrown away. word_vectors (V, H): as ``look_up`` gives them."""
         word_vectors = self.bert.embeddings.word.weight if word_vectors is None else word_vectors
+        logits = self.head(hidden, word_vectors)  # (B, T, V) or (M, V)
         if labels is None:
-            return Output(self.head(hidden, word_vectors))
-        labels = labels.flatten()  # (B*T,)
-        if masked_positions is None:  # a GPU must stop for it: how many there are decides the shapes of what follows
-            masked_positions = (labels != IGNORED).nonzero().squeeze(1)  # (M,)
-        logits = self.head(hidden.flatten(0, 1)[masked_positions], word_vectors)  # (M, V)
-        labels = labels[masked_positions]
+            return Output(logits)
         # float: a sum of V exponentials in bf16 would keep two digits; clamp: nothing masked is a loss of 0, not 0/0
         loss = F.cross_entropy(logits.float(), labels, reduction="sum") / (labels != IGNORED).sum().clamp(min=1)
         return Output(logits, loss, labels, mlm_loss=loss)
@@ -310,8 +320,8 @@ class BertForPreTraining(BertForMaskedLM):
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, next_sentence_label=None, masked_positions=None):
         """next_sentence_label (B,): 0 = B continues A, 1 = B comes from elsewhere. The loss is MLM + NSP, both also given apart."""
-        (hidden, pooled), word_vectors = self.encode(input_ids, attention_mask, token_type_ids, labels)
-        out = self.predict(hidden, labels, masked_positions, word_vectors)
+        (hidden, pooled), labels, word_vectors = self.encode(input_ids, attention_mask, token_type_ids, labels, masked_positions)
+        out = self.predict(hidden, labels, word_vectors)
         out.nsp_logits = self.nsp(pooled)  # (B, 2)
         if next_sentence_label is not None:
             out.nsp_loss = F.cross_entropy(out.nsp_logits.float(), next_sentence_label)

@@ -11,19 +11,21 @@ from minibert.attention import is_local
 def forward_operations(config, lengths, masked):
     """Operations of one forward pass, by part: {"attention", "mlp", "head"}.
 
-    lengths: tokens of each example, padding left out, since nothing need be computed there.  masked: positions that the head predicts.
+    lengths: tokens of each example, padding left out, since nothing need be computed there.  masked: positions that the head predicts; what the
+    last block does after its attention is needed for these alone.
 
     >>> from minibert.config import BertConfig
     >>> tiny = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
-    >>> forward_operations(tiny, [3, 5], masked=2)     # 8 tokens: 2 x 8 x 8 x 4 x 8 and 2 x 2 x 8 x (9 + 25), ...
-    {'attention': 5184, 'mlp': 4096, 'head': 3456}
+    >>> forward_operations(tiny, [3, 5], masked=2)     # 2 x 8 x 8 x (3 x 8 + 2) and 2 x 2 x 8 x (9 + 25), ...
+    {'attention': 4416, 'mlp': 1024, 'head': 3456}
     """
     H, tokens = config.hidden_size, sum(lengths)
     pairs = sum(visible_pairs(length, config.local_attention // 2 if is_local(config, layer) else length)
                 for layer in range(config.num_hidden_layers) for length in lengths)
     products = 3 if config.gated else 2  # of (H, I) matrices in the MLP
-    return {"attention": config.num_hidden_layers * 2 * tokens * 4 * H * H + 2 * 2 * H * pairs,  # four maps; scores and weighted means
-            "mlp": config.num_hidden_layers * 2 * tokens * products * H * config.intermediate_size,
+    after_attention = (config.num_hidden_layers - 1) * tokens + masked  # tokens, over all blocks
+    return {"attention": 2 * H * H * (3 * config.num_hidden_layers * tokens + after_attention) + 2 * 2 * H * pairs,  # four maps; scores, means
+            "mlp": 2 * after_attention * products * H * config.intermediate_size,
             "head": 2 * masked * H * (H + config.vocab_size)}
 
 

@@ -11,7 +11,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from minibert.attention import attention_masks, is_local
+from minibert.attention import attention_masks, is_local, pick
 from minibert.masking import IGNORED
 from minibert.model import compute_dtype
 from minibert.operations import forward_operations
@@ -65,7 +65,8 @@ def parts_of(model, batch):
     masks = attention_masks(config, batch.attention_mask, T, dtype, x.device)
     rotations = encoder.rotations(T, dtype)
     vectors, labels = encoder.embeddings.word.weight, batch.labels.flatten()[batch.masked_positions]
-    hidden = x.flatten(0, 1)[batch.masked_positions]  # (M, H)
+    hidden = pick(x, batch.masked_positions)  # (M, H)
+    rows = [None] * (len(encoder.blocks) - 1) + [batch.masked_positions]  # which tokens' vectors a block is asked for
     logits = model.head(hidden, vectors).detach()  # (M, V)
 
     def there_and_back(forward, *inputs):
@@ -77,11 +78,12 @@ def parts_of(model, batch):
     def attention(x):
         for layer, block in enumerate(encoder.blocks):
             local = is_local(config, layer)
-            x = x + block.attention(block.attention_norm(x), masks[local], rotations[local])
+            x = pick(x, rows[layer]) + block.attention(block.attention_norm(x), masks[local], rotations[local], rows[layer])
         return x
 
     def mlp(x):
-        for block in encoder.blocks:
+        for layer, block in enumerate(encoder.blocks):
+            x = pick(x, rows[layer])
             x = x + block.mlp(block.mlp_norm(x))
         return x
 

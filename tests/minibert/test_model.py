@@ -163,7 +163,7 @@ def test_layers_alternate_and_a_far_token_is_seen_by_global_layers_alone():
     assert not any(attention.is_local(config("bert"), layer) for layer in range(5))
     model = make("modernbert", BertModel, local_attention=2, num_hidden_layers=2)
     model.blocks[0] = nn.Identity()  # leaves the local layer alone
-    model.blocks[0].forward = lambda x, mask, rotation: x
+    model.blocks[0].forward = lambda x, *_: x
     ids = torch.full((1, 10), 5)
     other = ids.clone()
     other[0, 9] = 6
@@ -324,6 +324,27 @@ def test_next_sentence_loss_is_added_and_given_apart():
     assert plain.loss is None and plain.logits.shape == (3, 16, 60)
     alone = model.bert(ids, mask)[0]
     assert torch.equal(model.predict(alone).logits, plain.logits)
+
+
+def test_with_next_sentences_the_last_block_makes_the_masked_and_the_first_tokens_alone():
+    """Their vectors, and the gradients of both losses, are those of the whole sequences."""
+    model, (ids, mask, labels) = make("bert", BertForPreTraining).double(), batch("bert")
+    order, names = torch.tensor([0, 1, 1]), [name for name, _ in model.named_parameters()]
+    made = []
+    handle = model.bert.blocks[-1].mlp.register_forward_hook(lambda module, inputs, output: made.append(tuple(output.shape)))
+    out = model(ids, mask, labels=labels, next_sentence_label=order)
+    handle.remove()
+    assert made == [(4 + 3, 32)]  # masked tokens and sequences
+    whole = model(ids, mask)
+    loss = F.cross_entropy(whole.logits.flatten(0, 1), labels.flatten(), ignore_index=-100) + F.cross_entropy(whole.nsp_logits, order)
+    torch.testing.assert_close(out.nsp_logits, whole.nsp_logits, atol=1e-10, rtol=0)
+    for name, a, b in zip(names, *(torch.autograd.grad(one, list(model.parameters())) for one in (out.loss, loss))):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=0, msg=name)  # the losses are float32
+
+
+def test_without_labels_masked_positions_are_the_logits_that_are_made():
+    model, (ids, mask, _) = make("roberta").double(), batch("roberta")
+    torch.testing.assert_close(model(ids, mask, masked_positions=torch.tensor([20, 3])).logits, model(ids, mask).logits.flatten(0, 1)[[20, 3]])
 
 
 def test_next_sentence_prediction_learns_a_separable_toy():

@@ -36,7 +36,7 @@ from tokenizer.files import atomic_write  # noqa: E402
 HELD_OUT = 0.05
 PROBE = "Human thinking involves human <mask>."
 # The MLP is not gated there: four times the width, as in the papers.
-POST_NORM = "--family roberta --type-vocab-size 1 --pad-token-id 1 --max-position-embeddings 130 --intermediate-size 768 --local-attention 128"
+POST_NORM = "--family roberta --type-vocab-size 1 --pad-token-id 1 --max-position-embeddings 130 --intermediate-size 512 --local-attention 128"
 CHOICES = {  # of the ablation: name -> what differs from the preset
     "the recipe": "",
     "15 % masked in training": "--mlm-probability 0.15",
@@ -49,10 +49,10 @@ CHOICES = {  # of the ablation: name -> what differs from the preset
     "dropout 0.1": "--hidden-dropout-prob 0.1 --attention-probs-dropout-prob 0.1",
     "batches of 8 blocks": "--batch-size 8",
     "batches of 32 blocks": "--batch-size 32",
-    "wider: 4 x 256": "--hidden-size 256 --intermediate-size 512 --num-attention-heads 4",
-    "narrower: 4 x 128": "--hidden-size 128 --intermediate-size 256 --num-attention-heads 2",
-    "deeper: 6 x 192": "--num-hidden-layers 6",
-    "shallower: 2 x 192": "--num-hidden-layers 2",
+    "wider: 4 x 192": "--hidden-size 192 --intermediate-size 384 --num-attention-heads 3",
+    "narrower: 4 x 64": "--hidden-size 64 --intermediate-size 128 --num-attention-heads 1",
+    "deeper: 6 x 128": "--num-hidden-layers 6",
+    "shallower: 2 x 128": "--num-hidden-layers 2",
     "a vocabulary of 4,096": "--vocab-size 4096",
     "float32": "--precision fp32",
 }

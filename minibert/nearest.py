@@ -34,7 +34,7 @@ def sentence_vectors(model, tokenizer, texts, pooling="mean", bar=None):
 
     model: any with an encoder. A text that is too long for it is cut. Raises ValueError for another pooling, and a tokenizer that does not fit.
 
-    sentence_vectors(model, tokenizer, ["He broke the record.", "a fine film"]).shape -> (2, 192)
+    sentence_vectors(model, tokenizer, ["He broke the record.", "a fine film"]).shape -> (2, 128)
     """
     if pooling not in POOLINGS:
         raise ValueError(f"pooling is {pooling!r}: choose from {', '.join(POOLINGS)}")

@@ -60,7 +60,7 @@ bench: bench-tokenizers bench-steps  ## speed and memory against other libraries
 bench-tokenizers: $(VENV)/.ready-bench  ## the tokenizers' part of it
 	$(RUN) benchmarks/tokenizer_speed.py $(MINIBERT_CORPORA) --out benchmarks/results/tokenizer-speed.json $(ARGS)
 
-bench-steps: $(VENV)/.ready-bench  ## the training steps' part of it (ten minutes)
+bench-steps: $(VENV)/.ready-bench  ## the training steps' part of it (twenty minutes)
 	$(RUN) benchmarks/step_time.py $(MINIBERT_CORPORA) --out benchmarks/results/step-time.json $(ARGS)
 
 bench-gpu: $(VENV)/.ready-bench  ## all of it that needs a GPU, in under ten minutes: speed, memory, stops, fp16 beside bf16 (needs no texts)

@@ -54,7 +54,7 @@ class Attention(nn.Module):
         return self.out_dropout(self.out(y))
 
     def queries_keys_values(self, x, mask=None, rotation=None):
-        """The arguments of ``forward`` -> queries, keys, values, each (B, nh, T, hs), and the mask; with a prefix, keys and values are p longer."""
+        """As in ``forward`` -> queries, keys, values, each (B, nh, T, hs), and the mask; with a prefix, keys and values are p longer."""
         B, T, H = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.heads, H // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
         qk, v = qkv.split((2, 1))  # queries and keys together, since both are turned
@@ -66,7 +66,7 @@ class Attention(nn.Module):
         return q, k, v, mask
 
     def weights(self, x, mask=None, rotation=None):
-        """What ``forward`` weighs the values with, for those who want to look: its arguments -> (B, nh, T, T)"""
+        """What ``forward`` weighs the values with, for those who want to look: x, mask, rotation -> (B, nh, T, T)"""
         queries, keys, _, mask = self.queries_keys_values(x, mask, rotation)
         return attention_weights(queries, keys, mask)
 

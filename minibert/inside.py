@@ -30,7 +30,7 @@ def look_inside(model, tokenizer, text, look=None):
 
     Raises ValueError for a text that is too long for the model, and for a tokenizer that does not fit.
 
-    look_inside(model, tokenizer, "He broke the record.").attention.shape -> (4, 3, 7, 7)
+    look_inside(model, tokenizer, "He broke the record.").attention.shape -> (4, 2, 7, 7)
     """
     check_tokenizer(model.config, tokenizer)
     encoding, encoder = tokenizer.encode(text), encoder_of(model)
@@ -41,7 +41,7 @@ def look_inside(model, tokenizer, text, look=None):
         vectors.append(output[0].float().cpu())  # (T, H)
 
     def keep_weights(module, inputs, output):
-        weights.append(module.weights(*inputs[:3])[0, :, :, -len(encoding):].float().cpu())  # (nh, T, T): a trained prefix stands before
+        weights.append(module.weights(*inputs[:3])[0, :, :, -len(encoding):].float().cpu())  # inputs: x, mask, rotation, rows; before T a prefix
 
     # The last block's vectors are taken behind the final norm, which pre-norm models have.
     hooks = [module.register_forward_hook(keep_vectors) for module in (encoder.embeddings, *encoder.blocks[:-1], encoder.final_norm)]

@@ -235,7 +235,7 @@ def compute_dtype(x):
 class Output:
     """What a model with a head returns; what was not asked for is None.
 
-    Without labels ``logits`` is (B, T, V). With labels it is (M, V), for the masked positions alone in reading order,
+    Without labels and masked positions ``logits`` is (B, T, V). With them it is (M, V), for the masked positions alone in reading order,
     and ``labels`` (M,) are what stood there (-100 where masked_positions were filled up).
     """
     logits: torch.Tensor
@@ -283,7 +283,7 @@ class BertForMaskedLM(Pretrained):
         return self.predict(hidden, labels, word_vectors)
 
     def encode(self, input_ids, attention_mask, token_type_ids, labels, masked_positions):
-        """-> what ``self.bert`` gives, with labels for the masked positions alone; their labels (M,); the word vectors (V, H) for the head"""
+        """-> what ``self.bert`` gives (with labels: for the masked tokens alone), their labels (M,), the word vectors (V, H) for the head"""
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
         check_labels(self.config, input_ids, labels)
         if labels is not None:
@@ -295,8 +295,8 @@ class BertForMaskedLM(Pretrained):
         return self.bert.encode(input_ids, attention_mask, token_type_ids, words, masked_positions), labels, word_vectors
 
     def predict(self, hidden, labels=None, word_vectors=None):
-        """hidden (B, T, H) without labels, (M, H) with labels (M,) -> Output. V is far larger than H: of the dense logits, six of seven
-        rows would be thrown away. word_vectors (V, H): as ``look_up`` gives them."""
+        """hidden (B, T, H), or (M, H) with labels (M,) -> Output. With labels only the masked tokens come here: V is far larger than H,
+        and six of seven rows of the dense logits would be thrown away. word_vectors (V, H): as ``look_up`` gives them."""
         word_vectors = self.bert.embeddings.word.weight if word_vectors is None else word_vectors
         logits = self.head(hidden, word_vectors)  # (B, T, V) or (M, V)
         if labels is None:

@@ -12,7 +12,8 @@ def forward_operations(config, lengths, masked):
     """Operations of one forward pass, by part: {"attention", "mlp", "head"}.
 
     lengths: tokens of each example, padding left out, since nothing need be computed there.  masked: positions that the head predicts; what the
-    last block does after its attention is needed for these alone.
+    last block does after its attention is needed for these alone (its queries are counted for all, as they are made in one product with keys and
+    values; the pooler's first tokens are not counted).
 
     >>> from minibert.config import BertConfig
     >>> tiny = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)

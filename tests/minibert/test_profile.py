@@ -6,10 +6,11 @@ from train_helpers import SMALL
 
 import train
 from minibert import BertConfig
+from minibert.batches import Batch, masked_positions
 from minibert.config import FAMILIES
 from minibert.model import BertForMaskedLM
 from minibert.operations import forward_operations, training_operations, visible_pairs
-from minibert.profile import table
+from minibert.profile import parts_of, table
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -26,6 +27,20 @@ def test_operations_are_those_that_torch_counts(family):
         loss.backward()
     both = forward.get_total_flops() + backward.get_total_flops()
     assert both == training_operations(config, [11, 11], 6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_parts_that_are_timed_are_the_operations_that_are_counted(family):
+    """The last block's for the masked tokens alone, forward and backward."""
+    config = BertConfig(family=family, vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
+                        max_position_embeddings=24, type_vocab_size=1, local_attention=64)
+    model, ids = BertForMaskedLM(config), torch.randint(5, 60, (2, 11))
+    labels = torch.where(torch.arange(11) % 4 == 1, ids, -100)
+    parts = parts_of(model, Batch({"input_ids": ids, "labels": labels, "masked_positions": masked_positions(labels)[:6]}, 22, 6, 2))
+    for part, count in forward_operations(config, [11, 11], 6).items():
+        with FlopCounterMode(display=False) as counted:
+            parts[part]()
+        assert counted.get_total_flops() == 3 * count, part
 
 
 def test_a_window_leaves_pairs_out():

@@ -208,11 +208,11 @@ class BertModel(Pretrained):
             if self.gradient_checkpointing and self.training:  # keeps x alone; the backward pass computes the rest again (Chen et al. 2016)
                 x = checkpoint(block, *arguments, use_reentrant=False)
             else:
-                x = block(*arguments)
+                x = block(*arguments)  # (B, T, H), from the last one (M + B, H) or (M, H) where rows are asked for
         x = self.final_norm(x)
         if self.pooler is None:
             return x
-        x, first = (x, x[:, 0]) if rows is None else x.split((len(x) - B, B))
+        x, first = (x, x[:, 0]) if rows is None else x.split((len(x) - B, B))  # (M, H), (B, H)
         return x, torch.tanh(self.pooler(first))
 
     def rotations(self, T, dtype):

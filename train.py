@@ -29,8 +29,8 @@ from data.sentences import SentenceCorpus
 from data.stream import Stream
 from minibert import checkpoint, options, profile, screen
 from minibert.batches import Batches, StreamBatches, prepared_ahead
-from minibert.checks import check_length
-from minibert.device import autocast, choose_device, choose_precision
+from minibert.checks import check_length, check_not_past
+from minibert.device import autocast, choose_device, choose_precision, compiled
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, expected_losses
 from minibert.examples import make_examples, room_for_ids
 from minibert.faults import Skips, go_on, lost_ranks_told, out_of_memory_told, refuse_nan, say_how_to_go_on, whole_or_gone
@@ -167,9 +167,8 @@ class Trainer:
         self.autocast = partial(autocast, device, config.precision)
         self.model = (BertForPreTraining if config.examples == "pairs" else BertForMaskedLM)(model_config).to(device)
         self.model.bert.gradient_checkpointing = config.gradient_checkpointing
-        if config.compile:
-            self.model.compile()
-        self.parallel = self.ranks.wrap(self.model)  # the same weights: calling it adds up the gradients of all ranks
+        step_model = compiled(self.model, config) if config.compile else self.model
+        self.parallel = self.ranks.wrap(step_model)  # the same weights: calling it adds up the gradients of all ranks
         self.optimizer = make_optimizer(self.model, config)
         # fp16 has 5 bits of exponent: small gradients would vanish, so the loss is scaled up and the gradients down again.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
@@ -191,8 +190,7 @@ class Trainer:
         self.batches = self.make_batches(position=self.state["position"])
         self.steps_per_epoch = (self.batches.per_epoch or 0) * self.config.batch_unit / self.config.batch_size  # 0: a stream's is not known
         self.total_steps = self.config.max_steps or math.ceil(self.config.epochs * self.steps_per_epoch)  # 0: the clock decides
-        if 0 < self.total_steps < self.state["step"]:
-            raise ValueError(f"{self.folder} stands at step {self.state['step']:,}, which is past the {self.total_steps:,} steps asked for")
+        check_not_past(self.folder, loaded, self.total_steps, self.config.minutes)
         if self.config.init and not loaded:
             print(f"weights     from {start_from(self.config.init, self.model)}")
             self.save(window={})  # step 0: from here on the run goes on without the folder
@@ -261,7 +259,8 @@ class Trainer:
         return stopped
 
     def optimiser_step(self, micros):
-        """One step on some micro-batches -> (losses by name, gradient norm, whether that is inf or NaN: nothing has changed then, losses are 0).
+        """One step on some micro-batches -> ({loss by name, and how many "tokens" it saw and "masked" ones it asked for}, gradient norm, whether
+        that is inf or NaN: nothing has changed then, losses are 0).
 
         The loss is a sum over masked tokens divided by the masked tokens of the whole step. A mean of the micro-batches' means
         would weigh a token more where its micro-batch has fewer masked ones, and those counts always differ. With pairs BERT's second
@@ -269,7 +268,7 @@ class Trainer:
         Nothing here asks a GPU for a value, which would make it stop: what is returned is on the device.
         """
         masked, examples, tokens = self.ranks.sum(*map(sum, zip(*((some.num_masked, some.num_examples, some.num_tokens) for some in micros))))
-        losses = defaultdict(lambda: torch.zeros((), device=self.device), tokens=tokens / self.ranks.world)
+        losses = defaultdict(lambda: torch.zeros((), device=self.device), tokens=tokens / self.ranks.world, masked=masked)
         for left, micro in zip(range(len(micros) - 1, -1, -1), micros):
             micro = micro.to(self.device)
             with out_of_memory_told(self.folder, len(micro)):
@@ -292,14 +291,14 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return {name: loss if name == "tokens" else loss.masked_fill(broken, 0.0) for name, loss in losses.items()}, norm, broken
+        return {name: loss if name in ("tokens", "masked") else loss.masked_fill(broken, 0.0) for name, loss in losses.items()}, norm, broken
 
     def add_up(self, bar, losses):
         """The losses of a step into the window's sums, on the device: no waiting for them."""
         state = self.state
         bar.advance(state, self.ranks.world * losses.pop("tokens"))
+        state["window_batches"] += losses.pop("masked") > 0  # a step that asked for nothing has no loss
         state["window"] = {name: state["window"].get(name, 0.0) + loss for name, loss in losses.items()}
-        state["window_batches"] += 1
 
     def line_is_due(self, step):
         return step == 1 or step % self.config.log_every == 0
@@ -307,7 +306,7 @@ class Trainer:
     def log(self, bar, norm, rate):
         """Every log_every steps a line of metrics, with the means of the losses, and a new text on the bar."""
         state, first = self.state, self.state["step"] == 1
-        if self.line_is_due(state["step"]):
+        if self.line_is_due(state["step"]) and state["window_batches"]:
             means = {name: total / state["window_batches"] for name, total in self.window().items()}
             state["window"], state["window_batches"] = {}, 0
             refuse_nan(sum(means.values()), state["step"], self.folder)

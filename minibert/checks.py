@@ -37,6 +37,20 @@ def check_length(config, length):
                          "cut the text, or build the model with more positions")
 
 
+def check_not_past(folder, state, total_steps, minutes):
+    """ValueError where a run that goes on has trained for longer than it is asked for now: its rate would never fall.
+
+    state: of its checkpoint, None for a new run; total_steps and minutes: asked for now, 0: without such a limit.
+    """
+    if not state:
+        return
+    if 0 < total_steps < state["step"]:
+        raise ValueError(f"{folder} stands at step {state['step']:,}, which is past the {total_steps:,} steps asked for")
+    done = state["elapsed"] / 60
+    if 0 < minutes < done and minutes != state["config"]["train"]["minutes"]:  # its last step ends a moment after its own
+        raise ValueError(f"{folder} has trained for {done:.2f} minutes, which is past the {minutes:g} asked for")
+
+
 def check_labels(config, input_ids, labels):
     """ValueError unless the labels, if there are any, have the shape of the ids and lie in the vocabulary."""
     if labels is None:

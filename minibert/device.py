@@ -47,6 +47,20 @@ def autocast(device, precision):
     return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
+def compiled(model, config):
+    """A compiled way to call a model with batches as a TrainConfig has them. The model itself is called as ever: evaluating it compiles nothing.
+
+    A graph is made for a shape; where another comes, torch makes one for all shapes, which is slower, unless dynamic is False. Packed blocks with
+    random masks have one shape, and one more for the short batch at the end of an epoch: two graphs, each for its own. With other examples,
+    masks that come in words, and streams, shapes are many.
+    """
+    import torch._dynamo  # takes seconds
+
+    torch._dynamo.config.recompile_limit = 64  # pairs need five graphs or so; after eight torch would go on uncompiled
+    fixed = config.examples == "blocks" and config.masking == "tokens" and not config.stream
+    return torch.compile(model, dynamic=False if fixed else None)
+
+
 def peak_memory(device):
     """The most memory used so far, in bytes: of the card on CUDA, of the process elsewhere; 0 where the system does not say."""
     if device.type == "cuda":

@@ -8,6 +8,8 @@ from collections import defaultdict
 
 import torch
 
+from minibert.device import DTYPES
+
 
 def parameter_groups(model, weight_decay):
     """Two groups, decayed and not; every parameter is in exactly one of them.
@@ -36,7 +38,7 @@ def make_optimizer(model, config):
         groups[0]["params"] = [p for p in groups[0]["params"] if p not in parts]
         groups.append({"params": list(parts), "parts": list(parts.values()), "lr": config.muon_learning_rate,
                        "momentum": config.muon_momentum, "weight_decay": config.weight_decay})
-        optimizer = Muon(groups, torch.bfloat16 if config.precision == "bf16" else torch.float32, **options)
+        optimizer = Muon(groups, DTYPES[config.precision], **options)
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
     return optimizer
@@ -50,7 +52,7 @@ class Muon(torch.optim.AdamW):
     times the rate and, for matrices taller than wide, sqrt(rows / columns).
 
     parts: for each parameter, how many matrices are stacked in it (queries, keys and values are one parameter, but three maps).
-    dtype: in which the products are made; bf16 is enough where the hardware has it. After ``step`` these parameters have no ``grad``.
+    dtype: in which the products are made; bf16 or fp16 is enough where the hardware has it. After ``step`` these parameters have no ``grad``.
     found_inf: as for AdamW's fused kernel a tensor (), set from outside: where it is 1, a step changes nothing, and no GPU has been asked.
     """
 
@@ -97,14 +99,14 @@ class Muon(torch.optim.AdamW):
             update = update.view(parts, -1, p.shape[1])  # (parts, r, c)
             alike[update.shape[1:]].append((p, update))
         for (r, c), updates in alike.items():
-            stacked = orthogonalize(torch.cat([update for _, update in updates]).to(self.dtype)).to(torch.float32)  # (n, r, c)
+            stacked = orthogonalize(torch.cat([update for _, update in updates]), dtype=self.dtype).to(torch.float32)  # (n, r, c)
             for (p, _), update in zip(updates, stacked.split([len(update) for _, update in updates])):
                 p.mul_(1 - group["lr"] * group["weight_decay"] * weight)
                 p.sub_(update.reshape(p.shape).mul_(group["lr"] * max(1, r / c) ** 0.5 * weight))
 
 
-def orthogonalize(matrices, steps=5):
-    """(n, r, c) -> (n, r, c): each U S V^T becomes nearly U V^T, all singular values near 1, by matrix products alone.
+def orthogonalize(matrices, steps=5, dtype=torch.float32):
+    """(n, r, c) -> (n, r, c) in ``dtype``: each U S V^T becomes nearly U V^T, all singular values near 1, by matrix products alone.
 
     A polynomial x -> 3.4445 x - 4.7750 x^3 + 2.0315 x^5 is applied to the singular values: it lifts small ones fast and
     leaves those near 1 within about 0.7 to 1.2, and near is enough (Jordan et al. 2024; a Newton-Schulz iteration).
@@ -117,7 +119,7 @@ def orthogonalize(matrices, steps=5):
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices  # wide: X X^T is the smaller square
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # no singular value above 1
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)  # no singular value above 1; cast after that: fp16 has no 1e-9
     for _ in range(steps):
         square = x @ x.mT  # (n, r, r)
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)

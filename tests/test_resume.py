@@ -119,6 +119,34 @@ def test_resuming_a_finished_run_trains_no_further(text, tmp_path):
     assert losses(tmp_path / "run") == before[0] and same(weights(tmp_path / "run"), before[1])
 
 
+class Clock:
+    """In the place of the module time: an eighth of a second passes from one look to the next."""
+
+    now = 0.0
+
+    def monotonic(self):
+        self.now += 0.125
+        return self.now
+
+
+def test_minutes_are_counted_on_where_a_run_goes_on(text, tmp_path, monkeypatch):
+    """Rates follow the seconds that were trained, not those that passed in between; a length that is over already is refused."""
+    clock = Clock()
+    monkeypatch.setattr(train, "time", clock)
+    run(text, tmp_path / "whole", "--minutes", "0.099")
+    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 10}))
+    assert run(text, tmp_path / "parts", "--minutes", "0.099") == 130
+    clock.now += 86_400
+    resume = ["--resume", "--out", str(tmp_path / "parts")]
+    with pytest.raises(ValueError, match=r"has trained for 0\.04 minutes, which is past the 0\.01 asked for"):
+        train.main([*resume, "--minutes", "0.01", "--may-differ", "minutes"])
+    monkeypatch.setattr(train, "StopRequest", StopRequest)
+    assert train.main(resume) == 0
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole") and losses(tmp_path / "whole")[-1][3] < 1e-3
+    assert train.main(resume) == 0  # its last step ended a moment after its time: that is not too long
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+
+
 def test_a_change_that_was_allowed_is_remembered(text, tmp_path, monkeypatch):
     run(text, tmp_path / "run", "--max-steps", "2")
     resume = ["--resume", "--out", str(tmp_path / "run")]

@@ -1,5 +1,6 @@
 """train.py as a user runs it: from text to a filled mask."""
 import json
+import math
 import random
 from types import SimpleNamespace
 
@@ -201,12 +202,48 @@ def test_a_corpus_of_ones_own_is_asked_about_its_own_passages(text, tmp_path, ca
     assert len(asked) == 2 and all(len(words & set(line.replace(".", " ").split())) > 2 for line in asked)
 
 
-def test_compile_compiles_the_model(text, tmp_path, monkeypatch):
-    compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda model: compiled.append(type(model)))
-    for flags in ([], ["--compile"]):
-        run(text, tmp_path / f"run{len(flags)}", "--max-steps", "1", *flags)
-    assert compiled == [train.BertForMaskedLM]
+class Graphs:
+    """In the place of torch.compile: with a backend that computes a graph as it is, and counts how often each is called."""
+
+    def __init__(self, monkeypatch):
+        self.calls, real = [], torch.compile
+        monkeypatch.setattr(torch, "compile", lambda model, **how: real(model, backend=self.backend, **how))
+
+    def backend(self, graph, inputs):
+        number = len(self.calls)
+        self.calls.append(0)
+
+        def call(*values):
+            self.calls[number] += 1
+            return graph.forward(*values)
+        return call
+
+
+def test_compiled_blocks_keep_the_graph_of_their_shape_over_epochs_and_evaluations(text, tmp_path, monkeypatch):
+    """Two graphs: of the whole batches and of the short one at the end of an epoch, which must not make torch give up the first."""
+    graphs = Graphs(monkeypatch)
+    run(text, tmp_path / "run", "--epochs", "2", "--batch-size", "16", "--eval-every", "10", "--compile")
+    steps = len(losses(tmp_path / "run"))
+    assert graphs.calls == [steps - 2, 2]
+    run(text, tmp_path / "eager", "--epochs", "2", "--batch-size", "16", "--eval-every", "10")
+    assert len(graphs.calls) == 2
+    for one, two in zip(losses(tmp_path / "run"), losses(tmp_path / "eager"), strict=True):
+        assert one == pytest.approx(two, rel=1e-3)
+
+
+def test_compiled_pairs_stay_compiled_whatever_their_lengths(text, tmp_path, monkeypatch):
+    graphs = Graphs(monkeypatch)
+    run(text, tmp_path / "run", *PAIRS, "--max-steps", "40", "--batch-size", "7", "--max-length", "60", "--compile")
+    assert sum(graphs.calls) == 40 and 1 < len(graphs.calls) < 8 < torch._dynamo.config.recompile_limit
+
+
+def test_a_step_that_asks_for_nothing_is_not_in_the_mean_of_the_losses(text, tmp_path):
+    """One line of some ten tokens a step, 5 % masked: most steps have nothing to predict, and an untrained model's loss is ln V all the same."""
+    flags = ["--examples", "lines", "--batch-size", "1", "--mlm-probability", "0.05", "--learning-rate", "1e-9", "--muon-learning-rate", "1e-9"]
+    run(text, tmp_path / "run", *flags, "--max-steps", "200", "--log-every", "50")
+    run(text, tmp_path / "each", *flags, "--max-steps", "30")
+    for found, fewest, most in ((losses(tmp_path / "run"), 4, 5), (losses(tmp_path / "each"), 2, 29)):
+        assert fewest <= len(found) <= most and all(loss == pytest.approx(math.log(300), rel=0.05) for _, loss, *_ in found)
 
 
 def test_filters_of_a_stream_look_at_no_more_held_out_text_than_is_measured_on(text, tmp_path, monkeypatch):

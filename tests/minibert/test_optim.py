@@ -73,6 +73,19 @@ def test_orthogonalize_makes_all_directions_nearly_equal_and_keeps_them(shape):
     assert orthogonalize(torch.zeros(1, 4, 4)).abs().max() == 0
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-9])
+@pytest.mark.parametrize("dtype, error", [(torch.bfloat16, 0.03), (torch.float16, 0.005)])
+def test_products_in_sixteen_bits_are_near_those_in_float32_for_small_gradients_too(dtype, error, scale):
+    """In fp16 all below 6e-8 is 0: a gradient is made long before it is cast."""
+    torch.manual_seed(0)
+    matrices = scale * torch.randn(2, 64, 48)
+    exact, made = orthogonalize(matrices), orthogonalize(matrices, dtype=dtype)
+    assert made.dtype == dtype and (made.float() - exact).norm() < error * exact.norm()
+    model, optimizer = small_model()
+    fp16 = make_optimizer(model, TrainConfig(optimizer="muon", precision="fp16"))
+    assert (optimizer.dtype, fp16.dtype) == (torch.float32, torch.float16)
+
+
 def small_model(**options):
     config = BertConfig(family="modernbert", vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
                         max_position_embeddings=20, type_vocab_size=0)

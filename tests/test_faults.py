@@ -259,38 +259,6 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(text, tmp_path, m
     assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
 
 
-@pytest.mark.parametrize("save_every, left", [("0", "There is no checkpoint yet: training begins again at step 1."),
-                                              ("2", "The last checkpoint (step 2) is kept.")])
-def test_a_full_disk_at_a_line_of_metrics_names_the_file_and_what_is_left(text, tmp_path, monkeypatch, capsys, save_every, left):
-    real = train.Metrics.write
-
-    def full(self, values):
-        if values["step"] == 3:
-            self.path = tmp_path / "metrics.jsonl"
-            self.path.symlink_to("/dev/full")
-        real(self, values)
-
-    monkeypatch.setattr(train.Metrics, "write", full)
-    with pytest.raises(OSError, match="^cannot write to .*metrics.jsonl: no space left on device$"):
-        run(text, tmp_path / "run", "--max-steps", "6", "--save-every", save_every)
-    assert f"stopped. {left} Go on with:  python train.py --resume --out" in capsys.readouterr().err
-    monkeypatch.undo()
-    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
-    assert [line[0] for line in losses(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
-
-
-def test_ctrl_c_twice_before_the_first_checkpoint_promises_none(text, tmp_path, monkeypatch, capsys):
-    def interrupted(self, micros):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train.Trainer, "optimiser_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(text, tmp_path / "run", "--max-steps", "6")
-    assert "stopped. There is no checkpoint yet: training begins again at step 1. Go on with:" in capsys.readouterr().err
-    monkeypatch.undo()
-    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
-
-
 @pytest.mark.parametrize("log_every", ["1", "100"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(text, tmp_path, monkeypatch, log_every):
     real = train.Trainer.optimiser_step

@@ -1,8 +1,8 @@
-"""Too little memory, wherever it is noticed: one line that says what takes less."""
+"""What is said where memory or a disk is too small, and after Ctrl-C: one line that is true, and a command that is taken."""
 import pytest
 import torch
 from commands import run_command
-from train_helpers import SMALL, run
+from train_helpers import SMALL, losses, run
 
 import train
 from minibert import checkpoint
@@ -76,3 +76,35 @@ def test_a_user_sees_one_line(text, tmp_path):
     flags = [*SMALL, "--corpus", text, "--out", tmp_path / "run", "--max-steps", "3", "--hidden-size", str(2 * 10**12), "--intermediate-size", "16"]
     done = run_command(train.__file__, *flags)
     assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: out of memory") and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("save_every, left", [("0", "There is no checkpoint yet: training begins again at step 1."),
+                                              ("2", "The last checkpoint (step 2) is kept.")])
+def test_a_full_disk_at_a_line_of_metrics_names_the_file_and_what_is_left(text, tmp_path, monkeypatch, capsys, save_every, left):
+    real = train.Metrics.write
+
+    def full(self, values):
+        if values["step"] == 3:
+            self.path = tmp_path / "metrics.jsonl"
+            self.path.symlink_to("/dev/full")
+        real(self, values)
+
+    monkeypatch.setattr(train.Metrics, "write", full)
+    with pytest.raises(OSError, match="^cannot write to .*metrics.jsonl: no space left on device$"):
+        run(text, tmp_path / "run", "--max-steps", "6", "--save-every", save_every)
+    assert f"stopped. {left} Go on with:  python train.py --resume --out" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
+    assert [line[0] for line in losses(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_ctrl_c_twice_before_the_first_checkpoint_promises_none(text, tmp_path, monkeypatch, capsys):
+    def interrupted(self, micros):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.Trainer, "optimiser_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(text, tmp_path / "run", "--max-steps", "6")
+    assert "stopped. There is no checkpoint yet: training begins again at step 1. Go on with:" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0

@@ -33,7 +33,7 @@ from minibert.checks import check_length, check_not_past
 from minibert.device import autocast, choose_device, choose_precision, compiled
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, expected_losses
 from minibert.examples import make_examples, room_for_ids
-from minibert.faults import Skips, go_on, lost_ranks_told, out_of_memory_told, refuse_nan, say_how_to_go_on, whole_or_gone
+from minibert.faults import Skips, go_on, how_to_go_on_told, lost_ranks_told, out_of_memory_told, refuse_nan, whole_or_gone
 from minibert.interop import save_pretrained
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM, BertForPreTraining
@@ -69,13 +69,14 @@ def one_of(ranks, arguments):
     if arguments.show:
         print(json.dumps({"preset": preset, "model": vars(model_config), "train": vars(config)}, indent=1))
         return 0
-    device = choose_device(config.device)
+    device = ranks.checked(choose_device(config.device))
     config = replace(config, precision=choose_precision(config.precision, device))  # kept: a resumed run goes on in the same
     torch.manual_seed(config.seed)
     with lost_ranks_told(ranks, folder), ranks.in_turn():
         made = not folder.exists()  # by this process: False for all ranks but the first
         folder.mkdir(parents=True, exist_ok=True)  # at once, so that no other run takes the name
-    with alone(folder, ranks.first), contextlib.redirect_stdout(Screen(sys.stdout, silent=not ranks.first)), lost_ranks_told(ranks, folder):
+    with alone(folder, ranks.first), contextlib.redirect_stdout(Screen(sys.stdout, silent=not ranks.first)), \
+            lost_ranks_told(ranks, folder), out_of_memory_told(folder):
         print(f"run         {folder} ({f'from {config.init}' if config.init else f'preset {preset}'})")
         with whole_or_gone(folder, new=not arguments.resume and ranks.first, made=made):
             with ranks.in_turn():  # the others find what the first has made
@@ -85,11 +86,8 @@ def one_of(ranks, arguments):
                 trainer.load()
             if ranks.first:
                 options.write_config(folder, preset, model_config, config)  # once it is known that a resumed run can go on so
-        try:
+        with how_to_go_on_told(folder):
             return profile.show(trainer) if arguments.profile else trainer.run()
-        except BaseException as error:
-            say_how_to_go_on(error, folder)
-            raise
 
 
 def prepare_data(folder, preset, model_config, config, resume):
@@ -226,7 +224,8 @@ class Trainer:
         clock = time.monotonic() - state["elapsed"]
         self.model.train()
         with ProgressBar.of(self.total_steps, config.minutes, state, hidden=not self.ranks.first) as bar, \
-                contextlib.closing(prepared_ahead(self.batches, state["batches"], self.device, config.micro_batch)) as batches:
+                contextlib.closing(prepared_ahead(self.batches, state["batches"], self.device, config.micro_batch)) as batches, \
+                lost_ranks_told(self.ranks, self.folder):
             while True:
                 stopped, state["elapsed"] = self.ranks.agree(stop.requested, state["elapsed"])
                 if stopped or (self.progress() >= 1 and not self.skips.tell(config.precision)):
@@ -271,7 +270,7 @@ class Trainer:
         losses = defaultdict(lambda: torch.zeros((), device=self.device), tokens=tokens / self.ranks.world, masked=masked)
         for left, micro in zip(range(len(micros) - 1, -1, -1), micros):
             micro = micro.to(self.device)
-            with out_of_memory_told(self.folder, len(micro)):
+            with out_of_memory_told(self.folder, len(micro), self.config.gradient_checkpointing):
                 with self.ranks.gradients_stay(self.parallel) if left else contextlib.nullcontext():
                     with self.autocast():
                         out = self.parallel(**micro.tensors)
@@ -325,8 +324,9 @@ class Trainer:
         """Held-out scores, by the first rank: the others wait where they need it next."""
         if not self.ranks.first:
             return None
-        scores = evaluate(self.model, self.eval_examples, self.eval_masker, self.tokenizer.pad_token_id, min(32, self.config.micro_batch), limit,
-                          autocast=self.autocast, bytes_per_token=self.bytes_per_token)
+        with out_of_memory_told(self.folder, size := min(32, self.config.micro_batch)):
+            scores = evaluate(self.model, self.eval_examples, self.eval_masker, self.tokenizer.pad_token_id, size, limit,
+                              autocast=self.autocast, bytes_per_token=self.bytes_per_token)
         best = self.state["best_eval_loss"]
         self.state["best_eval_loss"] = scores["loss"] if best is None else min(best, scores["loss"])
         self.metrics.write({"step": self.state["step"], **{f"eval_{name}": value for name, value in scores.items()},

@@ -3,8 +3,10 @@ import contextlib
 import errno
 import math
 import shlex
+import signal
 import sys
 
+from minibert.checkpoint import checkpoints
 from tokenizer.files import remove
 
 MAX_SKIPPED = 20  # steps in a row whose gradient is no number, before the run gives up
@@ -17,13 +19,33 @@ def go_on(folder):
 
 def kept(folder):
     """What may be said of a run that fails: where it has a checkpoint, that it still has it; else nothing."""
-    return " The last checkpoint is untouched." if (folder / "checkpoints").is_dir() else ""
+    return " The last checkpoint is untouched." if checkpoints(folder) else ""
+
+
+def where_it_goes_on(folder):
+    """What is left of a run that has ended before its time, and the command that goes on from there; nothing where it is no run yet."""
+    if not (folder / "config.json").is_file():
+        return ""
+    steps = [int(path.name.removeprefix("step-")) for path in checkpoints(folder)]
+    left = f"The last checkpoint (step {steps[-1]:,}) is kept." if steps else "There is no checkpoint yet: training begins again at step 1."
+    return f" {left} {go_on(folder)}"
 
 
 def say_how_to_go_on(error, folder):
     """After what was no fault of the run: Ctrl-C, a full disk, a worker that was killed."""
-    if isinstance(error, (KeyboardInterrupt, ChildProcessError)) or getattr(error, "errno", None) == errno.ENOSPC:
-        print(f"stopped; what is done is kept. {go_on(folder)}", file=sys.stderr)
+    how = where_it_goes_on(folder)
+    if how and (isinstance(error, (KeyboardInterrupt, ChildProcessError)) or getattr(error, "errno", None) == errno.ENOSPC):
+        print(f"stopped.{how}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def how_to_go_on_told(folder):
+    """Within, a run trains: where that ends by no fault of its own, its user is told what is left."""
+    try:
+        yield
+    except BaseException as error:
+        say_how_to_go_on(error, folder)
+        raise
 
 
 @contextlib.contextmanager
@@ -46,29 +68,44 @@ def whole_or_gone(folder, new, made):
 
 
 @contextlib.contextmanager
-def out_of_memory_told(folder, size):
-    """What torch says of too little memory, with ``size`` examples at once -> a ValueError that says what to do."""
+def out_of_memory_told(folder, size=None, checkpointing=True):
+    """What torch says of too little memory -> a ValueError that says what to do.
+
+    size: how many examples are computed at once; None: it is not they that take the memory.  checkpointing: whether they take as little as
+    --gradient-checkpointing leaves, or that would not help.
+    """
     try:
         yield
     except RuntimeError as error:
-        if not any(words in str(error) for words in ("out of memory", "can't allocate memory")):  # torch.OutOfMemoryError; a CPU
+        if not any(words in str(error) for words in ("out of memory", "DefaultCPUAllocator")):  # torch.OutOfMemoryError; a CPU
             raise
-        if size == 1:
-            raise ValueError("out of memory with one example: take a smaller model, a smaller --max-length, or --gradient-checkpointing") from error
-        raise ValueError(f"out of memory with {size} examples at once: half of them fit more easily, and the result stays the same. "
-                         f"{go_on(folder)} --micro-batch-size {size // 2}") from error
+        if size is None:
+            raise ValueError("out of memory, and not for a batch's examples: fewer of them would not help. Free what other programs hold, or begin "
+                             "anew with a smaller model: a weight, its gradient and AdamW's two moments take 16 bytes." + kept(folder)) from error
+        if size > 1:
+            raise ValueError(f"out of memory with {size} examples at once: half of them fit more easily, and the result stays the same. "
+                             f"{go_on(folder)} --micro-batch-size {size // 2}") from error
+        less = f", or let it take less. {go_on(folder)} --gradient-checkpointing --may-differ gradient-checkpointing"
+        raise ValueError("out of memory with one example: begin anew with a smaller model or a smaller --max-length"
+                         + ("" if checkpointing else less)) from error
 
 
 @contextlib.contextmanager
 def lost_ranks_told(ranks, folder):
-    """What torch says when another rank of the run has died, or refused to begin -> a ValueError that says so."""
+    """What torch says when another rank of the run has died, or refused to begin -> a line that says so, and exit code 1.
+
+    The line is written at once, below a bar that the other may have left: torchrun, which has noticed as well, is about to send SIGTERM, which
+    asks for nothing now.
+    """
     try:
         yield
     except RuntimeError as error:
         if ranks.world == 1 or not any(word in str(error) for word in ("gloo", "NCCL", "Connection")):
             raise
-        how = kept(folder) and f"{kept(folder)} {go_on(folder)}"
-        raise ValueError(f"another rank of this run has ended (what it said stands above), so this one cannot go on.{how}") from error
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("\nerror: another rank of this run has ended (anything it said stands above), so this one cannot go on."
+              + where_it_goes_on(folder), file=sys.stderr, flush=True)
+        raise SystemExit(1) from error
 
 
 def refuse_nan(loss, step, folder):

@@ -9,6 +9,7 @@ the text, print, write checkpoints) is done by rank 0, while the others wait. A 
 Order and masks are functions of the batch number, so a run may go on with another number of ranks: the batches stay the same.
 """
 import contextlib
+import inspect
 import os
 from datetime import timedelta
 
@@ -16,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+# The tables of rotary positions never change: DDP need not send them in every forward pass. Torch 2.13 has another name for that.
+SENDING = next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in inspect.signature(DistributedDataParallel).parameters)
 PATIENCE = timedelta(days=7)  # rank 0 may prepare a large corpus while the others wait; a rank that dies is noticed by torchrun
 
 
@@ -29,11 +32,13 @@ class Ranks:
 
     def __init__(self):
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        self.local_rank, self.local_world = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", self.world))
+        self.cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if self.world > 1 and not dist.is_initialized():
-            if torch.cuda.is_available():
+            one_each = self.cards >= self.local_world
+            if one_each:
                 torch.cuda.set_device(self.local_rank)  # "cuda" means this card from now on
-            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+            dist.init_process_group("cpu:gloo,cuda:nccl" if one_each else "gloo", timeout=PATIENCE)
 
     def __enter__(self):
         return self
@@ -46,6 +51,13 @@ class Ranks:
     def first(self):
         """Whether this is the rank that prints and writes."""
         return self.rank == 0
+
+    def checked(self, device):
+        """The device of the run; ValueError where it is a GPU and this machine has not one for each of its ranks."""
+        if device.type == "cuda" and self.world > 1 and self.cards < self.local_world:
+            gpus = f"{self.cards} GPU{'s' * (self.cards > 1)}"
+            raise ValueError(f"{self.local_world} ranks on this machine, {gpus}: --nproc-per-node {self.cards}, or --device cpu")
+        return device
 
     def share(self, numbers):
         """Which examples of a batch are this rank's -> an array, never empty: (numbers, whether they count).
@@ -60,7 +72,7 @@ class Ranks:
         """The model whose backward pass adds up the gradients of all ranks: their mean, while it goes on computing."""
         if self.world == 1:
             return model
-        return DistributedDataParallel(model, gradient_as_bucket_view=True, broadcast_buffers=False)  # the tables of rotary positions never change
+        return DistributedDataParallel(model, gradient_as_bucket_view=True, **{SENDING: False})
 
     def gradients_stay(self, model):
         """A context for a forward and backward pass that adds up nothing yet: of all micro-batches of a step but the last."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tokenizer.files import atomic_write, locked
+from tokenizer.files import atomic_write, locked, named_as
 
 
 class Metrics:
@@ -27,7 +27,7 @@ class Metrics:
 
     def write(self, values):
         """Append one line; the system has it when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with named_as(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
 

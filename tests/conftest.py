@@ -1,6 +1,9 @@
+import os
 import random
 import signal
 import sys
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks: tests run on the CPU, and a process that has asked for a GPU cannot be forked
 
 import pytest
 import torch

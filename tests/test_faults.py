@@ -63,7 +63,11 @@ def test_a_gradient_that_is_no_number_changes_nothing_and_is_counted(text, tmp_p
     run(text, tmp_path / "run", "--max-steps", "5", "--precision", precision)
     state = json.loads((tmp_path / "run/checkpoints/step-0000005/state.json").read_text())
     assert (state["step"], state["batches"], state["skipped"]) == (5, 7, 2)
-    assert all(value.isfinite().all() for value in from_pretrained(tmp_path / "run/model").state_dict().values())
+    monkeypatch.undo()
+    numbered = train.Batches.__getitem__
+    monkeypatch.setattr(train.Batches, "__getitem__", lambda self, i: numbered(self, i if i < 2 else i + 2))
+    run(text, tmp_path / "without", "--max-steps", "5", "--precision", precision)
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "without"))
 
 
 def test_too_many_broken_gradients_in_a_row_stop_with_advice_and_a_checkpoint_that_goes_on(text, tmp_path, monkeypatch):
@@ -271,20 +275,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(text, tmp_path
         refuse_nan(float("nan"), 4, tmp_path)
 
 
-def test_out_of_memory_names_a_micro_batch_that_would_fit(text, tmp_path, monkeypatch):
-    def greedy(self, *arguments, **named):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(train.BertForMaskedLM, "forward", greedy)
-    with pytest.raises(ValueError, match="--micro-batch-size 2"):
-        run(text, tmp_path / "run", "--max-steps", "3")
-    with pytest.raises(ValueError, match="a smaller model"):
-        run(text, tmp_path / "run2", "--max-steps", "3", "--micro-batch-size", "1")
-
-
 def test_an_unknown_device_says_which_there_are(text, tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("this machine has CUDA")
     with pytest.raises(ValueError, match="--device cpu"):
         run(text, tmp_path / "run", "--max-steps", "1", "--device", "cuda")
 

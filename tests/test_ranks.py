@@ -4,20 +4,17 @@ import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 import traceback
-from pathlib import Path
+import warnings
 
 import pytest
 import torch
-from train_helpers import PAIRS, SMALL, StopAfter, losses, run, weights
+from train_helpers import PAIRS, StopAfter, losses, run, weights
 
 import train
 from minibert import checkpoint
+from minibert.ranks import Ranks
 
-TRAIN = Path(__file__).parents[1] / "train.py"
 FORK = multiprocessing.get_context("fork")  # torch is loaded already
 
 
@@ -50,20 +47,22 @@ def together(world, work):
     return [process.exitcode for process in processes], dict(said)
 
 
-@pytest.mark.parametrize("flags", [
-    pytest.param([], id="blocks"),
-    pytest.param(["--examples", "lines", "--epochs", "1", "--batch-size", "10"], id="last-batch-of-one"),
-    pytest.param(["--examples", "lines", "--micro-batch-size", "2", "--batch-size", "5"], id="three-and-two-in-micro-batches"),
-    pytest.param(PAIRS, id="pairs"),
-    pytest.param(["--optimizer", "muon", "--batch-ramp", "0.5", "--ramp-from", "2", "--batch-size", "6"], id="muon-ramp"),
-    pytest.param(["--stream"], id="stream"),
+@pytest.mark.parametrize("world, flags", [
+    pytest.param(2, [], id="blocks"),
+    pytest.param(2, ["--examples", "lines", "--epochs", "1", "--batch-size", "10"], id="last-batch-of-one"),
+    pytest.param(3, ["--examples", "lines", "--batch-size", "2"], id="a-rank-without-an-example"),
+    pytest.param(3, [*PAIRS, "--batch-size", "2"], id="a-rank-without-a-pair"),
+    pytest.param(2, ["--examples", "lines", "--micro-batch-size", "2", "--batch-size", "5"], id="three-and-two-in-micro-batches"),
+    pytest.param(2, PAIRS, id="pairs"),
+    pytest.param(2, ["--optimizer", "muon", "--batch-ramp", "0.5", "--ramp-from", "2", "--batch-size", "6"], id="muon-ramp"),
+    pytest.param(2, ["--stream"], id="stream"),
 ])
-def test_two_ranks_compute_what_one_process_does(text, tmp_path, flags):
+def test_several_ranks_compute_what_one_process_does(text, tmp_path, world, flags):
     """The same losses, norms and weights, but for rounding, although the shares have different numbers of masked tokens and of micro-batches."""
     flags = [*flags, *([] if "--epochs" in flags else ["--max-steps", "6"])]
     assert run(text, tmp_path / "one", *flags) == 0
-    codes, failed = together(2, lambda rank: run(text, tmp_path / "two", *flags))
-    assert codes == [0, 0], failed
+    codes, failed = together(world, lambda rank: run(text, tmp_path / "two", *flags))
+    assert codes == [0] * world, failed
     alone, shared = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(alone) == len(shared) and len(alone) >= 6
     for one, two in zip(alone, shared):
@@ -136,33 +135,114 @@ def test_sigterm_in_the_middle_of_a_step_finishes_it_on_all_ranks(text, tmp_path
     assert [line[0] for line in losses(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_rank_that_dies_ends_the_others_with_a_clear_error_and_a_checkpoint_that_goes_on(text, tmp_path):
+LOST = "error: another rank of this run has ended (anything it said stands above), so this one cannot go on."
+
+
+@pytest.mark.parametrize("who", [0, 1])
+@pytest.mark.parametrize("save_every, left", [("2", "The last checkpoint (step 4) is kept."),
+                                              ("0", "There is no checkpoint yet: training begins again at step 1.")])
+def test_a_rank_that_is_killed_ends_the_others_with_a_clear_error_and_a_run_that_goes_on(text, tmp_path, capfd, who, save_every, left):
     def work(rank):
-        if rank == 1:
+        if rank == who:
             real = train.Trainer.optimiser_step
 
-            def dying(self, batches):
+            def killed(self, batches):
                 if self.state["step"] == 5:
-                    os._exit(9)
+                    os.kill(os.getpid(), signal.SIGKILL)
                 return real(self, batches)
-            train.Trainer.optimiser_step = dying
-        return run(text, tmp_path / "run", "--max-steps", "20", "--save-every", "2")
+            train.Trainer.optimiser_step = killed
+        return run(text, tmp_path / "run", "--max-steps", "20", "--save-every", save_every)
 
-    codes, failed = together(2, work)
-    assert codes == [1, 9]
-    assert "another rank of this run has ended" in failed[0] and "python train.py --resume --out" in failed[0]
-    assert checkpoint.checkpoints(tmp_path / "run")[-1].name == "step-0000004"
+    codes, _ = together(2, work)
+    assert codes == ([-9, 1] if who == 0 else [1, -9])
+    said = capfd.readouterr().err.splitlines()
+    assert said.count(f"{LOST} {left} Go on with:  python train.py --resume --out {tmp_path / 'run'}") == 1
     assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
     assert losses(tmp_path / "run")[-1][0] == 20
 
 
-def test_a_mistake_that_the_first_rank_finds_ends_all_and_leaves_nothing(tmp_path):
+def test_a_lost_rank_is_told_before_torchrun_s_sigterm_and_nothing_else_is(text, tmp_path, capfd):
+    """One signal while the loop's thread is closed, one when all is restored: the line stands there already, and is not contradicted."""
+    def work(rank):
+        def torchrun(call):
+            def terminated(self, *arguments):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return call(self, *arguments)
+            return terminated
+
+        def killed(self, batches):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if rank == 0:
+            train.Trainer.optimiser_step = killed
+        train.ProgressBar.close, Ranks.__exit__ = torchrun(train.ProgressBar.close), torchrun(Ranks.__exit__)
+        return run(text, tmp_path / "run", "--max-steps", "20")
+
+    assert together(2, work)[0] == [-9, -15]
+    said = capfd.readouterr().err
+    assert LOST in said and "stopping" not in said
+
+
+def test_a_mistake_that_the_first_rank_finds_ends_all_and_leaves_nothing(tmp_path, capfd):
     empty = tmp_path / "empty.txt"
     empty.write_text("\n")
     codes, failed = together(2, lambda rank: run(empty, tmp_path / "run", "--max-steps", "3"))
     assert codes == [1, 1] and "empty" in failed[0]
-    assert "another rank of this run has ended" in failed[1] and "Go on with" not in failed[1]
+    assert LOST in capfd.readouterr().err.splitlines()  # no way to go on: there is no run
     assert not (tmp_path / "run").exists()
+
+
+def test_the_clock_of_the_first_rank_and_a_stop_of_any_decide():
+    heard = FORK.SimpleQueue()
+
+    def work(rank):
+        with Ranks() as ranks:
+            heard.put([ranks.agree(False, 10.0 + rank), ranks.agree(rank == 1, 20.0 + rank)])
+
+    codes, failed = together(2, work)
+    assert codes == [0, 0], failed
+    assert [heard.get(), heard.get()] == [[(False, 10.0), (True, 20.0)]] * 2
+
+
+@pytest.mark.parametrize("cards, local, backend, mine", [(2, 2, "cpu:gloo,cuda:nccl", [1]), (2, 4, "gloo", []), (1, 2, "gloo", []),
+                                                         (0, 2, "gloo", [])])
+def test_each_rank_takes_a_gpu_of_its_own_or_none_does(monkeypatch, cards, local, backend, mine):
+    """Eight ranks on several machines; with fewer cards than ranks only a run on the CPU is possible."""
+    taken, begun = [], []
+    for name, value in (("RANK", 5), ("LOCAL_RANK", 1), ("WORLD_SIZE", 8), ("LOCAL_WORLD_SIZE", local)):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cards > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, timeout: begun.append(backend))
+    ranks = Ranks()
+    assert begun == [backend] and taken == mine
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert ranks.checked(cpu) == cpu
+    if cards >= local:
+        assert ranks.checked(cuda) == cuda
+    elif cards:
+        with pytest.raises(ValueError, match=f"^{local} ranks on this machine, {cards} GPUs?: --nproc-per-node {cards}, or --device cpu$"):
+            ranks.checked(cuda)
+
+
+def test_a_run_asks_whether_each_rank_has_a_gpu(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "choose_device", lambda name: torch.device("cuda"))
+    codes, failed = together(2, lambda rank: (setattr(Ranks, "checked", refused), run(text, tmp_path / "run"))[1])
+    assert codes == [1, 1] and "ValueError: cuda is refused" in failed[0] and not (tmp_path / "run").exists()
+
+
+def refused(ranks, device):
+    raise ValueError(f"{device} is refused")
+
+
+def test_ddp_warns_of_nothing_and_sends_no_tables(text, tmp_path):
+    def work(rank):
+        warnings.simplefilter("error", FutureWarning)
+        torch.nn.parallel.DistributedDataParallel._sync_buffers = None
+        return run(text, tmp_path / "run", "--max-steps", "2", "--family", "modernbert")
+
+    codes, failed = together(2, work)
+    assert codes == [0, 0], failed
 
 
 def test_micro_batches_are_added_up_over_ranks_once_a_step(text, tmp_path):
@@ -231,57 +311,3 @@ def test_dropout_differs_between_ranks(text, tmp_path):
     assert together(2, work)[0] == [0, 0]
     (_, one), (_, two) = draws.get(), draws.get()
     assert one != two
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_torchrun_starts_a_run_and_a_signal_to_it_saves_it(text, tmp_path, number):
-    """As a user starts it: two processes under torchrun; a signal to torchrun, which passes it on, then --resume by one process."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(TRAIN), *SMALL, "--corpus", str(text), "--out",
-               str(tmp_path / "run"), "--max-steps", "100000", "--save-every", "0"]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for line in process.stdout:
-        if line.startswith("first loss"):
-            break
-    time.sleep(1)
-    process.send_signal(number)
-    rest = process.communicate(timeout=120)[0]
-    assert checkpoint.checkpoints(tmp_path / "run"), rest
-    step = int(checkpoint.checkpoints(tmp_path / "run")[-1].name.split("-")[1])
-    assert step > 0
-    assert train.main(["--resume", "--out", str(tmp_path / "run"), "--max-steps", str(step + 2), "--may-differ", "max-steps"]) == 0
-
-
-SLOW_STEP = """
-import sys, time
-import train
-real = train.Trainer.optimiser_step
-def slow(self, micros):
-    if self.state["step"] == 4:
-        print("the fifth step", flush=True)
-        time.sleep(600)
-    return real(self, micros)
-train.Trainer.optimiser_step = slow
-sys.exit(train.main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.slow
-def test_a_step_that_outlasts_torchrun_s_patience_is_lost_and_the_last_checkpoint_goes_on(text, tmp_path):
-    """torchrun kills what has not ended so many seconds after the signal (30, or --shutdown-timeout): nothing can be saved then."""
-    from torch.distributed.run import get_args_parser
-    if "--shutdown-timeout" not in get_args_parser().format_help():
-        pytest.skip("this torchrun always waits 30 seconds")
-    (tmp_path / "slow.py").write_text(SLOW_STEP)
-    command = [sys.executable, "-m", "torch.distributed.run", "--shutdown-timeout", "2", "--nproc-per-node", "2", str(tmp_path / "slow.py"), *SMALL,
-               "--corpus", str(text), "--out", str(tmp_path / "run"), "--max-steps", "9", "--save-every", "2"]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAIN.parent)}, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True)
-    for line in process.stdout:
-        if "the fifth step" in line:  # behind a bar
-            break
-    process.send_signal(signal.SIGTERM)
-    assert "forcefully exiting via" in process.communicate(timeout=120)[0]
-    assert checkpoint.checkpoints(tmp_path / "run")[-1].name == "step-0000004"
-    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
-    assert losses(tmp_path / "run")[-1][0] == 9

@@ -63,6 +63,24 @@ def test_profile_prints_each_part_and_trains_nothing(tmp_path, capsys, monkeypat
     assert not (tmp_path / "run/checkpoints").exists()
 
 
+def test_with_a_ramp_a_full_step_is_profiled(text, tmp_path, monkeypatch):
+    """Three batches of two examples, which are prepared three times as long as one: as a step has when the ramp is done."""
+    monkeypatch.setattr("minibert.profile.REPEATS", 1)
+    sizes, found, real, measured = [], [], train.Trainer.optimiser_step, train.profile.measure
+    monkeypatch.setattr(train.Trainer, "optimiser_step", lambda self, micros: (sizes.append([len(micro) for micro in micros]), real(self, micros))[1])
+    monkeypatch.setattr("minibert.profile.measure", lambda *arguments: found.append(measured(*arguments)) or found[-1])
+    asked, numbered = [], train.StreamBatches.__getitem__
+    monkeypatch.setattr(train.StreamBatches, "__getitem__", lambda self, i: (asked.append(i), numbered(self, i))[1])
+    flags = ["--batch-size", "6", "--profile", "--max-steps", "9", "--mlm-probability", "0.99"]
+    ramp = ["--batch-ramp", "0.5", "--ramp-from", "2"]
+    for name, more in (("flat", []), ("ramp", ramp), ("stream", ["--stream", *ramp])):
+        assert train.main([*SMALL, *flags, *more, "--corpus", str(text), "--out", str(tmp_path / name)]) == 0
+    assert sizes == 3 * [[6]] + 6 * [[2, 2, 2]]
+    assert asked == [0, 1, 2, 2, 2]  # a stream does not turn back
+    flat, *ramps = [{row["part"]: row["operations"] for row in rows} for rows in found]
+    assert all(ramp == pytest.approx(flat, rel=0.02) for ramp in ramps)
+
+
 def test_the_table_says_shares_and_rates():
     rows = [{"part": "mlp", "seconds": 0.25, "operations": 5e9}, {"part": "step", "seconds": 0.5, "operations": 5e9}]
     assert table(rows).splitlines()[1].split() == ["mlp", "250.0", "50%", "5.0", "20"]

@@ -12,6 +12,7 @@ same type that takes its turn in each round.
     transformers         its defaults: float32, AdamW, dropout 0.1, lines in random order
     transformers, bf16   its defaults, in bf16
     transformers, tuned  bf16, fused AdamW, no dropout; on a GPU batches made by other processes
+    transformers, fp16; transformers, tuned, fp16     for cards without bf16, on which minibert comes in fp16, too
 """
 import json
 import os
@@ -49,37 +50,55 @@ SHAPES = {  # name -> (model, examples, tokens of an example, examples of a step
                          max_position_embeddings=130), "blocks", 128, 32),
     "bert-base": (BASE, "blocks", 128, 256),
     "bert-base at 512": (BASE, "blocks", 512, 64),
+    "bert-base, small card": (BASE, "blocks", 128, 64),
+    "bert-base at 512, small card": (BASE, "blocks", 512, 16),
     "quickstart": (replace(PRESETS["quickstart"][0], pad_token_id=1), "blocks", 128, 16),  # rotary, a window: for losses, not for the clock
     "tiny": (BertConfig(**ROBERTA, vocab_size=600, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
                         max_position_embeddings=130), "lines", 32, 4),  # for the tests
 }
 TOLD = {"kantaibert": "KantaiBERT, 64 lines", "small": "4 x 256, 32 blocks of 128", "bert-base": "BERT-base, 256 blocks of 128",
-        "bert-base at 512": "BERT-base, 64 blocks of 512", "tiny": "1 x 16, 4 lines"}
+        "bert-base at 512": "BERT-base, 64 blocks of 512", "bert-base, small card": "BERT-base, 64 blocks of 128",
+        "bert-base at 512, small card": "BERT-base, 16 blocks of 512", "quickstart": "quickstart, 16 blocks of 128", "tiny": "1 x 16, 4 lines"}
+TOO_LONG = "it took too long"
 
 
 # In the process of a contestant
 
 class Turns:
-    """The steps of a contestant, in rounds: each begins when the parent says so, and its seconds are told when it ends."""
+    """The turns of a contestant: each begins when the parent says so, and the seconds of its STEPS steps are told when it ends.
 
-    def __init__(self, device):
-        self.device, self.steps, self.answers = device, 0, os.fdopen(os.dup(1), "w")
+    On CUDA a contestant that stands still gives back the memory that it has only at hand, so that the others find room: weights and moments
+    stay. A turn begins with steps that are not timed there, since memory is asked for anew: one of blocks, which are all alike; of lines,
+    whose batches differ in length, a whole pass, so that the timed steps are exactly a pass, too.
+    """
+
+    def __init__(self, device, examples):
+        self.device, self.answers = device, os.fdopen(os.dup(1), "w")
+        self.untimed = 0 if device.type != "cuda" else STEPS if examples == "lines" else 1
         os.dup2(2, 1)  # whatever else is printed is no answer
-        self.wait()
 
     def wait(self):
+        """Until it is its turn. A contestant calls this once it is built; later ``step_done`` does."""
         if sys.stdin.readline() != "go\n":
             self.tell({"megabytes": peak_memory(self.device) / 1e6, "torch": torch.__version__, "threads": torch.get_num_threads()})
             os._exit(0)
-        self.start = time.perf_counter()
+        self.steps, self.start = -self.untimed, time.perf_counter()
 
     def step_done(self):
         self.steps += 1
-        if self.steps % STEPS == 0:
+        if self.steps == 0:
+            self.start = self.now()
+        elif self.steps == STEPS:
+            seconds = self.now() - self.start
             if self.device.type == "cuda":
-                torch.cuda.synchronize()  # a GPU is given its work ahead: its clock stops when that is done
-            self.tell({"seconds": time.perf_counter() - self.start})
+                torch.cuda.empty_cache()
+            self.tell({"seconds": seconds})
             self.wait()
+
+    def now(self):
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()  # a GPU is given its work ahead: its clock is read when that is done
+        return time.perf_counter()
 
     def line(self, values):
         """A line of metrics of ours."""
@@ -105,6 +124,7 @@ def ours(shape, folder, turns, device, **recipe):
     trainer = Measured(Path(tempfile.mkdtemp(dir=folder)), "kant", model, config, tokenizer, file, file, device)
     trainer.load()
     trainer.metrics = SimpleNamespace(write=turns.line)
+    turns.wait()
     with StopRequest() as stop:
         trainer.loop(stop)
 
@@ -122,6 +142,9 @@ def theirs(shape, folder, turns, device, dropout=0.1, workers=0, **settings):
     config = RobertaConfig(**{name: getattr(model, name) for name in names}, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
 
     class Measured(TrainerCallback):
+        def on_train_begin(self, *arguments, **named):
+            turns.wait()
+
         def on_step_end(self, *arguments, **named):
             turns.step_done()
 
@@ -135,9 +158,10 @@ def theirs(shape, folder, turns, device, dropout=0.1, workers=0, **settings):
 
 
 def product(shape, folder, turns, device, dtype=torch.bfloat16):
-    """A large matrix product, twelve times a round: what the machine can do. On random numbers: on zeros a GPU is faster."""
+    """A large matrix product, STEPS times a round: what the machine can do. On random numbers: on zeros a GPU is faster."""
     n = product_size(device)
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    turns.wait()
     while True:
         a @ b
         turns.step_done()
@@ -148,7 +172,7 @@ def product_size(device):
     return 8192 if device.type == "cuda" else 2048
 
 
-TUNED = {"dropout": 0.0, "bf16": True, "optim": "adamw_torch_fused", "workers": 4}
+TUNED = {"dropout": 0.0, "optim": "adamw_torch_fused", "workers": 4}
 PRODUCTS = {"product": product, "product, fp16": partial(product, dtype=torch.float16)}
 CONTESTANTS = {
     "minibert": ours,
@@ -158,8 +182,15 @@ CONTESTANTS = {
     "minibert, muon": partial(ours, optimizer="muon"),
     "transformers": theirs,
     "transformers, bf16": partial(theirs, bf16=True),
-    "transformers, tuned": partial(theirs, **TUNED),
+    "transformers, tuned": partial(theirs, bf16=True, **TUNED),
+    "transformers, fp16": partial(theirs, fp16=True),
+    "transformers, tuned, fp16": partial(theirs, fp16=True, **TUNED),
 }
+
+
+def in_fp16(name, auto):
+    """Whether a contestant trains in fp16. auto: what the precision "auto" is on the machine, with which minibert comes."""
+    return "fp16" in name or (auto == "fp16" and name.startswith("minibert"))
 
 
 # The data, and the rounds
@@ -183,11 +214,15 @@ def examples_of(shape, folder):
 
 
 class Contestant:
-    """A contestant's process, seen from outside. What goes wrong with it is a ContestantFailed; the others are not concerned."""
+    """A contestant's process, seen from outside. What goes wrong with it is a ContestantFailed; the others are not concerned.
+
+    It sees one card alone, the first of those that are visible here: transformers' Trainer would take n times the batch on n cards.
+    """
 
     def __init__(self, name, shape, folder, device):
+        card = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
         self.process = subprocess.Popen([sys.executable, __file__, name, shape, str(folder), device], text=True, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE)
+                                        stdout=subprocess.PIPE, env=os.environ | {"CUDA_VISIBLE_DEVICES": card})
 
     def say(self, word):
         try:
@@ -200,7 +235,7 @@ class Contestant:
         """What it answers, a dict, until ``time.monotonic()`` is ``deadline``; ContestantFailed where it does not."""
         if not select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
             self.end()
-            raise ContestantFailed("it took too long")
+            raise ContestantFailed(TOO_LONG)
         try:
             return json.loads(self.process.stdout.readline())
         except ValueError:
@@ -212,8 +247,10 @@ class Contestant:
         return self.answer(deadline)
 
     def end(self):
+        """Ends it, and does not read on: the processes that make its batches end some seconds later, and have the pipe open until then."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 class ContestantFailed(Exception):
@@ -224,21 +261,22 @@ def measure(shape, folder, who, rounds, device="auto", limit=86_400.0):
     """Rounds of all contestants, the first not counted -> a row of the results.
 
     who: names of CONTESTANTS; device: auto, cpu or cuda; limit: seconds for all of it. Who fails, or is not ready after seven tenths of the
-    time, is left out, and "failed" says why; when the time is over, the rounds so far count.
+    time, is left out, and "failed" says why; where the time does not suffice for another round, those so far count.
     """
     model, examples, _, batch_size = SHAPES[shape]
     lengths = [len(ids) for ids in examples_of(shape, folder)][: STEPS * batch_size]
     if len(lengths) < STEPS * batch_size:
         raise ValueError(f"{shape}: the corpus has {len(lengths)} examples, a round needs {STEPS * batch_size}")
-    start = time.monotonic()
-    products = [name for name in PRODUCTS if name == "product" or any("fp16" in other for other in who)]
-    there = {name: Contestant(name, shape, folder, device) for name in (*who, *products)}
+    start, kind = time.monotonic(), choose_device(device)
+    auto = choose_precision("auto", kind)
+    products = [name for name in PRODUCTS if any(in_fp16(other, auto) == ("fp16" in name) for other in who)]
+    there = {name: Contestant(name, shape, folder, device) for name in (*products, *who)}
     seconds, last, failed = {name: [] for name in there}, {}, {}
 
-    def answers(work):
+    def answers(work, order=list):
         """``work(contestant)`` of each that is still there -> {name: answer}"""
         done = {}
-        for name in list(there):
+        for name in order(there):
             try:
                 done[name] = work(there[name])
             except ContestantFailed as error:
@@ -247,11 +285,16 @@ def measure(shape, folder, who, rounds, device="auto", limit=86_400.0):
         return done
 
     try:
-        for contestant in there.values():  # all at once: this one is not counted, and compiling takes long
-            contestant.say("go")
-        answers(lambda contestant: contestant.answer(start + 0.7 * limit))
+        if kind.type == "cuda":  # one after another: a card has no room for all; last those who compile, which takes long
+            answers(lambda contestant: contestant.ask("go", start + 0.7 * limit), partial(sorted, key=lambda name: "compiled" in name))
+        else:
+            for contestant in there.values():
+                contestant.say("go")
+            answers(lambda contestant: contestant.answer(start + 0.7 * limit))
+        begun = time.monotonic()
         for number in tqdm(range(rounds), desc=shape, unit="round", leave=False):
-            if number and time.monotonic() > start + 0.95 * limit:
+            now = time.monotonic()
+            if number and now + 1.5 * (now - begun) / number > start + limit:
                 break
             for name, answer in answers(lambda contestant: contestant.ask("go", start + limit)).items():
                 seconds[name].append(answer["seconds"])
@@ -259,31 +302,37 @@ def measure(shape, folder, who, rounds, device="auto", limit=86_400.0):
     finally:
         for contestant in there.values():
             contestant.end()
-    kind = choose_device(device)
     operations = training_operations(model, lengths, masked=round(0.15 * (sum(lengths) - 2 * len(lengths))))
     rates = {"product_rate" + name.removeprefix("product").replace(", ", "_"): STEPS * 2 * product_size(kind) ** 3 / statistics.median(seconds[name])
              for name in products if seconds[name]}
     counted = {name: values for name, values in seconds.items() if name not in products and name in last}
     some = next(iter(last.values()), {"torch": torch.__version__, "threads": torch.get_num_threads()})
-    return {"shape": shape, "tokens": sum(lengths), "operations": operations, **rates, "torch": some["torch"], "threads": some["threads"],
-            "seconds": counted, "megabytes": {name: last[name]["megabytes"] for name in counted}, **({"failed": failed} if failed else {})}
+    return {"shape": shape, "precision": auto, "tokens": sum(lengths), "operations": operations, **rates, "torch": some["torch"],
+            "threads": some["threads"], "seconds": counted, "megabytes": {name: last[name]["megabytes"] for name in counted},
+            **({"failed": failed} if failed else {})}
 
 
 def table(rows, gpu=False):
-    """The rows as Markdown: each contestant beside minibert. gpu: milliseconds and TFLOP/s in place of seconds and GFLOP/s."""
+    """The rows as Markdown: each contestant beside minibert. gpu: milliseconds and TFLOP/s in place of seconds and GFLOP/s.
+
+    Who trains in fp16 is held against a product in fp16, all others against one in bf16.
+    """
     unit, times, digits, flops, per = ("milliseconds", 1000, 1, "TFLOP/s", 1e12) if gpu else ("seconds", 1, 3, "GFLOP/s", 1e9)
     lines = [f"| | {unit} a step | tokens a second | minibert is | utilisation | peak memory |", "|---" * 6 + "|"]
     for row in rows:
         own = row["seconds"].get("minibert")
-        rate = f"of {row['product_rate'] / per:,.0f} {flops}" if "product_rate" in row else ""
+        rate = ", ".join(f"of {row[key] / per:,.0f} {flops}{said}" for key, said in (("product_rate", ""), ("product_rate_fp16", " in fp16"))
+                         if key in row)
         lines.append(f"| **{TOLD[row['shape']]}** | | | | {rate} | |")
         for name, seconds in row["seconds"].items():
             middle = statistics.median(seconds)
             ratios = [b / a for a, b in zip(own or (), seconds)]
             ratio = f"**{statistics.median(ratios):.2f} x** as fast ({min(ratios):.2f} to {max(ratios):.2f})" if ratios and name != "minibert" else ""
-            peak = row.get("product_rate_fp16" if "fp16" in name else "product_rate")
+            fp16 = in_fp16(name, row.get("precision"))
+            peak = row.get("product_rate_fp16" if fp16 else "product_rate")
             used = f"{row['operations'] / middle / peak:.0%}" if peak else ""
-            lines.append(f"| {name} | {middle / STEPS * times:.{digits}f} | {row['tokens'] / middle:,.0f} | {ratio} | {used} | "
+            told = f"{name} (fp16)" if fp16 and "fp16" not in name else name
+            lines.append(f"| {told} | {middle / STEPS * times:.{digits}f} | {row['tokens'] / middle:,.0f} | {ratio} | {used} | "
                          f"{row['megabytes'][name]:,.0f} MB |")
         lines += [f"| {name} | left out: {why} | | | | |" for name, why in row.get("failed", {}).items()]
     return "\n".join(lines) + "\n"
@@ -292,4 +341,4 @@ def table(rows, gpu=False):
 if __name__ == "__main__":
     who, shape, folder, kind = sys.argv[1:]
     machine = choose_device(kind)
-    (CONTESTANTS | PRODUCTS)[who](shape, Path(folder), Turns(machine), machine)
+    (CONTESTANTS | PRODUCTS)[who](shape, Path(folder), Turns(machine, SHAPES[shape][1]), machine)

@@ -4,12 +4,13 @@
     python benchmarks/gpu_suite.py --table benchmarks/results/gpu.json
 
 The text is made up, the same on every machine, so nothing is fetched and no folder is needed. The parts, each under a time limit, each written
-when it is done; the same command again goes on with those that are missing (a part that failed or ran out of time among them):
+when it is done; the same command again goes on with those that are missing (a part that failed, or in which somebody took too long, among them):
 
     stops                 no step of any recipe makes the program wait for the GPU: CUDA's own check (torch.cuda.set_sync_debug_mode) is an error then
     precision             some hundred steps of a small model in bf16, in bf16 with another seed (how much chance does), and in fp16 with a GradScaler
     small, kantaibert, bert-base, bert-base at 512
-                          time and memory of a step beside transformers (contest.py says who takes part, and how they are measured)
+                          time and memory of a step beside transformers (contest.py says who takes part, and how they are measured); on a
+                          card with less than 36 GiB BERT-base has a quarter of the examples
 
 Where transformers or accelerate is missing its rows are left out, and the results say so.
 """
@@ -26,17 +27,20 @@ from statistics import mean
 
 import numpy as np
 import torch
-from contest import CONTESTANTS, SHAPES, STEPS, make_data, measure, ours, table  # which finds the product of this checkout
+from contest import CONTESTANTS, SHAPES, STEPS, TOO_LONG, make_data, measure, ours, table  # which finds the product of this checkout
 from tqdm import tqdm
 
-from minibert.device import choose_device, describe
+from minibert.device import choose_device, choose_precision, describe
 from tokenizer import ByteLevelBPE
 from tokenizer.cli import Parser, run
 from tokenizer.files import atomic_write
 
-WHO = ["minibert", "minibert, compiled", "minibert, fp16", "minibert, fp16, compiled", "transformers, bf16", "transformers, tuned"]
+WHO = ["minibert", "minibert, compiled", "minibert, fp16", "transformers, bf16", "transformers, tuned"]
+WHO_WITHOUT_BF16 = ["minibert", "minibert, compiled", "transformers, fp16", "transformers, tuned, fp16"]  # where bf16 is emulated, and slow
 STEP_PARTS = ["small", "bert-base at 512", "bert-base", "kantaibert"]
-LIMIT = 150  # seconds of a part
+LIMIT = 180  # seconds of a part: compiling BERT-base takes up to 90 of them, and the next run finds on disk what was compiled once
+LEAST = 45  # seconds: with less time left no part is begun
+SMALL_CARD = 36 * 2 ** 30  # bytes: smaller ones have no room for BERT-base with 32,768 tokens (one sold as 40 GB has 39 GiB)
 VOCABULARY = 8192  # entries; larger models have rows that no word uses, which costs the same
 RECIPES = {"AdamW, bf16": {"precision": "bf16"}, "AdamW, fp16": {"precision": "fp16"}, "Muon, bf16": {"precision": "bf16", "optimizer": "muon"},
            "Muon, fp16": {"precision": "fp16", "optimizer": "muon"}, "AdamW, bf16, micro-batches": {"precision": "bf16", "micro_batch_size": 3}}
@@ -70,6 +74,9 @@ class Watch:
     def __init__(self, set_mode):
         self.steps, self.set_mode = 0, set_mode
 
+    def wait(self):
+        """Nobody else has a turn."""
+
     def step_done(self):
         self.steps += 1
         if self.steps == WATCHED[0]:
@@ -86,6 +93,9 @@ class Losses:
 
     def __init__(self):
         self.losses = []
+
+    def wait(self):
+        """Nobody else has a turn."""
 
     def step_done(self):
         """A step."""
@@ -159,21 +169,22 @@ def main(args=None):
     if not theirs:
         results["note"] = "transformers or accelerate is not installed: its rows are left out"
         print(results["note"], file=sys.stderr)
-    who = [name for name in args.contestants if theirs or not name.startswith("transformers")]
+    usual = WHO_WITHOUT_BF16 if choose_precision("auto", device) == "fp16" else WHO
+    who = [name for name in args.contestants or usual if theirs or not name.startswith("transformers")]
     end = time.monotonic() + 60 * args.minutes
     with tempfile.TemporaryDirectory() as folder:
         documents = made_up_text(args.lines)
         size = SHAPES[args.shape][0].vocab_size if args.shape else VOCABULARY
         tokenizer = ByteLevelBPE.train_from_iterator(documents, vocab_size=min(size, VOCABULARY), show_progress=False)
-        parts = tqdm([part for part in args.parts if part not in results["parts"]], unit="part")
+        parts = tqdm([part for part in args.parts if not is_done(results["parts"].get(part))], unit="part")
         for part in parts:
             parts.set_description(part)
             left = min(LIMIT, end - time.monotonic())
-            if left < 20:
+            if left < LEAST:
                 print(f"{part}: no time is left for it. The same command again goes on from here", file=sys.stderr)
                 break
             place = Path(folder) / part
-            shape = args.shape or CHECKS.get(part, (None, part))[1]
+            shape = args.shape or shape_of(part, device)
             make_data(shape, documents, place, tokenizer)
             found = check(part, place, args.device, left, shape) if part in CHECKS else measure(shape, place, who, args.rounds, args.device, left)
             results["parts"][part] = found
@@ -182,15 +193,26 @@ def main(args=None):
     print(report(results), end="")
 
 
+def shape_of(part, device):
+    """The name of the shape that a part is measured with: on a small card one with a quarter of the examples, where there is one."""
+    small = device.type == "cuda" and torch.cuda.get_device_properties(device).total_memory < SMALL_CARD
+    return CHECKS[part][1] if part in CHECKS else f"{part}, small card" if small and f"{part}, small card" in SHAPES else part
+
+
+def is_done(found):
+    """Whether a part need not be tried again: not where it failed as a whole, nor where somebody took too long. Who had no room will have none."""
+    failed = found.get("failed", {}) if found else "not measured"
+    return not isinstance(failed, str) and TOO_LONG not in failed.values()
+
+
 def going_on(path, device):
-    """The results so far, without parts that failed as a whole; new ones where there are none. ValueError where they are of another machine."""
+    """The results so far; new ones where there are none. ValueError where they are of another machine."""
     here = {"device": describe(device, "").rstrip(", "), "torch": torch.__version__, "cuda": torch.version.cuda}
     if path and path.is_file():
         results = json.loads(path.read_text(encoding="utf-8"))
         for name, value in here.items():
             if results.get(name) != value:
                 raise ValueError(f"{path} is of {name} {results.get(name)}, this is {value}: choose another --out")
-        results["parts"] = {part: found for part, found in results["parts"].items() if not isinstance(found.get("failed"), str)}
         return results
     return {"date": time.strftime("%Y-%m-%d"), "command": "python benchmarks/gpu_suite.py " + " ".join(sys.argv[1:]), **here, "parts": {}}
 
@@ -210,7 +232,7 @@ def parse(args):
     parser = Parser(description="Training on a GPU: speed, memory, stops, precision.")
     known = [*CHECKS, *STEP_PARTS]
     parser.add_argument("--parts", nargs="+", choices=known, default=known, metavar="PART", help=", ".join(known))
-    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=WHO, metavar="WHO", help="; ".join(WHO))
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, metavar="WHO", help="; ".join(CONTESTANTS))
     parser.add_argument("--rounds", type=int, default=5, help=f"of {STEPS} steps each (default 5), beside one to warm up")
     parser.add_argument("--minutes", type=float, default=9.5, help="for all of it (default 9.5)")
     parser.add_argument("--device", default="cuda", help="cuda (default); cpu, to try it without a GPU")

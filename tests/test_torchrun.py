@@ -38,7 +38,8 @@ def test_torchrun_starts_a_run_and_a_signal_to_it_saves_it(text, tmp_path, numbe
 def test_two_compiled_ranks_compute_what_one_process_does(text, tmp_path):
     flags = [*SMALL, "--corpus", str(text), "--max-steps", "6"]
     train.main([*flags, "--out", str(tmp_path / "one")])
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(TRAIN), *flags, "--out", str(tmp_path / "two"), "--compile"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(TRAIN), *flags, "--compile", "--out",
+               str(tmp_path / "two")]
     subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
     for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, rel=1e-4)

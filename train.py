@@ -41,6 +41,7 @@ from minibert.optim import batches_in_step, make_optimizer, rate_factor
 from minibert.ranks import Ranks
 from minibert.running import Metrics, ProgressBar, Screen, StopRequest, alone
 from minibert.starting import start_from
+from minibert.tied import keep_memory
 from minibert.words import WordStarts
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.cli import run
@@ -289,6 +290,7 @@ class Trainer:
         self.optimizer.found_inf = broken.float()  # where it is 1 the step leaves all as it is; a scaler sets it itself, and halves its scale
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        keep_memory(self.model.bert.embeddings.word)
         self.optimizer.zero_grad(set_to_none=True)
         return {name: loss if name in ("tokens", "masked") else loss.masked_fill(broken, 0.0) for name, loss in losses.items()}, norm, broken
 

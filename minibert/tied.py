@@ -9,6 +9,11 @@ autocast keeps, a bf16 gradient, its float32 copy, and the gradient of the looke
 that. Here the product is made for a part of the vocabulary at a time, each part cast when it is needed, and the rows are added to the one
 gradient that there is.
 
+The system finds and clears those 160 MB anew in every step, which takes a twentieth of it, unless a loop says that it is done with them: then the
+next gradient is made in the same memory.
+
+    keep_memory(word)                           in place of  word.weight.grad = None
+
 The rows are added in place to a gradient that ``score`` has made for this graph and handed over; to a copy of any other, which somebody may
 hold. Not supported: ``vectors`` or hooks on them as what a gradient is asked for (autograd.grad beside word.weight's: the rows may be in it),
 gradients of gradients, torch.func, vmap. For these take the twins: tied.sparing = lambda tensor: False.
@@ -33,7 +38,7 @@ def look_up(ids, word):
         return word(ids), word.weight
     handed = []  # the gradient that ``score`` has made, from its backward pass to that of the words
     rows, vectors = _LookUp.apply(ids, word.weight, word.padding_idx, handed)
-    vectors.handed = handed
+    vectors.handed, vectors.spare = handed, word.__dict__.setdefault("spare", Spare())
     return rows, vectors
 
 
@@ -42,7 +47,32 @@ def score(hidden, vectors, bias):
     handed = getattr(vectors, "handed", None)
     if hidden.dim() != 2 or not sparing(vectors) or not torch.is_autocast_enabled("cpu"):  # without autocast nothing is copied
         return F.linear(hidden, vectors if handed is None else _HandOver.apply(vectors, handed), bias)
-    return _Score.apply(hidden.to(torch.get_autocast_dtype("cpu")), vectors, bias, handed)
+    return _Score.apply(hidden.to(torch.get_autocast_dtype("cpu")), vectors, bias, handed, getattr(vectors, "spare", None))
+
+
+def keep_memory(word):
+    """After a step: word.weight.grad is None, and its memory is there for the next gradient. Nobody may hold that gradient any more."""
+    if "spare" in word.__dict__:
+        word.spare.keep(word.weight.grad)
+    word.weight.grad = None
+
+
+class Spare:
+    """The memory of a gradient (V, H) between two steps. Nothing is kept where ``_Score`` makes none, as in float32."""
+
+    def __init__(self):
+        self.memory, self.asked = None, False
+
+    def take(self, like):
+        """A tensor like ``like``, of any content; the memory is no longer here, so that autograd may make it the gradient without a copy."""
+        memory, self.memory, self.asked = self.memory, None, True
+        fits = memory is not None and (memory.shape, memory.dtype) == (like.shape, like.dtype)
+        return memory if fits else torch.empty_like(like)
+
+    def keep(self, gradient):
+        """gradient: None is not kept, nor is a part of something larger (of a bucket of DDP's, which keeps it itself)."""
+        if self.asked and gradient is not None and not gradient._is_view():
+            self.memory = gradient
 
 
 class _LookUp(torch.autograd.Function):
@@ -94,9 +124,9 @@ class _Score(torch.autograd.Function):
     """hidden (M, H) in bf16 or fp16, vectors (V, H) and bias (V,) in float32 -> (M, V) in the type of hidden, part by part of V."""
 
     @staticmethod
-    def forward(ctx, hidden, vectors, bias, handed=None):
+    def forward(ctx, hidden, vectors, bias, handed=None, spare=None):
         ctx.save_for_backward(hidden, vectors)
-        ctx.handed = handed
+        ctx.handed, ctx.spare = handed, spare or Spare()
         logits = hidden.new_empty(len(hidden), len(vectors))
         for part in parts(len(vectors)):
             torch.addmm(bias[part].to(hidden.dtype), hidden, vectors[part].to(hidden.dtype).T, out=logits[:, part])
@@ -108,14 +138,14 @@ class _Score(torch.autograd.Function):
         """Gradient of the logits (M, V) -> those of hidden (M, H) in its type, of the vectors (V, H) and of the bias (V,) in float32."""
         hidden, vectors = ctx.saved_tensors
         for_hidden = torch.zeros(hidden.shape)  # float32: a sum over the parts
-        for_vectors = torch.empty_like(vectors)
+        for_vectors = ctx.spare.take(vectors)
         for part in parts(len(vectors)):
             some = gradient[:, part]  # (M, part)
             for_hidden += some @ vectors[part].to(hidden.dtype)
             for_vectors[part] = some.T @ hidden
         if ctx.handed is not None:
             ctx.handed.append(for_vectors)
-        return for_hidden.to(hidden.dtype), for_vectors, gradient.sum(0, dtype=torch.float32), None
+        return for_hidden.to(hidden.dtype), for_vectors, gradient.sum(0, dtype=torch.float32), None, None
 
 
 def parts(count):

@@ -138,3 +138,47 @@ def test_the_backward_pass_makes_one_tensor_as_large_as_the_vectors(monkeypatch,
             loss.backward()
         counts.append(len(large.made - known))
     assert counts[0] == 1 < counts[1]
+
+
+def steps(count, keep, precision="bf16", micro_batches=2):
+    """``count`` steps without an optimiser -> (model, [gradient of the word vectors, one a step], [where it lay])"""
+    torch.manual_seed(0)
+    model, made, places = BertForMaskedLM(BertConfig(**CONFIG)), [], []
+    for step in range(count):
+        for micro in range(micro_batches):
+            ids = torch.arange(24).view(3, 8) % 17 + 4 + 5 * step + micro
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+                loss = model(ids, labels=torch.where(torch.arange(8) % 3 == 1, ids, -100)).loss
+            loss.backward()
+        gradient = model.bert.embeddings.word.weight.grad
+        made.append(gradient.clone())
+        places.append(gradient.data_ptr())
+        del gradient
+        model.zero_grad() if not keep else (tied.keep_memory(model.bert.embeddings.word), model.zero_grad())
+        assert all(p.grad is None for p in model.parameters())
+    return model, made, places
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_gradients_made_in_kept_memory_are_the_same(micro_batches):
+    _, plain, _ = steps(4, keep=False, micro_batches=micro_batches)
+    model, kept, places = steps(4, keep=True, micro_batches=micro_batches)
+    assert all(torch.equal(one, two) for one, two in zip(plain, kept, strict=True)) and not torch.equal(kept[0], kept[1])
+    assert len(set(places)) == 1 and model.bert.embeddings.word.spare.memory.data_ptr() == places[0]
+    assert "spare" not in "".join(model.state_dict())
+
+
+def test_nothing_is_kept_that_the_next_step_cannot_use():
+    """In float32 autograd makes the gradient itself; a part of a bucket belongs to DDP; a model may have become another type."""
+    assert steps(2, keep=True, precision="fp32")[0].bert.embeddings.word.spare.memory is None
+    word = steps(1, keep=True)[0].bert.embeddings.word
+    memory = word.spare.take(word.weight)
+    assert word.spare.memory is None and memory.shape == word.weight.shape
+    word.spare.keep(torch.zeros(2, *word.weight.shape)[0])
+    assert word.spare.memory is None
+    word.spare.keep(memory)
+    assert word.spare.take(word.weight.double()).dtype == torch.float64
+    untouched = torch.nn.Embedding(4, 2)
+    untouched.weight.grad = torch.ones(4, 2)
+    tied.keep_memory(untouched)
+    assert untouched.weight.grad is None

@@ -290,7 +290,7 @@ class Trainer:
         self.optimizer.found_inf = broken.float()  # where it is 1 the step leaves all as it is; a scaler sets it itself, and halves its scale
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        keep_memory(self.model.bert.embeddings.word)
+        keep_memory(self.model.bert.embeddings.word)  # on a CPU the next gradient is made where this one was
         self.optimizer.zero_grad(set_to_none=True)
         return {name: loss if name in ("tokens", "masked") else loss.masked_fill(broken, 0.0) for name, loss in losses.items()}, norm, broken
 

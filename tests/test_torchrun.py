@@ -15,16 +15,27 @@ from minibert import checkpoint
 TRAIN = Path(__file__).parents[1] / "train.py"
 
 
+def two_ranks(script, *flags, torchrun=()):
+    """The command of two processes under torchrun, and what else ``subprocess`` is to be given."""
+    command = [sys.executable, "-m", "torch.distributed.run", *torchrun, "--nproc-per-node", "2", str(script), *SMALL, *map(str, flags)]
+    return command, {"env": {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAIN.parent)}}
+
+
+def started(until, *how, **named):
+    """Two ranks, once they have said ``until`` -> the process of torchrun, with the screen of all three as its output."""
+    command, environment = two_ranks(*how, **named)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **environment)
+    for line in process.stdout:
+        if until in line:  # behind a bar
+            break
+    return process
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_torchrun_starts_a_run_and_a_signal_to_it_saves_it(text, tmp_path, number):
     """As a user starts it: two processes under torchrun; a signal to torchrun, which passes it on, then --resume by one process."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(TRAIN), *SMALL, "--corpus", str(text), "--out",
-               str(tmp_path / "run"), "--max-steps", "100000", "--save-every", "0"]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for line in process.stdout:
-        if line.startswith("first loss"):
-            break
+    process = started("first loss", TRAIN, "--corpus", text, "--out", tmp_path / "run", "--max-steps", 100_000, "--save-every", 0)
     time.sleep(1)
     process.send_signal(number)
     rest = process.communicate(timeout=120)[0]
@@ -36,11 +47,10 @@ def test_torchrun_starts_a_run_and_a_signal_to_it_saves_it(text, tmp_path, numbe
 
 @pytest.mark.slow
 def test_two_compiled_ranks_compute_what_one_process_does(text, tmp_path):
-    flags = [*SMALL, "--corpus", str(text), "--max-steps", "6"]
-    train.main([*flags, "--out", str(tmp_path / "one")])
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(TRAIN), *flags, "--compile", "--out",
-               str(tmp_path / "two")]
-    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+    flags = ["--corpus", str(text), "--max-steps", "6"]
+    train.main([*SMALL, *flags, "--out", str(tmp_path / "one")])
+    command, environment = two_ranks(TRAIN, *flags, "--compile", "--out", tmp_path / "two")
+    subprocess.run(command, check=True, **environment)
     for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, rel=1e-4)
 
@@ -66,13 +76,8 @@ def test_a_step_that_outlasts_torchrun_s_patience_is_lost_and_the_last_checkpoin
     if "--shutdown-timeout" not in get_args_parser().format_help():
         pytest.skip("this torchrun always waits 30 seconds")
     (tmp_path / "slow.py").write_text(SLOW_STEP)
-    command = [sys.executable, "-m", "torch.distributed.run", "--shutdown-timeout", "2", "--nproc-per-node", "2", str(tmp_path / "slow.py"), *SMALL,
-               "--corpus", str(text), "--out", str(tmp_path / "run"), "--max-steps", "9", "--save-every", "2"]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAIN.parent)}, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True)
-    for line in process.stdout:
-        if "the fifth step" in line:  # behind a bar
-            break
+    process = started("the fifth step", tmp_path / "slow.py", "--corpus", text, "--out", tmp_path / "run", "--max-steps", 9, "--save-every", 2,
+                      torchrun=("--shutdown-timeout", "2"))
     process.send_signal(signal.SIGTERM)
     assert "forcefully exiting via" in process.communicate(timeout=120)[0]
     assert checkpoint.checkpoints(tmp_path / "run")[-1].name == "step-0000004"
@@ -84,12 +89,7 @@ def test_a_step_that_outlasts_torchrun_s_patience_is_lost_and_the_last_checkpoin
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in Linux's /proc")
 @pytest.mark.parametrize("who", ["0", "1"])
 def test_a_rank_that_is_killed_under_torchrun_is_told_of_by_the_other(text, tmp_path, who):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(TRAIN), *SMALL, "--corpus", str(text), "--out",
-               str(tmp_path / "run"), "--max-steps", "100000", "--save-every", "0"]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for line in process.stdout:
-        if line.startswith("first loss"):
-            break
+    process = started("first loss", TRAIN, "--corpus", text, "--out", tmp_path / "run", "--max-steps", 100_000, "--save-every", 0)
     for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         if f"RANK={who}" in Path(f"/proc/{child}/environ").read_text().split("\0"):
             os.kill(int(child), signal.SIGKILL)

@@ -39,7 +39,7 @@ ifdef ARGS
 	$(RUN) -m pytest -q $(ARGS)
 else
 	@$(RUN) -m pytest -q -p no:cacheprovider tests/tokenizer tests/data > $(VENV)/test.log 2>&1 & half=$$!; \
-	$(RUN) -m pytest -q tests/minibert tests/test_*.py; status=$$?; \
+	$(RUN) -m pytest -q tests/minibert tests/benchmarks tests/docs tests/test_*.py; status=$$?; \
 	wait $$half || status=1; cat $(VENV)/test.log; exit $$status
 endif
 

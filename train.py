@@ -8,7 +8,7 @@
     text -> tokenizer -> token file -> examples -> masked batches -> model -> loss -> step -> ... -> a filled mask
 
 A run directory holds all of it: config.json, tokenizer/, data/, checkpoints/, metrics.jsonl, model/, loss.png.
-On several GPUs: torchrun --nproc-per-node N train.py ... (minibert/ranks.py).
+On several GPUs: torchrun --nproc-per-node N train.py ... (minibert/training/distributed.py).
 """
 import contextlib
 import json
@@ -24,27 +24,32 @@ import torch
 
 from data import TokenFile, open_corpus, prepare
 from data.corpora import CACHE, first
-from data.filters import FilteredCorpus
+from data.quality.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
 from data.stream import Stream
-from minibert import checkpoint, options, profile, screen
 from minibert.batches import Batches, StreamBatches, prepared_ahead
 from minibert.checks import check_length, check_not_past
 from minibert.device import autocast, choose_device, choose_precision, compiled
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, expected_losses
 from minibert.examples import make_examples, room_for_ids
-from minibert.faults import Skips, go_on, how_to_go_on_told, lost_ranks_told, out_of_memory_told, refuse_nan, whole_or_gone
-from minibert.interop import save_pretrained
+from minibert.formats.huggingface import save_pretrained
+from minibert.formats.run_folder import write_config
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM, BertForPreTraining
 from minibert.optim import batches_in_step, make_optimizer, rate_factor
-from minibert.ranks import Ranks
-from minibert.running import Metrics, ProgressBar, Screen, StopRequest, alone
-from minibert.starting import start_from
 from minibert.tied import keep_memory
-from minibert.words import WordStarts
+from minibert.training import checkpoint
+from minibert.training import cli as options
+from minibert.training import profiling as profile
+from minibert.training import reporting as screen
+from minibert.training.distributed import Ranks
+from minibert.training.failures import Skips, go_on, how_to_go_on_told, lost_ranks_told, out_of_memory_told, refuse_nan, whole_or_gone
+from minibert.training.init_from import start_from
+from minibert.training.progress import Metrics, ProgressBar, Screen, alone
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
-from tokenizer.cli import run
+from tokenizer.utils.cli import run
+from tokenizer.utils.progress import StopRequest
+from tokenizer.word_starts import WordStarts
 
 TOKENIZER_CHARACTERS = 200_000_000  # of a stream, which the tokenizer is trained on
 HELD_OUT_CHARACTERS = 5_000_000  # of a stream, which are held out and prepared
@@ -86,7 +91,7 @@ def one_of(ranks, arguments):
             with ranks.in_turn():
                 trainer.load()
             if ranks.first:
-                options.write_config(folder, preset, model_config, config)  # once it is known that a resumed run can go on so
+                write_config(folder, preset, model_config, config)  # once it is known that a resumed run can go on so
         with how_to_go_on_told(folder):
             return profile.show(trainer) if arguments.profile else trainer.run()
 
@@ -115,7 +120,7 @@ def prepare_data(folder, preset, model_config, config, resume):
     check_length(fitted, config.max_length)  # before anything that takes long
     room_for_ids(config.examples, tokenizer, config.max_length)
     if not resume:
-        options.write_config(folder, preset, model_config, config)
+        write_config(folder, preset, model_config, config)
     if not (folder / "tokenizer").is_dir():
         tokenizer.save(folder / "tokenizer")
     if config.stream:

@@ -18,9 +18,9 @@ from collections import defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from minibert.tasks import read_examples  # noqa: E402
-from tokenizer.cli import run  # noqa: E402
-from tokenizer.files import atomic_write, check_writable  # noqa: E402
+from minibert.finetuning.labeled_files import read_examples  # noqa: E402
+from tokenizer.utils.cli import run  # noqa: E402
+from tokenizer.utils.files import atomic_write, check_writable  # noqa: E402
 
 WORDS = 5
 

@@ -3,7 +3,7 @@
 Every contestant is a process of its own that stands still until it is its turn, so each has its own peak of memory, none has the caches of
 another, and a slow spell of the machine meets all: a round is a few steps of each, one after another, and a ratio is the median over the
 rounds. All run whole loops, batches and logging included: ours is train.py's, theirs is the Trainer's. Rates are tokens a second, padding not
-counted. Utilisation: the operations that the step needs (``minibert/operations.py``), a second, over the rate of a large matrix product of the
+counted. Utilisation: the operations that the step needs (``minibert/training/flops.py``), a second, over the rate of a large matrix product of the
 same type that takes its turn in each round.
 
     minibert             train.py as it comes: bf16 where the hardware has it, AdamW, no dropout
@@ -34,12 +34,13 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the product of this checkout, installed or not
 import train  # noqa: E402
 from data import TokenFile, prepare  # noqa: E402
-from minibert.config import PRESETS, BertConfig, TrainConfig  # noqa: E402
+from minibert.config import BertConfig, TrainConfig  # noqa: E402
 from minibert.device import choose_device, choose_precision, peak_memory  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
-from minibert.operations import training_operations  # noqa: E402
-from minibert.running import StopRequest  # noqa: E402
+from minibert.presets import PRESETS
+from minibert.training.flops import training_operations  # noqa: E402
 from tokenizer import ByteLevelBPE, load_tokenizer  # noqa: E402
+from tokenizer.utils.progress import StopRequest  # noqa: E402
 
 STEPS = 12  # of a round
 ROBERTA = {"family": "roberta", "type_vocab_size": 1, "pad_token_id": 1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

@@ -32,17 +32,22 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from minibert.adapter_files import digest  # noqa: E402
-from minibert.adapters import Tuning, count  # noqa: E402
-from minibert.fill_mask import load_run  # noqa: E402
-from minibert.finetune import constant_score, encoded, fresh_model, parser  # noqa: E402
-from minibert.fitting import FinetuneConfig, fit, slow_bar  # noqa: E402
-from minibert.options import given  # noqa: E402
-from minibert.running import StopRequest  # noqa: E402
-from minibert.task_metrics import mean_and_deviation  # noqa: E402
-from minibert.tasks import Layout, classes_of, read_examples  # noqa: E402
-from tokenizer.cli import run  # noqa: E402
-from tokenizer.files import atomic_write, check_writable  # noqa: E402
+from minibert.finetuning.adapter_files import digest  # noqa: E402
+from minibert.finetuning.adapters import Tuning, count  # noqa: E402
+from minibert.finetuning.command import constant_score, encoded, fresh_model, parser  # noqa: E402
+from minibert.finetuning.labeled_files import Layout, classes_of, read_examples  # noqa: E402
+from minibert.finetuning.loop import FinetuneConfig, fit
+from minibert.finetuning.metrics import mean_and_deviation  # noqa: E402
+from minibert.formats.run_folder import load_run  # noqa: E402
+from tokenizer.utils.cli import (
+    given,  # noqa: E402
+    run,  # noqa: E402
+)
+from tokenizer.utils.files import atomic_write, check_writable  # noqa: E402
+from tokenizer.utils.progress import (
+    StopRequest,  # noqa: E402
+    slow_bar,  # noqa: E402
+)
 
 TASKS = {"sst2": (Layout(), "accuracy"), "cola": (Layout(columns="source,label,mark,sentence"), "matthews")}
 TITLES = {"sst2": "SST-2", "cola": "CoLA"}
@@ -86,7 +91,7 @@ def parse(args):
     out.add_argument("--seeds", type=int, default=3, help="of each row (default 3)")
     out.add_argument("--epochs", default=EPOCHS, help=f"up to so many examples: so many epochs (default {EPOCHS})")
     out.add_argument("--rates", default="", help="peak rates that differ, such as lora:1e-3,all:2e-4")
-    out.add_argument("--extra", default="", help="more flags of minibert.finetune, such as '--lora-rank 4 --device cpu'")
+    out.add_argument("--extra", default="", help="more flags of minibert.finetuning.command, such as '--lora-rank 4 --device cpu'")
     out.add_argument("--out", type=Path, default=Path("benchmarks/results/finetuning.json"), help="results file (default %(default)s)")
     out.add_argument("--table", type=Path, metavar="FILE", help="print the tables of such a file, and nothing else")
     args = out.parse_args(args)

@@ -32,8 +32,8 @@ from tqdm import tqdm
 
 from minibert.device import choose_device, choose_precision, describe
 from tokenizer import ByteLevelBPE
-from tokenizer.cli import Parser, run
-from tokenizer.files import atomic_write
+from tokenizer.utils.cli import Parser, run
+from tokenizer.utils.files import atomic_write
 
 WHO = ["minibert", "minibert, compiled", "minibert, fp16", "transformers, bf16", "transformers, tuned"]
 WHO_WITHOUT_BF16 = ["minibert", "minibert, compiled", "transformers, fp16", "transformers, tuned, fp16"]  # where bf16 is emulated, and slow

@@ -30,16 +30,17 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the product of this checkout, installed or not
 import train  # noqa: E402
 from data import TokenFile, open_corpus, prepare  # noqa: E402
-from data.corpora import CACHE, hash_of  # noqa: E402
+from data.corpora import CACHE
+from data.splits import hash_of  # noqa: E402
 from minibert import from_pretrained, save_pretrained  # noqa: E402
-from minibert.config import PRESETS  # noqa: E402
+from minibert.analysis.plots import COLOURS  # noqa: E402
 from minibert.evaluate import EVAL_SEED, evaluate, unigram_entropy  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
 from minibert.masking import Masker  # noqa: E402
-from minibert.plots import COLOURS  # noqa: E402
+from minibert.presets import PRESETS  # noqa: E402
 from tokenizer import ByteLevelBPE, load_tokenizer  # noqa: E402
-from tokenizer.cli import run  # noqa: E402
-from tokenizer.files import atomic_write  # noqa: E402
+from tokenizer.utils.cli import run  # noqa: E402
+from tokenizer.utils.files import atomic_write  # noqa: E402
 
 SIZES = {"full": {}, "small": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024},
          "tiny": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}}  # tiny: for the test

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the filter of this checkout, installed or not
 from data import open_corpus  # noqa: E402
-from data.filters import Filters  # noqa: E402
-from data.near_duplicates import SIMILARITY, NearDuplicates, shingles  # noqa: E402
+from data.quality.filters import Filters  # noqa: E402
+from data.quality.near_duplicates import SIMILARITY, NearDuplicates, shingles  # noqa: E402
 
 
 class Exact:
@@ -63,7 +63,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", help="a name, a file or a folder, as for train.py --corpus")
     parser.add_argument("--documents", type=int, default=None, help="the first so many of it (default: all)")
-    parser.add_argument("--filters", default="", help="of what these filters keep (data/filters.py)")
+    parser.add_argument("--filters", default="", help="of what these filters keep (data/quality/filters.py)")
     args = parser.parse_args(arguments)
     documents = open_corpus(args.corpus).documents("all")
     documents = Filters(args.filters).keep(documents) if args.filters else documents

@@ -31,14 +31,16 @@ import train  # noqa: E402
 from data import TokenFile  # noqa: E402
 from minibert.evaluate import EVAL_SEED, evaluate  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
-from minibert.fill_mask import load_run  # noqa: E402
-from minibert.finetune import finetune  # noqa: E402
-from minibert.fitting import FinetuneConfig  # noqa: E402
+from minibert.finetuning.command import finetune  # noqa: E402
+from minibert.finetuning.labeled_files import read_examples  # noqa: E402
+from minibert.finetuning.loop import FinetuneConfig  # noqa: E402
+from minibert.formats.run_folder import (
+    load_run,  # noqa: E402
+    metrics_lines,  # noqa: E402
+)
 from minibert.masking import Masker  # noqa: E402
 from minibert.model import BertForMaskedLM  # noqa: E402
-from minibert.running import metrics_lines  # noqa: E402
-from minibert.tasks import read_examples  # noqa: E402
-from tokenizer.files import atomic_write  # noqa: E402
+from tokenizer.utils.files import atomic_write  # noqa: E402
 
 OBJECTIVES = {  # name -> flags of train.py
     "masked tokens": "--examples documents --masking tokens",

@@ -17,13 +17,13 @@ import torch
 from tqdm import trange
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from data.token_file import entropy  # noqa: E402
+from data.token_file.reader import entropy  # noqa: E402
 from minibert.config import BertConfig  # noqa: E402
 from minibert.evaluate import copying_loss  # noqa: E402
 from minibert.masking import Masker  # noqa: E402
 from minibert.model import BertForMaskedLM  # noqa: E402
 from minibert.optim import rate_factor  # noqa: E402
-from tokenizer.files import atomic_write  # noqa: E402
+from tokenizer.utils.files import atomic_write  # noqa: E402
 
 NOUNS, SPECIAL, LENGTH, BATCH = 200, 5, 32, 32  # ids 0 to 4 are special, then adjectives, then nouns
 FAMILIES = {"bert": {}, "modernbert": {"intermediate_size": 64}}  # half as wide inside where it is gated: as many weights

@@ -23,15 +23,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed o
 import train  # noqa: E402
 from data import TokenFile, open_corpus, prepare  # noqa: E402
 from data.corpora import CACHE  # noqa: E402
-from minibert.config import PRESETS  # noqa: E402
+from minibert.analysis.mask_filling import fill_mask
 from minibert.evaluate import EVAL_SEED, bytes_per_token, evaluate, unigram_entropy  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
-from minibert.fill_mask import fill_mask, load_run  # noqa: E402
+from minibert.formats.run_folder import (
+    load_run,  # noqa: E402
+    metrics_lines,  # noqa: E402
+)
 from minibert.masking import Masker  # noqa: E402
-from minibert.running import metrics_lines  # noqa: E402
+from minibert.presets import PRESETS  # noqa: E402
 from tokenizer import ByteLevelBPE  # noqa: E402
-from tokenizer.cli import run  # noqa: E402
-from tokenizer.files import atomic_write  # noqa: E402
+from tokenizer.utils.cli import run  # noqa: E402
+from tokenizer.utils.files import atomic_write  # noqa: E402
 
 HELD_OUT = 0.05
 PROBE = "Human thinking involves human <mask>."

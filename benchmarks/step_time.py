@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the product of this checko
 from contest import CONTESTANTS, SHAPES, STEPS, make_data, measure, table  # noqa: E402
 
 from data import open_corpus  # noqa: E402
-from tokenizer.cli import Parser, run  # noqa: E402
-from tokenizer.files import atomic_write  # noqa: E402
+from tokenizer.utils.cli import Parser, run  # noqa: E402
+from tokenizer.utils.files import atomic_write  # noqa: E402
 
 USUAL = ["minibert", "minibert, muon", "transformers", "transformers, tuned"]
 

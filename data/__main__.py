@@ -4,16 +4,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tokenizer.cli import Parser, at_least, run, suggestion, terminated_as_interrupted
-from tokenizer.files import atomic_lines
-from tokenizer.saved import holds_tokenizer
-
-from . import corpora
-from .filters import MAKERS, FilteredCorpus, Filters
-from .prepare import prepare
-from .report import inspect_corpus, inspect_tokens
-from .shards import shard_name
-from .tables import as_text
+from data import corpora
+from data.prepare import prepare
+from data.quality.filters import MAKERS, FilteredCorpus, Filters
+from data.quality.report import inspect_corpus, inspect_tokens
+from data.quality.tables import as_text
+from data.token_file.shards import shard_name
+from tokenizer.formats.vocab_files import holds_tokenizer
+from tokenizer.utils.cli import Parser, at_least, run, suggestion, terminated_as_interrupted
+from tokenizer.utils.files import atomic_lines
 
 FILTERS_HELP = f"{', '.join(MAKERS)}, with commas between; or all; all,short=50 changes one of them"
 

@@ -9,20 +9,20 @@
 Every corpus has a training part and an eval part, 5 %, which are the same on every machine and in every run. pydocs is split
 by source file; all others by a hash of the document, so that equal documents fall on the same side, wherever they stand.
 """
-import hashlib
 import os
 import sys
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
-from tokenizer.cli import suggestion
+from data import readers
+from data.sources import amazon, wikipedia
+from data.sources.download import download
+from data.sources.gutenberg import body_checksum
+from data.sources.pydocs import PydocsCorpus
+from data.splits import check_split, hash_of, held_lines, held_out
+from tokenizer.utils.cli import suggestion
 
-from . import amazon, readers, wikipedia
-from .download import download
-from .gutenberg import body_checksum
-
-EVAL_ONE_IN = 20
 FEW_DOCUMENTS = 20  # with fewer, a hash gives no fair share
 CACHE = Path(__file__).parent / "cache"
 
@@ -66,7 +66,6 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
     if named and len(sources) > 1:
         raise ValueError(f"{named[0]} is a named corpus and stands alone, without {len(sources) - 1} more; for a file write ./{named[0]}")
     if named == ["pydocs"]:
-        from .pydocs import PydocsCorpus
         return PydocsCorpus(cache=cache, workers=workers)
     if named == ["kant"]:
         return FileCorpus("kant", find_kant(cache))
@@ -92,7 +91,7 @@ class FileCorpus:
 
     A corpus of fewer than 20 documents (or one in which the hash finds fewer than two to hold out) is cut by its lines instead: the last
     5 % of them, at least one, are the eval part; where that is part of one document, and there are four or more, it is the ends of the
-    last two, since pairs need two documents (minibert/pairs.py). ValueError where the corpus has fewer than two lines.
+    last two, since pairs need two documents (minibert/sentence_pairs.py). ValueError where the corpus has fewer than two lines.
     """
 
     def __init__(self, name, files, text_field="text"):
@@ -162,22 +161,6 @@ class FileCorpus:
         return (parts[document] for document in chosen if parts[document])
 
 
-def held_lines(lines):
-    """How many lines at the end of each document are held out of a small corpus, from the lines that each has.
-
-    >>> held_lines([40, 40, 1, 1]), held_lines([10, 20, 30]), held_lines([50, 50, 50, 50])
-    ([0, 2, 1, 1], [0, 0, 3], [0, 0, 5, 5])
-    """
-    held, left = [0] * len(lines), max(1, sum(lines) // EVAL_ONE_IN)
-    for place in range(len(lines) - 1, -1, -1):
-        held[place] = min(left, lines[place])
-        left -= held[place]
-    if len(lines) >= 4 and not held[-2]:  # half of it from each of the last two, so that each part has two documents
-        held[-2] = min(max(1, held[-1] // 2), lines[-2])
-        held[-1] = max(1, held[-1] - held[-2])
-    return held
-
-
 def first(documents, characters):
     """The documents up to so many characters: what is learned from, or measured on, where the corpus may have no end.
 
@@ -189,22 +172,6 @@ def first(documents, characters):
         characters -= len(document)
         if characters <= 0:
             return
-
-
-def check_split(split):
-    """ValueError unless ``split`` is "train", "eval" or "all"."""
-    if split not in ("train", "eval", "all"):
-        raise ValueError(f"split {split!r} is none of train, eval, all{suggestion(str(split), ['train', 'eval', 'all'])}")
-
-
-def held_out(text):
-    """Whether a document belongs to the eval part: one in 20, decided by its text (blake2b: the same on every machine)."""
-    return hash_of(text) % EVAL_ONE_IN == 0
-
-
-def hash_of(text):
-    """A 64-bit hash of a text that, unlike ``hash``, is the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 # ------------------------------------------------------------------------------------------- what was downloaded

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tokenizer.corpus import BATCH_CHARACTERS, FIRST_HERE, dtype_for
-from tokenizer.counting import batches
-from tokenizer.workers import map_in_order
-
-from .token_file import TokenFile
-from .token_writer import TokenFileWriter, amount
+from data.token_file.reader import TokenFile
+from data.token_file.writer import TokenFileWriter, amount
+from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, FIRST_HERE, dtype_for
+from tokenizer.trainers.counting import batches
+from tokenizer.utils.workers import map_in_order
 
 IN_ONE_PROCESS = ("prepare the text in one process, python -m data prepare CORPUS --tokenizer FOLDER --workers 1 --split train "
                   "--out TOKENS/train, the same with eval for train, then go on with python train.py --data TOKENS --tokenizer FOLDER")

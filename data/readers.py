@@ -17,9 +17,9 @@ import sys
 import zlib
 from pathlib import Path
 
-from . import amazon, wikipedia
-from .gutenberg import strip_boilerplate
-from .packed import damage, is_beginning, packing, unpacked, without_part
+from data.sources import amazon, wikipedia
+from data.sources.compression import damage, is_beginning, packing, unpacked, without_part
+from data.sources.gutenberg import strip_boilerplate
 
 MAX_DOCUMENT = 1_000_000  # characters; a longer run of lines in a .txt is cut at the end of a line
 MAX_LINE = 1_000_000  # bytes; a longer line of a .txt is cut at white space

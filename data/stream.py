@@ -14,11 +14,10 @@ from itertools import islice
 
 import numpy as np
 
-from tokenizer.corpus import BATCH_CHARACTERS, dtype_for
-from tokenizer.counting import batches
-from tokenizer.workers import map_in_order
-
-from .prepare import BEGINNING, encode_batch, following, noted
+from data.prepare import BEGINNING, encode_batch, following, noted
+from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, dtype_for
+from tokenizer.trainers.counting import batches
+from tokenizer.utils.workers import map_in_order
 
 WINDOW_BATCHES = 32  # of half a million characters each: 16 million, about four million tokens
 PATIENCE = 1.0  # seconds that whoever closes an ``Ahead`` waits for its thread

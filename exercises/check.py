@@ -21,14 +21,14 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from minibert.adapters import LoRALinear  # noqa: E402
 from minibert.attention import attention_by_hand  # noqa: E402
+from minibert.finetuning.adapters import LoRALinear  # noqa: E402
 from minibert.masking import ACTION, REPLACEMENT, SELECT, Masker, uniform  # noqa: E402
 from minibert.optim import rate_factor  # noqa: E402
 from tokenizer import reference  # noqa: E402
-from tokenizer.cli import Parser, run  # noqa: E402
-from tokenizer.likelihood import gain  # noqa: E402
-from tokenizer.merges import PairCounts  # noqa: E402
+from tokenizer.trainers.likelihood import gain  # noqa: E402
+from tokenizer.trainers.merges import PairCounts  # noqa: E402
+from tokenizer.utils.cli import Parser, run  # noqa: E402
 
 SHOWN = 300  # characters of a value
 

@@ -19,7 +19,7 @@ import torch
 
 from data.stream import Ahead
 from minibert.masking import IGNORED
-from minibert.pairs import TooFewDocuments
+from minibert.sentence_pairs import TooFewDocuments
 
 TENSORS = ("input_ids", "labels", "masked_positions", "attention_mask", "token_type_ids", "next_sentence_label")
 WINDOW = 50  # batches sorted by length together: large enough to save padding, small enough to stay random

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 
-from data.token_file import entropy
+from data.token_file.reader import entropy
 from minibert.batches import collate
 from minibert.masking import IGNORED
 

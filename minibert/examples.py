@@ -20,8 +20,8 @@ from functools import partial
 
 import numpy as np
 
-from data.token_file import lengths_in_parts
-from minibert.pairs import Pairs
+from data.token_file.reader import lengths_in_parts
+from minibert.sentence_pairs import Pairs
 
 
 def make_examples(kind, token_file, tokenizer, max_length):

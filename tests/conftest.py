@@ -21,8 +21,8 @@ def pictures():
 @pytest.fixture(autouse=True)
 def no_pictures(request, monkeypatch):
     """All other runs draw none: it takes matplotlib longer than training so small a model."""
-    if "minibert.screen" in sys.modules and "pictures" not in request.fixturenames:
-        monkeypatch.setattr("minibert.screen.plot_loss", lambda *arguments: None)
+    if "minibert.training.reporting" in sys.modules and "pictures" not in request.fixturenames:
+        monkeypatch.setattr("minibert.training.reporting.plot_loss", lambda *arguments: None)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,9 @@ from train_helpers import PAIRS, SMALL, losses, run
 import train
 from minibert import BertConfig
 from minibert.config import TrainConfig
-from minibert.fill_mask import load_run
-from minibert.words import WordStarts
+from minibert.formats.run_folder import load_run
 from tokenizer import WordPiece
+from tokenizer.word_starts import WordStarts
 
 
 @pytest.mark.parametrize("preset", ["quickstart", "kant", "wikipedia"])

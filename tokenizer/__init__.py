@@ -8,9 +8,9 @@ Read ``reference.py`` first: the whole idea in its slowest and shortest form. Th
     -> ['<s>', 'The', 'ĠCritique', 'Ġof', 'ĠPure', 'ĠReason', '.', '</s>']
     tok.save("kant-tokenizer"); tok = load_tokenizer("kant-tokenizer")
 """
-from .bpe import ByteLevelBPE
-from .encoding import Encoding
-from .saved import load_tokenizer
-from .wordpiece import WordPiece
+from tokenizer.bpe import ByteLevelBPE
+from tokenizer.encoding import Encoding
+from tokenizer.loading.load import load_tokenizer
+from tokenizer.wordpiece import WordPiece
 
 __all__ = ["ByteLevelBPE", "Encoding", "WordPiece", "load_tokenizer"]

@@ -10,12 +10,13 @@ import os
 import sys
 from dataclasses import asdict
 
-from . import ByteLevelBPE, WordPiece, load_tokenizer
-from .checks import ids_of
-from .cli import Parser, as_flags, at_least, run
-from .inspect import as_data, as_lines, has_template
-from .saved import check_place, holds_tokenizer
-from .terminal import Look
+from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
+from tokenizer.formats.save import check_place
+from tokenizer.formats.vocab_files import holds_tokenizer
+from tokenizer.inspect import as_data, as_lines, has_template
+from tokenizer.utils.cli import Parser, as_flags, at_least, run
+from tokenizer.utils.terminal import Look
+from tokenizer.utils.validation import ids_of
 
 VOCAB_SIZE = {"bpe": 30000, "wordpiece": 30522}
 TRAINING = ("vocab_size", "min_frequency", "workers", "max_words", "special_tokens", "limit_alphabet", "criterion")

@@ -9,13 +9,13 @@ import json
 from dataclasses import asdict
 from itertools import groupby
 
-from .added import AddedToken, AddedTokens
-from .checks import check_whole, ids_of, text_and_pair, texts_of
-from .corpus import CorpusEncoder, encode_documents
-from .ecosystem import ecosystem_files
-from .encoding import Encoding, longest_first, padded_length
-from .saved import save_files
-from .token_table import token_table
+from tokenizer.added_tokens import AddedToken, AddedTokens
+from tokenizer.encoding import Encoding, longest_first, padded_length
+from tokenizer.fast.corpus_encoder import CorpusEncoder, encode_documents
+from tokenizer.formats.save import save_files
+from tokenizer.formats.token_table import token_table
+from tokenizer.formats.tokenizer_json_write import ecosystem_files
+from tokenizer.utils.validation import check_whole, ids_of, text_and_pair, texts_of
 
 # The parts that special tokens play, by their customary names in RoBERTa's and BERT's vocabularies.
 ROLES = {"cls": ("<s>", "[CLS]"), "pad": ("<pad>", "[PAD]"), "sep": ("</s>", "[SEP]"), "unk": ("<unk>", "[UNK]"),

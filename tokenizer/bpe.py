@@ -8,16 +8,16 @@ import heapq
 from functools import cached_property
 from itertools import pairwise
 
-from .base import Tokenizer
-from .borders import gpt2_borders
-from .counting import count_files, count_texts, progress_bar
-from .merges import learn_merges
-from .normalize import nfc
-from .pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, utf8
-from .saved import bpe_files
-from .training import check_training_options, training_summary
-from .unicode_versions import WHITE_SPACE
-from .whole import whole_tokens
+from tokenizer.base import Tokenizer
+from tokenizer.fast.closed_tokens import whole_tokens
+from tokenizer.fast.word_boundaries import gpt2_borders
+from tokenizer.formats.vocab_files import bpe_files
+from tokenizer.normalize import nfc
+from tokenizer.pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, utf8
+from tokenizer.trainers.counting import count_files, count_texts, progress_bar
+from tokenizer.trainers.merges import learn_merges
+from tokenizer.trainers.options import check_training_options, training_summary
+from tokenizer.utils.unicode_tables import WHITE_SPACE
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 

@@ -9,9 +9,9 @@ import textwrap
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-from .pretokenize import byte_characters, utf8
-from .terminal import columns, padded
-from .wordpiece import INSIDE
+from tokenizer.pretokenize import byte_characters, utf8
+from tokenizer.utils.terminal import columns, padded
+from tokenizer.wordpiece import INSIDE
 
 LONGEST = 16  # the histogram's last row: this and more
 

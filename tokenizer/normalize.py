@@ -11,7 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from .unicode_versions import WHITE_SPACE, combining_class, decomposed, is_control, is_mark, lower
+from tokenizer.utils.unicode_tables import WHITE_SPACE, combining_class, decomposed, is_control, is_mark, lower
 
 # CJK ideographs, the blocks as BERT lists them: neither Hiragana and Katakana nor Hangul, which are written with spaces
 # or are alphabets. Google's code starts the sixth at U+2B820; the reference, and so this, at U+2B920.

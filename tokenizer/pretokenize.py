@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import regex
 
-from .normalize import surrogate_message
-from .unicode_versions import WHITE_SPACE, in_unicode_16, is_punctuation
+from tokenizer.normalize import surrogate_message
+from tokenizer.utils.unicode_tables import WHITE_SPACE, in_unicode_16, is_punctuation
 
 # English contractions (lower case only, as published) | letters | numbers | anything else that is not white space, each
 # with one space before it | white space up to the last one, which belongs to the next word | white space.

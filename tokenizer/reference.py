@@ -18,7 +18,7 @@ was learned. Tests hold the fast code to all of them on thousands of random inpu
 from collections import Counter
 from math import log
 
-from .pretokenize import byte_characters
+from tokenizer.pretokenize import byte_characters
 
 
 def byte_letters(word):

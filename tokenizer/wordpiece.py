@@ -13,15 +13,15 @@ import re
 from collections import Counter
 from functools import partial
 
-from .base import Tokenizer
-from .borders import bert_borders, bert_borders_without_cjk
-from .counting import count_files, count_texts, progress_bar
-from .likelihood import learn_by_likelihood
-from .merges import learn_merges
-from .normalize import BertNormalizer
-from .pretokenize import bert_words
-from .saved import wordpiece_files
-from .training import check_training_options, training_summary
+from tokenizer.base import Tokenizer
+from tokenizer.fast.word_boundaries import bert_borders, bert_borders_without_cjk
+from tokenizer.formats.vocab_files import wordpiece_files
+from tokenizer.normalize import BertNormalizer
+from tokenizer.pretokenize import bert_words
+from tokenizer.trainers.counting import count_files, count_texts, progress_bar
+from tokenizer.trainers.likelihood import learn_by_likelihood
+from tokenizer.trainers.merges import learn_merges
+from tokenizer.trainers.options import check_training_options, training_summary
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 INSIDE = "##"  # begins every piece that is not the first of its word

@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from tokenizer.cli import Parser, run  # noqa: E402
-from tokenizer.files import atomic_write  # noqa: E402
+from tokenizer.utils.cli import Parser, run  # noqa: E402
+from tokenizer.utils.files import atomic_write  # noqa: E402
 
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 LINE = re.compile(r"L(\d+)$")

@@ -9,7 +9,7 @@ Coordinates are pixels from the upper left corner. The paper is soft white and o
 from html import escape
 
 PAPER, INK, GREY, PALE = "#faf9f6", "#1f2328", "#6b7280", "#e7e5e0"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # as in minibert/plots.py
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # as in minibert/analysis/plots.py
 TINTS = ("#d5e7f3", "#f9ded0", "#d1ece3", "#f3e3ec", "#fbecd0", "#ddeffa")  # the same, light: behind dark text
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 MONO = "Menlo, Consolas, 'DejaVu Sans Mono', monospace"

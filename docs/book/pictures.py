@@ -13,13 +13,14 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 from drawing import COLOURS, GREY, INK, PALE, TINTS, Drawing  # noqa: E402
 
-from data.corpora import FileCorpus, held_lines  # noqa: E402
-from tokenizer.cli import Parser, run  # noqa: E402
-from tokenizer.files import atomic_write  # noqa: E402
-from tokenizer.likelihood import gain  # noqa: E402
+from data.corpora import FileCorpus
+from data.splits import held_lines  # noqa: E402
 from tokenizer.normalize import BertNormalizer  # noqa: E402
 from tokenizer.pretokenize import bert_words, gpt2_words  # noqa: E402
 from tokenizer.reference import byte_letters, merge, train  # noqa: E402
+from tokenizer.trainers.likelihood import gain  # noqa: E402
+from tokenizer.utils.cli import Parser, run  # noqa: E402
+from tokenizer.utils.files import atomic_write  # noqa: E402
 
 PLACE = HERE / "pictures"
 

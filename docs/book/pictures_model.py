@@ -16,8 +16,8 @@ from minibert.config import BertConfig
 from minibert.examples import make_examples
 from minibert.masking import IGNORED, Masker
 from minibert.model import BertForMaskedLM
-from minibert.words import WordStarts
 from tokenizer import WordPiece
+from tokenizer.word_starts import WordStarts
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BLOCKS = {"bert": "post-norm, learned positions", "modernbert": "pre-norm, rotary positions"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from drawing import COLOURS, GREY, INK, PAPER, TINTS, Axes, Drawing
 
-from minibert.adapters import Tuning, attach, count
 from minibert.config import BertConfig
+from minibert.finetuning.adapters import Tuning, attach, count
 from minibert.heads import BertForSequenceClassification
 from minibert.optim import rate_factor
 

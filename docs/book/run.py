@@ -29,8 +29,8 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from tokenizer.cli import Parser, run  # noqa: E402
-from tokenizer.files import atomic_write  # noqa: E402
+from tokenizer.utils.cli import Parser, run  # noqa: E402
+from tokenizer.utils.files import atomic_write  # noqa: E402
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 OWN = ("runs", "build")  # what a reader may have in the checkout and a chapter makes for itself

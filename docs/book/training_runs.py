@@ -69,7 +69,7 @@ def main(args=None):
     if args.table:
         print(table(json.loads(args.table.read_text(encoding="utf-8"))), end="")
         return
-    from tokenizer.files import atomic_write
+    from tokenizer.utils.files import atomic_write
 
     if args.set == "gradients":
         atomic_write(args.out, json.dumps(gradients(args)) + "\n")
@@ -141,7 +141,7 @@ def one(name, words, seed, corpus, folder):
     import torch
 
     import train
-    from minibert.running import metrics_lines
+    from minibert.formats.run_folder import metrics_lines
 
     broken = [word for word in words if word in BROKEN or word in PROPERTIES]
     flags = [word for word in words if word not in broken] + ["--seed", str(seed)]
@@ -226,7 +226,7 @@ def gradients(args):
     from data import TokenFile
     from minibert.batches import Batches
     from minibert.examples import make_examples
-    from minibert.fill_mask import load_run
+    from minibert.formats.run_folder import load_run
     from minibert.masking import Masker
 
     with tempfile.TemporaryDirectory() as folder:

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from data import corpora, open_corpus
-from data.corpora import held_lines, held_out
-from data.filters import FilteredCorpus
+from data.quality.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
+from data.splits import held_lines, held_out
 
 HELD_OUT = [18, 24, 28, 41, 67, 72]
 

@@ -11,8 +11,8 @@ from data_helpers import Characters
 
 from data import TokenFile, prepare
 from data.__main__ import DESCRIPTIONS, main
-from data.report import rare_share
-from tokenizer.cli import run
+from data.quality.report import rare_share
+from tokenizer.utils.cli import run
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_inspect_of_a_token_file_and_more_does_not_leave_out_the_rest(tmp_path, 
 
 def test_the_number_of_workers_holds_for_the_parsing_of_pydocs_too(monkeypatch, tmp_path, fake_tokenizer):
     asked = []
-    monkeypatch.setattr("data.pydocs.python_roots", lambda: [tmp_path])
-    monkeypatch.setattr("data.pydocs.map_in_order", lambda *_, workers: asked.append(workers) or iter(()))
+    monkeypatch.setattr("data.sources.pydocs.python_roots", lambda: [tmp_path])
+    monkeypatch.setattr("data.sources.pydocs.map_in_order", lambda *_, workers: asked.append(workers) or iter(()))
     with pytest.raises(ValueError, match="no documentation"):
         main(["prepare", "pydocs", "--tokenizer", "x", "--out", str(tmp_path / "tokens"), "--workers", "1"])
     assert asked == [1]
@@ -145,7 +145,7 @@ def test_download_of_so_much_in_a_language(capsys, monkeypatch, tmp_path, flags,
         assert (folder, variant, asked) == (tmp_path, name.partition(":")[2], megabytes) and not show_progress
         (folder / "a.json.bz2").write_bytes(b"1234")
         return [folder / "a.json.bz2"]
-    monkeypatch.setattr("data.wikipedia.fetch", fetch)
+    monkeypatch.setattr("data.sources.wikipedia.fetch", fetch)
     assert json.loads(output(capsys, "download", "wikipedia", *flags, "--out", str(tmp_path), "--json")) == {
         "name": name, "files": [str(tmp_path / "a.json.bz2")], "bytes": 4, "train_with": f"train.py --preset wikipedia --corpus {tmp_path}"}
 

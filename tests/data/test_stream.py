@@ -10,7 +10,7 @@ from data_helpers import Characters
 
 from data import prepare
 from data.stream import Ahead, Closed, Stream, Window
-from tokenizer.counting import batches
+from tokenizer.trainers.counting import batches
 
 DOCUMENTS = [f"document {number}\n" + f"line {number * number} of it\n" * (number % 7) for number in range(300)]
 

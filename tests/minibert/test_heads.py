@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from minibert.config import FAMILIES, BertConfig
+from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
-from minibert.interop import from_pretrained, save_pretrained
 from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
 
 LABELS = ("bad", "fair", "good")

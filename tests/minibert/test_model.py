@@ -13,13 +13,9 @@ from minibert import model as module
 from minibert.attention import attention_by_hand, attention_fused, attention_masks, rotary_table, rotate
 from minibert.batches import masked_positions
 from minibert.checks import check_tokenizer
-from minibert.config import FAMILIES, PRESETS, BertConfig
-from minibert.model import (
-    BertForMaskedLM,
-    BertForPreTraining,
-    BertModel,
-    roberta_positions,
-)
+from minibert.config import FAMILIES, BertConfig
+from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel, roberta_positions
+from minibert.presets import PRESETS
 
 PAD = {"bert": 0, "roberta": 1, "modernbert": 0}
 

@@ -9,7 +9,7 @@ from tokenizer_samples import STORY, wild_texts
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.inspect import as_data, as_lines, cut, match_steps, merge_steps, statistics, steps_of, words_of
 from tokenizer.pretokenize import byte_characters
-from tokenizer.terminal import ASCII, Look
+from tokenizer.utils.terminal import ASCII, Look
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 MERGES = [("u", "g"), ("h", "ug"), ("Ġ", "hug"), ("Ċ", "Ċ")]

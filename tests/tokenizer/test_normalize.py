@@ -6,7 +6,7 @@ import pytest
 from tokenizer_samples import random_texts
 
 from tokenizer.normalize import BertNormalizer, decompose
-from tokenizer.unicode_versions import COMPOSED_LATER, ORDERED_LATER
+from tokenizer.utils.unicode_tables import COMPOSED_LATER, ORDERED_LATER
 
 
 def normalized(text, **options):

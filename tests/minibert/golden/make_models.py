@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent)]
 import parity_cases as cases  # noqa: E402
 
-from minibert.interop import save_pretrained  # noqa: E402
+from minibert.formats.huggingface import save_pretrained  # noqa: E402
 
 golden = {"transformers": transformers.__version__}
 for family in cases.FAMILIES:

@@ -1,0 +1,1 @@
+"""Filters, near duplicates and reports for a corpus."""

@@ -1,0 +1,1 @@
+"""Where texts come from: downloads and documentation on this machine."""

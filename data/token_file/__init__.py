@@ -1,0 +1,1 @@
+"""The token file: ids on disk, memory-mapped."""

@@ -1,0 +1,53 @@
+"""python -m minibert COMMAND ...: use a trained model. Each command has its own --help."""
+import sys
+
+from minibert.analysis import (
+    attention_maps,
+    compare,
+    contextual_vectors,
+    mask_filling,
+    plots,
+    pseudo_likelihood,
+    sentence_vectors,
+)
+from minibert.analysis.report import facts as report
+from minibert.finetuning import command as finetune
+from tokenizer.utils.cli import run, suggestion
+
+COMMANDS = {  # name -> (its main function, one line of help)
+    "fill-mask": (mask_filling.main, "fill the masks of a text"),
+    "finetune": (finetune.main, "train a classifier on labeled sentences, and predict with it"),
+    "compare": (compare.main, "fill the same masks with several models"),
+    "attention": (attention_maps.main, "draw where each layer or head looks"),
+    "contexts": (contextual_vectors.main, "compare the vectors of one word in several sentences"),
+    "nearest": (sentence_vectors.main, "find the sentences nearest to a text"),
+    "perplexity": (pseudo_likelihood.main, "score sentences by pseudo-perplexity"),
+    "plot": (plots.main, "draw the loss curves of runs"),
+    "report": (report.main, "describe a run on one HTML page"),
+}
+
+
+def main(args=None):
+    """Run the command that the first argument names. Return its exit code."""
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        print("usage: python -m minibert COMMAND ...\n")
+        for name, (_, description) in COMMANDS.items():
+            print(f"  {name:12}{description}")
+        print("\npython -m minibert COMMAND --help describes a command.")
+        return 0
+    if args[0] not in COMMANDS:
+        message = f"error: unknown command {args[0]}{suggestion(args[0], COMMANDS)}"
+        print(f"{message}\n(python -m minibert --help lists the commands)", file=sys.stderr)
+        return 2
+    command, _ = COMMANDS[args[0]]
+    return command(args[1:])
+
+
+def cli():
+    """The console script ``minibert``: ``main`` with one-line errors and an exit code."""
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,1 @@
+"""Use and inspect a trained model."""

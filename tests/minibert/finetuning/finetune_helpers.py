@@ -1,0 +1,54 @@
+"""A task that a tiny model learns in seconds: is the word good in the text? And runs with fresh weights to learn it."""
+import random
+
+import torch
+
+from minibert.config import BertConfig
+from minibert.finetuning.labeled_files import read_examples
+from minibert.formats.huggingface import from_pretrained, save_pretrained
+from minibert.model import BertForMaskedLM
+from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
+
+WORDS = "the a film story was is very quite long short actor plot scene and of".split()
+QUICK = dict(learning_rate=1e-2, batch_size=8, seeds=1, device="cpu", precision="fp32")
+
+
+def sentences(count, seed):
+    """Texts of four to nine words; every second one holds the word good, the others the word bad. -> [(text, label)]"""
+    rng, found = random.Random(seed), []
+    for n in range(count):
+        words = rng.choices(WORDS, k=rng.randrange(3, 9))
+        words.insert(rng.randrange(len(words)), ("bad", "good")[n % 2])
+        found.append((" ".join(words), str(n % 2)))
+    return found
+
+
+def table(rows, names=("sentence", "label")):
+    return "\n".join("\t".join(row) for row in [names, *rows]) + "\n"
+
+
+def make_run(family, folder):
+    """A run with fresh weights, and two files."""
+    train = WordPiece.train_from_iterator if family == "bert" else ByteLevelBPE.train_from_iterator
+    tokenizer = train([text for text, _ in sentences(100, 0)], vocab_size=360, show_progress=False)
+    torch.manual_seed(0)
+    save_pretrained(BertForMaskedLM(BertConfig(
+        family=family, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id, hidden_size=16, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=16, max_position_embeddings=34, initializer_range=0.1, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0)), folder / "model")
+    tokenizer.save(folder / "tokenizer")
+    (folder / "train.tsv").write_text(table(sentences(160, 1)))
+    (folder / "dev.tsv").write_text(table(sentences(40, 2)))
+    return folder
+
+
+def parts(run):
+    return (from_pretrained(run / "model"), load_tokenizer(run / "tokenizer"), read_examples(run / "train.tsv"), read_examples(run / "dev.tsv"))
+
+
+def silent(line):
+    pass
+
+
+def flags(**options):
+    return [part for name, value in {**QUICK, **options}.items() for part in (f"--{name.replace('_', '-')}", str(value))]

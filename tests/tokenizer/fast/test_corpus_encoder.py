@@ -1,0 +1,103 @@
+"""The fast way for many texts gives the ids of ``encode``, for any mixture of texts, and keeps its memory bounded."""
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from tokenizer_samples import STORY, random_texts
+
+from tokenizer import ByteLevelBPE, WordPiece
+from tokenizer.fast.corpus_encoder import dtype_for
+
+
+@pytest.fixture(scope="module", params=["bpe", "bpe with a space before", "wordpiece"])
+def tok(request):
+    if request.param == "wordpiece":
+        return WordPiece.train_from_iterator([STORY], 300, show_progress=False)
+    tok = ByteLevelBPE.train_from_iterator([STORY], 500, show_progress=False)
+    tok.add_prefix_space = request.param != "bpe"
+    return tok
+
+
+def one_by_one(tok, texts):
+    return [tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids for text in texts]
+
+
+@pytest.mark.parametrize("long_text", [1 << 20, 7])
+def test_many_texts_at_once_have_the_ids_of_encode(tok, monkeypatch, long_text):
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.LONG_TEXT", long_text)  # longer texts are encoded in parts
+    texts = random_texts(1500, seed=7) + STORY.splitlines() + ["", "  ", "<s>", "[SEP] <mask>"]
+    for _ in range(2):  # the second time everything is looked up
+        ids, lengths = tok.encode_texts(texts)
+        assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, texts)
+        assert tok.encode_ids(texts[5]) == one_by_one(tok, [texts[5]])[0]
+    assert [part.tolist() for part in tok.encode_texts([])] == [[], []]
+    assert [part.tolist() for part in tok.encode_texts(["", ""])] == [[], [0, 0]]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_documents_in_arrays_out(tok, workers, monkeypatch):
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.BATCH_CHARACTERS", 500)
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.FIRST_HERE", 2)
+    texts = random_texts(300, seed=8) + [STORY]
+    arrays = list(tok.encode_documents(iter(texts), workers))
+    assert [array.tolist() for array in arrays] == one_by_one(tok, texts)
+    assert {array.dtype for array in arrays} == {np.dtype(np.uint16)}
+    assert list(tok.encode_documents([], workers)) == []
+
+
+def test_threads_may_share_a_tokenizer(tok):
+    texts = [f"{story} {number}" for number, story in enumerate(STORY.split() * 8)]
+    shares = [texts[start::8] for start in range(8)]
+    tok._forget()
+    with ThreadPoolExecutor(8) as pool:
+        for some, (ids, lengths) in zip(shares * 20, pool.map(tok.encode_texts, shares * 20)):
+            assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, some)
+
+
+def test_ids_take_two_bytes_where_two_are_enough():
+    assert (dtype_for(65_536), dtype_for(65_537)) == ("uint16", "uint32")
+
+
+def test_what_is_kept_stays_bounded(tok, monkeypatch):
+    monkeypatch.setattr("tokenizer.base.KEPT_WORDS", 10)
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.KEPT_UNITS", 10)
+    tok._word_ids.clear()
+    for number in range(100):
+        text = f"a{number} b"
+        assert [tok.encode_texts([text])[0].tolist()] == one_by_one(tok, [text])
+        assert len(tok._word_ids) <= 10 and len(tok._corpus.units) <= 10 + 2
+    tok.encode_texts(["x" * 101])
+    assert "x" * 101 not in tok._word_ids
+
+
+def test_a_long_text_without_a_space_does_not_stay(tok, monkeypatch):
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.KEPT_UNITS", 10)
+    for number in range(20):
+        tok.encode_texts([f"{number}" + "x,y" * 100])
+    assert len(tok._corpus.ids) < 2 * 16 * 10 + 500
+
+
+def test_few_units_with_many_ids_do_not_stay_either(tok, monkeypatch):
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.KEPT_UNITS", 10)  # and 16 times as many ids
+    tok._corpus.clear()
+    for length in range(80, 90):  # ten units of more than 40 ids: never more than there may be
+        assert len(tok.encode_ids("hd" * (length // 2) + "h" * (length % 2))) > 30
+        assert len(tok._corpus.units) <= 10 and len(tok._corpus.ids) <= 16 * 10 + 90
+
+
+def test_an_interruption_leaves_no_unit_without_its_ids(tok, monkeypatch):
+    class Interrupted(list):
+        def __iter__(self):  # when the ids are put down, after their number
+            raise KeyboardInterrupt
+    text, encode_unit = "quite new: one, two, three", tok._corpus.encode_unit
+    monkeypatch.setattr(tok._corpus, "encode_unit", lambda unit: (Interrupted if unit.strip() == "one" else list)(encode_unit(unit)))
+    with pytest.raises(KeyboardInterrupt):
+        tok.encode_texts([text])
+    monkeypatch.setattr(tok._corpus, "encode_unit", encode_unit)
+    assert [tok.encode_texts([some])[0].tolist() for some in ("three two one", text)] == one_by_one(tok, ["three two one", text])
+
+
+def test_a_text_that_cannot_be_encoded_leaves_nothing_behind(tok):
+    with pytest.raises(ValueError, match="lone surrogate"):
+        tok.encode_texts(["new words here", "bad \ud800", "newer"])
+    assert tok.encode_texts(["newer here"])[0].tolist() == one_by_one(tok, ["newer here"])[0]

@@ -1,0 +1,126 @@
+"""Where words begin, for whole arrays: by hand, and against the patterns on texts that are mostly white space, quotes and foreign letters."""
+import random
+
+import numpy as np
+import pytest
+from tokenizer_samples import STORY, random_texts
+
+from tokenizer.fast.unit_table import Units, joined
+from tokenizer.fast.word_boundaries import bert_borders, bert_borders_without_cjk, gpt2_borders
+from tokenizer.normalize import BertNormalizer
+from tokenizer.pretokenize import GPT2_PATTERN, bert_words, gpt2_words
+from tokenizer.utils.unicode_tables import WHITE_SPACE
+from tokenizer.wordpiece import normalized_words
+
+HARD = ["a", "b,", "é", "“", "\n", "\n", "\r", "\t", "\x0b", "\x1c", "\x7f", "\x00", "\x85", "\xa0", "\u3000", "\u200b", "'s", "'", "''",
+        "'re", "'ve", "'ll", "'d", "l", "e", "1", "²", "İ", "漢", "x" * 9, "y" * 20, *[" "] * 12]
+
+
+def hard_texts(count, seed=5):
+    rng = random.Random(seed)
+    return ["".join(rng.choices(HARD, k=rng.randint(0, 14))) for _ in range(count)]
+
+
+def around(codes):
+    """Each character with others on both sides."""
+    return [f"a{char}b {char}{char} {char}'s.{char}1{char} “{char}é  {char}中{char}" for char in map(chr, codes)]
+
+
+ALL = [code for code in range(0x20, 0x110000) if not 0xD800 <= code < 0xE000]
+SOME_OF_ALL = [*range(0x20, 0x3100), *random.Random(4).sample(ALL, 6000)]
+
+
+@pytest.mark.slow
+def test_every_character_there_is():
+    texts = around(ALL)
+    for text, units in zip(texts, units_of(texts, gpt2_borders)):
+        assert [word for unit in units for word in gpt2_words(unit)] == GPT2_PATTERN.findall(text)
+    for normalizer in (BertNormalizer(), BertNormalizer(lowercase=False)):
+        for text, units in zip(texts, units_of(texts, bert_borders)):
+            normal, _ = normalizer.normalize(text)
+            assert [word for unit in units for word in normalized_words(normalizer, unit)] == [normal[a:b] for a, b in bert_words(normal)]
+
+
+def units_of(texts, borders):
+    """[[unit, ...] of each text], found in one go."""
+    data, text_starts = joined(texts)
+    begins = np.zeros(len(data), bool)
+    begins[text_starts] = True
+    starts = np.flatnonzero(borders(data, begins))
+    raw, result = data.tobytes(), []
+    for first, last in zip(text_starts, text_starts[1:]):
+        edges = [*starts[(starts >= first) & (starts < last)].tolist(), last]
+        result.append([raw[a:b].decode() for a, b in zip(edges, edges[1:])])
+    return result
+
+
+@pytest.mark.parametrize("text, units", [
+    ("It is,\nit", ["It", " is", ",", "\n", "it"]),
+    ("a  b", ["a", " ", " b"]),
+    ("a \n\nb  ", ["a", " \n", "\n", "b", "  "]),
+    ("it's IT'S we'll", ["it", "'s", " IT", "'", "S", " we", "'ll"]),
+    ("'real 'tis x''s 5'd", ["'re", "al", " '", "tis", " x", "''", "s", " 5", "'d"]),
+    ("3rd 1,000", ["3", "rd", " 1", ",", "000"]),
+    ("he said “né”, no", ["he", " said", " “", "né", "”,", " no"]),
+    ("a ×b, 漢字b c", ["a", " ×", "b", ",", " 漢字b", " c"]),
+    ("жук 🙂🙂!½", ["жук", " 🙂🙂!", "½"]),
+    ("a\u3000b_c d", ["a\u3000b_c", " d"]),  # a stretch with white space of several bytes is left whole
+    ("", []),
+])
+def test_gpt2_borders_by_hand(text, units):
+    assert units_of(["x", text, "'s"], gpt2_borders) == [["x"], units, ["'s"]]  # texts do not touch each other
+
+
+def test_no_contraction_goes_from_one_text_into_the_next():
+    texts = ["x'r", "ex", "x'", "sx", "x'l", "lx", "'", "re"]
+    assert units_of(texts, gpt2_borders) == [["x", "'", "r"], ["ex"], ["x", "'"], ["sx"], ["x", "'", "l"], ["lx"], ["'"], ["re"]]
+
+
+def test_bert_borders_by_hand():
+    assert units_of(["It's  3rd\n($5.50)", "a\x00b, é—‘c d"], bert_borders) == [
+        ["It", "'", "s", "  3rd", "\n(", "$", "5", ".", "50", ")"], ["a\x00b", ",", " é", "—", "‘", "c", " d"]]
+    # U+1FEF becomes `, a punctuation mark, where accents are stripped
+    assert units_of(["жук漢字b\u3000c", "a\u1fefb, c"], bert_borders) == [["жук", "漢", "字", "b", "\u3000c"], ["a\u1fefb,", " c"]]
+    assert units_of(["жук漢字b\u3000c"], bert_borders_without_cjk) == [["жук漢字b", "\u3000c"]]
+
+
+def test_the_words_of_units_are_the_words_of_the_text():
+    texts = random_texts(2000) + hard_texts(8000) + STORY.splitlines() + around(SOME_OF_ALL[::3])
+    for text, units in zip(texts, units_of(texts, gpt2_borders)):
+        assert "".join(units) == text
+        assert [word for unit in units for word in gpt2_words(unit)] == GPT2_PATTERN.findall(text)
+
+
+@pytest.mark.parametrize("settings", [(True,), (False,), (True, False), (False, True, False)])
+def test_bert_words_do_not_depend_on_units_nor_on_the_short_way_for_ascii(settings):
+    normalizer = BertNormalizer(*settings)
+    texts = random_texts(1000, seed=len(settings)) + hard_texts(2000) + around(SOME_OF_ALL[len(settings)::9])
+    for text, units in zip(texts, units_of(texts, bert_borders if normalizer.tokenize_chinese_chars else bert_borders_without_cjk)):
+        normal, _ = normalizer.normalize(text)
+        assert [word for unit in units for word in normalized_words(normalizer, unit)] == [normal[start:end] for start, end in bert_words(normal)]
+
+
+def test_ascii_white_space_is_what_the_patterns_take_for_it():
+    assert {char for char in map(chr, range(128)) if char in WHITE_SPACE} == set(" \t\n\x0b\x0c\r")
+
+
+def test_units_have_one_number_each_however_they_collide(monkeypatch):
+    rng = random.Random(6)
+    texts = [" ".join("".join(rng.choices("ab", k=rng.randint(1, 20))) for _ in range(50)) for _ in range(40)]
+    for places in (1, 3, 20):  # with two places nearly everything collides
+        monkeypatch.setattr("tokenizer.fast.unit_table.PLACES", places)
+        units = Units(gpt2_borders)
+        for _ in range(2):
+            for text in texts:
+                numbers, starts = units.find(*joined([text]))
+                assert [units.since(number)[0].decode() for number in numbers[:60]] == units_of([text], gpt2_borders)[0][:60]
+    assert len(set(units.since(1))) == len(units)
+
+
+def test_lengths_of_one_to_seventeen_bytes_are_told_apart():
+    texts = ["a" * length for length in range(1, 19)] + ["a" * 8 + "\x00", "a" * 15 + "b", "b" + "a" * 15]
+    texts.append("a" * 8 + "b" + "a" * 8)  # of 17 bytes the ninth is neither among the first eight nor among the last
+    units = Units(gpt2_borders)
+    for _ in range(2):
+        numbers = [units.find(*joined([text]))[0].tolist() for text in texts]
+        assert len({tuple(number) for number in numbers}) == len(texts)

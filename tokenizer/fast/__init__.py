@@ -1,0 +1,1 @@
+"""Array code behind the fast paths; not needed to understand BERT."""

@@ -1,0 +1,1 @@
+"""Tokenizer files, as text and JSON; no tokenizer class is imported here."""

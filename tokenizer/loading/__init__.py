@@ -1,0 +1,1 @@
+"""Tokenizer folders and tokenizer.json -> a tokenizer."""

@@ -1,0 +1,1 @@
+"""Learn a vocabulary from word counts."""

@@ -1,0 +1,1 @@
+"""Command line, files, terminal, worker processes: shared by all packages."""

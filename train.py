@@ -27,16 +27,16 @@ from data.corpora import CACHE, first
 from data.quality.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
 from data.stream import Stream
-from minibert.batches import Batches, StreamBatches, prepared_ahead
+from minibert.batches import Batches, StreamBatches, prefetch
 from minibert.checks import check_length, check_not_past
 from minibert.device import autocast, choose_device, choose_precision, compiled
-from minibert.evaluate import EVAL_SEED, bytes_per_token, check_enough, evaluate, expected_losses
+from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
 from minibert.examples import make_examples, room_for_ids
 from minibert.formats.huggingface import save_pretrained
 from minibert.formats.run_folder import write_config
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM, BertForPreTraining
-from minibert.optim import batches_in_step, make_optimizer, rate_factor
+from minibert.optim import grad_accum_steps_at, lr_multiplier, make_optimizer
 from minibert.tied import keep_memory
 from minibert.training import checkpoint
 from minibert.training import cli as options
@@ -164,7 +164,7 @@ class Trainer:
         self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how, **where) if config.stream else \
             partial(Batches, self.examples_of(train_source), *how, **where)
         self.eval_examples, self.eval_masker = self.examples_of(eval_file).at(EVAL_SEED, 0), masker(0.15)  # all models are asked the same
-        check_enough(self.eval_examples, self.eval_masker, config.eval_examples)
+        check_eval_set(self.eval_examples, self.eval_masker, config.eval_examples)
         self.expected = expected_losses(self.eval_examples, self.eval_masker.is_special, limit=8 * config.eval_examples)
         self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
 
@@ -230,16 +230,16 @@ class Trainer:
         clock = time.monotonic() - state["elapsed"]
         self.model.train()
         with ProgressBar.of(self.total_steps, config.minutes, state, hidden=not self.ranks.first) as bar, \
-                contextlib.closing(prepared_ahead(self.batches, state["batches"], self.device, config.micro_batch)) as batches, \
+                contextlib.closing(prefetch(self.batches, state["batches"], self.device, config.micro_batch)) as batches, \
                 lost_ranks_told(self.ranks, self.folder):
             while True:
                 stopped, state["elapsed"] = self.ranks.agree(stop.requested, state["elapsed"])
                 if stopped or (self.progress() >= 1 and not self.skips.tell(config.precision)):
                     break
-                factor = rate_factor(self.progress(), config.schedule, config.warmup, config.decay)
+                factor = lr_multiplier(self.progress(), config.schedule, config.warmup, config.decay)
                 for group in self.optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
-                some = stop.unless_requested(lambda: [next(batches) for _ in range(batches_in_step(self.progress(), config))])
+                some = stop.unless_requested(lambda: [next(batches) for _ in range(grad_accum_steps_at(self.progress(), config))])
                 if self.ranks.agree(not some, 0.0)[0]:
                     continue  # asked to stop while a stream was reading on: there is nothing to finish
                 losses, norm, broken = self.optimiser_step([micro for micros, _ in some for micro in micros])

@@ -213,7 +213,7 @@ def row(args, model, tokenizer, task, size, mode, result, stop):
     learn, dev = encoded(model.config, tokenizer, learn, dev, labels, config, say=lambda line: None)
     found |= {"examples": len(learn), "dev": len(dev), "metric": config.scored_by, "constant": constant_score(learn.labels, dev.labels, config)}
     for seed in missing:
-        classifier = fresh_model(model, labels, config, tuning, seed, adopt=mode != SCRATCH)
+        classifier = fresh_model(model, labels, config, tuning, seed, load_encoder_from=mode != SCRATCH)
         found["learning"] = count(classifier)
         processor, wall = time.process_time(), time.perf_counter()
         with slow_bar(config.epochs * -(-len(learn) // config.batch_size), f"{name}, seed {seed}", "steps") as bar:

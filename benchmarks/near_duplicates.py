@@ -40,7 +40,7 @@ class Exact:
         self.sizes.append(len(text_shingles))
 
 
-def judged(documents, show_progress=True):
+def evaluate_file(documents, show_progress=True):
     """Yield (true similarity to the nearest earlier text that was kept, whether the filter drops it) for each document."""
     exact, drops = Exact(), NearDuplicates()
     for text in tqdm(documents, unit=" documents", disable=not show_progress):
@@ -52,7 +52,7 @@ def judged(documents, show_progress=True):
 
 
 def summary(results):
-    """``[(0.9, True), (0.75, True), (0.0, False)] -> "3 documents: 1 near duplicates, 2 found; 1 judged otherwise, between 0.750 and 0.750"``"""
+    """``[(0.9, True), (0.75, True), (0.0, False)] -> "3 documents: 1 near duplicates, 2 found; 1 evaluate_file otherwise, between 0.750 and 0.750"``"""
     wrong = [similarity for similarity, dropped in results if (similarity >= SIMILARITY) != dropped]
     line = (f"{len(results):,} documents: {sum(similarity >= SIMILARITY for similarity, _ in results):,} near duplicates, "
             f"{sum(dropped for _, dropped in results):,} found; {len(wrong):,} judged otherwise")
@@ -67,7 +67,7 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     documents = open_corpus(args.corpus).documents("all")
     documents = Filters(args.filters).keep(documents) if args.filters else documents
-    print(summary(list(judged(islice(documents, args.documents)))))
+    print(summary(list(evaluate_file(islice(documents, args.documents)))))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from minibert.config import BertConfig  # noqa: E402
 from minibert.evaluate import copying_loss  # noqa: E402
 from minibert.masking import Masker  # noqa: E402
 from minibert.model import BertForMaskedLM  # noqa: E402
-from minibert.optim import rate_factor  # noqa: E402
+from minibert.optim import lr_multiplier  # noqa: E402
 from tokenizer.utils.files import atomic_write  # noqa: E402
 
 NOUNS, SPECIAL, LENGTH, BATCH = 200, 5, 32, 32  # ids 0 to 4 are special, then adjectives, then nouns
@@ -57,7 +57,7 @@ def curve(family, steps, every=25, seed=0):
                 points.append([step, round(model(asked, labels=answers).loss.item(), 3)])
         ids, labels = masked(masker, rows(BATCH, rng), seed=step)
         for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * rate_factor((step + 0.5) / (steps + 1), "stable", 0.06, 0.3)
+            group["lr"] = 1e-3 * lr_multiplier((step + 0.5) / (steps + 1), "stable", 0.06, 0.3)
         model(ids, labels=labels).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

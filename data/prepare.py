@@ -21,7 +21,7 @@ from tokenizer.utils.workers import map_in_order
 IN_ONE_PROCESS = ("prepare the text in one process, python -m data prepare CORPUS --tokenizer FOLDER --workers 1 --split train "
                   "--out TOKENS/train, the same with eval for train, then go on with python train.py --data TOKENS --tokenizer FOLDER")
 NOTED_BATCHES = 32  # so often, and sooner at first, what is written is noted, to go on from there: every 16 million characters
-BEGINNING = {"batches": 0, "digest": ""}  # how far the texts reach before the first one: see ``following``
+BEGINNING = {"batches": 0, "digest": ""}  # how far the texts reach before the first one: see ``extend_digest``
 
 
 def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
@@ -67,7 +67,7 @@ def unwritten(batches, writer, reached, say):
     for note in kept:
         held, after = list(islice(batches, max(0, note.get("batches", 0) - here["batches"]))), here
         for batch in held:
-            after = following(after, batch)
+            after = extend_digest(after, batch)
         if after != {name: note.get(name) for name in after}:
             break
         agreed, here, held = agreed + 1, after, []
@@ -76,18 +76,18 @@ def unwritten(batches, writer, reached, say):
         say(f"going on after {amount(kept[agreed - 1])}" + ": from there on the texts have changed" * (agreed < len(kept)))
     elif kept:
         say("what was left unfinished here cannot be used: the texts have changed. Beginning anew")
-    yield from noted(chain(held, batches), here, reached)
+    yield from with_digests(chain(held, batches), here, reached)
 
 
-def noted(batches, here, reached):
-    """Yield the batches; how far the text reaches with each, as ``following`` says it, is put to ``reached``."""
+def with_digests(batches, here, reached):
+    """Yield the batches; how far the text reaches with each, as ``extend_digest`` says it, is put to ``reached``."""
     for batch in batches:
-        here = following(here, batch)
+        here = extend_digest(here, batch)
         reached.append(here)
         yield batch
 
 
-def following(here, batch):
+def extend_digest(here, batch):
     """How far the texts reach after one more batch: their number of batches, and a digest of all.
 
     ``{"batches": 0, "digest": ""}, ["a"] -> {"batches": 1, "digest": "ac6b..."}``

@@ -75,8 +75,8 @@ def _ends(line, start, border):
     """Whether a sentence that began at ``start`` ends at ``border``, a match of BORDER before the line's end."""
     if not border["marks"]:
         return True
-    following = line[border.end() : border.end() + 40].split(" ", 1)[0].lstrip(OPENING)
-    if following[:1].islower():
+    extend_digest = line[border.end() : border.end() + 40].split(" ", 1)[0].lstrip(OPENING)
+    if extend_digest[:1].islower():
         return False
     if border["marks"] != ".":  # abbreviations end with one full stop
         return True
@@ -87,8 +87,8 @@ def _ends(line, start, border):
     lower = word.lower()
     if lower in NEVER:
         return False
-    if lower in BEFORE_A_NUMBER and following[:1].isdecimal():
+    if lower in BEFORE_A_NUMBER and extend_digest[:1].isdecimal():
         return False
     if lower in SHORT or DOTTED.fullmatch(word):
-        return re.sub(r"\W.*", "", following).lower() in STARTERS
+        return re.sub(r"\W.*", "", extend_digest).lower() in STARTERS
     return True

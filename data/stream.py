@@ -14,13 +14,13 @@ from itertools import islice
 
 import numpy as np
 
-from data.prepare import BEGINNING, encode_batch, following, noted
+from data.prepare import BEGINNING, encode_batch, extend_digest, with_digests
 from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, dtype_for
 from tokenizer.trainers.counting import batches
 from tokenizer.utils.workers import map_in_order
 
 WINDOW_BATCHES = 32  # of half a million characters each: 16 million, about four million tokens
-PATIENCE = 1.0  # seconds that whoever closes an ``Ahead`` waits for its thread
+PATIENCE = 1.0  # seconds that whoever closes an ``Prefetcher`` waits for its thread
 
 
 class Window:
@@ -41,7 +41,7 @@ class Stream:
     """The training part of a corpus as an endless row of windows, pass after pass.
 
     corpus: as ``open_corpus`` gives it.  workers: processes, None is one a core. ``Stream(corpus, tokenizer).windows()`` yields
-    (pass, number of batches of text before it, how far the text of this pass reaches with it, Window): the third is what ``prepare.following``
+    (pass, number of batches of text before it, how far the text of this pass reaches with it, Window): the third is what ``prepare.extend_digest``
     gives. Raises ValueError for a corpus without text.
     """
 
@@ -58,8 +58,8 @@ class Stream:
         while True:
             texts, here, ends = batches(unless(closed, self.corpus.documents("train")), BATCH_CHARACTERS), BEGINNING, deque()
             for batch in islice(texts, skip):
-                here = following(here, batch)
-            new = self._placed(noted(texts, here, ends), read := deque())
+                here = extend_digest(here, batch)
+            new = self._placed(with_digests(texts, here, ends), read := deque())
             encoded = map_in_order(encode_batch, new, self.tokenizer, self.workers, first_here=WINDOW_BATCHES)
             with contextlib.closing(encoded):
                 while some := list(islice(encoded, WINDOW_BATCHES)):
@@ -102,7 +102,7 @@ class Closed(Exception):
     """Nothing more is wanted."""
 
 
-class Ahead:
+class Prefetcher:
     """An iterator whose next item is made in a thread while the present one is used. ``close`` ends the thread, and what it was at.
 
     end: called by ``close``, so that a generator breaks off that would work on, or wait, for long.

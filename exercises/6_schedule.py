@@ -9,5 +9,5 @@ first ``warmup`` of the run, stays at 1, and falls in a straight line to 0 over 
 """
 
 
-def rate_factor(progress, warmup, decay):
+def lr_multiplier(progress, warmup, decay):
     raise NotImplementedError

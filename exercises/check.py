@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE.parent))
 from minibert.attention import attention_by_hand  # noqa: E402
 from minibert.finetuning.adapters import LoRALinear  # noqa: E402
 from minibert.masking import ACTION, REPLACEMENT, SELECT, Masker, uniform  # noqa: E402
-from minibert.optim import rate_factor  # noqa: E402
+from minibert.optim import lr_multiplier  # noqa: E402
 from tokenizer import reference  # noqa: E402
 from tokenizer.trainers.likelihood import gain  # noqa: E402
 from tokenizer.trainers.merges import PairCounts  # noqa: E402
@@ -59,7 +59,7 @@ def mask_tokens(input_ids, is_special, select, action, replacement, mask_token_i
 
 def stable(progress, warmup, decay):
     """The factor of the schedule that the presets have."""
-    return rate_factor(progress, "stable", warmup, decay)
+    return lr_multiplier(progress, "stable", warmup, decay)
 
 
 def merge_lora(weight, a, b, alpha):
@@ -142,7 +142,7 @@ EXERCISES = (
     Exercise("3_score_pair", "score_pair", gain, counts_of_pairs),
     Exercise("4_mask_tokens", "mask_tokens", mask_tokens, lambda: [case for case, _ in masks()]),
     Exercise("5_attention", "attention", attention_by_hand, queries),
-    Exercise("6_schedule", "rate_factor", stable, moments),
+    Exercise("6_schedule", "lr_multiplier", stable, moments),
     Exercise("7_merge_lora", "merge_lora", merge_lora, matrices),
 )
 

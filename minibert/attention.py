@@ -46,20 +46,20 @@ class Attention(nn.Module):
         self.prefix = None  # trained keys and values before those of the tokens (adapters.py)
 
     def forward(self, x, mask=None, rotation=None, rows=None):
-        """x (B, T, H); mask as ``attention_masks`` makes it; rotation: cos and sin (T, hs/2) of rotary positions; rows as ``pick`` takes them
+        """x (B, T, H); mask as ``attention_masks`` makes it; rotation: cos and sin (T, hs/2) of rotary positions; rows as ``gather_positions`` takes them
         -> (B, T, H), or (M, H) of these rows alone"""
         attend = attention_by_hand if x.device.type == "cpu" else attention_fused  # by hand is the faster one on a CPU
-        y = attend(*self.queries_keys_values(x, mask, rotation), self.dropout if self.training else 0.0)  # (B, nh, T, hs)
-        y = pick(y.transpose(1, 2).reshape(x.shape), rows)  # heads side by side again
+        y = attend(*self.project_qkv(x, mask, rotation), self.dropout if self.training else 0.0)  # (B, nh, T, hs)
+        y = gather_positions(y.transpose(1, 2).reshape(x.shape), rows)  # heads side by side again
         return self.out_dropout(self.out(y))
 
-    def queries_keys_values(self, x, mask=None, rotation=None):
+    def project_qkv(self, x, mask=None, rotation=None):
         """As in ``forward`` -> queries, keys, values, each (B, nh, T, hs), and the mask; with a prefix, keys and values are p longer."""
         B, T, H = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.heads, H // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
         qk, v = qkv.split((2, 1))  # queries and keys together, since both are turned
         if rotation is not None:
-            qk = rotate(qk, *rotation)
+            qk = apply_rotary(qk, *rotation)
         (q, k), v = qk, v.squeeze(0)
         if self.prefix is not None:
             k, v, mask = self.prefix(k, v, mask)
@@ -67,14 +67,14 @@ class Attention(nn.Module):
 
     def weights(self, x, mask=None, rotation=None):
         """What ``forward`` weighs the values with, for those who want to look: x, mask, rotation -> (B, nh, T, T)"""
-        queries, keys, _, mask = self.queries_keys_values(x, mask, rotation)
+        queries, keys, _, mask = self.project_qkv(x, mask, rotation)
         return attention_weights(queries, keys, mask)
 
 
-def pick(x, rows):
+def gather_positions(x, rows):
     """x (B, T, H) -> (M, H), the tokens with these numbers, all B*T counted through; rows None: all of x, as it is.
 
-    >>> pick(torch.tensor([[[1.], [2.]], [[3.], [4.]]]), torch.tensor([1, 2]))
+    >>> gather_positions(torch.tensor([[[1.], [2.]], [[3.], [4.]]]), torch.tensor([1, 2]))
     tensor([[2.],
             [3.]])
     """
@@ -115,7 +115,7 @@ def any_local(config):
     return any(is_local(config, layer) for layer in range(config.num_hidden_layers))
 
 
-def rotary_table(base, config):
+def rope_table(base, config):
     """cos and sin of every position's angles, (2, max_position_embeddings, hs/2): with each token, pair i turns by base^(-2i/hs)."""
     # Computed at construction and not saved. Real even where the model is built on the meta device, so that
     # load_state_dict(assign=True) leaves nothing without values.
@@ -125,14 +125,14 @@ def rotary_table(base, config):
     return torch.stack((angle.cos(), angle.sin()))
 
 
-def rotate(x, cos, sin):
+def apply_rotary(x, cos, sin):
     """Turn each pair (x[i], x[i + hs/2]) by its position's angle (Su et al. 2021, section 3.2.2). x (..., T, hs); cos, sin (T, hs/2)
 
     The product of a query turned by m steps and a key turned by n depends on m - n alone: that is how attention
     comes to see distances.
 
     >>> quarter = math.pi / 2 * torch.ones(1, 1)
-    >>> rotate(torch.tensor([[1.0, 0.0]]), quarter.cos(), quarter.sin()).round()
+    >>> apply_rotary(torch.tensor([[1.0, 0.0]]), quarter.cos(), quarter.sin()).round()
     tensor([[-0., 1.]])
     """
     first, second = x.chunk(2, dim=-1)

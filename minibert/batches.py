@@ -17,8 +17,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from data.stream import Ahead
-from minibert.masking import IGNORED
+from data.stream import Prefetcher
+from minibert.masking import IGNORE_INDEX
 from minibert.sentence_pairs import TooFewDocuments
 
 TENSORS = ("input_ids", "labels", "masked_positions", "attention_mask", "token_type_ids", "next_sentence_label")
@@ -55,7 +55,7 @@ class Batch:
         rows = {name: tensor.split(size) for name, tensor in self.tensors.items() if name != "masked_positions"}
         parts = [dict(zip(rows, some)) for some in zip(*rows.values())]
         return [Batch(part | {"masked_positions": masked_positions(part["labels"], self.fixed_share)},
-                      int(part.get("attention_mask", torch.ones_like(part["input_ids"])).sum()), int((part["labels"] != IGNORED).sum()),
+                      int(part.get("attention_mask", torch.ones_like(part["input_ids"])).sum()), int((part["labels"] != IGNORE_INDEX).sum()),
                       len(part["labels"]) if self.num_examples else 0, self.fixed_share) for part in parts]
 
     def to(self, device):
@@ -66,9 +66,9 @@ class Batch:
         """The batch in memory from which a GPU copies while the program goes on."""
         return replace(self, tensors={name: tensor.pin_memory() for name, tensor in self.tensors.items()})
 
-    def without_weight(self):
+    def as_dummy(self):
         """The batch with nothing to predict and no example that counts."""
-        tensors = self.tensors | {"labels": torch.full_like(self.tensors["labels"], IGNORED)}
+        tensors = self.tensors | {"labels": torch.full_like(self.tensors["labels"], IGNORE_INDEX)}
         return Batch(tensors | {"masked_positions": masked_positions(tensors["labels"], self.fixed_share)}, 0, 0, 0, self.fixed_share)
 
 
@@ -94,7 +94,7 @@ def collate(examples, numbers, masker, pad_token_id, seed, epoch, pad_to_multipl
         arrays["next_sentence_label"] = examples.labels[numbers]  # (B,)
     tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
     tensors["masked_positions"] = masked_positions(tensors["labels"], fixed_share)
-    return Batch(tensors, int(lengths.sum()), int((labels != IGNORED).sum()), len(rows), fixed_share)
+    return Batch(tensors, int(lengths.sum()), int((labels != IGNORE_INDEX).sum()), len(rows), fixed_share)
 
 
 def masked_positions(labels, fixed_share=0.0):
@@ -109,14 +109,14 @@ def masked_positions(labels, fixed_share=0.0):
     [1, 4, 5, 0, 0, 0, 0, 0]
     """
     labels = labels.flatten()
-    positions, others = (labels != IGNORED).nonzero().squeeze(1), (labels == IGNORED).nonzero().squeeze(1)
+    positions, others = (labels != IGNORE_INDEX).nonzero().squeeze(1), (labels == IGNORE_INDEX).nonzero().squeeze(1)
     mean = fixed_share * len(labels)
     count = max(len(positions), round(mean + 4 * math.sqrt(mean * (1 - fixed_share))))
     fillers = -(-count // 8) * 8 - len(positions) if len(others) else 0
     return torch.cat((positions, others[:1].expand(fillers)))
 
 
-def prepared_ahead(batches, number, device, size):
+def prefetch(batches, number, device, size):
     """(the batch in micro-batches of at most ``size`` examples, ``batches.position`` with it) from that number on, each made in a thread
     while the step before is computed.
 
@@ -126,7 +126,7 @@ def prepared_ahead(batches, number, device, size):
         for i in itertools.count(number):
             micros = batches[i].split(size)
             yield [micro.pinned() for micro in micros] if device.type == "cuda" else micros, batches.position
-    return Ahead(made(), batches.close)
+    return Prefetcher(made(), batches.close)
 
 
 class Order:
@@ -214,7 +214,7 @@ class Batches:
             self._order = self.order(epoch)
         numbers, count = self.share(self._order[place]) if self.share else (self._order[place], True)
         batch = collate(self._drawn, numbers, self.masker, self.pad_token_id, self.seed, epoch, **self.padding)
-        return batch if count else batch.without_weight()
+        return batch if count else batch.as_dummy()
 
     def close(self):
         """Nothing is open."""
@@ -236,7 +236,7 @@ class StreamBatches:
         self.position = position or {"pass": 0, "skip": 0, "window": 0, "first": 0}
         closed = threading.Event()
         windows = stream.windows(self.position["pass"], self.position["skip"], self.position.get("reached"), closed.is_set)
-        self._windows = Ahead(windows, closed.set)
+        self._windows = Prefetcher(windows, closed.set)
         try:
             self._batches = self._next_window()
         except BaseException:

@@ -13,7 +13,7 @@ def check_batch(config, input_ids, attention_mask=None, token_type_ids=None):
         if tensor is not None and tensor.shape != input_ids.shape:
             raise ValueError(f"{name} has the shape {tuple(tensor.shape)}, input_ids {tuple(input_ids.shape)}: they must be the same")
     check_length(config, input_ids.shape[1])
-    if looked_at(input_ids):
+    if values_are_checked(input_ids):
         low, high = (int(end) for end in input_ids.aminmax())
         if low < 0 or high >= config.vocab_size:
             raise ValueError(f"id {low if low < 0 else high} lies outside the vocabulary of {config.vocab_size:,}: "
@@ -22,7 +22,7 @@ def check_batch(config, input_ids, attention_mask=None, token_type_ids=None):
             raise ValueError(f"token type {int(token_type_ids.max())}, but the model ({config.family}) tells apart {config.segments} segment types")
 
 
-def looked_at(tensor):
+def values_are_checked(tensor):
     """Whether the values of a tensor are: on the CPU, and not where a model is being compiled, which no value may decide."""
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
@@ -57,7 +57,7 @@ def check_labels(config, input_ids, labels):
         return
     if labels.shape != input_ids.shape:
         raise ValueError(f"labels has the shape {tuple(labels.shape)}, input_ids {tuple(input_ids.shape)}: they must be the same")
-    if looked_at(labels) and labels.numel() and int(labels.max()) >= config.vocab_size:
+    if values_are_checked(labels) and labels.numel() and int(labels.max()) >= config.vocab_size:
         raise ValueError(f"label {int(labels.max())} lies outside the vocabulary of {config.vocab_size:,}")
 
 

@@ -11,7 +11,7 @@ import torch
 
 from data.token_file.reader import entropy
 from minibert.batches import collate
-from minibert.masking import IGNORED
+from minibert.masking import IGNORE_INDEX
 
 EVAL_SEED = 15  # of the masks and of the choice of examples; no training flag changes it
 
@@ -22,10 +22,10 @@ def choose(examples, limit):
     return np.sort(numbers)
 
 
-def check_enough(examples, masker, limit):
+def check_eval_set(examples, masker, limit):
     """ValueError where an evaluation of ``limit`` examples would ask for no token at all, or of pairs for one answer only: known before training."""
     numbers = choose(examples, limit)
-    if not any((masker(examples[n][None], EVAL_SEED, 0, [n])[1] != IGNORED).any() for n in numbers):
+    if not any((masker(examples[n][None], EVAL_SEED, 0, [n])[1] != IGNORE_INDEX).any() for n in numbers):
         raise ValueError(f"the held-out part has {len(numbers)} example(s) and not one masked token: give a larger corpus")
     if examples.labels is not None and len(examples) > 20 and len(set(examples.labels.tolist())) == 1:
         raise ValueError("no pair of the held-out part has a sentence that follows: its documents are of one line each, and nothing follows a "
@@ -44,7 +44,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     also {"nsp_loss": nats a pair, "nsp_accuracy": share told right, "nsp_chance": share of the more frequent answer, "pairs": how many}.
     Raises ValueError where no token is masked.
     """
-    check_enough(examples, masker, limit)
+    check_eval_set(examples, masker, limit)
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     total, correct, count = 0.0, 0, 0

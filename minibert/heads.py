@@ -45,7 +45,7 @@ class BertForSequenceClassification(Pretrained):
         if config.family == "modernbert":
             self.norm = layer_norm(config)
         self.classifier = nn.Linear(config.hidden_size, max(len(self.labels), 1))
-        self.initialise()
+        self.init_weights()
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None):
         """labels (B,): the numbers of the right labels, int64, or, of a regression, the numbers that are right, float.
@@ -68,7 +68,7 @@ class BertForSequenceClassification(Pretrained):
             return torch.tanh(self.dense(self.dropout(hidden[:, 0])))
         return self.norm(F.gelu(self.dense(mean_of_tokens(hidden, attention_mask))))
 
-    def adopt(self, pretrained):
+    def load_encoder_from(self, pretrained):
         """Take over what a model of the same config has learned: the encoder, the pooler where both have one, of modernbert dense and norm.
 
         pretrained: any model of this project, an encoder alone included -> self
@@ -85,7 +85,7 @@ class BertForSequenceClassification(Pretrained):
             self.norm.load_state_dict(head.norm.state_dict())
         return self
 
-    def described(self):
+    def to_config_json(self):
         """What config.json says of the head, in the ecosystem's words.
 
         {"problem_type": "single_label_classification", "id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": 0, "good": 1}, ...}

@@ -23,7 +23,7 @@ from functools import partial
 
 import numpy as np
 
-IGNORED = -100  # torch.nn.functional.cross_entropy's ignore_index
+IGNORE_INDEX = -100  # torch.nn.functional.cross_entropy's ignore_index
 OBJECTIVES = ("tokens", "words", "spans")
 
 SPAN_WORDS = 10  # at most; lengths are geometric (0.8), those above ten left out and the others raised: 3.8 in the mean (SpanBERT, section 3.1)
@@ -101,7 +101,7 @@ class Masker:
             else:
                 selected, action = self._spans(begins, select, action, numbers(SPAN_LENGTH, before))
         selected &= ~special
-        labels = np.where(selected, input_ids, IGNORED)
+        labels = np.where(selected, input_ids, IGNORE_INDEX)
         masked, replaced = selected & (action < 0.8), selected & (action >= 0.8) & (action < 0.9)  # the others that are selected stay
         random_ids = self.ordinary_ids[(numbers(REPLACEMENT) * len(self.ordinary_ids)).astype(np.int64)]  # (B, T)
         return np.where(masked, self.mask_token_id, np.where(replaced, random_ids, input_ids)), labels
@@ -122,8 +122,8 @@ class Masker:
         before = SPAN_WORDS - 1
         begins = np.pad(begins, ((0, 0), (before, 0)), constant_values=True)  # (B, 9 + T)
         first = np.flatnonzero(begins)  # (words,): the first token of each, tokens and words being numbered through the batch
-        span_begins = select.flat[first] < span_rate(self.probability)  # (words,)
-        span_words = 1 + (length.flat[first][:, None] < longer_spans()[1:]).sum(1)  # (words,): how many the span has, if one begins here
+        span_begins = select.flat[first] < span_start_probability(self.probability)  # (words,)
+        span_words = 1 + (length.flat[first][:, None] < span_length_survival()[1:]).sum(1)  # (words,): how many the span has, if one begins here
         covered_by = np.full(len(first), -1)  # (words,): the word at which the span begins that covers this one; -1: none does
         for step in range(SPAN_WORDS - 1, -1, -1):  # the nearest is written last
             reaches = np.flatnonzero(span_begins[:len(first) - step] & (span_words[:len(first) - step] > step))
@@ -133,16 +133,16 @@ class Masker:
         return selected.reshape(begins.shape)[:, before:], action.reshape(begins.shape)[:, before:]
 
 
-def span_rate(probability):
+def span_start_probability(probability):
     """How often a span must begin at a word for the share ``probability`` of all words to be covered.
 
     A word is left out if no span begins at it, and none of more than k words at the k-th word before it: with the rate r and
     s(k), the chance that a span has more than k words, its probability is the product over k < 10 of 1 - r s(k).
 
-    >>> round(span_rate(0.15), 4)
+    >>> round(span_start_probability(0.15), 4)
     0.0422
     """
-    longer = longer_spans()
+    longer = span_length_survival()
     low, high = 0.0, 1.0
     for _ in range(60):  # bisection, to the last digit
         rate = (low + high) / 2
@@ -150,10 +150,10 @@ def span_rate(probability):
     return rate
 
 
-def longer_spans():
+def span_length_survival():
     """The chance that a span has more than k words, for k = 0 to 9: geometric, cut off after ten words. -> (10,)
 
-    >>> round(float(longer_spans().sum()), 1), longer_spans()[:2].round(3).tolist()
+    >>> round(float(span_length_survival().sum()), 1), span_length_survival()[:2].round(3).tolist()
     (3.8, [1.0, 0.776])
     """
     beyond = 0.8 ** np.arange(SPAN_WORDS + 1)

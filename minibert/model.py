@@ -20,9 +20,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from minibert.attention import Attention, attention_masks, is_local, pick, rotary_table
+from minibert.attention import Attention, attention_masks, gather_positions, is_local, rope_table
 from minibert.checks import check_batch, check_labels
-from minibert.masking import IGNORED
+from minibert.masking import IGNORE_INDEX
 from minibert.tied import look_up, score
 
 # ---------------------------------------------------------------------------------------------- ids -> vectors
@@ -117,9 +117,9 @@ class Block(nn.Module):
     def forward(self, x, mask=None, rotation=None, rows=None):
         """x (B, T, H) -> (B, T, H); with rows (M,), these tokens alone: they look at all others, what follows is for them only -> (M, H)"""
         if self.pre_norm:
-            x = pick(x, rows) + self.attention(self.attention_norm(x), mask, rotation, rows)
+            x = gather_positions(x, rows) + self.attention(self.attention_norm(x), mask, rotation, rows)
             return x + self.mlp(self.mlp_norm(x))
-        x = self.attention_norm(pick(x, rows) + self.attention(x, mask, rotation, rows))
+        x = self.attention_norm(gather_positions(x, rows) + self.attention(x, mask, rotation, rows))
         return self.mlp_norm(x + self.mlp(x))
 
 
@@ -142,7 +142,7 @@ class Pretrained(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
     @torch.no_grad()
-    def initialise(self):
+    def init_weights(self):
         """Fresh weights: normal(0, initializer_range), biases 0, norms 1 and 0, and 0 for the vector of padding.
 
         ModernBERT (Warner et al. 2024, appendix): normals cut off at two standard deviations; what is written into the
@@ -182,9 +182,9 @@ class BertModel(Pretrained):
         self.final_norm = layer_norm(config) if config.pre_norm else nn.Identity()  # post-norm blocks end with a norm
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size) if pooler else None
         if config.rotary:
-            self.register_buffer("global_rotation", rotary_table(config.global_rope_theta, config), persistent=False)
-            self.register_buffer("local_rotation", rotary_table(config.local_rope_theta, config), persistent=False)
-        self.initialise()
+            self.register_buffer("global_rotation", rope_table(config.global_rope_theta, config), persistent=False)
+            self.register_buffer("local_rotation", rope_table(config.local_rope_theta, config), persistent=False)
+        self.init_weights()
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None):
         """input_ids (B, T) int64; attention_mask (B, T), 1 = token, None = all are; token_type_ids (B, T), None = all 0.
@@ -198,7 +198,7 @@ class BertModel(Pretrained):
         """The same, unchecked; words (B, T, H) as for the embeddings; rows (M,): the tokens that will be read, of all B*T counted through
         -> hidden (M, H). Nobody asks the last block for another vector, so it makes no other."""
         x = self.embeddings(input_ids, token_type_ids, words)  # (B, T, H)
-        (B, T), dtype = x.shape[:2], compute_dtype(x)
+        (B, T), dtype = x.shape[:2], autocast_dtype(x)
         masks, rotations = attention_masks(self.config, attention_mask, T, dtype, x.device), self.rotations(T, dtype)
         if rows is not None and self.pooler is not None:  # the pooler reads the first token of each sequence
             rows = torch.cat((rows, torch.arange(0, B * T, T, device=rows.device)))  # (M + B,)
@@ -222,7 +222,7 @@ class BertModel(Pretrained):
         return [table[:, :T].to(dtype) for table in (self.global_rotation, self.local_rotation)]
 
 
-def compute_dtype(x):
+def autocast_dtype(x):
     """The type that matrix products give for x: bf16 or fp16 under autocast. Masks of this type spare every layer a conversion."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
@@ -273,7 +273,7 @@ class BertForMaskedLM(Pretrained):
         super().__init__(config)
         self.bert = BertModel(config)
         self.head = MLMHead(config)
-        self.initialise()
+        self.init_weights()
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, masked_positions=None):
         """labels (B, T): the right id at masked positions, -100 elsewhere; masked_positions (M,): where those are, as
@@ -289,7 +289,7 @@ class BertForMaskedLM(Pretrained):
         if labels is not None:
             labels = labels.flatten()  # (B*T,)
             if masked_positions is None:  # a GPU must stop for it: how many there are decides the shapes of what follows
-                masked_positions = (labels != IGNORED).nonzero().squeeze(1)  # (M,)
+                masked_positions = (labels != IGNORE_INDEX).nonzero().squeeze(1)  # (M,)
             labels = labels[masked_positions]
         words, word_vectors = look_up(input_ids, self.bert.embeddings.word)
         return self.bert.encode(input_ids, attention_mask, token_type_ids, words, masked_positions), labels, word_vectors
@@ -302,7 +302,7 @@ class BertForMaskedLM(Pretrained):
         if labels is None:
             return Output(logits)
         # float: a sum of V exponentials in bf16 would keep two digits; clamp: nothing masked is a loss of 0, not 0/0
-        loss = F.cross_entropy(logits.float(), labels, reduction="sum") / (labels != IGNORED).sum().clamp(min=1)
+        loss = F.cross_entropy(logits.float(), labels, reduction="sum") / (labels != IGNORE_INDEX).sum().clamp(min=1)
         return Output(logits, loss, labels, mlm_loss=loss)
 
 
@@ -316,7 +316,7 @@ class BertForPreTraining(BertForMaskedLM):
         super().__init__(config)
         self.bert.pooler = nn.Linear(config.hidden_size, config.hidden_size)
         self.nsp = nn.Linear(config.hidden_size, 2)
-        self.initialise()
+        self.init_weights()
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, next_sentence_label=None, masked_positions=None):
         """next_sentence_label (B,): 0 = B continues A, 1 = B comes from elsewhere. The loss is MLM + NSP, both also given apart."""

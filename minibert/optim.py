@@ -126,13 +126,13 @@ def orthogonalize(matrices, steps=5, dtype=torch.float32):
     return x.mT if tall else x
 
 
-def batches_in_step(progress, config):
+def grad_accum_steps_at(progress, config):
     """How many batches a step takes at ``progress``: with a ramp, from one of ``ramp_from`` examples to batch_size, in equal parts of ``batch_ramp``.
 
     Small batches learn more from each example while the gradient is large, large ones less noisily later (Geiping & Goldstein 2022, section 4.3).
 
     >>> from minibert.config import TrainConfig
-    >>> [batches_in_step(p, TrainConfig(batch_size=32, ramp_from=8, batch_ramp=0.5)) for p in (0, 0.12, 0.13, 0.3, 0.49, 0.5, 1)]
+    >>> [grad_accum_steps_at(p, TrainConfig(batch_size=32, ramp_from=8, batch_ramp=0.5)) for p in (0, 0.12, 0.13, 0.3, 0.49, 0.5, 1)]
     [1, 1, 2, 3, 4, 4, 4]
     """
     if not config.batch_ramp:
@@ -141,16 +141,16 @@ def batches_in_step(progress, config):
     return min(most, 1 + int(most * progress / config.batch_ramp))
 
 
-def rate_factor(progress, schedule, warmup, decay):
+def lr_multiplier(progress, schedule, warmup, decay):
     """What the peak rate is multiplied with at ``progress`` (0: start of the run, 1: its end).
 
     linear   rises from 0 to 1 over ``warmup``, then falls to 0 in a straight line (Devlin et al. 2018, appendix A.2)
     stable   rises, stays at 1, and falls to 0 over the last ``decay`` of the run (warm-up, stable, decay: Hu et al. 2024,
              section 4; the decay is where most of the loss is gained)
 
-    >>> [round(rate_factor(p, "linear", 0.1, 0), 3) for p in (0.05, 0.1, 0.55, 1.0)]
+    >>> [round(lr_multiplier(p, "linear", 0.1, 0), 3) for p in (0.05, 0.1, 0.55, 1.0)]
     [0.5, 1.0, 0.5, 0.0]
-    >>> [round(rate_factor(p, "stable", 0.1, 0.2), 3) for p in (0.05, 0.5, 0.8, 0.9, 1.0)]
+    >>> [round(lr_multiplier(p, "stable", 0.1, 0.2), 3) for p in (0.05, 0.5, 0.8, 0.9, 1.0)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
     progress = min(max(progress, 0.0), 1.0)

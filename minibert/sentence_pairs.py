@@ -57,10 +57,10 @@ class Pairs:
             starts = np.arange(first, min(first + AT_ONCE, segments))  # a chunk may start at any segment
             numbers = self.documents.searchsorted(starts, side="right") - 1  # of their documents
             middles, ends, labels = self._chunks(starts, numbers, targets[numbers], rng.segments.random((len(starts), 2)))
-            following, begun = np.where(labels, middles, ends).tolist(), []
+            extend_digest, begun = np.where(labels, middles, ends).tolist(), []
             while segment <= starts[-1]:
                 begun.append(segment - first)
-                segment = following[segment - first]
+                segment = extend_digest[segment - first]
             drawn += self._pairs(numbers[begun], targets[numbers[begun]], starts[begun], middles[begun], ends[begun], labels[begun], rng).tobytes()
         return DrawnPairs(self, np.frombuffer(drawn, self.record))
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from tokenizer.base import Tokenizer
-from tokenizer.fast.closed_tokens import whole_tokens
+from tokenizer.fast.closed_tokens import tokens_that_encode_to_themselves
 from tokenizer.fast.word_boundaries import gpt2_borders
 from tokenizer.formats.vocab_files import bpe_files
 from tokenizer.normalize import nfc
@@ -128,7 +128,7 @@ class ByteLevelBPE(Tokenizer):
     def _whole_tokens(self):
         """The ids of the tokens whose own text, encoded, is that one token: see ``whole.py``."""
         letters = [token_id for token_id in self._byte_ids if token_id is not None]
-        return whole_tokens(letters, [(*pair, merged) for pair, merged in zip(self._ranks, self._merged_ids)], self.vocab_size)
+        return tokens_that_encode_to_themselves(letters, [(*pair, merged) for pair, merged in zip(self._ranks, self._merged_ids)], self.vocab_size)
 
     def _encode_word(self, word):
         """A word's ids: the merge of lowest rank first, of equal ones the leftmost, until none applies.

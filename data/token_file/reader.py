@@ -175,14 +175,14 @@ def _read_meta(folder):
         raise ValueError(f"{path} has format {found!r}, not {FORMAT!r}: {folder} is no token file; {AGAIN}")
     if meta.get("version") != VERSION:
         raise ValueError(f"{path} has version {meta.get('version')!r}, this program reads {VERSION}; {AGAIN}")
-    refuse_other(path, sealed(meta)["crc32"], meta.get("crc32"))
+    refuse_other(path, with_checksum(meta)["crc32"], meta.get("crc32"))
     return meta
 
 
-def sealed(meta):
-    """A dict with the checksum of all else in it: what is read back and differs from ``sealed`` of itself is damaged.
+def with_checksum(meta):
+    """A dict with the checksum of all else in it: what is read back and differs from ``with_checksum`` of itself is damaged.
 
-    >>> sealed({"num_tokens": 5})
+    >>> with_checksum({"num_tokens": 5})
     {'num_tokens': 5, 'crc32': 'a0b5e0a2'}
     """
     rest = {name: value for name, value in meta.items() if name != "crc32"}

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.token_file.reader import COUNTS, FORMAT, INDEX, VERSION, check_ids, refuse_foreign, sealed
+from data.token_file.reader import COUNTS, FORMAT, INDEX, VERSION, check_ids, refuse_foreign, with_checksum
 from data.token_file.shards import SHARD, borders, shard_name
 from tokenizer.fast.corpus_encoder import dtype_for
-from tokenizer.utils.files import atomic_write, locked, named_as, put_in_place, remove, sync
+from tokenizer.utils.files import atomic_write, errors_name, locked, remove, replace_folder, sync
 from tokenizer.utils.workers import interrupt_waits
 
 NOTES = "notes.jsonl"
@@ -58,7 +58,7 @@ class TokenFileWriter:
     @contextlib.contextmanager
     def _write_all(self):
         refuse_foreign(self.folder)
-        with named_as(self.folder):
+        with errors_name(self.folder):
             self.part.mkdir(parents=True, exist_ok=True)
         with locked(self.part, f"{self.folder} is being written by another process: wait for it, or choose another folder"):
             self.kept, self.unusable = self._read_notes()
@@ -76,9 +76,9 @@ class TokenFileWriter:
                             self.note()
                 if not self.meta["num_tokens"]:
                     raise ValueError(f"{self.folder}: nothing to write, the corpus has no text")
-                (self.part / "meta.json").write_text(json.dumps(sealed(self.meta), indent=1) + "\n", encoding="utf-8")
-                with named_as(self.folder):
-                    put_in_place(self.part, self.folder)
+                (self.part / "meta.json").write_text(json.dumps(with_checksum(self.meta), indent=1) + "\n", encoding="utf-8")
+                with errors_name(self.folder):
+                    replace_folder(self.part, self.folder)
                 (self.folder / NOTES).unlink(missing_ok=True)  # only now: whoever is killed before goes on from them
             except BaseException as error:
                 self._clean_up()
@@ -120,10 +120,10 @@ class TokenFileWriter:
         meta = self.meta
         ends = segments.cumsum()  # (segments,): where each ends in ids
         index = []
-        for file, noted, starts in zip(self._index, meta["index"], (ends + meta["num_tokens"], documents.cumsum() + meta["num_segments"])):
+        for file, with_digests, starts in zip(self._index, meta["index"], (ends + meta["num_tokens"], documents.cumsum() + meta["num_segments"])):
             data = starts.tobytes()
             file.write(data)
-            index.append({**noted, "crc32": continued(noted["crc32"], data)})
+            index.append({**with_digests, "crc32": continued(with_digests["crc32"], data)})
         written = self._write_ids(ids.astype(self.dtype), ends[documents.cumsum() - 1].tolist())
         more = {"num_tokens": len(ids), "num_segments": len(segments), "num_documents": len(documents), "num_bytes": int(num_bytes)}
         # One assignment: Ctrl-C comes before it or after it, and what the files hold beyond it will be cut off.
@@ -135,7 +135,7 @@ class TokenFileWriter:
         parts = borders(ends, written[-1]["num_tokens"], SHARD) if ends else []
         for number, (start, end) in enumerate(pairwise([0, *parts])):
             if number:  # the one before is full
-                bring_to_disk(self._shard)
+                fsync_all(self._shard)
                 self._open_shard(len(written), "wb")
                 written.append(empty_shard(len(written)))
             data, last = ids[start:end].tobytes(), written[-1]
@@ -156,11 +156,11 @@ class TokenFileWriter:
         if about is None or not meta["num_tokens"] or state is self._noted:
             return
         for file in (self._shard, *self._index):
-            bring_to_disk(file)
+            fsync_all(file)
         first = len(self._noted[0]["shards"]) - 1
         note = {**about, **{name: meta[name] for name in COUNTS}, "first_shard": first, "shards": meta["shards"][first:], "index": meta["index"]}
         with open(self.part / NOTES, "a", encoding="utf-8") as notes:  # a line end first: the line before may have been cut short
-            notes.write("\n" + json.dumps(sealed(note)))
+            notes.write("\n" + json.dumps(with_checksum(note)))
         sync(self.part / NOTES)
         self._noted = state
 
@@ -200,7 +200,7 @@ class TokenFileWriter:
                 return [], f"it was made with another {'version of this program' if older else 'tokenizer'}"
             found = {path.name: path.stat().st_size for path in self.part.iterdir()}
             notes, number = [], 1  # of shards so far
-            for note in filter(None, map(whole_note, lines)):
+            for note in filter(None, map(valid_note, lines)):
                 sizes = sizes_of(note, self.dtype)
                 if note["first_shard"] != number - 1 or any(found.get(name, -1) < size for name, size in sizes.items()):
                     break  # a note is missing that named other shards, or a file is shorter
@@ -226,16 +226,16 @@ def sizes_of(note, dtype):
     return {**ids, **dict(zip(INDEX, (8 * (note["num_segments"] + 1), 8 * (note["num_documents"] + 1))))}
 
 
-def bring_to_disk(file):
+def fsync_all(file):
     file.flush()
     os.fsync(file.fileno())
 
 
-def whole_note(line):
+def valid_note(line):
     """A line of notes.jsonl as a dict; None where it was cut short or is no note."""
     try:
         note = json.loads(line)
-        return note if note == sealed(note) else None
+        return note if note == with_checksum(note) else None
     except (ValueError, AttributeError):
         return None
 

@@ -10,11 +10,11 @@ import torch
 from drawing import COLOURS, GREY, INK, PALE, PAPER, TINTS, Axes, Drawing
 
 from data import prepare
-from minibert.attention import attention_masks, rotary_table
+from minibert.attention import attention_masks, rope_table
 from minibert.batches import Batches
 from minibert.config import BertConfig
 from minibert.examples import make_examples
-from minibert.masking import IGNORED, Masker
+from minibert.masking import IGNORE_INDEX, Masker
 from minibert.model import BertForMaskedLM
 from tokenizer import WordPiece
 from tokenizer.word_starts import WordStarts
@@ -103,7 +103,7 @@ def chapter_06_masking():
             drawing.text(left - 8, y + 12, f"epoch {epoch}", 10, "end", GREY)
             for column in range(len(sentence)):
                 told = seen[0, column]
-                kind = "not asked" if labels[0, column] == IGNORED else "[MASK]" if told == 4 else \
+                kind = "not asked" if labels[0, column] == IGNORE_INDEX else "[MASK]" if told == 4 else \
                     "unchanged, but asked" if told == ids[0, column] else "a random token"
                 joined = column + 1 < len(sentence) and sentence[column + 1].startswith("##")
                 drawing.rect(left + cell * column, y, cell - (0 if joined else 4), 14, fills[kind])
@@ -143,7 +143,7 @@ def rotary_curves(drawing, left=70, top=350, distances=64):
     axes = Axes(drawing, left, top, 270, 200, xs=(0, distances), ys=(0, 1), xticks=range(0, 65, 16), yticks=(0, 0.5, 1),
                 xlabel="distance in tokens")
     for colour, base in zip(COLOURS, (10_000, 160_000)):
-        cos = rotary_table(base, BertConfig(family="modernbert"))[0].double()  # (positions, hs/2)
+        cos = rope_table(base, BertConfig(family="modernbert"))[0].double()  # (positions, hs/2)
         points = [(distance, round(cos[distance].mean().item(), 3)) for distance in range(distances + 1)]
         axes.curve(points, colour)
         axes.text(distances, points[-1][1] + (0.09 if base > 10_000 else -0.12), f"base {base:,}", size=12, anchor="end", colour=colour)
@@ -163,7 +163,7 @@ def gradients(config_class, blocks=12, std=0.09):
         if weights.ndim == 2:
             torch.nn.init.normal_(weights, std=std, generator=random)
     ids = torch.randint(5, 500, (8, 32), generator=random)
-    model(ids, labels=torch.where(torch.rand(8, 32, generator=random) < 0.15, ids, IGNORED)).loss.backward()
+    model(ids, labels=torch.where(torch.rand(8, 32, generator=random) < 0.15, ids, IGNORE_INDEX)).loss.backward()
     return [float(f"{block.mlp.out.weight.grad.norm().item():.2g}") for block in model.bert.blocks]
 
 

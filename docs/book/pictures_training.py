@@ -9,7 +9,7 @@ from drawing import COLOURS, GREY, INK, PAPER, TINTS, Axes, Drawing
 from minibert.config import BertConfig
 from minibert.finetuning.adapters import Tuning, attach, count
 from minibert.heads import BertForSequenceClassification
-from minibert.optim import rate_factor
+from minibert.optim import lr_multiplier
 
 RESULTS = Path(__file__).parent / "results"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")  # 2^-14 -> 2⁻¹⁴
@@ -27,7 +27,7 @@ def chapter_09_loop():
     axes = Axes(drawing, 70, 60, 250, 200, xs=(0, 1), ys=(0, 1.05), xticks=((0, "0"), (0.5, "half"), (1, "end")), yticks=((0, "0"), (1, "peak")),
                 xlabel="progress of the run")
     for number, (colour, schedule) in enumerate(zip(COLOURS, ("linear", "stable"))):
-        axes.curve([(n / 100, rate_factor(n / 100, schedule, warmup=0.06, decay=0.3)) for n in range(101)], colour)
+        axes.curve([(n / 100, lr_multiplier(n / 100, schedule, warmup=0.06, decay=0.3)) for n in range(101)], colour)
         drawing.text(70 + 70 * number, 46, schedule, 13, colour=colour, bold=True)
     losses_of(drawing, read("loop.json")["rows"], ("the recipe", "no warm-up", "no clipping"))
     gradient_sizes(drawing, read("gradients.json"), top=340)

@@ -38,16 +38,16 @@ def attention_maps(model, tokenizer, text, layer=None, look=None):
     seen = look_inside(model, tokenizer, text, look)
     weights = seen.attention.mean(dim=1) if layer is None else seen.attention[layer - 1]  # (maps, T, T)
     what = "layer" if layer is None else "head"
-    maps = [{"name": f"{what} {number}", "weights": [[round(weight, 6) for weight in row] for row in one.tolist()], **habits(one)}
+    maps = [{"name": f"{what} {number}", "weights": [[round(weight, 6) for weight in row] for row in one.tolist()], **head_statistics(one)}
             for number, one in enumerate(weights, start=1)]
     return {"text": text, "tokens": seen.texts, "maps": maps}
 
 
-def habits(weights):
+def head_statistics(weights):
     """What a map does in the mean over its tokens. weights (T, T) with T > 1 -> {"itself", "previous", "next", "first", "last": shares of the
     attention, "spread": e^entropy, the number of tokens it is as broad as}
 
-    >>> habits(torch.tensor([[0.0, 1.0], [0.5, 0.5]]))
+    >>> head_statistics(torch.tensor([[0.0, 1.0], [0.5, 0.5]]))
     {'itself': 0.25, 'previous': 0.5, 'next': 1.0, 'first': 0.25, 'last': 0.75, 'spread': 1.4142}
     """
     entropy = -torch.xlogy(weights, weights).sum(dim=1).mean().item()  # nats

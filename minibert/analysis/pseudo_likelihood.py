@@ -22,7 +22,7 @@ import torch
 from minibert.checks import check_length, check_tokenizer
 from minibert.device import choose_device
 from minibert.formats.run_folder import load_run
-from minibert.masking import IGNORED
+from minibert.masking import IGNORE_INDEX
 from tokenizer.inspect import text_of
 from tokenizer.utils.cli import Parser
 from tokenizer.utils.progress import slow_bar
@@ -70,7 +70,7 @@ def log_likelihoods(model, rows, places, tokenizer):
     ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)  # (B, T)
     real = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]  # (B, T)
     at = torch.arange(len(rows)), torch.tensor(places)
-    labels = torch.full_like(ids, IGNORED)
+    labels = torch.full_like(ids, IGNORE_INDEX)
     labels[at], ids[at] = ids[at], tokenizer.mask_token_id
     out = model(ids.to(device), real.long().to(device), labels=labels.to(device))  # logits (B, V): of the masked places alone
     return out.logits.float().log_softmax(dim=-1).gather(1, out.labels[:, None]).squeeze(1).tolist()

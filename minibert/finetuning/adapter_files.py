@@ -81,7 +81,7 @@ def load_finetuned(folder, base=None):
         raise ValueError(f"{folder} is an adapter of another base: it was trained on {stored['digest'][:12]}... ({place}), "
                          f"{base} is {found[:12]}...: name the run it belongs to")
     with torch.random.fork_rng(devices=[]):  # what is drawn here is replaced at once
-        model = attach(BertForSequenceClassification(pretrained.config, stored["labels"], stored["dropout"]).adopt(pretrained), tuning)
+        model = attach(BertForSequenceClassification(pretrained.config, stored["labels"], stored["dropout"]).load_encoder_from(pretrained), tuning)
     put(model, safetensors.read(folder / ADAPTER_WEIGHTS), folder / ADAPTER_WEIGHTS)
     return model.eval(), tokenizer
 

@@ -30,7 +30,7 @@ from minibert.finetuning.adapters import RATES, Tuning, attach, count
 from minibert.finetuning.labeled_files import Layout, classes_of, hold_out, numbered, read_examples
 from minibert.finetuning.loop import EncodedTexts, FinetuneConfig, best_of, fit
 from minibert.finetuning.metrics import mean_and_deviation
-from minibert.finetuning.predict import SETTINGS, judged, max_length, predict_alone, write_predictions
+from minibert.finetuning.predict import SETTINGS, evaluate_file, max_length, predict_alone, write_predictions
 from minibert.formats.model_files import CONFIG
 from minibert.formats.run_folder import load_run
 from minibert.heads import BertForSequenceClassification
@@ -74,7 +74,7 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on
         f"rate {config.learning_rate:g}, {plural(config.seeds, 'seed')}")
     with slow_bar(steps * config.epochs * config.seeds * len(variants), "fine-tuning", "steps") as bar:
         for variant, seed in itertools.product(variants, range(config.seeds)):
-            model = fresh_model(pretrained, labels, config, tuning, seed, adopt=variant == "pretrained")
+            model = fresh_model(pretrained, labels, config, tuning, seed, load_encoder_from=variant == "pretrained")
             if "learning" not in results:
                 results["learning"] = count(model)
                 say(f"learns       {learning_line(results['learning'], tuning)}")
@@ -99,12 +99,12 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on
     return results | ({"stopped": True} if stop.requested else {})
 
 
-def fresh_model(pretrained, labels, config, tuning, seed, adopt=True):
+def fresh_model(pretrained, labels, config, tuning, seed, load_encoder_from=True):
     """The classifier that a seed begins with, on its device. adopt: it knows what ``pretrained`` knows; config: a FinetuneConfig on its machine."""
     torch.manual_seed(seed)
     shape = replace(pretrained.config, hidden_dropout_prob=config.hidden_dropout_prob)
     model = BertForSequenceClassification(shape, labels, config.dropout)
-    return attach(model.adopt(pretrained) if adopt else model, tuning).to(config.device)
+    return attach(model.load_encoder_from(pretrained) if load_encoder_from else model, tuning).to(config.device)
 
 
 def learning_line(learning, tuning):
@@ -194,7 +194,7 @@ def main(args=None):
     atomic_write(out / SETTINGS, json.dumps(results, indent=1) + "\n")
     show(results, say)
     if args.predict and not stop.requested:
-        lines, scores, said = judged(load_finetuned(out)[0], tokenizer, args.predict, layout, config)
+        lines, scores, said = evaluate_file(load_finetuned(out)[0], tokenizer, args.predict, layout, config)
         results["predicted"] = {"file": args.predict, "scores": scores}
         say(f"predictions  {write_predictions(lines, out)}" + (f"\n{said}" if said else ""))
     if tuning.tune != "all":

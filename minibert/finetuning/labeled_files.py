@@ -69,9 +69,9 @@ class TaskFile:
 
     def only(self, numbers):
         """Those of the given numbers."""
-        def pick(values):
+        def gather_positions(values):
             return None if values is None else [values[n] for n in numbers]
-        return TaskFile(self.path, pick(self.texts), pick(self.labels), pick(self.lines), self.empty)
+        return TaskFile(self.path, gather_positions(self.texts), gather_positions(self.labels), gather_positions(self.lines), self.empty)
 
 
 def read_examples(path, layout=None, regression=False, labelled=True, keep_empty=False, flag=""):

@@ -15,7 +15,7 @@ from minibert.config import TrainConfig, option
 from minibert.device import autocast, choose_device, choose_precision
 from minibert.examples import Examples
 from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
-from minibert.optim import make_optimizer, rate_factor
+from minibert.optim import lr_multiplier, make_optimizer
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.progress import slow_bar
 
@@ -171,7 +171,7 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
         model.train()
         loss_sum, seen = 0.0, 0
         for numbers in batches.order(epoch):
-            factor = rate_factor((step + 0.5) / total, "linear", config.warmup, 0.0)
+            factor = lr_multiplier((step + 0.5) / total, "linear", config.warmup, 0.0)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
             with autocast(device, config.precision):

@@ -39,7 +39,7 @@ def predict_alone(args):
     layout, config = replace(layout, **given(args, Layout)), replace(config, **given(args, FinetuneConfig))
     if args.out:
         check_writable(Path(args.out))
-    lines, scores, said = judged(model, tokenizer, args.predict, layout, config)
+    lines, scores, said = evaluate_file(model, tokenizer, args.predict, layout, config)
     if said:
         print(said, file=sys.stderr)
     if not args.out:
@@ -62,7 +62,7 @@ def read_settings(folder):
         raise ValueError(f"{path} is not what fine-tuning wrote ({error!r})") from None
 
 
-def judged(model, tokenizer, path, layout, config):
+def evaluate_file(model, tokenizer, path, layout, config):
     """The texts of a file, judged by a BertForSequenceClassification -> (predictions, scores, a line on the scores)
 
     predictions: a list of {"prediction": label, "probability"}, of a regression {"prediction": number}, one for each example; scores:

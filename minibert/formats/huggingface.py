@@ -64,10 +64,10 @@ _MODERNBERT = {
 ENCODER = {"bert": "bert.", "roberta": "roberta.", "modernbert": "model."}  # what their names of the encoder begin with
 
 
-def their_names(name, family, encoder_only=False):
+def hf_names(name, family, encoder_only=False):
     """Our name of a tensor -> the names it has in a Hugging Face file: one, or three for a qkv that is split.
 
-    >>> their_names("bert.blocks.3.mlp.out.bias", "roberta")
+    >>> hf_names("bert.blocks.3.mlp.out.bias", "roberta")
     ['roberta.encoder.layer.3.output.dense.bias']
     """
     table = _MODERNBERT if family == "modernbert" else _BERT | (_ROBERTA_HEAD if family == "roberta" else {})
@@ -233,14 +233,14 @@ def save_pretrained(model, folder, tokenizer=None):
     encoder_only = isinstance(model, BertModel)
     tensors = {}
     for name, tensor in model.state_dict().items():
-        names = their_names(name, config.family, encoder_only)
+        names = hf_names(name, config.family, encoder_only)
         tensors.update(zip(names, tensor.detach().float().chunk(len(names))))
     if config.family != "modernbert" and not config.segments:
-        name = their_names("embeddings.segment.weight" if encoder_only else "bert.embeddings.segment.weight", config.family, encoder_only)[0]
+        name = hf_names("embeddings.segment.weight" if encoder_only else "bert.embeddings.segment.weight", config.family, encoder_only)[0]
         tensors[name] = torch.zeros(1, config.hidden_size)
     values = config_to_json(config, type(model), tokenizer)
     if isinstance(model, BertForSequenceClassification):
-        values.update(model.described())
+        values.update(model.to_config_json())
     safetensors.write(tensors, folder / WEIGHTS, {"format": "pt"})
     atomic_write(folder / CONFIG, json.dumps(values, indent=2, sort_keys=True) + "\n")
     if tokenizer is not None:
@@ -260,7 +260,7 @@ def from_pretrained(folder):
     path, theirs = tensors_of(folder)
     with torch.device("meta"):  # shapes without memory: the numbers come from the file
         model = _build(values, config, theirs, Path(folder) / CONFIG)
-    model.load_state_dict(translated(model, theirs, path)[0], assign=True)
+    model.load_state_dict(map_state_dict(model, theirs, path)[0], assign=True)
     return model.eval()
 
 
@@ -290,7 +290,7 @@ def _build(values, config, theirs, path):
     return cls(config, pooler="pooler.dense.weight" in theirs) if cls is BertModel else cls(config)
 
 
-def translated(model, theirs, path, heads_may_differ=False):
+def map_state_dict(model, theirs, path, heads_may_differ=False):
     """Their tensors -> (our state_dict, names of ours that theirs lack, names of theirs that have no use), everything accounted for.
 
     heads_may_differ: outside of the encoder each side may have what the other has not.
@@ -298,7 +298,7 @@ def translated(model, theirs, path, heads_may_differ=False):
     family, encoder_only = model.config.family, isinstance(model, BertModel)
     state, used, wrong, fresh, unused = {}, set(), [], [], []
     for name, tensor in model.state_dict().items():
-        names = their_names(name, family, encoder_only)
+        names = hf_names(name, family, encoder_only)
         used.update(names)
         if heads_may_differ and IN_HEADS.match(name) and names[0] not in theirs:
             fresh.append(name)
@@ -317,7 +317,7 @@ def translated(model, theirs, path, heads_may_differ=False):
             state[name] = torch.cat([theirs[their].float() for their in names]) if len(names) > 1 else theirs[names[0]].float()
     for their in sorted(set(theirs) - used):
         if DECODER.search(their):
-            words = theirs.get(their_names("bert.embeddings.word.weight", family)[0])
+            words = theirs.get(hf_names("bert.embeddings.word.weight", family)[0])
             if words is None or not torch.equal(words, theirs[their]):
                 wrong.append(f"{their} differs from the word vectors, but only tied heads are built here")
         elif COPIES.search(their) or _is_empty_segments(their, theirs[their], model.config):

@@ -18,7 +18,7 @@ import torch
 
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.formats.model_files import in_short
-from tokenizer.utils.files import atomic_folder, remove, sweep
+from tokenizer.utils.files import atomic_folder, remove, remove_stale
 
 FORMAT = "minibert-checkpoint-2"
 
@@ -37,7 +37,7 @@ def save(run, state, model, optimizer, scaler, keep):
             (temporary / name).write_bytes(buffer.getbuffer())
         state = {"format": FORMAT, **state, "scaler": scaler.state_dict()}
         (temporary / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-    sweep(folder.parent, "step-*")
+    remove_stale(folder.parent, "step-*")
     for old in checkpoints(run)[:-keep]:
         if old != folder:
             remove(old)

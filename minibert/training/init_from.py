@@ -13,7 +13,7 @@ import torch
 
 from minibert.checks import check_tokenizer
 from minibert.config import TrainConfig
-from minibert.formats.huggingface import ENCODER, config_of, tensors_of, translated
+from minibert.formats.huggingface import ENCODER, config_of, map_state_dict, tensors_of
 from minibert.formats.model_files import locate
 from minibert.model import BertForMaskedLM
 from tokenizer import load_tokenizer
@@ -70,4 +70,4 @@ def _state(model, place):
     prefix, (path, tensors) = ENCODER[model.config.family], tensors_of(place)
     if not any(name.startswith(prefix) for name in tensors):  # the file of an encoder alone leaves it out
         tensors = {prefix + name: tensor for name, tensor in tensors.items()}
-    return translated(model, tensors, path, heads_may_differ=True)
+    return map_state_dict(model, tensors, path, heads_may_differ=True)

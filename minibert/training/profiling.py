@@ -11,9 +11,9 @@ import time
 import torch
 from torch.nn import functional as F
 
-from minibert.attention import attention_masks, is_local, pick
-from minibert.masking import IGNORED
-from minibert.model import compute_dtype
+from minibert.attention import attention_masks, gather_positions, is_local
+from minibert.masking import IGNORE_INDEX
+from minibert.model import autocast_dtype
 from minibert.training.flops import forward_operations
 
 REPEATS = 10
@@ -61,11 +61,11 @@ def parts_of(model, batch):
     """{part: a function that runs it, forward and backward} for the parts of a model, on a batch."""
     encoder, config = model.bert, model.config
     x = encoder.embeddings(batch.input_ids, batch.token_type_ids).detach()  # (B, T, H): what enters a block, near enough for all of them
-    T, dtype = x.shape[1], compute_dtype(x)
+    T, dtype = x.shape[1], autocast_dtype(x)
     masks = attention_masks(config, batch.attention_mask, T, dtype, x.device)
     rotations = encoder.rotations(T, dtype)
     vectors, labels = encoder.embeddings.word.weight, batch.labels.flatten()[batch.masked_positions]
-    hidden = pick(x, batch.masked_positions)  # (M, H)
+    hidden = gather_positions(x, batch.masked_positions)  # (M, H)
     rows = [None] * (len(encoder.blocks) - 1) + [batch.masked_positions]  # which tokens' vectors a block is asked for
     logits = model.head(hidden, vectors).detach()  # (M, V)
 
@@ -78,19 +78,19 @@ def parts_of(model, batch):
     def attention(x):
         for layer, block in enumerate(encoder.blocks):
             local = is_local(config, layer)
-            x = pick(x, rows[layer]) + block.attention(block.attention_norm(x), masks[local], rotations[local], rows[layer])
+            x = gather_positions(x, rows[layer]) + block.attention(block.attention_norm(x), masks[local], rotations[local], rows[layer])
         return x
 
     def mlp(x):
         for layer, block in enumerate(encoder.blocks):
-            x = pick(x, rows[layer])
+            x = gather_positions(x, rows[layer])
             x = x + block.mlp(block.mlp_norm(x))
         return x
 
     return {"embedding": there_and_back(lambda: encoder.embeddings(batch.input_ids, batch.token_type_ids)),
             "attention": there_and_back(attention, x), "mlp": there_and_back(mlp, x),
             "head": there_and_back(lambda hidden: model.head(hidden, vectors), hidden),
-            "loss": there_and_back(lambda logits: F.cross_entropy(logits.float(), labels, reduction="sum", ignore_index=IGNORED), logits)}
+            "loss": there_and_back(lambda logits: F.cross_entropy(logits.float(), labels, reduction="sum", ignore_index=IGNORE_INDEX), logits)}
 
 
 def gradients(model):

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from minibert.formats.run_folder import metrics_lines
-from tokenizer.utils.files import atomic_write, locked, named_as
+from tokenizer.utils.files import atomic_write, errors_name, locked
 
 
 class Metrics:
@@ -28,7 +28,7 @@ class Metrics:
 
     def write(self, values):
         """Append one line; the system has it when this returns."""
-        with named_as(self.path), self.path.open("a", encoding="utf-8") as file:
+        with errors_name(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
 

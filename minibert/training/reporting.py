@@ -8,7 +8,7 @@ from minibert.analysis.mask_filling import fill_mask
 from minibert.analysis.plots import plot_loss
 from minibert.analysis.probes import hidden_passages, known_probes
 from minibert.device import describe, peak_memory
-from minibert.masking import IGNORED
+from minibert.masking import IGNORE_INDEX
 from minibert.training.progress import place_of
 from tokenizer.inspect import text_of
 from tokenizer.utils.terminal import Look, columns, padded
@@ -70,7 +70,7 @@ def masked_example(batch, tokenizer, look):
         for token, label in zip(tokens, labels):
             if token == tokenizer.pad_token_id:
                 break
-            seen, hidden = shown(token), "" if label == IGNORED else shown(label)
+            seen, hidden = shown(token), "" if label == IGNORE_INDEX else shown(label)
             case = hidden and ("mask" if token == tokenizer.mask_token_id else "same" if token == label else "random")
             width = max(columns(seen), columns(hidden))
             if width > left:

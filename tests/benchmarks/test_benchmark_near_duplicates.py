@@ -24,7 +24,7 @@ def variations(rng):
 
 def test_the_true_similarity_is_that_of_each_pair_with_what_was_kept():
     texts, kept = variations(random.Random(0)), []
-    results = list(near_duplicates.judged(texts, show_progress=False))
+    results = list(near_duplicates.evaluate_file(texts, show_progress=False))
     for text, (similarity, dropped) in zip(texts, results, strict=True):
         assert similarity == max((jaccard(text, other) for other in kept), default=0)
         kept += [] if dropped else [text]

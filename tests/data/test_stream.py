@@ -9,7 +9,7 @@ import pytest
 from data_helpers import Characters
 
 from data import prepare
-from data.stream import Ahead, Closed, Stream, Window
+from data.stream import Closed, Prefetcher, Stream, Window
 from tokenizer.trainers.counting import batches
 
 DOCUMENTS = [f"document {number}\n" + f"line {number * number} of it\n" * (number % 7) for number in range(300)]
@@ -121,7 +121,7 @@ def test_a_window_has_what_examples_are_made_from():
 
 def test_items_come_in_order_one_ahead_and_not_more():
     made = []
-    ahead = Ahead(made.append(n) or n for n in range(100))
+    ahead = Prefetcher(made.append(n) or n for n in range(100))
     assert [next(ahead) for _ in range(5)] == [0, 1, 2, 3, 4]
     time.sleep(0.3)
     assert len(made) <= 5 + 2  # one waits, one is in the hand of the thread
@@ -133,7 +133,7 @@ def test_an_error_comes_out_where_the_item_would():
     def items():
         yield 1
         raise ValueError("broken file")
-    ahead = Ahead(items())
+    ahead = Prefetcher(items())
     assert next(ahead) == 1
     with pytest.raises(ValueError, match="broken file"):
         next(ahead)
@@ -141,7 +141,7 @@ def test_an_error_comes_out_where_the_item_would():
 
 
 def test_closing_ends_the_workers_too():
-    ahead = Ahead(Stream(Corpus(DOCUMENTS * 30), Characters(), 2).windows())
+    ahead = Prefetcher(Stream(Corpus(DOCUMENTS * 30), Characters(), 2).windows())
     next(ahead)
     ahead.close()
     assert not multiprocessing.active_children()
@@ -159,7 +159,7 @@ def test_a_stream_ends_in_the_middle_of_a_window(workers):
                 time.sleep(0.05)
             yield f"document {number}" * (5 if number < 80 else 1)
     closed = threading.Event()
-    ahead = Ahead(Stream(Corpus(documents()), Characters(), workers).windows(closed=closed.is_set), closed.set)
+    ahead = Prefetcher(Stream(Corpus(documents()), Characters(), workers).windows(closed=closed.is_set), closed.set)
     next(ahead)
     assert slow.wait(10)
     start = time.monotonic()
@@ -179,7 +179,7 @@ def test_a_generator_that_does_not_notice_holds_nobody_up_and_who_waits_is_told(
         with pytest.raises(Closed):
             next(ahead)
         told.append(True)
-    ahead = Ahead(items())
+    ahead = Prefetcher(items())
     waiting = threading.Thread(target=waits)
     waiting.start()
     ahead.close()

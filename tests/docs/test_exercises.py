@@ -86,7 +86,7 @@ def softmax_over_queries(q, k, v, mask=None):
 
 
 def linear_schedule(progress, warmup, decay):
-    return check.rate_factor(progress, "linear", warmup, decay)
+    return check.lr_multiplier(progress, "linear", warmup, decay)
 
 
 def no_warmup(progress, warmup, decay):
@@ -153,7 +153,7 @@ def test_the_command_says_of_each_exercise_how_it_stands(tmp_path, capsys):
     assert lines[1].startswith("2_apply_merge   done ")
     assert lines[2:9] == ["3_score_pair    wrong     0 inputs agree, this one does not", "    k               3", "    left            3",
                           "    right           3", "    total           40", "    yours:          0.333333", "    the product's:  10.655379"]
-    assert "6_schedule.py defines no function rate_factor" in lines[10] and "7_merge_lora.py cannot be run: SyntaxError" in lines[13]
+    assert "6_schedule.py defines no function lr_multiplier" in lines[10] and "7_merge_lora.py cannot be run: SyntaxError" in lines[13]
     assert check.main(["--only", "1", "2", "--json"], tmp_path) == 0
     assert [result["state"] for result in json.loads(capsys.readouterr().out)] == ["not yet", "done"]
     with pytest.raises(ValueError, match="there are 1 to 7"):

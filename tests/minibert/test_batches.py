@@ -8,9 +8,9 @@ import pytest
 import torch
 from helpers import Letters, Tokens
 
-from minibert.batches import Batches, StreamBatches, collate, masked_positions, prepared_ahead
+from minibert.batches import Batches, StreamBatches, collate, masked_positions, prefetch
 from minibert.examples import Examples, make_examples
-from minibert.masking import IGNORED, Masker
+from minibert.masking import IGNORE_INDEX, Masker
 
 
 class Rows(Examples):
@@ -146,7 +146,7 @@ def test_shares_of_a_batch_are_the_batch():
 
 
 def test_batches_prepared_ahead_are_the_same_ones():
-    one, ahead = make(), prepared_ahead(make(), 2, torch.device("cpu"), 100)
+    one, ahead = make(), prefetch(make(), 2, torch.device("cpu"), 100)
     with contextlib.closing(ahead):
         for i in range(2, 30):
             (batch,), position = next(ahead)
@@ -159,7 +159,7 @@ def test_for_a_gpu_micro_batches_are_pinned(monkeypatch):
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (pinned.append(tensor.shape), tensor)[1])
     for device in ("cpu", "cuda"):
-        with contextlib.closing(prepared_ahead(make(), 0, torch.device(device), 3)) as ahead:
+        with contextlib.closing(prefetch(make(), 0, torch.device(device), 3)) as ahead:
             micros, _ = next(ahead)
             copied = [tensor.shape for micro in micros for tensor in micro.tensors.values()]
             assert len(micros) > 1 and (copied == pinned[: len(copied)] if device == "cuda" else not pinned)
@@ -175,7 +175,7 @@ def test_with_a_fixed_share_all_batches_have_one_shape():
             assert (len({part.masked_positions.shape for part in parts}) == 1) == same
             for part in parts:
                 labels = part.labels.flatten()[part.masked_positions]
-                assert (labels != IGNORED).sum() == part.num_masked == (part.labels != IGNORED).sum()
+                assert (labels != IGNORE_INDEX).sum() == part.num_masked == (part.labels != IGNORE_INDEX).sum()
 
 
 def test_ctrl_c_while_the_first_window_of_a_stream_is_read_leaves_no_thread(monkeypatch):

@@ -69,7 +69,7 @@ def test_one_label_is_no_task():
 def test_the_encoder_is_taken_over_and_the_classifier_is_fresh(family):
     pretrained, fresh = cases.model(family), BertForSequenceClassification(cases.config(family), LABELS)
     before = fresh.classifier.weight.clone()
-    fresh.adopt(pretrained)
+    fresh.load_encoder_from(pretrained)
     mine, theirs = fresh.bert.state_dict(), pretrained.bert.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
     assert torch.equal(fresh.classifier.weight, before)
@@ -80,17 +80,17 @@ def test_the_encoder_is_taken_over_and_the_classifier_is_fresh(family):
 def test_the_pooler_comes_along_where_it_was_trained():
     config = cases.config("bert")
     for trained in (cases.model("bert", BertForPreTraining), cases.fill(BertModel(config, pooler=True)), classifier("bert", ())):
-        model = BertForSequenceClassification(config, LABELS).adopt(trained)
+        model = BertForSequenceClassification(config, LABELS).load_encoder_from(trained)
         pooler = (trained if isinstance(trained, BertModel) else trained.bert).pooler
         assert torch.equal(model.bert.pooler.weight, pooler.weight)
     model = BertForSequenceClassification(config, LABELS)
     fresh = model.bert.pooler.weight.clone()
-    assert torch.equal(model.adopt(cases.model("bert")).bert.pooler.weight, fresh)
+    assert torch.equal(model.load_encoder_from(cases.model("bert")).bert.pooler.weight, fresh)
 
 
 def test_a_classifier_hands_its_layers_to_another():
     first, second = classifier("modernbert"), BertForSequenceClassification(cases.config("modernbert"), ())
-    second.adopt(first)
+    second.load_encoder_from(first)
     assert torch.equal(first.dense.weight, second.dense.weight) and second.classifier.weight.shape == (1, 24)
 
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from minibert.masking import ACTION, IGNORED, REPLACEMENT, SELECT, Masker, uniform
+from minibert.masking import ACTION, IGNORE_INDEX, REPLACEMENT, SELECT, Masker, uniform
 
 V, MASK, SPECIAL = 1000, 4, (0, 1, 2, 3, 4)
 
@@ -16,12 +16,12 @@ def million():
 
 def test_fifteen_percent_are_selected(million):
     _, _, labels = million
-    assert np.mean(labels != IGNORED) == pytest.approx(0.15, abs=0.002)  # five standard deviations of a million coin tosses
+    assert np.mean(labels != IGNORE_INDEX) == pytest.approx(0.15, abs=0.002)  # five standard deviations of a million coin tosses
 
 
 def test_selected_tokens_become_80_mask_10_random_10_unchanged(million):
     ids, corrupted, labels = million
-    selected = labels != IGNORED
+    selected = labels != IGNORE_INDEX
     masked = np.mean(corrupted[selected] == MASK)
     same = np.mean(corrupted[selected] == ids[selected])
     assert masked == pytest.approx(0.8, abs=0.005)
@@ -31,7 +31,7 @@ def test_selected_tokens_become_80_mask_10_random_10_unchanged(million):
 
 def test_labels_are_the_true_ids_and_the_rest_is_left_alone(million):
     ids, corrupted, labels = million
-    selected = labels != IGNORED
+    selected = labels != IGNORE_INDEX
     assert (labels[selected] == ids[selected]).all()
     assert (corrupted[~selected] == ids[~selected]).all()
 
@@ -52,8 +52,8 @@ def test_padding_and_special_tokens_are_never_predicted(lengths):
         row[0], row[length - 1] = cls, sep
     corrupted, labels = Masker(V, MASK, SPECIAL, probability=0.999)(ids, seed=3, epoch=1, examples=range(len(ids)))
     special = np.isin(ids, SPECIAL)
-    assert (labels[special] == IGNORED).all() and (corrupted[special] == ids[special]).all()
-    assert (labels[~special] != IGNORED).any() or special.all()
+    assert (labels[special] == IGNORE_INDEX).all() and (corrupted[special] == ids[special]).all()
+    assert (labels[~special] != IGNORE_INDEX).any() or special.all()
 
 
 def test_a_mask_does_not_depend_on_padding_or_on_the_rest_of_the_batch():
@@ -71,7 +71,7 @@ def test_masks_differ_between_seeds_epochs_and_examples(change):
     draw = {"seed": 0, "epoch": 0, "examples": [7]}
     _, one = masker(ids, **draw)
     _, two = masker(ids, **{**draw, **change})
-    both = np.mean((one != IGNORED) & (two != IGNORED))
+    both = np.mean((one != IGNORE_INDEX) & (two != IGNORE_INDEX))
     assert both == pytest.approx(0.15**2, abs=0.02)  # independent: a token is in both as often as chance has it
 
 
@@ -83,7 +83,7 @@ def test_the_vectorised_masker_agrees_with_a_loop_over_tokens():
     for b in range(8):
         select, action, replacement = (uniform(5, 6, [b + 100], 30, stream)[0] for stream in (SELECT, ACTION, REPLACEMENT))
         for t in range(30):
-            token, label = ids[b, t], IGNORED
+            token, label = ids[b, t], IGNORE_INDEX
             if token not in SPECIAL and select[t] < 0.4:
                 label = token
                 if action[t] < 0.8:

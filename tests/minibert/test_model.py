@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from minibert import attention
 from minibert import model as module
-from minibert.attention import attention_by_hand, attention_fused, attention_masks, rotary_table, rotate
+from minibert.attention import apply_rotary, attention_by_hand, attention_fused, attention_masks, rope_table
 from minibert.batches import masked_positions
 from minibert.checks import check_tokenizer
 from minibert.config import FAMILIES, BertConfig
@@ -178,15 +178,15 @@ def test_roberta_positions_by_hand():
 def test_rotation_by_hand():
     """A quarter turn takes (1, 0) to (0, 1); pairs are (x[i], x[i + half])."""
     quarter = torch.full((1, 2), math.pi / 2)
-    turned = rotate(torch.tensor([[1.0, 0.0, 0.0, 2.0]]), quarter.cos(), quarter.sin())
+    turned = apply_rotary(torch.tensor([[1.0, 0.0, 0.0, 2.0]]), quarter.cos(), quarter.sin())
     torch.testing.assert_close(turned, torch.tensor([[0.0, -2.0, 1.0, 0.0]]), atol=1e-6, rtol=0)
 
 
 def test_rotation_keeps_length_and_makes_scores_depend_on_distance_alone():
     torch.manual_seed(0)
-    cos, sin = rotary_table(10_000.0, config("modernbert", max_position_embeddings=50))
+    cos, sin = rope_table(10_000.0, config("modernbert", max_position_embeddings=50))
     q, k = (torch.randn(1, 8).expand(50, 8) for _ in range(2))  # the same vectors at every position
-    turned_q, turned_k = rotate(q, cos, sin), rotate(k, cos, sin)
+    turned_q, turned_k = apply_rotary(q, cos, sin), apply_rotary(k, cos, sin)
     torch.testing.assert_close(turned_q.norm(dim=1), q.norm(dim=1))
     scores = turned_q @ turned_k.T  # (50, 50)
     for distance in (-7, 0, 3):

@@ -6,7 +6,7 @@ import torch
 
 from minibert.config import BertConfig, TrainConfig
 from minibert.model import BertForMaskedLM
-from minibert.optim import make_optimizer, orthogonalize, parameter_groups, rate_factor
+from minibert.optim import lr_multiplier, make_optimizer, orthogonalize, parameter_groups
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
@@ -41,20 +41,20 @@ def test_adamw_takes_its_numbers_from_the_configuration():
 
 @pytest.mark.parametrize("progress, factor", [(0.0, 0.0), (0.03, 0.5), (0.06, 1.0), (0.53, 0.5), (1.0, 0.0), (1.2, 0.0)])
 def test_linear_rises_over_the_warm_up_and_falls_to_zero(progress, factor):
-    assert rate_factor(progress, "linear", warmup=0.06, decay=0.3) == pytest.approx(factor)
+    assert lr_multiplier(progress, "linear", warmup=0.06, decay=0.3) == pytest.approx(factor)
 
 
 @pytest.mark.parametrize("progress, factor", [(0.03, 0.5), (0.06, 1.0), (0.7, 1.0), (0.85, 0.5), (1.0, 0.0)])
 def test_stable_holds_the_peak_and_falls_in_the_end(progress, factor):
-    assert rate_factor(progress, "stable", warmup=0.06, decay=0.3) == pytest.approx(factor)
+    assert lr_multiplier(progress, "stable", warmup=0.06, decay=0.3) == pytest.approx(factor)
 
 
 def test_without_warm_up_the_first_step_has_the_full_rate():
-    assert rate_factor(0.0, "linear", warmup=0.0, decay=0.0) == 1.0
+    assert lr_multiplier(0.0, "linear", warmup=0.0, decay=0.0) == 1.0
 
 
 def test_stable_without_decay_stays_at_the_peak():
-    assert rate_factor(0.99, "stable", warmup=0.1, decay=0.0) == 1.0
+    assert lr_multiplier(0.99, "stable", warmup=0.1, decay=0.0) == 1.0
 
 
 # Muon

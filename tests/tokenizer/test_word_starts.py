@@ -2,7 +2,18 @@
 import numpy as np
 import pytest
 
-from minibert.masking import ACTION, IGNORED, REPLACEMENT, SELECT, SPAN_LENGTH, SPAN_WORDS, Masker, longer_spans, span_rate, uniform
+from minibert.masking import (
+    ACTION,
+    IGNORE_INDEX,
+    REPLACEMENT,
+    SELECT,
+    SPAN_LENGTH,
+    SPAN_WORDS,
+    Masker,
+    span_length_survival,
+    span_start_probability,
+    uniform,
+)
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.pretokenize import gpt2_words
 from tokenizer.word_starts import WordStarts
@@ -49,7 +60,7 @@ def masker(objective, probability=0.15, starts=every_third):
 def test_the_tokens_of_a_word_share_one_fate():
     ids = np.random.default_rng(0).integers(5, 1000, (500, 300))
     corrupted, labels = masker("words")(ids, 0, 0, np.arange(500))
-    selected = (labels != IGNORED).reshape(500, 100, 3)
+    selected = (labels != IGNORE_INDEX).reshape(500, 100, 3)
     assert (selected.all(-1) == selected.any(-1)).all()
     masked, same = (corrupted == MASK).reshape(500, 100, 3), (corrupted == ids).reshape(500, 100, 3)
     chosen = selected.all(-1)
@@ -63,7 +74,7 @@ def test_special_tokens_and_padding_are_left_alone(objective):
     ids = np.random.default_rng(1).integers(0, 20, (50, 60))
     corrupted, labels = masker(objective, 0.5, uneven)(ids, 0, 0, np.arange(50))
     special = np.isin(ids, SPECIAL)
-    assert (labels[special] == IGNORED).all() and (corrupted[special] == ids[special]).all() and (labels[~special] != IGNORED).any()
+    assert (labels[special] == IGNORE_INDEX).all() and (corrupted[special] == ids[special]).all() and (labels[~special] != IGNORE_INDEX).any()
 
 
 @pytest.mark.parametrize("objective", ["words", "spans"])
@@ -78,7 +89,7 @@ def test_a_mask_depends_neither_on_padding_nor_on_the_rest_of_the_batch(objectiv
 def test_spans_cover_the_share_that_was_asked_for_in_runs_of_words(probability):
     ids = np.random.default_rng(3).integers(5, 1000, (300, 900))
     _, labels = masker("spans", probability)(ids, 0, 0, np.arange(300))
-    words = (labels != IGNORED).reshape(300, 300, 3)
+    words = (labels != IGNORE_INDEX).reshape(300, 300, 3)
     assert (words.all(-1) == words.any(-1)).all()
     words = words.all(-1)
     assert words.mean() == pytest.approx(probability, rel=0.05)
@@ -90,7 +101,7 @@ def test_spans_cover_the_share_that_was_asked_for_in_runs_of_words(probability):
 def test_spans_fit_into_rows_shorter_than_the_longest_span(length):
     """Alone in its batch a row of one to six words has fewer words than a span may have. All asked for, all are selected."""
     _, labels = masker("spans", 1, uneven)(np.array([[0, *range(10, 8 + length), 2]]), 0, 0, [0])
-    assert (labels != IGNORED).tolist() == [[False, *[True] * (length - 2), False]]
+    assert (labels != IGNORE_INDEX).tolist() == [[False, *[True] * (length - 2), False]]
 
 
 @pytest.mark.parametrize("probability", [0.15, 0.3])
@@ -99,7 +110,7 @@ def test_spans_cover_each_word_of_a_short_row_as_often_as_any_other(probability)
     ids = np.full((20_000, 18), 10)
     ids[:, [0, 11, 17]] = 2
     _, labels = masker("spans", probability, lambda ids: np.ones(ids.shape, bool))(ids, 0, 0, np.arange(20_000))
-    share = (labels != IGNORED)[:, ids[0] == 10].mean(0)  # (15,): of each word
+    share = (labels != IGNORE_INDEX)[:, ids[0] == 10].mean(0)  # (15,): of each word
     assert share == pytest.approx(np.full(15, probability), abs=0.013)  # four standard deviations at 0.3
     assert share.mean() == pytest.approx(probability, abs=0.005)
 
@@ -109,7 +120,7 @@ def test_spans_are_what_a_walk_from_word_to_word_gives():
     ids = np.random.default_rng(4).integers(0, 60, (20, 80))
     made = masker("spans", 0.4, uneven)
     corrupted, labels = made(ids, 7, 8, np.arange(20) + 5)
-    rate, longer = span_rate(0.4), longer_spans()
+    rate, longer = span_start_probability(0.4), span_length_survival()
     for b in range(20):
         begin, fate, draw, size = (dict(zip(range(-9, 80), uniform(7, 8, [b + 5], 80, stream, before=9)[0]))
                                    for stream in (SELECT, ACTION, REPLACEMENT, SPAN_LENGTH))
@@ -123,7 +134,7 @@ def test_spans_are_what_a_walk_from_word_to_word_gives():
                 for covered in words[w:w + length]:
                     action.update(dict.fromkeys(covered, fate[word[0]]))
         for t in range(80):
-            token, label = ids[b, t], IGNORED
+            token, label = ids[b, t], IGNORE_INDEX
             if t in action and not special[t]:
                 label = token
                 token = MASK if action[t] < 0.8 else made.ordinary_ids[int(draw[t] * len(made.ordinary_ids))] if action[t] < 0.9 else token

@@ -13,10 +13,10 @@ import numpy as np
 NEVER = np.iinfo(np.int64).max  # the rank of a pair that is not merged
 
 
-def whole_tokens(letters, merges, vocab_size):
+def tokens_that_encode_to_themselves(letters, merges, vocab_size):
     """letters: ids of the tokens that texts begin with; merges: (left id, right id, id of the result), in order of rank. -> set of ids
 
-    >>> sorted(whole_tokens([0, 1, 2], [(1, 2, 3), (0, 1, 4), (4, 2, 5)], 6))        # a b c; bc, ab, abc
+    >>> sorted(tokens_that_encode_to_themselves([0, 1, 2], [(1, 2, 3), (0, 1, 4), (4, 2, 5)], 6))        # a b c; bc, ab, abc
     [0, 1, 2, 3, 4]
     """
     whole = np.zeros(vocab_size, bool)

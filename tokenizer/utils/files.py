@@ -30,20 +30,20 @@ def atomic_folder(folder):
     ...     _ = (temporary / "a.txt").write_text("whole")
     """
     folder = Path(folder)
-    with named_as(folder):
+    with errors_name(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        sweep(folder.parent, glob.escape(folder.name))
+        remove_stale(folder.parent, glob.escape(folder.name))
         temporary = folder.parent / f".{folder.name}.tmp-{os.getpid()}"
         temporary.mkdir()
         try:
             yield temporary
-            put_in_place(temporary, folder)
+            replace_folder(temporary, folder)
         except BaseException:
             remove(temporary)
             raise
 
 
-def put_in_place(temporary, folder):
+def replace_folder(temporary, folder):
     """Rename a finished folder into its place, once all of it is on the disk; an older ``folder`` goes. On an error it stays, whole."""
     for path in temporary.rglob("*"):
         if path.is_file():
@@ -68,7 +68,7 @@ def put_in_place(temporary, folder):
 
 
 @contextlib.contextmanager
-def named_as(path):
+def errors_name(path):
     """What the disk refuses is said of ``path``, which the user knows, not of the temporary names beside it.
 
     PermissionError(13, "Permission denied", ".run.tmp-3084") -> PermissionError("cannot write to run: permission denied")
@@ -78,10 +78,10 @@ def named_as(path):
     except OSError as error:
         if error.errno is None:  # somebody's own words
             raise
-        raise said_of(path, error) from error  # in no variable, in which it would keep all that its traceback knows open
+        raise rename_error(path, error) from error  # in no variable, in which it would keep all that its traceback knows open
 
 
-def said_of(path, error):
+def rename_error(path, error):
     """The error that says of ``path`` what another one says of a file that nobody knows."""
     reason = getattr(error, "reason", None) or (error.strerror or str(error)).lower()  # a file within a folder has named itself already
     clear = type(error)(f"cannot write to {path}: {reason}")
@@ -93,7 +93,7 @@ def check_writable(folder):
     """OSError, as writing would raise it, where ``folder`` could not be made, or nothing be written into it. Nothing stays behind."""
     absolute = Path(folder).absolute()
     there = next(path for path in (absolute, *absolute.parents) if os.path.exists(path))
-    with named_as(folder):
+    with errors_name(folder):
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{there} is a file")
         os.rmdir(tempfile.mkdtemp(prefix=".try-", dir=there))
@@ -121,9 +121,9 @@ def atomic_lines(path, lines):
 def atomic_file(path):
     """Yield the name of a temporary file beside ``path``; on success it takes the place of ``path``, on any error it is removed."""
     path = Path(path)
-    with named_as(path):
+    with errors_name(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent, glob.escape(path.name))
+        remove_stale(path.parent, glob.escape(path.name))
         temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
         try:
             yield temporary
@@ -156,7 +156,7 @@ def locked(folder, refusal):
             os.close(descriptor)
 
 
-def sweep(parent, name):
+def remove_stale(parent, name):
     """Remove what killed processes left behind while they wrote ``name`` (a glob pattern) in the folder ``parent``."""
     for stale in Path(parent).glob(f".{name}.tmp-*"):
         if not _running(stale.name.rpartition("-")[2]):

@@ -15,7 +15,7 @@ import numpy as np
 
 from data import TokenFile
 from minibert.analysis.activations import look_inside
-from minibert.analysis.attention_maps import habits
+from minibert.analysis.attention_maps import head_statistics
 from minibert.analysis.mask_filling import MASK, fill_mask
 from minibert.analysis.plots import read_metrics
 from minibert.analysis.probes import PROBES, hidden_passages, known_probes
@@ -176,9 +176,9 @@ def filled(model, tokenizer, texts, notes):
 
 
 def attention(model, tokenizer, text):
-    """{"text", "length": its tokens, "tokens": those that are shown, "layers": for each a list of heads, {"weights", and its ``habits``}}"""
+    """{"text", "length": its tokens, "tokens": those that are shown, "layers": for each a list of heads, {"weights", and its ``head_statistics``}}"""
     seen = look_inside(model, tokenizer, text)
-    layers = [[{"weights": [[round(weight, 3) for weight in row] for row in head[:IN_A_MAP, :IN_A_MAP].tolist()], **habits(head)} for head in layer]
+    layers = [[{"weights": [[round(weight, 3) for weight in row] for row in head[:IN_A_MAP, :IN_A_MAP].tolist()], **head_statistics(head)} for head in layer]
               for layer in seen.attention]
     return {"text": text, "length": len(seen.texts), "tokens": seen.texts[:IN_A_MAP], "layers": layers}
 

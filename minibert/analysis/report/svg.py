@@ -28,7 +28,7 @@ def chart(caption, curves, guide=None, small=False):
 
     -> a figure; Markup("") where there is no point at all.
     """
-    curves = [(name, how, thinned([point for point in points if all(map(is_number, point))])) for name, how, points in curves]
+    curves = [(name, how, downsample([point for point in points if all(map(is_number, point))])) for name, how, points in curves]
     curves = [curve for curve in curves if curve[2]]
     if not curves:
         return Markup("")
@@ -76,7 +76,7 @@ def shown(number):
     return f"{number:,}" if isinstance(number, int) and abs(number) < 10**15 else f"{number:g}"
 
 
-def thinned(points):
+def downsample(points):
     """At most POINTS of them, evenly, the last one always."""
     stride = -(-len(points) // POINTS)
     return points if stride <= 1 else points[:-1:stride] + points[-1:]

@@ -302,7 +302,7 @@ module.prepare((f"document {{number}}\\n" + f"line {{number * number}} of it\\n"
 def killed_in_step(steps, folder):
     """Prepare, and end this process before the call numbered ``steps`` once the file is put in place."""
     from data.token_file import writer as token_writer
-    left, put = [steps], token_writer.put_in_place
+    left, put = [steps], token_writer.replace_folder
 
     def counted(function):
         def call(*args, **options):
@@ -316,7 +316,7 @@ def killed_in_step(steps, folder):
         for name in ("fsync", "rename", "unlink", "rmdir"):
             setattr(os, name, counted(getattr(os, name)))
         put(*args)
-    token_writer.put_in_place = in_place
+    token_writer.replace_folder = in_place
     make(DOCUMENTS[:40], Counting(), folder)
 
 

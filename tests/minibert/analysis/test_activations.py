@@ -12,7 +12,7 @@ from reading_models import model_for, saved, tokenizer_of
 from minibert.analysis import attention_maps
 from minibert.analysis import contextual_vectors as contexts
 from minibert.analysis.activations import Inside, look_inside
-from minibert.analysis.attention_maps import habits
+from minibert.analysis.attention_maps import head_statistics
 from minibert.analysis.contextual_vectors import mean_of_different, places_of, word_in_contexts
 from minibert.analysis.plots import drawn, plot_attention, plot_contexts
 from minibert.attention import Attention, attention_fused, attention_masks
@@ -73,7 +73,7 @@ def test_the_weights_shown_are_those_that_the_fast_path_uses(family):
         weights = attention.weights(x, mask, rotation)
         torch.testing.assert_close(weights.sum(dim=-1), torch.ones(3, 4, 11))
         assert not weights[1, :, :7, 7:].any()
-        q, k, v, mask = attention.queries_keys_values(x, mask, rotation)
+        q, k, v, mask = attention.project_qkv(x, mask, rotation)
         torch.testing.assert_close(weights @ v, attention_fused(q, k, v, mask))
         torch.testing.assert_close(attention.out((weights @ v).transpose(1, 2).reshape(x.shape)), attention(x, mask, rotation))
 
@@ -146,8 +146,8 @@ def test_vectors_and_weights_equal_those_that_transformers_returns(family, tmp_p
 
 def test_habits_by_hand():
     looks_back = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])
-    assert habits(looks_back) == {"itself": 0.3333, "previous": 1.0, "next": 0.0, "first": 0.6667, "last": 0.0, "spread": 1.0}
-    assert habits(torch.full((4, 4), 0.25)) == {"itself": 0.25, "previous": 0.25, "next": 0.25, "first": 0.25, "last": 0.25, "spread": 4.0}
+    assert head_statistics(looks_back) == {"itself": 0.3333, "previous": 1.0, "next": 0.0, "first": 0.6667, "last": 0.0, "spread": 1.0}
+    assert head_statistics(torch.full((4, 4), 0.25)) == {"itself": 0.25, "previous": 0.25, "next": 0.25, "first": 0.25, "last": 0.25, "spread": 4.0}
 
 
 def test_maps_are_means_of_layers_or_the_heads_of_one(bpe):

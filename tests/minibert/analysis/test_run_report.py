@@ -14,7 +14,7 @@ from data import prepare
 from minibert.analysis.report.facts import gather, held_out_words, main
 from minibert.analysis.report.html import EMPTY, as_text, coloured_tokens, table, tag
 from minibert.analysis.report.page import page
-from minibert.analysis.report.svg import attention_map, bars, chart, thinned, ticks
+from minibert.analysis.report.svg import attention_map, bars, chart, downsample, ticks
 from minibert.config import BertConfig, TrainConfig
 from minibert.formats.huggingface import save_pretrained
 from minibert.formats.run_folder import write_config
@@ -307,7 +307,7 @@ def test_a_curve_is_where_its_values_are():
 
 def test_long_curves_are_thinned_but_for_their_end():
     points = [(n, n) for n in range(100_001)]
-    assert len(thinned(points)) < 600 and thinned(points)[-1] == (100_000, 100_000) and thinned(points[:400]) == points[:400]
+    assert len(downsample(points)) < 600 and downsample(points)[-1] == (100_000, 100_000) and downsample(points[:400]) == points[:400]
 
 
 def test_an_attention_map_has_a_square_for_each_weight_that_can_be_seen():

@@ -35,7 +35,7 @@ def saved(run, mode, folder):
     """An adapter with numbers that differ from those of its start, in ``folder`` -> (the model, its base's tokenizer)."""
     pretrained, tokenizer, *_ = parts(run)
     torch.manual_seed(0)
-    model = attach(BertForSequenceClassification(pretrained.config, ("0", "1")).adopt(pretrained), Tuning(tune=mode, lora_rank=2, prefix_length=3))
+    model = attach(BertForSequenceClassification(pretrained.config, ("0", "1")).load_encoder_from(pretrained), Tuning(tune=mode, lora_rank=2, prefix_length=3))
     for p in model.parameters():
         if p.requires_grad:
             p.data += 0.1 * torch.randn(p.shape)
@@ -43,7 +43,7 @@ def saved(run, mode, folder):
     return model.eval()
 
 
-def judged(model):
+def evaluate_file(model):
     with torch.no_grad():
         return model(torch.tensor([[5, 9, 11, 6, 8]])).logits
 
@@ -56,13 +56,13 @@ def test_what_was_learned_comes_back_whole_and_as_an_adapter_alone(any_run, mode
     assert (folder / WEIGHTS).exists() == (mode != "prefix")
     whole, _ = load_finetuned(folder)  # merged, where that can be
     assert not any(name.endswith("lora_a") for name, _ in whole.named_parameters())
-    assert (judged(whole) - judged(model)).abs().max() < 1e-6
+    assert (evaluate_file(whole) - evaluate_file(model)).abs().max() < 1e-6
     (folder / WEIGHTS).unlink(missing_ok=True)  # the adapter alone, on the base that it names
     state = torch.get_rng_state()
     loaded, tokenizer = load_finetuned(folder)
     assert torch.equal(torch.get_rng_state(), state)
     assert loaded.labels == ("0", "1") and not loaded.training and tokenizer.vocab_size == model.config.vocab_size
-    assert torch.equal(judged(loaded), judged(model))
+    assert torch.equal(evaluate_file(loaded), evaluate_file(model))
 
 
 def test_an_adapter_finds_its_base_after_both_have_moved(run, tmp_path):
@@ -70,7 +70,7 @@ def test_an_adapter_finds_its_base_after_both_have_moved(run, tmp_path):
     model = saved(tmp_path / "here" / "run", "prefix", tmp_path / "here" / "run" / "finetuned")
     assert json.loads((tmp_path / "here" / "run" / "finetuned" / ADAPTER).read_text())["base"] == ".."
     (tmp_path / "here").rename(tmp_path / "there")
-    assert torch.equal(judged(load_finetuned(tmp_path / "there" / "run" / "finetuned")[0]), judged(model))
+    assert torch.equal(evaluate_file(load_finetuned(tmp_path / "there" / "run" / "finetuned")[0]), evaluate_file(model))
 
 
 def test_another_base_is_refused(run, tmp_path):
@@ -90,7 +90,7 @@ def test_another_base_is_refused(run, tmp_path):
 def test_a_digest_is_of_the_encoder_alone(any_run):
     """It does not matter which head was on it, or whether the pooler of BERT has been trained."""
     pretrained, *_ = parts(any_run)
-    assert digest(pretrained) == digest(pretrained.bert) == digest(BertForSequenceClassification(pretrained.config, ("a", "b")).adopt(pretrained))
+    assert digest(pretrained) == digest(pretrained.bert) == digest(BertForSequenceClassification(pretrained.config, ("a", "b")).load_encoder_from(pretrained))
     before = digest(pretrained)
     pretrained.bert.embeddings.word.weight.data[3, 2] += 1e-3
     assert digest(pretrained) != before and len(before) == 64

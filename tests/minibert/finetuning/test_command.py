@@ -29,11 +29,11 @@ def bert(tmp_path_factory):
     return make_run("bert", tmp_path_factory.mktemp("one"))
 
 
-@pytest.mark.parametrize("adopt", [True, False])
-def test_the_encoder_drops_numbers_though_it_was_pretrained_without(run, adopt):
+@pytest.mark.parametrize("load_encoder_from", [True, False])
+def test_the_encoder_drops_numbers_though_it_was_pretrained_without(run, load_encoder_from):
     pretrained = from_pretrained(run / "model")
     assert pretrained.config.hidden_dropout_prob == 0
-    model = fresh_model(pretrained, ("0", "1"), FinetuneConfig(hidden_dropout_prob=0.25, device="cpu"), Tuning(), 0, adopt)
+    model = fresh_model(pretrained, ("0", "1"), FinetuneConfig(hidden_dropout_prob=0.25, device="cpu"), Tuning(), 0, load_encoder_from)
     shares = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
     assert model.config.attention_probs_dropout_prob == pretrained.config.attention_probs_dropout_prob == 0
     assert shares.pop("dropout") == 0.1 and len(shares) == 3 and set(shares.values()) == {0.25}  # embeddings, attention, MLP of the one block
@@ -126,7 +126,7 @@ def test_long_texts_are_cut_and_counted(bert):
 def test_predictions_do_not_depend_on_the_batch(run):
     model, tokenizer, train, dev = parts(run)
     config = FinetuneConfig(device="cpu", precision="fp32")
-    classifier = BertForSequenceClassification(model.config, ("0", "1")).adopt(model)
+    classifier = BertForSequenceClassification(model.config, ("0", "1")).load_encoder_from(model)
     texts = EncodedTexts(tokenizer, dev.texts, model.config, 32)
     torch.testing.assert_close(predict(classifier, texts, config, 64), predict(classifier, texts, config, 1), atol=1e-5, rtol=0)
     assert classifier.training

@@ -6,7 +6,7 @@ import torch
 
 from minibert.config import FAMILIES, BertConfig
 from minibert.formats import safetensors
-from minibert.formats.huggingface import config_from_json, from_pretrained, save_pretrained, their_names
+from minibert.formats.huggingface import config_from_json, from_pretrained, hf_names, save_pretrained
 from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
 
 
@@ -66,16 +66,16 @@ def test_a_model_without_segments_is_written_with_zeros_for_them(family, cls, tm
 
 
 def test_names_and_shapes_are_those_of_the_ecosystem(tmp_path):
-    assert their_names("bert.blocks.11.attention_norm.bias", "bert") == ["bert.encoder.layer.11.attention.output.LayerNorm.bias"]
-    assert their_names("bert.blocks.0.attention.qkv.weight", "roberta") == [
+    assert hf_names("bert.blocks.11.attention_norm.bias", "bert") == ["bert.encoder.layer.11.attention.output.LayerNorm.bias"]
+    assert hf_names("bert.blocks.0.attention.qkv.weight", "roberta") == [
         f"roberta.encoder.layer.0.attention.self.{part}.weight" for part in ("query", "key", "value")]
-    assert their_names("bert.blocks.2.attention.qkv.weight", "modernbert") == ["model.layers.2.attn.Wqkv.weight"]
-    assert their_names("head.bias", "bert") == ["cls.predictions.bias"]
-    assert their_names("head.bias", "roberta") == ["lm_head.bias"]
-    assert their_names("head.bias", "modernbert") == ["decoder.bias"]
-    assert their_names("pooler.weight", "bert", encoder_only=True) == ["pooler.dense.weight"]
+    assert hf_names("bert.blocks.2.attention.qkv.weight", "modernbert") == ["model.layers.2.attn.Wqkv.weight"]
+    assert hf_names("head.bias", "bert") == ["cls.predictions.bias"]
+    assert hf_names("head.bias", "roberta") == ["lm_head.bias"]
+    assert hf_names("head.bias", "modernbert") == ["decoder.bias"]
+    assert hf_names("pooler.weight", "bert", encoder_only=True) == ["pooler.dense.weight"]
     with pytest.raises(ValueError, match="modernbert has no place for nsp.weight"):
-        their_names("nsp.weight", "modernbert")
+        hf_names("nsp.weight", "modernbert")
     model = make("bert")
     save_pretrained(model, tmp_path)
     tensors = safetensors.read(tmp_path / "model.safetensors")

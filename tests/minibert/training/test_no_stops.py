@@ -26,7 +26,7 @@ META = torch.device("meta")
 def test_a_step_needs_no_values(monkeypatch, family, precision, optimizer):
     """All of ``optimiser_step``: two micro-batches with padding, pairs, scaler, clipping, optimiser, twice (the first makes the moments)."""
     monkeypatch.setattr(sys.modules["torch.optim.adam"], "_device_dtype_check_for_fused", lambda *how, **named: None)  # as if "meta" were a GPU
-    monkeypatch.setattr("minibert.model.compute_dtype", lambda x: x.dtype)  # autocast knows no "meta"
+    monkeypatch.setattr("minibert.model.autocast_dtype", lambda x: x.dtype)  # autocast knows no "meta"
     config = BertConfig(family=family, vocab_size=60, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
                         max_position_embeddings=20, local_attention=4, global_attn_every_n_layers=2)
     trainer = object.__new__(train.Trainer)

@@ -4,7 +4,7 @@ import random
 from tokenizer_samples import STORY
 
 from tokenizer import ByteLevelBPE
-from tokenizer.fast.closed_tokens import whole_tokens
+from tokenizer.fast.closed_tokens import tokens_that_encode_to_themselves
 from tokenizer.pretokenize import byte_characters
 from tokenizer.reference import encode_word
 
@@ -18,11 +18,11 @@ def encoded_as_itself(tok):
 
 def test_by_hand():
     # a 0, b 1, c 2
-    assert whole_tokens([0, 1, 2], [(0, 1, 3), (3, 2, 4)], 5) == {0, 1, 2, 3, 4}          # a b, ab c: abc is made so
-    assert whole_tokens([0, 1, 2], [(1, 2, 3), (0, 1, 4), (4, 2, 5)], 6) == {0, 1, 2, 3, 4}  # b c first: a bc, never abc
-    assert whole_tokens([0], [(0, 0, 1), (1, 1, 2), (0, 1, 3)], 4) == {0, 1, 2}            # aaa is aa a, never a aa
-    assert whole_tokens([0], [(0, 0, 1), (1, 0, 2), (2, 0, 3)], 4) == {0, 1, 2}            # aaaa is aa aa, never aaa a
-    assert whole_tokens([0, 1], [], 4) == {0, 1}
+    assert tokens_that_encode_to_themselves([0, 1, 2], [(0, 1, 3), (3, 2, 4)], 5) == {0, 1, 2, 3, 4}          # a b, ab c: abc is made so
+    assert tokens_that_encode_to_themselves([0, 1, 2], [(1, 2, 3), (0, 1, 4), (4, 2, 5)], 6) == {0, 1, 2, 3, 4}  # b c first: a bc, never abc
+    assert tokens_that_encode_to_themselves([0], [(0, 0, 1), (1, 1, 2), (0, 1, 3)], 4) == {0, 1, 2}            # aaa is aa a, never a aa
+    assert tokens_that_encode_to_themselves([0], [(0, 0, 1), (1, 0, 2), (2, 0, 3)], 4) == {0, 1, 2}            # aaaa is aa aa, never aaa a
+    assert tokens_that_encode_to_themselves([0, 1], [], 4) == {0, 1}
 
 
 def test_all_that_training_made_is_whole():

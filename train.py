@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from data import TokenFile, open_corpus, prepare
-from data.corpora import CACHE, first
+from data.corpora import CACHE, take_characters
 from data.quality.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
 from data.stream import Stream
@@ -124,7 +124,7 @@ def prepare_data(folder, preset, model_config, config, resume):
     if not (folder / "tokenizer").is_dir():
         tokenizer.save(folder / "tokenizer")
     if config.stream:
-        held_out = TokenFile(places[1]) if there[1] else prepare(first(corpus.documents("eval"), HELD_OUT_CHARACTERS), tokenizer, places[1])
+        held_out = TokenFile(places[1]) if there[1] else prepare(take_characters(corpus.documents("eval"), HELD_OUT_CHARACTERS), tokenizer, places[1])
         print(f"tokens      a stream for training, {held_out.num_tokens:,} held out; {held_out.num_bytes / held_out.num_tokens:.2f} bytes a token")
         return fitted, tokenizer, Stream(corpus, tokenizer), held_out
     files = [TokenFile(place) if ready else prepare(corpus.documents(place.name), tokenizer, place) for place, ready in zip(places, there)]
@@ -140,7 +140,7 @@ def missing_corpus(preset):
 
 
 def train_tokenizer(corpus, model_config, config):
-    texts = first(corpus.documents("train"), TOKENIZER_CHARACTERS) if config.stream else corpus.documents("train")
+    texts = take_characters(corpus.documents("train"), TOKENIZER_CHARACTERS) if config.stream else corpus.documents("train")
     sizes = {"vocab_size": model_config.vocab_size, "min_frequency": config.min_frequency}
     if config.tokenizer_kind == "wordpiece":
         return WordPiece.train_from_iterator(texts, lowercase=config.lowercase, criterion=config.tokenizer_criterion, **sizes)

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the product of this checko
 import train  # noqa: E402
 from data import TokenFile, open_corpus, prepare  # noqa: E402
 from data.corpora import CACHE
-from data.splits import hash_of  # noqa: E402
+from data.splits import stable_hash  # noqa: E402
 from minibert import from_pretrained, save_pretrained  # noqa: E402
 from minibert.analysis.plots import COLOURS  # noqa: E402
 from minibert.evaluate import EVAL_SEED, evaluate, unigram_entropy  # noqa: E402
@@ -91,7 +91,7 @@ def parse(args):
 def split(corpus, folder):
     """Tokenizer and token files of a corpus in ``folder``: tokenizer/, data/train, data/eval -> (their sizes as a dict, the training lines)."""
     documents = list(open_corpus(corpus, cache=CACHE).documents("all"))
-    parts = {"train": [d for d in documents if hash_of(d) % HELD_OUT_ONE_IN], "eval": [d for d in documents if hash_of(d) % HELD_OUT_ONE_IN == 0]}
+    parts = {"train": [d for d in documents if stable_hash(d) % HELD_OUT_ONE_IN], "eval": [d for d in documents if stable_hash(d) % HELD_OUT_ONE_IN == 0]}
     tokenizer = ByteLevelBPE.train_from_iterator(parts["train"], vocab_size=PRESETS["kant"][0].vocab_size, min_frequency=2)
     tokenizer.save(folder / "tokenizer")
     files = {name: prepare(texts, tokenizer, folder / "data" / name) for name, texts in parts.items()}

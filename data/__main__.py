@@ -39,7 +39,7 @@ def main(arguments=None):
     command.add_argument("--language", default=None, help="wikipedia: the language, as in en.wikipedia.org (default: simple)")
     command.add_argument("--category", default=None, help="amazon: the category of the reviews (default: Digital_Music)")
     command.add_argument("--megabytes", type=int, default=None,
-                         help=f"wikipedia and amazon: how much of the packed files, 0 for all (default: {corpora.MEGABYTES})")
+                         help=f"wikipedia and amazon: how much of the packed files, 0 for all (default: {corpora.DEFAULT_MEGABYTES})")
     command.add_argument("--no-checksum", action="store_true", help="kant: take the text as it comes, a newer edition say")
     command.set_defaults(call=download)
 
@@ -76,7 +76,7 @@ Stopped with Ctrl-C, by a full disk or by kill -9, it has lost next to nothing: 
 
 def list_corpora(options):
     """Name, description and place of each corpus."""
-    return [{"name": name, "description": description, "where": corpora.place_of(name)}
+    return [{"name": name, "description": description, "where": corpora.corpus_location(name)}
             for name, description in corpora.NAMED.items()]
 
 
@@ -85,7 +85,7 @@ def download(options):
     if options.name not in corpora.NAMED:
         raise ValueError(f"no corpus is named {options.name}{suggestion(options.name, list(corpora.NAMED))} "
                          f"(there are: {', '.join(corpora.NAMED)})")
-    for flag, owners in (("language", ["wikipedia"]), ("category", ["amazon"]), ("megabytes", list(corpora.VARIED)), ("no_checksum", ["kant"])):
+    for flag, owners in (("language", ["wikipedia"]), ("category", ["amazon"]), ("megabytes", list(corpora.DOWNLOADERS)), ("no_checksum", ["kant"])):
         if options.name not in owners and not any(getattr(options, flag) is nothing for nothing in (None, False)):  # 0 is something
             raise ValueError(f"--{flag.replace('_', '-')} belongs to {' and '.join(owners)}, not to {options.name}")
     if options.name == "pydocs":
@@ -96,7 +96,7 @@ def download(options):
         return {"name": "kant", "files": [str(file) for file in files]}
     variant = options.language or options.category
     name = options.name + (f":{variant}" if variant else "")
-    megabytes = corpora.MEGABYTES if options.megabytes is None else options.megabytes
+    megabytes = corpora.DEFAULT_MEGABYTES if options.megabytes is None else options.megabytes
     if megabytes < 0:
         raise ValueError(f"--megabytes {megabytes}: a number from 0 (all of it)")
     files = corpora.fetch(name, options.out, megabytes, show_progress=not options.json)

@@ -20,7 +20,7 @@ from data.sources import amazon, wikipedia
 from data.sources.download import download
 from data.sources.gutenberg import body_checksum
 from data.sources.pydocs import PydocsCorpus
-from data.splits import check_split, hash_of, held_lines, held_out
+from data.splits import check_split, stable_hash, eval_lines_per_document, is_eval_document
 from tokenizer.utils.cli import suggestion
 
 FEW_DOCUMENTS = 20  # with fewer, a hash gives no fair share
@@ -32,8 +32,8 @@ NAMED = {
     "wikipedia": "articles of Wikipedia in Simple English, or in another language (wikipedia:en), as plain text",
     "amazon": "reviews of digital music from Amazon, or of another category (amazon:Books), of 1996 to 2023",
 }
-VARIED = {"wikipedia": wikipedia, "amazon": amazon}  # name -> module with find(folder) and fetch(folder, variant, megabytes)
-MEGABYTES = 50  # of a packed file, where nobody says how many: enough for a laptop
+DOWNLOADERS = {"wikipedia": wikipedia, "amazon": amazon}  # name -> module with find(folder) and fetch(folder, variant, megabytes)
+DEFAULT_MEGABYTES = 50  # of a packed file, where nobody says how many: enough for a laptop
 # file -> ebook number, checksum of the text between Gutenberg's markers (gutenberg.body_checksum)
 KANT = {
     "critique-of-practical-reason.txt": (5683, "6cf90a6e8dd9fd0f52946a2f438f50acae9b32e9923bcfe76726640914e2fa8d"),
@@ -47,12 +47,12 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
     """Open a corpus: a name (``"pydocs"``, ``"kant"``, ``"wikipedia"``, ``"wikipedia:en"``), a path, or a list of paths (files or folders).
 
     The result has ``name``; ``description``, a line for the screen; ``documents(split)``, an iterator of str that starts
-    anew at each call, for split "train", "eval" or "all"; and ``position()``, how far the latest of them has come: (bytes read, of how many), None
+    anew at each call, for split "train", "eval" or "all"; and ``progress()``, how far the latest of them has come: (bytes read, of how many), None
     for pydocs, which is read at once. ``text_field`` names the field of .jsonl, .csv and .tsv files.
     ``cache``: a folder for what is expensive to get (the text of pydocs, downloads); without it, pydocs is parsed anew
     in each process and downloads go to data/cache. ``workers``: processes that parse pydocs, None for one a core.
     A name wins over a file of the same name: write ./kant for that. What was never downloaded is fetched, of wikipedia and
-    amazon the first MEGABYTES.
+    amazon the first DEFAULT_MEGABYTES.
 
     Raises FileNotFoundError; OSError where a download fails; ValueError for a name that is none, an unknown extension, an
     empty list. What is wrong inside a file is reported when it is read, by ``documents``.
@@ -62,7 +62,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
     sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     if not sources:
         raise ValueError(f"no corpus given: a name ({', '.join(NAMED)}) or a path")
-    named = [str(source) for source in sources if str(source) in NAMED or str(source).partition(":")[0] in VARIED]
+    named = [str(source) for source in sources if str(source) in NAMED or str(source).partition(":")[0] in DOWNLOADERS]
     if named and len(sources) > 1:
         raise ValueError(f"{named[0]} is a named corpus and stands alone, without {len(sources) - 1} more; for a file write ./{named[0]}")
     if named == ["pydocs"]:
@@ -109,14 +109,14 @@ class FileCorpus:
         """Bytes of all files, as they lie on disk."""
         return sum(Path(file).stat().st_size for file in self.files)
 
-    def position(self):
+    def progress(self):
         """(bytes that the latest call of ``documents`` has read, bytes of all files), as they lie on disk: of packed files packed ones."""
         if self._reading is None:
             return 0, self.size
         return self._before + (os.path.getsize(self._reading.name) if self._reading.closed else self._reading.tell()), self.size
 
     def _opened(self, file):
-        self._before, self._reading = self.position()[0], file
+        self._before, self._reading = self.progress()[0], file
 
     def documents(self, split):
         """Yield the documents of "train", "eval" or "all", in the order of the files."""
@@ -126,7 +126,7 @@ class FileCorpus:
         if self._small is None:
             self._small = self._is_small()
         return self._cut_by_lines(split) if self._small else (
-            document for document in self._all() if held_out(document) == (split == "eval"))
+            document for document in self._all() if is_eval_document(document) == (split == "eval"))
 
     def _all(self):
         empty, self._reading, self._before = True, None, 0
@@ -142,9 +142,9 @@ class FileCorpus:
         """Read until it is plain that both parts have documents, two each: a few dozen in all but tiny corpora."""
         seen, sides = set(), Counter()
         for document in self._all():
-            if hash_of(document) not in seen:
-                seen.add(hash_of(document))
-                sides[held_out(document)] += 1
+            if stable_hash(document) not in seen:
+                seen.add(stable_hash(document))
+                sides[is_eval_document(document)] += 1
             if len(seen) >= FEW_DOCUMENTS and min(sides[True], sides[False]) >= 2:
                 return False
         return True
@@ -153,7 +153,7 @@ class FileCorpus:
         lines = {document: document.count("\n") + 1 for document in self._all()}
         if sum(lines.values()) < 2:
             raise ValueError(f"{self.files[0]}: a corpus of one line cannot be divided into a training and an eval part: give more text")
-        held, parts = held_lines(list(lines.values())), {}
+        held, parts = eval_lines_per_document(list(lines.values())), {}
         for (document, number), last in zip(lines.items(), held):
             train, end = document.split("\n")[:number - last], document.split("\n")[number - last:]
             parts[document] = "\n".join(train if split == "train" else end)
@@ -161,10 +161,10 @@ class FileCorpus:
         return (parts[document] for document in chosen if parts[document])
 
 
-def first(documents, characters):
+def take_characters(documents, characters):
     """The documents up to so many characters: what is learned from, or measured on, where the corpus may have no end.
 
-    >>> list(first(["one", "two", "three"], 4))
+    >>> list(take_characters(["one", "two", "three"], 4))
     ['one', 'two']
     """
     for document in documents:
@@ -179,15 +179,15 @@ def first(documents, characters):
 
 def find_varied(name, cache=None):
     """The files of ``"wikipedia"``, ``"amazon:Books"``, ...: in $MINIBERT_CORPORA/wikipedia, /amazon/Books where that is there, else what
-    was downloaded, else they are fetched to ``cache``/wikipedia/simple, /amazon/Books: the rest of what is under way, or the first MEGABYTES."""
+    was downloaded, else they are fetched to ``cache``/wikipedia/simple, /amazon/Books: the rest of what is under way, or the first DEFAULT_MEGABYTES."""
     own, folder = _own_folder(name), _cache_folder(name, cache)
     if own:
         return readers.find_files(own)
     asked = wikipedia.asked_for(folder)
-    return VARIED[name.partition(":")[0]].find(folder) or fetch(name, folder, MEGABYTES if asked is None else asked)
+    return DOWNLOADERS[name.partition(":")[0]].find(folder) or fetch(name, folder, DEFAULT_MEGABYTES if asked is None else asked)
 
 
-def fetch(name, folder=None, megabytes=MEGABYTES, **options):
+def fetch(name, folder=None, megabytes=DEFAULT_MEGABYTES, **options):
     """Download wikipedia or amazon to ``folder`` (default: where training looks); return the files.
 
     ``megabytes``: of packed files, 0 for all. ``options``: what the ``fetch`` of wikipedia.py and amazon.py takes. Raises
@@ -201,14 +201,14 @@ def fetch(name, folder=None, megabytes=MEGABYTES, **options):
         print(f"{name}: fetching {amount} from {_home(kind)} to {folder}. To choose: python -m data download {kind} "
               f"--megabytes N (0: all of it) {which}; or a text of your own, --corpus FILE", file=sys.stderr)
     try:
-        return VARIED[kind].fetch(folder, variant, megabytes, **options)
+        return DOWNLOADERS[kind].fetch(folder, variant, megabytes, **options)
     except OSError as error:
         if isinstance(error, FileNotFoundError) or error.errno:  # says what to do already; or a failing disk
             raise
         raise OSError(f"{error}. Any text of your own trains without a network: train.py --corpus FILE") from None
 
 
-def place_of(name):
+def corpus_location(name):
     """Where a named corpus is on this machine, for the eye."""
     if name == "pydocs":
         return "installed packages"
@@ -220,7 +220,7 @@ def place_of(name):
 
 def _home(name):
     """``"amazon" -> "mcauleylab.ucsd.edu"``"""
-    return (VARIED[name].HOME if name in VARIED else GUTENBERG).split("/")[2]
+    return (DOWNLOADERS[name].HOME if name in DOWNLOADERS else GUTENBERG).split("/")[2]
 
 
 def _own_folder(name):

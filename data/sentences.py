@@ -54,9 +54,9 @@ class SentenceCorpus:
         for document in self.corpus.documents(split):
             yield "\n".join(split_sentences(" ".join(document.split("\n"))))
 
-    def position(self):
+    def progress(self):
         """That of the corpus inside."""
-        return self.corpus.position()
+        return self.corpus.progress()
 
 
 def _of_line(line):

@@ -6,10 +6,10 @@ from tokenizer.utils.cli import suggestion
 EVAL_ONE_IN = 20
 
 
-def held_lines(lines):
+def eval_lines_per_document(lines):
     """How many lines at the end of each document are held out of a small corpus, from the lines that each has.
 
-    >>> held_lines([40, 40, 1, 1]), held_lines([10, 20, 30]), held_lines([50, 50, 50, 50])
+    >>> eval_lines_per_document([40, 40, 1, 1]), eval_lines_per_document([10, 20, 30]), eval_lines_per_document([50, 50, 50, 50])
     ([0, 2, 1, 1], [0, 0, 3], [0, 0, 5, 5])
     """
     held, left = [0] * len(lines), max(1, sum(lines) // EVAL_ONE_IN)
@@ -28,11 +28,11 @@ def check_split(split):
         raise ValueError(f"split {split!r} is none of train, eval, all{suggestion(str(split), ['train', 'eval', 'all'])}")
 
 
-def held_out(text):
+def is_eval_document(text):
     """Whether a document belongs to the eval part: one in 20, decided by its text (blake2b: the same on every machine)."""
-    return hash_of(text) % EVAL_ONE_IN == 0
+    return stable_hash(text) % EVAL_ONE_IN == 0
 
 
-def hash_of(text):
+def stable_hash(text):
     """A 64-bit hash of a text that, unlike ``hash``, is the same in every process."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

@@ -80,7 +80,7 @@ class Stream:
     def _placed(self, batches, read):
         """Yield the batches; how much of the corpus has been read with each is put to ``read``."""
         for batch in batches:
-            read.append(self.corpus.position())
+            read.append(self.corpus.progress())
             yield batch
 
 

@@ -17,9 +17,9 @@ import unicodedata
 from collections import Counter
 from functools import cache
 
-from data.corpora import first
+from data.corpora import take_characters
 from data.quality.near_duplicates import SIMILARITY, NearDuplicates, folded
-from data.splits import hash_of
+from data.splits import stable_hash
 from tokenizer.utils.cli import suggestion
 
 SHOWN = 60  # characters of an example
@@ -161,7 +161,7 @@ class Duplicates:
         self.seen = set()
 
     def __call__(self, text):
-        key = hash_of(" ".join(folded(text).split()))
+        key = stable_hash(" ".join(folded(text).split()))
         before = key in self.seen
         self.seen.add(key)
         return before
@@ -298,11 +298,11 @@ class FilteredCorpus:
         filters = self.reports[split] = Filters(self.spec)
         if split == "train" and not {"duplicates", "near-duplicates"}.isdisjoint(filters.tests):
             kept = filters.keep(self.corpus.documents("eval"))
-            for _ in kept if self.held_out is None else first(kept, self.held_out):
+            for _ in kept if self.held_out is None else take_characters(kept, self.held_out):
                 pass
             filters.start_counting()
         yield from filters.keep(self.corpus.documents(split))
 
-    def position(self):
+    def progress(self):
         """That of the corpus inside."""
-        return self.corpus.position()
+        return self.corpus.progress()

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from data.quality.filters import MAKERS, SHOWN, Filters
 from data.quality.near_duplicates import GOLDEN, mixed
-from data.splits import hash_of
+from data.splits import stable_hash
 from data.token_file.reader import TokenFile, entropy, lengths_in_parts
 
 LONGEST = 5
@@ -37,10 +37,10 @@ def inspect_corpus(corpus, show_progress=False):
         for alone in filters.values():
             alone.drops(document)
         documents += 1
-        texts.append(hash_of(document))
+        texts.append(stable_hash(document))
         for line in filter(None, map(str.strip, document.split("\n"))):
             characters += len(line)
-            lines.append(hash_of(line))
+            lines.append(stable_hash(line))
             words.update(line.split())
             _keep_longest(longest, (len(line), line[:SHOWN]))
     return {

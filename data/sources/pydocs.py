@@ -24,7 +24,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.sources.prose import paragraphs
-from data.splits import EVAL_ONE_IN, check_split, hash_of
+from data.splits import EVAL_ONE_IN, check_split, stable_hash
 from tokenizer.utils.files import atomic_write
 from tokenizer.utils.workers import map_in_order
 
@@ -68,7 +68,7 @@ class PydocsCorpus:
         parts = self._load()
         return iter(parts["train"] + parts["eval"] if split == "all" else parts[split])
 
-    def position(self):
+    def progress(self):
         """None: all of it is in memory."""
 
     def _load(self):
@@ -131,7 +131,7 @@ def collect(files, workers=None, show_progress=True):
     with tqdm(total=len(files), desc="read documentation", unit="file", disable=not show_progress) as bar:
         for group, texts in zip(groups, map_in_order(_documents_of, groups, workers=workers)):
             for (_, relative), documents in zip(group, texts):
-                found["eval" if hash_of(relative) % EVAL_ONE_IN == 0 else "train"].extend(documents)
+                found["eval" if stable_hash(relative) % EVAL_ONE_IN == 0 else "train"].extend(documents)
             bar.update(len(group))
     seen = set()
     parts = {split: [text for document in found[split] if (text := _unseen(document, seen))] for split in ("train", "eval")}
@@ -142,14 +142,14 @@ def _unseen(document, seen):
     """The document without the long paragraphs that have been seen before; "" where nothing of substance is left."""
     kept = []
     for paragraph in document:
-        key = hash_of(paragraph.casefold())
+        key = stable_hash(paragraph.casefold())
         if len(paragraph) < LONG_PARAGRAPH:
             kept.append(paragraph)
         elif key not in seen:
             seen.add(key)
             kept.append(paragraph)
     text = "\n".join(kept)
-    key = hash_of(text.casefold())
+    key = stable_hash(text.casefold())
     if len(text) < MIN_CHARACTERS or key in seen:
         return ""
     seen.add(key)

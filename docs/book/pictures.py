@@ -14,7 +14,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 from drawing import COLOURS, GREY, INK, PALE, TINTS, Drawing  # noqa: E402
 
 from data.corpora import FileCorpus
-from data.splits import held_lines  # noqa: E402
+from data.splits import eval_lines_per_document  # noqa: E402
 from tokenizer.normalize import BertNormalizer  # noqa: E402
 from tokenizer.pretokenize import bert_words, gpt2_words  # noqa: E402
 from tokenizer.reference import byte_letters, merge, train  # noqa: E402
@@ -29,7 +29,7 @@ def chapter_01_text():
     """The sample: documents, their lines as bars, and which are held out."""
     drawing = Drawing(760, 348, "The sample: eight documents of five lines; the last line of each of the last two is held out")
     documents = [document.split("\n") for document in FileCorpus("sample", [HERE / "sample.txt"]).documents("all")]
-    held = held_lines([len(lines) for lines in documents])
+    held = eval_lines_per_document([len(lines) for lines in documents])
     for number, (lines, last) in enumerate(zip(documents, held)):
         x, y = 20 + 370 * (number // 4), 24 + 72 * (number % 4)
         drawing.text(x, y + 36, number + 1, 15, bold=True, colour=GREY)

@@ -8,7 +8,7 @@ import pytest
 from data import corpora, open_corpus
 from data.quality.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
-from data.splits import held_lines, held_out
+from data.splits import eval_lines_per_document, is_eval_document
 
 HELD_OUT = [18, 24, 28, 41, 67, 72]
 
@@ -42,11 +42,11 @@ def test_equal_documents_fall_on_the_same_side_wherever_they_stand(tmp_path):
 
 def test_which_documents_are_held_out_never_changes():
     """Worked once and written down: another choice would mix training and eval parts of older runs."""
-    assert [number for number in range(100) if held_out(f"document {number}")] == HELD_OUT
+    assert [number for number in range(100) if is_eval_document(f"document {number}")] == HELD_OUT
 
 
 def test_the_split_is_the_same_in_every_process():
-    program = "from data.corpora import held_out; print([n for n in range(100) if held_out(f'document {n}')])"
+    program = "from data.corpora import is_eval_document; print([n for n in range(100) if is_eval_document(f'document {n}')])"
     for seed in ("0", "1"):
         result = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.getcwd()},
                                 capture_output=True, text=True, check=True)
@@ -62,15 +62,15 @@ def test_how_far_a_corpus_was_read_is_told_in_bytes_on_disk(tmp_path):
     plain, packed, *rest = (path.stat().st_size for path in sorted(tmp_path.iterdir()))
     size = plain + packed + sum(rest)
     corpus = open_corpus(tmp_path)
-    assert corpus.position() == (0, size)
-    places = [corpus.position()[0] for _ in corpus.documents("all")]
+    assert corpus.progress() == (0, size)
+    places = [corpus.progress()[0] for _ in corpus.documents("all")]
     assert places == sorted(places) and places[4998] <= plain <= places[5000] <= plain + packed <= places[10_000]
     assert places[2499] == pytest.approx(plain / 2, rel=0.01) and places[12_499] == pytest.approx(plain + packed + rest[0] / 2, rel=0.01)
     for split in ("eval", "train"):  # each pass begins anew
         next(documents := corpus.documents(split))
-        assert corpus.position()[0] < plain / 4
-        assert list(documents) and corpus.position() == (size, size)
-    assert FilteredCorpus(SentenceCorpus(corpus), "short").position() == (size, size)
+        assert corpus.progress()[0] < plain / 4
+        assert list(documents) and corpus.progress() == (size, size)
+    assert FilteredCorpus(SentenceCorpus(corpus), "short").progress() == (size, size)
 
 
 def test_documents_can_be_read_again(tmp_path):
@@ -95,7 +95,7 @@ def test_a_small_corpus_is_cut_by_its_lines(tmp_path, text, train, held):
 
 
 def test_a_corpus_in_which_the_hash_finds_nothing_still_has_an_eval_part(tmp_path):
-    documents = [f"d {number}" for number in range(500) if not held_out(f"d {number}")][:60]
+    documents = [f"d {number}" for number in range(500) if not is_eval_document(f"d {number}")][:60]
     (tmp_path / "a.txt").write_text("\n\n".join(documents))
     assert split(tmp_path / "a.txt") == (documents[:57], documents[57:])
 
@@ -105,7 +105,7 @@ def test_a_corpus_in_which_the_hash_finds_nothing_still_has_an_eval_part(tmp_pat
     ([1, 1, 1, 1], [0, 0, 1, 1]), ([50, 48, 1, 101], [0, 0, 1, 9])])
 def test_of_a_small_corpus_the_last_twentieth_is_held_out_and_of_four_documents_the_ends_of_two(lines, held):
     """Worked by hand: 200 lines give 10; of the last two documents half each, but of one line no more than one."""
-    assert held_lines(lines) == held
+    assert eval_lines_per_document(lines) == held
 
 
 @pytest.mark.parametrize("documents", [4, 7, 19, 20, 25, 40, 60])
@@ -169,7 +169,7 @@ def test_kant_comes_from_the_folder_that_the_environment_names(tmp_path, monkeyp
     monkeypatch.setenv("MINIBERT_CORPORA", str(tmp_path))
     corpus = open_corpus("kant")
     assert corpus.name == "kant" and list(corpus.documents("all")) == ["one", "two"]
-    assert corpora.place_of("kant") == str(tmp_path / "kant")
+    assert corpora.corpus_location("kant") == str(tmp_path / "kant")
 
 
 @pytest.mark.skipif("MINIBERT_CORPORA" not in os.environ, reason="MINIBERT_CORPORA names no folder with kant/")

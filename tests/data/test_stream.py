@@ -26,7 +26,7 @@ class Corpus:
             self.read += len(document)
             yield document
 
-    def position(self):
+    def progress(self):
         return self.read, 50_000
 
 

@@ -82,9 +82,9 @@ def test_the_name_fetches_and_a_category_is_part_of_it(server, tmp_path, monkeyp
 def test_where_it_is(monkeypatch, tmp_path):
     monkeypatch.delenv("MINIBERT_CORPORA", raising=False)
     monkeypatch.setattr(corpora, "CACHE", tmp_path)
-    assert corpora.place_of("amazon") == "mcauleylab.ucsd.edu (not downloaded yet)"
+    assert corpora.corpus_location("amazon") == "mcauleylab.ucsd.edu (not downloaded yet)"
     (tmp_path / "amazon" / "Books").mkdir(parents=True)
     (tmp_path / "amazon" / "Books" / "Books.jsonl.gz.part").touch()
-    assert "not downloaded yet" in corpora.place_of("amazon")
+    assert "not downloaded yet" in corpora.corpus_location("amazon")
     (tmp_path / "amazon" / "Books" / "Books.jsonl.gz").touch()
-    assert corpora.place_of("amazon") == str(tmp_path / "amazon")
+    assert corpora.corpus_location("amazon") == str(tmp_path / "amazon")

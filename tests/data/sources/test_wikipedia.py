@@ -211,7 +211,7 @@ def test_the_name_goes_on_with_a_download_that_stopped_as_far_as_was_asked(named
 
 def place_of(folder, monkeypatch):
     monkeypatch.setattr(corpora, "CACHE", folder)
-    return corpora.place_of("wikipedia")
+    return corpora.corpus_location("wikipedia")
 
 
 def test_a_language_is_part_of_the_name(named, tmp_path):
@@ -226,7 +226,7 @@ def test_the_folder_that_the_environment_names_goes_first(tmp_path, monkeypatch)
     (tmp_path / "wikipedia" / "en" / "a.json.gz").write_bytes(gzip.compress(CATS))
     monkeypatch.setenv("MINIBERT_CORPORA", str(tmp_path))
     assert list(open_corpus("wikipedia:en").documents("all")) == DOCUMENTS
-    assert corpora.place_of("wikipedia") == str(tmp_path / "wikipedia")
+    assert corpora.corpus_location("wikipedia") == str(tmp_path / "wikipedia")
 
 
 def test_without_a_network_one_error_says_what_to_do(named, tmp_path, monkeypatch):

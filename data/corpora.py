@@ -20,7 +20,7 @@ from data.sources import amazon, wikipedia
 from data.sources.download import download
 from data.sources.gutenberg import body_checksum
 from data.sources.pydocs import PydocsCorpus
-from data.splits import check_split, stable_hash, eval_lines_per_document, is_eval_document
+from data.splits import check_split, eval_lines_per_document, is_eval_document, stable_hash
 from tokenizer.utils.cli import suggestion
 
 FEW_DOCUMENTS = 20  # with fewer, a hash gives no fair share

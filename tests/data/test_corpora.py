@@ -46,7 +46,7 @@ def test_which_documents_are_held_out_never_changes():
 
 
 def test_the_split_is_the_same_in_every_process():
-    program = "from data.corpora import is_eval_document; print([n for n in range(100) if is_eval_document(f'document {n}')])"
+    program = "from data.splits import is_eval_document; print([n for n in range(100) if is_eval_document(f'document {n}')])"
     for seed in ("0", "1"):
         result = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.getcwd()},
                                 capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What pre-training buys by number of labelled examples, and what fine-tuning a little of a model costs in score and saves in weights.
+"""What pre-training buys by number of labeled examples, and what fine-tuning a little of a model costs in score and saves in weights.
 
     python benchmarks/finetuning.py runs/books --tasks FOLDER --out benchmarks/results/finetuning.json
     python benchmarks/finetuning.py --table benchmarks/results/finetuning.json
@@ -32,12 +32,12 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from minibert.finetuning.adapter_files import digest  # noqa: E402
-from minibert.finetuning.adapters import Tuning, count  # noqa: E402
-from minibert.finetuning.command import constant_score, encoded, fresh_model, parser  # noqa: E402
-from minibert.finetuning.labeled_files import Layout, classes_of, read_examples  # noqa: E402
+from minibert.finetuning.adapter_files import encoder_digest  # noqa: E402
+from minibert.finetuning.adapters import Tuning, count_parameters  # noqa: E402
+from minibert.finetuning.command import encode_files, majority_baseline, new_classifier, parser  # noqa: E402
+from minibert.finetuning.labeled_files import Layout, class_labels, read_examples  # noqa: E402
 from minibert.finetuning.loop import FinetuneConfig, fit
-from minibert.finetuning.metrics import mean_and_deviation  # noqa: E402
+from minibert.finetuning.metrics import mean_and_std  # noqa: E402
 from minibert.formats.run_folder import load_run  # noqa: E402
 from tokenizer.utils.cli import (
     given,  # noqa: E402
@@ -81,7 +81,7 @@ def main(args=None):
 
 def parse(args):
     tasks = Path(os.environ.get("MINIBERT_CORPORA", "../shared/corpora")).parent / "tasks"
-    out = argparse.ArgumentParser(description="A learning curve by labelled examples, and the ways to train a little of a model, compared.")
+    out = argparse.ArgumentParser(description="A learning curve by labeled examples, and the ways to train a little of a model, compared.")
     out.add_argument("run", metavar="RUN", nargs="?", help="a pre-trained model, as train.py writes it")
     out.add_argument("--tasks", type=Path, default=tasks, help="folder with sst2/ and cola/ (default: tasks/ beside $MINIBERT_CORPORA)")
     out.add_argument("--sizes", nargs="*", default=SIZES, metavar="N", help="of the learning curve: numbers of examples, or all; none: no curve")
@@ -134,7 +134,7 @@ def stored_results(path):
 
 def begun(args, model):
     """The results so far, or their beginning. ValueError for those of another model."""
-    shape, base = asdict(model.config), digest(model)
+    shape, base = asdict(model.config), encoder_digest(model)
     if not args.out.is_file():
         return {"date": str(date.today()), "python": platform.python_version(), "torch": torch.__version__, "run": Path(args.run).name,
                 "model": shape, "digest": base, "rows": {}}
@@ -209,22 +209,22 @@ def row(args, model, tokenizer, task, size, mode, result, stop):
     if not missing:
         return True
     learn, dev = files(args.tasks, task)
-    labels = tuple(classes_of(learn))
-    learn, dev = encoded(model.config, tokenizer, learn, dev, labels, config, say=lambda line: None)
-    found |= {"examples": len(learn), "dev": len(dev), "metric": config.scored_by, "constant": constant_score(learn.labels, dev.labels, config)}
+    labels = tuple(class_labels(learn))
+    learn, dev = encode_files(model.config, tokenizer, learn, dev, labels, config, say=lambda line: None)
+    found |= {"examples": len(learn), "dev": len(dev), "metric": config.metric_name, "constant": majority_baseline(learn.labels, dev.labels, config)}
     for seed in missing:
-        classifier = fresh_model(model, labels, config, tuning, seed, load_encoder_from=mode != SCRATCH)
-        found["learning"] = count(classifier)
+        classifier = new_classifier(model, labels, config, tuning, seed, load_encoder_from=mode != SCRATCH)
+        found["learning"] = count_parameters(classifier)
         processor, wall = time.process_time(), time.perf_counter()
         with slow_bar(config.epochs * -(-len(learn) // config.batch_size), f"{name}, seed {seed}", "steps") as bar:
             history = fit(classifier, learn, dev, config, seed, bar, stop)
         if stop.requested:
             return False
-        found["seeds"][str(seed)] = {"score": history[-1][config.scored_by], "processor_seconds": round(time.process_time() - processor, 2),
+        found["seeds"][str(seed)] = {"score": history[-1][config.metric_name], "processor_seconds": round(time.process_time() - processor, 2),
                                      "seconds": round(time.perf_counter() - wall, 2), "last": history[-1]}
         result["rows"][name] = found
         atomic_write(args.out, json.dumps(result, indent=1) + "\n")  # what is done stays, whatever happens to the rest
-        print(f"{name}, seed {seed}: {config.scored_by} {history[-1][config.scored_by]:.4f}", flush=True)
+        print(f"{name}, seed {seed}: {config.metric_name} {history[-1][config.metric_name]:.4f}", flush=True)
     return True
 
 
@@ -253,7 +253,7 @@ def curve_line(examples, pair):
     epochs = pair[SCRATCH]["config"]["epochs"]
     gain = ""
     if "all" in pair:
-        gain = f"{100 * (mean_and_deviation(scores(pair['all']))[0] - mean_and_deviation(scores(pair[SCRATCH]))[0]):+.1f}"
+        gain = f"{100 * (mean_and_std(scores(pair['all']))[0] - mean_and_std(scores(pair[SCRATCH]))[0]):+.1f}"
     return f"| {examples:,} | {epochs} | {score_cell(pair.get('all'))} | {score_cell(pair[SCRATCH])} | {gain} |"
 
 
@@ -281,13 +281,13 @@ def score_cell(found):
     """Mean and deviation of the seeds in hundredths: "81.2 ± 0.4"."""
     if not found:
         return ""
-    mean, deviation = mean_and_deviation(scores(found))
+    mean, deviation = mean_and_std(scores(found))
     nothing = sum(score <= found["constant"] for score in scores(found))
     return f"{100 * mean:.1f} ± {100 * deviation:.1f}" + (f", {nothing} of {len(found['seeds'])} seeds learned nothing" if nothing else "")
 
 
 def seconds_cell(found):
-    return f"{mean_and_deviation([seed['processor_seconds'] for seed in found['seeds'].values()])[0]:,.0f}" if found else ""
+    return f"{mean_and_std([seed['processor_seconds'] for seed in found['seeds'].values()])[0]:,.0f}" if found else ""
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from drawing import COLOURS, GREY, INK, PAPER, TINTS, Axes, Drawing
 
 from minibert.config import BertConfig
-from minibert.finetuning.adapters import Tuning, attach, count
+from minibert.finetuning.adapters import Tuning, attach, count_parameters
 from minibert.heads import BertForSequenceClassification
 from minibert.optim import lr_multiplier
 
@@ -154,7 +154,7 @@ def counted(tune):
     """What ``adapters.count`` says of BERT-base with a head for two labels; of prefixes, for which a model has to run, by their size."""
     config, tuning = BertConfig(), Tuning(tune=tune, lora_rank=8, prefix_length=16)
     with torch.device("meta"):  # shapes alone, no numbers
-        found = count(attach(BertForSequenceClassification(config, ("bad", "good")), Tuning("head") if tune == "prefix" else tuning))
+        found = count_parameters(attach(BertForSequenceClassification(config, ("bad", "good")), Tuning("head") if tune == "prefix" else tuning))
     if tune == "prefix":
         found["trained"] += config.num_hidden_layers * 2 * tuning.prefix_length * config.hidden_size
     return found

@@ -93,7 +93,7 @@ def read_texts(path, column):
     if format_of(path) == ".txt":
         rows = ((number, line.strip()) for number, line in enumerate(text_lines(path), start=1))
     else:
-        examples = read_examples(path, Layout(text=column), labelled=False, flag="--column")
+        examples = read_examples(path, Layout(text=column), labeled=False, flag="--column")
         rows = zip(examples.lines, examples.texts)
     texts = {}
     for number, text in rows:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from minibert.config import from_dict
-from minibert.finetuning.adapters import Tuning, attach, whole
+from minibert.finetuning.adapters import Tuning, attach, merged_copy
 from minibert.formats import safetensors
 from minibert.formats.huggingface import save_pretrained
 from minibert.formats.model_files import CONFIG, WEIGHTS
@@ -26,7 +26,7 @@ from tokenizer.utils.files import atomic_write
 ADAPTER, ADAPTER_WEIGHTS = "adapter.json", "adapter.safetensors"
 
 
-def digest(model):
+def encoder_digest(model):
     """The SHA-256 of an encoder, its config and all its weights in float32: 64 hexadecimal digits. The pooler, a head's part, does not count."""
     encoder = encoder_of(model)
     found = hashlib.sha256(json.dumps(asdict(encoder.config), sort_keys=True).encode())
@@ -44,7 +44,7 @@ def save_finetuned(model, tuning, folder, tokenizer, base, base_digest):
     """
     folder = Path(folder)
     if tuning.tune != "prefix":
-        save_pretrained(whole(model) if tuning.tune == "lora" else model, folder, tokenizer)
+        save_pretrained(merged_copy(model) if tuning.tune == "lora" else model, folder, tokenizer)
     if tuning.tune == "all":
         return
     learned = {name: p.detach().float() for name, p in model.named_parameters() if p.requires_grad}
@@ -75,7 +75,7 @@ def load_finetuned(folder, base=None):
     if not Path(base).is_dir():
         raise FileNotFoundError(f"{folder} is an adapter, and its base is not at {base}: name the run it belongs to, RUN --adapter {folder}")
     pretrained, tokenizer = load_run(base)
-    found = digest(pretrained)
+    found = encoder_digest(pretrained)
     if found != stored["digest"]:
         place = (folder / stored["base"]).resolve()
         raise ValueError(f"{folder} is an adapter of another base: it was trained on {stored['digest'][:12]}... ({place}), "

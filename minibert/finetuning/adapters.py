@@ -25,7 +25,7 @@ from minibert.heads import BertForSequenceClassification
 from tokenizer.utils.cli import suggestion
 
 # What learns -> the peak rate where none is given. BERT's for all weights; few weights bear, and need, more.
-RATES = {"all": 5e-5, "lora": 5e-4, "prefix": 5e-3, "bias": 1e-3, "head": 1e-3}
+DEFAULT_LR = {"all": 5e-5, "lora": 5e-4, "prefix": 5e-3, "bias": 1e-3, "head": 1e-3}
 QKV = ("query", "key", "value")  # in the order in which ``Attention`` stacks them
 MATRICES = (*QKV, "out", "mlp")
 ADDED = re.compile(r"\.lora_[ab]$|\.prefix\.keys_and_values$")  # tensors that a model has only with an adapter
@@ -49,8 +49,8 @@ class Tuning:
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):  # from a file
                 raise ValueError(f"{name} is {value!r}: it must be " + ("text" if kind is str else "a whole number" if kind is int else "a number"))
-        if self.tune not in RATES:
-            raise ValueError(f"tune is {self.tune!r}: choose from {', '.join(RATES)}" + suggestion(self.tune, RATES))
+        if self.tune not in DEFAULT_LR:
+            raise ValueError(f"tune is {self.tune!r}: choose from {', '.join(DEFAULT_LR)}" + suggestion(self.tune, DEFAULT_LR))
         for name in ("lora_rank", "prefix_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
@@ -81,7 +81,7 @@ def attach(model, tuning):
     if tuning.tune == "all":
         return model
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(is_head(name))
+        parameter.requires_grad_(is_head_parameter(name))
     if tuning.tune == "lora":
         add_lora(model, tuning)
     elif tuning.tune == "prefix":
@@ -92,16 +92,16 @@ def attach(model, tuning):
     return model
 
 
-def is_head(name):
+def is_head_parameter(name):
     """Whether a tensor of a BertForSequenceClassification belongs to its head; BERT's pooler does.
 
-    >>> is_head("classifier.weight"), is_head("bert.pooler.bias"), is_head("bert.blocks.0.mlp.out.bias")
+    >>> is_head_parameter("classifier.weight"), is_head_parameter("bert.pooler.bias"), is_head_parameter("bert.blocks.0.mlp.out.bias")
     (True, True, False)
     """
     return not name.startswith("bert.") or name.startswith("bert.pooler.")
 
 
-def count(model):
+def count_parameters(model):
     """How many numbers learn: {"trained": of all together, "head": of them in the head, "parameters": of the model without adapter, "share"}.
 
     With one block of width 4, LoRA of rank 1 on the queries alone, and BERT's head for two labels: 1 * (4 + 4) beside 4 * 4 + 4 and 2 * 4 + 2
@@ -110,7 +110,7 @@ def count(model):
     sizes = {name: p.numel() for name, p in model.named_parameters()}
     learning = {name: sizes[name] for name, p in model.named_parameters() if p.requires_grad}
     whole = sum(size for name, size in sizes.items() if not ADDED.search(name))
-    return {"trained": sum(learning.values()), "head": sum(size for name, size in learning.items() if is_head(name)),
+    return {"trained": sum(learning.values()), "head": sum(size for name, size in learning.items() if is_head_parameter(name)),
             "parameters": whole, "share": round(sum(learning.values()) / whole, 6)}
 
 
@@ -159,7 +159,7 @@ class LoRALinear(nn.Linear):
             maps[part] = maps[part] + self.scale * F.linear(F.linear(x, a), b)
         return torch.cat(maps, dim=-1)
 
-    def product(self):
+    def delta_weight(self):
         """What the adapter adds to the weight: (O, I), zeros where it adds nothing."""
         added = torch.zeros_like(self.weight)
         with torch.autocast(added.device.type, enabled=False):  # a weight is made here, once
@@ -167,15 +167,15 @@ class LoRALinear(nn.Linear):
         return added
 
     @torch.no_grad()
-    def merged(self):
+    def merged_weight(self):
         """The weight with the product: (O, I)."""
-        return self.weight.data if self.before is not None else self.weight.data + self.product()
+        return self.weight.data if self.before is not None else self.weight.data + self.delta_weight()
 
     @torch.no_grad()
     def merge(self):
         """Add the product to the weight: the same layer, as fast as without an adapter."""
         if self.before is None:
-            self.before, self.weight.data = self.weight.data, self.merged()
+            self.before, self.weight.data = self.weight.data, self.merged_weight()
 
     def unmerge(self):
         """The weight as it was, bit for bit: it has been kept, since taking the product off again would leave rounding."""
@@ -198,7 +198,7 @@ def add_lora(model, tuning):
     """Put a LoRALinear in the place of each linear layer that holds one of the matrices that ``tuning`` names."""
     made = []  # all of them before the first is put in: one that has no room leaves the model as it is
     for block in model.bert.blocks:
-        for name, parts in lora_places(block, tuning.matrices).items():
+        for name, parts in lora_targets(block, tuning.matrices).items():
             parent, _, child = name.rpartition(".")
             parent = block.get_submodule(parent)
             made.append((parent, child, LoRALinear(getattr(parent, child), parts, tuning.lora_rank, tuning.lora_alpha)))
@@ -206,7 +206,7 @@ def add_lora(model, tuning):
         setattr(parent, child, layer)
 
 
-def lora_places(block, matrices):
+def lora_targets(block, matrices):
     """Names of matrices -> {linear layer of a block: which of the maps that are stacked in it}.
 
     ("query", "value", "mlp"), of a gated block -> {"attention.qkv": [0, 2], "mlp.inner": [0, 1], "mlp.out": [0]}
@@ -235,18 +235,18 @@ def unmerge(model):
             layer.unmerge()
 
 
-def whole(model):
+def merged_copy(model):
     """A copy on the CPU, without adapter, that computes the same, for ``save_pretrained``; the model itself stays as it is, merged or not.
 
     ValueError for prefixes: no weight can hold them.
 
-    whole(attach(classifier, Tuning(tune="lora"))) -> BertForSequenceClassification
+    merged_copy(attach(classifier, Tuning(tune="lora"))) -> BertForSequenceClassification
     """
     if any(".prefix." in name for name, _ in model.named_parameters()):
         raise ValueError("trained prefixes cannot be merged into the weights: save the adapter, and use it with its base")
     with torch.device("meta"):  # draws no random numbers: training goes on as if nothing had been saved
         plain = BertForSequenceClassification(model.config, model.labels, model.dropout.p)
-    state = model.state_dict() | {f"{name}.weight": layer.merged() for name, layer in model.named_modules() if isinstance(layer, LoRALinear)}
+    state = model.state_dict() | {f"{name}.weight": layer.merged_weight() for name, layer in model.named_modules() if isinstance(layer, LoRALinear)}
     state = {name: tensor.to("cpu", copy=True) for name, tensor in state.items() if not ADDED.search(name)}
     plain.load_state_dict(state, assign=True)
     return plain.train(model.training)

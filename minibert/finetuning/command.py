@@ -4,7 +4,7 @@
     python -m minibert finetune runs/books --train cola/train.tsv --columns source,label,mark,sentence --metric matthews --from-scratch
     python -m minibert finetune runs/books --train sst2/train.tsv --dev sst2/dev.tsv --tune lora
     python -m minibert finetune runs/books/finetuned --predict new.tsv
-    python -m minibert finetune runs/books/finetuned --predict labelled.tsv --out answers
+    python -m minibert finetune runs/books/finetuned --predict labeled.tsv --out answers
 
 Several seeds are trained, since small training sets make luck large; the model of the best one is kept, as a Hugging Face checkpoint
 (``AutoModelForSequenceClassification`` loads it), with finetune.json beside it: the columns, the settings, all scores. Where ``--tune`` trains
@@ -25,18 +25,18 @@ import torch
 from tqdm import tqdm
 
 from minibert.device import describe
-from minibert.finetuning.adapter_files import ADAPTER, ADAPTER_WEIGHTS, digest, load_finetuned, save_finetuned
-from minibert.finetuning.adapters import RATES, Tuning, attach, count
-from minibert.finetuning.labeled_files import Layout, classes_of, hold_out, numbered, read_examples
-from minibert.finetuning.loop import EncodedTexts, FinetuneConfig, best_of, fit
-from minibert.finetuning.metrics import mean_and_deviation
-from minibert.finetuning.predict import SETTINGS, evaluate_file, max_length, predict_alone, write_predictions
+from minibert.finetuning.adapter_files import ADAPTER, ADAPTER_WEIGHTS, encoder_digest, load_finetuned, save_finetuned
+from minibert.finetuning.adapters import DEFAULT_LR, Tuning, attach, count_parameters
+from minibert.finetuning.labeled_files import Layout, class_labels, encode_labels, read_examples, split_dev
+from minibert.finetuning.loop import EncodedTexts, FinetuneConfig, best_epoch, fit
+from minibert.finetuning.metrics import mean_and_std
+from minibert.finetuning.predict import SETTINGS, evaluate_file, max_length, predict_command, write_predictions
 from minibert.formats.model_files import CONFIG
 from minibert.formats.run_folder import load_run
 from minibert.heads import BertForSequenceClassification
 from tokenizer.inspect import plural
 from tokenizer.utils.cli import Parser, add_flags, given
-from tokenizer.utils.files import atomic_write, check_writable
+from tokenizer.utils.files import atomic_write, check_writable, next_free_folder
 from tokenizer.utils.progress import StopRequest, slow_bar
 from tokenizer.utils.terminal import visible
 
@@ -50,7 +50,7 @@ SUBSET_SEED = 11  # of the examples that --examples draws
 def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on_best=lambda model, score: None, tuning=None):
     """Fine-tune a model with each seed, and, where the config says so, one with fresh weights.
 
-    pretrained: any model with its encoder; train, dev: ``tasks.TaskFile``; stop: an object whose ``requested`` ends it; say: what is told
+    pretrained: any model with its encoder; train, dev: ``tasks.LabeledTexts``; stop: an object whose ``requested`` ends it; say: what is told
     each line; on_best(model, score) is called for each epoch of a pre-trained model that is the best so far of all seeds;
     tuning: an ``adapters.Tuning``, which weights learn; None: all.
 
@@ -63,10 +63,10 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on
     if config.from_scratch and tuning.tune != "all":
         raise ValueError(f"from_scratch with tune {tuning.tune}: fresh weights that stay as they are can do nothing; leave out one of the two")
     stop, config = stop or SimpleNamespace(requested=False), config.on_this_machine()
-    labels = tuple(classes_of(train)) if config.task == "classification" else ()
-    learn, asked = encoded(pretrained.config, tokenizer, train, dev, labels, config, say)
-    results = {"metric": config.scored_by, "labels": list(labels), "train": len(learn), "dev": len(asked),
-               "constant": constant_score(learn.labels, asked.labels, config)}
+    labels = tuple(class_labels(train)) if config.task == "classification" else ()
+    learn, asked = encode_files(pretrained.config, tokenizer, train, dev, labels, config, say)
+    results = {"metric": config.metric_name, "labels": list(labels), "train": len(learn), "dev": len(asked),
+               "constant": majority_baseline(learn.labels, asked.labels, config)}
     variants = ["pretrained"] + ["from_scratch"] * config.from_scratch
     histories, best = {variant: [] for variant in variants}, -math.inf
     steps = -(-len(learn) // config.batch_size)
@@ -74,9 +74,9 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on
         f"rate {config.learning_rate:g}, {plural(config.seeds, 'seed')}")
     with slow_bar(steps * config.epochs * config.seeds * len(variants), "fine-tuning", "steps") as bar:
         for variant, seed in itertools.product(variants, range(config.seeds)):
-            model = fresh_model(pretrained, labels, config, tuning, seed, load_encoder_from=variant == "pretrained")
+            model = new_classifier(pretrained, labels, config, tuning, seed, load_encoder_from=variant == "pretrained")
             if "learning" not in results:
-                results["learning"] = count(model)
+                results["learning"] = count_parameters(model)
                 say(f"learns       {learning_line(results['learning'], tuning)}")
 
             def better(score, model=model, variant=variant):
@@ -89,17 +89,17 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print, on
             if stop.requested and histories["pretrained"]:  # a seed that was cut short would spoil the mean
                 break
             histories[variant].append(history)
-            epoch = best_of(history, config.scored_by)
-            say(f"{NAMES[variant]} seed {seed}: {config.scored_by} {epoch[config.scored_by]:.4f} in epoch {epoch['epoch']} of {history[-1]['epoch']}")
+            epoch = best_epoch(history, config.metric_name)
+            say(f"{NAMES[variant]} seed {seed}: {config.metric_name} {epoch[config.metric_name]:.4f} in epoch {epoch['epoch']} of {history[-1]['epoch']}")
             if stop.requested:
                 break
-    results |= {variant: summary(found, config.scored_by) for variant, found in histories.items() if found}
+    results |= {variant: summary(found, config.metric_name) for variant, found in histories.items() if found}
     if "from_scratch" in results:
         results["gain"] = round(results["pretrained"]["mean"] - results["from_scratch"]["mean"], 6)
     return results | ({"stopped": True} if stop.requested else {})
 
 
-def fresh_model(pretrained, labels, config, tuning, seed, load_encoder_from=True):
+def new_classifier(pretrained, labels, config, tuning, seed, load_encoder_from=True):
     """The classifier that a seed begins with, on its device. adopt: it knows what ``pretrained`` knows; config: a FinetuneConfig on its machine."""
     torch.manual_seed(seed)
     shape = replace(pretrained.config, hidden_dropout_prob=config.hidden_dropout_prob)
@@ -119,10 +119,10 @@ def learning_line(learning, tuning):
     return f"{tuning.tune}: {learning['trained']:,} numbers, {100 * learning['share']:.2f} % of the {learning['parameters']:,} of the model{head}"
 
 
-def encoded(model_config, tokenizer, train, dev, labels, config, say):
-    """Two TaskFiles -> two EncodedTexts, the first cut to ``config.examples``; what they are is said."""
-    train_labels, dev_labels = numbered(train, labels), numbered(dev, labels)
-    numbers = chosen(len(train), config.examples)
+def encode_files(model_config, tokenizer, train, dev, labels, config, say):
+    """Two LabeledTextss -> two EncodedTexts, the first cut to ``config.examples``; what they are is said."""
+    train_labels, dev_labels = encode_labels(train, labels), encode_labels(dev, labels)
+    numbers = choose_examples(len(train), config.examples)
     if config.examples > len(train):
         say(f"examples     {config.examples:,} were asked for, and there are {len(train):,}: all are learned from")
     if labels and len(set(train_labels[numbers])) < 2:
@@ -141,7 +141,7 @@ def encoded(model_config, tokenizer, train, dev, labels, config, say):
     return found
 
 
-def chosen(count, wanted):
+def choose_examples(count, wanted):
     """The numbers of ``wanted`` of ``count`` examples, ascending, always the same ones; of all where it is 0 or more than there are."""
     if not 0 < wanted < count:
         return np.arange(count)
@@ -150,17 +150,17 @@ def chosen(count, wanted):
 
 def summary(histories, metric):
     """The histories of some seeds -> {"mean", "deviation", "scores", "epochs"}."""
-    scores = [best_of(history, metric)[metric] for history in histories]
-    mean, deviation = mean_and_deviation(scores)
+    scores = [best_epoch(history, metric)[metric] for history in histories]
+    mean, deviation = mean_and_std(scores)
     return {"mean": mean, "deviation": deviation, "scores": scores, "epochs": histories}
 
 
-def constant_score(train_labels, dev_labels, config):
+def majority_baseline(train_labels, dev_labels, config):
     """What always giving the most frequent label of training scores on dev (of a regression: always one number, which is worth 0)."""
     if config.task == "regression":
         return 0.0
     frequent = Counter(train_labels.tolist()).most_common(1)[0][0]
-    return config.metrics[config.scored_by](dev_labels.tolist(), [frequent] * len(dev_labels))
+    return config.metrics[config.metric_name](dev_labels.tolist(), [frequent] * len(dev_labels))
 
 
 # ------------------------------------------------------------------------------------------------ the command
@@ -173,20 +173,20 @@ def main(args=None):
         raise ValueError("nothing to do: give --train FILE to fine-tune, or --predict FILE to a model that has been fine-tuned")
     tuning = tuning_of(args)
     if not args.train:
-        return predict_alone(args)
+        return predict_command(args)
     model, tokenizer = load_run(args.run)
     tokenizer.require("cls", "sep", "pad")
-    config, layout = FinetuneConfig(**{"learning_rate": RATES[tuning.tune]} | given(args, FinetuneConfig)), Layout(**given(args, Layout))
+    config, layout = FinetuneConfig(**{"learning_rate": DEFAULT_LR[tuning.tune]} | given(args, FinetuneConfig)), Layout(**given(args, Layout))
     max_length(config, model.config)
     out = out_folder(args)
     check_writable(out)
     say = (lambda line: tqdm.write(line, file=sys.stderr)) if args.json else tqdm.write
     train, dev = read_files(args, layout, config, say)
     if args.predict:
-        read_examples(args.predict, layout, labelled=False, keep_empty=True)  # a mistake in it is seen now
+        read_examples(args.predict, layout, labeled=False, keep_empty=True)  # a mistake in it is seen now
     c = model.config
     say(f"model        {args.run}: {c.family}, {c.num_hidden_layers} layers of {c.hidden_size}")
-    base = digest(model)
+    base = encoder_digest(model)
     with StopRequest() as stop:
         results = finetune(model, tokenizer, train, dev, config, stop, say,
                            lambda best, score: save_finetuned(best, tuning, out, tokenizer, args.run, base), tuning)
@@ -209,13 +209,13 @@ def parser():
     """The parser of the command: RUN, the files, and a flag for each field of ``Layout``, ``FinetuneConfig`` and ``Tuning``."""
     out = Parser(prog="python -m minibert finetune", formatter_class=HelpFormatter, explained=OTHER_FLAGS,
                  usage="python -m minibert finetune RUN --train FILE [--dev FILE] [--tune lora] [--predict FILE] [FLAG VALUE ...]",
-                 description="Fine-tune a pre-trained model on labelled texts (.tsv .csv .jsonl, each also .gz or .bz2), or use one that has been.",
-                 epilog="In brackets: the defaults; the learning rate of " + ", ".join(f"--tune {name}: {rate:g}" for name, rate in RATES.items()) +
+                 description="Fine-tune a pre-trained model on labeled texts (.tsv .csv .jsonl, each also .gz or .bz2), or use one that has been.",
+                 epilog="In brackets: the defaults; the learning rate of " + ", ".join(f"--tune {name}: {rate:g}" for name, rate in DEFAULT_LR.items()) +
                  ". A .tsv is read without quoting; blank lines are left out of all files. The dev set chooses the epoch, so its score is a little "
                  "too good: judge on a third file (--predict).")
     out.add_argument("run", metavar="RUN", help="folder that train.py wrote, or a published one: a model and its tokenizer")
-    out.add_argument("--train", metavar="FILE", help="labelled texts to learn from")
-    out.add_argument("--dev", metavar="FILE", help="labelled texts that decide which epoch is best (default: a tenth of the training file)")
+    out.add_argument("--train", metavar="FILE", help="labeled texts to learn from")
+    out.add_argument("--dev", metavar="FILE", help="labeled texts that decide which epoch is best (default: a tenth of the training file)")
     out.add_argument("--predict", metavar="FILE", help="texts to judge: to OUT/predictions.tsv, or, without --train and --out, to standard output; "
                      "where they have labels, the scores as well")
     out.add_argument("--out", metavar="DIR", help="folder of the fine-tuned model (default: RUN/finetuned, or the next free name); without "
@@ -246,10 +246,7 @@ def out_folder(args):
         if any((Path(args.out) / name).exists() for name in (CONFIG, ADAPTER)):
             raise ValueError(f"{args.out} holds a model already: choose another --out")
         return Path(args.out)
-    folder, number = Path(args.run) / "finetuned", 2
-    while folder.exists():
-        folder, number = Path(args.run) / f"finetuned-{number}", number + 1
-    return folder
+    return next_free_folder(Path(args.run) / "finetuned")
 
 
 def read_files(args, layout, config, say):
@@ -260,8 +257,8 @@ def read_files(args, layout, config, say):
         say(f"left out     {train.empty:,} rows of {args.train} without text")
     if not args.dev:
         if not regression:
-            classes_of(train)  # refuses, with the counts of the whole file, what cannot be told apart
-        train, dev = hold_out(train)
+            class_labels(train)  # refuses, with the counts of the whole file, what cannot be told apart
+        train, dev = split_dev(train)
         say(f"no --dev     {len(dev):,} of the {len(train) + len(dev):,} training examples are held out, drawn at random, always the same ones")
         return train, dev
     dev = read_examples(args.dev, layout, regression, keep_empty=True)

@@ -1,4 +1,4 @@
-"""Files -> labelled examples: what fine-tuning learns from, and what it is asked.
+"""Files -> labeled examples: what fine-tuning learns from, and what it is asked.
 
 .tsv, .csv and .jsonl (each also .gz or .bz2), one example a row; the first row names the columns, unless ``columns`` does:
 
@@ -38,15 +38,15 @@ class Layout:
     label: str = option("label", "the column or field of the label")
     columns: str = option("", "for a file without a row of names: the names of all its columns, or the numbers, from 0 on, of text, pair and label")
 
-    def parts(self, labelled):
+    def parts(self, labeled):
         """The columns that are needed."""
-        return [name for name in (self.text, self.pair, self.label if labelled else "") if name]
+        return [name for name in (self.text, self.pair, self.label if labeled else "") if name]
 
     def named(self):
         """``columns`` as {name: number}; the numbers of "3,1" are given the names."""
         words = [word.strip() for word in self.columns.split(",")]
         if all(word.isdecimal() for word in words):
-            parts = self.parts(labelled=True)
+            parts = self.parts(labeled=True)
             if len(words) != len(parts):
                 raise ValueError(f"columns {self.columns}: {len(words)} number(s) for the {len(parts)} columns {', '.join(parts)}, in this order")
             return {name: int(word) for name, word in zip(parts, words)}
@@ -56,7 +56,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class TaskFile:
+class LabeledTexts:
     """The rows of one file. texts: strings, or (text, pair); labels: strings, or floats for a regression, or None where none are asked for."""
     path: str
     texts: list
@@ -71,11 +71,11 @@ class TaskFile:
         """Those of the given numbers."""
         def gather_positions(values):
             return None if values is None else [values[n] for n in numbers]
-        return TaskFile(self.path, gather_positions(self.texts), gather_positions(self.labels), gather_positions(self.lines), self.empty)
+        return LabeledTexts(self.path, gather_positions(self.texts), gather_positions(self.labels), gather_positions(self.lines), self.empty)
 
 
-def read_examples(path, layout=None, regression=False, labelled=True, keep_empty=False, flag=""):
-    """A file -> TaskFile. labelled: there must be labels; keep_empty: rows without any text stay; flag: the caller's, where it has one for the
+def read_examples(path, layout=None, regression=False, labeled=True, keep_empty=False, flag=""):
+    """A file -> LabeledTexts. labeled: there must be labels; keep_empty: rows without any text stay; flag: the caller's, where it has one for the
     column of the text in place of fine-tuning's flags.
 
     Raises FileNotFoundError; ValueError, with file and line, for a missing column or label, rows of unequal length, a label that is no
@@ -85,9 +85,9 @@ def read_examples(path, layout=None, regression=False, labelled=True, keep_empty
     """
     layout, path = layout or Layout(), Path(path)
     texts, labels, lines, empty = [], [], [], 0
-    for number, row in rows(path, layout, layout.parts(labelled), flag):
-        text = tuple(row[name].strip() for name in layout.parts(labelled=False))
-        label = _label(path, number, row, layout, regression) if labelled else None
+    for number, row in rows(path, layout, layout.parts(labeled), flag):
+        text = tuple(row[name].strip() for name in layout.parts(labeled=False))
+        label = _label(path, number, row, layout, regression) if labeled else None
         if not any(text):
             empty += 1
             if not keep_empty:
@@ -97,7 +97,7 @@ def read_examples(path, layout=None, regression=False, labelled=True, keep_empty
         lines.append(number)
     if not texts:
         raise ValueError(f"{path} has no example" + (f": all {empty:,} rows are without text" if empty else ""))
-    return TaskFile(str(path), texts, labels if labelled else None, lines, empty)
+    return LabeledTexts(str(path), texts, labels if labeled else None, lines, empty)
 
 
 def _label(path, number, row, layout, regression):
@@ -117,7 +117,7 @@ def _label(path, number, row, layout, regression):
     return value
 
 
-def classes_of(examples):
+def class_labels(examples):
     """The distinct labels, in the order of numbers where all are numbers, else of the alphabet. ValueError where there is one only,
     and where they are numbers of which most occur once, as those of a regression.
 
@@ -137,7 +137,7 @@ def classes_of(examples):
     return ordered
 
 
-def numbered(examples, labels):
+def encode_labels(examples, labels):
     """The labels of examples as numbers (N,) int64, or (N,) float32 where ``labels`` is empty: a regression.
 
     Raises ValueError, with file and line, for a label that is not among ``labels``.
@@ -152,7 +152,7 @@ def numbered(examples, labels):
     return np.array([place[label] for label in examples.labels], dtype=np.int64)
 
 
-def hold_out(examples, share=0.1):
+def split_dev(examples, share=0.1):
     """Examples -> (to learn from, held out): a tenth drawn at random, always the same one. ValueError for fewer than ten.
 
     The last example of a label is never held out: the next one drawn is, in its place; less than a tenth where no other is left. ValueError

@@ -1,4 +1,4 @@
-"""Fine-tuning itself: a model with a head, labelled texts, a few epochs, and the epoch that was best on the dev set.
+"""Fine-tuning itself: a model with a head, labeled texts, a few epochs, and the epoch that was best on the dev set.
 
 The recipe is BERT's (Devlin et al. 2018, appendix A.3): all weights learn, 2 to 4 epochs, batches of 16 or 32, AdamW at 2e-5 to
 5e-5, dropout 0.1 after embeddings, attention and MLP, however the model was pre-trained; that of the attention weights stays as it was
@@ -19,7 +19,7 @@ from minibert.optim import lr_multiplier, make_optimizer
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.progress import slow_bar
 
-USUAL_LENGTH = 128  # tokens; sentences are shorter
+DEFAULT_MAX_LENGTH = 128  # tokens; sentences are shorter
 TEXTS_AT_ONCE = 512  # that are encoded between two looks of the progress bar
 
 
@@ -27,7 +27,7 @@ TEXTS_AT_ONCE = 512  # that are encoded between two looks of the progress bar
 class FinetuneConfig:
     """How a model is fine-tuned. Raises ValueError for values that cannot work, naming the field.
 
-    >>> FinetuneConfig(task="regression").scored_by
+    >>> FinetuneConfig(task="regression").metric_name
     'pearson'
     """
     task: str = option("classification", "classification or regression")
@@ -55,7 +55,7 @@ class FinetuneConfig:
         tasks = {"classification": CLASSIFICATION, "regression": REGRESSION}
         if self.task not in tasks:
             raise ValueError(f"task is {self.task!r}: choose from {', '.join(tasks)}" + suggestion(self.task, tasks))
-        if self.scored_by not in tasks[self.task]:
+        if self.metric_name not in tasks[self.task]:
             raise ValueError(f"metric is {self.metric!r}: a {self.task} has {', '.join(tasks[self.task])}"
                              + suggestion(self.metric, tasks[self.task]))
         for name, smallest in (("epochs", 1), ("patience", 1), ("judge_every", 1), ("seeds", 1), ("examples", 0), ("max_length", 0)):
@@ -67,7 +67,7 @@ class FinetuneConfig:
         self.training(seed=0)  # checks the rest
 
     @property
-    def scored_by(self):
+    def metric_name(self):
         """The metric that decides."""
         return self.metric or {"classification": "accuracy", "regression": "pearson"}.get(self.task)
 
@@ -149,7 +149,7 @@ def predict(model, texts, config, batch_size=64):
     return outputs
 
 
-def scores_of(outputs, labels, metrics):
+def compute_metrics(outputs, labels, metrics):
     """Outputs (N, labels) and right labels (N,) -> {metric: score}; of a regression, whose outputs are (N, 1), likewise."""
     given = outputs.squeeze(1) if outputs.shape[1] == 1 else outputs.argmax(dim=1)
     return {name: metric(labels.tolist(), given.tolist()) for name, metric in metrics.items()}
@@ -187,7 +187,7 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
             seen += len(numbers)
             if not math.isfinite(loss_sum):
                 raise ValueError(f"the loss is {loss.item()} at step {step}: try a lower --learning-rate than {config.learning_rate:g}")
-            shown = f", {config.scored_by} {best:.3f}" if history else ""
+            shown = f", {config.metric_name} {best:.3f}" if history else ""
             bar.set_postfix_str(f"seed {seed}, epoch {epoch + 1}, loss {loss_sum / seen:.3f}{shown}", refresh=False)
             bar.update()
             if stop.requested:
@@ -196,18 +196,18 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
             break
         if (epoch + 1) % config.judge_every and epoch + 1 < config.epochs and not stop.requested:
             continue
-        scores = scores_of(predict(model, dev, config), dev.labels, config.metrics)
+        scores = compute_metrics(predict(model, dev, config), dev.labels, config.metrics)
         history.append({"epoch": epoch + 1, "train_loss": loss_sum / seen, **scores})
-        if scores[config.scored_by] > best:
-            best, weights = scores[config.scored_by], {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        if scores[config.metric_name] > best:
+            best, weights = scores[config.metric_name], {name: tensor.clone() for name, tensor in model.state_dict().items()}
             on_best(best)
-        if stop.requested or epoch + 1 - best_of(history, config.scored_by)["epoch"] >= config.patience:
+        if stop.requested or epoch + 1 - best_epoch(history, config.metric_name)["epoch"] >= config.patience:
             break
     bar.update(total - step)  # epochs that were not needed
     model.load_state_dict(weights)
     return history
 
 
-def best_of(history, metric):
+def best_epoch(history, metric):
     """The epoch of a history with the highest score, the first of equals."""
     return max(history, key=lambda epoch: epoch[metric])

@@ -92,10 +92,10 @@ REGRESSION = {"pearson": pearson, "spearman": spearman}
 METRICS = CLASSIFICATION | REGRESSION
 
 
-def mean_and_deviation(values):
+def mean_and_std(values):
     """Mean and standard deviation (of a sample: divided by n - 1) of the scores of some seeds; the deviation of one is 0.
 
-    >>> mean_and_deviation([0.7, 0.8, 0.9])
+    >>> mean_and_std([0.7, 0.8, 0.9])
     (0.8, 0.1)
     """
     deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0

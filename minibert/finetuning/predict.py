@@ -13,8 +13,8 @@ from pathlib import Path
 from minibert.config import from_dict
 from minibert.finetuning.adapter_files import load_finetuned
 from minibert.finetuning.adapters import Tuning
-from minibert.finetuning.labeled_files import Layout, numbered, read_examples, rows
-from minibert.finetuning.loop import USUAL_LENGTH, EncodedTexts, FinetuneConfig, predict, scores_of
+from minibert.finetuning.labeled_files import Layout, encode_labels, read_examples, rows
+from minibert.finetuning.loop import DEFAULT_MAX_LENGTH, EncodedTexts, FinetuneConfig, compute_metrics, predict
 from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
 from minibert.heads import BertForSequenceClassification
 from tokenizer.utils.cli import given
@@ -24,7 +24,7 @@ SETTINGS, PREDICTIONS = "finetune.json", "predictions.tsv"
 OF_PREDICTING = ("max_length", "device", "precision")  # fields of FinetuneConfig that say something where nothing is trained
 
 
-def predict_alone(args):
+def predict_command(args):
     """--predict without --train: predictions on standard output, or in the folder --out; with labels in the file the scores as well."""
     training = [name for cls in (FinetuneConfig, Tuning) for name in given(args, cls) if name not in OF_PREDICTING] + ["dev"] * bool(args.dev)
     if training:
@@ -68,7 +68,7 @@ def evaluate_file(model, tokenizer, path, layout, config):
     predictions: a list of {"prediction": label, "probability"}, of a regression {"prediction": number}, one for each example; scores:
     {"accuracy": 0.8, ...}, and {} where the file has no column of labels, or some that cannot be scored, which the line then says.
     """
-    config, asked = config.on_this_machine(), read_examples(path, layout, labelled=False, keep_empty=True)
+    config, asked = config.on_this_machine(), read_examples(path, layout, labeled=False, keep_empty=True)
     texts = EncodedTexts(tokenizer, asked.texts, model.config, max_length(config, model.config))
     outputs = predict(model.to(config.device), texts, config)  # (N, labels)
     if model.labels:
@@ -77,14 +77,14 @@ def evaluate_file(model, tokenizer, path, layout, config):
     else:
         lines = [{"prediction": number} for number in outputs.squeeze(1).tolist()]
     try:
-        next(rows(path, layout, layout.parts(labelled=True)))
+        next(rows(path, layout, layout.parts(labeled=True)))
     except ValueError:
         return lines, {}, ""  # no label is there
     try:
-        right = numbered(read_examples(path, layout, not model.labels, keep_empty=True), model.labels)
+        right = encode_labels(read_examples(path, layout, not model.labels, keep_empty=True), model.labels)
     except ValueError as error:
         return lines, {}, f"not scored   {error}"
-    scores = {name: round(score, 6) for name, score in scores_of(outputs, right, CLASSIFICATION if model.labels else REGRESSION).items()}
+    scores = {name: round(score, 6) for name, score in compute_metrics(outputs, right, CLASSIFICATION if model.labels else REGRESSION).items()}
     return lines, scores, f"scored       {', '.join(f'{name} {score:.4f}' for name, score in scores.items())}, on the {len(right):,} labels of {path}"
 
 
@@ -92,7 +92,7 @@ def max_length(config, model_config):
     """The tokens of a text at most. ValueError for more than the model takes."""
     if config.max_length > model_config.max_length:
         raise ValueError(f"max_length {config.max_length} is more than the {model_config.max_length} tokens that the model takes")
-    return config.max_length or min(USUAL_LENGTH, model_config.max_length)
+    return config.max_length or min(DEFAULT_MAX_LENGTH, model_config.max_length)
 
 
 def as_table(lines):

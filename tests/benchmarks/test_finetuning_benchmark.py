@@ -86,7 +86,7 @@ def test_a_file_of_something_else_is_no_results(tmp_path, text):
 
 def test_scratch_and_pre_trained_differ_in_their_weights_alone(folder, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(finetuning, "fresh_model", lambda *given, **named: seen.append((given[2:], named)) or (_ for _ in ()).throw(LookupError))
+    monkeypatch.setattr(finetuning, "new_classifier", lambda *given, **named: seen.append((given[2:], named)) or (_ for _ in ()).throw(LookupError))
     for mode in ("all", "from scratch"):
         monkeypatch.setattr(finetuning, "wanted", lambda args, mode=mode: [("sst2", "10", mode)])
         with pytest.raises(LookupError):

@@ -8,6 +8,7 @@ where they broke off and are renamed when they are whole.
 import contextlib
 import errno
 import glob
+import itertools
 import os
 import shutil
 import tempfile
@@ -97,6 +98,17 @@ def check_writable(folder):
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, f"{there} is a file")
         os.rmdir(tempfile.mkdtemp(prefix=".try-", dir=there))
+
+
+def next_free_folder(folder):
+    """Return ``folder`` if nothing has that name, else the first of folder-2, folder-3, ... that is free.
+
+    >>> next_free_folder("/absent/books").name
+    'books'
+    """
+    folder = Path(folder)
+    candidates = itertools.chain([folder], (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2)))
+    return next(path for path in candidates if not path.exists())
 
 
 def atomic_write(path, content):

@@ -10,15 +10,15 @@ from finetune_helpers import flags, make_run, parts, sentences, silent
 
 from minibert.config import FAMILIES
 from minibert.finetuning import command
-from minibert.finetuning.adapter_files import ADAPTER, ADAPTER_WEIGHTS, digest, load_finetuned, save_finetuned
-from minibert.finetuning.adapters import RATES, Tuning, attach, is_head
-from minibert.finetuning.command import finetune, fresh_model
+from minibert.finetuning.adapter_files import ADAPTER, ADAPTER_WEIGHTS, encoder_digest, load_finetuned, save_finetuned
+from minibert.finetuning.adapters import DEFAULT_LR, Tuning, attach, is_head_parameter
+from minibert.finetuning.command import finetune, new_classifier
 from minibert.finetuning.loop import FinetuneConfig
 from minibert.formats import safetensors
 from minibert.formats.huggingface import WEIGHTS, from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
 
-MODES = [mode for mode in RATES if mode != "all"]
+MODES = [mode for mode in DEFAULT_LR if mode != "all"]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -39,7 +39,7 @@ def saved(run, mode, folder):
     for p in model.parameters():
         if p.requires_grad:
             p.data += 0.1 * torch.randn(p.shape)
-    save_finetuned(model, Tuning(tune=mode, lora_rank=2, prefix_length=3), folder, tokenizer, run, digest(pretrained))
+    save_finetuned(model, Tuning(tune=mode, lora_rank=2, prefix_length=3), folder, tokenizer, run, encoder_digest(pretrained))
     return model.eval()
 
 
@@ -90,10 +90,10 @@ def test_another_base_is_refused(run, tmp_path):
 def test_a_digest_is_of_the_encoder_alone(any_run):
     """It does not matter which head was on it, or whether the pooler of BERT has been trained."""
     pretrained, *_ = parts(any_run)
-    assert digest(pretrained) == digest(pretrained.bert) == digest(BertForSequenceClassification(pretrained.config, ("a", "b")).load_encoder_from(pretrained))
-    before = digest(pretrained)
+    assert encoder_digest(pretrained) == encoder_digest(pretrained.bert) == encoder_digest(BertForSequenceClassification(pretrained.config, ("a", "b")).load_encoder_from(pretrained))
+    before = encoder_digest(pretrained)
     pretrained.bert.embeddings.word.weight.data[3, 2] += 1e-3
-    assert digest(pretrained) != before and len(before) == 64
+    assert encoder_digest(pretrained) != before and len(before) == 64
 
 
 def test_a_base_that_is_gone_is_named(run, tmp_path):
@@ -172,8 +172,8 @@ def test_the_encoder_is_as_it_was_when_training_is_over(run, mode):
     state, before = kept[0].state_dict(), pretrained.state_dict()
     changed = [name for name in before if name.startswith("bert.") and not torch.equal(before[name], state[name])]
     assert all(name.endswith("norm.weight") for name in changed) and bool(changed) == (mode == "bias")
-    assert all(not torch.equal(value, fresh_model(pretrained, ("0", "1"), config, Tuning(tune=mode), 0).state_dict()[name])
-               for name, value in state.items() if is_head(name))
+    assert all(not torch.equal(value, new_classifier(pretrained, ("0", "1"), config, Tuning(tune=mode), 0).state_dict()[name])
+               for name, value in state.items() if is_head_parameter(name))
 
 
 def test_each_mode_has_a_rate_of_its_own_unless_one_is_given(run, tmp_path, monkeypatch):
@@ -187,7 +187,7 @@ def test_each_mode_has_a_rate_of_its_own_unless_one_is_given(run, tmp_path, monk
     for options in ([], ["--tune", "lora"], ["--tune", "prefix", "--learning-rate", "0.25"]):
         with pytest.raises(ValueError, match="seen"):
             command.main([str(run), "--train", str(run / "train.tsv"), "--out", str(tmp_path / "out"), *options])
-    assert found == [("all", 5e-5), ("lora", RATES["lora"]), ("prefix", 0.25)]
+    assert found == [("all", 5e-5), ("lora", DEFAULT_LR["lora"]), ("prefix", 0.25)]
 
 
 def test_what_cannot_be_done_with_an_adapter_is_said_and_leaves_nothing_behind(run, tmp_path):

@@ -7,12 +7,24 @@ from torch import nn
 from minibert import attention
 from minibert.attention import Attention
 from minibert.config import FAMILIES, BertConfig
-from minibert.finetuning.adapters import RATES, LoRALinear, Prefix, Tuning, attach, count, is_head, lora_places, merge, unmerge, whole
+from minibert.finetuning.adapters import (
+    DEFAULT_LR,
+    LoRALinear,
+    Prefix,
+    Tuning,
+    attach,
+    count_parameters,
+    is_head_parameter,
+    lora_targets,
+    merge,
+    merged_copy,
+    unmerge,
+)
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
 
 LABELS = ("bad", "good")
-MODES = [mode for mode in RATES if mode != "all"]
+MODES = [mode for mode in DEFAULT_LR if mode != "all"]
 EVERYWHERE = "query,key,value,out,mlp"
 
 
@@ -50,7 +62,7 @@ def test_so_many_numbers_learn_as_the_formulas_say(family):
     full = classifier(family).num_parameters()
 
     def learning(mode, **options):
-        found = count(attach(classifier(family), Tuning(tune=mode, **options)))
+        found = count_parameters(attach(classifier(family), Tuning(tune=mode, **options)))
         assert found["head"] == (head if mode != "all" else found["head"]) and found["parameters"] == full
         assert found["share"] == pytest.approx(found["trained"] / full, abs=1e-6)
         return found["trained"] - (head if mode != "all" else 0)
@@ -78,15 +90,15 @@ def test_only_what_learns_changes_in_training(family, mode):
         optimizer.zero_grad()
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert changed == {name for name, p in model.named_parameters() if p.requires_grad} > {"classifier.weight", "classifier.bias"}
-    inside = {name for name in changed if not is_head(name)}
+    inside = {name for name in changed if not is_head_parameter(name)}
     kinds = {"lora": (".lora_a", ".lora_b"), "prefix": (".prefix.keys_and_values",), "bias": (".bias", "norm.weight"), "head": ()}
     assert all(name.endswith(kinds[mode]) for name in inside) and bool(inside) == (mode != "head")
 
 
 def test_the_matrices_that_were_asked_for_are_the_ones():
     block = classifier("modernbert").bert.blocks[0]
-    assert lora_places(block, ("query", "value", "mlp")) == {"attention.qkv": [0, 2], "mlp.inner": [0, 1], "mlp.out": [0]}
-    assert lora_places(classifier("bert").bert.blocks[0], ("mlp", "key", "out")) == {
+    assert lora_targets(block, ("query", "value", "mlp")) == {"attention.qkv": [0, 2], "mlp.inner": [0, 1], "mlp.out": [0]}
+    assert lora_targets(classifier("bert").bert.blocks[0], ("mlp", "key", "out")) == {
         "attention.qkv": [1], "attention.out": [0], "mlp.inner": [0], "mlp.out": [0]}
 
 
@@ -133,7 +145,7 @@ def test_a_product_worked_by_hand():
     layer, x = LoRALinear(linear, [1], rank=1, alpha=2.0).eval(), torch.tensor([[10.0, 20.0]])
     assert layer(x).tolist() == [[10.5, 20.0]]  # B is 0
     layer.lora_a.data, layer.lora_b.data = torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[3.0]]])
-    assert layer(x).tolist() == [[10.5, 200.0]] and layer.product().tolist() == [[0, 0], [6, 6]]
+    assert layer(x).tolist() == [[10.5, 200.0]] and layer.delta_weight().tolist() == [[0, 0], [6, 6]]
     layer.merge()
     assert layer.weight.tolist() == [[1, 0], [6, 7]] and layer(x).tolist() == [[10.5, 200.0]]
     layer.unmerge()
@@ -163,7 +175,7 @@ def test_merged_weights_give_the_same_logits_and_come_apart_again(family):
 def test_a_whole_checkpoint_holds_the_merged_weights_and_no_random_number_is_drawn(family, tmp_path):
     model = tuned(family, "lora", lora_on="query,mlp")
     state = torch.get_rng_state()
-    save_pretrained(whole(model), tmp_path)
+    save_pretrained(merged_copy(model), tmp_path)
     assert torch.equal(torch.get_rng_state(), state)
     loaded = from_pretrained(tmp_path)
     assert type(loaded) is BertForSequenceClassification and loaded.labels == LABELS
@@ -176,7 +188,7 @@ def test_what_is_merged_is_saved_apart_stays_merged_and_does_not_learn():
     apart, state = logits(model, "bert"), {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         merge(model)
-        copy = whole(model)
+        copy = merged_copy(model)
     assert (logits(model, "bert") - apart).abs().max() < 1e-6 and (logits(copy, "bert") - apart).abs().max() < 1e-6
     assert all(layer.before is not None for layer in model.modules() if isinstance(layer, LoRALinear))
     saved = model.state_dict()
@@ -191,7 +203,7 @@ def test_what_is_merged_is_saved_apart_stays_merged_and_does_not_learn():
 
 def test_prefixes_have_no_place_in_a_whole_checkpoint():
     with pytest.raises(ValueError, match="prefixes cannot be merged"):
-        whole(tuned("bert", "prefix"))
+        merged_copy(tuned("bert", "prefix"))
 
 
 # ------------------------------------------------------------------------------------------------ prefixes

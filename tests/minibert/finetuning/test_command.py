@@ -12,9 +12,9 @@ from minibert.batches import Batches
 from minibert.config import FAMILIES
 from minibert.finetuning import command
 from minibert.finetuning.adapters import Tuning
-from minibert.finetuning.command import chosen, finetune, fresh_model
-from minibert.finetuning.labeled_files import Layout, classes_of
-from minibert.finetuning.loop import EncodedTexts, FinetuneConfig, best_of, fit, predict, scores_of
+from minibert.finetuning.command import choose_examples, finetune, new_classifier
+from minibert.finetuning.labeled_files import Layout, class_labels
+from minibert.finetuning.loop import EncodedTexts, FinetuneConfig, best_epoch, compute_metrics, fit, predict
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
 
@@ -33,7 +33,7 @@ def bert(tmp_path_factory):
 def test_the_encoder_drops_numbers_though_it_was_pretrained_without(run, load_encoder_from):
     pretrained = from_pretrained(run / "model")
     assert pretrained.config.hidden_dropout_prob == 0
-    model = fresh_model(pretrained, ("0", "1"), FinetuneConfig(hidden_dropout_prob=0.25, device="cpu"), Tuning(), 0, load_encoder_from)
+    model = new_classifier(pretrained, ("0", "1"), FinetuneConfig(hidden_dropout_prob=0.25, device="cpu"), Tuning(), 0, load_encoder_from)
     shares = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
     assert model.config.attention_probs_dropout_prob == pretrained.config.attention_probs_dropout_prob == 0
     assert shares.pop("dropout") == 0.1 and len(shares) == 3 and set(shares.values()) == {0.25}  # embeddings, attention, MLP of the one block
@@ -134,8 +134,8 @@ def test_predictions_do_not_depend_on_the_batch(run):
 
 def test_scores_are_of_the_largest_output_or_of_the_number():
     metrics = FinetuneConfig().metrics
-    assert scores_of(torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([1, 1]), metrics)["accuracy"] == 0.5
-    assert scores_of(torch.tensor([[1.0], [2.0], [6.0]]), torch.tensor([1.0, 2.0, 3.0]), {"n": lambda a, b: (a, b)})["n"] == ([1, 2, 3], [1, 2, 6])
+    assert compute_metrics(torch.tensor([[1.0, 2.0], [3.0, 0.0]]), torch.tensor([1, 1]), metrics)["accuracy"] == 0.5
+    assert compute_metrics(torch.tensor([[1.0], [2.0], [6.0]]), torch.tensor([1.0, 2.0, 3.0]), {"n": lambda a, b: (a, b)})["n"] == ([1, 2, 3], [1, 2, 6])
 
 
 class Scripted(torch.nn.Module):
@@ -170,7 +170,7 @@ def scripted(monkeypatch, bert, scores, stop_after=None, **options):
 def test_the_best_epoch_is_kept_and_patience_ends_the_rest(monkeypatch, bert):
     history, number, told = scripted(monkeypatch, bert, [0.3, 0.6, 0.5, 0.6, 0.9], patience=2)
     assert [epoch["pearson"] for epoch in history] == [0.3, 0.6, 0.5, 0.6] and number == 2 and told == [0.3, 0.6]
-    assert best_of(history, "pearson")["epoch"] == 2
+    assert best_epoch(history, "pearson")["epoch"] == 2
     history, number, _ = scripted(monkeypatch, bert, [0.3, 0.6, 0.5, 0.6, 0.9], patience=3)
     assert len(history) == 5 and number == 5
 
@@ -212,8 +212,8 @@ def test_every_example_is_learned_from_once_an_epoch(bert):
 
 
 def test_examples_are_drawn_once_for_all_seeds():
-    assert chosen(10, 0).tolist() == list(range(10)) == chosen(10, 99).tolist()
-    assert len(chosen(100, 7)) == 7 and chosen(100, 7).tolist() == chosen(100, 7).tolist() == sorted(set(chosen(100, 7)))
+    assert choose_examples(10, 0).tolist() == list(range(10)) == choose_examples(10, 99).tolist()
+    assert len(choose_examples(100, 7)) == 7 and choose_examples(100, 7).tolist() == choose_examples(100, 7).tolist() == sorted(set(choose_examples(100, 7)))
 
 
 def test_without_dev_a_tenth_is_held_out_and_empty_texts_are_counted(bert, tmp_path, capsys):
@@ -235,7 +235,7 @@ def test_a_label_that_occurs_once_stays_in_training_and_is_printed_safely(bert, 
         assert len(train) == 18 and len(dev) == 2 and len(set(train.labels)) == 3
     model, tokenizer, *_ = parts(bert)
     said = []
-    command.encoded(model.config, tokenizer, train, dev, classes_of(train), config, said.append)
+    command.encode_files(model.config, tokenizer, train, dev, class_labels(train), config, said.append)
     assert re.fullmatch(r"labels       0: \d+%, 1: \d+%, 2\\x1b\[31m: 6%", said[2])
 
 
@@ -297,6 +297,8 @@ def test_the_folder_is_the_next_free_one(bert, tmp_path):
     assert command.out_folder(arguments) == tmp_path / "finetuned"
     (tmp_path / "finetuned").mkdir()
     assert command.out_folder(arguments) == tmp_path / "finetuned-2"
+    (tmp_path / "finetuned-2").write_text("")
+    assert command.out_folder(arguments) == tmp_path / "finetuned-3"
 
 
 def test_what_is_to_come_is_said_before_it_begins_and_a_poor_result_has_a_hint(bert, tmp_path, capsys):

@@ -1,11 +1,11 @@
-"""Files of labelled examples: what is read, what is refused and with which line."""
+"""Files of labeled examples: what is read, what is refused and with which line."""
 import gzip
 import os
 from pathlib import Path
 
 import pytest
 
-from minibert.finetuning.labeled_files import Layout, classes_of, hold_out, numbered, read_examples
+from minibert.finetuning.labeled_files import Layout, class_labels, encode_labels, read_examples, split_dev
 
 TASKS = Path(os.environ.get("MINIBERT_CORPORA", Path(__file__).parents[3] / "../shared/corpora")).parent / "tasks"
 
@@ -169,13 +169,13 @@ def test_empty_texts_are_counted_and_left_out_or_kept(tmp_path):
 
 
 def test_texts_to_be_judged_need_no_label(tmp_path):
-    examples = read_examples(written(tmp_path, "sentence\na\n"), labelled=False)
+    examples = read_examples(written(tmp_path, "sentence\na\n"), labeled=False)
     assert examples.texts == ["a"] and examples.labels is None
 
 
 def test_labels_are_numbered_in_the_order_of_numbers_or_of_the_alphabet(tmp_path):
     def labels(*words):
-        return classes_of(read_examples(written(tmp_path, "sentence\tlabel\n" + "".join(f"a\t{word}\n" for word in words))))
+        return class_labels(read_examples(written(tmp_path, "sentence\tlabel\n" + "".join(f"a\t{word}\n" for word in words))))
 
     assert labels("10", "2", "2", "-1") == ["-1", "2", "10"] and labels("yes", "no") == ["no", "yes"] and labels("10", "2", "x") == ["10", "2", "x"]
     assert labels(*map(str, range(10))) == list(map(str, range(10))) and len(labels(*"ABCDEFGHIJKLMN")) == 14
@@ -189,47 +189,47 @@ def test_labels_are_numbered_in_the_order_of_numbers_or_of_the_alphabet(tmp_path
 def test_a_label_that_training_never_had_is_named_with_its_line(tmp_path):
     examples = read_examples(written(tmp_path, "sentence\tlabel\na\tgood\nb\tgod\n", "dev.tsv"))
     with pytest.raises(ValueError, match="dev.tsv:3: label 'god' does not occur in training, where there are bad, good: did you mean good"):
-        numbered(examples, ["bad", "good"])
-    assert numbered(examples, ["god", "good"]).tolist() == [1, 0]
+        encode_labels(examples, ["bad", "good"])
+    assert encode_labels(examples, ["god", "good"]).tolist() == [1, 0]
     with pytest.raises(ValueError, match=r"where there are good\\x1b, x: did you mean good\\x1b\?"):
-        numbered(examples, ["good\x1b", "x"])
+        encode_labels(examples, ["good\x1b", "x"])
 
 
 def test_a_tenth_is_held_out_always_the_same_and_nothing_is_lost(tmp_path):
     path = written(tmp_path, "sentence\tlabel\n" + "".join(f"text {n}\t{n % 2}\n" for n in range(50)))
-    learn, held = hold_out(read_examples(path))
+    learn, held = split_dev(read_examples(path))
     assert len(held) == 5 and sorted(learn.texts + held.texts) == sorted(f"text {n}" for n in range(50))
-    assert hold_out(read_examples(path))[1] == held
+    assert split_dev(read_examples(path))[1] == held
     with pytest.raises(ValueError, match="too few to hold out a tenth"):
-        hold_out(held)
+        split_dev(held)
 
 
 def test_every_label_stays_in_training(tmp_path):
-    def labelled(*labels):
+    def labeled(*labels):
         return read_examples(written(tmp_path, "sentence\tlabel\n" + "".join(f"text {n}\t{label}\n" for n, label in enumerate(labels))))
 
     alike = ["ab"[n % 2] for n in range(50)]
-    held = {int(text.split()[1]) for text in hold_out(labelled(*alike))[1].texts}
+    held = {int(text.split()[1]) for text in split_dev(labeled(*alike))[1].texts}
     for rare in range(50):  # the others that are held out stay, and where the rare one was, another takes its place
-        learn, now = hold_out(labelled(*alike[:rare], "rare", *alike[rare + 1 :]))
+        learn, now = split_dev(labeled(*alike[:rare], "rare", *alike[rare + 1 :]))
         now = {int(text.split()[1]) for text in now.texts}
         assert "rare" in learn.labels and len(now) == 5 and held - {rare} <= now and (now == held or rare in held)
-    learn, held = hold_out(labelled(*map(str, range(18)), "0", "0"))  # nothing but two of the "0" can be
+    learn, held = split_dev(labeled(*map(str, range(18)), "0", "0"))  # nothing but two of the "0" can be
     assert len(held) == 2 and set(held.labels) == {"0"} and len(learn) == 18 and "0" in learn.labels
-    learn, held = hold_out(labelled(*map(str, range(28)), "0", "0"))
+    learn, held = split_dev(labeled(*map(str, range(28)), "0", "0"))
     assert len(held) == 2 and len(learn) == 28
     with pytest.raises(ValueError, match="train.tsv: no label of its 20 examples occurs twice, so none can be held out: give --dev FILE"):
-        hold_out(labelled(*map(str, range(20))))
+        split_dev(labeled(*map(str, range(20))))
 
 
 def test_of_a_regression_a_tenth_is_held_out_though_no_number_occurs_twice(tmp_path):
     path = written(tmp_path, "sentence\tlabel\n" + "".join(f"text {n}\t{n}.5\n" for n in range(20)))
-    assert len(hold_out(read_examples(path, regression=True))[1]) == 2
+    assert len(split_dev(read_examples(path, regression=True))[1]) == 2
 
 
 @pytest.mark.skipif(not TASKS.is_dir(), reason="no folder tasks/ beside the corpora")
 def test_the_published_files_are_read_whole():
     sst2 = read_examples(TASKS / "sst2" / "dev.tsv")
-    assert classes_of(sst2) == ["0", "1"] and len(sst2) == len((TASKS / "sst2" / "dev.tsv").read_text(encoding="utf-8").splitlines()) - 1
+    assert class_labels(sst2) == ["0", "1"] and len(sst2) == len((TASKS / "sst2" / "dev.tsv").read_text(encoding="utf-8").splitlines()) - 1
     cola = read_examples(TASKS / "cola" / "dev.tsv", Layout(columns="source,label,mark,sentence"))
-    assert len(cola) == 516 and classes_of(cola) == ["0", "1"] and cola.lines[-1] == 516
+    assert len(cola) == 516 and class_labels(cola) == ["0", "1"] and cola.lines[-1] == 516

@@ -86,4 +86,4 @@ def test_settings_are_read_back_or_refused(tmp_path):
 
 def test_predictions_of_a_regression_have_no_probability():
     assert as_table([{"prediction": 1.5}]) == ["index\tprediction", "0\t1.5000"]
-    assert Layout().parts(labelled=False) == ["sentence"]
+    assert Layout().parts(labeled=False) == ["sentence"]

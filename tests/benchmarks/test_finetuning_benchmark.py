@@ -92,7 +92,7 @@ def test_scratch_and_pre_trained_differ_in_their_weights_alone(folder, monkeypat
         with pytest.raises(LookupError):
             finetuning.main([str(folder), "--tasks", str(folder), "--out", str(tmp_path / "out.json"), "--rates", "all:1e-3,from scratch:1e-3",
                              "--extra", "--hidden-dropout-prob 0.1"])
-    assert seen[0][0] == seen[1][0] and [named["adopt"] for _, named in seen] == [True, False]
+    assert seen[0][0] == seen[1][0] and [named["load_encoder_from"] for _, named in seen] == [True, False]
 
 
 def test_results_of_another_model_are_not_mixed_in(folder, tmp_path):

@@ -29,7 +29,7 @@ from data.sentences import SentenceCorpus
 from data.stream import Stream
 from minibert.batches import Batches, StreamBatches, prefetch
 from minibert.checks import check_length, check_not_past
-from minibert.device import autocast, choose_device, choose_precision, compiled
+from minibert.device import autocast, choose_device, choose_precision, compiled, keep_freed_memory
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
 from minibert.examples import make_examples, room_for_ids
 from minibert.formats.huggingface import save_pretrained
@@ -37,7 +37,6 @@ from minibert.formats.run_folder import write_config
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM, BertForPreTraining
 from minibert.optim import grad_accum_steps_at, lr_multiplier, make_optimizer
-from minibert.tied import keep_memory
 from minibert.training import checkpoint
 from minibert.training import cli as options
 from minibert.training import profiling as profile
@@ -87,6 +86,8 @@ def one_of(ranks, arguments):
         with whole_or_gone(folder, new=not arguments.resume and ranks.first, made=made):
             with ranks.in_turn():  # the others find what the first has made
                 fitted, tokenizer, *files = prepare_data(folder, preset, model_config, config, arguments.resume or not ranks.first)
+            if device.type == "cpu" and config.keep_freed_memory:
+                keep_freed_memory()
             trainer = Trainer(folder, preset, fitted, config, tokenizer, *files, device, ranks)
             with ranks.in_turn():
                 trainer.load()
@@ -295,7 +296,6 @@ class Trainer:
         self.optimizer.found_inf = broken.float()  # where it is 1 the step leaves all as it is; a scaler sets it itself, and halves its scale
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        keep_memory(self.model.bert.embeddings.word)  # on a CPU the next gradient is made where this one was
         self.optimizer.zero_grad(set_to_none=True)
         return {name: loss if name in ("tokens", "masked") else loss.masked_fill(broken, 0.0) for name, loss in losses.items()}, norm, broken
 

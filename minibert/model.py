@@ -23,7 +23,6 @@ from torch.utils.checkpoint import checkpoint
 from minibert.attention import Attention, attention_masks, gather_positions, is_local, rope_table
 from minibert.checks import check_batch, check_labels
 from minibert.masking import IGNORE_INDEX
-from minibert.tied import look_up, score
 
 # ---------------------------------------------------------------------------------------------- ids -> vectors
 
@@ -50,9 +49,9 @@ class Embeddings(nn.Module):
         self.norm = layer_norm(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, input_ids, token_type_ids=None, words=None):
-        """input_ids (B, T); token_type_ids (B, T), None = all 0; words (B, T, H): what the ids mean, None: it is looked up here -> (B, T, H)"""
-        x = self.word(input_ids) if words is None else words  # (B, T, H)
+    def forward(self, input_ids, token_type_ids=None):
+        """input_ids (B, T); token_type_ids (B, T), None = all 0 -> (B, T, H)"""
+        x = self.word(input_ids)  # (B, T, H)
         if self.counts_from_pad:
             x = x + self.position(roberta_positions(input_ids, self.pad_token_id))
         elif self.position is not None:
@@ -194,10 +193,10 @@ class BertModel(Pretrained):
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
         return self.encode(input_ids, attention_mask, token_type_ids)
 
-    def encode(self, input_ids, attention_mask=None, token_type_ids=None, words=None, rows=None):
-        """The same, unchecked; words (B, T, H) as for the embeddings; rows (M,): the tokens that will be read, of all B*T counted through
+    def encode(self, input_ids, attention_mask=None, token_type_ids=None, rows=None):
+        """The same, unchecked; rows (M,): the tokens that will be read, of all B*T counted through
         -> hidden (M, H). Nobody asks the last block for another vector, so it makes no other."""
-        x = self.embeddings(input_ids, token_type_ids, words)  # (B, T, H)
+        x = self.embeddings(input_ids, token_type_ids)  # (B, T, H)
         (B, T), dtype = x.shape[:2], autocast_dtype(x)
         masks, rotations = attention_masks(self.config, attention_mask, T, dtype, x.device), self.rotations(T, dtype)
         if rows is not None and self.pooler is not None:  # the pooler reads the first token of each sequence
@@ -256,7 +255,7 @@ class MLMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden, word_vectors):
-        return score(self.norm(F.gelu(self.dense(hidden))), word_vectors, self.bias)
+        return F.linear(self.norm(F.gelu(self.dense(hidden))), word_vectors, self.bias)
 
 
 class BertForMaskedLM(Pretrained):
@@ -279,11 +278,11 @@ class BertForMaskedLM(Pretrained):
         """labels (B, T): the right id at masked positions, -100 elsewhere; masked_positions (M,): where those are, as
         ``batches.masked_positions`` finds them, None: they are looked for here. Without labels, with masked_positions: logits (M, V) of these.
         The other arguments as in ``BertModel``."""
-        hidden, labels, word_vectors = self.encode(input_ids, attention_mask, token_type_ids, labels, masked_positions)
-        return self.predict(hidden, labels, word_vectors)
+        hidden, labels = self.encode(input_ids, attention_mask, token_type_ids, labels, masked_positions)
+        return self.predict(hidden, labels)
 
     def encode(self, input_ids, attention_mask, token_type_ids, labels, masked_positions):
-        """-> what ``self.bert`` gives (with labels: for the masked tokens alone), their labels (M,), the word vectors (V, H) for the head"""
+        """-> what ``self.bert`` gives (with labels: for the masked tokens alone), their labels (M,)"""
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
         check_labels(self.config, input_ids, labels)
         if labels is not None:
@@ -291,14 +290,12 @@ class BertForMaskedLM(Pretrained):
             if masked_positions is None:  # a GPU must stop for it: how many there are decides the shapes of what follows
                 masked_positions = (labels != IGNORE_INDEX).nonzero().squeeze(1)  # (M,)
             labels = labels[masked_positions]
-        words, word_vectors = look_up(input_ids, self.bert.embeddings.word)
-        return self.bert.encode(input_ids, attention_mask, token_type_ids, words, masked_positions), labels, word_vectors
+        return self.bert.encode(input_ids, attention_mask, token_type_ids, masked_positions), labels
 
-    def predict(self, hidden, labels=None, word_vectors=None):
+    def predict(self, hidden, labels=None):
         """hidden (B, T, H), or (M, H) with labels (M,) -> Output. With labels only the masked tokens come here: V is far larger than H,
-        and six of seven rows of the dense logits would be thrown away. word_vectors (V, H): as ``look_up`` gives them."""
-        word_vectors = self.bert.embeddings.word.weight if word_vectors is None else word_vectors
-        logits = self.head(hidden, word_vectors)  # (B, T, V) or (M, V)
+        and six of seven rows of the dense logits would be thrown away."""
+        logits = self.head(hidden, self.bert.embeddings.word.weight)  # (B, T, V) or (M, V)
         if labels is None:
             return Output(logits)
         # float: a sum of V exponentials in bf16 would keep two digits; clamp: nothing masked is a loss of 0, not 0/0
@@ -320,8 +317,8 @@ class BertForPreTraining(BertForMaskedLM):
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, next_sentence_label=None, masked_positions=None):
         """next_sentence_label (B,): 0 = B continues A, 1 = B comes from elsewhere. The loss is MLM + NSP, both also given apart."""
-        (hidden, pooled), labels, word_vectors = self.encode(input_ids, attention_mask, token_type_ids, labels, masked_positions)
-        out = self.predict(hidden, labels, word_vectors)
+        (hidden, pooled), labels = self.encode(input_ids, attention_mask, token_type_ids, labels, masked_positions)
+        out = self.predict(hidden, labels)
         out.nsp_logits = self.nsp(pooled)  # (B, 2)
         if next_sentence_label is not None:
             out.nsp_loss = F.cross_entropy(out.nsp_logits.float(), next_sentence_label)

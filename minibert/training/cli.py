@@ -17,7 +17,8 @@ from tokenizer.formats.vocab_files import holds_tokenizer
 from tokenizer.utils.cli import Parser, add_flags, given, suggestion
 
 # What may always differ when a run goes on: none of it changes what is computed (micro-batches: but for rounding, and dropout's draws).
-HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_batch_size")
+HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_batch_size",
+            "keep_freed_memory")
 
 GROUPS = {  # of --help: title -> fields of TrainConfig
     "where it begins": ("init",),
@@ -28,7 +29,7 @@ GROUPS = {  # of --help: title -> fields of TrainConfig
     "a step, and the memory it takes": ("batch_size", "micro_batch_size", "batch_ramp", "ramp_from", "gradient_checkpointing", "compile"),
     "optimiser and learning rate": ("optimizer", "learning_rate", "muon_learning_rate", "muon_momentum", "schedule", "warmup", "decay",
                                     "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
-    "the machine": ("device", "precision", "seed"),
+    "the machine": ("device", "precision", "keep_freed_memory", "seed"),
     "what is written, and how often": ("log_every", "eval_every", "eval_examples", "save_every", "keep_checkpoints"),
 }
 EPILOG = """\

@@ -1,4 +1,8 @@
 """Device and precision are chosen by what is there, and said."""
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -39,3 +43,35 @@ def test_products_run_in_the_precision_and_weights_stay_float32(precision, dtype
 
 def test_the_memory_of_this_process_is_reported_in_bytes():
     assert 2**20 < device.peak_memory(torch.device("cpu")) < 2**45
+
+
+STEPS = """
+import torch
+from minibert.device import keep_freed_memory
+
+def losses():
+    torch.manual_seed(0)
+    model = torch.nn.Linear(64, 64)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    for _ in range(3):
+        loss = model(torch.randn(8, 64)).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        yield loss.item()
+
+before = list(losses())
+print(keep_freed_memory(), before == list(losses()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_keeping_freed_memory_changes_no_numbers():
+    # The setting is for a whole process, so the test has a process of its own.
+    output = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
+    assert output.stdout.split() == ["True", "True"]
+
+
+def test_without_mallopt_freed_memory_is_not_kept(monkeypatch):
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: SimpleNamespace())
+    assert device.keep_freed_memory() is False

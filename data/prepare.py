@@ -21,7 +21,7 @@ from tokenizer.utils.workers import map_in_order
 IN_ONE_PROCESS = ("prepare the text in one process, python -m data prepare CORPUS --tokenizer FOLDER --workers 1 --split train "
                   "--out TOKENS/train, the same with eval for train, then go on with python train.py --data TOKENS --tokenizer FOLDER")
 NOTED_BATCHES = 32  # so often, and sooner at first, what is written is noted, to go on from there: every 16 million characters
-BEGINNING = {"batches": 0, "digest": ""}  # how far the texts reach before the first one: see ``extend_digest``
+EMPTY_DIGEST = {"batches": 0, "digest": ""}  # how far the texts reach before the first one: see ``extend_digest``
 
 
 def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
@@ -63,7 +63,7 @@ def unwritten(batches, writer, reached, say):
         say(f"what was left unfinished here cannot be used: {writer.unusable}. Beginning anew")
     if writer.kept:
         say(f"reading the first {amount(writer.kept[-1])} again, to see whether they are still as they were when they were prepared")
-    kept, agreed, here, held = writer.kept, 0, BEGINNING, []
+    kept, agreed, here, held = writer.kept, 0, EMPTY_DIGEST, []
     for note in kept:
         held, after = list(islice(batches, max(0, note.get("batches", 0) - here["batches"]))), here
         for batch in held:

@@ -1,10 +1,13 @@
-"""Training straight from text: read, tokenize and hand on, window by window, with nothing prepared on disk.
+"""Train straight from text: read, tokenize and yield windows of tokens, with nothing on disk.
 
-    documents -> batches of text -> ids (on all cores, while the model trains) -> windows -> examples, shuffled within their window
+    documents -> batches of text -> ids (on all cores, while the model trains)
+              -> windows -> examples, shuffled within their window
 
-A window is a token file in memory: a few million tokens, of which ``minibert.examples`` makes examples as of any other. It is the buffer through
-which the corpus is shuffled, and all of the corpus that is ever held, so the files may be larger than the disk has room to prepare. What it
-costs: neighbours in the corpus stay near each other in training, and each epoch is tokenized anew.
+A window is a token file in memory, a few million tokens long, and ``minibert.examples`` makes
+examples from it as from any token file. The windows are the shuffle buffer, and no other part of
+the corpus is in memory, so the text may be larger than the disk has room for in prepared form.
+The cost: documents that are close in the corpus stay close in training, and every pass
+tokenizes the text again.
 """
 import contextlib
 import queue
@@ -14,102 +17,146 @@ from itertools import islice
 
 import numpy as np
 
-from data.prepare import BEGINNING, encode_batch, extend_digest, with_digests
+from data.prepare import EMPTY_DIGEST, encode_batch, extend_digest
 from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, dtype_for
 from tokenizer.trainers.counting import batches
 from tokenizer.utils.workers import map_in_order
 
-WINDOW_BATCHES = 32  # of half a million characters each: 16 million, about four million tokens
-PATIENCE = 1.0  # seconds that whoever closes an ``Prefetcher`` waits for its thread
+WINDOW_BATCHES = 32  # batches of half a million characters: about four million tokens
+JOIN_TIMEOUT = 1.0  # seconds that Prefetcher.close waits for its thread
 
 
 class Window:
-    """Some documents as ids, with the members of a ``TokenFile`` that examples are made from."""
+    """Consecutive documents as ids, with the attributes of a ``TokenFile`` that examples use.
 
-    def __init__(self, encoded, tokenizer, read=None):
-        """encoded: a list of what ``encode_batch`` gives.  read: what the corpus' ``position`` was at its end."""
-        ids, segments, documents, sizes = zip(*encoded)
+    encoded: a list of results of ``encode_batch``. The other arguments say which part of the
+    corpus this is:
+
+    pass_index    the pass over the corpus, from 0
+    skip          batches of text before this window in its pass
+    text_digest   digest of the text of this pass up to the window's end (``extend_digest``)
+    progress      ``corpus.progress()`` at the window's end
+    """
+
+    folder = "the stream"  # for error messages
+
+    def __init__(self, encoded, tokenizer, pass_index=0, skip=0, text_digest=None, progress=None):
+        self.pass_index = pass_index
+        self.skip = skip
+        self.text_digest = text_digest
+        self.progress = progress
+        self.tokenizer_fingerprint = tokenizer.fingerprint
+
+        ids, segment_lengths, document_lengths, sizes = zip(*encoded)
         self.ids = np.concatenate(ids).astype(dtype_for(tokenizer.vocab_size))  # (num_tokens,)
-        self.segments = np.concatenate(([0], np.cumsum(np.concatenate(segments)))).astype(np.int64)  # as in a token file
-        self.documents = np.concatenate(([0], np.cumsum(np.concatenate(documents)))).astype(np.int64)
-        self.num_tokens, self.num_segments, self.num_documents = len(self.ids), len(self.segments) - 1, len(self.documents) - 1
-        self.num_bytes, self.read = sum(sizes), read
-        self.folder, self.tokenizer_fingerprint = "the stream", tokenizer.fingerprint
+        # Offsets as in a token file: segment i is ids[segments[i]:segments[i + 1]].
+        self.segments = offsets(segment_lengths)  # (num_segments + 1,)
+        self.documents = offsets(document_lengths)  # (num_documents + 1,)
+        self.num_tokens = len(self.ids)
+        self.num_segments = len(self.segments) - 1
+        self.num_documents = len(self.documents) - 1
+        self.num_bytes = sum(sizes)
+
+
+def offsets(lengths):
+    """Return where each item starts, and the end of the last. ``[[2, 1], [1]] -> [0, 2, 3, 4]``"""
+    return np.concatenate(([0], np.concatenate(lengths).cumsum())).astype(np.int64)
 
 
 class Stream:
-    """The training part of a corpus as an endless row of windows, pass after pass.
+    """The training split of a corpus as an endless sequence of windows, pass after pass.
 
-    corpus: as ``open_corpus`` gives it.  workers: processes, None is one a core. ``Stream(corpus, tokenizer).windows()`` yields
-    (pass, number of batches of text before it, how far the text of this pass reaches with it, Window): the third is what ``prepare.extend_digest``
-    gives. Raises ValueError for a corpus without text.
+    corpus: see ``open_corpus``. workers: number of processes; None means one per core.
     """
 
     def __init__(self, corpus, tokenizer, workers=None):
-        self.corpus, self.tokenizer, self.workers = corpus, tokenizer, workers
+        self.corpus = corpus
+        self.tokenizer = tokenizer
+        self.workers = workers
 
-    def windows(self, number=0, skip=0, reached=None, closed=lambda: False):
-        """From pass ``number`` on, and in that without the first ``skip`` batches of text, which are read and not tokenized.
+    def windows(self, pass_index=0, skip=0, expected_digest=None, should_stop=lambda: False):
+        """Yield windows, starting in pass ``pass_index`` after its first ``skip`` batches of text.
 
-        reached: how far the first window reached when it was yielded before; ValueError where its text, or any before it, has changed.
-        closed: is asked at each document; where it says True, Closed is raised in the middle of a window.
+        To resume, pass these two attributes of the last window and its ``text_digest`` as
+        ``expected_digest``: the first window yielded is that window. ``should_stop`` is called
+        for each document; once it returns True, ``Closed`` is raised, even within a window.
+
+        Raises ValueError if the corpus has no text, or if the text up to the end of the first
+        window does not have the expected digest.
         """
-        found = False
+        found_text = False
         while True:
-            texts, here, ends = batches(unless(closed, self.corpus.documents("train")), BATCH_CHARACTERS), BEGINNING, deque()
-            for batch in islice(texts, skip):
-                here = extend_digest(here, batch)
-            new = self._placed(with_digests(texts, here, ends), read := deque())
-            encoded = map_in_order(encode_batch, new, self.tokenizer, self.workers, first_here=WINDOW_BATCHES)
-            with contextlib.closing(encoded):
-                while some := list(islice(encoded, WINDOW_BATCHES)):
-                    here, place = [(ends.popleft(), read.popleft()) for _ in some][-1]
-                    if reached not in (None, here):
-                        raise changed(reached)
-                    window, reached = Window(some, self.tokenizer, place), None
-                    if window.num_tokens:
-                        found = True
-                        yield number, skip, here, window
-                    skip += len(some)
-            if reached is not None:
-                raise changed(reached)
-            if not found:
+            for window in self._windows_of_pass(pass_index, skip, expected_digest, should_stop):
+                found_text = True
+                yield window
+            if not found_text:
                 raise ValueError("the corpus is empty: there is no text to train on")
-            number, skip = number + 1, 0
+            pass_index, skip, expected_digest = pass_index + 1, 0, None
 
-    def _placed(self, batches, read):
-        """Yield the batches; how much of the corpus has been read with each is put to ``read``."""
-        for batch in batches:
-            read.append(self.corpus.progress())
+    def _windows_of_pass(self, pass_index, skip, expected_digest, should_stop):
+        documents = stop_when(should_stop, self.corpus.documents("train"))
+        text_batches = batches(documents, BATCH_CHARACTERS)
+        digest = EMPTY_DIGEST
+        for batch in islice(text_batches, skip):  # these are read but not tokenized
+            digest = extend_digest(digest, batch)
+
+        in_flight = deque()  # (digest, progress) of each batch that the workers have
+        tracked = self._track(text_batches, digest, in_flight)
+        encoded = map_in_order(encode_batch, tracked, self.tokenizer, self.workers,
+                               first_here=WINDOW_BATCHES)
+        with contextlib.closing(encoded):
+            while chunk := list(islice(encoded, WINDOW_BATCHES)):
+                for _ in chunk:
+                    digest, progress = in_flight.popleft()
+                if expected_digest not in (None, digest):
+                    raise text_has_changed(expected_digest)
+                expected_digest = None
+                window = Window(chunk, self.tokenizer, pass_index, skip, digest, progress)
+                if window.num_tokens:
+                    yield window
+                skip += len(chunk)
+        if expected_digest is not None:  # the text ends before the window to resume from
+            raise text_has_changed(expected_digest)
+
+    def _track(self, text_batches, digest, in_flight):
+        """Yield the batches; append the digest and the corpus' progress at the end of each."""
+        for batch in text_batches:
+            digest = extend_digest(digest, batch)
+            in_flight.append((digest, self.corpus.progress()))
             yield batch
 
 
-def unless(closed, items):
-    """Yield the items; Closed as soon as ``closed()``."""
+def stop_when(should_stop, items):
+    """Yield the items; raise Closed as soon as ``should_stop()`` is true."""
     for item in items:
-        if closed():
+        if should_stop():
             raise Closed
         yield item
 
 
-def changed(reached):
-    """The ValueError for text that is no longer what was trained on, up to where that reached."""
-    return ValueError(f"the text of the corpus has changed: the first {reached['batches']:,} batches of it, {BATCH_CHARACTERS:,} characters each, "
-                      "are not those that were trained on. Put it back as it was, or begin a new run")
+def text_has_changed(expected_digest):
+    """Return the ValueError for a resumed run whose text is not what it was trained on."""
+    size = expected_digest["batches"] * BATCH_CHARACTERS
+    return ValueError(f"the text of the corpus has changed: its first {size:,} characters are not "
+                      "those that were trained on. Restore the text, or start a new run")
 
 
 class Closed(Exception):
-    """Nothing more is wanted."""
+    """The consumer has closed the Prefetcher."""
 
 
 class Prefetcher:
-    """An iterator whose next item is made in a thread while the present one is used. ``close`` ends the thread, and what it was at.
+    """Iterate over a generator in a background thread, one item ahead of the consumer.
 
-    end: called by ``close``, so that a generator breaks off that would work on, or wait, for long.
+    ``close`` ends the thread. on_close: called by ``close``, to interrupt a generator that would
+    otherwise work or wait for a long time.
     """
 
-    def __init__(self, generator, end=lambda: None):
-        self._generator, self._items, self._closed, self._end = generator, queue.Queue(maxsize=1), threading.Event(), end
+    def __init__(self, generator, on_close=lambda: None):
+        self._generator = generator
+        self._on_close = on_close
+        self._items = queue.Queue(maxsize=1)  # (item, None) or (None, error)
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._fill, daemon=True)
         self._thread.start()
 
@@ -122,10 +169,11 @@ class Prefetcher:
             except Exception as error:
                 self._put((None, error))
 
-    def _put(self, item):
+    def _put(self, entry):
+        """Wait until the queue has room; return False if the Prefetcher is closed before that."""
         while not self._closed.is_set():
             with contextlib.suppress(queue.Full):
-                self._items.put(item, timeout=0.1)
+                self._items.put(entry, timeout=0.1)
                 return True
         return False
 
@@ -136,12 +184,13 @@ class Prefetcher:
         return item
 
     def close(self):
-        """In PATIENCE at most: a generator that has not noticed by then goes on alone, until it does or the process ends.
+        """Stop the thread, waiting at most JOIN_TIMEOUT seconds.
 
-        Another thread that waits for an item gets Closed.
+        A generator that takes longer to notice keeps running in its daemon thread until it does.
+        Another thread that is waiting for an item gets ``Closed``.
         """
         self._closed.set()
-        self._end()
-        with contextlib.suppress(queue.Full):  # then nobody waits
+        self._on_close()
+        with contextlib.suppress(queue.Full):  # full: there is an item, so no thread is waiting
             self._items.put_nowait((None, Closed()))
-        self._thread.join(PATIENCE)
+        self._thread.join(JOIN_TIMEOUT)

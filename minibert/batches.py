@@ -247,8 +247,9 @@ class StreamBatches:
         """The batches of the next window that has an example: the last one of a pass may hold too little for one."""
         begun = self.position["pass"]
         while self.position["pass"] <= begun + 1:
-            number, skip, reached, window = next(self._windows)
-            self.position = {**self.position, "pass": number, "skip": skip, "reached": reached, "read": window.read}
+            window = next(self._windows)
+            self.position = {**self.position, "pass": window.pass_index, "skip": window.skip,
+                             "reached": window.text_digest, "read": window.progress}
             with contextlib.suppress(TooFewDocuments, NoExample):
                 return self.batches_of(self.make_examples(window), position={"epoch": self.position["window"]})
         raise ValueError("the corpus gives no example: its documents are too few or too short")

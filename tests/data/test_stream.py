@@ -1,4 +1,4 @@
-"""Streaming: the windows are the corpus, whole and in order; what is made ahead ends when it is told to."""
+"""The windows of a stream are the corpus, complete and in order; a closed Prefetcher stops."""
 import itertools
 import multiprocessing
 import threading
@@ -12,22 +12,25 @@ from data import prepare
 from data.stream import Closed, Prefetcher, Stream, Window
 from tokenizer.trainers.counting import batches
 
-DOCUMENTS = [f"document {number}\n" + f"line {number * number} of it\n" * (number % 7) for number in range(300)]
+DOCUMENTS = [f"document {i}\n" + f"line {i * i} of it\n" * (i % 7) for i in range(300)]
 
 
 class Corpus:
     def __init__(self, documents):
-        self.all, self.passes, self.read = documents, 0, 0
+        self.all = documents
+        self.passes = 0
+        self.characters_read = 0
 
     def documents(self, split):
         assert split == "train"
-        self.passes, self.read = self.passes + 1, 0
+        self.passes += 1
+        self.characters_read = 0
         for document in self.all:
-            self.read += len(document)
+            self.characters_read += len(document)
             yield document
 
     def progress(self):
-        return self.read, 50_000
+        return self.characters_read, 50_000
 
 
 @pytest.fixture(autouse=True)
@@ -36,155 +39,169 @@ def small_windows(monkeypatch):
     monkeypatch.setattr("data.stream.WINDOW_BATCHES", 4)
 
 
-def one_pass(stream, **start):
-    """[(skip, window), ...] of the first pass."""
-    found = []
-    for number, skip, _, window in stream.windows(**start):
-        if number:
-            return found
-        found.append((skip, window))
+def stream_of(documents, workers=1):
+    return Stream(Corpus(documents), Characters(), workers)
+
+
+def first_pass(stream, **start):
+    return list(itertools.takewhile(lambda window: window.pass_index == 0, stream.windows(**start)))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_windows_of_a_pass_are_the_token_file(tmp_path, workers):
-    made = prepare(iter(DOCUMENTS), Characters(), tmp_path / "tokens", workers=1, show_progress=False)
-    windows = [window for _, window in one_pass(Stream(Corpus(DOCUMENTS), Characters(), workers))]
+def test_the_windows_of_a_pass_equal_the_token_file(tmp_path, workers):
+    tokens = prepare(DOCUMENTS, Characters(), tmp_path / "tokens", workers=1, show_progress=False)
+    windows = first_pass(stream_of(DOCUMENTS, workers))
     assert len(windows) > 5
-    assert np.concatenate([window.ids for window in windows]).tolist() == made.ids[:].tolist()
-    assert sum(window.num_documents for window in windows) == made.num_documents
-    assert sum(window.num_bytes for window in windows) == made.num_bytes
+    assert {window.ids.dtype for window in windows} == {tokens.ids.dtype}
+    ids = np.concatenate([window.ids for window in windows])
+    assert ids.tolist() == tokens.ids[:].tolist()
+    assert sum(window.num_documents for window in windows) == tokens.num_documents
+    assert sum(window.num_bytes for window in windows) == tokens.num_bytes
     for name in ("segments", "documents"):
         lengths = np.concatenate([np.diff(getattr(window, name)) for window in windows])
-        assert lengths.tolist() == np.diff(getattr(made, name)).tolist()
-    assert {window.ids.dtype for window in windows} == {made.ids.dtype}
+        assert lengths.tolist() == np.diff(getattr(tokens, name)).tolist()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_window_says_how_far_the_corpus_was_read_with_it(workers):
-    """However far ahead of it the corpus is read."""
+def test_a_window_knows_the_progress_at_its_end_even_if_workers_are_ahead_of_it(workers):
     sizes = [sum(map(len, batch)) for batch in batches(DOCUMENTS, 500)]
-    windows = one_pass(Stream(Corpus(DOCUMENTS), Characters(), workers))
-    assert [window.read for _, window in windows] == [(sum(sizes[:end]), 50_000) for end in range(4, len(sizes) + 4, 4)]
-    assert windows[-1][1].read[0] == sum(map(len, DOCUMENTS))
-    later = one_pass(Stream(Corpus(DOCUMENTS), Characters(), workers), skip=windows[2][0])
-    assert later[0][1].read == windows[2][1].read
+    windows = first_pass(stream_of(DOCUMENTS, workers))
+    ends = range(4, len(sizes) + 4, 4)  # four batches per window
+    assert [window.progress for window in windows] == [(sum(sizes[:end]), 50_000) for end in ends]
+    assert windows[-1].progress[0] == sum(map(len, DOCUMENTS))
+    resumed = first_pass(stream_of(DOCUMENTS, workers), skip=windows[2].skip)
+    assert resumed[0].progress == windows[2].progress
 
 
-def test_from_where_a_window_began_the_rest_of_the_pass_is_the_same():
-    stream = Stream(Corpus(DOCUMENTS), Characters(), 1)
-    whole = one_pass(stream)
-    for place in (1, 3, len(whole) - 1):
-        rest = one_pass(stream, skip=whole[place][0])
-        assert [skip for skip, _ in rest] == [skip for skip, _ in whole[place:]]
-        assert all((a.ids == b.ids).all() for (_, a), (_, b) in zip(rest, whole[place:]))
+@pytest.mark.parametrize("start", [1, 3, -1])
+def test_a_resumed_pass_has_the_same_remaining_windows(start):
+    expected = first_pass(stream_of(DOCUMENTS))[start:]
+    resumed = first_pass(stream_of(DOCUMENTS), skip=expected[0].skip)
+    assert [window.skip for window in resumed] == [window.skip for window in expected]
+    assert [window.ids.tolist() for window in resumed] == [w.ids.tolist() for w in expected]
 
 
-@pytest.mark.parametrize("place", [0, 3])
-@pytest.mark.parametrize("number", [0, 2])
-def test_who_goes_on_in_another_text_is_told_so(place, number):
-    """What has been read counts, the window itself included: one character more in it, or before it, or too few; but not what comes after it."""
-    windows = Stream(Corpus(DOCUMENTS), Characters(), 1).windows(number)
-    for _ in range(place + 1):
-        _, skip, reached, window = next(windows)
-    def at(documents):
-        return next(Stream(Corpus(documents), Characters(), 1).windows(number, skip, reached))
-    assert at(DOCUMENTS)[1:3] == (skip, reached) and (at(DOCUMENTS)[3].ids == window.ids).all()
-    assert at([*DOCUMENTS[:-1], "another end"])[1:3] == (skip, reached)
-    last = next(n for n in range(300) if sum(map(len, DOCUMENTS[:n + 1])) > 500 * skip + 1)  # a document in the window
-    for documents in ([DOCUMENTS[0] + ".", *DOCUMENTS[1:]], [*DOCUMENTS[:last], DOCUMENTS[last] + ".", *DOCUMENTS[last + 1:]], DOCUMENTS[:2]):
-        with pytest.raises(ValueError, match=f"has changed: the first {reached['batches']} batches of it, 500 characters each, are not those"):
-            at(documents)
+@pytest.mark.parametrize("num_before", [0, 3])
+@pytest.mark.parametrize("pass_index", [0, 2])
+def test_resuming_in_changed_text_is_an_error(num_before, pass_index):
+    """The text up to the end of the window counts; the text after it does not."""
+    windows = stream_of(DOCUMENTS).windows(pass_index)
+    window = next(itertools.islice(windows, num_before, None))
+
+    def resume(documents):
+        windows = stream_of(documents).windows(pass_index, window.skip, window.text_digest)
+        return next(windows)
+
+    for documents in (DOCUMENTS, [*DOCUMENTS[:-1], "another end"]):
+        resumed = resume(documents)
+        assert (resumed.skip, resumed.text_digest) == (window.skip, window.text_digest)
+        assert resumed.ids.tolist() == window.ids.tolist()
+
+    ends = np.cumsum([len(document) for document in DOCUMENTS])
+    inside = int(np.argmax(ends > 500 * window.skip + 1))  # a document in the window
+    for changed in (0, inside):
+        documents = [d + "." if i == changed else d for i, d in enumerate(DOCUMENTS)]
+        with pytest.raises(ValueError, match="the text of the corpus has changed"):
+            resume(documents)
+    with pytest.raises(ValueError, match="the text of the corpus has changed"):
+        resume(DOCUMENTS[:2])
 
 
-def test_pass_follows_pass():
-    corpus = Corpus(DOCUMENTS[:10])
-    windows = Stream(corpus, Characters(), 1).windows()
-    numbers = [next(windows)[0] for _ in range(6)]
-    assert numbers == sorted(numbers) and numbers[-1] >= 2 and corpus.passes == numbers[-1] + 1
+def test_one_pass_follows_another():
+    stream = stream_of(DOCUMENTS[:10])
+    passes = [window.pass_index for window in itertools.islice(stream.windows(), 6)]
+    assert passes == sorted(passes)
+    assert passes[-1] >= 2
+    assert stream.corpus.passes == passes[-1] + 1
 
 
 @pytest.mark.parametrize("documents", [[], ["", "\n \n"]])
-def test_a_corpus_without_text_is_an_error_and_no_endless_search(documents):
+def test_a_corpus_without_text_is_an_error(documents):
     with pytest.raises(ValueError, match="no text"):
-        next(Stream(Corpus(documents), Characters(), 1).windows())
+        next(stream_of(documents).windows())
 
 
-def test_a_window_has_what_examples_are_made_from():
-    window = Window([(np.array([65, 66, 67], np.uint8), np.array([2, 1]), np.array([2]), 5),
-                     (np.array([68], np.uint8), np.array([1]), np.array([1]), 2)], Characters())
-    assert window.ids.tolist() == [65, 66, 67, 68] and window.segments.tolist() == [0, 2, 3, 4] and window.documents.tolist() == [0, 2, 3]
-    assert (window.num_tokens, window.num_segments, window.num_documents, window.num_bytes) == (4, 3, 2, 7)
+def test_a_window_has_the_attributes_of_a_token_file():
+    two = (np.array([65, 66, 67], np.uint8), np.array([2, 1]), np.array([2]), 5)
+    one = (np.array([68], np.uint8), np.array([1]), np.array([1]), 2)
+    window = Window([two, one], Characters())
+    assert window.ids.tolist() == [65, 66, 67, 68]
+    assert window.segments.tolist() == [0, 2, 3, 4]
+    assert window.documents.tolist() == [0, 2, 3]
+    assert (window.num_tokens, window.num_segments, window.num_documents) == (4, 3, 2)
+    assert window.num_bytes == 7
 
 
-# Ahead
+# Prefetcher
 
 
-def test_items_come_in_order_one_ahead_and_not_more():
+def test_items_come_in_order_and_only_one_is_prefetched():
     made = []
-    ahead = Prefetcher(made.append(n) or n for n in range(100))
-    assert [next(ahead) for _ in range(5)] == [0, 1, 2, 3, 4]
+    prefetcher = Prefetcher(made.append(i) or i for i in range(100))
+    assert [next(prefetcher) for _ in range(5)] == [0, 1, 2, 3, 4]
     time.sleep(0.3)
-    assert len(made) <= 5 + 2  # one waits, one is in the hand of the thread
-    ahead.close()
-    assert not any(thread.name == ahead._thread.name for thread in threading.enumerate())
+    assert len(made) <= 5 + 2  # one in the queue, one that the thread waits to put there
+    prefetcher.close()
+    assert not prefetcher._thread.is_alive()
 
 
-def test_an_error_comes_out_where_the_item_would():
+def test_an_error_is_raised_when_its_item_is_asked_for():
     def items():
         yield 1
         raise ValueError("broken file")
-    ahead = Prefetcher(items())
-    assert next(ahead) == 1
+    prefetcher = Prefetcher(items())
+    assert next(prefetcher) == 1
     with pytest.raises(ValueError, match="broken file"):
-        next(ahead)
-    ahead.close()
+        next(prefetcher)
+    prefetcher.close()
 
 
-def test_closing_ends_the_workers_too():
-    ahead = Prefetcher(Stream(Corpus(DOCUMENTS * 30), Characters(), 2).windows())
-    next(ahead)
-    ahead.close()
+def test_closing_ends_the_worker_processes_too():
+    prefetcher = Prefetcher(stream_of(DOCUMENTS * 30, workers=2).windows())
+    next(prefetcher)
+    prefetcher.close()
     assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_stream_ends_in_the_middle_of_a_window(workers):
-    """The third window would take two minutes to read."""
+def test_closing_interrupts_a_window_that_would_take_minutes_to_read(workers):
     slow = threading.Event()
 
     def documents():
-        for number in itertools.count():
-            if number > 80:
+        for i in itertools.count():
+            if i > 80:
                 slow.set()
                 time.sleep(0.05)
-            yield f"document {number}" * (5 if number < 80 else 1)
+            yield f"document {i}" * (5 if i < 80 else 1)
     closed = threading.Event()
-    ahead = Prefetcher(Stream(Corpus(documents()), Characters(), workers).windows(closed=closed.is_set), closed.set)
-    next(ahead)
+    windows = stream_of(documents(), workers).windows(should_stop=closed.is_set)
+    prefetcher = Prefetcher(windows, closed.set)
+    next(prefetcher)
     assert slow.wait(10)
     start = time.monotonic()
-    ahead.close()
-    assert time.monotonic() - start < 0.8 and not ahead._thread.is_alive() and not multiprocessing.active_children()
+    prefetcher.close()
+    assert time.monotonic() - start < 0.8
+    assert not prefetcher._thread.is_alive()
+    assert not multiprocessing.active_children()
 
 
-def test_a_generator_that_does_not_notice_holds_nobody_up_and_who_waits_is_told(monkeypatch):
-    monkeypatch.setattr("data.stream.PATIENCE", 0.05)
-    go_on, told = threading.Event(), []
+def test_closing_wakes_a_waiting_consumer_even_if_the_generator_does_not_stop(monkeypatch):
+    monkeypatch.setattr("data.stream.JOIN_TIMEOUT", 0.05)
+    resume, woken = threading.Event(), threading.Event()
 
     def items():
-        go_on.wait(10)
+        resume.wait(10)
         yield 1
 
-    def waits():
+    def consume():
         with pytest.raises(Closed):
-            next(ahead)
-        told.append(True)
-    ahead = Prefetcher(items())
-    waiting = threading.Thread(target=waits)
-    waiting.start()
-    ahead.close()
-    waiting.join(10)
-    assert told and ahead._thread.is_alive()
-    go_on.set()
-    ahead._thread.join(10)
-    assert not ahead._thread.is_alive()
+            next(prefetcher)
+        woken.set()
+    prefetcher = Prefetcher(items())
+    threading.Thread(target=consume).start()
+    prefetcher.close()
+    assert woken.wait(10)
+    assert prefetcher._thread.is_alive()
+    resume.set()
+    prefetcher._thread.join(10)
+    assert not prefetcher._thread.is_alive()

@@ -29,7 +29,7 @@ from data.sentences import SentenceCorpus
 from data.stream import Stream
 from minibert.batches import Batches, StreamBatches, prefetch
 from minibert.checks import check_length, check_not_past
-from minibert.device import autocast, choose_device, choose_precision, compiled, keep_freed_memory
+from minibert.device import autocast, choose_device, choose_precision, compile_model, keep_freed_memory
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
 from minibert.examples import make_examples, room_for_ids
 from minibert.formats.huggingface import save_pretrained
@@ -172,7 +172,7 @@ class Trainer:
         self.autocast = partial(autocast, device, config.precision)
         self.model = (BertForPreTraining if config.examples == "pairs" else BertForMaskedLM)(model_config).to(device)
         self.model.bert.gradient_checkpointing = config.gradient_checkpointing
-        step_model = compiled(self.model, config) if config.compile else self.model
+        step_model = compile_model(self.model, config) if config.compile else self.model
         self.parallel = self.ranks.wrap(step_model)  # the same weights: calling it adds up the gradients of all ranks
         self.optimizer = make_optimizer(self.model, config)
         # fp16 has 5 bits of exponent: small gradients would vanish, so the loss is scaled up and the gradients down again.

@@ -38,7 +38,7 @@ from minibert.config import BertConfig, TrainConfig  # noqa: E402
 from minibert.device import choose_device, choose_precision, peak_memory  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
 from minibert.presets import PRESETS
-from minibert.training.flops import training_operations  # noqa: E402
+from minibert.training.flops import training_flops  # noqa: E402
 from tokenizer import ByteLevelBPE, load_tokenizer  # noqa: E402
 from tokenizer.utils.progress import StopRequest  # noqa: E402
 
@@ -303,7 +303,7 @@ def measure(shape, folder, who, rounds, device="auto", limit=86_400.0):
     finally:
         for contestant in there.values():
             contestant.end()
-    operations = training_operations(model, lengths, masked=round(0.15 * (sum(lengths) - 2 * len(lengths))))
+    operations = training_flops(model, lengths, masked=round(0.15 * (sum(lengths) - 2 * len(lengths))))
     rates = {"product_rate" + name.removeprefix("product").replace(", ", "_"): STEPS * 2 * product_size(kind) ** 3 / statistics.median(seconds[name])
              for name in products if seconds[name]}
     counted = {name: values for name, values in seconds.items() if name not in products and name in last}

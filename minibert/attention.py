@@ -38,10 +38,9 @@ class Attention(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.heads, self.dropout = config.num_attention_heads, config.attention_probs_dropout_prob
+        self.num_heads, self.dropout = config.num_attention_heads, config.attention_probs_dropout_prob
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.use_bias)  # one large product is faster than three
-        self.qkv.stacked = 3  # for an optimiser that treats each map as one
-        self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         self.out_dropout = nn.Dropout(config.hidden_dropout_prob)
         self.prefix = None  # trained keys and values before those of the tokens (adapters.py)
 
@@ -51,12 +50,12 @@ class Attention(nn.Module):
         attend = attention_by_hand if x.device.type == "cpu" else attention_fused  # by hand is the faster one on a CPU
         y = attend(*self.project_qkv(x, mask, rotation), self.dropout if self.training else 0.0)  # (B, nh, T, hs)
         y = gather_positions(y.transpose(1, 2).reshape(x.shape), rows)  # heads side by side again
-        return self.out_dropout(self.out(y))
+        return self.out_dropout(self.out_proj(y))
 
     def project_qkv(self, x, mask=None, rotation=None):
         """As in ``forward`` -> queries, keys, values, each (B, nh, T, hs), and the mask; with a prefix, keys and values are p longer."""
         B, T, H = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.heads, H // self.heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
+        qkv = self.qkv(x).view(B, T, 3, self.num_heads, H // self.num_heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
         qk, v = qkv.split((2, 1))  # queries and keys together, since both are turned
         if rotation is not None:
             qk = apply_rotary(qk, *rotation)

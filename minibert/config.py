@@ -231,10 +231,10 @@ class TrainConfig:
         return min(self.micro_batch_size or self.batch_size, self.batch_size)
 
 
-def changed(train, values):
+def override(train, values):
     """A TrainConfig with other values; a length among them takes the place of the length it had.
 
-    >>> changed(TrainConfig(max_steps=2672), {"minutes": 4.9}).max_steps
+    >>> override(TrainConfig(max_steps=2672), {"minutes": 4.9}).max_steps
     0
     """
     return replace(train, **({name: 0 for name in LENGTHS} if values.keys() & set(LENGTHS) else {}) | values)

@@ -48,7 +48,7 @@ def autocast(device, precision):
     return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
-def compiled(model, config):
+def compile_model(model, config):
     """A compiled way to call a model with batches as a TrainConfig has them. The model itself is called as ever: evaluating it compiles nothing.
 
     A graph is made for a shape; where another comes, torch makes one for all shapes, which is slower, unless dynamic is False. Packed blocks with

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.model import BertModel, Output, Pretrained, layer_norm
+from minibert.model import BertModel, ModelOutput, PreTrainedModel, layer_norm
 
 
 def encoder_of(model):
@@ -22,7 +22,7 @@ def encoder_of(model):
     return model if isinstance(model, BertModel) else model.bert
 
 
-class BertForSequenceClassification(Pretrained):
+class BertForSequenceClassification(PreTrainedModel):
     """The encoder with a head for one label, or for one number, a text.
 
     labels: what the outputs mean, in order, as strings; () for a regression, which has one output. dropout: of the head.
@@ -50,15 +50,15 @@ class BertForSequenceClassification(Pretrained):
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None):
         """labels (B,): the numbers of the right labels, int64, or, of a regression, the numbers that are right, float.
 
-        -> Output: logits (B, labels), of a regression (B, 1); loss: cross entropy, or the mean squared error
+        -> ModelOutput: logits (B, labels), of a regression (B, 1); loss: cross entropy, or the mean squared error
         """
         hidden = self.bert(input_ids, attention_mask, token_type_ids)
         logits = self.classifier(self.dropout(self.summary(hidden, attention_mask)))  # (B, labels)
         if labels is None:
-            return Output(logits)
+            return ModelOutput(logits)
         if not self.labels:
-            return Output(logits, F.mse_loss(logits.squeeze(1).float(), labels.float()))
-        return Output(logits, F.cross_entropy(logits.float(), labels))
+            return ModelOutput(logits, F.mse_loss(logits.squeeze(1).float(), labels.float()))
+        return ModelOutput(logits, F.cross_entropy(logits.float(), labels))
 
     def summary(self, hidden, attention_mask=None):
         """What the encoder returned -> one vector a text (B, H)."""
@@ -97,7 +97,7 @@ class BertForSequenceClassification(Pretrained):
         return values | ({"classifier_pooling": "mean"} if self.config.family == "modernbert" else {})
 
     @classmethod
-    def from_description(cls, config, values, path):
+    def from_config_json(cls, config, values, path):
         """The model of a config.json, weights fresh. ValueError for what is not built here, and for labels that are no list."""
         pooling, kind = values.get("classifier_pooling", "cls"), values.get("problem_type")
         names = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # what it means there when it is not said

@@ -39,7 +39,7 @@ class Embeddings(nn.Module):
         self.pad_token_id = config.pad_token_id
         self.counts_from_pad = config.family == "roberta"
         # padding_idx: the vector of padding gets no gradient from its use as an input
-        self.word = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.token = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
         self.position = self.segment = None
         if not config.rotary:
             self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size,
@@ -51,7 +51,7 @@ class Embeddings(nn.Module):
 
     def forward(self, input_ids, token_type_ids=None):
         """input_ids (B, T); token_type_ids (B, T), None = all 0 -> (B, T, H)"""
-        x = self.word(input_ids)  # (B, T, H)
+        x = self.token(input_ids)  # (B, T, H)
         if self.counts_from_pad:
             x = x + self.position(roberta_positions(input_ids, self.pad_token_id))
         elif self.position is not None:
@@ -83,19 +83,18 @@ class MLP(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.gated = config.gated
-        self.inner = nn.Linear(config.hidden_size, (2 if self.gated else 1) * config.intermediate_size, bias=config.use_bias)
-        self.inner.stacked = 2 if self.gated else 1
-        self.out = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.use_bias)
+        self.up_proj = nn.Linear(config.hidden_size, (2 if self.gated else 1) * config.intermediate_size, bias=config.use_bias)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.use_bias)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x):
-        x = self.inner(x)  # (B, T, I), or (B, T, 2I) if gated
+        x = self.up_proj(x)  # (B, T, I), or (B, T, 2I) if gated
         if self.gated:
             x, gate = x.chunk(2, dim=-1)
             x = F.gelu(x) * gate
         else:
             x = F.gelu(x)
-        return self.dropout(self.out(x))
+        return self.dropout(self.down_proj(x))
 
 
 class Block(nn.Module):
@@ -129,7 +128,7 @@ def layer_norm(config):
 # ---------------------------------------------------------------------------------------------- the encoder
 
 
-class Pretrained(nn.Module):
+class PreTrainedModel(nn.Module):
     """What every whole model has: its config, fresh weights, a count of them."""
 
     def __init__(self, config):
@@ -152,7 +151,7 @@ class Pretrained(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 if self.config.pre_norm:
-                    writes = name.endswith((".out", "head.dense"))
+                    writes = name.endswith(("out_proj", "down_proj", "head.dense"))
                     s = std / math.sqrt(2 * self.config.num_hidden_layers) if writes else std
                     nn.init.trunc_normal_(module.weight, std=s, a=-2 * s, b=2 * s)
                 else:
@@ -163,7 +162,7 @@ class Pretrained(nn.Module):
                     nn.init.zeros_(module.bias)
 
 
-class BertModel(Pretrained):
+class BertModel(PreTrainedModel):
     """The encoder: ids (B, T) -> hidden (B, T, H), one vector for each token, made with the whole sequence in view.
 
     With ``pooler=True`` it returns (hidden, pooled): pooled (B, H) = tanh(dense(first token)), BERT's summary of the sequence.
@@ -181,8 +180,8 @@ class BertModel(Pretrained):
         self.final_norm = layer_norm(config) if config.pre_norm else nn.Identity()  # post-norm blocks end with a norm
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size) if pooler else None
         if config.rotary:
-            self.register_buffer("global_rotation", rope_table(config.global_rope_theta, config), persistent=False)
-            self.register_buffer("local_rotation", rope_table(config.local_rope_theta, config), persistent=False)
+            self.register_buffer("global_rope", rope_table(config.global_rope_theta, config), persistent=False)
+            self.register_buffer("local_rope", rope_table(config.local_rope_theta, config), persistent=False)
         self.init_weights()
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None):
@@ -198,12 +197,12 @@ class BertModel(Pretrained):
         -> hidden (M, H). Nobody asks the last block for another vector, so it makes no other."""
         x = self.embeddings(input_ids, token_type_ids)  # (B, T, H)
         (B, T), dtype = x.shape[:2], autocast_dtype(x)
-        masks, rotations = attention_masks(self.config, attention_mask, T, dtype, x.device), self.rotations(T, dtype)
+        masks, rope_cos_sin = attention_masks(self.config, attention_mask, T, dtype, x.device), self.rope_cos_sin(T, dtype)
         if rows is not None and self.pooler is not None:  # the pooler reads the first token of each sequence
             rows = torch.cat((rows, torch.arange(0, B * T, T, device=rows.device)))  # (M + B,)
         for layer, block in enumerate(self.blocks):
             local, last = is_local(self.config, layer), layer == len(self.blocks) - 1
-            arguments = x, masks[local], rotations[local], rows if last else None
+            arguments = x, masks[local], rope_cos_sin[local], rows if last else None
             if self.gradient_checkpointing and self.training:  # keeps x alone; the backward pass computes the rest again (Chen et al. 2016)
                 x = checkpoint(block, *arguments, use_reentrant=False)
             else:
@@ -214,11 +213,11 @@ class BertModel(Pretrained):
         x, first = (x, x[:, 0]) if rows is None else x.split((len(x) - B, B))  # (M, H), (B, H)
         return x, torch.tanh(self.pooler(first))
 
-    def rotations(self, T, dtype):
+    def rope_cos_sin(self, T, dtype):
         """cos and sin (2, T, hs/2) of the global and of the local layers; None for both where positions are learned."""
         if not self.config.rotary:
             return None, None
-        return [table[:, :T].to(dtype) for table in (self.global_rotation, self.local_rotation)]
+        return [table[:, :T].to(dtype) for table in (self.global_rope, self.local_rope)]
 
 
 def autocast_dtype(x):
@@ -231,7 +230,7 @@ def autocast_dtype(x):
 
 
 @dataclass
-class Output:
+class ModelOutput:
     """What a model with a head returns; what was not asked for is None.
 
     Without labels and masked positions ``logits`` is (B, T, V). With them it is (M, V), for the masked positions alone in reading order,
@@ -258,7 +257,7 @@ class MLMHead(nn.Module):
         return F.linear(self.norm(F.gelu(self.dense(hidden))), word_vectors, self.bias)
 
 
-class BertForMaskedLM(Pretrained):
+class BertForMaskedLM(PreTrainedModel):
     """The encoder with the head that fills masks (Devlin et al. 2018, section 3.1, task 1).
 
     >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
@@ -293,14 +292,14 @@ class BertForMaskedLM(Pretrained):
         return self.bert.encode(input_ids, attention_mask, token_type_ids, masked_positions), labels
 
     def predict(self, hidden, labels=None):
-        """hidden (B, T, H), or (M, H) with labels (M,) -> Output. With labels only the masked tokens come here: V is far larger than H,
+        """hidden (B, T, H), or (M, H) with labels (M,) -> ModelOutput. With labels only the masked tokens come here: V is far larger than H,
         and six of seven rows of the dense logits would be thrown away."""
-        logits = self.head(hidden, self.bert.embeddings.word.weight)  # (B, T, V) or (M, V)
+        logits = self.head(hidden, self.bert.embeddings.token.weight)  # (B, T, V) or (M, V)
         if labels is None:
-            return Output(logits)
+            return ModelOutput(logits)
         # float: a sum of V exponentials in bf16 would keep two digits; clamp: nothing masked is a loss of 0, not 0/0
         loss = F.cross_entropy(logits.float(), labels, reduction="sum") / (labels != IGNORE_INDEX).sum().clamp(min=1)
-        return Output(logits, loss, labels, mlm_loss=loss)
+        return ModelOutput(logits, loss, labels, mlm_loss=loss)
 
 
 class BertForPreTraining(BertForMaskedLM):

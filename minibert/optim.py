@@ -33,8 +33,8 @@ def make_optimizer(model, config):
     if config.optimizer == "adamw":
         optimizer = torch.optim.AdamW(groups, **options)
     else:
-        inside = [module for name, module in model.named_modules() if ".blocks." in name or name.endswith("head.dense")]
-        parts = {m.weight: getattr(m, "stacked", 1) for m in inside if isinstance(m, torch.nn.Linear) and m.weight.requires_grad}
+        inside = {name: m for name, m in model.named_modules() if ".blocks." in name or name.endswith("head.dense")}
+        parts = {m.weight: num_stacked(name, model.config) for name, m in inside.items() if isinstance(m, torch.nn.Linear) and m.weight.requires_grad}
         groups[0]["params"] = [p for p in groups[0]["params"] if p not in parts]
         groups.append({"params": list(parts), "parts": list(parts.values()), "lr": config.muon_learning_rate,
                        "momentum": config.muon_momentum, "weight_decay": config.weight_decay})
@@ -42,6 +42,15 @@ def make_optimizer(model, config):
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
     return optimizer
+
+
+def num_stacked(name, model_config):
+    """Return how many matrices are stacked in the weight of the linear layer ``name``."""
+    if name.endswith("attention.qkv"):
+        return 3  # queries, keys and values
+    if name.endswith("mlp.up_proj") and model_config.gated:
+        return 2  # the values and their gates
+    return 1
 
 
 class Muon(torch.optim.AdamW):

@@ -1,7 +1,7 @@
 """The presets: model and training configuration by name."""
 from dataclasses import replace
 
-from minibert.config import BertConfig, TrainConfig, changed
+from minibert.config import BertConfig, TrainConfig, override
 
 # What was best in little time (docs/log.md, docs/recipes.md), for the families with learned positions.
 MUON = {"optimizer": "muon", "muon_momentum": 0.9, "learning_rate": 2e-3, "adam_beta2": 0.99, "mlm_probability": 0.3, "schedule": "stable"}
@@ -50,7 +50,7 @@ PRESETS = {
 
 def variant(name, model, **train):
     """The preset ``name`` with other values of its model and of its training: what a small recipe changes, and nothing else."""
-    return replace(PRESETS[name][0], **model), changed(PRESETS[name][1], train)
+    return replace(PRESETS[name][0], **model), override(PRESETS[name][1], train)
 
 
 # The recipes for two CPU cores and five minutes: tokenizer, examples and objective as above, the model smaller (docs/recipes.md).

@@ -164,12 +164,12 @@ def gradients(config_class, blocks=12, std=0.09):
             torch.nn.init.normal_(weights, std=std, generator=random)
     ids = torch.randint(5, 500, (8, 32), generator=random)
     model(ids, labels=torch.where(torch.rand(8, 32, generator=random) < 0.15, ids, IGNORE_INDEX)).loss.backward()
-    return [float(f"{block.mlp.out.weight.grad.norm().item():.2g}") for block in model.bert.blocks]
+    return [float(f"{block.mlp.down_proj.weight.grad.norm().item():.2g}") for block in model.bert.blocks]
 
 
 def gradient_curves(drawing, left=440, top=350):
     """Lengths of gradients in fresh encoders, block by block."""
-    drawing.text(left, top - 22, "Gradient of each block's mlp.out.weight", 14, bold=True)
+    drawing.text(left, top - 22, "Gradient of each block's mlp.down_proj.weight", 14, bold=True)
     axes = Axes(drawing, left, top, 270, 200, xs=(1, 12), ys=(0, 3), xticks=(1, 4, 8, 12), yticks=(0, 1, 2, 3), xlabel="block",
                 ylabel="length of the gradient")
     for colour, name, config_class, height in zip(COLOURS, ("post-norm", "pre-norm"), (BertConfig, PreNorm), (2.72, 0.95)):

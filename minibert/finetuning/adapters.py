@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from minibert.config import option
 from minibert.heads import BertForSequenceClassification
+from minibert.optim import num_stacked
 from tokenizer.utils.cli import suggestion
 
 # What learns -> the peak rate where none is given. BERT's for all weights; few weights bear, and need, more.
@@ -95,7 +96,7 @@ def attach(model, tuning):
 def is_head_parameter(name):
     """Whether a tensor of a BertForSequenceClassification belongs to its head; BERT's pooler does.
 
-    >>> is_head_parameter("classifier.weight"), is_head_parameter("bert.pooler.bias"), is_head_parameter("bert.blocks.0.mlp.out.bias")
+    >>> is_head_parameter("classifier.weight"), is_head_parameter("bert.pooler.bias"), is_head_parameter("bert.blocks.0.mlp.down_proj.bias")
     (True, True, False)
     """
     return not name.startswith("bert.") or name.startswith("bert.pooler.")
@@ -132,10 +133,10 @@ class LoRALinear(nn.Linear):
     start, so that nothing has changed yet; A is drawn so that A x is about as large as x. parts: which maps, from 0 on.
     """
 
-    def __init__(self, linear, parts, rank, alpha):
+    def __init__(self, linear, parts, rank, alpha, num_stacked=1):
         super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device="meta")  # no memory for a second weight
-        self.weight, self.bias, self.stacked = linear.weight, linear.bias, getattr(linear, "stacked", 1)
-        rows = linear.out_features // self.stacked
+        self.weight, self.bias, self.num_stacked = linear.weight, linear.bias, num_stacked
+        rows = linear.out_features // self.num_stacked
         if rank > min(rows, linear.in_features):
             raise ValueError(f"lora_rank {rank} is more than a matrix of {rows} x {linear.in_features} can have: lower it")
         self.parts, self.scale = list(parts), alpha / rank
@@ -154,7 +155,7 @@ class LoRALinear(nn.Linear):
         y = super().forward(x)
         if self.before is not None:
             return y
-        maps = list(y.chunk(self.stacked, dim=-1))  # each (..., O / stacked)
+        maps = list(y.chunk(self.num_stacked, dim=-1))  # each (..., O / num_stacked)
         for part, a, b in zip(self.parts, self.lora_a, self.lora_b):
             maps[part] = maps[part] + self.scale * F.linear(F.linear(x, a), b)
         return torch.cat(maps, dim=-1)
@@ -163,7 +164,7 @@ class LoRALinear(nn.Linear):
         """What the adapter adds to the weight: (O, I), zeros where it adds nothing."""
         added = torch.zeros_like(self.weight)
         with torch.autocast(added.device.type, enabled=False):  # a weight is made here, once
-            added.view(self.stacked, -1, self.in_features)[self.parts] = self.scale * self.lora_b @ self.lora_a
+            added.view(self.num_stacked, -1, self.in_features)[self.parts] = self.scale * self.lora_b @ self.lora_a
         return added
 
     @torch.no_grad()
@@ -201,7 +202,8 @@ def add_lora(model, tuning):
         for name, parts in lora_targets(block, tuning.matrices).items():
             parent, _, child = name.rpartition(".")
             parent = block.get_submodule(parent)
-            made.append((parent, child, LoRALinear(getattr(parent, child), parts, tuning.lora_rank, tuning.lora_alpha)))
+            made.append((parent, child, LoRALinear(getattr(parent, child), parts, tuning.lora_rank, tuning.lora_alpha,
+                                                    num_stacked(name, model.config))))
     for parent, child, layer in made:
         setattr(parent, child, layer)
 
@@ -209,12 +211,13 @@ def add_lora(model, tuning):
 def lora_targets(block, matrices):
     """Names of matrices -> {linear layer of a block: which of the maps that are stacked in it}.
 
-    ("query", "value", "mlp"), of a gated block -> {"attention.qkv": [0, 2], "mlp.inner": [0, 1], "mlp.out": [0]}
+    ("query", "value", "mlp"), of a gated block -> {"attention.qkv": [0, 2], "mlp.up_proj": [0, 1], "mlp.down_proj": [0]}
     """
+    up_proj_maps = [0, 1] if block.mlp.gated else [0]
     places = {"attention.qkv": [part for part, name in enumerate(QKV) if name in matrices],
-              "attention.out": [0] if "out" in matrices else [],
-              "mlp.inner": list(range(block.mlp.inner.stacked)) if "mlp" in matrices else [],
-              "mlp.out": [0] if "mlp" in matrices else []}
+              "attention.out_proj": [0] if "out" in matrices else [],
+              "mlp.up_proj": up_proj_maps if "mlp" in matrices else [],
+              "mlp.down_proj": [0] if "mlp" in matrices else []}
     return {name: parts for name, parts in places.items() if parts}
 
 
@@ -284,7 +287,7 @@ def add_prefix(model, length):
     config, encoder = model.config, model.bert
     if length > config.max_length:
         raise ValueError(f"prefix_length {length} is more than the {config.max_length} tokens that the model takes, by which prefixes begin")
-    device = encoder.embeddings.word.weight.device
+    device = encoder.embeddings.token.weight.device
     made, was_training = [], encoder.training
     hooks = [block.attention.qkv.register_forward_hook(lambda layer, given, qkv: made.append(qkv)) for block in encoder.blocks]
     encoder.eval()(torch.randint(config.vocab_size, (1, length)).to(device))

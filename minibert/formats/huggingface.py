@@ -24,16 +24,16 @@ from tokenizer.utils.files import atomic_write
 # Ours -> theirs, for the part of the name before .weight or .bias; # stands for the number of the block.
 # Three names: what is one tensor here (queries, keys and values above each other) is three there.
 _BERT = {
-    "bert.embeddings.word": "bert.embeddings.word_embeddings",
+    "bert.embeddings.token": "bert.embeddings.word_embeddings",
     "bert.embeddings.position": "bert.embeddings.position_embeddings",
     "bert.embeddings.segment": "bert.embeddings.token_type_embeddings",
     "bert.embeddings.norm": "bert.embeddings.LayerNorm",
     "bert.blocks.#.attention.qkv": ("bert.encoder.layer.#.attention.self.query", "bert.encoder.layer.#.attention.self.key",
                                     "bert.encoder.layer.#.attention.self.value"),
-    "bert.blocks.#.attention.out": "bert.encoder.layer.#.attention.output.dense",
+    "bert.blocks.#.attention.out_proj": "bert.encoder.layer.#.attention.output.dense",
     "bert.blocks.#.attention_norm": "bert.encoder.layer.#.attention.output.LayerNorm",
-    "bert.blocks.#.mlp.inner": "bert.encoder.layer.#.intermediate.dense",
-    "bert.blocks.#.mlp.out": "bert.encoder.layer.#.output.dense",
+    "bert.blocks.#.mlp.up_proj": "bert.encoder.layer.#.intermediate.dense",
+    "bert.blocks.#.mlp.down_proj": "bert.encoder.layer.#.output.dense",
     "bert.blocks.#.mlp_norm": "bert.encoder.layer.#.output.LayerNorm",
     "bert.pooler": "bert.pooler.dense",
     "head.dense": "cls.predictions.transform.dense",
@@ -45,13 +45,13 @@ _BERT = {
 _ROBERTA_HEAD = {"head.dense": "lm_head.dense", "head.norm": "lm_head.layer_norm", "head": "lm_head",
                  "dense": "classifier.dense", "classifier": "classifier.out_proj"}
 _MODERNBERT = {
-    "bert.embeddings.word": "model.embeddings.tok_embeddings",
+    "bert.embeddings.token": "model.embeddings.tok_embeddings",
     "bert.embeddings.norm": "model.embeddings.norm",
     "bert.blocks.#.attention.qkv": "model.layers.#.attn.Wqkv",
-    "bert.blocks.#.attention.out": "model.layers.#.attn.Wo",
+    "bert.blocks.#.attention.out_proj": "model.layers.#.attn.Wo",
     "bert.blocks.#.attention_norm": "model.layers.#.attn_norm",
-    "bert.blocks.#.mlp.inner": "model.layers.#.mlp.Wi",
-    "bert.blocks.#.mlp.out": "model.layers.#.mlp.Wo",
+    "bert.blocks.#.mlp.up_proj": "model.layers.#.mlp.Wi",
+    "bert.blocks.#.mlp.down_proj": "model.layers.#.mlp.Wo",
     "bert.blocks.#.mlp_norm": "model.layers.#.mlp_norm",
     "bert.final_norm": "model.final_norm",
     "head.dense": "head.dense",
@@ -67,7 +67,7 @@ ENCODER = {"bert": "bert.", "roberta": "roberta.", "modernbert": "model."}  # wh
 def hf_names(name, family, encoder_only=False):
     """Our name of a tensor -> the names it has in a Hugging Face file: one, or three for a qkv that is split.
 
-    >>> hf_names("bert.blocks.3.mlp.out.bias", "roberta")
+    >>> hf_names("bert.blocks.3.mlp.down_proj.bias", "roberta")
     ['roberta.encoder.layer.3.output.dense.bias']
     """
     table = _MODERNBERT if family == "modernbert" else _BERT | (_ROBERTA_HEAD if family == "roberta" else {})
@@ -257,19 +257,19 @@ def from_pretrained(folder):
     """
     values = read_config(folder)
     config = config_from_json(values, Path(folder) / CONFIG)
-    path, theirs = tensors_of(folder)
+    path, theirs = load_tensors(folder)
     with torch.device("meta"):  # shapes without memory: the numbers come from the file
         model = _build(values, config, theirs, Path(folder) / CONFIG)
     model.load_state_dict(map_state_dict(model, theirs, path)[0], assign=True)
     return model.eval()
 
 
-def config_of(folder):
+def load_config(folder):
     """The BertConfig of a folder in Hugging Face layout; its weights are not read."""
     return config_from_json(read_config(folder), Path(folder) / CONFIG)
 
 
-def tensors_of(folder):
+def load_tensors(folder):
     """(the file that was read, {name: tensor}) of a folder in Hugging Face layout, spelled as files are today."""
     path, theirs = read_weights(folder)
     for pattern, new in OLD_SPELLINGS:
@@ -286,7 +286,7 @@ def _build(values, config, theirs, path):
         raise ValueError(f"{path}: architecture {architecture!r} of {config.family} is not built here, there are {', '.join(ARCHITECTURES)}")
     cls = ARCHITECTURES[architecture][1]
     if cls is BertForSequenceClassification:
-        return cls.from_description(config, values, path)
+        return cls.from_config_json(config, values, path)
     return cls(config, pooler="pooler.dense.weight" in theirs) if cls is BertModel else cls(config)
 
 
@@ -317,7 +317,7 @@ def map_state_dict(model, theirs, path, heads_may_differ=False):
             state[name] = torch.cat([theirs[their].float() for their in names]) if len(names) > 1 else theirs[names[0]].float()
     for their in sorted(set(theirs) - used):
         if DECODER.search(their):
-            words = theirs.get(hf_names("bert.embeddings.word.weight", family)[0])
+            words = theirs.get(hf_names("bert.embeddings.token.weight", family)[0])
             if words is None or not torch.equal(words, theirs[their]):
                 wrong.append(f"{their} differs from the word vectors, but only tied heads are built here")
         elif COPIES.search(their) or _is_empty_segments(their, theirs[their], model.config):

@@ -9,7 +9,7 @@ from argparse import RawDescriptionHelpFormatter
 from dataclasses import fields, replace
 from pathlib import Path
 
-from minibert.config import LENGTHS, BertConfig, TrainConfig, changed
+from minibert.config import LENGTHS, BertConfig, TrainConfig, override
 from minibert.formats.run_folder import read_config
 from minibert.presets import PRESETS
 from minibert.training.init_from import configuration
@@ -69,7 +69,7 @@ def configure(arguments):
     """(BertConfig, TrainConfig) of a new run: the preset, or what --init begins with, and the given flags laid over it."""
     preset, of_model, of_training = preset_of(arguments), given(arguments, BertConfig), given(arguments, TrainConfig)
     model, train = configuration(arguments.init, of_model | of_training) if arguments.init else PRESETS[preset]
-    model, train = replace(model, **of_model), changed(train, of_training)
+    model, train = replace(model, **of_model), override(train, of_training)
     if train.stream and (train.epochs or train.data):
         raise ValueError("--stream cannot know how long an epoch is: give --max-steps or --minutes" if train.epochs else
                          f"--stream tokenizes the text itself: leave out --data {train.data}")

@@ -8,7 +8,7 @@ machine's rate that these reach the model FLOPs utilisation).
 from minibert.attention import is_local
 
 
-def forward_operations(config, lengths, masked):
+def forward_flops(config, lengths, masked):
     """Operations of one forward pass, by part: {"attention", "mlp", "head"}.
 
     lengths: tokens of each example, padding left out, since nothing need be computed there.  masked: positions that the head predicts; what the
@@ -17,11 +17,11 @@ def forward_operations(config, lengths, masked):
 
     >>> from minibert.config import BertConfig
     >>> tiny = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
-    >>> forward_operations(tiny, [3, 5], masked=2)     # 2 x 8 x 8 x (3 x 8 + 2) and 2 x 2 x 8 x (9 + 25), ...
+    >>> forward_flops(tiny, [3, 5], masked=2)     # 2 x 8 x 8 x (3 x 8 + 2) and 2 x 2 x 8 x (9 + 25), ...
     {'attention': 4416, 'mlp': 1024, 'head': 3456}
     """
     H, tokens = config.hidden_size, sum(lengths)
-    pairs = sum(visible_pairs(length, config.local_attention // 2 if is_local(config, layer) else length)
+    pairs = sum(num_visible_pairs(length, config.local_attention // 2 if is_local(config, layer) else length)
                 for layer in range(config.num_hidden_layers) for length in lengths)
     products = 3 if config.gated else 2  # of (H, I) matrices in the MLP
     after_attention = (config.num_hidden_layers - 1) * tokens + masked  # tokens, over all blocks
@@ -30,16 +30,16 @@ def forward_operations(config, lengths, masked):
             "head": 2 * masked * H * (H + config.vocab_size)}
 
 
-def visible_pairs(length, reach):
+def num_visible_pairs(length, reach):
     """How many (query, key) pairs are no further apart than ``reach``.
 
-    >>> visible_pairs(4, 1), visible_pairs(4, 9)
+    >>> num_visible_pairs(4, 1), num_visible_pairs(4, 9)
     (10, 16)
     """
     reach = min(reach, length - 1)
     return length * (2 * reach + 1) - reach * (reach + 1)
 
 
-def training_operations(config, lengths, masked):
+def training_flops(config, lengths, masked):
     """Operations of a forward and a backward pass, all parts together."""
-    return 3 * sum(forward_operations(config, lengths, masked).values())
+    return 3 * sum(forward_flops(config, lengths, masked).values())

@@ -13,7 +13,7 @@ import torch
 
 from minibert.checks import check_tokenizer
 from minibert.config import TrainConfig
-from minibert.formats.huggingface import ENCODER, config_of, map_state_dict, tensors_of
+from minibert.formats.huggingface import ENCODER, load_config, load_tensors, map_state_dict
 from minibert.formats.model_files import locate
 from minibert.model import BertForMaskedLM
 from tokenizer import load_tokenizer
@@ -32,7 +32,7 @@ def configuration(folder, flags):
     configuration("bert-base-uncased", {"batch_size": 8}) -> BertConfig(...), TrainConfig(tokenizer="bert-base-uncased", tokenizer_kind="wordpiece")
     """
     place, beside = locate(folder)
-    model, tokenizer = config_of(place), load_tokenizer(beside)
+    model, tokenizer = load_config(place), load_tokenizer(beside)
     there = asdict(model) | dict.fromkeys(OF_THE_TOKENIZER, "decided") | {"tokenizer": str(beside), "tokenizer_kind": tokenizer.kind}
     refused = [f"{name}: {there[name]} in the folder, {value} now" for name, value in flags.items()
                if name not in NOT_IN_WEIGHTS and value != there.get(name, value)]
@@ -67,7 +67,7 @@ def start_from(folder, model):
 
 def _state(model, place):
     """-> (state_dict of what is there, names of ours that are not, names of theirs that have no use)"""
-    prefix, (path, tensors) = ENCODER[model.config.family], tensors_of(place)
+    prefix, (path, tensors) = ENCODER[model.config.family], load_tensors(place)
     if not any(name.startswith(prefix) for name in tensors):  # the file of an encoder alone leaves it out
         tensors = {prefix + name: tensor for name, tensor in tensors.items()}
     return map_state_dict(model, tensors, path, heads_may_differ=True)

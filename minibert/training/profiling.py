@@ -1,7 +1,7 @@
 """Where the time of a training step goes: python train.py --profile.
 
 Each part is run by itself on a batch of the run, forward and backward, and timed with a clock; then the whole step. What the parts do not
-explain is "rest". Beside the times stand the operations that the part needs (``operations.py``): operations a second are what a part
+explain is "rest". Beside the times stand the operations that the part needs (``flops.py``): operations a second are what a part
 makes of the machine, and the parts with none (norms, softmax, copies, the optimiser) wait for memory rather than for arithmetic.
 """
 import contextlib
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from minibert.attention import attention_masks, gather_positions, is_local
 from minibert.masking import IGNORE_INDEX
 from minibert.model import autocast_dtype
-from minibert.training.flops import forward_operations
+from minibert.training.flops import forward_flops
 
 REPEATS = 10
 
@@ -43,7 +43,7 @@ def measure(trainer, repeats):
     first = micros[0]
     micro, times = first.to(trainer.device), sum(map(len, micros)) / len(first)
     lengths = (first.attention_mask.sum(1) if first.attention_mask is not None else torch.full((len(first),), first.input_ids.shape[1])).tolist()
-    operations = {part: 3 * times * count for part, count in forward_operations(trainer.model.config, lengths, first.num_masked).items()}
+    operations = {part: 3 * times * count for part, count in forward_flops(trainer.model.config, lengths, first.num_masked).items()}
     timed = Clock(trainer.device, repeats)
     rows = [("data", len(numbers) * timed(lambda: trainer.batches[numbers[-1]]))]  # of a stream there is none before it
     with trainer.autocast():
@@ -63,8 +63,8 @@ def parts_of(model, batch):
     x = encoder.embeddings(batch.input_ids, batch.token_type_ids).detach()  # (B, T, H): what enters a block, near enough for all of them
     T, dtype = x.shape[1], autocast_dtype(x)
     masks = attention_masks(config, batch.attention_mask, T, dtype, x.device)
-    rotations = encoder.rotations(T, dtype)
-    vectors, labels = encoder.embeddings.word.weight, batch.labels.flatten()[batch.masked_positions]
+    rope_cos_sin = encoder.rope_cos_sin(T, dtype)
+    vectors, labels = encoder.embeddings.token.weight, batch.labels.flatten()[batch.masked_positions]
     hidden = gather_positions(x, batch.masked_positions)  # (M, H)
     rows = [None] * (len(encoder.blocks) - 1) + [batch.masked_positions]  # which tokens' vectors a block is asked for
     logits = model.head(hidden, vectors).detach()  # (M, V)
@@ -78,7 +78,7 @@ def parts_of(model, batch):
     def attention(x):
         for layer, block in enumerate(encoder.blocks):
             local = is_local(config, layer)
-            x = gather_positions(x, rows[layer]) + block.attention(block.attention_norm(x), masks[local], rotations[local], rows[layer])
+            x = gather_positions(x, rows[layer]) + block.attention(block.attention_norm(x), masks[local], rope_cos_sin[local], rows[layer])
         return x
 
     def mlp(x):

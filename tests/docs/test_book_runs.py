@@ -48,7 +48,7 @@ def test_a_switch_is_turned_for_a_while_only():
         names = [name for name, _ in BertModel(BertConfig(**shape)).named_parameters()]
     assert not any(name.endswith("bias") or "position" in name for name in names)
     names = [name for name, _ in BertModel(BertConfig(**shape)).named_parameters()]
-    assert "embeddings.position.weight" in names and "blocks.0.mlp.out.bias" in names
+    assert "embeddings.position.weight" in names and "blocks.0.mlp.down_proj.bias" in names
 
 
 def test_a_row_holds_the_losses_of_its_run_and_is_not_trained_again(text, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import train
-from minibert.config import TrainConfig, changed
+from minibert.config import TrainConfig, override
 from minibert.formats.run_folder import load_run
 from minibert.presets import PRESETS
 from minibert.training import checkpoint
@@ -55,7 +55,7 @@ def test_a_small_recipe_is_the_same_but_smaller(name):
 
 def test_a_length_that_changes_takes_the_place_of_another():
     steps = TrainConfig(max_steps=2672)
-    assert (changed(steps, {"minutes": 1.0}).max_steps, changed(steps, {"batch_size": 8}).max_steps) == (0, 2672)
+    assert (override(steps, {"minutes": 1.0}).max_steps, override(steps, {"batch_size": 8}).max_steps) == (0, 2672)
 
 
 @pytest.mark.parametrize("name", [*RECIPES, *(f"{name}-small" for name in RECIPES)])

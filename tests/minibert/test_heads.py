@@ -122,7 +122,7 @@ def test_descriptions_of_other_heads_are_refused(tmp_path):
 def test_a_head_needs_no_dropout_of_its_own_in_the_file():
     """An older file leaves it to the model's."""
     config = BertConfig(vocab_size=9, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4, hidden_dropout_prob=0.2)
-    assert BertForSequenceClassification.from_description(config, {}, "config.json").dropout.p == 0.2
+    assert BertForSequenceClassification.from_config_json(config, {}, "config.json").dropout.p == 0.2
 
 
 # Live, where the package is installed: make parity

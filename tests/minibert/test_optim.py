@@ -98,13 +98,13 @@ def test_muon_takes_the_matrices_of_blocks_and_head_and_adamw_the_rest():
     model, optimizer = small_model(learning_rate=1e-3, muon_learning_rate=0.03)
     names = {p: name for name, p in model.named_parameters()}
     groups = [{names[p] for p in group["params"]} for group in optimizer.param_groups]
-    assert groups[0] == {"bert.embeddings.word.weight"}
+    assert groups[0] == {"bert.embeddings.token.weight"}
     assert all("norm" in name or name.endswith("bias") for name in groups[1])
     assert groups[2] == {f"bert.blocks.{layer}.{matrix}.weight" for layer in (0, 1)
-                         for matrix in ("attention.qkv", "attention.out", "mlp.inner", "mlp.out")} | {"head.dense.weight"}
+                         for matrix in ("attention.qkv", "attention.out_proj", "mlp.up_proj", "mlp.down_proj")} | {"head.dense.weight"}
     assert sum(map(len, groups)) == len(names)
     parts = {names[p]: n for p, n in zip(optimizer.param_groups[2]["params"], optimizer.param_groups[2]["parts"])}
-    assert parts["bert.blocks.0.attention.qkv.weight"] == 3 and parts["bert.blocks.1.mlp.inner.weight"] == 2
+    assert parts["bert.blocks.0.attention.qkv.weight"] == 3 and parts["bert.blocks.1.mlp.up_proj.weight"] == 2
     assert set(parts.values()) == {1, 2, 3}
     assert [group["peak_lr"] for group in optimizer.param_groups] == [1e-3, 1e-3, 0.03]
 
@@ -120,7 +120,7 @@ def test_two_steps_of_muon_worked_one_matrix_at_a_time():
         for name, p in model.named_parameters():
             p.grad = gradients[name].clone()
         optimizer.step()
-        for name, parts in (("bert.blocks.0.attention.qkv.weight", 3), ("bert.blocks.1.mlp.inner.weight", 2), ("bert.blocks.0.mlp.out.weight", 1)):
+        for name, parts in (("bert.blocks.0.attention.qkv.weight", 3), ("bert.blocks.1.mlp.up_proj.weight", 2), ("bert.blocks.0.mlp.down_proj.weight", 1)):
             mean = means[name] = 0.9 * means.get(name, 0) + 0.1 * gradients[name]
             ahead = 0.9 * mean + 0.1 * gradients[name]
             moved = torch.cat([orthogonalize(part[None])[0] * max(1, part.shape[0] / part.shape[1]) ** 0.5 for part in ahead.chunk(parts)])
@@ -135,7 +135,7 @@ def test_muon_leaves_the_rest_to_adamw_and_passes_over_what_has_no_gradient():
     adamw = make_optimizer(twin, TrainConfig(learning_rate=0.01, precision="fp32"))
     for some in (model, twin):
         some.head.bias.grad = torch.ones_like(some.head.bias)
-        some.bert.embeddings.word.weight.grad = torch.ones_like(some.bert.embeddings.word.weight)
+        some.bert.embeddings.token.weight.grad = torch.ones_like(some.bert.embeddings.token.weight)
     optimizer.step(), adamw.step()
     for (name, p), other in zip(model.named_parameters(), twin.parameters()):
         assert torch.equal(p, other), name
@@ -145,7 +145,7 @@ def test_muon_agrees_with_pytorch_s_own():
     if not hasattr(torch.optim, "Muon"):
         pytest.skip("this PyTorch has no Muon")
     model, optimizer = small_model(muon_learning_rate=0.05, muon_momentum=0.95, weight_decay=0.1)
-    weight = model.bert.blocks[0].attention.out.weight
+    weight = model.bert.blocks[0].attention.out_proj.weight
     other = torch.nn.Parameter(weight.detach().clone())
     theirs = torch.optim.Muon([other], lr=0.05, momentum=0.95, weight_decay=0.1, nesterov=True, adjust_lr_fn="original")
     for seed in (1, 2, 3):

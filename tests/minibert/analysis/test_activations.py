@@ -46,8 +46,8 @@ def test_one_head_by_hand():
     with torch.no_grad():
         attention.qkv.weight.copy_(torch.cat((math.sqrt(2) * math.log(3) * one, one, one)))
         attention.qkv.bias.zero_()
-        attention.out.weight.copy_(one)
-        attention.out.bias.zero_()
+        attention.out_proj.weight.copy_(one)
+        attention.out_proj.bias.zero_()
     x = one[None]  # (1, 2, 2)
     right = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
     torch.testing.assert_close(attention.weights(x)[0, 0], right)
@@ -75,7 +75,7 @@ def test_the_weights_shown_are_those_that_the_fast_path_uses(family):
         assert not weights[1, :, :7, 7:].any()
         q, k, v, mask = attention.project_qkv(x, mask, rotation)
         torch.testing.assert_close(weights @ v, attention_fused(q, k, v, mask))
-        torch.testing.assert_close(attention.out((weights @ v).transpose(1, 2).reshape(x.shape)), attention(x, mask, rotation))
+        torch.testing.assert_close(attention.out_proj((weights @ v).transpose(1, 2).reshape(x.shape)), attention(x, mask, rotation))
 
 
 # A look inside
@@ -112,7 +112,7 @@ def test_what_a_trained_prefix_takes_is_missing_in_the_rows(bpe):
     assert seen.attention.shape == (2, 2, 7, 7)
     with torch.no_grad():
         x = model.bert.embeddings(torch.tensor([seen.encoding.ids]))
-        whole = model.bert.blocks[0].attention.weights(x, None, model.bert.rotations(7, x.dtype)[0])[0]  # (nh, 7, 3 + 7)
+        whole = model.bert.blocks[0].attention.weights(x, None, model.bert.rope_cos_sin(7, x.dtype)[0])[0]  # (nh, 7, 3 + 7)
     torch.testing.assert_close(seen.attention[0], whole[:, :, 3:])
     torch.testing.assert_close(seen.attention[0].sum(-1), 1 - whole[:, :, :3].sum(-1))
 

@@ -23,7 +23,7 @@ def constant(kind, probabilities):
                                        intermediate_size=8, max_position_embeddings=24, pad_token_id=tokenizer.pad_token_id))
     rest = (1 - sum(probabilities.values())) / (tokenizer.vocab_size - len(probabilities))
     with torch.no_grad():
-        model.bert.embeddings.word.weight.zero_()  # tied to the head: the logits are its bias alone
+        model.bert.embeddings.token.weight.zero_()  # tied to the head: the logits are its bias alone
         bias = model.head.bias
         bias.fill_(math.log(rest))
         for word, probability in probabilities.items():

@@ -22,7 +22,7 @@ def constant(tokenizer, probabilities):
     model = model_for(tokenizer)
     rest = (1 - sum(probabilities.values())) / (tokenizer.vocab_size - len(probabilities))
     with torch.no_grad():
-        model.bert.embeddings.word.weight.zero_()  # tied to the head: the logits are its bias alone
+        model.bert.embeddings.token.weight.zero_()  # tied to the head: the logits are its bias alone
         model.head.bias.fill_(math.log(rest))
         for token, probability in probabilities.items():
             model.head.bias[tokenizer.token_to_id(token)] = math.log(probability)

@@ -80,7 +80,7 @@ def test_another_base_is_refused(run, tmp_path):
     on_copy, _ = load_finetuned(tmp_path / "a", other)  # a copy is the same base, wherever it is; what else is in the folder does not count
     assert any(name.endswith("lora_a") for name, _ in on_copy.named_parameters())
     model = from_pretrained(other / "model")
-    model.bert.blocks[0].mlp.out.weight.data[0, 0] += 1e-6
+    model.bert.blocks[0].mlp.down_proj.weight.data[0, 0] += 1e-6
     save_pretrained(model, other / "model")
     place = re.escape(str(run.resolve()))
     with pytest.raises(ValueError, match=rf"of another base: it was trained on [0-9a-f]{{12}}\.\.\. \({place}\), .*: name the run it belongs"):
@@ -92,7 +92,7 @@ def test_a_digest_is_of_the_encoder_alone(any_run):
     pretrained, *_ = parts(any_run)
     assert encoder_digest(pretrained) == encoder_digest(pretrained.bert) == encoder_digest(BertForSequenceClassification(pretrained.config, ("a", "b")).load_encoder_from(pretrained))
     before = encoder_digest(pretrained)
-    pretrained.bert.embeddings.word.weight.data[3, 2] += 1e-3
+    pretrained.bert.embeddings.token.weight.data[3, 2] += 1e-3
     assert encoder_digest(pretrained) != before and len(before) == 64
 
 

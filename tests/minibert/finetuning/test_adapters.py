@@ -97,9 +97,9 @@ def test_only_what_learns_changes_in_training(family, mode):
 
 def test_the_matrices_that_were_asked_for_are_the_ones():
     block = classifier("modernbert").bert.blocks[0]
-    assert lora_targets(block, ("query", "value", "mlp")) == {"attention.qkv": [0, 2], "mlp.inner": [0, 1], "mlp.out": [0]}
+    assert lora_targets(block, ("query", "value", "mlp")) == {"attention.qkv": [0, 2], "mlp.up_proj": [0, 1], "mlp.down_proj": [0]}
     assert lora_targets(classifier("bert").bert.blocks[0], ("mlp", "key", "out")) == {
-        "attention.qkv": [1], "attention.out": [0], "mlp.inner": [0], "mlp.out": [0]}
+        "attention.qkv": [1], "attention.out_proj": [0], "mlp.up_proj": [0], "mlp.down_proj": [0]}
 
 
 @pytest.mark.parametrize("options, message", [
@@ -140,9 +140,8 @@ def test_a_second_adapter_is_refused_and_a_first_one_that_had_no_room_leaves_the
 def test_a_product_worked_by_hand():
     """Two maps of 1 x 2 above each other, the second adapted: W = (1 0; 0 1), A = (1 1), B = (3), alpha / rank = 2: 2 * 3 * (x1 + x2) is added."""
     linear = nn.Linear(2, 2)
-    linear.stacked = 2
     linear.weight.data, linear.bias.data = torch.eye(2), torch.tensor([0.5, 0.0])
-    layer, x = LoRALinear(linear, [1], rank=1, alpha=2.0).eval(), torch.tensor([[10.0, 20.0]])
+    layer, x = LoRALinear(linear, [1], rank=1, alpha=2.0, num_stacked=2).eval(), torch.tensor([[10.0, 20.0]])
     assert layer(x).tolist() == [[10.5, 20.0]]  # B is 0
     layer.lora_a.data, layer.lora_b.data = torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[3.0]]])
     assert layer(x).tolist() == [[10.5, 200.0]] and layer.delta_weight().tolist() == [[0, 0], [6, 6]]

@@ -287,7 +287,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(bert, tmp_path):
 def test_a_loss_that_is_no_number_says_what_to_try(bert):
     model, tokenizer, train, dev = parts(bert)
     with torch.no_grad():
-        model.bert.embeddings.word.weight.fill_(float("nan"))
+        model.bert.embeddings.token.weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="the loss is nan at step 1: try a lower --learning-rate"):
         finetune(model, tokenizer, train, dev, FinetuneConfig(epochs=1, **QUICK), say=silent)
 

@@ -110,7 +110,7 @@ def test_tensors_of_one_storage_get_memory_of_their_own(model, tmp_path):
     parameters = dict(from_pretrained(tmp_path).named_parameters())
     assert len({value.untyped_storage().data_ptr() for value in parameters.values()}) == len(parameters)
     assert all(value.is_contiguous() for value in parameters.values())
-    assert torch.equal(parameters["head.dense.weight"], both[0].T) and torch.equal(parameters["bert.blocks.1.attention.out.weight"], both[1])
+    assert torch.equal(parameters["head.dense.weight"], both[0].T) and torch.equal(parameters["bert.blocks.1.attention.out_proj.weight"], both[1])
 
 
 @pytest.mark.parametrize("value, message", [(float("nan"), "holds NaN or infinity"), (float("-inf"), "holds NaN or infinity"),

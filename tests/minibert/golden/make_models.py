@@ -1,4 +1,4 @@
-"""Writes models.json beside it: what transformers computes for the cases of ../parity_cases.py. Run where it is installed:
+"""Writes models.json beside it: what transformers computes for the cases of ../formats/parity_cases.py. Run where it is installed:
 
     python tests/minibert/golden/make_models.py
 """
@@ -11,7 +11,7 @@ import torch
 import transformers
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent)]
+sys.path[:0] = [str(HERE.parents[2]), str(HERE.parent / "formats")]
 import parity_cases as cases  # noqa: E402
 
 from minibert.formats.huggingface import save_pretrained  # noqa: E402

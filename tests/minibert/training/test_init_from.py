@@ -7,7 +7,7 @@ import torch
 
 from minibert.config import FAMILIES, BertConfig, TrainConfig
 from minibert.formats import safetensors
-from minibert.formats.huggingface import config_of, save_pretrained
+from minibert.formats.huggingface import load_config, save_pretrained
 from minibert.heads import BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
 from minibert.training.init_from import configuration, start_from
@@ -95,7 +95,7 @@ def test_the_configuration_is_the_folders_and_the_training_plain(parts, tmp_path
     config, tokenizer = parts
     saved(BertForMaskedLM(config), tokenizer, tmp_path)
     model, train = configuration(tmp_path, {"batch_size": 3, "hidden_size": 16, "hidden_dropout_prob": 0.2})
-    assert model == config_of(tmp_path) == replace(config, type_vocab_size=model.type_vocab_size)  # of which a modernbert has none
+    assert model == load_config(tmp_path) == replace(config, type_vocab_size=model.type_vocab_size)  # of which a modernbert has none
     assert train == TrainConfig(tokenizer=str(tmp_path), tokenizer_kind=tokenizer.kind,
                                 max_length=33 - tokenizer.pad_token_id if config.family == "roberta" else 34)
 
@@ -110,7 +110,7 @@ def test_every_flag_that_says_otherwise_is_refused_with_both_values(parts, tmp_p
     assert str(error.value) == (f"--init {tmp_path} is another model: hidden_size: 16 in the folder, 32 now; tokenizer: {tmp_path} in the folder, "
                                 f"elsewhere now; tokenizer_kind: {tokenizer.kind} in the folder, {other} now; "
                                 "min_frequency: decided in the folder, 3 now. Leave these flags out")
-    with pytest.raises(ValueError, match=f"another model: max_length: {config_of(tmp_path).max_length} at most in the folder, 35 now. Leave"):
+    with pytest.raises(ValueError, match=f"another model: max_length: {load_config(tmp_path).max_length} at most in the folder, 35 now. Leave"):
         configuration(tmp_path, {"max_length": 35})
 
 

@@ -9,7 +9,7 @@ from minibert import BertConfig
 from minibert.batches import Batch, masked_positions
 from minibert.config import FAMILIES
 from minibert.model import BertForMaskedLM
-from minibert.training.flops import forward_operations, training_operations, visible_pairs
+from minibert.training.flops import forward_flops, num_visible_pairs, training_flops
 from minibert.training.profiling import parts_of, table
 
 
@@ -22,11 +22,11 @@ def test_operations_are_those_that_torch_counts(family):
     labels = torch.where(torch.arange(11) % 4 == 1, ids, -100)  # three of each row
     with FlopCounterMode(display=False) as forward:
         loss = model(ids, labels=labels).loss
-    assert sum(forward_operations(config, [11, 11], 6).values()) == forward.get_total_flops()
+    assert sum(forward_flops(config, [11, 11], 6).values()) == forward.get_total_flops()
     with FlopCounterMode(display=False) as backward:
         loss.backward()
     both = forward.get_total_flops() + backward.get_total_flops()
-    assert both == training_operations(config, [11, 11], 6)
+    assert both == training_flops(config, [11, 11], 6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -37,7 +37,7 @@ def test_the_parts_that_are_timed_are_the_operations_that_are_counted(family):
     model, ids = BertForMaskedLM(config), torch.randint(5, 60, (2, 11))
     labels = torch.where(torch.arange(11) % 4 == 1, ids, -100)
     parts = parts_of(model, Batch({"input_ids": ids, "labels": labels, "masked_positions": masked_positions(labels)[:6]}, 22, 6, 2))
-    for part, count in forward_operations(config, [11, 11], 6).items():
+    for part, count in forward_flops(config, [11, 11], 6).items():
         with FlopCounterMode(display=False) as counted:
             parts[part]()
         assert counted.get_total_flops() == 3 * count, part
@@ -46,7 +46,7 @@ def test_the_parts_that_are_timed_are_the_operations_that_are_counted(family):
 def test_a_window_leaves_pairs_out():
     for length, reach in ((7, 2), (3, 5), (9, 0)):
         near = (torch.arange(length)[:, None] - torch.arange(length)).abs() <= reach
-        assert visible_pairs(length, reach) == near.sum()
+        assert num_visible_pairs(length, reach) == near.sum()
 
 
 @pytest.mark.parametrize("flags", [[], ["--examples", "lines", "--micro-batch-size", "2"], ["--preset", "kant", "--optimizer", "adamw"]])

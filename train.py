@@ -160,8 +160,8 @@ class Trainer:
         masker = partial(Masker, tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids)
         word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
         how = masker(config.mlm_probability, config.masking, word_starts), config.batch_unit, tokenizer.pad_token_id, config.seed
-        where = {"share": self.ranks.share, "pad_to_multiple_of": 1 if device.type == "cpu" else 8,
-                 "fixed_share": config.mlm_probability * config.compile}  # for blocks all shapes are fixed then
+        where = {"shard": self.ranks.share, "pad_to_multiple_of": 1 if device.type == "cpu" else 8,
+                 "static_mask_rate": config.mlm_probability * config.compile}  # for blocks all shapes are fixed then
         self.make_batches = partial(StreamBatches, train_source, self.examples_of, *how, **where) if config.stream else \
             partial(Batches, self.examples_of(train_source), *how, **where)
         self.eval_examples, self.eval_masker = self.examples_of(eval_file).at(EVAL_SEED, 0), masker(0.15)  # all models are asked the same
@@ -178,7 +178,7 @@ class Trainer:
         # fp16 has 5 bits of exponent: small gradients would vanish, so the loss is scaled up and the gradients down again.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self.state = {"step": 0, "batches": 0, "skipped": 0, "skipped_in_a_row": 0, "ahead": 0, "elapsed": 0.0, "best_eval_loss": None,
-                      "position": None, "window": {}, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
+                      "data_state": None, "window": {}, "window_batches": 0, "tokenizer": tokenizer.fingerprint}
 
     def load(self):
         """Take everything from the newest checkpoint, if there is one; else, with --init, the weights from that folder."""
@@ -192,8 +192,11 @@ class Trainer:
             torch.manual_seed(self.config.seed + 1_000_003 * self.ranks.rank + self.state["step"])
         self.skips = Skips(self.state, self.folder)
         self.saved = self.state["step"] if loaded else None
-        self.batches = self.make_batches(position=self.state["position"])
-        self.steps_per_epoch = (self.batches.per_epoch or 0) * self.config.batch_unit / self.config.batch_size  # 0: a stream's is not known
+        self.batches = self.make_batches()
+        if loaded:
+            self.batches.load_state_dict(self.state["data_state"])
+        self.batches.peek()  # refuse a corpus without examples before anything is written
+        self.steps_per_epoch = (self.batches.batches_per_epoch or 0) * self.config.batch_unit / self.config.batch_size  # 0: a stream's is not known
         self.total_steps = self.config.max_steps or math.ceil(self.config.epochs * self.steps_per_epoch)  # 0: the clock decides
         check_not_past(self.folder, loaded, self.total_steps, self.config.minutes)
         if self.config.init and not loaded:
@@ -231,7 +234,7 @@ class Trainer:
         clock = time.monotonic() - state["elapsed"]
         self.model.train()
         with ProgressBar.of(self.total_steps, config.minutes, state, hidden=not self.ranks.first) as bar, \
-                contextlib.closing(prefetch(self.batches, state["batches"], self.device, config.micro_batch)) as batches, \
+                contextlib.closing(prefetch(self.batches, self.device, config.micro_batch)) as batches, \
                 lost_ranks_told(self.ranks, self.folder):
             while True:
                 stopped, state["elapsed"] = self.ranks.agree(stop.requested, state["elapsed"])
@@ -244,7 +247,7 @@ class Trainer:
                 if self.ranks.agree(not some, 0.0)[0]:
                     continue  # asked to stop while a stream was reading on: there is nothing to finish
                 losses, norm, broken = self.optimiser_step([micro for micros, _ in some for micro in micros])
-                state["batches"], state["position"] = state["batches"] + len(some), some[-1][1]
+                state["batches"], state["data_state"] = state["batches"] + len(some), some[-1][1]
                 state["elapsed"] = time.monotonic() - clock
                 state["step"] += 1
                 self.add_up(bar, losses)
@@ -280,7 +283,7 @@ class Trainer:
             with out_of_memory_told(self.folder, len(micro), self.config.gradient_checkpointing):
                 with self.ranks.gradients_stay(self.parallel) if left else contextlib.nullcontext():
                     with self.autocast():
-                        out = self.parallel(**micro.tensors)
+                        out = self.parallel(**micro.model_inputs())
                         parts = {"loss": out.mlm_loss * (micro.num_masked / max(masked, 1))}
                         if out.nsp_loss is not None:
                             parts["nsp_loss"] = out.nsp_loss * (micro.num_examples / examples)
@@ -319,7 +322,7 @@ class Trainer:
             if self.ranks.first:
                 self.metrics.write({"step": state["step"], **means, "learning_rate": rate, "grad_norm": float(norm),
                                     "elapsed": round(state["elapsed"], 3)})
-            bar.show(state["step"], means, rate, state["position"])
+            bar.show(state["step"], means, rate, state["data_state"])
             if first:
                 bar.write(screen.first_loss(self, means["loss"]))
 

@@ -1,18 +1,18 @@
-"""Examples -> batches, in an order that is a pure function of (seed, epoch).
+"""Examples -> batches: order, padding, masking, prefetching.
 
-Batch number i of a run is computed from i alone: its epoch, its place in that epoch's shuffled order, its masks. Where the epoch
-began stands in the checkpoint (``position``), since epochs of pairs differ in length. A run that is resumed at step one
-million therefore asks for batch one million, and nothing has to be skipped or replayed.
+    batches = Batches(examples, masker, batch_size=64, pad_token_id=1, seed=0)
+    batch = next(batches)                       # endless: epoch after epoch
+    out = model(**batch.model_inputs())
+    state = batches.state_dict()                # {"epoch": 0, "batch": 1, ...}, for the checkpoint
 
-Examples of similar length are put together, so that less padding is computed: within windows of 50 batches of the
-shuffled order the examples are sorted by length, cut into batches, and the batches are shuffled again.
+The order of an epoch is a pure function of (seed, epoch), and masks are a pure function of
+(seed, epoch, example, position). So the state is two integers, and a run that is resumed at step
+one million computes its next batch directly: nothing is skipped or replayed.
 """
 import contextlib
-import itertools
 import math
 import threading
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -21,247 +21,384 @@ from data.stream import Prefetcher
 from minibert.masking import IGNORE_INDEX
 from minibert.sentence_pairs import TooFewDocuments
 
-TENSORS = ("input_ids", "labels", "masked_positions", "attention_mask", "token_type_ids", "next_sentence_label")
-WINDOW = 50  # batches sorted by length together: large enough to save padding, small enough to stay random
+WINDOW = 50  # batches sorted by length together: enough to save padding, few enough to stay random
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch. ``tensors`` are the model's arguments by name, ``model(**batch.tensors)``:
+    """The inputs of a model for B examples, padded to T tokens, M of which are to be predicted."""
 
-    input_ids, labels (B, T) int64; masked_positions (M,) int64; attention_mask (B, T) int64, absent where nothing is padded; of pairs also
-    token_type_ids (B, T) int64, 1 for sentence B and the [SEP] after it, and next_sentence_label (B,) int64.
-    """
-
-    tensors: dict
+    input_ids: torch.Tensor  # (B, T) int64: 80 % of the selected tokens are [MASK]
+    labels: torch.Tensor  # (B, T) int64: the true ids of the selected tokens, -100 elsewhere
+    masked_positions: torch.Tensor  # (M,) int64: where the labels are, see ``masked_positions``
     num_tokens: int  # special tokens included, padding not
     num_masked: int  # labels that are not -100
-    num_examples: int  # the rows, or 0 where they do not count
-    fixed_share: float = 0.0  # as ``masked_positions`` takes it
+    num_examples: int  # B, or 0 for a dummy
+    attention_mask: torch.Tensor | None = None  # (B, T) int64, 0 for padding; None: no padding
+    token_type_ids: torch.Tensor | None = None  # (B, T) int64, 1 for sentence B; None: no pairs
+    next_sentence_label: torch.Tensor | None = None  # (B,) int64, 1 if B is random; None: no pairs
+    static_mask_rate: float = 0.0  # see ``masked_positions``
 
-    def __getattr__(self, name):
-        """batch.input_ids and the like; None where the batch has no such tensor."""
-        if name not in TENSORS:
-            raise AttributeError(name)
-        return self.tensors.get(name)
+    @classmethod
+    def from_tensors(cls, input_ids, labels, attention_mask=None, token_type_ids=None,
+                     next_sentence_label=None, static_mask_rate=0.0):
+        """Return the batch of these tensors, with its masked positions and its counts."""
+        num_tokens = input_ids.numel() if attention_mask is None else int(attention_mask.sum())
+        return cls(
+            input_ids=input_ids,
+            labels=labels,
+            masked_positions=masked_positions(labels, static_mask_rate),
+            num_tokens=num_tokens,
+            num_masked=int((labels != IGNORE_INDEX).sum()),
+            num_examples=len(input_ids),
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            next_sentence_label=next_sentence_label,
+            static_mask_rate=static_mask_rate,
+        )
 
     def __len__(self):
-        return len(self.tensors["input_ids"])
+        return len(self.input_ids)
 
-    def split(self, size):
-        """The batch as micro-batches of at most ``size`` examples, in order."""
-        if size >= len(self):
-            return [self]
-        rows = {name: tensor.split(size) for name, tensor in self.tensors.items() if name != "masked_positions"}
-        parts = [dict(zip(rows, some)) for some in zip(*rows.values())]
-        return [Batch(part | {"masked_positions": masked_positions(part["labels"], self.fixed_share)},
-                      int(part.get("attention_mask", torch.ones_like(part["input_ids"])).sum()), int((part["labels"] != IGNORE_INDEX).sum()),
-                      len(part["labels"]) if self.num_examples else 0, self.fixed_share) for part in parts]
+    def model_inputs(self):
+        """Return the tensors that the batch has, by name: ``model(**batch.model_inputs())``."""
+        tensors = {
+            "input_ids": self.input_ids,
+            "labels": self.labels,
+            "masked_positions": self.masked_positions,
+            "attention_mask": self.attention_mask,
+            "token_type_ids": self.token_type_ids,
+            "next_sentence_label": self.next_sentence_label,
+        }
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def to(self, device):
-        """The batch on another device."""
-        return replace(self, tensors={name: tensor.to(device, non_blocking=True) for name, tensor in self.tensors.items()})
+        """Return a copy on another device."""
+        tensors = self.model_inputs().items()
+        return replace(self, **{name: x.to(device, non_blocking=True) for name, x in tensors})
 
-    def pinned(self):
-        """The batch in memory from which a GPU copies while the program goes on."""
-        return replace(self, tensors={name: tensor.pin_memory() for name, tensor in self.tensors.items()})
+    def pin_memory(self):
+        """Return a copy in pinned memory: a GPU copies from it while the CPU continues."""
+        tensors = self.model_inputs().items()
+        return replace(self, **{name: x.pin_memory() for name, x in tensors})
+
+    def split(self, micro_batch_size):
+        """Return the batch as micro-batches of at most ``micro_batch_size`` examples, in order."""
+        if len(self) <= micro_batch_size:
+            return [self]
+        tensors = self.model_inputs()
+        del tensors["masked_positions"]  # positions within the batch: each micro-batch has its own
+        micro_batches = []
+        for start in range(0, len(self), micro_batch_size):
+            rows = slice(start, start + micro_batch_size)
+            part = {name: tensor[rows] for name, tensor in tensors.items()}
+            micro_batches.append(Batch.from_tensors(**part, static_mask_rate=self.static_mask_rate))
+        return micro_batches
 
     def as_dummy(self):
-        """The batch with nothing to predict and no example that counts."""
-        tensors = self.tensors | {"labels": torch.full_like(self.tensors["labels"], IGNORE_INDEX)}
-        return Batch(tensors | {"masked_positions": masked_positions(tensors["labels"], self.fixed_share)}, 0, 0, 0, self.fixed_share)
+        """Return the batch with nothing to predict and all counts 0.
+
+        A process that has no example of a step computes a dummy, since all must compute a gradient.
+        """
+        labels = torch.full_like(self.labels, IGNORE_INDEX)
+        positions = masked_positions(labels, self.static_mask_rate)
+        return replace(self, labels=labels, masked_positions=positions,
+                       num_tokens=0, num_masked=0, num_examples=0)
 
 
-def collate(examples, numbers, masker, pad_token_id, seed, epoch, pad_to_multiple_of=8, fixed_share=0.0):
-    """Examples -> Batch. numbers (B,): which of them; on these the masks depend, beside seed and epoch. fixed_share: as for ``masked_positions``.
+def masked_positions(labels, static_mask_rate=0.0):
+    """Return where tokens are to be predicted: labels (B, T) -> (M,) int64, indices into B*T.
 
-    Rows of 3 and 5 ids -> input_ids (2, 8): T is the longest row, rounded up to a multiple of 8, but never past max_length. GPUs like such
-    shapes, and few of them; a CPU does not mind, and short lines have a fifth less to compute when nothing is rounded.
-    """
-    rows, numbers = [examples[n] for n in numbers], np.asarray(numbers)
-    lengths = np.array([len(row) for row in rows])
-    longest = int(lengths.max())  # blocks all have one length and stay as they are
-    width = longest if (lengths == longest).all() else min(-(-longest // pad_to_multiple_of) * pad_to_multiple_of, examples.max_length)
-    input_ids = np.full((len(rows), width), pad_token_id, dtype=np.int64)  # (B, T)
-    for b, row in enumerate(rows):
-        input_ids[b, : len(row)] = row
-    corrupted, labels = masker(input_ids, seed, epoch, numbers)
-    arrays, place = {"input_ids": corrupted, "labels": labels}, np.arange(width)
-    if (lengths < width).any():
-        arrays["attention_mask"] = place < lengths[:, None]  # (B, T)
-    if examples.second is not None:
-        arrays["token_type_ids"] = (place >= examples.second[numbers][:, None]) & (place < lengths[:, None])  # (B, T)
-        arrays["next_sentence_label"] = examples.labels[numbers]  # (B,)
-    tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
-    tensors["masked_positions"] = masked_positions(tensors["labels"], fixed_share)
-    return Batch(tensors, int(lengths.sum()), int((labels != IGNORE_INDEX).sum()), len(rows), fixed_share)
+    They are found here, on the CPU: a GPU would have to wait for their count. M is rounded up to a
+    multiple of 8, the shapes that a GPU multiplies fastest, by repeating a position without label.
 
-
-def masked_positions(labels, fixed_share=0.0):
-    """Where something is to be predicted, counted through the batch: labels (B, T) -> (M,) int64, found here, so that no GPU has to stop for it.
-
-    Filled up to a multiple of 8 with a position that has no label: the shapes that a GPU multiplies fastest, and fewer distinct ones. fixed_share:
-    where this share of all tokens is masked at random, up to what one batch in 30,000 exceeds (four standard deviations above the mean), so
-    that M is the same: a model is compiled anew for each shape. Of whole words and spans, which are masked together, it is exceeded more
-    often: M has some values more there. Where every token has a label nothing is filled up. 0: not so.
+    static_mask_rate: the share of the tokens that is masked, if M shall be the same in all batches
+    of a shape (torch.compile compiles once for each M). M is then the mean of that binomial plus
+    four standard deviations, which one batch in 30,000 exceeds; with whole words and spans, which
+    are masked together, a few more do. 0: M is as small as the labels allow.
 
     >>> masked_positions(torch.tensor([[-100, 7, -100], [-100, 9, 8]])).tolist()
     [1, 4, 5, 0, 0, 0, 0, 0]
     """
-    labels = labels.flatten()
-    positions, others = (labels != IGNORE_INDEX).nonzero().squeeze(1), (labels == IGNORE_INDEX).nonzero().squeeze(1)
-    mean = fixed_share * len(labels)
-    count = max(len(positions), round(mean + 4 * math.sqrt(mean * (1 - fixed_share))))
-    fillers = -(-count // 8) * 8 - len(positions) if len(others) else 0
-    return torch.cat((positions, others[:1].expand(fillers)))
+    has_label = labels.flatten() != IGNORE_INDEX  # (B*T,)
+    positions = has_label.nonzero().squeeze(1)  # (num_masked,)
+    without_label = (~has_label).nonzero().squeeze(1)
+    if not len(without_label):
+        return positions  # nothing to fill up with
+
+    mean = static_mask_rate * len(has_label)
+    deviation = math.sqrt(mean * (1 - static_mask_rate))
+    count = max(len(positions), round(mean + 4 * deviation))
+    filler = without_label[:1].expand(round_up(count, 8) - len(positions))
+    return torch.cat((positions, filler))
 
 
-def prefetch(batches, number, device, size):
-    """(the batch in micro-batches of at most ``size`` examples, ``batches.position`` with it) from that number on, each made in a thread
-    while the step before is computed.
+def round_up(size, multiple):
+    """Return the smallest multiple that is not below size: (9, 8) -> 16."""
+    return math.ceil(size / multiple) * multiple
 
-    To be closed, which closes ``batches`` as well: the thread may be waiting for a window of theirs.
+
+def collate(examples, indices, masker, pad_token_id, seed, epoch,
+            pad_to_multiple_of=8, static_mask_rate=0.0):
+    """Return the Batch of the examples with these indices (B,), masked as ``masker`` does it.
+
+    Rows of 3 and 5 ids -> input_ids (2, 8): T is the length of the longest row, rounded up to a
+    multiple of 8, but never more than max_length. GPUs prefer such shapes, and few of them. On a
+    CPU, use 1: short lines then cost a fifth less.
     """
-    def made():
-        for i in itertools.count(number):
-            micros = batches[i].split(size)
-            yield [micro.pinned() for micro in micros] if device.type == "cuda" else micros, batches.position
-    return Prefetcher(made(), batches.close)
+    indices = np.asarray(indices)
+    rows = [examples[i] for i in indices]
+    lengths = np.array([len(row) for row in rows])  # (B,)
+
+    T = int(lengths.max())
+    if lengths.min() < T:  # packed sequences all have one length and need no padding
+        T = min(round_up(T, pad_to_multiple_of), examples.max_length)
+    input_ids = np.full((len(rows), T), pad_token_id, dtype=np.int64)  # (B, T)
+    for b, row in enumerate(rows):
+        input_ids[b, : len(row)] = row
+
+    # The masks depend on (seed, epoch, index, position), not on the rest of the batch.
+    corrupted, labels = masker(input_ids, seed, epoch, indices)  # (B, T), (B, T)
+    arrays = {"input_ids": corrupted, "labels": labels}
+    in_text = np.arange(T) < lengths[:, None]  # (B, T): not padding
+    if not in_text.all():
+        arrays["attention_mask"] = in_text
+    if examples.segment_b_starts is not None:
+        in_b = np.arange(T) >= examples.segment_b_starts[indices][:, None]  # (B, T)
+        arrays["token_type_ids"] = in_b & in_text  # 1 for sentence B and the [SEP] after it
+        arrays["next_sentence_label"] = examples.nsp_labels[indices]  # (B,)
+    tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
+    return Batch.from_tensors(**tensors, static_mask_rate=static_mask_rate)
 
 
-class Order:
-    """The batches of an epoch as one array, since a large corpus has millions of them: order[i] -> the numbers of the examples of batch i."""
+def epoch_order(lengths, batch_size, seed, epoch):
+    """Return which examples are in which batch of an epoch: order[i] -> indices of batch i.
 
-    def __init__(self, numbers, ends):
-        self.numbers, self.ends = numbers, ends
+    lengths (n,): tokens of each example. There are ceil(n / batch_size) batches; the last one (or
+    one of the last WINDOW) may be smaller. The result depends on nothing but the arguments.
+
+    Examples of similar length share a batch, so that there is less padding to compute: the
+    examples are shuffled, and within windows of 50 batches they are sorted by length, cut into
+    batches, and the batches are shuffled again.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    n = len(lengths)
+    indices = np.arange(n, dtype=np.uint32 if n < 1 << 32 else np.int64)
+    rng.shuffle(indices)
+    ends = np.append(np.arange(0, n, batch_size), n)  # batch i is indices[ends[i]:ends[i + 1]]
+    if lengths.min() == lengths.max():
+        return BatchOrder(indices, ends)
+
+    for first_batch in range(0, len(ends) - 1, WINDOW):
+        start = first_batch * batch_size
+        window = indices[start : start + WINDOW * batch_size]
+        by_length = window[np.argsort(lengths[window], kind="stable")]
+        batches = np.split(by_length, range(batch_size, len(window), batch_size))
+        batches = [batches[i] for i in rng.permutation(len(batches))]
+        indices[start : start + len(window)] = np.concatenate(batches)
+        # In the last window the smaller batch may now come first, so the ends move.
+        sizes = [len(batch) for batch in batches]
+        ends[first_batch + 1 : first_batch + 1 + len(batches)] = start + np.cumsum(sizes)
+    return BatchOrder(indices, ends)
+
+
+class BatchOrder:
+    """A sequence of arrays, stored as one array: a large corpus has millions of batches."""
+
+    def __init__(self, indices, ends):
+        self.indices = indices
+        self.ends = ends
 
     def __len__(self):
         return len(self.ends) - 1
 
     def __getitem__(self, i):
-        i = range(len(self))[i]
-        return self.numbers[self.ends[i] : self.ends[i + 1]]
+        i = range(len(self))[i]  # an IndexError after the last one ends a for loop
+        return self.indices[self.ends[i] : self.ends[i + 1]]
 
 
 class NoExample(ValueError):
     """The corpus is empty, or all of its lines are."""
 
 
-class Batches:
-    """The endless row of training batches: batches[i] is batch number i of the run.
+class EpochBatches:
+    """The batches of one epoch as a sequence: epoch_batches[i] depends on (seed, epoch, i) only."""
 
-    An epoch has ceil(examples / batch_size) batches; its last one may be smaller. ``per_epoch``: that number (of pairs, whose number
-    changes a little from epoch to epoch, in the first one). ``position``: from where another ``Batches`` must begin so that it draws the present
-    epoch and none before it, {"epoch", "first": the number of its first batch, "examples": of the first epoch}. share: which of the numbers of
-    a batch are this process's, and whether they count, as ``ranks.Ranks.share``; None: all are. padding: pad_to_multiple_of and fixed_share of
-    ``collate``. Raises NoExample for an empty corpus.
-    """
-
-    def __init__(self, examples, masker, batch_size, pad_token_id, seed, position=None, share=None, **padding):
-        self.examples, self.masker, self.batch_size, self.share, self.padding = examples, masker, batch_size, share, padding
-        self.pad_token_id, self.seed = pad_token_id, seed
-        self._epoch = None
-        self.position = {"epoch": 0, "first": 0} | (position or {})
-        self._enter(self.position["epoch"])
-        if not len(self._drawn):
+    def __init__(self, examples, masker, batch_size, pad_token_id, seed, epoch,
+                 shard=None, **padding):
+        self.examples = examples.at(seed, epoch)  # sentence pairs are drawn again for each epoch
+        if not len(self.examples):
             raise NoExample("the corpus has no example: it is empty, or all of its lines are")
-        self.position = {"examples": len(self._drawn)} | self.position
-        self.per_epoch = -(-self.position["examples"] // batch_size)
+        self.order = epoch_order(self.examples.lengths, batch_size, seed, epoch)
+        self.collate_args = (masker, pad_token_id, seed, epoch)
+        self.shard = shard
+        self.padding = padding
 
-    def _enter(self, epoch):
-        """Draw the examples of an epoch."""
-        if epoch != self._epoch:
-            self._epoch, self._drawn, self._order = epoch, self.examples.at(self.seed, epoch), None
-
-    def size(self, epoch):
-        """How many batches an epoch has."""
-        self._enter(epoch)
-        return -(-len(self._drawn) // self.batch_size)
-
-    def order(self, epoch):
-        """The batches of an epoch: a sequence of 1-D arrays of example numbers, each example once. Pure in (seed, epoch)."""
-        self._enter(epoch)
-        rng = np.random.default_rng([self.seed, epoch])
-        count, size = len(self._drawn), self.batch_size
-        numbers = np.arange(count, dtype=np.uint32 if count < 1 << 32 else np.int64)
-        rng.shuffle(numbers)
-        ends = np.append(np.arange(0, count, size), count)  # batch i: numbers[ends[i]:ends[i + 1]]
-        lengths = self._drawn.lengths
-        if lengths.min() < lengths.max():
-            for start in range(0, count, WINDOW * size):
-                window = numbers[start : start + WINDOW * size]
-                window = window[np.argsort(lengths[window], kind="stable")]
-                cut = np.array_split(window, range(size, len(window), size))
-                cut = [cut[i] for i in rng.permutation(len(cut))]
-                numbers[start : start + len(window)] = np.concatenate(cut)
-                first = start // size
-                ends[first + 1 : first + 1 + len(cut)] = start + np.cumsum([len(batch) for batch in cut])
-        return Order(numbers, ends)
+    def __len__(self):
+        return len(self.order)
 
     def __getitem__(self, i):
-        epoch, first = self.position["epoch"], self.position["first"]
-        if i < first:
-            epoch = first = 0
-        while i >= first + (size := self.size(epoch)):
-            epoch, first = epoch + 1, first + size
-        self.position = {**self.position, "epoch": epoch, "first": first}
-        return self.batch(epoch, i - first)
+        indices, counts = self.order[i], True
+        if self.shard:
+            indices, counts = self.shard(indices)
+        batch = collate(self.examples, indices, *self.collate_args, **self.padding)
+        return batch if counts else batch.as_dummy()
 
-    def batch(self, epoch, place):
-        """A batch by its epoch and its place in that."""
-        self._enter(epoch)
-        if self._order is None:
-            self._order = self.order(epoch)
-        numbers, count = self.share(self._order[place]) if self.share else (self._order[place], True)
-        batch = collate(self._drawn, numbers, self.masker, self.pad_token_id, self.seed, epoch, **self.padding)
-        return batch if count else batch.as_dummy()
+
+class Batches:
+    """An endless iterator over the training batches of one process, epoch after epoch.
+
+    masker, pad_token_id, padding (pad_to_multiple_of, static_mask_rate): see ``collate``.
+    shard: a function from the indices of a batch to (the indices of this process, whether they
+    count), as ``Ranks.share``; None: this process takes the complete batch.
+    """
+
+    def __init__(self, examples, masker, batch_size, pad_token_id, seed, shard=None, **padding):
+        self._args = (examples, masker, batch_size, pad_token_id, seed)
+        self._options = {"shard": shard, **padding}
+        self._epoch = 0
+        self._batch = 0  # index of the next batch within its epoch
+        self._epoch_batches = None  # made when the first batch is asked for
+        self._batches_per_epoch = None
+
+    @property
+    def batches_per_epoch(self):
+        """The number of batches in the first epoch. (With pairs, epochs differ a little.)"""
+        if self._batches_per_epoch is None:
+            self._enter_epoch()
+        return self._batches_per_epoch
+
+    def _enter_epoch(self):
+        if self._epoch_batches is None:
+            self._epoch_batches = EpochBatches(*self._args, self._epoch, **self._options)
+        if self._batches_per_epoch is None:
+            self._batches_per_epoch = len(self._epoch_batches)
+        return self._epoch_batches
+
+    def peek(self):
+        """Return the next batch without advancing. Raises NoExample for an empty corpus."""
+        return self._enter_epoch()[self._batch]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        batch = self.peek()
+        self._batch += 1
+        if self._batch == len(self._epoch_batches):
+            self._epoch += 1
+            self._batch = 0
+            self._epoch_batches = None
+        return batch
+
+    def state_dict(self):
+        """Return what ``load_state_dict`` needs to continue with the next batch, as JSON values."""
+        return {"epoch": self._epoch, "batch": self._batch,
+                "batches_per_epoch": self.batches_per_epoch}
+
+    def load_state_dict(self, state):
+        """Continue where another ``Batches`` was: only the epoch of the next batch is drawn."""
+        self._epoch = state["epoch"]
+        self._batch = state["batch"]
+        self._batches_per_epoch = state["batches_per_epoch"]
+        self._epoch_batches = None
 
     def close(self):
-        """Nothing is open."""
+        """Do nothing: only ``StreamBatches`` has a thread to end."""
 
 
 class StreamBatches:
-    """The same from a stream (``data.stream``): the batches of one window after another, each window shuffled by itself.
+    """The same iterator over a stream (``data.stream``): each window of text is one small epoch.
 
-    batches[i] for i that do not fall. ``position``: from where another ``StreamBatches`` must begin so that it has the present window first,
-    {"pass", "skip": batches of text before the window, "reached": how far the text reaches with it, "read": (bytes, of how many) of the corpus or
-    None, "window": its number, "first": the number of its first batch}. Text that has changed up to there is a ValueError.
+    make_examples: a function from a Window to its examples. The other arguments are those of
+    ``Batches``. The state has the attributes of the present window that ``Stream.windows`` needs to
+    find it again ("pass", "skip", "text_digest"), how much of the corpus has been read ("read"), the
+    index of the window, and the index of the next batch in it. Raises ValueError if the text that
+    a resumed run has been trained on has changed.
     """
-    per_epoch = None  # is not known before the end of the first pass
 
-    def __init__(self, stream, make_examples, masker, batch_size, pad_token_id, seed, position=None, **how):
-        """make_examples: a Window -> its examples.  position: of an earlier ``StreamBatches``; None: the beginning.  how: as for ``Batches``."""
-        self.make_examples = make_examples
-        self.batches_of = partial(Batches, masker=masker, batch_size=batch_size, pad_token_id=pad_token_id, seed=seed, **how)
-        self.position = position or {"pass": 0, "skip": 0, "window": 0, "first": 0}
-        closed = threading.Event()
-        windows = stream.windows(self.position["pass"], self.position["skip"], self.position.get("reached"), closed.is_set)
-        self._windows = Prefetcher(windows, closed.set)
-        try:
-            self._batches = self._next_window()
-        except BaseException:
-            self.close()
-            raise
+    batches_per_epoch = None  # unknown before the end of the first pass
+
+    def __init__(self, stream, make_examples, masker, batch_size, pad_token_id, seed, **options):
+        self._stream = stream
+        self._make_examples = make_examples
+        self._args = (masker, batch_size, pad_token_id, seed)
+        self._options = options
+        self._closed = threading.Event()
+        self.load_state_dict({"pass": 0, "skip": 0, "text_digest": None, "read": None,
+                              "window": 0, "batch": 0})
+
+    def peek(self):
+        """Return the next batch without advancing; wait for its window if necessary."""
+        if self._window_batches is None:
+            self._window_batches = self._next_window()
+        if self._state["batch"] == len(self._window_batches):  # a resumed run may begin like this
+            self._state["window"] += 1
+            self._state["batch"] = 0
+            self._window_batches = self._next_window()
+        return self._window_batches[self._state["batch"]]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        batch = self.peek()
+        self._state["batch"] += 1
+        return batch
 
     def _next_window(self):
-        """The batches of the next window that has an example: the last one of a pass may hold too little for one."""
-        begun = self.position["pass"]
-        while self.position["pass"] <= begun + 1:
-            window = next(self._windows)
-            self.position = {**self.position, "pass": window.pass_index, "skip": window.skip,
-                             "reached": window.text_digest, "read": window.progress}
-            with contextlib.suppress(TooFewDocuments, NoExample):
-                return self.batches_of(self.make_examples(window), position={"epoch": self.position["window"]})
-        raise ValueError("the corpus gives no example: its documents are too few or too short")
+        """Return the batches of the next window that has an example.
 
-    def __getitem__(self, i):
-        window, place = self.position["window"], i - self.position["first"]
-        while place >= (size := self._batches.size(window)):
-            window, place = window + 1, place - size
-            self.position = {**self.position, "window": window, "first": i - place}
-            self._batches = self._next_window()
-        return self._batches.batch(window, place)
+        The last window of a pass may be too small for one. Two passes without one are an error.
+        """
+        try:
+            if self._windows is None:
+                state = self._state
+                windows = self._stream.windows(state["pass"], state["skip"],
+                                               state["text_digest"], self._closed.is_set)
+                self._windows = Prefetcher(windows, self._closed.set)
+            last_pass = self._state["pass"] + 1
+            while self._state["pass"] <= last_pass:
+                window = next(self._windows)
+                self._state |= {"pass": window.pass_index, "skip": window.skip,
+                                "text_digest": window.text_digest, "read": window.progress}
+                with contextlib.suppress(TooFewDocuments, NoExample):
+                    examples = self._make_examples(window)
+                    return EpochBatches(examples, *self._args, self._state["window"],
+                                        **self._options)
+        except BaseException:  # Ctrl-C, too: leave no thread behind
+            self.close()
+            raise
+        raise ValueError("the corpus has no example: its documents are too few or too short")
+
+    def state_dict(self):
+        """Return what ``load_state_dict`` needs to continue with the next batch, as JSON values."""
+        return dict(self._state)
+
+    def load_state_dict(self, state):
+        """Continue where another ``StreamBatches`` was. To be called before the first batch."""
+        self._state = dict(state)
+        self._windows = None  # a Prefetcher, started when the first batch is asked for
+        self._window_batches = None
 
     def close(self):
-        """End the reading and tokenizing in the background, wherever it is."""
-        self._windows.close()
+        """Stop the background thread that reads and tokenizes."""
+        self._closed.set()
+        if self._windows:
+            self._windows.close()
+
+
+def prefetch(batches, device, micro_batch_size):
+    """Return an iterator over (micro_batches, state), each made in a background thread.
+
+    state is ``batches.state_dict()`` after that batch, which is what a checkpoint saved after
+    training on it must contain. Close the iterator at the end; that closes ``batches``, too.
+    """
+    def generate():
+        for batch in batches:
+            micro_batches = batch.split(micro_batch_size)
+            if device.type == "cuda":
+                micro_batches = [micro_batch.pin_memory() for micro_batch in micro_batches]
+            yield micro_batches, batches.state_dict()
+
+    return Prefetcher(generate(), batches.close)

@@ -27,7 +27,7 @@ def check_eval_set(examples, masker, limit):
     numbers = choose(examples, limit)
     if not any((masker(examples[n][None], EVAL_SEED, 0, [n])[1] != IGNORE_INDEX).any() for n in numbers):
         raise ValueError(f"the held-out part has {len(numbers)} example(s) and not one masked token: give a larger corpus")
-    if examples.labels is not None and len(examples) > 20 and len(set(examples.labels.tolist())) == 1:
+    if examples.nsp_labels is not None and len(examples) > 20 and len(set(examples.nsp_labels.tolist())) == 1:
         raise ValueError("no pair of the held-out part has a sentence that follows: its documents are of one line each, and nothing follows a "
                          "document's only line. Cut them into sentences: --sentences")
 
@@ -55,7 +55,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
             some = numbers[start : start + batch_size]
             batch = collate(examples, some, masker, pad_token_id, EVAL_SEED, 0).to(device)
             with autocast() if autocast else torch.autocast(device.type, enabled=False):
-                out = model(**batch.tensors)
+                out = model(**batch.model_inputs())
             if out.nsp_loss is not None:
                 nsp_total += out.nsp_loss.item() * len(batch)
                 nsp_correct += (out.nsp_logits.argmax(1) == batch.next_sentence_label).sum().item()
@@ -67,7 +67,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
         model.train(was_training)
     loss = total / count
     result = {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": correct / count, "masked": count}
-    if examples.second is not None and hasattr(model, "nsp"):
+    if examples.segment_b_starts is not None and hasattr(model, "nsp"):
         pairs = len(numbers)
         result.update(nsp_loss=nsp_total / pairs, nsp_accuracy=nsp_correct / pairs, nsp_chance=max(followers, pairs - followers) / pairs, pairs=pairs)
     if bytes_per_token:

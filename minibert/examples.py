@@ -54,7 +54,7 @@ def room_for_ids(kind, tokenizer, max_length):
 
 class Examples:
     """What the kinds that do not change from epoch to epoch have in common."""
-    second = labels = None  # of pairs alone: where sentence B begins, whether it follows A
+    segment_b_starts = nsp_labels = None  # of pairs alone: where sentence B begins, whether it follows A
 
     def at(self, seed, epoch):
         return self

@@ -128,12 +128,14 @@ def kept(a, b, room):
 class DrawnPairs:
     """The pairs of one epoch, a sequence of 1-D arrays of ids like all examples (``examples.py``), and beside it
 
-    second (n,): where sentence B begins in each;  labels (n,): 0 where B follows A, 1 where it comes from elsewhere.
+    segment_b_starts (n,): where sentence B begins in each;  nsp_labels (n,): 0 where B follows A, 1 where it comes from elsewhere.
     """
 
     def __init__(self, pairs, drawn):
         self.pairs, self.drawn, self.max_length = pairs, drawn, pairs.max_length
-        self.lengths, self.second, self.labels = drawn["length"], drawn["second"], drawn["label"]
+        self.lengths = drawn["length"]
+        self.segment_b_starts = drawn["second"]
+        self.nsp_labels = drawn["label"]
 
     def __len__(self):
         return len(self.drawn)

@@ -111,7 +111,7 @@ def test_pairs_need_a_model_that_tells_two_sentences_apart(text, tmp_path):
 @pytest.mark.parametrize("masking", ["words", "spans"])
 def test_what_is_masked_together_is_what_was_asked_for(text, tmp_path, monkeypatch, kind, masking):
     made = {}
-    monkeypatch.setattr(train.Trainer, "run", lambda self: made.update(batch=self.batches[0], starts=WordStarts(self.tokenizer)) or 0)
+    monkeypatch.setattr(train.Trainer, "run", lambda self: made.update(batch=self.batches.peek(), starts=WordStarts(self.tokenizer)) or 0)
     small = "50" if kind == "wordpiece" else "264"  # a vocabulary in which most words are several tokens
     assert run(text, tmp_path / "run", "--masking", masking, "--tokenizer-kind", kind, "--vocab-size", small, "--max-steps", "2",
                "--batch-size", "50") == 0

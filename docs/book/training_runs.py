@@ -233,13 +233,13 @@ def gradients(args):
         one("the recipe", f"{SETS['loop']['common']} {args.extra}".split(), 0, args.corpus or written(Path(folder)), Path(folder))
         model, tokenizer = load_run(Path(folder) / "the-recipe-0")
         lines = make_examples("lines", TokenFile(Path(folder) / "data-of" / "data" / "train"), tokenizer, 128)
-        batch = Batches(lines, Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids, 0.15), 64, tokenizer.pad_token_id, 0)[0]
+        batch = Batches(lines, Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids, 0.15), 64, tokenizer.pad_token_id, 0).peek()
     matrices = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear)]
 
     def of(scale, precision):
         model.zero_grad()
         with torch.autocast("cpu", dtype=torch.float16, enabled=precision == "fp16"):
-            loss = model(**batch.tensors).mlm_loss
+            loss = model(**batch.model_inputs()).mlm_loss
         (loss * scale).backward()
         return torch.cat([matrix.grad.flatten() for matrix in matrices])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from minibert.batches import Batches
+from minibert.batches import epoch_order
 from minibert.config import TrainConfig, option
 from minibert.device import autocast, choose_device, choose_precision
 from minibert.examples import Examples
@@ -165,12 +165,12 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
     """
     device, training = next(model.parameters()).device, config.training(seed)
     optimizer, scaler = make_optimizer(model, training), torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-    batches = Batches(train, None, config.batch_size, train.pad_token_id, seed)  # for their order alone: the rows have labels, not masks
-    total, step, history, best, weights = config.epochs * batches.per_epoch, 0, [], -math.inf, None
+    total = config.epochs * math.ceil(len(train) / config.batch_size)
+    step, history, best, weights = 0, [], -math.inf, None
     for epoch in range(config.epochs):
         model.train()
         loss_sum, seen = 0.0, 0
-        for numbers in batches.order(epoch):
+        for numbers in epoch_order(train.lengths, config.batch_size, seed, epoch):
             factor = lr_multiplier((step + 0.5) / total, "linear", config.warmup, 0.0)
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor

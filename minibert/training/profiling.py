@@ -37,15 +37,15 @@ def show(trainer):
 def measure(trainer, repeats):
     """The parts of a step -> list of {"part", "seconds", "operations"}, the step itself last."""
     trainer.model.train()
-    begun, config = trainer.state["batches"], trainer.config
-    numbers = range(begun, begun + config.batch_size // config.batch_unit)  # of a full step, also where the run begins with smaller ones
-    micros = [micro for number in numbers for micro in trainer.batches[number].split(config.micro_batch)]
+    config = trainer.config
+    count = config.batch_size // config.batch_unit  # batches of a full step, even if a ramp begins with fewer
+    micros = [micro for _ in range(count) for micro in next(trainer.batches).split(config.micro_batch)]
     first = micros[0]
     micro, times = first.to(trainer.device), sum(map(len, micros)) / len(first)
     lengths = (first.attention_mask.sum(1) if first.attention_mask is not None else torch.full((len(first),), first.input_ids.shape[1])).tolist()
     operations = {part: 3 * times * count for part, count in forward_flops(trainer.model.config, lengths, first.num_masked).items()}
     timed = Clock(trainer.device, repeats)
-    rows = [("data", len(numbers) * timed(lambda: trainer.batches[numbers[-1]]))]  # of a stream there is none before it
+    rows = [("data", count * timed(lambda: next(trainer.batches)))]
     with trainer.autocast():
         rows += [(part, times * timed(work)) for part, work in parts_of(trainer.model, micro).items()]
     trainer.optimiser_step(micros)  # the moments are made in the first step

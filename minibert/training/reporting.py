@@ -30,7 +30,7 @@ def expectations(trainer):
     print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
           f"(at most {config.batch_size * config.max_length:,}), "
           f"{config.mlm_probability:.0%} of them to be predicted{together}; {one}")
-    seen, hidden = masked_example(trainer.batches[state["batches"]], trainer.tokenizer, Look.of(sys.stdout))
+    seen, hidden = masked_example(trainer.batches.peek(), trainer.tokenizer, Look.of(sys.stdout))
     print(f"it sees     {seen}\nto predict  {hidden}")
     rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
     print(f"length      {length}; {rates}, {config.schedule}")
@@ -47,7 +47,7 @@ def expectations(trainer):
         weight = f", and counts {config.nsp_weight:g} times" if config.nsp_weight != 1 else ""
         print(f"            Beside it, does sentence B follow A? That loss starts at ln 2 = {math.log(2):.2f}{weight}.")
     if state["step"]:
-        place = f", in {place_of(trainer.batches.position)} of the text" if config.stream else ""
+        place = f", in {place_of(trainer.batches.state_dict())} of the text" if config.stream else ""
         print(f"resuming    at step {state['step']:,} after {state['elapsed'] / 60:.1f} minutes{place}")
 
 
@@ -92,7 +92,7 @@ def result(trainer, scores):
     """Held-out scores, a picture, and a few filled masks."""
     state, entropy, folder, tokenizer = trainer.state, trainer.expected["unigram_entropy"], trainer.folder, trainer.tokenizer
     skipped = f", {state['skipped']} skipped" if state["skipped"] else ""
-    place = f", to {place_of(state['position'])} of the text" if trainer.config.stream else ""
+    place = f", to {place_of(state['data_state'])} of the text" if trainer.config.stream else ""
     print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes{skipped}{place}")
     copying = trainer.expected["copying_loss"]
     reads = f", {copying - scores['loss']:.2f} of that by reading context" if scores["loss"] < copying else ""

@@ -1,13 +1,11 @@
 """Sentence pairs: by hand, against the loop that Google published, and by what must hold of every draw."""
 import contextlib
-import json
 import random
 from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from helpers import Letters, Tokens
 
 from minibert.batches import Batches, StreamBatches, collate
@@ -37,7 +35,7 @@ def test_two_documents_by_hand():
     for epoch in range(60):
         drawn = pairs.at(0, epoch)
         seen |= {("".join(chr(i + 92) for i in (*a, *b)), int(label))
-                 for n, label in enumerate(drawn.labels) for a, b in [sentences(drawn[n], drawn.second[n])]}
+                 for n, label in enumerate(drawn.nsp_labels) for a, b in [sentences(drawn[n], drawn.segment_b_starts[n])]}
     full = {text for text, label in seen if len(text) == 4 and not label}
     assert full == {"abcd", "efgh"}
     assert {text for text, label in seen if label and len(text) == 4} == {a + b for a, others in (("ab", ("ef", "gh")), ("cd", ("ef", "gh")),
@@ -51,8 +49,8 @@ def test_every_token_is_seen_in_its_place_once_an_epoch():
     pairs = make_examples("pairs", tokens, Letters(), max_length=64)
     for epoch in range(5):
         drawn, read = pairs.at(3, epoch), []
-        for n, label in enumerate(drawn.labels):
-            a, b = sentences(drawn[n], drawn.second[n])
+        for n, label in enumerate(drawn.nsp_labels):
+            a, b = sentences(drawn[n], drawn.segment_b_starts[n])
             read += a if label else a + b
         if (drawn.lengths < 64).all():
             assert read == tokens.ids.tolist()
@@ -65,8 +63,8 @@ def test_random_sentences_come_from_another_document():
     pairs, partners = make_examples("pairs", tokens, Letters(), max_length=16), Counter()
     for epoch in range(50):
         drawn = pairs.at(0, epoch)
-        for n, label in enumerate(drawn.labels):
-            a, b = sentences(drawn[n], drawn.second[n])
+        for n, label in enumerate(drawn.nsp_labels):
+            a, b = sentences(drawn[n], drawn.segment_b_starts[n])
             assert len(set(a)) == len(set(b)) == 1 and (a[0] != b[0]) == label
             partners[b[0]] += int(label)
     assert len(partners) == 8 and all(30 < count < 75 for count in partners.values())  # 51 each in the mean, three standard deviations
@@ -75,7 +73,7 @@ def test_random_sentences_come_from_another_document():
 def test_half_of_the_chunks_that_can_continue_do():
     """With two equal segments a chunk, and none alone, the coin alone decides. What a random B left over makes a chunk with the next segment."""
     tokens = Tokens(*[["abcd"] * 41 for _ in range(100)])
-    labels = np.concatenate([make_examples("pairs", tokens, Letters(), max_length=11).at(0, epoch).labels for epoch in range(5)])
+    labels = np.concatenate([make_examples("pairs", tokens, Letters(), max_length=11).at(0, epoch).nsp_labels for epoch in range(5)])
     assert len(labels) > 10_000
     # Of the chunks of 41 segments the last may be alone; of documents in short chunks (10 %) all are. Both make random ones: a few more than half.
     assert 0.5 < labels.mean() < 0.62
@@ -104,7 +102,7 @@ def test_cut_sentences_are_pieces_from_the_front_the_back_and_between():
     drawn = [make_examples("pairs", Tokens([text], [text]), Letters(), max_length=13).at(0, epoch) for epoch in range(200)]
     begins = Counter()
     for pairs in drawn:
-        for n, second in enumerate(pairs.second):
+        for n, second in enumerate(pairs.segment_b_starts):
             a, b = ("".join(chr(i + 92) for i in part) for part in sentences(pairs[n], second))
             assert a in text and b in text and (len(a), len(b)) == (5, 5)
             begins[text.index(a)] += 1
@@ -173,19 +171,9 @@ def test_batches_know_sentence_b_and_its_label():
     drawn = make_examples("pairs", corpus(), Letters(), max_length=20).at(0, 0)
     batch = collate(drawn, [0, 1, 2], MASKER, pad_token_id=1, seed=0, epoch=0)
     for row, n in enumerate([0, 1, 2]):
-        length, second = drawn.lengths[n], drawn.second[n]
+        length, second = drawn.lengths[n], drawn.segment_b_starts[n]
         assert batch.token_type_ids[row].tolist() == [0] * second + [1] * (length - second) + [0] * (batch.input_ids.shape[1] - length)
-    assert batch.next_sentence_label.tolist() == drawn.labels[:3].tolist()
-
-
-def test_batch_i_of_pairs_is_the_same_whether_or_not_the_ones_before_were_read():
-    def make():
-        return Batches(make_examples("pairs", corpus(), Letters(), max_length=20), MASKER, 8, pad_token_id=1, seed=0)
-    one, two = make(), make()
-    read = [one[i] for i in range(4 * one.per_epoch)]
-    jumped = two[len(read) - 1]
-    assert all(torch.equal(tensor, jumped.tensors[name]) for name, tensor in read[-1].tensors.items())
-    assert sum(len(batch) for batch in read[:one.per_epoch]) == len(one.examples.at(0, 0))
+    assert batch.next_sentence_label.tolist() == drawn.nsp_labels[:3].tolist()
 
 
 class Counted(Pairs):
@@ -200,29 +188,37 @@ class Counted(Pairs):
         return super().at(seed, epoch)
 
 
-def test_a_resumed_run_draws_the_epoch_that_it_is_in_and_no_other():
-    """The position, as a checkpoint keeps it, says where the epoch began. The number of batches in the first epoch comes with it."""
+def test_a_resumed_run_draws_only_the_epoch_that_it_is_in():
     pairs = Counted(corpus(), Letters(), 20)
     batches = Batches(pairs, MASKER, 8, pad_token_id=1, seed=0)
-    number = 50 * batches.per_epoch
-    batch, position, pairs.drawn = batches[number], json.loads(json.dumps(batches.position)), []
-    resumed = Batches(pairs, MASKER, 8, pad_token_id=1, seed=0, position=position)
-    assert resumed.per_epoch == batches.per_epoch
-    assert all(torch.equal(tensor, resumed[number].tensors[name]) for name, tensor in batch.tensors.items())
-    assert pairs.drawn == [position["epoch"]] and 48 <= position["epoch"] <= 52
+    for _ in range(10 * batches.batches_per_epoch):
+        next(batches)
+    assert pairs.drawn == [*range(batches.state_dict()["epoch"] + 1)]
+    resumed, pairs.drawn = Batches(pairs, MASKER, 8, pad_token_id=1, seed=0), []
+    resumed.load_state_dict(batches.state_dict())
+    assert resumed.batches_per_epoch == batches.batches_per_epoch
+    next(resumed)
+    assert pairs.drawn == [batches.state_dict()["epoch"]]
 
 
 def test_the_pairs_of_each_window_of_a_stream_are_drawn_once():
     drawn = []
-    stream = SimpleNamespace(windows=lambda number, skip, reached, closed: ((0, skip, reached, corpus(seed=seed)) for seed in range(1, 4)))
+
+    def windows(*args):
+        for seed in range(1, 4):
+            window = corpus(seed=seed)
+            window.pass_index, window.skip, window.text_digest, window.progress = 0, 0, None, None
+            yield window
 
     def make(window):
         drawn.append(Counted(window, Letters(), 20))
         return drawn[-1]
-    with contextlib.closing(StreamBatches(stream, make, MASKER, 8, pad_token_id=1, seed=0)) as batches:
-        number = 0
-        while batches.position["window"] < 2:
-            number += bool(batches[number])
+
+    stream = SimpleNamespace(windows=windows)
+    batches = StreamBatches(stream, make, MASKER, 8, pad_token_id=1, seed=0)
+    with contextlib.closing(batches):
+        while batches.state_dict()["window"] < 2:
+            next(batches)
     assert [pairs.drawn for pairs in drawn] == [[0], [1], [2]]
 
 

@@ -42,7 +42,7 @@ def test_a_step_needs_no_values(monkeypatch, family, precision, optimizer):
     if family == "bert":
         tensors |= {"token_type_ids": torch.zeros_like(ids), "next_sentence_label": torch.tensor([0, 1, 0, 1])}
     for _ in range(2):
-        made, norm, broken = trainer.optimiser_step(Batch(tensors, 40, 12, 4).split(3))
+        made, norm, broken = trainer.optimiser_step(Batch(**tensors, num_tokens=40, num_masked=12, num_examples=4).split(3))
         assert norm.device == broken.device == made["loss"].device == META
     with pytest.raises((RuntimeError, NotImplementedError)):  # what the test would see
         bool(broken)

@@ -31,7 +31,7 @@ from minibert.batches import Batches, StreamBatches, prefetch
 from minibert.checks import check_length, check_not_past
 from minibert.device import autocast, choose_device, choose_precision, compile_model, keep_freed_memory
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
-from minibert.examples import make_examples, room_for_ids
+from minibert.examples import make_examples, max_ids
 from minibert.formats.huggingface import save_pretrained
 from minibert.formats.run_folder import write_config
 from minibert.masking import Masker
@@ -119,7 +119,7 @@ def prepare_data(folder, preset, model_config, config, resume):
     # The ids come from the tokenizer alone, so the model is built to its size (a small corpus has fewer entries than were asked for).
     fitted = replace(model_config, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id)
     check_length(fitted, config.max_length)  # before anything that takes long
-    room_for_ids(config.examples, tokenizer, config.max_length)
+    max_ids(config.examples, tokenizer, config.max_length)
     if not resume:
         write_config(folder, preset, model_config, config)
     if not (folder / "tokenizer").is_dir():

@@ -16,7 +16,7 @@ from minibert.masking import IGNORE_INDEX
 EVAL_SEED = 15  # of the masks and of the choice of examples; no training flag changes it
 
 
-def choose(examples, limit):
+def eval_subset(examples, limit):
     """The numbers of at most ``limit`` examples, spread over the whole set, the same ones each time, ascending."""
     numbers = np.random.default_rng(EVAL_SEED).permutation(len(examples))[:limit]
     return np.sort(numbers)
@@ -24,7 +24,7 @@ def choose(examples, limit):
 
 def check_eval_set(examples, masker, limit):
     """ValueError where an evaluation of ``limit`` examples would ask for no token at all, or of pairs for one answer only: known before training."""
-    numbers = choose(examples, limit)
+    numbers = eval_subset(examples, limit)
     if not any((masker(examples[n][None], EVAL_SEED, 0, [n])[1] != IGNORE_INDEX).any() for n in numbers):
         raise ValueError(f"the held-out part has {len(numbers)} example(s) and not one masked token: give a larger corpus")
     if examples.nsp_labels is not None and len(examples) > 20 and len(set(examples.nsp_labels.tolist())) == 1:
@@ -49,7 +49,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     model.eval()
     total, correct, count = 0.0, 0, 0
     nsp_total, nsp_correct, followers = 0.0, 0, 0
-    numbers = choose(examples, limit)
+    numbers = eval_subset(examples, limit)
     try:
         for start in range(0, len(numbers), batch_size):
             some = numbers[start : start + batch_size]
@@ -86,7 +86,7 @@ def bytes_per_token(token_file, tokenizer, kind):
 def token_counts(examples, is_special, limit=4096):
     """How often each ordinary token stands in the examples that an evaluation would use: (V,) int64. is_special: (V,) bool."""
     counts = np.zeros(len(is_special), dtype=np.int64)
-    for n in choose(examples, limit):
+    for n in eval_subset(examples, limit):
         counts += np.bincount(examples[n], minlength=len(counts))
     counts[is_special] = 0
     return counts

@@ -33,15 +33,15 @@ def make_examples(kind, token_file, tokenizer, max_length):
         raise ValueError(f"the token file {token_file.folder} was written with another tokenizer "
                          f"(fingerprint {token_file.tokenizer_fingerprint[:12]}, this one has {tokenizer.fingerprint[:12]}): "
                          "prepare it again, or use the tokenizer it was made with")
-    room = room_for_ids(kind, tokenizer, max_length)
+    room = max_ids(kind, tokenizer, max_length)
     if kind == "pairs":
         return Pairs(token_file, tokenizer, max_length)
-    examples = {"lines": Lines, "documents": Documents, "blocks": Blocks}[kind](token_file, tokenizer, room)
+    examples = {"lines": Lines, "documents": Documents, "blocks": PackedSequences}[kind](token_file, tokenizer, room)
     examples.max_length = max_length
     return examples
 
 
-def room_for_ids(kind, tokenizer, max_length):
+def max_ids(kind, tokenizer, max_length):
     """How many ids of text an example has beside its special tokens; ValueError where that is too few.
 
     ``"lines", a tokenizer with [CLS] and [SEP], 128 -> 126``
@@ -81,14 +81,14 @@ class Lines(Examples):
     def __getitem__(self, i):
         i = range(len(self))[i]  # IndexError past the last one
         start = self.starts[i if self.kept is None else self.kept[i]]
-        return framed(self.ids[start : start + self.lengths[i] - 2], self.cls, self.sep)
+        return add_special_tokens(self.ids[start : start + self.lengths[i] - 2], self.cls, self.sep)
 
 
 class Documents(Examples):
     """Each document cut into pieces of at most ``room`` ids."""
 
     def __init__(self, token_file, tokenizer, room):
-        self.row, self.room = Row(token_file, tokenizer), room
+        self.row, self.room = TokenStream(token_file, tokenizer), room
         self.cls, self.sep = tokenizer.cls_token_id, tokenizer.sep_token_id
         self.first = np.zeros(len(token_file.documents), np.int64)  # (documents + 1,): the first piece of each, and the number of pieces
         lengths = [np.zeros(0, np.int32)]
@@ -108,14 +108,14 @@ class Documents(Examples):
         i = range(len(self))[i]
         document = int(np.searchsorted(self.first, i, side="right")) - 1
         start = self.row.begin(document) + (i - int(self.first[document])) * self.room
-        return framed(self.row.read(start, start + int(self.lengths[i]) - 2), self.cls, self.sep)
+        return add_special_tokens(self.row.read(start, start + int(self.lengths[i]) - 2), self.cls, self.sep)
 
 
-class Blocks(Examples):
+class PackedSequences(Examples):
     """All documents in one row, cut into blocks of ``room`` ids. The tail that fills no block is dropped: less than one block."""
 
     def __init__(self, token_file, tokenizer, room):
-        self.row = Row(token_file, tokenizer)
+        self.row = TokenStream(token_file, tokenizer)
         self.cls, self.sep = tokenizer.cls_token_id, tokenizer.sep_token_id
         total = self.row.begin(len(token_file.documents) - 1)
         self.room = min(room, total)  # a corpus shorter than one block is one short block
@@ -126,10 +126,10 @@ class Blocks(Examples):
 
     def __getitem__(self, i):
         i = range(len(self))[i]  # a Python int: numpy's small ones would run over
-        return framed(self.row.read(i * self.room, (i + 1) * self.room), self.cls, self.sep)
+        return add_special_tokens(self.row.read(i * self.room, (i + 1) * self.room), self.cls, self.sep)
 
 
-class Row:
+class TokenStream:
     """All segments of a token file in one row, a line end after each segment and [SEP] after each document (which also ends its last line).
 
     Nothing is kept but the memory maps. Where a segment begins in the row follows from where it begins in ``ids`` and from the number
@@ -173,10 +173,10 @@ class Row:
         return out
 
 
-def framed(ids, cls, sep):
+def add_special_tokens(ids, cls, sep):
     """[CLS] ids [SEP] -> 1-D int64 array.
 
-    >>> framed(np.array([7, 8], dtype=np.uint16), cls=0, sep=2)
+    >>> add_special_tokens(np.array([7, 8], dtype=np.uint16), cls=0, sep=2)
     array([0, 7, 8, 2])
     """
     out = np.empty(len(ids) + 2, dtype=np.int64)

@@ -32,7 +32,7 @@ class Pairs:
     def __init__(self, token_file, tokenizer, max_length):
         self.ids, self.max_length = token_file.ids, max_length
         self.frame = tokenizer.cls_token_id, tokenizer.sep_token_id
-        self.room = max_length - tokenizer.num_special_tokens_to_add(pair=True)  # 2 at least: ``examples.room_for_ids``
+        self.room = max_length - tokenizer.num_special_tokens_to_add(pair=True)  # 2 at least: ``examples.max_ids``
         segments, documents = token_file.segments, token_file.documents
         if not all(sizes.all() for _, sizes in lengths_in_parts(segments)):
             kept = np.flatnonzero(np.diff(segments))  # segments that have ids

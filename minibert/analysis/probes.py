@@ -1,5 +1,5 @@
 """The sentences that a trained model is asked."""
-from minibert.evaluate import choose
+from minibert.evaluate import eval_subset
 from tokenizer.inspect import text_of
 from tokenizer.word_starts import WordStarts
 
@@ -21,7 +21,7 @@ def hidden_passages(examples, tokenizer):
     Where no word is one token, the token in the middle is hidden.
     """
     passages, starts = [], WordStarts(tokenizer)
-    for n in choose(examples, 2):
+    for n in eval_subset(examples, 2):
         ids = [int(i) for i in examples[n] if i not in tokenizer.special_ids][:24]
         if ids:
             begins, middle = starts(ids), len(ids) // 2

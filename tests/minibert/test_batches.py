@@ -154,7 +154,7 @@ def test_ctrl_c_while_the_first_window_of_a_stream_is_read_leaves_no_thread():
         raise KeyboardInterrupt
 
     window = SimpleNamespace(pass_index=0, skip=0, text_digest=None, progress=None)
-    stream = SimpleNamespace(windows=lambda *args: itertools.repeat(window))
+    stream = SimpleNamespace(windows=lambda *args: (window for _ in itertools.count()))
     num_threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         next(StreamBatches(stream, interrupted, MASKER, 8, pad_token_id=1, seed=0))

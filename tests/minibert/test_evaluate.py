@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from minibert.batches import collate
 from minibert.config import BertConfig
-from minibert.evaluate import EVAL_SEED, bytes_per_token, choose, copying_loss, evaluate, expected_losses, unigram_entropy
+from minibert.evaluate import EVAL_SEED, bytes_per_token, copying_loss, eval_subset, evaluate, expected_losses, unigram_entropy
 from minibert.examples import make_examples
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM
@@ -66,8 +66,8 @@ def test_the_loss_is_the_mean_over_masked_tokens(model, lines):
 
 
 def test_a_limit_takes_the_same_examples_each_time():
-    assert choose(range(100), 10).tolist() == choose(range(100), 10).tolist()
-    assert len(set(choose(range(100), 10))) == 10 and choose(range(3), 10).tolist() == [0, 1, 2]
+    assert eval_subset(range(100), 10).tolist() == eval_subset(range(100), 10).tolist()
+    assert len(set(eval_subset(range(100), 10))) == 10 and eval_subset(range(3), 10).tolist() == [0, 1, 2]
 
 
 def test_bytes_per_token_count_the_line_ends_where_they_are_tokens():

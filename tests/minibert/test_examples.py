@@ -4,7 +4,7 @@ import pytest
 from helpers import Letters, Tokens
 
 from data.token_file.shards import Shards
-from minibert.examples import Row, make_examples
+from minibert.examples import TokenStream, make_examples
 
 CORPUS = Tokens(["abc", "de"], ["fghijkl"], ["m", "", "no"])
 
@@ -101,7 +101,7 @@ def test_a_length_without_room_for_text_is_refused():
 
 
 class SlowRow:
-    """``Row`` written out: where each segment begins, and what stands between it and the next, as arrays."""
+    """``TokenStream`` written out: where each segment begins, and what stands between it and the next, as arrays."""
 
     def __init__(self, token_file, tokenizer):
         line_end = tokenizer.encode_ids("\n")[-1:]
@@ -129,7 +129,7 @@ def test_the_row_is_that_of_its_slow_twin_wherever_it_is_read(line_end):
     rng = np.random.default_rng(2)
     for _ in range(12):
         corpus = random_corpus(rng)
-        row, slow = Row(corpus, Letters(line_end)), SlowRow(corpus, Letters(line_end))
+        row, slow = TokenStream(corpus, Letters(line_end)), SlowRow(corpus, Letters(line_end))
         whole = slow.all()
         for document, segment in enumerate(corpus.documents):
             assert row.begin(document) == slow.position[segment]

@@ -23,9 +23,10 @@ from pathlib import Path
 import torch
 
 from data import TokenFile, open_corpus, prepare
-from data.corpora import CACHE, take_characters
+from data.corpora import take_characters
 from data.quality.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
+from data.sources.named import CACHE
 from data.stream import Stream
 from minibert.batches import Batches, StreamBatches, prefetch
 from minibert.checks import check_length, check_not_past

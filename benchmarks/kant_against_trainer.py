@@ -30,7 +30,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the product of this checkout, installed or not
 import train  # noqa: E402
 from data import TokenFile, open_corpus, prepare  # noqa: E402
-from data.corpora import CACHE
+from data.sources.named import CACHE
 from data.splits import stable_hash  # noqa: E402
 from minibert import from_pretrained, save_pretrained  # noqa: E402
 from minibert.analysis.plots import COLOURS  # noqa: E402

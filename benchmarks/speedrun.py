@@ -22,7 +22,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
 import train  # noqa: E402
 from data import TokenFile, open_corpus, prepare  # noqa: E402
-from data.corpora import CACHE  # noqa: E402
+from data.sources.named import CACHE  # noqa: E402
 from minibert.analysis.mask_filling import fill_mask
 from minibert.evaluate import EVAL_SEED, bytes_per_token, evaluate, unigram_entropy  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402

@@ -1,4 +1,4 @@
-"""Text -> documents -> token file. See corpora.py for what there is to train on and token_file.py for the format."""
+"""Text -> documents -> token file. corpora.py opens a corpus; token_file/ has the file format."""
 from data.corpora import open_corpus
 from data.prepare import prepare
 from data.token_file.reader import TokenFile

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data import corpora
+from data.corpora import open_corpus
 from data.prepare import prepare
 from data.quality.filters import MAKERS, FilteredCorpus, Filters
 from data.quality.report import inspect_corpus, inspect_tokens
 from data.quality.tables import as_text
+from data.sources import kant, named
 from data.token_file.shards import shard_name
 from tokenizer.formats.vocab_files import holds_tokenizer
 from tokenizer.utils.cli import Parser, at_least, run, suggestion, terminated_as_interrupted
@@ -34,12 +35,12 @@ def main(arguments=None):
     command.set_defaults(call=list_corpora)
 
     command = commands.add_parser("download", help="fetch a named corpus from its public home")
-    command.add_argument("name", help=", ".join(corpora.NAMED))
+    command.add_argument("name", help=", ".join(named.NAMED))
     command.add_argument("--out", type=Path, default=None, help="folder for its files (default: where training looks for it)")
     command.add_argument("--language", default=None, help="wikipedia: the language, as in en.wikipedia.org (default: simple)")
     command.add_argument("--category", default=None, help="amazon: the category of the reviews (default: Digital_Music)")
     command.add_argument("--megabytes", type=int, default=None,
-                         help=f"wikipedia and amazon: how much of the packed files, 0 for all (default: {corpora.DEFAULT_MEGABYTES})")
+                         help=f"wikipedia and amazon: how much of the packed files, 0 for all (default: {named.DEFAULT_MEGABYTES})")
     command.add_argument("--no-checksum", action="store_true", help="kant: take the text as it comes, a newer edition say")
     command.set_defaults(call=download)
 
@@ -76,30 +77,30 @@ Stopped with Ctrl-C, by a full disk or by kill -9, it has lost next to nothing: 
 
 def list_corpora(options):
     """Name, description and place of each corpus."""
-    return [{"name": name, "description": description, "where": corpora.corpus_location(name)}
-            for name, description in corpora.NAMED.items()]
+    return [{"name": name, "description": description, "where": named.location(name)}
+            for name, description in named.NAMED.items()]
 
 
 def download(options):
     """Fetch a corpus; say where its files are."""
-    if options.name not in corpora.NAMED:
-        raise ValueError(f"no corpus is named {options.name}{suggestion(options.name, list(corpora.NAMED))} "
-                         f"(there are: {', '.join(corpora.NAMED)})")
-    for flag, owners in (("language", ["wikipedia"]), ("category", ["amazon"]), ("megabytes", list(corpora.DOWNLOADERS)), ("no_checksum", ["kant"])):
+    if options.name not in named.NAMED:
+        raise ValueError(f"no corpus is named {options.name}{suggestion(options.name, list(named.NAMED))} "
+                         f"(there are: {', '.join(named.NAMED)})")
+    for flag, owners in (("language", ["wikipedia"]), ("category", ["amazon"]), ("megabytes", list(named.DOWNLOADERS)), ("no_checksum", ["kant"])):
         if options.name not in owners and not any(getattr(options, flag) is nothing for nothing in (None, False)):  # 0 is something
             raise ValueError(f"--{flag.replace('_', '-')} belongs to {' and '.join(owners)}, not to {options.name}")
     if options.name == "pydocs":
         return {"name": "pydocs", "files": [], "note": "nothing to download: it is read from the installed packages"}
     if options.name == "kant":
-        files = corpora.download_kant(options.out or corpora.CACHE / "kant", checksum=not options.no_checksum,
+        files = kant.fetch(options.out or named.CACHE / "kant", checksum=not options.no_checksum,
                                       show_progress=not options.json)
         return {"name": "kant", "files": [str(file) for file in files]}
     variant = options.language or options.category
     name = options.name + (f":{variant}" if variant else "")
-    megabytes = corpora.DEFAULT_MEGABYTES if options.megabytes is None else options.megabytes
+    megabytes = named.DEFAULT_MEGABYTES if options.megabytes is None else options.megabytes
     if megabytes < 0:
         raise ValueError(f"--megabytes {megabytes}: a number from 0 (all of it)")
-    files = corpora.fetch(name, options.out, megabytes, show_progress=not options.json)
+    files = named.fetch(name, options.out, megabytes, show_progress=not options.json)
     return {"name": name, "files": [str(file) for file in files], "bytes": sum(file.stat().st_size for file in files),
             "train_with": f"train.py --preset {options.name} --corpus {options.out or name}"}
 
@@ -137,7 +138,7 @@ def inspect(options):
 
 
 def _open(options, workers=None):
-    return corpora.open_corpus(options.source if len(options.source) > 1 else options.source[0], options.text_field, workers=workers)
+    return open_corpus(options.source if len(options.source) > 1 else options.source[0], options.text_field, workers=workers)
 
 
 if __name__ == "__main__":

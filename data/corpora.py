@@ -1,269 +1,185 @@
-"""The corpora by name, your own files, and which documents are held out.
+"""Open a corpus, one of the named ones or your own files, and read its documents.
 
-    pydocs      the documentation on this machine: no download (see pydocs.py)
-    kant        three books of Immanuel Kant, 1.8 MB: KantaiBERT's corpus
-    wikipedia   Wikipedia in Simple English; wikipedia:en, wikipedia:de, ... in others (see wikipedia.py)
-    amazon      reviews of digital music; amazon:Books, amazon:Toys_and_Games, ... of others (see amazon.py)
-    PATH        your files or folders of files: .txt .jsonl .csv .tsv, each also .gz or .bz2 (see readers.py)
+    pydocs      docstrings of the Python packages on this machine, no download (sources/pydocs.py)
+    kant        three books by Immanuel Kant, 1.8 MB, the corpus of KantaiBERT (sources/kant.py)
+    wikipedia   Simple English Wikipedia; wikipedia:en, wikipedia:de, ... for other languages
+    amazon      reviews of digital music; amazon:Books, amazon:Toys_and_Games, ... for others
+    PATH        your files or folders: .txt .jsonl .csv .tsv, each also .gz or .bz2 (readers.py)
 
-Every corpus has a training part and an eval part, 5 %, which are the same on every machine and in every run. pydocs is split
-by source file; all others by a hash of the document, so that equal documents fall on the same side, wherever they stand.
+A document is a str, and its lines are its segments. Every corpus has a "train" and an "eval"
+split: the validation set, about 5 % of the documents, is chosen by a hash (splits.py).
 """
 import os
-import sys
-from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
 from data import readers
-from data.sources import amazon, wikipedia
-from data.sources.download import download
-from data.sources.gutenberg import body_checksum
+from data.sources import named
 from data.sources.pydocs import PydocsCorpus
-from data.splits import check_split, eval_lines_per_document, is_eval_document, stable_hash
+from data.splits import check_split, eval_lines_per_document, is_eval_document
 from tokenizer.utils.cli import suggestion
 
-FEW_DOCUMENTS = 20  # with fewer, a hash gives no fair share
-CACHE = Path(__file__).parent / "cache"
-
-NAMED = {
-    "pydocs": "docstrings of Python's standard library and of the installed packages; nothing to download",
-    "kant": "three books of Immanuel Kant from Project Gutenberg, 1.8 MB (KantaiBERT's corpus)",
-    "wikipedia": "articles of Wikipedia in Simple English, or in another language (wikipedia:en), as plain text",
-    "amazon": "reviews of digital music from Amazon, or of another category (amazon:Books), of 1996 to 2023",
-}
-DOWNLOADERS = {"wikipedia": wikipedia, "amazon": amazon}  # name -> module with find(folder) and fetch(folder, variant, megabytes)
-DEFAULT_MEGABYTES = 50  # of a packed file, where nobody says how many: enough for a laptop
-# file -> ebook number, checksum of the text between Gutenberg's markers (gutenberg.body_checksum)
-KANT = {
-    "critique-of-practical-reason.txt": (5683, "6cf90a6e8dd9fd0f52946a2f438f50acae9b32e9923bcfe76726640914e2fa8d"),
-    "critique-of-pure-reason.txt": (4280, "250c2e554931c01e0e9fe0cbd85588fbdd3515c7467f38f50ba902e41815600e"),
-    "metaphysic-of-morals.txt": (5682, "55b90d86f861c2ac9c9b191e7d02ca90a6a11b2b1e962398597fdfb2d8c9f15b"),
-}
-GUTENBERG = "https://www.gutenberg.org/cache/epub/{number}/pg{number}.txt"
+MIN_DOCUMENTS = 20  # with fewer, the corpus is split by lines
 
 
 def open_corpus(source, text_field="text", cache=None, workers=None):
-    """Open a corpus: a name (``"pydocs"``, ``"kant"``, ``"wikipedia"``, ``"wikipedia:en"``), a path, or a list of paths (files or folders).
+    """Return a corpus: a named one, or the text in a path or a list of paths (files or folders).
 
-    The result has ``name``; ``description``, a line for the screen; ``documents(split)``, an iterator of str that starts
-    anew at each call, for split "train", "eval" or "all"; and ``progress()``, how far the latest of them has come: (bytes read, of how many), None
-    for pydocs, which is read at once. ``text_field`` names the field of .jsonl, .csv and .tsv files.
-    ``cache``: a folder for what is expensive to get (the text of pydocs, downloads); without it, pydocs is parsed anew
-    in each process and downloads go to data/cache. ``workers``: processes that parse pydocs, None for one a core.
-    A name wins over a file of the same name: write ./kant for that. What was never downloaded is fetched, of wikipedia and
-    amazon the first DEFAULT_MEGABYTES.
+    A corpus has
 
-    Raises FileNotFoundError; OSError where a download fails; ValueError for a name that is none, an unknown extension, an
-    empty list. What is wrong inside a file is reported when it is read, by ``documents``.
+    name, description   strings; the description is one line for the screen
+    documents(split)    an iterator over the documents of "train", "eval" or "all"
+    progress()          (bytes read, bytes in total) of the latest iterator, or None
+
+    text_field   the field of .jsonl, .csv and .tsv files that holds the text
+    cache        the folder for downloads (default: data/cache) and for the parsed text of pydocs
+                 (default: parse it again in each process)
+    workers      processes that parse pydocs; None means one per core
+
+    A named corpus that is not on this machine is downloaded; of wikipedia and amazon only the
+    first 50 MB. To read a file that has the name of a corpus, write ./kant.
+
+    Raises FileNotFoundError for a missing path, ValueError for an unknown name or file type, and
+    OSError if a download fails. Errors inside a file are raised while it is read.
 
     ``next(open_corpus("kant").documents("train")) -> "1788"``, a line of the first title page
     """
     sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     if not sources:
-        raise ValueError(f"no corpus given: a name ({', '.join(NAMED)}) or a path")
-    named = [str(source) for source in sources if str(source) in NAMED or str(source).partition(":")[0] in DOWNLOADERS]
-    if named and len(sources) > 1:
-        raise ValueError(f"{named[0]} is a named corpus and stands alone, without {len(sources) - 1} more; for a file write ./{named[0]}")
-    if named == ["pydocs"]:
-        return PydocsCorpus(cache=cache, workers=workers)
-    if named == ["kant"]:
-        return FileCorpus("kant", find_kant(cache))
-    if named:
-        return FileCorpus(named[0], find_varied(named[0], cache), text_field)
-    for source in sources:
+        raise ValueError(f"no corpus given: name one ({', '.join(named.NAMED)}), or give a path")
+    for source in map(str, sources):
+        if named.is_named(source):
+            if len(sources) > 1:
+                raise ValueError(f"the corpus {source} cannot be combined with other sources; "
+                                 f"for a file of that name write ./{source}")
+            return _open_named(source, text_field, cache, workers)
+
+    for source in map(str, sources):
         if not Path(source).exists():
-            _no_such(str(source))
+            raise _not_found(source)
     files = [file for source in sources for file in readers.find_files(source)]
     name = Path(sources[0]).resolve().name.split(".")[0] or "files"
-    return FileCorpus(name if len(sources) == 1 else f"{name}+{len(sources) - 1}", files, text_field)
+    if len(sources) > 1:
+        name = f"{name}+{len(sources) - 1}"
+    return FileCorpus(name, files, text_field)
 
 
-def _no_such(source):
-    if any(sign in source for sign in (".", "/", os.sep)):
-        raise FileNotFoundError(f"no such file or folder: {source}")
-    raise ValueError(f"no corpus and no file is named {source}{suggestion(source, list(NAMED))} "
-                     f"(there are: {', '.join(NAMED)}; or a path to {readers.KNOWN})")
+def _open_named(name, text_field, cache, workers):
+    if name == "pydocs":
+        return PydocsCorpus(cache=cache, workers=workers)
+    return FileCorpus(name, named.find_or_fetch(name, cache), text_field)
+
+
+def _not_found(source):
+    """Return the error for a source that is neither a corpus nor a file."""
+    if "." in source or "/" in source or os.sep in source:
+        return FileNotFoundError(f"no such file or folder: {source}")
+    names = list(named.NAMED)
+    return ValueError(f"no corpus and no file is named {source}{suggestion(source, names)} "
+                      f"(corpora: {', '.join(names)}; or a path to {readers.KNOWN})")
 
 
 class FileCorpus:
-    """Files as a corpus: what ``open_corpus`` returns for paths and for kant.
+    """A corpus in files. Documents are read one at a time, so it may be larger than memory.
 
-    A corpus of fewer than 20 documents (or one in which the hash finds fewer than two to hold out) is cut by its lines instead: the last
-    5 % of them, at least one, are the eval part; where that is part of one document, and there are four or more, it is the ends of the
-    last two, since pairs need two documents (minibert/sentence_pairs.py). ValueError where the corpus has fewer than two lines.
+    A corpus of fewer than 20 documents is split by lines: its last 5 % are the validation set
+    (``splits.eval_lines_per_document``). So is a larger one if the hash chooses fewer than two
+    documents for either split.
     """
 
     def __init__(self, name, files, text_field="text"):
-        self.name, self.files, self.text_field = name, list(files), text_field
-        self._small = None  # whether the corpus is cut by lines: found out at the first call
-        self._reading, self._before = None, 0  # the file that is read, or was last; the bytes of those before it
+        self.name = name
+        self.files = list(files)
+        self.text_field = text_field
+        # For progress(): the file that is being read, and the size of the files before it.
+        self._file = None
+        self._bytes_before = 0
 
     @property
     def description(self):
-        """``"kant: 3 files, 1.9 MB"``: files and their size on disk."""
-        return f"{self.name}: {len(self.files)} file{'s' * (len(self.files) != 1)}, {self.size / 1e6:,.1f} MB"
+        """``"kant: 3 files, 1.9 MB"``"""
+        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        return f"{self.name}: {files}, {self.size / 1e6:,.1f} MB"
 
     @cached_property
     def size(self):
-        """Bytes of all files, as they lie on disk."""
+        """Bytes of all files on disk; of a compressed file its compressed bytes."""
         return sum(Path(file).stat().st_size for file in self.files)
 
     def progress(self):
-        """(bytes that the latest call of ``documents`` has read, bytes of all files), as they lie on disk: of packed files packed ones."""
-        if self._reading is None:
+        """Return (bytes read by the latest iterator, bytes of all files), as counted on disk."""
+        if self._file is None:
             return 0, self.size
-        return self._before + (os.path.getsize(self._reading.name) if self._reading.closed else self._reading.tell()), self.size
-
-    def _opened(self, file):
-        self._before, self._reading = self.progress()[0], file
+        if self._file.closed:
+            position = os.path.getsize(self._file.name)
+        else:
+            position = self._file.tell()
+        return self._bytes_before + position, self.size
 
     def documents(self, split):
-        """Yield the documents of "train", "eval" or "all", in the order of the files."""
+        """Iterate over the documents of "train", "eval" or "all", in the order of the files."""
         check_split(split)
         if split == "all":
-            return self._all()
-        if self._small is None:
-            self._small = self._is_small()
-        return self._cut_by_lines(split) if self._small else (
-            document for document in self._all() if is_eval_document(document) == (split == "eval"))
+            return self._read()
+        if self._must_split_by_lines:
+            return self._split_by_lines(split)
+        is_eval = split == "eval"
+        return (document for document in self._read() if is_eval_document(document) == is_eval)
 
-    def _all(self):
-        empty, self._reading, self._before = True, None, 0
+    def _read(self):
+        self._file = None
+        self._bytes_before = 0
+        empty = True
         for file in self.files:
-            for document in readers.read_documents(file, self.text_field, self._opened):
+            for document in readers.read_documents(file, self.text_field, self._on_open):
                 empty = False
                 yield document
         if empty:
-            raise ValueError(f"the corpus is empty: no text in {', '.join(map(str, self.files[:3]))}"
-                             f"{' ...' if len(self.files) > 3 else ''}")
+            names = ", ".join(map(str, self.files[:3])) + (" ..." if len(self.files) > 3 else "")
+            raise ValueError(f"the corpus is empty: no text in {names}")
 
-    def _is_small(self):
-        """Read until it is plain that both parts have documents, two each: a few dozen in all but tiny corpora."""
-        seen, sides = set(), Counter()
-        for document in self._all():
-            if stable_hash(document) not in seen:
-                seen.add(stable_hash(document))
-                sides[is_eval_document(document)] += 1
-            if len(seen) >= FEW_DOCUMENTS and min(sides[True], sides[False]) >= 2:
+    def _on_open(self, file):
+        self._bytes_before = self.progress()[0]
+        self._file = file
+
+    @cached_property
+    def _must_split_by_lines(self):
+        # Copies count once. Stops as soon as both splits have two documents, so it reads no more
+        # than a few dozen documents of most corpora.
+        train, validation = set(), set()
+        for document in self._read():
+            documents = validation if is_eval_document(document) else train
+            documents.add(document)
+            num_distinct = len(train) + len(validation)
+            if num_distinct >= MIN_DOCUMENTS and len(train) >= 2 and len(validation) >= 2:
                 return False
         return True
 
-    def _cut_by_lines(self, split):
-        lines = {document: document.count("\n") + 1 for document in self._all()}
-        if sum(lines.values()) < 2:
-            raise ValueError(f"{self.files[0]}: a corpus of one line cannot be divided into a training and an eval part: give more text")
-        held, parts = eval_lines_per_document(list(lines.values())), {}
-        for (document, number), last in zip(lines.items(), held):
-            train, end = document.split("\n")[:number - last], document.split("\n")[number - last:]
-            parts[document] = "\n".join(train if split == "train" else end)
-        chosen = self._all() if split == "train" else lines
-        return (parts[document] for document in chosen if parts[document])
+    def _split_by_lines(self, split):
+        # A dict: a document that occurs twice is cut once, so no line is in both splits.
+        num_lines = {document: document.count("\n") + 1 for document in self._read()}
+        if sum(num_lines.values()) < 2:
+            raise ValueError(f"{self.files[0]}: a corpus of one line cannot be split into a "
+                             "training and a validation set: add more text")
+        part_of = {}
+        for document, num_eval in zip(num_lines, eval_lines_per_document([*num_lines.values()])):
+            lines = document.split("\n")
+            end = len(lines) - num_eval
+            part_of[document] = "\n".join(lines[:end] if split == "train" else lines[end:])
+        # Training text keeps its repetitions; a validation line counts once.
+        documents = self._read() if split == "train" else num_lines
+        return (part_of[document] for document in documents if part_of[document])
 
 
-def take_characters(documents, characters):
-    """The documents up to so many characters: what is learned from, or measured on, where the corpus may have no end.
+def take_characters(documents, limit):
+    """Yield documents until they have ``limit`` characters or more: a sample of a long corpus.
 
     >>> list(take_characters(["one", "two", "three"], 4))
     ['one', 'two']
     """
+    total = 0
     for document in documents:
         yield document
-        characters -= len(document)
-        if characters <= 0:
+        total += len(document)
+        if total >= limit:
             return
-
-
-# ------------------------------------------------------------------------------------------- what was downloaded
-
-
-def find_varied(name, cache=None):
-    """The files of ``"wikipedia"``, ``"amazon:Books"``, ...: in $MINIBERT_CORPORA/wikipedia, /amazon/Books where that is there, else what
-    was downloaded, else they are fetched to ``cache``/wikipedia/simple, /amazon/Books: the rest of what is under way, or the first DEFAULT_MEGABYTES."""
-    own, folder = _own_folder(name), _cache_folder(name, cache)
-    if own:
-        return readers.find_files(own)
-    asked = wikipedia.asked_for(folder)
-    return DOWNLOADERS[name.partition(":")[0]].find(folder) or fetch(name, folder, DEFAULT_MEGABYTES if asked is None else asked)
-
-
-def fetch(name, folder=None, megabytes=DEFAULT_MEGABYTES, **options):
-    """Download wikipedia or amazon to ``folder`` (default: where training looks); return the files.
-
-    ``megabytes``: of packed files, 0 for all. ``options``: what the ``fetch`` of wikipedia.py and amazon.py takes. Raises
-    what these raise; an OSError says how to do without.
-    """
-    folder = Path(folder or _cache_folder(name))
-    kind, _, variant = name.partition(":")
-    if options.get("show_progress", True):
-        amount = f"the first {megabytes} MB, packed," if megabytes else "all of it"
-        which = "--language en" if kind == "wikipedia" else "--category NAME"
-        print(f"{name}: fetching {amount} from {_home(kind)} to {folder}. To choose: python -m data download {kind} "
-              f"--megabytes N (0: all of it) {which}; or a text of your own, --corpus FILE", file=sys.stderr)
-    try:
-        return DOWNLOADERS[kind].fetch(folder, variant, megabytes, **options)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) or error.errno:  # says what to do already; or a failing disk
-            raise
-        raise OSError(f"{error}. Any text of your own trains without a network: train.py --corpus FILE") from None
-
-
-def corpus_location(name):
-    """Where a named corpus is on this machine, for the eye."""
-    if name == "pydocs":
-        return "installed packages"
-    for folder in (_own_folder(name), CACHE / name):
-        if folder and any(path.is_file() and ".part" not in path.suffixes for path in folder.rglob("*")):
-            return str(folder)
-    return f"{_home(name)} (not downloaded yet)"
-
-
-def _home(name):
-    """``"amazon" -> "mcauleylab.ucsd.edu"``"""
-    return (DOWNLOADERS[name].HOME if name in DOWNLOADERS else GUTENBERG).split("/")[2]
-
-
-def _own_folder(name):
-    """``"amazon:Books" -> $MINIBERT_CORPORA/amazon/Books``; None where there is no such folder."""
-    corpora = os.environ.get("MINIBERT_CORPORA")
-    folder = Path(corpora, *name.split(":")) if corpora else None
-    return folder if folder and folder.is_dir() else None
-
-
-def _cache_folder(name, cache=None):
-    """``"wikipedia" -> cache/wikipedia/simple``, ``"amazon:Books" -> cache/amazon/Books``"""
-    name, _, variant = name.partition(":")
-    return Path(cache or CACHE) / name / (variant or {"wikipedia": wikipedia.LANGUAGE, "amazon": amazon.CATEGORY}[name])
-
-
-# ------------------------------------------------------------------------------------------------------- kant
-
-
-def find_kant(cache=None, show_progress=True):
-    """The three files of kant: in $MINIBERT_CORPORA/kant where that is set, else downloaded (once) to ``cache``/kant."""
-    own = _own_folder("kant")
-    return readers.find_files(own) if own else download_kant(Path(cache or CACHE) / "kant", show_progress=show_progress)
-
-
-def download_kant(folder, checksum=True, show_progress=True, address=GUTENBERG, pause=1.0):
-    """Download the three books into ``folder``; return their paths. What is there already is not fetched again.
-
-    ``checksum=False`` takes the text as it comes: Gutenberg corrects its books now and then.
-    Raises OSError when a book cannot be had, ValueError when its text is not the expected one; nothing false is kept.
-    """
-    files = []
-    for name, (number, expected) in KANT.items():
-        path = Path(folder) / name
-        if not path.exists():
-            check = (lambda part, whole, expected=expected, name=name: check_book(part, expected, name)) if checksum else None
-            download(address.format(number=number), path, check, show_progress, pause)
-        files.append(path)
-    return files
-
-
-def check_book(path, expected, name):
-    """ValueError unless the book in the file ``path`` has the checksum ``expected``."""
-    found = body_checksum(readers.text_lines(path))
-    if found != expected:
-        raise ValueError(f"{name}: the text has the checksum {found[:16]}..., expected {expected[:16]}...: a damaged download, removed "
-                         "again, or a newer edition. Try again; python -m data download kant --no-checksum takes it as it is")

@@ -1,38 +1,57 @@
-"""Which documents are held out for validation."""
+"""Split a corpus into a training and a validation set, called "train" and "eval" in code and paths.
+
+The text of a document decides its split. So the split is the same on every machine and in every
+run, whatever the order of the files, and copies of a document are never in different splits:
+a model cannot score well on validation text because it has seen a copy in training.
+"""
 import hashlib
 
 from tokenizer.utils.cli import suggestion
 
-EVAL_ONE_IN = 20
-
-
-def eval_lines_per_document(lines):
-    """How many lines at the end of each document are held out of a small corpus, from the lines that each has.
-
-    >>> eval_lines_per_document([40, 40, 1, 1]), eval_lines_per_document([10, 20, 30]), eval_lines_per_document([50, 50, 50, 50])
-    ([0, 2, 1, 1], [0, 0, 3], [0, 0, 5, 5])
-    """
-    held, left = [0] * len(lines), max(1, sum(lines) // EVAL_ONE_IN)
-    for place in range(len(lines) - 1, -1, -1):
-        held[place] = min(left, lines[place])
-        left -= held[place]
-    if len(lines) >= 4 and not held[-2]:  # half of it from each of the last two, so that each part has two documents
-        held[-2] = min(max(1, held[-1] // 2), lines[-2])
-        held[-1] = max(1, held[-1] - held[-2])
-    return held
-
-
-def check_split(split):
-    """ValueError unless ``split`` is "train", "eval" or "all"."""
-    if split not in ("train", "eval", "all"):
-        raise ValueError(f"split {split!r} is none of train, eval, all{suggestion(str(split), ['train', 'eval', 'all'])}")
+SPLITS = ("train", "eval", "all")
+EVAL_ONE_IN = 20  # one document in 20 is for validation
 
 
 def is_eval_document(text):
-    """Whether a document belongs to the eval part: one in 20, decided by its text (blake2b: the same on every machine)."""
+    """Return whether a document belongs to the validation set."""
     return stable_hash(text) % EVAL_ONE_IN == 0
 
 
 def stable_hash(text):
-    """A 64-bit hash of a text that, unlike ``hash``, is the same in every process."""
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    """Return a 64-bit hash of a string. Python's ``hash`` would differ from process to process."""
+    # JSON can contain lone surrogates, which plain UTF-8 cannot encode.
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def eval_lines_per_document(num_lines):
+    """Return how many lines at the end of each document are for validation, in a small corpus.
+
+    num_lines: the number of lines in each document. With few documents, a hash might choose none
+    of them or half of the text, so one line in 20 is taken instead, from the end of the corpus.
+
+    >>> eval_lines_per_document([10, 30]), eval_lines_per_document([40, 40, 1, 1])
+    ([0, 2], [0, 2, 1, 1])
+    >>> eval_lines_per_document([50, 50, 50, 50])  # half from each of the last two
+    [0, 0, 5, 5]
+    """
+    num_eval = [0] * len(num_lines)
+    remaining = max(1, sum(num_lines) // EVAL_ONE_IN)
+    for i in reversed(range(len(num_lines))):
+        num_eval[i] = min(remaining, num_lines[i])
+        remaining -= num_eval[i]
+
+    # Sentence pairs need two documents in each split. If the last document has all the validation
+    # lines, the second to last takes half of them (given four documents: two for each split).
+    if len(num_lines) >= 4 and num_eval[-2] == 0:
+        half = max(1, num_eval[-1] // 2)
+        num_eval[-2] = min(half, num_lines[-2])
+        num_eval[-1] = max(1, num_eval[-1] - num_eval[-2])
+    return num_eval
+
+
+def check_split(split):
+    """Raise ValueError unless ``split`` is "train", "eval" or "all"."""
+    if split not in SPLITS:
+        hint = suggestion(str(split), SPLITS)
+        raise ValueError(f"unknown split {split!r}{hint} (choose from {', '.join(SPLITS)})")

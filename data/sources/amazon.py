@@ -16,7 +16,7 @@ from data.sources.download import download
 from tokenizer.utils.cli import suggestion
 
 HOME = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw/review_categories/"
-CATEGORY = "Digital_Music"  # among the smallest: 130,400 reviews, 11.4 million tokens
+DEFAULT_VARIANT = "Digital_Music"  # among the smallest: 130,400 reviews, 11.4 million tokens
 CATEGORIES = (
     "All_Beauty Amazon_Fashion Appliances Arts_Crafts_and_Sewing Automotive Baby_Products Beauty_and_Personal_Care Books CDs_and_Vinyl "
     "Cell_Phones_and_Accessories Clothing_Shoes_and_Jewelry Digital_Music Electronics Gift_Cards Grocery_and_Gourmet_Food Handmade_Products "
@@ -58,7 +58,7 @@ def fetch(folder, category="", megabytes=0, address=HOME, show_progress=True, pa
     ``megabytes``: no more than so many (packed) million bytes, 0 for all of it. What is there is not fetched again.
     Raises ValueError for an unknown category, and what ``download`` raises.
     """
-    category = category or CATEGORY
+    category = category or DEFAULT_VARIANT
     if category not in CATEGORIES:
         raise ValueError(f"no category {category!r}{suggestion(category, CATEGORIES)} (there are: {', '.join(CATEGORIES)})")
     path = Path(folder) / f"{category}.jsonl.gz"

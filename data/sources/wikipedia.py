@@ -22,7 +22,7 @@ from data.sources.download import download, read_page
 from tokenizer.utils.files import atomic_write
 
 HOME = "https://dumps.wikimedia.org/other/cirrus_search_index/"
-LANGUAGE = "simple"  # Simple English: one file of about 550 MB; English has some 65 files, 40 GB together
+DEFAULT_VARIANT = "simple"  # Simple English: one file of about 550 MB; English has some 65 files, 40 GB together
 FILE = re.compile(r"[a-z_]+_content-(\d{8})-\d+(\.first-\d+MB)?\.json\.bz2")
 UNDER_WAY = re.compile(r"[a-z_]+_content-(\d{8})\.part\.json")  # beside the files of a dump while some of what was asked for is missing
 
@@ -65,7 +65,7 @@ def under_way(folder):
     return sorted((path for path in Path(folder).glob("*.part.json") if UNDER_WAY.fullmatch(path.name)), key=lambda path: path.name)
 
 
-def asked_for(folder):
+def requested_megabytes(folder):
     """The megabytes of the newest dump that is under way in ``folder`` (0: all of it), as ``fetch`` was asked; None where none is."""
     notes = under_way(folder)
     return json.loads(notes[-1].read_text(encoding="utf-8"))["megabytes"] if notes else None
@@ -79,7 +79,7 @@ def fetch(folder, language="", megabytes=0, address=HOME, show_progress=True, pa
     Raises FileNotFoundError where there is no Wikipedia in that language, and what ``download`` raises.
     """
     left, files = megabytes, []
-    urls = _newest(language or LANGUAGE, address, show_progress, pause)
+    urls = _newest(language or DEFAULT_VARIANT, address, show_progress, pause)
     note = Path(folder) / (urls[0].rpartition("/")[2].rpartition("-")[0] + ".part.json")
     Path(folder).mkdir(parents=True, exist_ok=True)
     atomic_write(note, json.dumps({"megabytes": megabytes}))

@@ -4,7 +4,7 @@ from local_server import CONTENT, Server
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server that has /file; no proxy stands between."""
+    """A server with /file, which is not reached through a proxy."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

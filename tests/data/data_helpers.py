@@ -1,8 +1,9 @@
-"""A tokenizer for these tests: one id for each character. It has the members that ``data.prepare`` uses and no more."""
 import numpy as np
 
 
 class Characters:
+    """A tokenizer with one id per character, and only the members that ``data.prepare`` uses."""
+
     fingerprint = "characters"
     special_ids = (0,)
 
@@ -10,4 +11,6 @@ class Characters:
         self.vocab_size = vocab_size
 
     def encode_texts(self, texts):
-        return np.array([ord(character) for text in texts for character in text], np.int64), np.array([len(text) for text in texts], np.int64)
+        ids = np.array([ord(character) for text in texts for character in text], np.int64)
+        lengths = np.array([len(text) for text in texts], np.int64)
+        return ids, lengths

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from data import corpora, open_corpus
+from data import open_corpus
 from data.readers import read_documents
-from data.sources import amazon
+from data.sources import amazon, named
 
 
 def write(path, *records):
@@ -60,18 +60,20 @@ def test_a_category_is_fetched_once(server, tmp_path):
     server.files = {"/Books.jsonl.gz": gzip.compress(json.dumps(of_2023("A book.")).encode() + b"\n")}
     for _ in range(2):
         assert fetch(server, tmp_path, "Books") == amazon.find(tmp_path) == [tmp_path / "Books.jsonl.gz"]
-    assert len(server.asked) == 1 and list(read_documents(tmp_path / "Books.jsonl.gz")) == ["A book."]
+    assert len(server.requests) == 1 and list(read_documents(tmp_path / "Books.jsonl.gz")) == ["A book."]
 
 
 def test_an_unknown_category_names_the_nearest(server, tmp_path):
     with pytest.raises(ValueError, match="no category 'Boks': did you mean Books.*there are: All_Beauty, "):
         fetch(server, tmp_path, "Boks")
-    assert not server.asked
+    assert not server.requests
 
 
 def test_the_name_fetches_and_a_category_is_part_of_it(server, tmp_path, monkeypatch, capsys):
     server.files = {f"/{name}.jsonl.gz": gzip.compress(json.dumps(of_2023(name)).encode() + b"\n") for name in ("Books", "Digital_Music")}
-    monkeypatch.setattr(amazon.fetch, "__defaults__", ("", 0, server.address + "/", False, 0))
+    original = amazon.fetch
+    monkeypatch.setattr(amazon, "fetch", lambda folder, category, megabytes, show_progress: original(
+        folder, category, megabytes, server.address + "/", show_progress=False, pause=0))
     monkeypatch.delenv("MINIBERT_CORPORA", raising=False)
     assert list(open_corpus("amazon", cache=tmp_path).documents("all")) == ["Digital_Music"]
     assert list(open_corpus("amazon:Books", cache=tmp_path).documents("all")) == ["Books"]
@@ -81,10 +83,10 @@ def test_the_name_fetches_and_a_category_is_part_of_it(server, tmp_path, monkeyp
 
 def test_where_it_is(monkeypatch, tmp_path):
     monkeypatch.delenv("MINIBERT_CORPORA", raising=False)
-    monkeypatch.setattr(corpora, "CACHE", tmp_path)
-    assert corpora.corpus_location("amazon") == "mcauleylab.ucsd.edu (not downloaded yet)"
+    monkeypatch.setattr(named, "CACHE", tmp_path)
+    assert named.location("amazon") == "mcauleylab.ucsd.edu (not downloaded yet)"
     (tmp_path / "amazon" / "Books").mkdir(parents=True)
     (tmp_path / "amazon" / "Books" / "Books.jsonl.gz.part").touch()
-    assert "not downloaded yet" in corpora.corpus_location("amazon")
+    assert "not downloaded yet" in named.location("amazon")
     (tmp_path / "amazon" / "Books" / "Books.jsonl.gz").touch()
-    assert corpora.corpus_location("amazon") == str(tmp_path / "amazon")
+    assert named.location("amazon") == str(tmp_path / "amazon")

@@ -6,7 +6,6 @@ import time
 import pytest
 from local_server import CONTENT
 
-from data import corpora, open_corpus
 from data.sources.compression import check_packed
 from data.sources.download import ATTEMPTS, download, read_page
 
@@ -23,7 +22,7 @@ def test_a_file_is_downloaded_and_nothing_else_left(server, tmp_path):
 def test_a_download_that_breaks_off_goes_on_where_it_broke(server, tmp_path):
     server.breaks = [100_000, 200_000]
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
-    assert [asked for _, asked in server.asked] == [None, "bytes=100000-", "bytes=300000-"]
+    assert [asked for _, asked in server.requests] == [None, "bytes=100000-", "bytes=300000-"]
 
 
 def begin(server, path, received, name="/file"):
@@ -31,7 +30,7 @@ def begin(server, path, received, name="/file"):
     server.breaks = [received] + [0] * ATTEMPTS
     with pytest.raises(OSError, match=f"no connection after .*goes on from byte {received:,}"):
         fetch(server, path, name)
-    server.breaks, server.asked = [], []
+    server.breaks, server.requests = [], []
     assert path.with_name(path.name + ".part").read_bytes() == server.files[name][:received] and not path.exists()
 
 
@@ -40,7 +39,7 @@ def test_a_later_call_goes_on_too(server, tmp_path, headers):
     server.headers = headers
     begin(server, tmp_path / "a", 1234)
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
-    assert server.asked == [("/file", "bytes=1234-")]
+    assert server.requests == [("/file", "bytes=1234-")]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -50,7 +49,7 @@ def test_a_later_call_goes_on_too(server, tmp_path, headers):
     ({"Last-Modified": "Sun, 27 Sep 2026 00:00:00 GMT"}, {"Last-Modified": "Sun, 04 Oct 2026 00:00:00 GMT"})])
 def test_two_versions_of_a_file_are_never_glued_together(server, tmp_path, before, after, knows_if_range):
     """Equal in length, so that only the headers tell."""
-    server.headers, server.knows_if_range = before, knows_if_range
+    server.headers, server.supports_if_range = before, knows_if_range
     begin(server, tmp_path / "a", 1234)
     server.files["/file"], server.headers = CONTENT[::-1], after
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT[::-1]
@@ -61,12 +60,12 @@ def test_a_changed_file_costs_one_request(server, tmp_path):
     server.headers = {"ETag": '"1"'}
     begin(server, tmp_path / "a", 1234)
     server.files["/file"], server.headers = CONTENT[::-1], {"ETag": '"2"'}
-    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT[::-1] and server.asked == [("/file", "bytes=1234-")]
+    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT[::-1] and server.requests == [("/file", "bytes=1234-")]
 
 
 def test_as_long_as_bytes_come_it_goes_on(server, tmp_path):
     server.breaks = [10_000] * 4 * ATTEMPTS
-    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT and len(server.asked) == 4 * ATTEMPTS + 1
+    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT and len(server.requests) == 4 * ATTEMPTS + 1
 
 
 def test_a_server_that_tells_no_versions_apart_is_known_by_the_length(server, tmp_path):
@@ -77,7 +76,7 @@ def test_a_server_that_tells_no_versions_apart_is_known_by_the_length(server, tm
 
 def test_bytes_of_unknown_origin_are_not_used(server, tmp_path):
     (tmp_path / "a.part").write_bytes(b"something else")
-    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT and server.asked == [("/file", None)]
+    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT and server.requests == [("/file", None)]
     server.files["/other"] = CONTENT[::-1]
     begin(server, tmp_path / "b", 1234)
     assert fetch(server, tmp_path / "b", "/other").read_bytes() == CONTENT[::-1]  # the beginning of another address
@@ -87,11 +86,11 @@ def test_bytes_of_unknown_origin_are_not_used(server, tmp_path):
 def test_damaged_notes_are_no_notes(server, tmp_path, notes):
     (tmp_path / "a.part").write_bytes(CONTENT[:10])
     (tmp_path / "a.part.json").write_text(notes.replace("URL", server.address + "/file"))
-    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT and server.asked == [("/file", None)]
+    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT and server.requests == [("/file", None)]
 
 
 def test_a_server_that_knows_no_ranges_is_asked_for_all_of_it(server, tmp_path):
-    server.knows_ranges = False
+    server.supports_ranges = False
     server.breaks = [100_000]
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
 
@@ -104,7 +103,7 @@ def test_a_whole_part_needs_only_its_name(server, tmp_path):
     (tmp_path / "a.part").write_bytes(CONTENT)
     (tmp_path / "a.part.json").write_text(notes(server, len(CONTENT)))
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
-    assert [path.name for path in tmp_path.iterdir()] == ["a"] and server.asked == [("/file", f"bytes={len(CONTENT)}-")]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"] and server.requests == [("/file", f"bytes={len(CONTENT)}-")]
 
 
 def test_a_part_that_is_too_long_is_begun_anew(server, tmp_path):
@@ -125,7 +124,7 @@ def test_a_server_without_a_length_is_believed_and_the_check_decides(server, tmp
 @pytest.mark.parametrize("length", [100, 10 ** 9])
 def test_a_wrong_length_gives_no_half_file(server, tmp_path, length):
     """Too short: the check sees it. Too long: the connection seems to break again and again."""
-    server.files["/file"], server.length, server.knows_ranges = gzip.compress(CONTENT), length, False
+    server.files["/file"], server.length, server.supports_ranges = gzip.compress(CONTENT), length, False
     with pytest.raises((ValueError, OSError), match="is cut off" if length == 100 else "no connection after"):
         fetch(server, tmp_path / "a.gz", check=check)
     assert not (tmp_path / "a.gz").exists()
@@ -149,7 +148,7 @@ def test_redirects_are_followed(server, tmp_path):
     server.files |= {"/old": "/older", "/older": server.address + "/file"}
     server.breaks = [100]
     assert fetch(server, tmp_path / "a", "/old").read_bytes() == CONTENT
-    assert server.asked[-3:] == [("/old", "bytes=100-"), ("/older", "bytes=100-"), ("/file", "bytes=100-")]
+    assert server.requests[-3:] == [("/old", "bytes=100-"), ("/older", "bytes=100-"), ("/file", "bytes=100-")]
 
 
 @pytest.mark.parametrize("target", ["/loop", "file:///etc/hostname"])
@@ -165,16 +164,16 @@ def test_a_server_that_asks_to_wait_is_waited_for(server, tmp_path, monkeypatch,
     waits = []
     monkeypatch.setattr("data.sources.download.time.sleep", waits.append)
     date = email.utils.formatdate(time.time() + 60, usegmt=True)
-    server.refuses = [(code, {"Retry-After": "7"}), (code, {}), (code, {"Retry-After": date}), (code, {"Retry-After": "soon"})]
+    server.refusals = [(code, {"Retry-After": "7"}), (code, {}), (code, {"Retry-After": date}), (code, {"Retry-After": "soon"})]
     assert download(server.address + "/file", tmp_path / "a", show_progress=False, pause=1).read_bytes() == CONTENT
     assert waits[:2] == [7, 2] and 50 < waits[2] <= 60 and waits[3] == 8  # where no time is named: 1, 2, 4, 8
 
 
 def test_a_server_that_asks_to_wait_for_an_hour_is_left_alone(server, tmp_path):
-    server.refuses = [(503, {"Retry-After": "3600"})]
+    server.refusals = [(503, {"Retry-After": "3600"})]
     with pytest.raises(OSError, match="answers 503 .* and asks to wait 3,600 s: try again then"):
         fetch(server, tmp_path / "a")
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_a_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch):
@@ -198,7 +197,7 @@ def test_the_screen_shows_the_rate_and_why_it_waits(server, tmp_path, capsys):
 
 
 def test_a_page_is_text_and_as_patient(server):
-    server.files["/page"], server.refuses = "Größe".encode(), [(500, {})]
+    server.files["/page"], server.refusals = "Größe".encode(), [(500, {})]
     assert read_page(server.address + "/page", False, 0) == "Größe"
     with pytest.raises(FileNotFoundError, match="answers 404"):
         read_page(server.address + "/none", False, 0)
@@ -217,7 +216,7 @@ def test_a_page_that_breaks_off_is_asked_for_again(server):
 
 def test_the_middle_of_a_file_is_not_taken_for_its_beginning(server, tmp_path):
     """A 206 that nobody has asked for: bytes 500 to the end."""
-    server.sends_from = 500
+    server.unrequested_start = 500
     with pytest.raises(OSError, match="no connection after .*asked for all of it, got bytes 500-511999/512000"):
         fetch(server, tmp_path / "a")
     assert not list(tmp_path.iterdir())
@@ -236,7 +235,7 @@ def test_the_first_megabyte_is_a_file_of_its_own(server, tmp_path, received, kno
     server.files["/file"] = PACKED
     if received:
         begin(server, tmp_path / "a.jsonl.gz", received)
-    server.knows_ranges = knows_ranges
+    server.supports_ranges = knows_ranges
     path = fetch(server, tmp_path / "a.jsonl.gz", megabytes=1, check=check)
     assert path == tmp_path / "a.first-1MB.jsonl.gz" and path.read_bytes() == PACKED[:1_000_000]
     assert [path.name for path in tmp_path.iterdir()] == ["a.first-1MB.jsonl.gz"]
@@ -251,14 +250,14 @@ def test_a_file_that_is_no_longer_than_that_has_its_own_name(server, tmp_path, s
 def test_a_file_that_is_not_there_is_an_error_at_once(server, tmp_path):
     with pytest.raises(OSError, match="the server answers 404 .*by hand and give its path"):
         fetch(server, tmp_path / "a", name="/none")
-    assert len(server.asked) == 1 and not list(tmp_path.iterdir())
+    assert len(server.requests) == 1 and not list(tmp_path.iterdir())
 
 
 def test_a_server_in_trouble_is_asked_again_and_then_given_up(server, tmp_path):
     server.files["/file"] = 503
     with pytest.raises(OSError, match=f"no connection after {ATTEMPTS} attempts"):
         fetch(server, tmp_path / "a")
-    assert len(server.asked) == ATTEMPTS
+    assert len(server.requests) == ATTEMPTS
 
 
 def test_no_server_at_all_is_one_clear_error(tmp_path):
@@ -279,40 +278,3 @@ def test_what_fails_its_check_is_not_kept(server, tmp_path):
     with pytest.raises(ValueError, match="wrong checksum"):
         fetch(server, tmp_path / "a", check=check)
     assert not list(tmp_path.iterdir())
-
-
-# ------------------------------------------------------------------------------------------------------- kant
-
-BOOK = "*** START OF THE PROJECT GUTENBERG EBOOK X ***\nBook {}\n\nSecond paragraph\n*** END OF THE PROJECT GUTENBERG EBOOK X ***\n"
-
-
-@pytest.fixture
-def books(server, tmp_path, monkeypatch):
-    numbers = {"a.txt": 1, "b.txt": 2, "c.txt": 3}
-    server.files = {f"/{number}": BOOK.format(number).encode() for number in numbers.values()}
-    monkeypatch.setattr(corpora, "KANT", {name: (number, corpora.body_checksum(BOOK.format(number).split("\n"))) for name, number in numbers.items()})
-    monkeypatch.delenv("MINIBERT_CORPORA", raising=False)
-    original = corpora.download_kant
-    monkeypatch.setattr(corpora, "download_kant", lambda folder, **options: original(
-        folder, **{**options, "address": server.address + "/{number}", "pause": 0, "show_progress": False}))
-    return server
-
-
-def test_kant_is_downloaded_once_and_read_without_boilerplate(books, tmp_path):
-    for _ in range(2):
-        corpus = open_corpus("kant", cache=tmp_path)
-        assert list(corpus.documents("all")) == ["Book 1", "Second paragraph", "Book 2", "Second paragraph", "Book 3", "Second paragraph"]
-    assert len(books.asked) == 3
-
-
-def test_another_edition_is_refused_unless_it_is_wanted(books, tmp_path):
-    books.files["/2"] = BOOK.format("of another edition").encode()
-    with pytest.raises(ValueError, match="b.txt: the text has the checksum .*expected.*--no-checksum"):
-        open_corpus("kant", cache=tmp_path)
-    assert [path.name for path in (tmp_path / "kant").iterdir()] == ["a.txt"]
-    assert len(corpora.download_kant(tmp_path / "kant", checksum=False)) == 3
-
-
-def test_a_licence_that_has_been_rewritten_does_not_matter(books, tmp_path):
-    books.files["/2"] = b"Another header\r\n" + books.files["/2"].replace(b"\n", b"\r\n") + b"Another licence"
-    assert len(open_corpus("kant", cache=tmp_path).files) == 3

@@ -1,9 +1,5 @@
-import os
-from pathlib import Path
-
 import pytest
 
-from data.readers import read_documents
 from data.sources.gutenberg import body_checksum, strip_boilerplate
 
 
@@ -40,11 +36,3 @@ def test_the_checksum_is_of_the_words_not_of_header_or_layout():
     two = ["new header", "*** START OF THE PROJECT GUTENBERG EBOOK X ***", "Some words ", "", "*** END OF THE PROJECT GUTENBERG EBOOK X ***", "new"]
     other = [*two[:2], "Some wards", *two[3:]]
     assert body_checksum(one) == body_checksum(two) != body_checksum(other)
-
-
-@pytest.mark.skipif("MINIBERT_CORPORA" not in os.environ, reason="MINIBERT_CORPORA names no folder with kant/")
-def test_nothing_of_the_boilerplate_is_left_in_the_three_books():
-    files = sorted((Path(os.environ["MINIBERT_CORPORA"]) / "kant").glob("*.txt"))
-    text = "\n".join(document for file in files for document in read_documents(file))
-    assert len(files) == 3 and "utenberg" not in text and "GUTENBERG" not in text and "Produced by" not in text
-    assert 1_700_000 < len(text) < 1_850_000

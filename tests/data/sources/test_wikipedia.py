@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from data import corpora, open_corpus
+from data import open_corpus
 from data.readers import read_documents
-from data.sources import wikipedia
+from data.sources import named, wikipedia
 
 
 def dump(*pages, **more):
@@ -99,7 +99,7 @@ def test_the_newest_complete_dump_is_fetched_once(home, tmp_path):
         assert [file.name for file in files] == ["simplewiki_content-20260920-00000.json.bz2", "simplewiki_content-20260920-00001.json.bz2"]
         assert files == wikipedia.find(tmp_path) and len(list(tmp_path.iterdir())) == 2
     assert [document for file in files for document in read_documents(file)] == ["File 0 of 20260920.", "File 1 of 20260920."]
-    assert sum(path.endswith(".bz2") for path, _ in home.asked) == 2
+    assert sum(path.endswith(".bz2") for path, _ in home.requests) == 2
 
 
 def test_so_many_megabytes_are_fetched_and_no_more(home, tmp_path):
@@ -134,11 +134,11 @@ def test_half_a_dump_is_not_taken_for_the_whole(home, tmp_path):
     with pytest.raises(OSError, match="answers 403"):
         fetch(home, tmp_path)
     assert (tmp_path / "simplewiki_content-20260920-00000.json.bz2").exists()
-    assert wikipedia.find(tmp_path) == [] and wikipedia.asked_for(tmp_path) == 0
+    assert wikipedia.find(tmp_path) == [] and wikipedia.requested_megabytes(tmp_path) == 0
     with pytest.raises(ValueError, match=f"has not ended: give the same command again, it goes on; .* remove .*{NOTE}"):
         open_corpus(tmp_path)
     home.files[SECOND] = second
-    assert fetch(home, tmp_path) == wikipedia.find(tmp_path) == open_corpus(tmp_path).files and wikipedia.asked_for(tmp_path) is None
+    assert fetch(home, tmp_path) == wikipedia.find(tmp_path) == open_corpus(tmp_path).files and wikipedia.requested_megabytes(tmp_path) is None
 
 
 def test_a_newer_dump_that_is_begun_does_not_hide_an_older_whole_one(home, tmp_path):
@@ -176,47 +176,46 @@ def test_damaged_files_are_not_kept(home, tmp_path):
 
 
 @pytest.fixture
-def named(home, monkeypatch):
+def wiki(home, monkeypatch):
     """The home is where ``open_corpus`` looks."""
     original = wikipedia.fetch
-    monkeypatch.setattr(wikipedia, "fetch", lambda folder, variant, megabytes: original(
+    monkeypatch.setattr(wikipedia, "fetch", lambda folder, variant, megabytes, show_progress=True: original(
         folder, variant, megabytes, address=home.address + "/", show_progress=False, pause=0))
     monkeypatch.delenv("MINIBERT_CORPORA", raising=False)
     return home
 
 
-def test_the_name_fetches_a_beginning_and_says_so_and_the_next_time_uses_it(named, tmp_path, capsys):
+def test_the_name_fetches_a_beginning_and_says_so_and_the_next_time_uses_it(wiki, tmp_path, capsys):
     corpus = open_corpus("wikipedia", cache=tmp_path)
     assert list(corpus.documents("all")) == ["File 0 of 20260920.", "File 1 of 20260920."]
     screen = capsys.readouterr().err
-    assert "wikipedia: fetching the first 50 MB, packed, from dumps.wikimedia.org to" in screen
-    assert "--megabytes N (0: all of it) --language en" in screen
-    named.files = {}
+    assert "wikipedia: fetching the first 50 MB (compressed) from dumps.wikimedia.org to" in screen
+    wiki.files = {}
     assert open_corpus("wikipedia", cache=tmp_path).files == corpus.files == wikipedia.find(tmp_path / "wikipedia" / "simple")
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("megabytes, files", [(0, 2), (1, 1)])
-def test_the_name_goes_on_with_a_download_that_stopped_as_far_as_was_asked(named, tmp_path, monkeypatch, megabytes, files):
+def test_the_name_goes_on_with_a_download_that_stopped_as_far_as_was_asked(wiki, tmp_path, monkeypatch, megabytes, files):
     """Files below 1 MB count as 1: of 1 MB there is nothing left for the second file."""
     first = SECOND.replace("00001.json", "00000.json")
-    content, named.files[first] = named.files[first], 403
+    content, wiki.files[first] = wiki.files[first], 403
     with pytest.raises(OSError, match="answers 403"):
         wikipedia.fetch(tmp_path / "wikipedia" / "simple", "", megabytes)
     assert "not downloaded yet" in place_of(tmp_path, monkeypatch)
-    named.files[first] = content
+    wiki.files[first] = content
     assert len(open_corpus("wikipedia", cache=tmp_path).files) == files
     assert "not downloaded yet" not in place_of(tmp_path, monkeypatch)
 
 
 def place_of(folder, monkeypatch):
-    monkeypatch.setattr(corpora, "CACHE", folder)
-    return corpora.corpus_location("wikipedia")
+    monkeypatch.setattr(named, "CACHE", folder)
+    return named.location("wikipedia")
 
 
-def test_a_language_is_part_of_the_name(named, tmp_path):
-    named.files = {path.replace("simplewiki", "enwiki"): content.replace(b"simplewiki", b"enwiki") if content.startswith(b"<") else content
-                   for path, content in named.files.items()}
+def test_a_language_is_part_of_the_name(wiki, tmp_path):
+    wiki.files = {path.replace("simplewiki", "enwiki"): content.replace(b"simplewiki", b"enwiki") if content.startswith(b"<") else content
+                   for path, content in wiki.files.items()}
     corpus = open_corpus("wikipedia:en", cache=tmp_path)
     assert corpus.name == "wikipedia:en" and corpus.files[0].parent == tmp_path / "wikipedia" / "en"
 
@@ -226,11 +225,11 @@ def test_the_folder_that_the_environment_names_goes_first(tmp_path, monkeypatch)
     (tmp_path / "wikipedia" / "en" / "a.json.gz").write_bytes(gzip.compress(CATS))
     monkeypatch.setenv("MINIBERT_CORPORA", str(tmp_path))
     assert list(open_corpus("wikipedia:en").documents("all")) == DOCUMENTS
-    assert corpora.corpus_location("wikipedia") == str(tmp_path / "wikipedia")
+    assert named.location("wikipedia") == str(tmp_path / "wikipedia")
 
 
-def test_without_a_network_one_error_says_what_to_do(named, tmp_path, monkeypatch):
-    named.refuses = [(503, {})] * 10
-    with pytest.raises(OSError, match="no connection after 5 attempts .*trains without a network: train.py --corpus FILE") as error:
+def test_without_a_network_one_error_says_what_to_do(wiki, tmp_path, monkeypatch):
+    wiki.refusals = [(503, {})] * 10
+    with pytest.raises(OSError, match="no connection after 5 attempts .*To train without a network: train.py --corpus FILE") as error:
         open_corpus("wikipedia", cache=tmp_path)
     assert "\n" not in str(error.value)

@@ -1,0 +1,105 @@
+"""The named corpora: where their files are on this machine, and how to download them.
+
+The files of a corpus are looked for in two folders, in this order; kant, wikipedia:de and
+amazon:Books are examples:
+
+    $MINIBERT_CORPORA   .../kant   .../wikipedia/de       .../amazon/Books
+    cache               .../kant   .../wikipedia/de       .../amazon/Books    (default: data/cache)
+"""
+import os
+import sys
+from pathlib import Path
+
+from data import readers
+from data.sources import amazon, kant, wikipedia
+
+NAMED = {
+    "pydocs": "docstrings of Python's standard library and of the installed packages",
+    "kant": "three books of Immanuel Kant from Project Gutenberg, 1.8 MB (KantaiBERT's corpus)",
+    "wikipedia": "Wikipedia in Simple English, or in another language (wikipedia:en), as text",
+    "amazon": "reviews of digital music from Amazon, or of another category (amazon:Books)",
+}
+# Modules with HOME, DEFAULT_VARIANT, find(folder) and fetch(folder, variant, megabytes).
+DOWNLOADERS = {"wikipedia": wikipedia, "amazon": amazon}
+DEFAULT_MEGABYTES = 50  # of compressed files: enough for a laptop
+CACHE = Path(__file__).parent.parent / "cache"
+
+
+def is_named(source):
+    """Return whether a source is a named corpus: "kant", "wikipedia", "wikipedia:en", ..."""
+    return source in NAMED or source.partition(":")[0] in DOWNLOADERS
+
+
+def find_or_fetch(name, cache=None):
+    """Return the files of a named corpus; download them into ``cache`` if there are none.
+
+    An interrupted download continues, up to the size that was asked for; a new one ends after
+    DEFAULT_MEGABYTES.
+    """
+    user_folder = _user_folder(name)
+    if user_folder:
+        return readers.find_files(user_folder)
+    folder = _cache_folder(name, cache)
+    if name == "kant":
+        return kant.fetch(folder)
+    files = DOWNLOADERS[name.partition(":")[0]].find(folder)
+    if files:
+        return files
+    unfinished = wikipedia.requested_megabytes(folder)
+    return fetch(name, folder, DEFAULT_MEGABYTES if unfinished is None else unfinished)
+
+
+def fetch(name, folder=None, megabytes=DEFAULT_MEGABYTES, show_progress=True):
+    """Download wikipedia or amazon to ``folder`` (default: the cache); return the files.
+
+    megabytes: how much of the compressed files; 0 means all. Raises OSError if that fails.
+    """
+    folder = Path(folder or _cache_folder(name))
+    base, _, variant = name.partition(":")
+    if show_progress:
+        amount = f"the first {megabytes} MB (compressed)" if megabytes else "all"
+        print(f"{name}: fetching {amount} from {_host(base)} to {folder}. For more or less: "
+              f"python -m data download {base} --megabytes N", file=sys.stderr)
+    try:
+        return DOWNLOADERS[base].fetch(folder, variant, megabytes, show_progress=show_progress)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno:  # a local problem, such as a full disk
+            raise
+        raise OSError(f"{error}. To train without a network: train.py --corpus FILE") from None
+
+
+def location(name):
+    """Return where a named corpus is, for the screen: a folder, or the host to download it from."""
+    if name == "pydocs":
+        return "installed packages"
+    for folder in (_user_folder(name), CACHE / name):
+        if folder and any(_is_complete_file(path) for path in folder.rglob("*")):
+            return str(folder)
+    return f"{_host(name)} (not downloaded yet)"
+
+
+def _is_complete_file(path):
+    return path.is_file() and ".part" not in path.suffixes
+
+
+def _host(name):
+    """``"amazon" -> "mcauleylab.ucsd.edu"``"""
+    home = kant.URL if name == "kant" else DOWNLOADERS[name].HOME
+    return home.split("/")[2]
+
+
+def _user_folder(name):
+    """``"amazon:Books" -> $MINIBERT_CORPORA/amazon/Books``; None if there is no such folder."""
+    root = os.environ.get("MINIBERT_CORPORA")
+    folder = Path(root, *name.split(":")) if root else None
+    return folder if folder and folder.is_dir() else None
+
+
+def _cache_folder(name, cache=None):
+    """``"wikipedia" -> cache/wikipedia/simple``, ``"amazon:Books" -> cache/amazon/Books``"""
+    base, _, variant = name.partition(":")
+    if base in DOWNLOADERS:
+        variant = variant or DOWNLOADERS[base].DEFAULT_VARIANT
+    return Path(cache or CACHE, base, variant)

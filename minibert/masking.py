@@ -1,160 +1,220 @@
-"""Which tokens the model has to guess: BERT's 80/10/10 masking (Devlin et al. 2018, section 3.1 and appendix A.1).
+"""Masking: which tokens the model must predict (Devlin et al. 2018, section 3.1 and appendix A.1).
 
-Each ordinary token is selected with probability 0.15. A selected token is replaced by [MASK] (80 %), by a random
-token (10 %) or stays as it is (10 %), and its true id becomes the label; every other label is -100, the value
-that PyTorch's cross entropy leaves out. The 10 % + 10 % are there because [MASK] never occurs in later use: the
-model cannot tell which visible tokens are true, so it must keep a good idea of every one of them.
+Each ordinary token is selected with a probability of 15 %. Its true id becomes the label, and in
+the input it is
 
-What is selected together, and treated alike, is a matter of the objective:
+    replaced by [MASK]              80 %
+    replaced by a random token      10 %
+    left unchanged                  10 %
 
-    tokens    each token for itself (BERT)
-    words     all tokens of a word (BERT's "whole word masking" of 2019), so that hardly a word is guessed from the rest of itself. Google draws
-              mask, random or unchanged for each token of the word, here one draw holds for all of them
-    spans     runs of words, their number drawn from a geometric distribution (SpanBERT, Joshi et al. 2019, section 3.1). SpanBERT's second
-              half, to guess a token of a span from the two beside the span (section 3.2), is not here
+All other labels are -100, which cross entropy ignores. Why 10 % + 10 %? [MASK] never occurs when
+the model is used later. Because any visible token may be wrong, the model must learn a good vector
+for every token, not only for [MASK].
 
-The draw is new in every epoch (RoBERTa's dynamic masking, Liu et al. 2019, section 4.1), and yet it is a pure function
-of (seed, epoch, example, position): a resumed run, another number of workers, another padding or another
-micro-batch see the same masks. That is why the random numbers below are hashed from those four and not drawn in turn.
+The objective decides which tokens are selected together and treated the same way:
 
-Random replacements come from the ordinary tokens; the reference draws from the whole vocabulary, special tokens included.
+    tokens    each token by itself (BERT)
+    words     all tokens of a word (BERT's "whole word masking", 2019), so that a token can hardly
+              be guessed from the rest of its word. Google draws mask, random or unchanged for each
+              token of the word; here one draw decides for all of them.
+    spans     runs of words with a geometric length (SpanBERT, Joshi et al. 2019, section 3.1).
+              SpanBERT's second loss, the span-boundary objective, is not implemented.
+
+Masks are drawn again in every epoch (dynamic masking: RoBERTa, Liu et al. 2019, section 4.1), and
+yet they are a pure function of (seed, epoch, example, position). A resumed run, more processes,
+another padding and other micro-batches all see the same masks. That is why random numbers are
+hashed from these four here, and not taken from a generator one after another.
+
+Random replacements are ordinary tokens; Google's code may also draw special tokens.
 """
 from functools import partial
 
 import numpy as np
 
-IGNORE_INDEX = -100  # torch.nn.functional.cross_entropy's ignore_index
+IGNORE_INDEX = -100  # the label that torch.nn.functional.cross_entropy ignores
 OBJECTIVES = ("tokens", "words", "spans")
 
-SPAN_WORDS = 10  # at most; lengths are geometric (0.8), those above ten left out and the others raised: 3.8 in the mean (SpanBERT, section 3.1)
+MASK_SHARE = 0.8  # of the selected tokens: replaced by [MASK]
+RANDOM_SHARE = 0.1  # of the selected tokens: replaced by a random one; the others are unchanged
 
-SELECT, ACTION, REPLACEMENT, SPAN_LENGTH = range(4)  # what the random numbers of a token decide: see ``uniform``
+MAX_SPAN_WORDS = 10  # 3.8 on average (SpanBERT, section 3.1)
+SPAN_DECAY = 0.8  # P(length = k) is proportional to 0.8^k
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: steps by it spread evenly over all 64-bit numbers
+# Each token has several random numbers, one stream for each decision: see ``uniform``.
+SELECT, ACTION, REPLACEMENT, SPAN_LENGTH = range(4)
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: multiples of it spread evenly
 
 
 def _mix(x):
-    """Scramble 64-bit numbers so that neighbours have nothing in common (the finaliser of SplitMix64, Steele et al. 2014)."""
+    """Scramble 64-bit integers: SplitMix64's finalizer (Steele et al. 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 def uniform(seed, epoch, examples, length, stream, before=0):
-    """Random numbers in [0, 1) of shape (B, before + length): that of place t depends on seed, epoch, examples[b], t and stream only.
+    """Return random numbers in [0, 1), shape (B, before + length).
 
-    seed, epoch, stream: ints >= 0; examples: (B,) ints, which examples of the epoch the rows are; stream: which of a token's numbers, SELECT (is it
-    selected?), ACTION (masked, replaced or left alone?), REPLACEMENT (by which token?) or SPAN_LENGTH (how long is a span that begins here?);
-    before: how many places in front of the first, -before to -1, have numbers as well.
+    The number of position t in row b depends on seed, epoch, examples[b], t and stream only.
+
+    seed, epoch    integers >= 0
+    examples       (B,) integers: the index of each row's example
+    stream         SELECT (is the token selected?), ACTION (masked, replaced or unchanged?),
+                   REPLACEMENT (by which token?) or SPAN_LENGTH (of a span that starts here)
+    before         also return numbers for so many positions before the row, -before to -1
 
     >>> uniform(0, 0, [7], 4, stream=0)[0, 2] == uniform(0, 0, [3, 7], 9, stream=0)[1, 2]
     np.True_
     """
     state = np.zeros(1, dtype=np.uint64)
-    for number in (seed, epoch, stream, np.asarray(examples)):
-        state = _mix(state + _GOLDEN + np.asarray(number, dtype=np.uint64))  # (1,) then (B,)
-    state = state[:, None] + _GOLDEN * np.arange(1 - before, length + 1).astype(np.uint64)  # (B, before + T)
-    return (_mix(state) >> np.uint64(11)) * 2.0**-53  # the top 53 bits fill a float64 exactly
+    for value in (seed, epoch, stream, np.asarray(examples)):
+        state = _mix(state + _GOLDEN + np.asarray(value, dtype=np.uint64))  # (1,), then (B,)
+    # Position t uses counter t + 1. Counters below zero wrap around to huge ones, which is fine.
+    counters = np.arange(1 - before, length + 1).astype(np.uint64)
+    bits = _mix(state[:, None] + _GOLDEN * counters)  # (B, before + T)
+    return (bits >> np.uint64(11)) * 2.0**-53  # the top 53 bits fill a float64 exactly
 
 
 class Masker:
     """80/10/10 masking for one vocabulary.
 
-    vocab_size: entries; mask_token_id: id of [MASK]; special_ids: ids never selected and never drawn as replacement;
-    probability: share of the ordinary tokens that is selected; objective: "tokens", "words" or "spans"; word_starts: for the
-    last two, ids (B, T) -> where a word begins (B, T) bool, as ``words.WordStarts``.
+    vocab_size       entries of the vocabulary
+    mask_token_id    id of [MASK]
+    special_ids      ids that are never selected and never used as a replacement
+    probability      share of the ordinary tokens that is selected
+    objective        "tokens", "words" or "spans"
+    word_starts      for words and spans: ids (B, T) -> bool (B, T), where a word starts; see
+                     ``tokenizer.word_starts.WordStarts``
 
-    >>> masker = Masker(vocab_size=10, mask_token_id=4, special_ids=(0, 1, 2, 3, 4), probability=0.5)
+    >>> masker = Masker(10, mask_token_id=4, special_ids=(0, 1, 2, 3, 4), probability=0.5)
     >>> corrupted, labels = masker(np.array([[0, 7, 8, 9, 2]]), seed=0, epoch=0, examples=[0])
-    >>> corrupted.tolist(), labels.tolist()  # 8 was replaced by a random 6, 9 by [MASK]; 7 was not selected
+    >>> corrupted.tolist(), labels.tolist()  # 8 became a random 6, 9 [MASK]; 7 was not selected
     ([[0, 7, 6, 4, 2]], [[-100, -100, 8, 9, -100]])
     """
 
-    def __init__(self, vocab_size, mask_token_id, special_ids, probability=0.15, objective="tokens", word_starts=None):
+    def __init__(self, vocab_size, mask_token_id, special_ids, probability=0.15,
+                 objective="tokens", word_starts=None):
         self.mask_token_id = mask_token_id
         self.probability = probability
-        self.objective, self.word_starts = objective, word_starts
+        self.objective = objective
+        self.word_starts = word_starts
         self.is_special = np.zeros(vocab_size, dtype=bool)
         self.is_special[list(special_ids)] = True
-        self.ordinary_ids = np.flatnonzero(~self.is_special)  # those that a random replacement may be
+        self.ordinary_ids = np.flatnonzero(~self.is_special)
         if not len(self.ordinary_ids):
-            raise ValueError(f"all {vocab_size} entries of the vocabulary are special tokens: there is nothing to predict")
+            raise ValueError(f"all {vocab_size} entries of the vocabulary are special tokens: "
+                             "there is nothing to predict")
 
     def __call__(self, input_ids, seed, epoch, examples):
-        """Corrupt a batch.
+        """Mask a batch: input_ids (B, T) -> (corrupted (B, T), labels (B, T)), both int64.
 
-        input_ids (B, T) ints, padding and special tokens included; seed, epoch, examples (B,): what the draw depends on.
-        Returns (corrupted (B, T), labels (B, T)), both int64; labels are -100 where nothing is to be predicted.
+        input_ids include padding and special tokens; the draw depends on seed, epoch and
+        examples (B,). Labels are -100 where nothing is to be predicted.
         """
-        input_ids = np.asarray(input_ids, dtype=np.int64)  # (B, T)
-        special = self.is_special[input_ids]  # (B, T)
-        before = SPAN_WORDS - 1 if self.objective == "spans" else 0
-        numbers = partial(uniform, seed, epoch, examples, input_ids.shape[1])
-        select, action = numbers(SELECT, before), numbers(ACTION, before)  # (B, before + T)
+        input_ids = np.asarray(input_ids, dtype=np.int64)
+        is_special = self.is_special[input_ids]  # (B, T)
+        draw = partial(uniform, seed, epoch, examples, input_ids.shape[1])
+
         if self.objective == "tokens":
-            selected = select < self.probability
+            selected = draw(SELECT) < self.probability  # (B, T)
+            action = draw(ACTION)  # (B, T)
         else:
-            begins = self.word_starts(input_ids) | special  # (B, T): where a word begins
-            begins[:, 0] = True
-            if self.objective == "words":
-                selected, action = self._words(begins, select, action)
-            else:
-                selected, action = self._spans(begins, select, action, numbers(SPAN_LENGTH, before))
-        selected &= ~special
+            starts = self.word_starts(input_ids) | is_special  # (B, T): where a word starts
+            starts[:, 0] = True
+            select = self._select_words if self.objective == "words" else self._select_spans
+            selected, action = select(starts, draw)
+        selected &= ~is_special
         labels = np.where(selected, input_ids, IGNORE_INDEX)
-        masked, replaced = selected & (action < 0.8), selected & (action >= 0.8) & (action < 0.9)  # the others that are selected stay
-        random_ids = self.ordinary_ids[(numbers(REPLACEMENT) * len(self.ordinary_ids)).astype(np.int64)]  # (B, T)
-        return np.where(masked, self.mask_token_id, np.where(replaced, random_ids, input_ids)), labels
 
-    def _words(self, begins, select, action):
-        """The numbers of a word's first token hold for the whole word. begins (B, T): where words begin -> (selected, action), both (B, T)"""
-        word_of = np.cumsum(begins) - 1  # (B*T,): the word of each token, words being numbered through the batch
-        selected = select[begins] < self.probability  # (words,)
-        return selected[word_of].reshape(begins.shape), action[begins][word_of].reshape(begins.shape)
+        is_masked = selected & (action < MASK_SHARE)  # 80 %
+        is_random = selected & (action >= MASK_SHARE) & (action < MASK_SHARE + RANDOM_SHARE)  # 10 %
+        # The other selected tokens, 10 %, stay as they are.
+        pick = (draw(REPLACEMENT) * len(self.ordinary_ids)).astype(np.int64)  # 0 to n - 1
+        corrupted = np.where(is_random, self.ordinary_ids[pick], input_ids)
+        corrupted[is_masked] = self.mask_token_id
+        return corrupted, labels
 
-    def _spans(self, begins, select, action, length):
-        """At each word a span may begin. Where two overlap, the later one's action holds. -> (selected, action), both (B, T)
+    def _select_words(self, starts, draw):
+        """Select whole words: starts (B, T) -> (selected, action), both (B, T).
 
-        begins (B, T): where words begin; select, action, length (B, 9 + T): also of nine words that are thought of in front of each row. From there
-        spans reach into it as they do from word to word, so that the first word is covered as often as any other; and no span reaches from one
-        row into the next. A span goes on over a special token, which is not selected itself: the words after [SEP] have nine in front of them, too.
+        The random numbers of a word's first token decide for the complete word.
         """
-        before = SPAN_WORDS - 1
-        begins = np.pad(begins, ((0, 0), (before, 0)), constant_values=True)  # (B, 9 + T)
-        first = np.flatnonzero(begins)  # (words,): the first token of each, tokens and words being numbered through the batch
-        span_begins = select.flat[first] < span_start_probability(self.probability)  # (words,)
-        span_words = 1 + (length.flat[first][:, None] < span_length_survival()[1:]).sum(1)  # (words,): how many the span has, if one begins here
-        covered_by = np.full(len(first), -1)  # (words,): the word at which the span begins that covers this one; -1: none does
-        for step in range(SPAN_WORDS - 1, -1, -1):  # the nearest is written last
-            reaches = np.flatnonzero(span_begins[:len(first) - step] & (span_words[:len(first) - step] > step))
+        # Words are numbered through the batch; the first token of each row starts a word.
+        word_of = np.cumsum(starts).reshape(starts.shape) - 1  # (B, T): index of a token's word
+        selected = draw(SELECT)[starts] < self.probability  # (words,)
+        action = draw(ACTION)[starts]  # (words,)
+        return selected[word_of], action[word_of]
+
+    def _select_spans(self, starts, draw):
+        """Select spans of words: starts (B, T) -> (selected, action), both (B, T).
+
+        With a small probability a span starts at a word and covers up to ten words. Where spans
+        overlap, the later one decides what happens to a word:
+
+            word                  0   1   2   3   4   5
+            a span starts             x       x             SELECT
+            its length in words       3       2             SPAN_LENGTH
+            covered by           -1   1   1   3   3  -1     index of the word where the span starts
+
+        Each row begins with nine imaginary words of one token, from which spans reach into the
+        text. Without them, the first words of a row would be covered less often than others; and
+        no span can reach from one row into the next. A span continues across special tokens, which
+        are not selected themselves.
+        """
+        before = MAX_SPAN_WORDS - 1
+        starts = np.pad(starts, ((0, 0), (before, 0)), constant_values=True)  # (B, 9 + T)
+        # Words are numbered through the batch, imaginary ones included.
+        word_of = np.cumsum(starts).reshape(starts.shape) - 1  # (B, 9 + T)
+        select = draw(SELECT, before)[starts]  # (words,): numbers of each word's first token
+        action = draw(ACTION, before)[starts]
+        length = draw(SPAN_LENGTH, before)[starts]
+
+        span_starts = select < span_start_probability(self.probability)  # (words,)
+        survival = span_length_survival()[1:]  # P(length > 1), ..., P(length > 9)
+        span_words = 1 + (length[:, None] < survival).sum(1)  # (words,): if a span starts here
+
+        covered_by = np.full(len(select), -1)  # (words,)
+        for step in range(before, -1, -1):  # the nearest start is written last, so it wins
+            reaches = np.flatnonzero(span_starts & (span_words > step))
+            reaches = reaches[reaches + step < len(covered_by)]  # not past the end of the batch
             covered_by[reaches + step] = reaches
-        word_of = np.cumsum(begins) - 1  # (B*(9 + T),)
-        selected, action = (covered_by >= 0)[word_of], action.flat[first[covered_by]][word_of]
-        return selected.reshape(begins.shape)[:, before:], action.reshape(begins.shape)[:, before:]
+
+        selected = covered_by >= 0
+        action = action[covered_by]  # where nothing is covered (-1), this value is not used
+        return selected[word_of][:, before:], action[word_of][:, before:]
 
 
 def span_start_probability(probability):
-    """How often a span must begin at a word for the share ``probability`` of all words to be covered.
+    """Return how often a span must start at a word to cover a share ``probability`` of all words.
 
-    A word is left out if no span begins at it, and none of more than k words at the k-th word before it: with the rate r and
-    s(k), the chance that a span has more than k words, its probability is the product over k < 10 of 1 - r s(k).
+    A word is uncovered if for every k = 0 to 9, no span of more than k words starts k words before
+    it. If spans start with probability p, that happens with probability
+
+        product over k of (1 - p * P(length > k))
 
     >>> round(span_start_probability(0.15), 4)
     0.0422
     """
-    longer = span_length_survival()
+    survival = span_length_survival()
     low, high = 0.0, 1.0
-    for _ in range(60):  # bisection, to the last digit
-        rate = (low + high) / 2
-        low, high = (rate, high) if 1 - np.prod(1 - rate * longer) < probability else (low, rate)
-    return rate
+    for _ in range(60):  # bisection, down to the last bit
+        middle = (low + high) / 2
+        covered = 1 - np.prod(1 - middle * survival)
+        if covered < probability:
+            low = middle
+        else:
+            high = middle
+    return middle
 
 
 def span_length_survival():
-    """The chance that a span has more than k words, for k = 0 to 9: geometric, cut off after ten words. -> (10,)
+    """Return P(length > k) for k = 0 to 9: a geometric distribution, cut off after ten words.
 
-    >>> round(float(span_length_survival().sum()), 1), span_length_survival()[:2].round(3).tolist()
-    (3.8, [1.0, 0.776])
+    >>> round(float(span_length_survival().sum()), 1)  # the mean length
+    3.8
+    >>> span_length_survival()[:2].round(3).tolist()
+    [1.0, 0.776]
     """
-    beyond = 0.8 ** np.arange(SPAN_WORDS + 1)
-    return (beyond[:-1] - beyond[-1]) / (1 - beyond[-1])
+    tail = SPAN_DECAY ** np.arange(MAX_SPAN_WORDS + 1)  # P(length > k) without the cut, (11,)
+    return (tail[:-1] - tail[-1]) / (1 - tail[-1])

@@ -8,7 +8,7 @@ from minibert.masking import (
     REPLACEMENT,
     SELECT,
     SPAN_LENGTH,
-    SPAN_WORDS,
+    MAX_SPAN_WORDS,
     Masker,
     span_length_survival,
     span_start_probability,
@@ -130,7 +130,7 @@ def test_spans_are_what_a_walk_from_word_to_word_gives():
         action = {}
         for w, word in enumerate(words):
             if begin[word[0]] < rate:
-                length = 1 + sum(size[word[0]] < longer[k] for k in range(1, SPAN_WORDS))
+                length = 1 + sum(size[word[0]] < longer[k] for k in range(1, MAX_SPAN_WORDS))
                 for covered in words[w:w + length]:
                     action.update(dict.fromkeys(covered, fate[word[0]]))
         for t in range(80):

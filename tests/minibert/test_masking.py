@@ -31,7 +31,7 @@ def test_selected_tokens_are_80_percent_mask_10_random_10_unchanged(million):
     masked = np.mean(corrupted[selected] == MASK)
     same = np.mean(corrupted[selected] == ids[selected])
     assert masked == pytest.approx(0.8, abs=0.005)
-    assert same == pytest.approx(0.1 + 0.1 / (V - 5), abs=0.005)  # a random token can be the true one
+    assert same == pytest.approx(0.1 + 0.1 / (V - 5), abs=0.005)  # random, but true
     assert 1 - masked - same == pytest.approx(0.1, abs=0.005)
 
 

@@ -5,10 +5,10 @@ import pytest
 from minibert.masking import (
     ACTION,
     IGNORE_INDEX,
+    MAX_SPAN_WORDS,
     REPLACEMENT,
     SELECT,
     SPAN_LENGTH,
-    MAX_SPAN_WORDS,
     Masker,
     span_length_survival,
     span_start_probability,

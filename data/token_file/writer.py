@@ -120,10 +120,10 @@ class TokenFileWriter:
         meta = self.meta
         ends = segments.cumsum()  # (segments,): where each ends in ids
         index = []
-        for file, with_digests, starts in zip(self._index, meta["index"], (ends + meta["num_tokens"], documents.cumsum() + meta["num_segments"])):
+        for file, entry, starts in zip(self._index, meta["index"], (ends + meta["num_tokens"], documents.cumsum() + meta["num_segments"])):
             data = starts.tobytes()
             file.write(data)
-            index.append({**with_digests, "crc32": continued(with_digests["crc32"], data)})
+            index.append({**entry, "crc32": continued(entry["crc32"], data)})
         written = self._write_ids(ids.astype(self.dtype), ends[documents.cumsum() - 1].tolist())
         more = {"num_tokens": len(ids), "num_segments": len(segments), "num_documents": len(documents), "num_bytes": int(num_bytes)}
         # One assignment: Ctrl-C comes before it or after it, and what the files hold beyond it will be cut off.

@@ -1,3 +1,4 @@
+"""Preparing a token file. Resuming one is tested in token_file/test_writer.py."""
 import contextlib
 import json
 import os
@@ -9,76 +10,85 @@ import pytest
 from data_helpers import Characters
 
 from data import TokenFile, prepare
-from data import prepare as prepare_function
 
-DOCUMENTS = [f"document {number}\n" + f"line {number * number} of it\n" * (number % 7) for number in range(300)]
+MODULE = sys.modules[prepare.__module__]  # ``data.prepare`` is the function
+DOCUMENTS = [f"document {i}\n" + f"line {i * i} of it\n" * (i % 7) for i in range(300)]
 
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@pytest.fixture
-def small_batches(monkeypatch):
-    monkeypatch.setattr(sys.modules[prepare_function.__module__], "BATCH_CHARACTERS", 500)
-    monkeypatch.setattr(sys.modules[prepare_function.__module__], "FIRST_HERE", 2)
-
-
-def test_any_number_of_workers_gives_the_same_bytes_and_all_of_them(tmp_path, small_batches):
+def test_the_number_of_workers_does_not_change_the_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(MODULE, "BATCH_CHARACTERS", 500)
+    monkeypatch.setattr(MODULE, "FIRST_HERE", 2)
     for workers in (1, 2, 3):
-        prepare(iter(DOCUMENTS), Characters(), tmp_path / str(workers), workers=workers, show_progress=False)
+        folder = tmp_path / str(workers)
+        prepare(iter(DOCUMENTS), Characters(), folder, workers, show_progress=False)
     assert contents(tmp_path / "1") == contents(tmp_path / "2") == contents(tmp_path / "3")
     text = "".join(line.strip() for document in DOCUMENTS for line in document.split("\n"))
     assert bytes(TokenFile(tmp_path / "2").ids[:].tolist()).decode() == text
 
 
-def test_a_killed_worker_is_one_line_with_the_remedy(monkeypatch, tmp_path):
-    def killed(function, items, shared, workers, advice, first_here):
+def test_a_killed_worker_is_an_error_with_advice(monkeypatch, tmp_path):
+    def kill(function, items, shared, workers, advice, first_here):
         raise ChildProcessError(f"one of 2 worker processes was killed: {advice}")
-    monkeypatch.setattr(sys.modules[prepare_function.__module__], "map_in_order", killed)
-    with pytest.raises(OSError, match="killed: prepare the text in one process, python -m data prepare .*--workers 1.*train.py --data"):
-        prepare(iter(DOCUMENTS), Characters(), tmp_path / "tokens", workers=2, show_progress=False)
+    monkeypatch.setattr(MODULE, "map_in_order", kill)
+    with pytest.raises(OSError, match="killed: use one process: python -m data .*--workers 1"):
+        prepare(iter(DOCUMENTS), Characters(), tmp_path / "tokens", 2, show_progress=False)
 
 
 def test_lines_and_documents_without_ids_are_left_out(tmp_path):
     class WithoutDots(Characters):
         def encode_texts(self, texts):
             return super().encode_texts([text.replace(".", "") for text in texts])
-    made = prepare(["ab\n...\n\nc", "..", "d."], WithoutDots(), tmp_path / "tokens", show_progress=False)
-    assert (made.num_documents, made.num_segments, made.num_tokens) == (2, 3, 4)
-    assert [made.segment(i).tolist() for i in range(3)] == [[97, 98], [99], [100]]
-    assert json.loads((tmp_path / "tokens/meta.json").read_text())["num_bytes"] == 3 + 2 + 3
+    documents = ["ab\n...\n\nc", "..", "d."]
+    tokens = prepare(documents, WithoutDots(), tmp_path / "tokens", show_progress=False)
+    assert (tokens.num_documents, tokens.num_segments, tokens.num_tokens) == (2, 3, 4)
+    assert [tokens.segment(i).tolist() for i in range(3)] == [[97, 98], [99], [100]]
+    meta = json.loads((tmp_path / "tokens/meta.json").read_text())
+    assert meta["num_bytes"] == 3 + 2 + 3
 
 
-def test_what_is_replaced_is_said(tmp_path, capsys):
-    for expected in ("", f"{tmp_path / 'tokens'} holds a token file already: it is made anew, and replaced when that is done"):
-        prepare(["a"], Characters(), tmp_path / "tokens", workers=1)
-        assert "".join(line for line in capsys.readouterr().err.strip("\r").splitlines(keepends=True) if "tokenize" not in line).strip() == expected
+def test_replacing_a_token_file_is_announced(tmp_path, capsys):
+    prepare(["a"], Characters(), tmp_path / "tokens", workers=1)
+    assert "will be replaced" not in capsys.readouterr().err
+    prepare(["a"], Characters(), tmp_path / "tokens", workers=1)
+    assert f"the token file in {tmp_path / 'tokens'} will be replaced" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_killed_in_the_middle_there_is_no_token_file(tmp_path, stop):
-    program = f"""
-import signal, sys; sys.path[:0] = {[os.path.dirname(__file__), os.getcwd()]!r}
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
+PROGRAM = """
+import signal, sys
+sys.path[:0] = {path!r}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 from data_helpers import Characters
 from data import prepare
 sys.modules["data.prepare"].FIRST_HERE = 1
+
 def documents():
-    for number in range(10 ** 9):
-        if number == 5_000:
-            print("going", flush=True)
+    for i in range(10 ** 9):
+        if i == 5_000:
+            print("started", flush=True)
         yield "some text here\\n" * 50
-prepare(documents(), Characters(), {str(tmp_path / "tokens")!r}, workers=2, show_progress=False)
+
+prepare(documents(), Characters(), {folder!r}, workers=2, show_progress=False)
 """
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    assert process.stdout.readline() == b"going\n"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_preparation_leaves_no_token_file(tmp_path, stop):
+    path = [os.path.dirname(__file__), os.getcwd()]
+    program = PROGRAM.format(path=path, folder=str(tmp_path / "tokens"))
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, start_new_session=True)
+    assert process.stdout.readline() == b"started\n"
     if stop == signal.SIGINT:
-        os.killpg(process.pid, stop)  # as a terminal does: to all processes of the group
+        os.killpg(process.pid, stop)  # to all processes of the group, as a terminal does
     else:
         process.send_signal(stop)
     try:
-        _, errors = process.communicate(timeout=30)  # ends when the last worker, which holds the pipe, has ended
+        # Returns when the last worker has ended: each of them has the pipe open.
+        _, errors = process.communicate(timeout=30)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -86,5 +96,5 @@ prepare(documents(), Characters(), {str(tmp_path / "tokens")!r}, workers=2, show
         TokenFile(tmp_path / "tokens")
     assert b"ForkProcess" not in errors  # no tracebacks of workers
     if stop == signal.SIGINT:
-        assert b"KeyboardInterrupt: kept: " in errors and b"; preparing the same again goes on from there" in errors
+        assert b"KeyboardInterrupt: kept: " in errors
         assert [path.name for path in tmp_path.iterdir()] == [".tokens.part"]

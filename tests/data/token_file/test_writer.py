@@ -112,7 +112,7 @@ def test_the_checksum_of_a_shard_goes_on_where_it_was_so_damage_in_between_is_fo
 def test_what_an_older_version_left_is_not_gone_on_from(tmp_path, capsys):
     notes = interrupted(tmp_path / "tokens") / "notes.jsonl"
     notes.write_text(notes.read_text().replace('"version": 2', '"version": 1'))
-    assert "what was left unfinished here cannot be used: it was made with another version of this program. Beginning anew" in \
+    assert "cannot resume: it was made with another version of this program. Starting over" in \
         said(tmp_path / "tokens", capsys=capsys)
 
 
@@ -181,8 +181,8 @@ def test_ctrl_c_says_what_is_kept_and_the_next_call_says_where_it_goes_on(tmp_pa
         make(DOCUMENTS, Counting(500), tmp_path / "tokens")
     kept = str(stop.value).removeprefix("kept: ").split(";")[0]
     reading, going_on = said(tmp_path / "tokens", capsys=capsys)
-    assert reading == f"reading the first {kept} again, to see whether they are still as they were when they were prepared"
-    assert going_on == f"going on after {kept}"
+    assert reading == f"reading the first {kept} again, to check that nothing has changed"
+    assert going_on == f"resuming after {kept}"
 
 
 def test_the_very_first_batch_is_kept(tmp_path):
@@ -205,14 +205,14 @@ def test_work_that_cannot_be_used_is_named_with_the_reason(tmp_path, capsys):
         other.fingerprint = "another"
         return DOCUMENTS, other
     for change, reason in ((damaged, "it is damaged"), (another_tokenizer, "it was made with another tokenizer"),
-                           (lambda part: (["new", *DOCUMENTS], Counting()), "the texts have changed")):
+                           (lambda part: (["new", *DOCUMENTS], Counting()), "the text has changed")):
         documents, tokenizer = change(interrupted(tmp_path / "tokens"))
         lines = said(tmp_path / "tokens", documents, tokenizer, capsys)
-        assert lines[-1] == f"what was left unfinished here cannot be used: {reason}. Beginning anew"
+        assert lines[-1] == f"cannot resume: {reason}. Starting over"
         shutil.rmtree(tmp_path / "tokens")
     interrupted(tmp_path / "tokens")
     lines = said(tmp_path / "tokens", [*DOCUMENTS[:100], "new", *DOCUMENTS[100:]], capsys=capsys)
-    assert lines[-1].startswith("going on after ") and lines[-1].endswith(": from there on the texts have changed")
+    assert lines[-1].startswith("resuming after ") and lines[-1].endswith("; the text after that has changed")
 
 
 def test_a_note_that_was_cut_short_costs_that_note_alone(tmp_path):
@@ -270,7 +270,7 @@ def test_killed_at_any_step_of_putting_the_file_in_place_nothing_is_lost(tmp_pat
 def test_killed_at_ten_random_moments_it_ends_in_the_same_bytes(tmp_path):
     """kill -9 of all its processes, among them while a shard begins, while a note is written, while the file is put in place."""
     program = f"""
-import sys; sys.path[:0] = {[os.path.dirname(__file__), os.getcwd()]!r}
+import sys; sys.path[:0] = {[os.path.dirname(os.path.dirname(__file__)), os.getcwd()]!r}
 import data.prepare
 from data_helpers import Characters
 module = sys.modules["data.prepare"]
@@ -293,8 +293,8 @@ module.prepare((f"document {{number}}\\n" + f"line {{number * number}} of it\\n"
         time.sleep(rng.random() * seconds)
         with contextlib.suppress(ProcessLookupError):  # it was faster
             os.killpg(process.pid, signal.SIGKILL)
-        went_on += b"going on after" in process.communicate()[1]
-    went_on += b"going on after" in start(tmp_path / "killed").communicate()[1]
+        went_on += b"resuming after" in process.communicate()[1]
+    went_on += b"resuming after" in start(tmp_path / "killed").communicate()[1]
     whole = contents(tmp_path / "whole")
     assert contents(tmp_path / "killed") == whole and len(whole) > 20 and went_on > 3
 
@@ -337,7 +337,7 @@ def test_two_processes_do_not_write_the_same_token_file(tmp_path):
 
 def test_killed_in_the_middle_it_goes_on(tmp_path):
     program = f"""
-import sys, json; sys.path[:0] = {[os.path.dirname(__file__), os.getcwd()]!r}
+import sys, json; sys.path[:0] = {[os.path.dirname(os.path.dirname(__file__)), os.getcwd()]!r}
 import data.prepare as module
 from data_helpers import Characters
 from data import prepare

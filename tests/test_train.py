@@ -89,7 +89,7 @@ def test_pairs_of_documents_of_one_line_need_sentences(tmp_path, capsys):
     with pytest.raises(ValueError, match="no pair .* has a sentence that follows.*--sentences"):
         run(path, tmp_path / "run", *PAIRS, "--max-steps", "2")
     assert run(path, tmp_path / "run", *PAIRS, "--max-steps", "2", "--sentences") == 0
-    assert "cut into sentences" in capsys.readouterr().out
+    assert "split into sentences" in capsys.readouterr().out
 
 
 def test_a_stream_prepares_what_is_held_out_and_nothing_else(text, tmp_path, capsys):

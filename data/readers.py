@@ -18,7 +18,7 @@ import zlib
 from pathlib import Path
 
 from data.sources import amazon, wikipedia
-from data.sources.compression import damage, is_beginning, packing, unpacked, without_part
+from data.sources.compression import compression_error, compression_suffix, decompressed, is_partial, without_part_suffix
 from data.sources.gutenberg import strip_boilerplate
 
 MAX_DOCUMENT = 1_000_000  # characters; a longer run of lines in a .txt is cut at the end of a line
@@ -54,7 +54,7 @@ def find_files(path):
     """The files to read for ``path``: itself, or, for a folder, every readable file below it in sorted order.
 
     Raises FileNotFoundError where there is nothing; ValueError where a file's extension is unknown or a folder has
-    no file to read, or but a part of a dump (``wikipedia.UNDER_WAY``).
+    no file to read, or but a part of a dump (``wikipedia.UNFINISHED``).
     Left out are hidden files, downloads under way, and .json that is not packed: settings, as a rule.
     """
     path = Path(path)
@@ -65,7 +65,7 @@ def find_files(path):
         return [path]
     inside = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
     inside = sorted(file.as_posix() for file in inside if not any(part.startswith(".") for part in file.parts))
-    begun = next((file for file in inside if wikipedia.UNDER_WAY.fullmatch(Path(file).name)), None)
+    begun = next((file for file in inside if wikipedia.UNFINISHED.fullmatch(Path(file).name)), None)
     if begun:
         raise ValueError(f"{path}: the download of a dump into it has not ended: give the same command again, it goes on; "
                          f"to take what is there for the whole, remove {path / begun}")
@@ -88,8 +88,8 @@ def format_of(path):
 
 
 def _extension(path):
-    path = Path(without_part(path))
-    return (path.with_suffix("") if packing(path) else path).suffix.lower()
+    path = Path(without_part_suffix(path))
+    return (path.with_suffix("") if compression_suffix(path) else path).suffix.lower()
 
 
 # ------------------------------------------------------------------------------------------------ files -> lines
@@ -134,14 +134,14 @@ def record_lines(path, opened=None):
 def raw_lines(path, limit, opened=None):
     """Yield a file's lines as bytes with their ends, unpacked, without byte-order mark, at most ``limit`` at once.
 
-    Of a file that is the beginning of another (``packed.is_beginning``) the last line is left out where it is not whole.
+    Of a file that is the beginning of another (``packed.is_partial``) the last line is left out where it is not whole.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
-    cut = is_beginning(path)
+    cut = is_partial(path)
     try:
-        with open(path, "rb") as raw, unpacked(raw, path) as file:
+        with open(path, "rb") as raw, decompressed(raw, path) as file:
             if opened:
                 opened(raw)
             first = file.readline(limit)
@@ -153,7 +153,7 @@ def raw_lines(path, limit, opened=None):
                 line = file.readline(limit)
     except (EOFError, zlib.error, OSError) as error:
         if not (cut and isinstance(error, EOFError)):
-            raise (damage(path, error) or error) from None
+            raise (compression_error(path, error) or error) from None
 
 
 def decode(path, raw, number):
@@ -198,7 +198,7 @@ def json_documents(path, text_field, opened=None):
     if wikipedia.is_dump(form):
         texts, document = _dump_texts(path, wikipedia.articles(records), text_field), wikipedia.document
     elif amazon.is_review(form):
-        texts, document = _dump_texts(path, records, amazon.field_of(form, text_field)), amazon.document
+        texts, document = _dump_texts(path, records, amazon.text_field_of(form, text_field)), amazon.document
     else:
         texts, document = _texts(path, records, text_field), str
     for text in texts:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from data.sentences import split_sentences
-from data.sources.compression import beginning_of, check_packed, longest
+from data.sources.compression import check_compressed, longest, partial_path
 from data.sources.download import download
 from tokenizer.utils.cli import suggestion
 
@@ -34,7 +34,7 @@ def is_review(record):
     return "asin" in record and ("rating" in record or "overall" in record)
 
 
-def field_of(record, text_field):
+def text_field_of(record, text_field):
     """The field that holds the text: ``text_field``, but for "text", the default, "reviewText" in the editions that call it so."""
     return "reviewText" if text_field == "text" and "overall" in record else text_field
 
@@ -62,8 +62,8 @@ def fetch(folder, category="", megabytes=0, address=HOME, show_progress=True, pa
     if category not in CATEGORIES:
         raise ValueError(f"no category {category!r}{suggestion(category, CATEGORIES)} (there are: {', '.join(CATEGORIES)})")
     path = Path(folder) / f"{category}.jsonl.gz"
-    for place in (path, beginning_of(path, megabytes)):
+    for place in (path, partial_path(path, megabytes)):
         if place.exists():
             return [place]
-    return [download(f"{address}{category}.jsonl.gz", path, lambda part, whole: check_packed(part, whole, show_progress),
+    return [download(f"{address}{category}.jsonl.gz", path, lambda part, whole: check_compressed(part, whole, show_progress),
                      show_progress, pause, megabytes)]

@@ -21,30 +21,30 @@ CHUNK = 1 << 20
 FIRST = re.compile(r"\.first-(\d+)MB(?=\.)")
 
 
-def packing(path):
+def compression_suffix(path):
     """``"a.jsonl.gz" -> ".gz"``, ``"a.json.bz2.part" -> ".bz2"``, ``"a.txt" -> ""``"""
-    suffix = Path(without_part(path)).suffix.lower()
+    suffix = Path(without_part_suffix(path)).suffix.lower()
     return suffix if suffix in (".gz", ".bz2") else ""
 
 
-def without_part(path):
+def without_part_suffix(path):
     """``"a.jsonl.gz.part" -> "a.jsonl.gz"``"""
     return str(path).removesuffix(".part")
 
 
-def is_beginning(path):
+def is_partial(path):
     """Whether a file's name says that it is the beginning of another.
 
-    >>> is_beginning("a.first-50MB.jsonl.gz"), is_beginning("a.jsonl.gz.part"), is_beginning("a.jsonl.gz")
+    >>> is_partial("a.first-50MB.jsonl.gz"), is_partial("a.jsonl.gz.part"), is_partial("a.jsonl.gz")
     (True, True, False)
     """
     return str(path).endswith(".part") or bool(FIRST.search(Path(path).name))
 
 
-def beginning_of(path, megabytes):
+def partial_path(path, megabytes):
     """The name for the first megabytes of a file.
 
-    >>> beginning_of("amazon/Books.jsonl.gz", 50).name
+    >>> partial_path("amazon/Books.jsonl.gz", 50).name
     'Books.first-50MB.jsonl.gz'
     """
     path = Path(path)
@@ -66,31 +66,31 @@ def longest(files):
     return [file for _, (_, file) in sorted(best.items())]
 
 
-def unpacked(raw, path):
+def decompressed(raw, path):
     """What is packed in a file, for reading bytes. raw: the file at ``path`` as it lies on disk, opened.
 
     What is damaged is noticed when it is read: see ``damage``.
     """
-    return {".gz": gzip.open, ".bz2": bz2.open, "": lambda raw, mode: raw}[packing(path)](raw, "rb")
+    return {".gz": gzip.open, ".bz2": bz2.open, "": lambda raw, mode: raw}[compression_suffix(path)](raw, "rb")
 
 
-def damage(path, error):
+def compression_error(path, error):
     """The ValueError for what reading a packed file raised; None where the error is another one (a failing disk)."""
     if isinstance(error, EOFError):
-        return ValueError(f"{path}: the {packing(path)[1:]} file is cut off ({error}): copy or download it again; "
+        return ValueError(f"{path}: the {compression_suffix(path)[1:]} file is cut off ({error}): copy or download it again; "
                           "with .part behind its name it is read as far as it goes")
     if isinstance(error, zlib.error) or isinstance(error, OSError) and error.errno is None:  # the system's own errors have a number
-        return ValueError(f"{path}: the {packing(path)[1:]} file is damaged ({error}): copy or download it again")
+        return ValueError(f"{path}: the {compression_suffix(path)[1:]} file is damaged ({error}): copy or download it again")
     return None
 
 
-def check_packed(path, whole, show_progress=True):
+def check_compressed(path, whole, show_progress=True):
     """ValueError unless a packed file unpacks to its end with the right checksums (gzip: one CRC-32 a file, bzip2: one a block).
 
     whole=False: a beginning, which may end anywhere but must have one whole line.
     """
     lines = 0
-    with open(path, "rb") as raw, unpacked(raw, path) as file, \
+    with open(path, "rb") as raw, decompressed(raw, path) as file, \
             tqdm(total=os.path.getsize(path), unit="B", unit_scale=True, desc="checking", disable=not show_progress) as bar:
         try:
             while chunk := file.read1(CHUNK):  # read() would lose what comes before an error
@@ -98,6 +98,6 @@ def check_packed(path, whole, show_progress=True):
                 bar.update(raw.tell() - bar.n)
         except (EOFError, zlib.error, OSError) as error:
             if not isinstance(error, EOFError) or whole:
-                raise (damage(path, error) or error) from None
+                raise (compression_error(path, error) or error) from None
     if not lines:
         raise ValueError(f"{path}: there is no whole line in it" + ("" if whole else ": take more of it, --megabytes N"))

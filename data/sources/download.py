@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.sources.compression import beginning_of
+from data.sources.compression import partial_path
 from tokenizer.utils.files import atomic_write, locked, sync
 
 ATTEMPTS = 5  # breaks in a row without one new byte, before giving up
@@ -35,7 +35,7 @@ def download(url, path, check=None, show_progress=True, pause=1.0, megabytes=0):
     """Download ``url`` to ``path``; return where it is. What an earlier attempt left in ``path.part`` is used.
 
     ``megabytes``: end after so many million bytes; where the file is longer, the result has another name, that of
-    ``packed.beginning_of``. ``check(part, whole)``: called with the bytes before they get their name; raises ValueError
+    ``packed.partial_path``. ``check(part, whole)``: called with the bytes before they get their name; raises ValueError
     where they are wrong, and the download is then removed. ``pause``: seconds before the second attempt, doubled for
     each further one; a server's Retry-After goes before it.
 
@@ -57,7 +57,7 @@ def download(url, path, check=None, show_progress=True, pause=1.0, megabytes=0):
             except ValueError:
                 _forget(part)
                 raise
-        target = path if whole else beginning_of(path, megabytes)
+        target = path if whole else partial_path(path, megabytes)
         sync(part)  # a name must not reach the disk before what it names
         os.replace(part, target)
         sync(path.parent)

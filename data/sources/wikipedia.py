@@ -17,14 +17,14 @@ import urllib.parse
 from pathlib import Path
 
 from data.sentences import split_sentences
-from data.sources.compression import beginning_of, check_packed, longest
+from data.sources.compression import check_compressed, longest, partial_path
 from data.sources.download import download, read_page
 from tokenizer.utils.files import atomic_write
 
 HOME = "https://dumps.wikimedia.org/other/cirrus_search_index/"
 DEFAULT_VARIANT = "simple"  # Simple English: one file of about 550 MB; English has some 65 files, 40 GB together
 FILE = re.compile(r"[a-z_]+_content-(\d{8})-\d+(\.first-\d+MB)?\.json\.bz2")
-UNDER_WAY = re.compile(r"[a-z_]+_content-(\d{8})\.part\.json")  # beside the files of a dump while some of what was asked for is missing
+UNFINISHED = re.compile(r"[a-z_]+_content-(\d{8})\.part\.json")  # beside the files of a dump while some of what was asked for is missing
 
 
 # ------------------------------------------------------------------------------------------------------- its form
@@ -55,14 +55,14 @@ def document(text):
 def find(folder):
     """The files of the newest dump in ``folder`` that is there as far as it was asked for; [] where there is none."""
     files = {path: FILE.fullmatch(path.name)[1] for path in Path(folder).glob("*.json.bz2") if FILE.fullmatch(path.name)}
-    begun = {UNDER_WAY.fullmatch(path.name)[1] for path in under_way(folder)}
+    begun = {UNFINISHED.fullmatch(path.name)[1] for path in under_way(folder)}
     newest = max(set(files.values()) - begun, default="")
     return longest(path for path, date in files.items() if date == newest)
 
 
 def under_way(folder):
     """The notes of dumps of which ``folder`` has but a part, the newest last: ``[.../enwiki_content-20260927.part.json]``"""
-    return sorted((path for path in Path(folder).glob("*.part.json") if UNDER_WAY.fullmatch(path.name)), key=lambda path: path.name)
+    return sorted((path for path in Path(folder).glob("*.part.json") if UNFINISHED.fullmatch(path.name)), key=lambda path: path.name)
 
 
 def requested_megabytes(folder):
@@ -75,7 +75,7 @@ def fetch(folder, language="", megabytes=0, address=HOME, show_progress=True, pa
     """Download the newest dump of a language ("simple" where none is named) into ``folder``; return its files.
 
     ``megabytes``: no more than so many (packed) million bytes, 0 for all of it. Files that are there are not fetched again.
-    As long as one is missing a note says so (UNDER_WAY), and ``find`` does not take the dump for whole.
+    As long as one is missing a note says so (UNFINISHED), and ``find`` does not take the dump for whole.
     Raises FileNotFoundError where there is no Wikipedia in that language, and what ``download`` raises.
     """
     left, files = megabytes, []
@@ -85,9 +85,9 @@ def fetch(folder, language="", megabytes=0, address=HOME, show_progress=True, pa
     atomic_write(note, json.dumps({"megabytes": megabytes}))
     for url in urls:
         path = Path(folder) / url.rpartition("/")[2]
-        there = [place for place in (path, beginning_of(path, left)) if place.exists()]
+        there = [place for place in (path, partial_path(path, left)) if place.exists()]
         files.append(there[0] if there else download(
-            url, path, lambda part, whole: check_packed(part, whole, show_progress), show_progress, pause, left))
+            url, path, lambda part, whole: check_compressed(part, whole, show_progress), show_progress, pause, left))
         if megabytes:
             left -= -(-files[-1].stat().st_size // 1_000_000)  # ceil
             if left <= 0:

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from data.readers import read_documents
-from data.sources.compression import beginning_of, check_packed, is_beginning, longest
+from data.sources.compression import check_compressed, is_partial, longest, partial_path
 
 LINES = [f'{{"text": "line number {i} {"é" * (i % 7)}x"}}'.encode() for i in range(60)]
 TEXTS = [f"line number {i} {'é' * (i % 7)}x" for i in range(60)]
@@ -67,14 +67,14 @@ def test_the_check_of_a_download(tmp_path, content, whole, message):
     path = tmp_path / "a.jsonl.gz.part"
     path.write_bytes(content)
     if message is None:
-        check_packed(path, whole, show_progress=False)
+        check_compressed(path, whole, show_progress=False)
     else:
         with pytest.raises(ValueError, match=message):
-            check_packed(path, whole, show_progress=False)
+            check_compressed(path, whole, show_progress=False)
 
 
 def test_the_name_of_a_beginning_says_so():
-    assert beginning_of("x/a-00000.json.bz2", 7).name == "a-00000.first-7MB.json.bz2" and is_beginning(beginning_of("a.txt", 1))
-    assert not is_beginning("a.first.jsonl.gz") and not is_beginning("first-5MB/a.jsonl")
+    assert partial_path("x/a-00000.json.bz2", 7).name == "a-00000.first-7MB.json.bz2" and is_partial(partial_path("a.txt", 1))
+    assert not is_partial("a.first.jsonl.gz") and not is_partial("first-5MB/a.jsonl")
     names = ["b.jsonl.gz", "a.first-10MB.jsonl.gz", "b.first-90MB.jsonl.gz", "a.first-9MB.jsonl.gz"]
     assert [path.name for path in longest(names)] == ["a.first-10MB.jsonl.gz", "b.jsonl.gz"]

@@ -6,7 +6,7 @@ import time
 import pytest
 from local_server import CONTENT
 
-from data.sources.compression import check_packed
+from data.sources.compression import check_compressed
 from data.sources.download import ATTEMPTS, download, read_page
 
 
@@ -131,7 +131,7 @@ def test_a_wrong_length_gives_no_half_file(server, tmp_path, length):
 
 
 def check(part, whole):
-    check_packed(part, whole, show_progress=False)
+    check_compressed(part, whole, show_progress=False)
 
 
 @pytest.mark.parametrize("place", [30, -3])  # in the text; in the checksum at the end

@@ -1,149 +1,186 @@
-"""Pairs of sentences for next-sentence prediction, made as Google's create_pretraining_data.py makes them, and anew in every epoch.
+"""Sentence pairs for next-sentence prediction (Devlin et al. 2018, section 3.1 and appendix A.2).
 
-    [CLS] sentence A [SEP] sentence B [SEP]        (Devlin et al. 2018, section 3.1, task 2, and appendix A.2)
+    [CLS] sentence A [SEP] sentence B [SEP]      label 0: B follows A, 1: B is random
 
-A document is read into chunks of as many segments as fill an example (now and then of fewer). A is the first few segments of its chunk, their
-number drawn at random. B is the rest of the chunk, and the label 0; or, half of the time, as long a piece of another document, and the label 1. What
-B did not use then begins the next chunk, so each segment is seen in its place once an epoch. A chunk of one segment has no rest: its B is always
-random, so that more than half of all labels are 1. What is too long is cut from the longer of the two, at its beginning or its end by a coin.
+As in Google's create_pretraining_data.py, a document is cut into chunks of as many segments as fill
+an example. A is the first few segments of a chunk, a random number of them. Then a coin decides:
 
-Google writes its pairs to disk ten times over (dupe_factor); here they are drawn from (seed, epoch), and cost no disk.
+    0    B is the rest of the chunk
+    1    B is as long a piece of another document, and the rest starts the next chunk
 
-A chunk begins where the one before left off, so drawing is a walk through the segments. What the walk does at a segment, if it comes there, is
-drawn for all segments at once, in arrays; the walk itself is then a chain of look-ups, and all the rest is arrays again. A pair is kept in 13 bytes.
+A chunk of one segment has no rest, so its B is always random, and more than half of all labels are
+1. If A and B are too long together, the longer one is cut, at its front or at its back.
+
+Google writes ten different draws of the pairs to disk (dupe_factor). Here they are drawn again for
+each epoch, as a pure function of (seed, epoch).
 """
-from pathlib import Path
+from bisect import bisect_left
+from itertools import islice
 
 import numpy as np
 
 from data.token_file.reader import lengths_in_parts
 
-SHORT = 0.1  # this share of the documents is cut into shorter chunks, so that short inputs are known too
-AT_ONCE = 1 << 14  # segments whose draws are in memory at once
+SHORT = 0.1  # the share of documents with shorter chunks, so that the model sees short inputs, too
+PAIRS_AT_ONCE = 1 << 14  # pairs whose arrays are in memory together
 
 
 class TooFewDocuments(ValueError):
-    """There is no other document that a random sentence could come from."""
+    """There is no other document to take a random sentence from."""
 
 
 class Pairs:
-    """The pairs of a token file: ``at(seed, epoch)`` are those of one epoch. ValueError for fewer than two documents."""
+    """The pairs of a token file: ``at(seed, epoch)`` returns those of one epoch.
+
+    Raises TooFewDocuments if the file has fewer than two documents.
+    """
 
     def __init__(self, token_file, tokenizer, max_length):
-        self.ids, self.max_length = token_file.ids, max_length
-        self.frame = tokenizer.cls_token_id, tokenizer.sep_token_id
-        self.room = max_length - tokenizer.num_special_tokens_to_add(pair=True)  # 2 at least: ``examples.max_ids``
-        segments, documents = token_file.segments, token_file.documents
-        if not all(sizes.all() for _, sizes in lengths_in_parts(segments)):
-            kept = np.flatnonzero(np.diff(segments))  # segments that have ids
-            segments, documents = np.append(segments[kept], segments[-1]), np.unique(np.searchsorted(kept, documents))  # those without ids are none
-        self.segments, self.documents = np.asarray(segments), np.asarray(documents)  # where each segment begins in ids, each document in segments
-        if len(documents) < 3:
-            part = {"train": "the training part", "eval": "the held-out part"}.get(Path(token_file.folder).name, token_file.folder)
-            raise TooFewDocuments(f"pairs need two documents at least, {part} has {len(documents) - 1}: the random sentences come from another one. "
-                             "Give documents (in a .txt, separated by blank lines), or take other examples")
-        begin, length = (np.min_scalar_type(n) for n in (max(len(self.ids), 1 << 16), max(max_length, 1 << 8)))  # 4 and 2 bytes; more where need be
-        # Of a pair: where A and B begin in ids, where B begins in the example, how long that is, the label.
-        self.record = np.dtype([("a", begin), ("b", begin), ("second", length), ("length", length), ("label", np.uint8)])
+        self.ids = token_file.ids
+        self.cls = tokenizer.cls_token_id
+        self.sep = tokenizer.sep_token_id
+        self.max_length = max_length
+        self.max_ids = max_length - tokenizer.num_special_tokens_to_add(pair=True)
+        self.segments, self.documents = without_empty_segments(token_file)
+        self.num_documents = len(self.documents) - 1
+        if self.num_documents < 2:
+            raise TooFewDocuments(
+                f"pairs need at least two documents, {token_file.folder} has {self.num_documents}: "
+                "separate documents by blank lines in a .txt, or choose other --examples")
+        # One pair has 13 bytes, unless the corpus or the model is huge.
+        offset = np.uint32 if len(self.ids) < 1 << 32 else np.int64
+        length = np.uint16 if max_length < 1 << 16 else np.int32
+        self.record = np.dtype([
+            ("a", offset),  # where A starts in ids
+            ("b", offset),  # where B starts in ids
+            ("segment_b_start", length),  # where B starts in the example
+            ("length", length),  # of the example
+            ("label", np.uint8),
+        ])
 
     def at(self, seed, epoch):
-        """The pairs of an epoch, a pure function of (seed, epoch)."""
-        rng = Draws(seed, epoch)
-        documents, segments = len(self.documents) - 1, len(self.segments) - 1
-        short = rng.documents.random(documents, np.float32) < SHORT
-        targets = np.where(short, rng.documents.integers(2, self.room, documents, np.int32, endpoint=True), np.int32(self.room))  # (documents,)
-        drawn, segment = bytearray(), 0
-        for first in range(0, segments, AT_ONCE):
-            starts = np.arange(first, min(first + AT_ONCE, segments))  # a chunk may start at any segment
-            numbers = self.documents.searchsorted(starts, side="right") - 1  # of their documents
-            middles, ends, labels = self._chunks(starts, numbers, targets[numbers], rng.segments.random((len(starts), 2)))
-            extend_digest, begun = np.where(labels, middles, ends).tolist(), []
-            while segment <= starts[-1]:
-                begun.append(segment - first)
-                segment = extend_digest[segment - first]
-            drawn += self._pairs(numbers[begun], targets[numbers[begun]], starts[begun], middles[begun], ends[begun], labels[begun], rng).tobytes()
-        return DrawnPairs(self, np.frombuffer(drawn, self.record))
+        """Return the pairs of an epoch, a pure function of (seed, epoch)."""
+        draws = Draws(seed, epoch)
+        walk = self._walk(draws)
+        parts = []
+        while pairs := list(islice(walk, PAIRS_AT_ONCE)):
+            parts.append(self._cut(np.array(pairs), draws.cuts))
+        return DrawnPairs(self, np.concatenate(parts))
 
-    def _chunks(self, starts, numbers, targets, draws):
-        """Chunks that start at these segments, of documents of these numbers, all (n,); draws (n, 2) -> three (n,):
+    def _walk(self, draws):
+        """Yield (start of A, end of A, start of B, end of B, label); offsets are those of ids."""
+        is_short = draws.documents.random(self.num_documents, np.float32) < SHORT
+        short_lengths = draws.documents.integers(
+            2, self.max_ids, self.num_documents, np.int32, endpoint=True)
+        targets = np.where(is_short, short_lengths, self.max_ids)  # ids in a chunk
 
-        the segment after the last of A, the segment after the chunk, whether B is a random one. A chunk goes up to the segment that fills it, or to
-        the end of the document. A random B leaves to the next chunk what follows A.
-        """
-        ends = self._filled(starts, targets, self.documents[numbers + 1])
-        sizes = ends - starts
-        middles = starts + 1 + (draws[:, 0] * (sizes - 1)).astype(np.int64)
-        return middles, ends, (sizes == 1) | (draws[:, 1] < 0.5)
+        for document, target in enumerate(targets.tolist()):
+            first = int(self.documents[document])
+            last = int(self.documents[document + 1])
+            coins = draws.segments.random((last - first, 2)).tolist()
+            start = first
+            while start < last:
+                end = self._fill(start, last, target)  # a chunk: segments start to end - 1
+                split, coin = coins[start - first]
+                middle = start + 1 + int(split * (end - start - 1))  # A: start to middle - 1
+                a_start = self.segments[start]
+                a_end = self.segments[middle]
+                if end - start == 1 or coin < 0.5:
+                    b_first, b_last = self._random_piece(
+                        document, target - (a_end - a_start), draws.elsewhere)
+                    yield a_start, a_end, self.segments[b_first], self.segments[b_last], 1
+                    start = middle
+                else:
+                    yield a_start, a_end, a_end, self.segments[end], 0
+                    start = end
 
-    def _filled(self, begins, lengths, lasts):
-        """Segments (n,), at least one from each on, that together have so many ids, but none past ``lasts`` -> the segment after them (n,)"""
-        wanted, low, high = self.segments[begins] + lengths, begins + 1, np.minimum(lasts, begins + np.maximum(lengths, 1))
-        while (apart := low < high).any():  # bisection within so many segments as ids are wanted, since each has one at least
-            middle = (low + high) // 2
-            before = self.segments[middle] < wanted
-            low, high = np.where(apart & before, middle + 1, low), np.where(apart & ~before, middle, high)
-        return low
+    def _fill(self, start, last, num_ids):
+        """Return the end of the shortest run of segments that has num_ids ids, at most ``last``."""
+        return bisect_left(self.segments, self.segments[start] + num_ids, start + 1, last)
 
-    def _pairs(self, numbers, targets, starts, middles, ends, labels, rng):
-        """The records of chunks, all (n,): which ids A and B have."""
-        b_first, b_after = middles.copy(), ends.copy()
-        lengths = (targets - (self.segments[middles] - self.segments[starts]))[labels]  # of the random ones: what A leaves room for
-        b_first[labels], b_after[labels] = self._elsewhere(numbers[labels], lengths, rng.elsewhere.random((len(lengths), 2)))
-        begins = np.stack((self.segments[starts], self.segments[b_first]), 1)  # (n, 2), in ids: of A and B
-        sizes = np.stack((self.segments[middles], self.segments[b_after]), 1) - begins
-        stay = np.stack(kept(sizes[:, 0], sizes[:, 1], self.room), 1)
-        begins += rng.cuts.binomial(sizes - stay, 0.5)  # for each id too many a coin: does it go at the front or at the back?
-        records = np.empty(len(starts), self.record)
-        records["a"], records["b"] = begins.T
-        records["second"], records["length"], records["label"] = stay[:, 0] + 2, stay.sum(1) + 3, labels
+    def _random_piece(self, document, num_ids, rng):
+        """Return (first segment, end) of a random piece of another document."""
+        which, where = rng.random(2).tolist()
+        other = int(which * (self.num_documents - 1))
+        other += other >= document  # skip the document itself
+        first = int(self.documents[other])
+        last = int(self.documents[other + 1])
+        start = first + int(where * (last - first))
+        return start, self._fill(start, last, num_ids)
+
+    def _cut(self, pairs, rng):
+        """Return records of pairs (n, 5) from ``_walk``, cut to max_ids."""
+        starts = pairs[:, [0, 2]]  # (n, 2): of A and B
+        lengths = pairs[:, [1, 3]] - starts  # (n, 2)
+        kept = np.stack(kept_lengths(lengths[:, 0], lengths[:, 1], self.max_ids), axis=1)
+        # For each id that must go, a coin decides: from the front or from the back?
+        starts += rng.binomial(lengths - kept, 0.5)
+        records = np.empty(len(pairs), self.record)
+        records["a"] = starts[:, 0]
+        records["b"] = starts[:, 1]
+        records["segment_b_start"] = kept[:, 0] + 2  # after [CLS], A and [SEP]
+        records["length"] = kept.sum(axis=1) + 3
+        records["label"] = pairs[:, 4]
         return records
 
-    def _elsewhere(self, numbers, lengths, draws):
-        """For each of these documents as much of another, from one of its segments on, as reaches so many ids. draws (n, 2) -> segments (n,), (n,)"""
-        others = (draws[:, 0] * (len(self.documents) - 2)).astype(np.int64)
-        others += others >= numbers
-        first, last = self.documents[others], self.documents[others + 1]
-        begins = first + (draws[:, 1] * (last - first)).astype(np.int64)
-        return begins, self._filled(begins, lengths, last)
+
+def without_empty_segments(token_file):
+    """Return (segments, documents) as in the token file, without segments that have no ids."""
+    segments = np.asarray(token_file.segments)
+    documents = np.asarray(token_file.documents)
+    if all(lengths.all() for _, lengths in lengths_in_parts(segments)):
+        return segments, documents
+    not_empty = np.flatnonzero(np.diff(segments))
+    documents = np.unique(np.searchsorted(not_empty, documents))  # empty documents vanish, too
+    return np.append(segments[not_empty], segments[-1]), documents
 
 
 class Draws:
-    """The random numbers of one epoch, of each kind a row of its own: it does not matter how many are drawn at once.
-
-    documents: how long its chunks are; segments: how a chunk that starts there is divided, whether its B is random; elsewhere: where a random B
-    comes from; cuts: how much of A and of B goes at the front.
-    """
+    """The random numbers of an epoch: each purpose has a generator of its own."""
 
     def __init__(self, seed, epoch):
-        rows = np.random.SeedSequence([seed, epoch]).spawn(4)
-        self.documents, self.segments, self.elsewhere, self.cuts = map(np.random.default_rng, rows)
+        seeds = np.random.SeedSequence([seed, epoch]).spawn(4)
+        self.documents = np.random.default_rng(seeds[0])  # how long the chunks are
+        self.segments = np.random.default_rng(seeds[1])  # where a chunk is split, is B random?
+        self.elsewhere = np.random.default_rng(seeds[2])  # where a random B comes from
+        self.cuts = np.random.default_rng(seeds[3])  # how much is cut from the front
 
 
-def kept(a, b, room):
-    """How many of a and b ids stay when, one by one, the longer gives way, b if they are equal: (9, 2, 6) -> (4, 2); (9, 9, 5) -> (3, 2)"""
-    half = room // 2
-    return np.minimum(a, np.maximum(room - b, room - half)), np.minimum(b, np.maximum(room - a, half))
+def kept_lengths(a, b, max_ids):
+    """Return the lengths of A and B after removing ids of the longer (if equal, of B) one by one.
+
+    (9, 2, 6) -> (4, 2);  (9, 9, 5) -> (3, 2)
+    """
+    half = max_ids // 2
+    kept_a = np.minimum(a, np.maximum(max_ids - b, max_ids - half))
+    kept_b = np.minimum(b, np.maximum(max_ids - a, half))
+    return kept_a, kept_b
 
 
 class DrawnPairs:
-    """The pairs of one epoch, a sequence of 1-D arrays of ids like all examples (``examples.py``), and beside it
+    """The pairs of one epoch: a sequence of 1-D arrays of ids, as all examples, with
 
-    segment_b_starts (n,): where sentence B begins in each;  nsp_labels (n,): 0 where B follows A, 1 where it comes from elsewhere.
+    segment_b_starts (n,)    where sentence B starts in each example
+    nsp_labels (n,)          0: B follows A, 1: B is random
     """
 
-    def __init__(self, pairs, drawn):
-        self.pairs, self.drawn, self.max_length = pairs, drawn, pairs.max_length
-        self.lengths = drawn["length"]
-        self.segment_b_starts = drawn["second"]
-        self.nsp_labels = drawn["label"]
+    def __init__(self, pairs, records):
+        self.ids, self.cls, self.sep = pairs.ids, pairs.cls, pairs.sep
+        self.max_length = pairs.max_length
+        self.records = records
+        self.lengths = records["length"]
+        self.segment_b_starts = records["segment_b_start"]
+        self.nsp_labels = records["label"]
 
     def __len__(self):
-        return len(self.drawn)
+        return len(self.records)
 
     def __getitem__(self, i):
-        a, b, second, length, _ = self.drawn[i].item()
-        cls, sep = self.pairs.frame
-        out = np.empty(length, np.int64)
-        out[0], out[second - 1], out[-1] = cls, sep, sep
-        out[1:second - 1], out[second:-1] = self.pairs.ids[a:a + second - 2], self.pairs.ids[b:b + length - second - 1]
+        a, b, segment_b_start, length, _ = self.records[i].item()
+        a_length = segment_b_start - 2
+        b_length = length - segment_b_start - 1
+        out = np.full(length, self.sep, dtype=np.int64)
+        out[0] = self.cls
+        out[1 : 1 + a_length] = self.ids[a : a + a_length]
+        out[segment_b_start : segment_b_start + b_length] = self.ids[b : b + b_length]
         return out

@@ -92,3 +92,25 @@ def padded(text, width):
 def visible(text):
     """A line end that was predicted is shown as \\n: each answer is one line."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def render_table(rows, align="l"):
+    """Return rows of cells (str) as lines of text with aligned columns; the first row is the header.
+
+    align   a letter per column, "l" (left) or "r" (right); the last one is for all further columns
+
+    >>> print(render_table([["file", "tokens"], ["a", "1,200"]], align="lr"))
+    file  tokens
+    a      1,200
+    """
+    num_columns = len(rows[0])
+    align += align[-1] * (num_columns - len(align))
+    widths = [max(columns(row[i]) for row in rows) for i in range(num_columns)]
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, width, side in zip(row, widths, align):
+            space = " " * (width - columns(cell))
+            cells.append(cell + space if side == "l" else space + cell)
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

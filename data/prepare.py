@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.token_file.reader import TokenFile
-from data.token_file.writer import TokenFileWriter, amount
+from data.token_file.writer import TokenFileWriter, describe_amount
 from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, FIRST_HERE, dtype_for
 from tokenizer.trainers.counting import batches
 from tokenizer.utils.workers import map_in_order
@@ -56,12 +56,12 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
         results = map_in_order(encode_batch, tracked, tokenizer, workers, MEMORY_ADVICE,
                                first_here=FIRST_HERE)
         for num_batches, encoded in enumerate(results, start=1):
-            writer.add(*encoded, about=digests.popleft())
+            writer.add(*encoded, resume_data=digests.popleft())
             bar.update(writer.meta["num_bytes"] - bar.n)
             # The first notes come after 1, 2, 4, 8, ... batches, so short runs have some too.
             is_early = num_batches < NOTED_BATCHES and num_batches & (num_batches - 1) == 0
             if is_early or num_batches % NOTED_BATCHES == 0:
-                writer.note()
+                writer.write_note()
     return TokenFile(folder)
 
 
@@ -71,11 +71,12 @@ def resume(text_batches, writer, report):
     Returns the remaining batches, and the digest of the skipped ones. The text is read again and
     compared with the writer's notes; what was written after the first difference is discarded.
     """
-    notes = writer.kept
-    if writer.unusable:
-        report(f"cannot resume: {writer.unusable}. Starting over")
+    notes = writer.notes
+    if writer.unusable_reason:
+        report(f"cannot resume: {writer.unusable_reason}. Starting over")
     if notes:
-        report(f"reading the first {amount(notes[-1])} again, to check that nothing has changed")
+        report(f"reading the first {describe_amount(notes[-1])} again, "
+               "to check that nothing has changed")
 
     num_valid = 0
     digest = EMPTY_DIGEST
@@ -92,10 +93,10 @@ def resume(text_batches, writer, report):
         num_valid += 1
         digest = new_digest
 
-    writer.go_on_from(num_valid)
+    writer.resume_after(num_valid)
     if num_valid:
         changed = "; the text after that has changed" if num_valid < len(notes) else ""
-        report(f"resuming after {amount(notes[num_valid - 1])}{changed}")
+        report(f"resuming after {describe_amount(notes[num_valid - 1])}{changed}")
     elif notes:
         report("cannot resume: the text has changed. Starting over")
     return chain(unskipped, text_batches), digest

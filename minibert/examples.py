@@ -20,7 +20,7 @@ from functools import partial
 
 import numpy as np
 
-from data.token_file.reader import lengths_in_parts
+from data.token_file.reader import iter_lengths
 from minibert.sentence_pairs import Pairs
 
 
@@ -67,7 +67,7 @@ class Lines(Examples):
         self.ids, self.starts = token_file.ids, token_file.segments
         self.cls, self.sep = tokenizer.cls_token_id, tokenizer.sep_token_id
         self.lengths = np.empty(token_file.num_segments, np.int32)
-        for first, sizes in lengths_in_parts(self.starts):
+        for first, sizes in iter_lengths(self.starts):
             self.lengths[first : first + len(sizes)] = np.minimum(sizes, room)
         self.kept = None  # all
         if not self.lengths.all():
@@ -151,7 +151,7 @@ class TokenStream:
 
     def documents_in_parts(self):
         """Yield (number of the first, ids of each in the row, without the [SEP] after it) for a million documents at a time."""
-        for first, segments in lengths_in_parts(self.documents):
+        for first, segments in iter_lengths(self.documents):
             borders = self.starts[self.documents[first : first + len(segments) + 1]]
             yield first, np.diff(borders) + (segments - 1 if self.line_end else 0)
 

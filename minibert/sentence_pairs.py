@@ -19,7 +19,7 @@ from itertools import islice
 
 import numpy as np
 
-from data.token_file.reader import lengths_in_parts
+from data.token_file.reader import iter_lengths
 
 SHORT = 0.1  # the share of documents with shorter chunks, so that the model sees short inputs, too
 PAIRS_AT_ONCE = 1 << 14  # pairs whose arrays are in memory together
@@ -128,7 +128,7 @@ def without_empty_segments(token_file):
     """Return (segments, documents) as in the token file, without segments that have no ids."""
     segments = np.asarray(token_file.segments)
     documents = np.asarray(token_file.documents)
-    if all(lengths.all() for _, lengths in lengths_in_parts(segments)):
+    if all(lengths.all() for _, lengths in iter_lengths(segments)):
         return segments, documents
     not_empty = np.flatnonzero(np.diff(segments))
     documents = np.unique(np.searchsorted(not_empty, documents))  # empty documents vanish, too

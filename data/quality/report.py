@@ -13,7 +13,7 @@ from tqdm import tqdm
 from data.quality.filters import MAKERS, SHOWN, Filters
 from data.quality.near_duplicates import GOLDEN, mixed
 from data.splits import stable_hash
-from data.token_file.reader import TokenFile, entropy, lengths_in_parts
+from data.token_file.reader import TokenFile, entropy, iter_lengths
 
 LONGEST = 5
 AT_ONCE = 1 << 20  # ids that are hashed at once: some 60 bytes for each
@@ -64,7 +64,7 @@ def inspect_tokens(folder, show_progress=False):
     tokens = TokenFile(folder)
     counts = tokens.unigram_counts(show_progress=show_progress)
     longest = []
-    for first, lengths in lengths_in_parts(tokens.segments):
+    for first, lengths in iter_lengths(tokens.segments):
         top = np.argsort(-lengths, kind="stable")[:LONGEST]
         longest = sorted(longest + [(-int(lengths[i]), first + int(i)) for i in top])[:LONGEST]
     return {

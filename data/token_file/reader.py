@@ -25,7 +25,7 @@ from data.token_file.shards import Shards
 FORMAT = "minibert token file"
 VERSION = 2
 CHUNK = 1 << 22  # bytes in memory at once while a file is read to its end; a multiple of 8
-AT_ONCE = 1 << 20  # runs whose lengths are in memory at once
+LENGTHS_PER_CHUNK = 1 << 20  # runs whose lengths are in memory at once
 INDEX = ("segments.bin", "documents.bin")
 OURS = re.compile(r"(ids(-\d+)?|segments|documents)\.bin|meta\.json")  # ids.bin: of version 1
 COUNTS = ("num_tokens", "num_segments", "num_documents", "num_bytes", "vocab_size")
@@ -140,14 +140,14 @@ class TokenFile:
                 refuse_other(self.folder / file["file"], f"{found:08x}", file["crc32"])
 
 
-def lengths_in_parts(starts):
+def iter_lengths(starts):
     """Yield (number of the first, lengths) of runs that begin at ``starts`` (runs + 1,), a million at a time: an index may be larger than memory.
 
-    >>> list(lengths_in_parts(np.array([0, 2, 5])))
+    >>> list(iter_lengths(np.array([0, 2, 5])))
     [(0, array([2, 3]))]
     """
-    for first in range(0, len(starts) - 1, AT_ONCE):
-        yield first, np.diff(np.asarray(starts[first:first + AT_ONCE + 1]))
+    for first in range(0, len(starts) - 1, LENGTHS_PER_CHUNK):
+        yield first, np.diff(np.asarray(starts[first:first + LENGTHS_PER_CHUNK + 1]))
 
 
 def entropy(counts):

@@ -3,7 +3,7 @@
 While it is written, the token file ``tokens`` is the hidden folder ``.tokens.part`` beside its place. Now and then what is there
 is brought to the disk and noted in its ``notes.jsonl``: how long the files were, their checksums so far, and what the caller wants to
 know again. A later writer of the same token file finds the notes (``kept``, or in ``unusable`` why they are of no use), says how many of
-them still hold (``go_on_from``), and everything after them is cut off. A note names the shards since the one in which the note before it stood,
+them still hold (``resume_after``), and everything after them is cut off. A note names the shards since the one in which the note before it stood,
 so the notes together name all.
 """
 import contextlib
@@ -61,19 +61,19 @@ class TokenFileWriter:
         with errors_name(self.folder):
             self.part.mkdir(parents=True, exist_ok=True)
         with locked(self.part, f"{self.folder} is being written by another process: wait for it, or choose another folder"):
-            self.kept, self.unusable = self._read_notes()
+            self.notes, self.unusable_reason = self._read_notes()
             try:
                 with contextlib.ExitStack() as stack:
-                    mode = "r+b" if self.kept else "wb"
+                    mode = "r+b" if self.notes else "wb"
                     self._index = [stack.enter_context(open(self.part / name, mode)) for name in INDEX]
                     self._shard = None
                     stack.callback(lambda: self._shard and self._shard.close())
-                    self.go_on_from(len(self.kept))
+                    self.resume_after(len(self.notes))
                     try:
                         yield self
                     finally:
                         with interrupt_waits(), contextlib.suppress(OSError):
-                            self.note()
+                            self.write_note()
                 if not self.meta["num_tokens"]:
                     raise ValueError(f"{self.folder}: nothing to write, the corpus has no text")
                 (self.part / "meta.json").write_text(json.dumps(with_checksum(self.meta), indent=1) + "\n", encoding="utf-8")
@@ -88,18 +88,18 @@ class TokenFileWriter:
 
     def _clean_up(self):
         """Where nothing was noted, nothing stays."""
-        self.kept, _ = self._read_notes()
-        if not self.kept:
+        self.notes, _ = self._read_notes()
+        if not self.notes:
             remove(self.part)
 
     def _told(self, error):
         """For Ctrl-C and a full disk an error that says how much the next writer need not do again; None for others."""
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            then = f"{self.kept[-1]['num_tokens']:,} of them are kept, and the same command goes on from there" if self.kept else ""
+            then = f"{self.notes[-1]['num_tokens']:,} of them are kept, and the same command goes on from there" if self.notes else ""
             return OSError(errno.ENOSPC, f"the disk is full after {self.meta['num_tokens']:,} tokens, "
                            f"{then or 'which are removed again'}: make room, or choose a folder on another disk", str(self.folder))
-        if isinstance(error, KeyboardInterrupt) and self.kept:
-            return KeyboardInterrupt(f"kept: {amount(self.kept[-1])}; preparing the same again goes on from there")
+        if isinstance(error, KeyboardInterrupt) and self.notes:
+            return KeyboardInterrupt(f"kept: {describe_amount(self.notes[-1])}; preparing the same again goes on from there")
         return None
 
     @property
@@ -107,7 +107,7 @@ class TokenFileWriter:
         """The dict that becomes meta.json, as far as was written."""
         return self._state[0]
 
-    def add(self, ids, segment_lengths, document_lengths, num_bytes, about=None):
+    def add(self, ids, segment_lengths, document_lengths, num_bytes, resume_data=None):
         """Append documents: their ids end to end, ids in each segment, segments in each document, bytes of text.
 
         about: a dict of what a later writer has to know in order to go on after these, kept by the next ``note``.
@@ -127,7 +127,7 @@ class TokenFileWriter:
         written = self._write_ids(ids.astype(self.dtype), ends[documents.cumsum() - 1].tolist())
         more = {"num_tokens": len(ids), "num_segments": len(segments), "num_documents": len(documents), "num_bytes": int(num_bytes)}
         # One assignment: Ctrl-C comes before it or after it, and what the files hold beyond it will be cut off.
-        self._state = {**meta, **{name: meta[name] + number for name, number in more.items()}, "shards": written, "index": index}, about
+        self._state = {**meta, **{name: meta[name] + number for name, number in more.items()}, "shards": written, "index": index}, resume_data
 
     def _write_ids(self, ids, ends):
         """Append documents that end at ``ends``; a new shard begins where one would not fit. -> all shards, as meta.json has them"""
@@ -150,31 +150,31 @@ class TokenFileWriter:
 
     # Interruptions
 
-    def note(self):
+    def write_note(self):
         """Bring all that was added to the disk, and remember that, with the last ``about``, which a later writer finds in ``kept``."""
-        meta, about = state = self._state
-        if about is None or not meta["num_tokens"] or state is self._noted:
+        meta, resume_data = state = self._state
+        if resume_data is None or not meta["num_tokens"] or state is self._noted:
             return
         for file in (self._shard, *self._index):
             fsync_all(file)
         first = len(self._noted[0]["shards"]) - 1
-        note = {**about, **{name: meta[name] for name in COUNTS}, "first_shard": first, "shards": meta["shards"][first:], "index": meta["index"]}
+        note = {**resume_data, **{name: meta[name] for name in COUNTS}, "first_shard": first, "shards": meta["shards"][first:], "index": meta["index"]}
         with open(self.part / NOTES, "a", encoding="utf-8") as notes:  # a line end first: the line before may have been cut short
             notes.write("\n" + json.dumps(with_checksum(note)))
         sync(self.part / NOTES)
         self._noted = state
 
-    def go_on_from(self, number):
+    def resume_after(self, number):
         """Keep what the first ``number`` notes of ``kept`` cover, and cut off the rest."""
-        self.kept = self.kept[:number]
-        atomic_write(self.part / NOTES, "\n".join(map(json.dumps, (self.header, *self.kept))))
+        self.notes = self.notes[:number]
+        atomic_write(self.part / NOTES, "\n".join(map(json.dumps, (self.header, *self.notes))))
         written = [empty_shard(0)]
-        for note in self.kept:
+        for note in self.notes:
             written[note["first_shard"]:] = note["shards"]
         index = [{"file": name, "crc32": continued("0", FIRST)} for name in INDEX]
-        last = self.kept[-1] if self.kept else {**dict.fromkeys(COUNTS, 0), "index": index}
+        last = self.notes[-1] if self.notes else {**dict.fromkeys(COUNTS, 0), "index": index}
         self._state = self._noted = {**{name: last[name] for name in COUNTS}, **self.header, "shards": written, "index": last["index"]}, None
-        self._open_shard(len(written) - 1, "r+b" if self.kept else "wb")
+        self._open_shard(len(written) - 1, "r+b" if self.notes else "wb")
         sizes = sizes_of({**last, "shards": written}, self.dtype)
         for path in self.part.glob("ids*.bin"):
             if path.name not in sizes:
@@ -183,9 +183,9 @@ class TokenFileWriter:
                 os.truncate(path, sizes[path.name])
         self._shard.seek(0, os.SEEK_END)
         for file, name in zip(self._index, INDEX):
-            file.truncate(sizes[name] if self.kept else 0)
+            file.truncate(sizes[name] if self.notes else 0)
             file.seek(0, os.SEEK_END)
-            if not self.kept:
+            if not self.notes:
                 file.write(FIRST)
 
     def _read_notes(self):
@@ -240,7 +240,7 @@ def valid_note(line):
         return None
 
 
-def amount(meta):
+def describe_amount(meta):
     """{"num_documents": 12, "num_bytes": 68_600_000, ...} -> '12 documents (68.6 MB of text)'"""
     size = f"{meta['num_bytes'] / 1e6:,.1f} MB" if meta["num_bytes"] >= 1e5 else f"{meta['num_bytes']:,} bytes"
     return f"{meta['num_documents']:,} document{'s' * (meta['num_documents'] != 1)} ({size} of text)"

@@ -140,7 +140,7 @@ def test_the_row_is_that_of_its_slow_twin_wherever_it_is_read(line_end):
 
 @pytest.mark.parametrize("line_end", [True, False])
 def test_pieces_of_documents_are_those_cut_from_the_slow_row(line_end, monkeypatch):
-    monkeypatch.setattr("data.token_file.reader.AT_ONCE", 3)  # so that the index is read in parts
+    monkeypatch.setattr("data.token_file.reader.LENGTHS_PER_CHUNK", 3)  # so that the index is read in parts
     rng = np.random.default_rng(3)
     for room in (1, 2, 5, 40):
         corpus = random_corpus(rng)

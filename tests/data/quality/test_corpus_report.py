@@ -15,7 +15,7 @@ def made(tmp_path, documents):
 
 def test_a_token_file_of_three_shards_by_hand(tmp_path, monkeypatch):
     monkeypatch.setattr("data.token_file.writer.SHARD", 4)
-    monkeypatch.setattr("data.token_file.reader.AT_ONCE", 2)  # so that the longest are found over several parts
+    monkeypatch.setattr("data.token_file.reader.LENGTHS_PER_CHUNK", 2)  # so that the longest are found over several parts
     result = inspect_tokens(made(tmp_path, ["ab\nab", "cde", "abcdef\nf"]).folder)
     assert result["shards"] == [{"file": f"ids-0000{number}.bin", "tokens": tokens} for number, tokens in enumerate((4, 3, 7))]
     assert result["checksums"] == "all 6 files are as written"

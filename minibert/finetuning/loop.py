@@ -1,213 +1,202 @@
-"""Fine-tuning itself: a model with a head, labeled texts, a few epochs, and the epoch that was best on the dev set.
+"""The fine-tuning loop: train a classifier for a few epochs and keep the best one.
 
-The recipe is BERT's (Devlin et al. 2018, appendix A.3): all weights learn, 2 to 4 epochs, batches of 16 or 32, AdamW at 2e-5 to
-5e-5, dropout 0.1 after embeddings, attention and MLP, however the model was pre-trained; that of the attention weights stays as it was
-then. A warm-up of a tenth and a fall to zero go with it. Small models bear, and need, higher rates.
+The model is a ``BertForSequenceClassification``. After each epoch it is evaluated on a dev set; the
+weights of the best epoch are the result. The recipe and its settings are in ``config.py``.
 """
 import math
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from minibert.batches import epoch_order
-from minibert.config import TrainConfig, option
-from minibert.device import autocast, choose_device, choose_precision
+from minibert.batches import epoch_order, round_up
+from minibert.device import autocast
 from minibert.examples import Examples
-from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
 from minibert.optim import lr_multiplier, make_optimizer
-from tokenizer.utils.cli import suggestion
 from tokenizer.utils.progress import slow_bar
 
-DEFAULT_MAX_LENGTH = 128  # tokens; sentences are shorter
-TEXTS_AT_ONCE = 512  # that are encoded between two looks of the progress bar
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """How a model is fine-tuned. Raises ValueError for values that cannot work, naming the field.
-
-    >>> FinetuneConfig(task="regression").metric_name
-    'pearson'
-    """
-    task: str = option("classification", "classification or regression")
-    metric: str = option("", "which score on the dev set decides: accuracy (the default), f1 (of the second label, or the mean over more than two) "
-                             "or matthews; of a regression pearson (the default) or spearman")
-    epochs: int = option(3, "passes over the training file, at most")
-    patience: int = option(2, "stop after so many epochs in a row that were not better")
-    judge_every: int = option(1, "epochs between two looks at the dev set, for one that is large beside the training file; the last always has one")
-    batch_size: int = option(32, "examples of one step")
-    learning_rate: float = option(5e-5, "peak rate; small models need more (1e-4 to 1e-3), and so do the few weights of a --tune (its own default)")
-    warmup: float = option(0.1, "fraction of the run in which the rate rises to its peak")
-    weight_decay: float = option(0.01, "on matrices and embeddings")
-    dropout: float = option(0.1, "of the head")
-    hidden_dropout_prob: float = option(0.1, "after embeddings, attention and MLP while the encoder is fine-tuned, whatever it was pre-trained with; "
-                                             "that of the attention weights stays as pre-trained; the fewer labels, the more of it (0.3) "
-                                             "keeps from learning them by heart")
-    max_length: int = option(0, "tokens of a text or pair; what is longer is cut; 0: 128, or as many as the model takes if that is less")
-    examples: int = option(0, "learn from so many examples of the training file, drawn at random, always the same ones; 0: all")
-    seeds: int = option(3, "how many times, each with another head, order and dropout")
-    from_scratch: bool = option(False, "train the same model from fresh weights as well: what does pre-training gain?")
-    device: str = option("auto", "auto, cuda, mps or cpu")
-    precision: str = option("auto", "auto (bf16 where the hardware has it), fp32, bf16 or fp16")
-
-    def __post_init__(self):
-        tasks = {"classification": CLASSIFICATION, "regression": REGRESSION}
-        if self.task not in tasks:
-            raise ValueError(f"task is {self.task!r}: choose from {', '.join(tasks)}" + suggestion(self.task, tasks))
-        if self.metric_name not in tasks[self.task]:
-            raise ValueError(f"metric is {self.metric!r}: a {self.task} has {', '.join(tasks[self.task])}"
-                             + suggestion(self.metric, tasks[self.task]))
-        for name, smallest in (("epochs", 1), ("patience", 1), ("judge_every", 1), ("seeds", 1), ("examples", 0), ("max_length", 0)):
-            if getattr(self, name) < smallest:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least {smallest}")
-        for name in ("dropout", "hidden_dropout_prob"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
-        self.training(seed=0)  # checks the rest
-
-    @property
-    def metric_name(self):
-        """The metric that decides."""
-        return self.metric or {"classification": "accuracy", "regression": "pearson"}.get(self.task)
-
-    @property
-    def metrics(self):
-        """All metrics of the task, name -> function."""
-        return CLASSIFICATION if self.task == "classification" else REGRESSION
-
-    def training(self, seed):
-        """What the optimiser and the schedule take: a TrainConfig."""
-        return TrainConfig(batch_size=self.batch_size, learning_rate=self.learning_rate, warmup=self.warmup, weight_decay=self.weight_decay,
-                           adam_beta2=0.999, seed=seed, device=self.device, precision=self.precision)
-
-    def on_this_machine(self):
-        """The same with "auto" decided."""
-        device = choose_device(self.device)
-        return replace(self, device=device.type, precision=choose_precision(self.precision, device))
+ENCODE_BATCH = 512  # texts per call of encode_batch, so that the progress bar moves
 
 
 class EncodedTexts(Examples):
-    """Texts as ids, encoded once, and batches of them. ``lengths`` (N,): tokens of each.
+    """Texts as token ids, and padded batches of them. ``lengths`` (N,): the tokens of each text.
 
-    EncodedTexts(tokenizer, ["a fine film"], config, 128, labels=np.array([1])).batch([0])
+    EncodedTexts(tokenizer, ["a fine film"], model_config, 128, labels=np.array([1])).batch([0])
     -> {"input_ids": (1, 8), "attention_mask": (1, 8), "labels": (1,)}
     """
 
     def __init__(self, tokenizer, texts, model_config, max_length, labels=None):
-        """texts: strings, or (text, pair); labels (N,) as ``tasks.numbered`` makes them, or None."""
-        self.pad_token_id, self.max_length = tokenizer.pad_token_id, max_length
-        with_types = model_config.segments > 1 and bool(texts) and isinstance(texts[0], tuple)
-        self.ids, self.types = [], [] if with_types else None
-        with slow_bar(len(texts), "encoding", "texts") as bar:
-            for start in range(0, len(texts), TEXTS_AT_ONCE):
-                some = tokenizer.encode_batch(texts[start : start + TEXTS_AT_ONCE], max_length=max_length)
-                self.ids += [torch.tensor(encoding.ids) for encoding in some]
-                if with_types:
-                    self.types += [torch.tensor(encoding.type_ids) for encoding in some]
-                bar.update(len(some))
-        self.lengths = np.array([len(ids) for ids in self.ids])
+        """texts: strings or (text, pair) tuples; labels: (N,) from ``encode_labels``, or None."""
+        self.pad_token_id = tokenizer.pad_token_id
+        self.max_length = max_length
         self.labels = None if labels is None else torch.from_numpy(labels)
+        self.ids = []
+        self.type_ids = []
+        # Only BERT tells the two texts of a pair apart by segment embeddings.
+        is_pair = bool(texts) and isinstance(texts[0], tuple)
+        self.has_types = is_pair and model_config.segments > 1
+        with slow_bar(len(texts), "encoding", "texts") as bar:
+            for start in range(0, len(texts), ENCODE_BATCH):
+                chunk = texts[start : start + ENCODE_BATCH]
+                for encoding in tokenizer.encode_batch(chunk, max_length=max_length):
+                    self.ids.append(torch.tensor(encoding.ids))
+                    self.type_ids.append(torch.tensor(encoding.type_ids))
+                bar.update(len(chunk))
+        self.lengths = np.array([len(ids) for ids in self.ids])
 
     def __len__(self):
         return len(self.ids)
 
-    def batch(self, numbers, device="cpu"):
-        """The model's arguments by name, padded to the longest row, rounded up to a multiple of 8, but never past max_length."""
-        lengths = torch.from_numpy(self.lengths[numbers])
-        width = min(-(-int(lengths.max()) // 8) * 8, self.max_length)
-        tensors = {"input_ids": self._padded(self.ids, numbers, width, self.pad_token_id),  # (B, T)
-                   "attention_mask": (torch.arange(width) < lengths[:, None]).long()}  # (B, T)
-        if self.types is not None:
-            tensors["token_type_ids"] = self._padded(self.types, numbers, width, 0)  # (B, T)
+    def batch(self, indices, device="cpu"):
+        """Return the model's arguments for these texts, padded to a common length T."""
+        lengths = torch.from_numpy(self.lengths[indices])  # (B,)
+        # GPUs prefer a T that is a multiple of 8.
+        width = min(round_up(int(lengths.max()), 8), self.max_length)
+        tensors = {
+            "input_ids": pad([self.ids[i] for i in indices], width, self.pad_token_id),  # (B, T)
+            "attention_mask": (torch.arange(width) < lengths[:, None]).long(),  # (B, T)
+        }
+        if self.has_types:
+            tensors["token_type_ids"] = pad([self.type_ids[i] for i in indices], width, 0)  # (B, T)
         if self.labels is not None:
-            tensors["labels"] = self.labels[numbers]  # (B,)
+            tensors["labels"] = self.labels[indices]  # (B,)
         return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 
-    def _padded(self, rows, numbers, width, filler):
-        out = torch.full((len(numbers), width), filler)
-        for b, n in enumerate(numbers):
-            out[b, : len(rows[n])] = rows[n]
-        return out
+
+def pad(rows, width, fill):
+    """Stack 1-D tensors into (len(rows), width), filled up at the end."""
+    padded = torch.full((len(rows), width), fill)
+    for b, row in enumerate(rows):
+        padded[b, : len(row)] = row
+    return padded
 
 
 @torch.no_grad()
 def predict(model, texts, config, batch_size=64):
-    """The outputs of a model for EncodedTexts, (N, labels) float32 on the CPU, in the order of the texts. config: a FinetuneConfig on its machine."""
-    was_training, device = model.training, next(model.parameters()).device
+    """Return the logits (N, num_labels) for EncodedTexts, float32 on the CPU, in their order.
+
+    config: a FinetuneConfig with its device resolved.
+    """
+    was_training = model.training
     model.eval()
-    by_length = np.argsort(texts.lengths, kind="stable")  # little padding
-    outputs = torch.empty(len(texts), model.classifier.out_features)
+    device = next(model.parameters()).device
+    by_length = np.argsort(texts.lengths, kind="stable")  # texts of similar length: little padding
+    logits = torch.empty(len(texts), model.classifier.out_features)
     with slow_bar(len(texts), "predicting", "texts") as bar:
         for start in range(0, len(texts), batch_size):
-            numbers = by_length[start : start + batch_size]
-            batch = {name: tensor for name, tensor in texts.batch(numbers, device).items() if name != "labels"}
+            indices = by_length[start : start + batch_size]
+            batch = texts.batch(indices, device)
+            batch.pop("labels", None)
             with autocast(device, config.precision):
-                outputs[numbers] = model(**batch).logits.float().cpu()
-            bar.update(len(numbers))
+                logits[indices] = model(**batch).logits.float().cpu()
+            bar.update(len(indices))
     model.train(was_training)
-    return outputs
+    return logits
 
 
-def compute_metrics(outputs, labels, metrics):
-    """Outputs (N, labels) and right labels (N,) -> {metric: score}; of a regression, whose outputs are (N, 1), likewise."""
-    given = outputs.squeeze(1) if outputs.shape[1] == 1 else outputs.argmax(dim=1)
-    return {name: metric(labels.tolist(), given.tolist()) for name, metric in metrics.items()}
+def compute_metrics(logits, labels, metrics):
+    """Return {metric: score} for logits (N, num_labels), or (N, 1) for a regression."""
+    is_regression = logits.shape[1] == 1
+    predictions = logits.squeeze(1) if is_regression else logits.argmax(dim=1)  # (N,)
+    return {name: metric(labels.tolist(), predictions.tolist()) for name, metric in metrics.items()}
+
+
+class EpochLoss:
+    """The mean training loss of an epoch.
+
+    ``add`` keeps each loss as a tensor on the device. Only ``mean`` reads the values, which makes
+    the CPU wait for the GPU; calling ``loss.item()`` at every step would wait at every step.
+    """
+
+    def __init__(self, first_step):
+        self.next_step = first_step  # the first one whose loss has not been read
+        self.total = 0.0
+        self.num_examples = 0
+        self.unread = []  # (loss on the device, batch size)
+
+    def add(self, loss, batch_size):
+        self.unread.append((loss.detach(), batch_size))
+
+    def mean(self):
+        """Return the mean loss per example. ValueError if a loss is not finite."""
+        losses = torch.stack([loss for loss, _ in self.unread]).tolist() if self.unread else []
+        for loss, (_, batch_size) in zip(losses, self.unread):
+            if not math.isfinite(loss):
+                raise ValueError(f"the loss is {loss} at step {self.next_step}: "
+                                 "lower --learning-rate")
+            self.next_step += 1
+            self.total += loss * batch_size
+            self.num_examples += batch_size
+        self.unread = []
+        return self.total / self.num_examples
+
+
+def training_step(model, batch, optimizer, scaler, precision, max_grad_norm):
+    """Update the model once. Return the loss as a tensor on the device."""
+    device = batch["input_ids"].device
+    with autocast(device, precision):
+        loss = model(**batch).loss
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return loss
 
 
 def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
-    """Fine-tune a model; at the end it has the weights of its best epoch -> list of {"epoch", "train_loss", metric: score, ...}, one for each
-    epoch that was judged.
+    """Fine-tune a model and leave it with the weights of its best epoch.
 
-    train, dev: EncodedTexts with labels; config: a FinetuneConfig on its machine; bar: a tqdm that counts steps; stop: an object whose
-    ``requested`` ends the training after a step; on_best is called with the score after each epoch that is the best so far.
-    Raises ValueError where the loss is no number any more.
+    train, dev: EncodedTexts with labels; config: a FinetuneConfig with its device resolved; bar: a
+    tqdm that counts steps; stop: an object whose ``requested`` ends the training after a step;
+    on_best: called with the score after each epoch that is the best so far.
+
+    Return a list of {"epoch", "train_loss", metric: score, ...}, one for each evaluated epoch.
+    Raise ValueError if the loss is not finite.
     """
-    device, training = next(model.parameters()).device, config.training(seed)
-    optimizer, scaler = make_optimizer(model, training), torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
-    total = config.epochs * math.ceil(len(train) / config.batch_size)
-    step, history, best, weights = 0, [], -math.inf, None
-    for epoch in range(config.epochs):
+    device = next(model.parameters()).device
+    train_config = config.train_config(seed)
+    optimizer = make_optimizer(model, train_config)
+    scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+    total_steps = config.epochs * math.ceil(len(train) / config.batch_size)
+    step, history, best_score, best_weights = 0, [], -math.inf, None
+    for epoch in range(1, config.epochs + 1):
         model.train()
-        loss_sum, seen = 0.0, 0
-        for numbers in epoch_order(train.lengths, config.batch_size, seed, epoch):
-            factor = lr_multiplier((step + 0.5) / total, "linear", config.warmup, 0.0)
+        epoch_loss = EpochLoss(first_step=step + 1)
+        for indices in epoch_order(train.lengths, config.batch_size, seed, epoch - 1):
+            multiplier = lr_multiplier((step + 0.5) / total_steps, "linear", config.warmup, 0.0)
             for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * factor
-            with autocast(device, config.precision):
-                loss = model(**train.batch(numbers, device)).loss
-            scaler.scale(loss).backward()
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
+                group["lr"] = group["peak_lr"] * multiplier
+            loss = training_step(model, train.batch(indices, device), optimizer, scaler,
+                                 config.precision, train_config.max_grad_norm)
+            epoch_loss.add(loss, len(indices))
             step += 1
-            loss_sum += loss.item() * len(numbers)
-            seen += len(numbers)
-            if not math.isfinite(loss_sum):
-                raise ValueError(f"the loss is {loss.item()} at step {step}: try a lower --learning-rate than {config.learning_rate:g}")
-            shown = f", {config.metric_name} {best:.3f}" if history else ""
-            bar.set_postfix_str(f"seed {seed}, epoch {epoch + 1}, loss {loss_sum / seen:.3f}{shown}", refresh=False)
-            bar.update()
+            if bar.update():  # the bar was redrawn: read the loss for its next line
+                best = f", {config.metric_name} {best_score:.3f}" if history else ""
+                line = f"seed {seed}, epoch {epoch}, loss {epoch_loss.mean():.3f}{best}"
+                bar.set_postfix_str(line, refresh=False)
             if stop.requested:
                 break
-        if stop.requested and history:  # with nothing to keep yet, part of an epoch is better than nothing
+        if stop.requested and history:  # drop the partial epoch, unless there is nothing else
             break
-        if (epoch + 1) % config.judge_every and epoch + 1 < config.epochs and not stop.requested:
+        train_loss = epoch_loss.mean()
+        is_last = epoch == config.epochs or stop.requested
+        if epoch % config.judge_every and not is_last:
             continue
         scores = compute_metrics(predict(model, dev, config), dev.labels, config.metrics)
-        history.append({"epoch": epoch + 1, "train_loss": loss_sum / seen, **scores})
-        if scores[config.metric_name] > best:
-            best, weights = scores[config.metric_name], {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            on_best(best)
-        if stop.requested or epoch + 1 - best_epoch(history, config.metric_name)["epoch"] >= config.patience:
+        history.append({"epoch": epoch, "train_loss": train_loss, **scores})
+        if scores[config.metric_name] > best_score:
+            best_score = scores[config.metric_name]
+            best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            on_best(best_score)
+        epochs_without_gain = epoch - best_epoch(history, config.metric_name)["epoch"]
+        if is_last or epochs_without_gain >= config.patience:
             break
-    bar.update(total - step)  # epochs that were not needed
-    model.load_state_dict(weights)
+    bar.update(total_steps - step)  # epochs that were not needed
+    model.load_state_dict(best_weights)
     return history
 
 
 def best_epoch(history, metric):
-    """The epoch of a history with the highest score, the first of equals."""
-    return max(history, key=lambda epoch: epoch[metric])
+    """Return the entry of a history with the highest score, the first one of equals."""
+    return max(history, key=lambda entry: entry[metric])

@@ -1,9 +1,11 @@
-"""What a fine-tuned model answers, for texts of a file; and, where the file has labels, how good the answers are.
+"""Predict with a fine-tuned model, and score the predictions if the file has labels.
 
-    python -m minibert finetune runs/books/finetuned --predict new.tsv                   # on standard output; scores, if any, on standard error
-    python -m minibert finetune runs/books/finetuned --predict test.tsv --out answers    # answers/predictions.tsv
+    python -m minibert finetune runs/books/finetuned --predict new.tsv
+    python -m minibert finetune runs/books/finetuned --predict test.tsv --out answers
 
-The columns are those with which it was trained (finetune.json), unless flags name others.
+The first command prints the predictions on standard output and scores on standard error; the second
+one writes answers/predictions.tsv. The columns are those of the training files (finetune.json),
+unless flags name others.
 """
 import json
 import sys
@@ -13,45 +15,56 @@ from pathlib import Path
 from minibert.config import from_dict
 from minibert.finetuning.adapter_files import load_finetuned
 from minibert.finetuning.adapters import Tuning
-from minibert.finetuning.labeled_files import Layout, encode_labels, read_examples, rows
-from minibert.finetuning.loop import DEFAULT_MAX_LENGTH, EncodedTexts, FinetuneConfig, compute_metrics, predict
+from minibert.finetuning.config import FinetuneConfig
+from minibert.finetuning.labeled_files import Layout, encode_labels, read_examples, read_rows
+from minibert.finetuning.loop import EncodedTexts, compute_metrics, predict
 from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
 from minibert.heads import BertForSequenceClassification
 from tokenizer.utils.cli import given
 from tokenizer.utils.files import atomic_write, check_writable
 
 SETTINGS, PREDICTIONS = "finetune.json", "predictions.tsv"
-OF_PREDICTING = ("max_length", "device", "precision")  # fields of FinetuneConfig that say something where nothing is trained
+INFERENCE_FIELDS = {"max_length", "device", "precision"}  # those of FinetuneConfig
 
 
 def predict_command(args):
-    """--predict without --train: predictions on standard output, or in the folder --out; with labels in the file the scores as well."""
-    training = [name for cls in (FinetuneConfig, Tuning) for name in given(args, cls) if name not in OF_PREDICTING] + ["dev"] * bool(args.dev)
-    if training:
-        flags = ", ".join("--" + name.replace("_", "-") for name in training)
-        raise ValueError(f"{flags}: for training, and there is no --train FILE: add it, or leave out what is for training")
-    model, tokenizer = load_finetuned(args.adapter, args.run) if args.adapter else load_finetuned(args.run)
+    """Run --predict without --train: print the predictions, or write them to the folder --out."""
+    fields = given(args, FinetuneConfig) | given(args, Tuning)
+    training_only = [name for name in fields if name not in INFERENCE_FIELDS]
+    if args.dev:
+        training_only.append("dev")
+    if training_only:
+        flags = ", ".join("--" + name.replace("_", "-") for name in training_only)
+        raise ValueError(f"{flags}: only for training: add --train FILE or leave it out")
+    if args.adapter:
+        model, tokenizer = load_finetuned(args.adapter, base=args.run)
+    else:
+        model, tokenizer = load_finetuned(args.run)
     tokenizer.require("cls", "sep", "pad")
     if not isinstance(model, BertForSequenceClassification):
-        raise ValueError(f"{args.run} has not been fine-tuned: give --train FILE as well, or the folder that fine-tuning wrote "
-                         f"(such as {Path(args.run) / 'finetuned'})")
+        raise ValueError(f"{args.run} has not been fine-tuned: add --train FILE, or name the folder "
+                         f"that fine-tuning wrote (such as {Path(args.run) / 'finetuned'})")
     layout, config = read_settings(args.adapter or args.run)
-    layout, config = replace(layout, **given(args, Layout)), replace(config, **given(args, FinetuneConfig))
+    layout = replace(layout, **given(args, Layout))
+    config = replace(config, **given(args, FinetuneConfig))
     if args.out:
         check_writable(Path(args.out))
-    lines, scores, said = evaluate_file(model, tokenizer, args.predict, layout, config)
-    if said:
-        print(said, file=sys.stderr)
-    if not args.out:
-        print("\n".join(map(json.dumps, lines) if args.json else as_table(lines)))
-        return 0
-    place = write_predictions(lines, args.out)
-    print(json.dumps({"predictions": str(place), "scores": scores}) if args.json else place)
+    predictions, scores, message = evaluate_file(model, tokenizer, args.predict, layout, config)
+    if message:
+        print(message, file=sys.stderr)
+    if args.out:
+        path = write_predictions(predictions, args.out)
+        print(json.dumps({"predictions": str(path), "scores": scores}) if args.json else path)
+    else:
+        print("\n".join(map(json.dumps, predictions) if args.json else render_tsv(predictions)))
     return 0
 
 
 def read_settings(folder):
-    """(Layout, FinetuneConfig) of a fine-tuned model, the defaults where others made it. ValueError for a file that is damaged."""
+    """Return the (Layout, FinetuneConfig) of a fine-tuned model, defaults if it has none.
+
+    Raise ValueError for a damaged file.
+    """
     path = Path(folder) / SETTINGS
     if not path.is_file():
         return Layout(), FinetuneConfig()
@@ -59,55 +72,58 @@ def read_settings(folder):
         stored = json.loads(path.read_text(encoding="utf-8"))
         return from_dict(Layout, stored["layout"]), from_dict(FinetuneConfig, stored["config"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not what fine-tuning wrote ({error!r})") from None
+        raise ValueError(f"{path} was not written by fine-tuning ({error!r})") from None
 
 
 def evaluate_file(model, tokenizer, path, layout, config):
-    """The texts of a file, judged by a BertForSequenceClassification -> (predictions, scores, a line on the scores)
+    """Predict for every text of a file, and score the predictions if it has labels.
 
-    predictions: a list of {"prediction": label, "probability"}, of a regression {"prediction": number}, one for each example; scores:
-    {"accuracy": 0.8, ...}, and {} where the file has no column of labels, or some that cannot be scored, which the line then says.
+    Return (predictions, scores, message):
+    predictions: one {"prediction": label, "probability"} per row; for a regression without
+    "probability"; scores: {"accuracy": 0.8, ...}, or {} without usable labels; message: the scores,
+    or why there are none, as a line for people ("" if the file has no labels).
     """
-    config, asked = config.on_this_machine(), read_examples(path, layout, labeled=False, keep_empty=True)
-    texts = EncodedTexts(tokenizer, asked.texts, model.config, max_length(config, model.config))
-    outputs = predict(model.to(config.device), texts, config)  # (N, labels)
+    config = config.resolve_device()
+    examples = read_examples(path, layout, labeled=False, keep_empty=True)
+    max_length = config.resolve_max_length(model.config)
+    texts = EncodedTexts(tokenizer, examples.texts, model.config, max_length)
+    logits = predict(model.to(config.device), texts, config)  # (N, num_labels)
     if model.labels:
-        probabilities, numbers = outputs.softmax(dim=1).max(dim=1)
-        lines = [{"prediction": model.labels[number], "probability": p} for number, p in zip(numbers.tolist(), probabilities.tolist())]
+        probabilities, classes = logits.softmax(dim=1).max(dim=1)  # (N,), (N,)
+        predictions = [{"prediction": model.labels[c], "probability": p}
+                       for c, p in zip(classes.tolist(), probabilities.tolist())]
     else:
-        lines = [{"prediction": number} for number in outputs.squeeze(1).tolist()]
+        predictions = [{"prediction": value} for value in logits.squeeze(1).tolist()]
     try:
-        next(rows(path, layout, layout.parts(labeled=True)))
+        next(read_rows(path, layout, layout.parts(labeled=True)))
     except ValueError:
-        return lines, {}, ""  # no label is there
+        return predictions, {}, ""  # the file has no label column
     try:
-        right = encode_labels(read_examples(path, layout, not model.labels, keep_empty=True), model.labels)
+        examples = read_examples(path, layout, regression=not model.labels, keep_empty=True)
+        labels = encode_labels(examples, model.labels)
     except ValueError as error:
-        return lines, {}, f"not scored   {error}"
-    scores = {name: round(score, 6) for name, score in compute_metrics(outputs, right, CLASSIFICATION if model.labels else REGRESSION).items()}
-    return lines, scores, f"scored       {', '.join(f'{name} {score:.4f}' for name, score in scores.items())}, on the {len(right):,} labels of {path}"
+        return predictions, {}, f"not scored   {error}"
+    metrics = compute_metrics(logits, labels, CLASSIFICATION if model.labels else REGRESSION)
+    scores = {name: round(score, 6) for name, score in metrics.items()}
+    listed = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    return predictions, scores, f"scored       {listed}, on the {len(labels):,} labels of {path}"
 
 
-def max_length(config, model_config):
-    """The tokens of a text at most. ValueError for more than the model takes."""
-    if config.max_length > model_config.max_length:
-        raise ValueError(f"max_length {config.max_length} is more than the {model_config.max_length} tokens that the model takes")
-    return config.max_length or min(DEFAULT_MAX_LENGTH, model_config.max_length)
+def render_tsv(predictions):
+    """Return predictions as lines of a .tsv with an index from 0, as GLUE expects.
 
-
-def as_table(lines):
-    """Predictions as the lines of a .tsv, numbered from 0 as GLUE has it.
-
-    >>> as_table([{"prediction": "good", "probability": 0.75}])
+    >>> render_tsv([{"prediction": "good", "probability": 0.75}])
     ['index\\tprediction\\tprobability', '0\\tgood\\t0.7500']
     """
-    rows = ["\t".join(["index", *lines[0]])]
-    return rows + ["\t".join([str(n), *(f"{value:.4f}" if isinstance(value, float) else value for value in line.values())])
-                   for n, line in enumerate(lines)]
+    lines = ["\t".join(["index", *predictions[0]])]
+    for i, prediction in enumerate(predictions):
+        values = [f"{v:.4f}" if isinstance(v, float) else v for v in prediction.values()]
+        lines.append("\t".join([str(i), *values]))
+    return lines
 
 
-def write_predictions(lines, folder):
-    """FOLDER/predictions.tsv -> its path"""
-    place = Path(folder) / PREDICTIONS
-    atomic_write(place, "".join(line + "\n" for line in as_table(lines)))
-    return place
+def write_predictions(predictions, folder):
+    """Write FOLDER/predictions.tsv and return its path."""
+    path = Path(folder) / PREDICTIONS
+    atomic_write(path, "".join(line + "\n" for line in render_tsv(predictions)))
+    return path

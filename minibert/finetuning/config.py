@@ -1,0 +1,101 @@
+"""The settings of fine-tuning: a dataclass whose fields are also the command-line flags.
+
+The recipe is BERT's (Devlin et al. 2018, appendix A.3): train all weights for 2 to 4 epochs in
+batches of 16 or 32 with AdamW at 2e-5 to 5e-5, with a warmup over the first tenth of the steps and
+a linear decay to zero. Dropout is 0.1 after the embeddings, attention and MLP even if the model was
+pre-trained without it. Small models need a higher learning rate.
+"""
+from dataclasses import dataclass, replace
+
+from minibert.config import TrainConfig, option
+from minibert.device import choose_device, choose_precision
+from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
+from tokenizer.utils.cli import suggestion
+
+TASKS = {"classification": CLASSIFICATION, "regression": REGRESSION}
+DEFAULT_METRIC = {"classification": "accuracy", "regression": "pearson"}
+DEFAULT_MAX_LENGTH = 128  # tokens; most sentences are shorter
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How to fine-tune a model. Raise ValueError for values that cannot work, naming the field.
+
+    >>> FinetuneConfig(task="regression").metric_name
+    'pearson'
+    """
+    task: str = option("classification", "classification or regression")
+    metric: str = option("", "score on the dev set that selects the best epoch: accuracy (the "
+                         "default), f1 (of the second label, or the mean over more than two) or "
+                         "matthews; for a regression pearson (the default) or spearman")
+    epochs: int = option(3, "passes over the training file, at most")
+    patience: int = option(2, "stop after this many epochs in a row without a better score")
+    judge_every: int = option(1, "epochs between two evaluations on the dev set; the last epoch is "
+                              "always evaluated")
+    batch_size: int = option(32, "examples per step")
+    learning_rate: float = option(5e-5, "peak learning rate; small models need more (1e-4 to "
+                                  "1e-3), and each --tune has its own default")
+    warmup: float = option(0.1, "fraction of the steps in which the learning rate rises")
+    weight_decay: float = option(0.01, "for matrices and embeddings")
+    dropout: float = option(0.1, "dropout of the head")
+    hidden_dropout_prob: float = option(0.1, "dropout after embeddings, attention and MLP while "
+                                        "fine-tuning, whatever it was in pre-training (that of the "
+                                        "attention weights stays as pre-trained); with few labels "
+                                        "more of it (0.3) reduces overfitting")
+    max_length: int = option(0, "maximum tokens of a text or pair; longer ones are truncated; 0: "
+                             "128, or the model's maximum if that is less")
+    examples: int = option(0, "train on a random subset of this many examples, the same one for "
+                           "every seed; 0: all")
+    seeds: int = option(3, "number of runs, each with its own head, data order and dropout")
+    from_scratch: bool = option(False, "also train the same model from random weights, to show "
+                                "what pre-training gains")
+    device: str = option("auto", "auto, cuda, mps or cpu")
+    precision: str = option("auto", "auto (bf16 if the hardware has it), fp32, bf16 or fp16")
+
+    def __post_init__(self):
+        if self.task not in TASKS:
+            raise ValueError(f"task is {self.task!r}: choose from {', '.join(TASKS)}"
+                             + suggestion(self.task, TASKS))
+        if self.metric_name not in self.metrics:
+            raise ValueError(f"metric is {self.metric!r}: a {self.task} has "
+                             f"{', '.join(self.metrics)}" + suggestion(self.metric, self.metrics))
+        minimum = {"epochs": 1, "patience": 1, "judge_every": 1, "seeds": 1,
+                   "examples": 0, "max_length": 0}
+        for name, smallest in minimum.items():
+            if getattr(self, name) < smallest:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least {smallest}")
+        for name in ("dropout", "hidden_dropout_prob"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
+        self.train_config(seed=0)  # checks the other fields
+
+    @property
+    def metric_name(self):
+        """The metric that selects the best epoch."""
+        return self.metric or DEFAULT_METRIC[self.task]
+
+    @property
+    def metrics(self):
+        """All metrics of the task: {name: function}."""
+        return TASKS[self.task]
+
+    def train_config(self, seed):
+        """Return what the optimizer and the schedule read, as a TrainConfig."""
+        return TrainConfig(
+            batch_size=self.batch_size, learning_rate=self.learning_rate, warmup=self.warmup,
+            weight_decay=self.weight_decay, adam_beta2=0.999, seed=seed,
+            device=self.device, precision=self.precision)
+
+    def resolve_device(self):
+        """Return the config with each "auto" replaced by what this machine has."""
+        device = choose_device(self.device)
+        precision = choose_precision(self.precision, device)
+        return replace(self, device=device.type, precision=precision)
+
+    def resolve_max_length(self, model_config):
+        """Return the maximum tokens of a text. ValueError for more than the model supports."""
+        limit = model_config.max_length
+        if self.max_length > limit:
+            raise ValueError(f"max_length {self.max_length} is more than the {limit} tokens that "
+                             "the model supports")
+        return self.max_length or min(DEFAULT_MAX_LENGTH, limit)

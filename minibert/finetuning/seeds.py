@@ -1,0 +1,177 @@
+"""Fine-tune a model once per seed and summarize the scores.
+
+With small training sets the score depends much on the seed (the new head, the order of the data and
+dropout), so the mean and the standard deviation over several seeds are reported.
+"""
+import itertools
+import math
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from minibert.device import describe
+from minibert.finetuning.adapters import Tuning, attach, count_parameters
+from minibert.finetuning.labeled_files import class_labels, encode_labels
+from minibert.finetuning.loop import EncodedTexts, best_epoch, fit
+from minibert.finetuning.metrics import mean_and_std
+from minibert.heads import BertForSequenceClassification
+from tokenizer.inspect import plural
+from tokenizer.utils.progress import slow_bar
+from tokenizer.utils.terminal import visible
+
+NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
+SUBSET_SEED = 11  # of the subset that --examples draws; the same for every run
+
+
+def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print,
+             on_best=lambda model, score: None, tuning=None):
+    """Fine-tune a model with each seed; with ``config.from_scratch`` also from random weights.
+
+    pretrained: any model with an encoder; train, dev: LabeledTexts; stop: an object whose
+    ``requested`` ends the training; say: called with each line of the report; on_best: called with
+    (model, score) after each epoch of a pre-trained model that is the best so far over all seeds;
+    tuning: which weights to train, by default all.
+
+    Return {"metric": "accuracy", "labels": ["0", "1"], "train": 2000, "dev": 872, "constant": 0.51,
+    "learning": see ``count_parameters``, "pretrained": see ``summarize``, "from_scratch": the same,
+    "gain": 0.1}.
+    Raise ValueError, with file and line, for labels that cannot be learned.
+    """
+    tuning = tuning or Tuning()
+    if config.from_scratch and tuning.tune != "all":
+        raise ValueError(f"from_scratch with tune {tuning.tune}: a frozen random encoder cannot "
+                         "learn: leave out one of the two")
+    stop = stop or SimpleNamespace(requested=False)
+    config = config.resolve_device()
+    labels = tuple(class_labels(train)) if config.task == "classification" else ()
+    train, dev = encode_files(pretrained.config, tokenizer, train, dev, labels, config, say)
+    results = {"metric": config.metric_name, "labels": list(labels),
+               "train": len(train), "dev": len(dev),
+               "constant": majority_baseline(train.labels, dev.labels, config)}
+    steps = math.ceil(len(train) / config.batch_size)
+    say(f"length       {plural(config.epochs, 'epoch')} of {plural(steps, 'step')}, "
+        f"{plural(config.batch_size, 'example')} each; learning rate {config.learning_rate:g}, "
+        f"{plural(config.seeds, 'seed')}")
+    variants = ["pretrained", "from_scratch"] if config.from_scratch else ["pretrained"]
+    histories = {variant: [] for variant in variants}
+    best_score = -math.inf
+    total_steps = steps * config.epochs * config.seeds * len(variants)
+    with slow_bar(total_steps, "fine-tuning", "steps") as bar:
+        for variant, seed in itertools.product(variants, range(config.seeds)):
+            is_pretrained = variant == "pretrained"
+            model = new_classifier(pretrained, labels, config, tuning, seed, is_pretrained)
+            if "learning" not in results:
+                results["learning"] = count_parameters(model)
+                say(f"trained      {describe_tuning(results['learning'], tuning)}")
+
+            def keep_best(score, model=model, is_pretrained=is_pretrained):
+                nonlocal best_score
+                if is_pretrained and score > best_score:
+                    best_score = score
+                    on_best(model, score)
+
+            history = fit(model, train, dev, config, seed, bar, stop, keep_best)
+            if stop.requested and histories["pretrained"]:
+                break  # a seed that was cut short would distort the mean
+            histories[variant].append(history)
+            best = best_epoch(history, config.metric_name)
+            say(f"{NAMES[variant]} seed {seed}: {config.metric_name} "
+                f"{best[config.metric_name]:.4f} in epoch {best['epoch']} of {history[-1]['epoch']}")
+            if stop.requested:
+                break
+    for variant in variants:
+        if histories[variant]:
+            results[variant] = summarize(histories[variant], config.metric_name)
+    if "from_scratch" in results:
+        gain = results["pretrained"]["mean"] - results["from_scratch"]["mean"]
+        results["gain"] = round(gain, 6)
+    if stop.requested:
+        results["stopped"] = True
+    return results
+
+
+def new_classifier(pretrained, labels, config, tuning, seed, load_encoder_from=True):
+    """Return the classifier that a seed starts with, on its device.
+
+    load_encoder_from: start from the weights of ``pretrained`` rather than from random ones;
+    config: a FinetuneConfig with its device resolved.
+    """
+    torch.manual_seed(seed)
+    shape = replace(pretrained.config, hidden_dropout_prob=config.hidden_dropout_prob)
+    model = BertForSequenceClassification(shape, labels, config.dropout)
+    if load_encoder_from:
+        model.load_encoder_from(pretrained)
+    return attach(model, tuning).to(config.device)
+
+
+def encode_files(model_config, tokenizer, train, dev, labels, config, say):
+    """Return two LabeledTexts as EncodedTexts, train reduced to ``config.examples``."""
+    max_length = config.resolve_max_length(model_config)
+    indices = choose_examples(len(train), config.examples)
+    if config.examples > len(train):
+        say(f"examples     {config.examples:,} were requested, but there are only {len(train):,}")
+    train_labels = encode_labels(train, labels)[indices]
+    dev_labels = encode_labels(dev, labels)
+    if labels and len(set(train_labels)) < 2:
+        raise ValueError(f"the subset of {plural(len(indices), 'example')} has only one label: "
+                         "raise --examples")
+    train_texts = [train.texts[i] for i in indices]
+    train = EncodedTexts(tokenizer, train_texts, model_config, max_length, train_labels)
+    dev = EncodedTexts(tokenizer, dev.texts, model_config, max_length, dev_labels)
+    for name, texts in (("train", train), ("dev", dev)):
+        line = f"{name:<12} {len(texts):,} examples of {texts.lengths.mean():.0f} tokens on average"
+        num_full = int((texts.lengths == max_length).sum())
+        if num_full:
+            line += f"; {num_full:,} have the maximum of {max_length} and may have been truncated"
+        say(line)
+    if labels:
+        shares = np.bincount(train_labels, minlength=len(labels)) / len(indices)
+        listed = [f"{visible(label)}: {share:.0%}" for label, share in zip(labels[:10], shares)]
+        say(f"labels       {', '.join(listed)}")
+    say(f"device       {describe(torch.device(config.device), config.precision)}")
+    return train, dev
+
+
+def choose_examples(count, wanted):
+    """Return ``wanted`` of ``count`` indices in ascending order, always the same; 0: all."""
+    if not 0 < wanted < count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(SUBSET_SEED).permutation(count)[:wanted])
+
+
+def describe_tuning(counts, tuning):
+    """Return what ``count_parameters`` found as text.
+
+    >>> counts = {"trained": 49730, "head": 37442, "parameters": 3086594, "share": 0.016112}
+    >>> describe_tuning(counts, Tuning(tune="lora"))
+    'lora: 49,730 parameters, 1.61 % of the 3,086,594 of the model; 37,442 of them in the head'
+    """
+    line = f"{tuning.tune}: {counts['trained']:,} parameters"
+    if tuning.tune != "all":
+        line += f", {counts['share']:.2%} of the {counts['parameters']:,} of the model"
+        line = line.replace("%", " %")
+    if tuning.tune not in ("all", "head"):
+        line += f"; {counts['head']:,} of them in the head"
+    return line
+
+
+def majority_baseline(train_labels, dev_labels, config):
+    """Return the dev score of always predicting the most frequent training label.
+
+    For a regression, whose metrics are correlations, a constant scores 0.
+    """
+    if config.task == "regression":
+        return 0.0
+    most_frequent = Counter(train_labels.tolist()).most_common(1)[0][0]
+    metric = config.metrics[config.metric_name]
+    return metric(dev_labels.tolist(), [most_frequent] * len(dev_labels))
+
+
+def summarize(histories, metric):
+    """Return {"mean", "deviation", "scores": one per seed, "epochs": the histories}."""
+    scores = [best_epoch(history, metric)[metric] for history in histories]
+    mean, std = mean_and_std(scores)
+    return {"mean": mean, "deviation": std, "scores": scores, "epochs": histories}

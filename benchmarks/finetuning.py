@@ -34,10 +34,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
 from minibert.finetuning.adapter_files import encoder_digest  # noqa: E402
 from minibert.finetuning.adapters import Tuning, count_parameters  # noqa: E402
-from minibert.finetuning.command import encode_files, majority_baseline, new_classifier, parser  # noqa: E402
+from minibert.finetuning.command import parser  # noqa: E402
+from minibert.finetuning.config import FinetuneConfig  # noqa: E402
 from minibert.finetuning.labeled_files import Layout, class_labels, read_examples  # noqa: E402
-from minibert.finetuning.loop import FinetuneConfig, fit
+from minibert.finetuning.loop import fit  # noqa: E402
 from minibert.finetuning.metrics import mean_and_std  # noqa: E402
+from minibert.finetuning.seeds import encode_files, majority_baseline, new_classifier  # noqa: E402
 from minibert.formats.run_folder import load_run  # noqa: E402
 from tokenizer.utils.cli import (
     given,  # noqa: E402
@@ -173,7 +175,7 @@ def settings(args, task, size, mode):
                                "learning_rate": rates[mode], "hidden_dropout_prob": DROPOUT.get(mode, 0.1), "warmup": WARMUP}
                             | given(extra, FinetuneConfig))
     tune = "all" if mode == SCRATCH else mode
-    return config.on_this_machine(), Tuning(**given(extra, Tuning) | {"tune": tune})
+    return config.resolve_device(), Tuning(**given(extra, Tuning) | {"tune": tune})
 
 
 @functools.cache

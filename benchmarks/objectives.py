@@ -31,9 +31,9 @@ import train  # noqa: E402
 from data import TokenFile  # noqa: E402
 from minibert.evaluate import EVAL_SEED, evaluate  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
-from minibert.finetuning.command import finetune  # noqa: E402
+from minibert.finetuning.config import FinetuneConfig  # noqa: E402
 from minibert.finetuning.labeled_files import read_examples  # noqa: E402
-from minibert.finetuning.loop import FinetuneConfig  # noqa: E402
+from minibert.finetuning.seeds import finetune  # noqa: E402
 from minibert.formats.run_folder import (
     load_run,  # noqa: E402
     metrics_lines,  # noqa: E402

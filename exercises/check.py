@@ -63,13 +63,12 @@ def stable(progress, warmup, decay):
 
 
 def merge_lora(weight, a, b, alpha):
-    """The weight of a ``LoRALinear`` with these matrices, once it has merged them."""
+    """The merged weight of a ``LoRALinear`` with these matrices."""
     linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     linear.weight.data = weight
     layer = LoRALinear(linear, parts=[0], rank=len(a), alpha=alpha)
     layer.lora_a.data, layer.lora_b.data = a[None], b[None]  # (1, rank, in), (1, out, rank): one map
-    layer.merge()
-    return layer.weight.data
+    return layer.merged_weight()
 
 
 # ------------------------------------------------------------------------------------------------------ the inputs

@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 import torch
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from minibert.batches import epoch_order, round_up
 from minibert.device import autocast
@@ -63,11 +65,9 @@ class EncodedTexts(Examples):
 
 
 def pad(rows, width, fill):
-    """Stack 1-D tensors into (len(rows), width), filled up at the end."""
-    padded = torch.full((len(rows), width), fill)
-    for b, row in enumerate(rows):
-        padded[b, : len(row)] = row
-    return padded
+    """Stack 1-D tensors into (len(rows), width), padded at the end."""
+    padded = pad_sequence(rows, batch_first=True, padding_value=fill)  # (B, longest)
+    return F.pad(padded, (0, width - padded.shape[1]), value=fill)
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ def predict_command(args):
     tokenizer.require("cls", "sep", "pad")
     if not isinstance(model, BertForSequenceClassification):
         raise ValueError(f"{args.run} has not been fine-tuned: add --train FILE, or name the folder "
-                         f"that fine-tuning wrote (such as {Path(args.run) / 'finetuned'})")
+                         f"that fine-tuning wrote ({Path(args.run) / 'finetuned'})")
     layout, config = read_settings(args.adapter or args.run)
     layout = replace(layout, **given(args, Layout))
     config = replace(config, **given(args, FinetuneConfig))

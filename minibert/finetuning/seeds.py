@@ -79,7 +79,8 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print,
             histories[variant].append(history)
             best = best_epoch(history, config.metric_name)
             say(f"{NAMES[variant]} seed {seed}: {config.metric_name} "
-                f"{best[config.metric_name]:.4f} in epoch {best['epoch']} of {history[-1]['epoch']}")
+                f"{best[config.metric_name]:.4f} in epoch {best['epoch']} of "
+                f"{history[-1]['epoch']}")
             if stop.requested:
                 break
     for variant in variants:

@@ -1,4 +1,4 @@
-"""A task that a tiny model learns in seconds: is the word good in the text? And runs with fresh weights to learn it."""
+"""Tiny runs, and a task they learn in seconds: does the text contain "good" or "bad"?"""
 import random
 
 import torch
@@ -14,13 +14,14 @@ QUICK = dict(learning_rate=1e-2, batch_size=8, seeds=1, device="cpu", precision=
 
 
 def sentences(count, seed):
-    """Texts of four to nine words; every second one holds the word good, the others the word bad. -> [(text, label)]"""
-    rng, found = random.Random(seed), []
-    for n in range(count):
+    """Return (text, label) pairs: every second text contains "good", the others "bad"."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(count):
         words = rng.choices(WORDS, k=rng.randrange(3, 9))
-        words.insert(rng.randrange(len(words)), ("bad", "good")[n % 2])
-        found.append((" ".join(words), str(n % 2)))
-    return found
+        words.insert(rng.randrange(len(words)), ("bad", "good")[i % 2])
+        rows.append((" ".join(words), str(i % 2)))
+    return rows
 
 
 def table(rows, names=("sentence", "label")):
@@ -28,22 +29,27 @@ def table(rows, names=("sentence", "label")):
 
 
 def make_run(family, folder):
-    """A run with fresh weights, and two files."""
+    """Write a run with random weights, train.tsv and dev.tsv."""
     train = WordPiece.train_from_iterator if family == "bert" else ByteLevelBPE.train_from_iterator
-    tokenizer = train([text for text, _ in sentences(100, 0)], vocab_size=360, show_progress=False)
+    texts = [text for text, _ in sentences(100, 0)]
+    tokenizer = train(texts, vocab_size=360, show_progress=False)
+    config = BertConfig(
+        family=family, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id,
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=34, initializer_range=0.1, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0)
     torch.manual_seed(0)
-    save_pretrained(BertForMaskedLM(BertConfig(
-        family=family, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id, hidden_size=16, num_hidden_layers=1,
-        num_attention_heads=2, intermediate_size=16, max_position_embeddings=34, initializer_range=0.1, hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0)), folder / "model")
+    save_pretrained(BertForMaskedLM(config), folder / "model")
     tokenizer.save(folder / "tokenizer")
     (folder / "train.tsv").write_text(table(sentences(160, 1)))
     (folder / "dev.tsv").write_text(table(sentences(40, 2)))
     return folder
 
 
-def parts(run):
-    return (from_pretrained(run / "model"), load_tokenizer(run / "tokenizer"), read_examples(run / "train.tsv"), read_examples(run / "dev.tsv"))
+def load_parts(run):
+    """Return (model, tokenizer, training examples, dev examples)."""
+    return (from_pretrained(run / "model"), load_tokenizer(run / "tokenizer"),
+            read_examples(run / "train.tsv"), read_examples(run / "dev.tsv"))
 
 
 def silent(line):
@@ -51,4 +57,8 @@ def silent(line):
 
 
 def flags(**options):
-    return [part for name, value in {**QUICK, **options}.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    """Return QUICK and more options as command-line words."""
+    words = []
+    for name, value in {**QUICK, **options}.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return words

@@ -1,0 +1,137 @@
+"""Batches of texts, predictions, and which epoch ``fit`` keeps."""
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from finetune_helpers import QUICK, load_parts, make_run
+
+from minibert.config import FAMILIES
+from minibert.finetuning.config import FinetuneConfig
+from minibert.finetuning.loop import (
+    EncodedTexts,
+    EpochLoss,
+    best_epoch,
+    compute_metrics,
+    fit,
+    predict,
+)
+from minibert.heads import BertForSequenceClassification
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def run(request, tmp_path_factory):
+    return make_run(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return make_run("bert", tmp_path_factory.mktemp("one"))
+
+
+def test_pairs_have_token_types_only_for_bert(run):
+    model, tokenizer, *_ = load_parts(run)
+    texts = EncodedTexts(tokenizer, [("a film", "the plot"), ("a", "b")], model.config, 32)
+    batch = texts.batch([0])
+    encoding = tokenizer.encode("a film", "the plot", pad_to_multiple_of=8)
+    assert batch["input_ids"][0].tolist() == encoding.ids
+    assert batch["attention_mask"][0].tolist() == encoding.attention_mask
+    if model.config.segments > 1:
+        assert batch["token_type_ids"][0].tolist() == encoding.type_ids
+    else:
+        assert "token_type_ids" not in batch
+
+
+def test_predictions_do_not_depend_on_the_batch_size(run):
+    model, tokenizer, _, dev = load_parts(run)
+    config = FinetuneConfig(device="cpu", precision="fp32")
+    classifier = BertForSequenceClassification(model.config, ("0", "1")).load_encoder_from(model)
+    texts = EncodedTexts(tokenizer, dev.texts, model.config, 32)
+    one_by_one = predict(classifier, texts, config, batch_size=1)
+    together = predict(classifier, texts, config, batch_size=64)
+    torch.testing.assert_close(together, one_by_one, atol=1e-5, rtol=0)
+    assert classifier.training
+
+
+def test_metrics_read_the_largest_logit_or_the_value():
+    classes = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    scores = compute_metrics(classes, torch.tensor([1, 1]), FinetuneConfig().metrics)
+    assert scores["accuracy"] == 0.5
+    values = torch.tensor([[1.0], [2.0], [6.0]])
+    both = compute_metrics(values, torch.tensor([1.0, 2.0, 3.0]), {"both": lambda a, b: (a, b)})
+    assert both == {"both": ([1, 2, 3], [1, 2, 6])}
+
+
+def test_the_epoch_loss_is_a_mean_over_examples_however_often_it_is_read():
+    losses = EpochLoss(first_step=7)
+    losses.add(torch.tensor(1.0), 2)
+    assert losses.mean() == losses.mean() == 1.0
+    losses.add(torch.tensor(4.0), 1)
+    assert losses.mean() == 2.0
+    losses.add(torch.tensor(float("nan")), 1)
+    with pytest.raises(ValueError, match="the loss is nan at step 9: lower --learning-rate"):
+        losses.mean()
+
+
+class CountingModel(torch.nn.Module):
+    """Its only parameter counts the training steps, and is its output."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = torch.nn.Parameter(torch.zeros(()))
+        self.classifier = SimpleNamespace(out_features=1)
+
+    def forward(self, input_ids, attention_mask, labels=None):
+        self.count.data += self.training
+        return SimpleNamespace(logits=self.count.expand(len(input_ids), 1), loss=0 * self.count)
+
+
+@pytest.fixture
+def scripted_fit(monkeypatch, bert):
+    """Return ``fit`` for epochs of one step with given dev scores.
+
+    It returns (history, the epoch whose weights the model has, the scores that on_best saw).
+    """
+    def run_script(scores, stop_after=None, **options):
+        pretrained, tokenizer, *_ = load_parts(bert)
+        labels = np.zeros(2, np.float32)
+        texts = EncodedTexts(tokenizer, ["a", "b"], pretrained.config, 32, labels)
+        config = FinetuneConfig(task="regression", epochs=len(scores), **{**QUICK, **options})
+        metrics = {"pearson": lambda labels, predictions: scores[round(predictions[0]) - 1]}
+        monkeypatch.setattr(FinetuneConfig, "metrics", metrics)
+        model = CountingModel()
+        bar = SimpleNamespace(set_postfix_str=lambda *_, **__: None, update=lambda n=1: True)
+
+        class Stop:
+            @property
+            def requested(self):
+                return stop_after is not None and round(model.count.item()) >= stop_after
+
+        best_scores = []
+        history = fit(model, texts, texts, config, 0, bar, Stop(), best_scores.append)
+        return history, round(model.count.item()), best_scores
+    return run_script
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_training(scripted_fit):
+    scores = [0.3, 0.6, 0.5, 0.6, 0.9]
+    history, kept_epoch, best_scores = scripted_fit(scores, patience=2)
+    assert [entry["pearson"] for entry in history] == [0.3, 0.6, 0.5, 0.6]
+    assert kept_epoch == best_epoch(history, "pearson")["epoch"] == 2
+    assert best_scores == [0.3, 0.6]
+    history, kept_epoch, _ = scripted_fit(scores, patience=3)
+    assert len(history) == kept_epoch == 5
+
+
+def test_judge_every_skips_evaluations_but_not_the_last(scripted_fit):
+    scores = [0.3, 0.6, 0.5, 0.4, 0.2]
+    history, kept_epoch, best_scores = scripted_fit(scores, judge_every=2, patience=5)
+    assert [entry["epoch"] for entry in history] == [2, 4, 5]
+    assert kept_epoch == 2 and best_scores == [0.6]
+
+
+def test_a_stop_drops_a_partial_epoch_unless_it_is_the_first(scripted_fit):
+    history, kept_epoch, _ = scripted_fit([0.6, 0.5, 0.7], stop_after=3)
+    assert len(history) == 2 and kept_epoch == 1
+    history, _, best_scores = scripted_fit([0.6, 0.5, 0.7], stop_after=1)
+    assert len(history) == 1 and best_scores == [0.6]

@@ -1,13 +1,15 @@
-"""Amazon's reviews, as the McAuley Lab (UC San Diego) publishes them: one JSON object a line, one file a category.
+"""Amazon's reviews as published by the McAuley Lab (UC San Diego): JSON lines, a file per category.
 
-    2023             {"rating": 5.0, "title": ..., "text": "...", "asin": ..., "parent_asin": ..., "user_id": ..., ...}
-    2014 and 2018    {"overall": 5.0, "summary": ..., "reviewText": "...", "asin": ..., "reviewerID": ..., ...}
+    2023             {"rating": 5.0, "title": ..., "text": "...", "asin": ..., "user_id": ..., ...}
+    2014 and 2018    {"overall": 5.0, "summary": ..., "reviewText": "...", "asin": ..., ...}
 
-Files of all three are read (those of 2014 where they are strict JSON); the 2023 edition is what gets downloaded. Reviews
-keep some HTML, line breaks and character references, which are resolved here. Where each fact is from: docs/sources.md.
+Files of all three editions can be read (those of 2014 if they are strict JSON); the edition of 2023
+is downloaded. Reviews contain some HTML: line breaks and character references are resolved here.
+The source of each fact is in docs/sources.md.
 """
 import html
 import re
+from functools import partial
 from pathlib import Path
 
 from data.sentences import split_sentences
@@ -18,52 +20,50 @@ from tokenizer.utils.cli import suggestion
 HOME = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw/review_categories/"
 DEFAULT_VARIANT = "Digital_Music"  # among the smallest: 130,400 reviews, 11.4 million tokens
 CATEGORIES = (
-    "All_Beauty Amazon_Fashion Appliances Arts_Crafts_and_Sewing Automotive Baby_Products Beauty_and_Personal_Care Books CDs_and_Vinyl "
-    "Cell_Phones_and_Accessories Clothing_Shoes_and_Jewelry Digital_Music Electronics Gift_Cards Grocery_and_Gourmet_Food Handmade_Products "
-    "Health_and_Household Health_and_Personal_Care Home_and_Kitchen Industrial_and_Scientific Kindle_Store Magazine_Subscriptions "
-    "Movies_and_TV Musical_Instruments Office_Products Patio_Lawn_and_Garden Pet_Supplies Software Sports_and_Outdoors Subscription_Boxes "
-    "Tools_and_Home_Improvement Toys_and_Games Unknown Video_Games").split()
-BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-
-
-# ------------------------------------------------------------------------------------------------------- its form
+    "All_Beauty Amazon_Fashion Appliances Arts_Crafts_and_Sewing Automotive Baby_Products "
+    "Beauty_and_Personal_Care Books CDs_and_Vinyl Cell_Phones_and_Accessories "
+    "Clothing_Shoes_and_Jewelry Digital_Music Electronics Gift_Cards Grocery_and_Gourmet_Food "
+    "Handmade_Products Health_and_Household Health_and_Personal_Care Home_and_Kitchen "
+    "Industrial_and_Scientific Kindle_Store Magazine_Subscriptions Movies_and_TV "
+    "Musical_Instruments Office_Products Patio_Lawn_and_Garden Pet_Supplies Software "
+    "Sports_and_Outdoors Subscription_Boxes Tools_and_Home_Improvement Toys_and_Games Unknown "
+    "Video_Games").split()
+LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def is_review(record):
-    """Whether an object is a review: a product's number (asin) and a rating."""
+    """Return whether a JSON object is a review: it has a product number (asin) and a rating."""
     return "asin" in record and ("rating" in record or "overall" in record)
 
 
 def text_field_of(record, text_field):
-    """The field that holds the text: ``text_field``, but for "text", the default, "reviewText" in the editions that call it so."""
+    """Return the field with the text: the default, "text", is "reviewText" in older editions."""
     return "reviewText" if text_field == "text" and "overall" in record else text_field
 
 
 def document(text):
     """``"Fine.<br />Really &quot;fine&quot;. Buy!" -> 'Fine.\\nReally "fine".\\nBuy!'``"""
-    return "\n".join(split_sentences(html.unescape(BREAK.sub("\n", text))))
-
-
-# ------------------------------------------------------------------------------------------------------- its home
+    return "\n".join(split_sentences(html.unescape(LINE_BREAK.sub("\n", text))))
 
 
 def find(folder):
-    """The files of reviews in ``folder``; [] where there is none."""
+    """Return the files of reviews in ``folder``, a list that may be empty."""
     return longest(Path(folder).glob("*.jsonl.gz"))
 
 
 def fetch(folder, category="", megabytes=0, address=HOME, show_progress=True, pause=1.0):
-    """Download a category (Digital_Music where none is named) into ``folder``; return its file in a list.
+    """Download a category (default: Digital_Music) into ``folder``; return its file in a list.
 
-    ``megabytes``: no more than so many (packed) million bytes, 0 for all of it. What is there is not fetched again.
-    Raises ValueError for an unknown category, and what ``download`` raises.
+    megabytes: how much of the compressed file; 0 means all. A file that exists is not downloaded
+    again. Raises ValueError for an unknown category, and the errors of ``download``.
     """
     category = category or DEFAULT_VARIANT
     if category not in CATEGORIES:
-        raise ValueError(f"no category {category!r}{suggestion(category, CATEGORIES)} (there are: {', '.join(CATEGORIES)})")
+        raise ValueError(f"no category {category!r}{suggestion(category, CATEGORIES)} "
+                         f"(there are: {', '.join(CATEGORIES)})")
     path = Path(folder) / f"{category}.jsonl.gz"
-    for place in (path, partial_path(path, megabytes)):
-        if place.exists():
-            return [place]
-    return [download(f"{address}{category}.jsonl.gz", path, lambda part, whole: check_compressed(part, whole, show_progress),
-                     show_progress, pause, megabytes)]
+    for existing in (path, partial_path(path, megabytes)):
+        if existing.exists():
+            return [existing]
+    check = partial(check_compressed, show_progress=show_progress)
+    return [download(address + path.name, path, check, show_progress, pause, megabytes)]

@@ -1,12 +1,13 @@
-"""Packed files (.gz, .bz2): read as lines, also where only their beginning is there; checked against their own checksums.
+"""Compressed files (.gz, .bz2), complete or partial, and their checksums.
 
-A dump of 40 GB is of use long before it is all there, and its first 50 MB are enough for a laptop. Both kinds of packing
-unpack from the front, so a beginning is read up to its last whole line. What is a beginning says its name,
+The first 50 MB of a 40 GB dump are enough for a laptop. Both formats can be decompressed from the
+front, so a partial file is read up to its last complete line. Its name says that it is partial:
 
-    simplewiki_content-20260927-00000.first-50MB.json.bz2       asked for with --megabytes
-    simplewiki_content-20260927-00000.json.bz2.part             a download under way, or one that broke off
+    simplewiki_content-20260927-00000.first-50MB.json.bz2       the first 50 MB (--megabytes 50)
+    simplewiki_content-20260927-00000.json.bz2.part             an unfinished download
 
-and any other file that ends too early is an error: nobody trains on half a corpus without knowing it.
+A file with any other name that ends too early is an error, so half a corpus is never taken for
+all of it.
 """
 import bz2
 import gzip
@@ -17,8 +18,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-CHUNK = 1 << 20
-FIRST = re.compile(r"\.first-(\d+)MB(?=\.)")
+CHUNK = 1 << 20  # bytes
+FIRST_MEGABYTES = re.compile(r"\.first-(\d+)MB(?=\.)")
 
 
 def compression_suffix(path):
@@ -33,16 +34,16 @@ def without_part_suffix(path):
 
 
 def is_partial(path):
-    """Whether a file's name says that it is the beginning of another.
+    """Return whether the name of a file says that it is the first part of another.
 
     >>> is_partial("a.first-50MB.jsonl.gz"), is_partial("a.jsonl.gz.part"), is_partial("a.jsonl.gz")
     (True, True, False)
     """
-    return str(path).endswith(".part") or bool(FIRST.search(Path(path).name))
+    return str(path).endswith(".part") or bool(FIRST_MEGABYTES.search(Path(path).name))
 
 
 def partial_path(path, megabytes):
-    """The name for the first megabytes of a file.
+    """Return the path for the first megabytes of a file.
 
     >>> partial_path("amazon/Books.jsonl.gz", 50).name
     'Books.first-50MB.jsonl.gz'
@@ -52,52 +53,64 @@ def partial_path(path, megabytes):
     return path.with_name(f"{stem}.first-{megabytes}MB{dot}{extensions}")
 
 
-def longest(files):
-    """Of each file that is there in several lengths the longest, in sorted order.
+def longest(paths):
+    """Return the paths, sorted; of a file with partial versions only the longest.
 
-    >>> [path.name for path in longest(["a.first-9MB.jsonl.gz", "a.first-50MB.jsonl.gz", "b.jsonl.gz", "b.first-5MB.jsonl.gz"])]
-    ['a.first-50MB.jsonl.gz', 'b.jsonl.gz']
+    >>> [path.name for path in longest(["a.first-9MB.gz", "a.first-50MB.gz", "b.gz"])]
+    ['a.first-50MB.gz', 'b.gz']
     """
-    best = {}
-    for file in map(Path, files):
-        size = FIRST.search(file.name)
-        rank = int(size[1]) if size else float("inf")
-        best[FIRST.sub("", file.name)] = max(best.get(FIRST.sub("", file.name), (-1, file)), (rank, file))
-    return [file for _, (_, file) in sorted(best.items())]
+    best = {}  # complete name -> (megabytes, path)
+    for path in map(Path, paths):
+        name = FIRST_MEGABYTES.sub("", path.name)
+        match = FIRST_MEGABYTES.search(path.name)
+        megabytes = int(match[1]) if match else float("inf")
+        if name not in best or megabytes > best[name][0]:
+            best[name] = megabytes, path
+    return [best[name][1] for name in sorted(best)]
 
 
 def decompressed(raw, path):
-    """What is packed in a file, for reading bytes. raw: the file at ``path`` as it lies on disk, opened.
-
-    What is damaged is noticed when it is read: see ``damage``.
-    """
-    return {".gz": gzip.open, ".bz2": bz2.open, "": lambda raw, mode: raw}[compression_suffix(path)](raw, "rb")
+    """Return a binary file with the decompressed content. raw: the open file at ``path``."""
+    suffix = compression_suffix(path)
+    if suffix == ".gz":
+        return gzip.open(raw, "rb")
+    if suffix == ".bz2":
+        return bz2.open(raw, "rb")
+    return raw
 
 
 def compression_error(path, error):
-    """The ValueError for what reading a packed file raised; None where the error is another one (a failing disk)."""
+    """Return the ValueError for a damaged file, from the error that reading it raised.
+
+    Returns None if the file is not to blame (a failing disk).
+    """
+    kind = compression_suffix(path)[1:]
     if isinstance(error, EOFError):
-        return ValueError(f"{path}: the {compression_suffix(path)[1:]} file is cut off ({error}): copy or download it again; "
-                          "with .part behind its name it is read as far as it goes")
-    if isinstance(error, zlib.error) or isinstance(error, OSError) and error.errno is None:  # the system's own errors have a number
-        return ValueError(f"{path}: the {compression_suffix(path)[1:]} file is damaged ({error}): copy or download it again")
+        return ValueError(f"{path}: the {kind} file is cut off ({error}): copy or download it "
+                          "again, or append .part to its name to read it as far as it goes")
+    # gzip and bz2 raise an OSError without errno; errors of the operating system have one.
+    if isinstance(error, zlib.error) or isinstance(error, OSError) and error.errno is None:
+        return ValueError(f"{path}: the {kind} file is damaged ({error}): "
+                          "copy or download it again")
     return None
 
 
-def check_compressed(path, whole, show_progress=True):
-    """ValueError unless a packed file unpacks to its end with the right checksums (gzip: one CRC-32 a file, bzip2: one a block).
+def check_compressed(path, is_complete, show_progress=True):
+    """Raise ValueError unless a file can be decompressed and its checksums are right.
 
-    whole=False: a beginning, which may end anywhere but must have one whole line.
+    A partial file (is_complete=False) may end anywhere after its first line.
     """
-    lines = 0
-    with open(path, "rb") as raw, decompressed(raw, path) as file, \
-            tqdm(total=os.path.getsize(path), unit="B", unit_scale=True, desc="checking", disable=not show_progress) as bar:
+    num_lines = 0
+    size = os.path.getsize(path)
+    bar = tqdm(total=size, unit="B", unit_scale=True, desc="checking", disable=not show_progress)
+    with open(path, "rb") as raw, decompressed(raw, path) as file, bar:
         try:
             while chunk := file.read1(CHUNK):  # read() would lose what comes before an error
-                lines += chunk.count(b"\n")
+                num_lines += chunk.count(b"\n")
                 bar.update(raw.tell() - bar.n)
         except (EOFError, zlib.error, OSError) as error:
-            if not isinstance(error, EOFError) or whole:
+            if is_complete or not isinstance(error, EOFError):
                 raise (compression_error(path, error) or error) from None
-    if not lines:
-        raise ValueError(f"{path}: there is no whole line in it" + ("" if whole else ": take more of it, --megabytes N"))
+    if not num_lines:
+        hint = "" if is_complete else ": download more, --megabytes N"
+        raise ValueError(f"{path}: the file has no complete line{hint}")

@@ -1,6 +1,7 @@
-"""Amazon's reviews: made up here in the forms of three editions, read, and fetched."""
+"""Amazon's reviews in the forms of three editions, and downloads from a local server."""
 import gzip
 import json
+from functools import partial
 
 import pytest
 
@@ -15,78 +16,93 @@ def write(path, *records):
     return path
 
 
-def of_2018(text):
-    return {"overall": 4.0, "asin": "B0", "reviewerID": "A0", "summary": "So", "unixReviewTime": 0} | ({} if text is None else {"reviewText": text})
+def review_of_2018(text):
+    record = {"overall": 4.0, "asin": "B0", "reviewerID": "A0", "summary": "So"}
+    return record if text is None else {**record, "reviewText": text}
 
 
-def of_2023(text):
-    return {"rating": 4.0, "title": "So", "text": text, "images": [], "asin": "B0", "parent_asin": "B0", "user_id": "A0"}
+def review_of_2023(text):
+    return {"rating": 4.0, "title": "So", "text": text, "asin": "B0", "user_id": "A0"}
 
 
-@pytest.mark.parametrize("edition, name", [(of_2018, "reviews_5.json.gz"), (of_2023, "Books.jsonl.gz")])
-def test_each_edition_is_known_and_each_review_is_a_document_of_sentences(tmp_path, edition, name):
-    path = write(tmp_path / name, edition("Good. I&#39;d buy it again<br />and again, Mr. X."), edition(""), edition("Bad"))
+@pytest.mark.parametrize("review, name", [
+    (review_of_2018, "reviews_5.json.gz"), (review_of_2023, "Books.jsonl.gz")])
+def test_a_review_of_any_edition_is_a_document_of_sentences(tmp_path, review, name):
+    first = review("Good. I&#39;d buy it again<br />and again, Mr. X.")
+    path = write(tmp_path / name, first, review(""), review("Bad"))
     assert list(read_documents(path)) == ["Good.\nI'd buy it again\nand again, Mr. X.", "Bad"]
 
 
-def test_reviews_without_a_text_are_left_out(tmp_path):
-    assert list(read_documents(write(tmp_path / "a.json", of_2018(None), of_2018("Fine."), of_2018(None)))) == ["Fine."]
+def test_reviews_without_text_are_left_out(tmp_path):
+    reviews = [review_of_2018(text) for text in (None, "Fine.", None)]
+    assert list(read_documents(write(tmp_path / "a.json", *reviews))) == ["Fine."]
 
 
-@pytest.mark.parametrize("count, message", [(3, "in any record"), (1500, "in its first 1,000 records")])
-def test_a_field_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path, count, message):
-    path = write(tmp_path / "a.json", *[of_2023("x")] * count)
-    with pytest.raises(ValueError, match=f"a.json: no field 'reviewText' {message}; there are: rating, title, text, .*--text-field"):
+@pytest.mark.parametrize("count, message", [
+    (3, "in any record"), (1500, "in its first 1,000 records")])
+def test_a_missing_field_is_an_error_with_the_existing_fields(tmp_path, count, message):
+    path = write(tmp_path / "a.json", *[review_of_2023("x")] * count)
+    with pytest.raises(ValueError, match=f"no field 'reviewText' {message}.*rating, title, text"):
         list(read_documents(path, "reviewText"))
 
 
-def test_the_title_may_be_the_text(tmp_path):
-    assert list(read_documents(write(tmp_path / "a.json", of_2023("x")), "title")) == ["So"]
-    assert list(read_documents(write(tmp_path / "a.json", of_2018("x")), "summary")) == ["So"]
+def test_another_field_can_be_the_text(tmp_path):
+    new = write(tmp_path / "new.json", review_of_2023("x"))
+    old = write(tmp_path / "old.json", review_of_2018("x"))
+    assert list(read_documents(new, "title")) == list(read_documents(old, "summary")) == ["So"]
 
 
-def test_objects_that_are_no_reviews_are_read_as_they_are(tmp_path):
-    assert list(read_documents(write(tmp_path / "a.jsonl", {"text": "One. Two.<br />", "rating": 1}))) == ["One. Two.<br />"]
+def test_records_that_are_not_reviews_are_read_unchanged(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"text": "One. Two.<br />", "rating": 1})
+    assert list(read_documents(path)) == ["One. Two.<br />"]
 
 
-# ------------------------------------------------------------------------------------------------------- its home
+# Downloading
 
 
-def fetch(server, folder, category="", megabytes=0):
-    return amazon.fetch(folder, category, megabytes, address=server.address + "/", show_progress=False, pause=0)
-
-
-def test_a_category_is_fetched_once(server, tmp_path):
-    server.files = {"/Books.jsonl.gz": gzip.compress(json.dumps(of_2023("A book.")).encode() + b"\n")}
-    for _ in range(2):
-        assert fetch(server, tmp_path, "Books") == amazon.find(tmp_path) == [tmp_path / "Books.jsonl.gz"]
-    assert len(server.requests) == 1 and list(read_documents(tmp_path / "Books.jsonl.gz")) == ["A book."]
-
-
-def test_an_unknown_category_names_the_nearest(server, tmp_path):
-    with pytest.raises(ValueError, match="no category 'Boks': did you mean Books.*there are: All_Beauty, "):
-        fetch(server, tmp_path, "Boks")
-    assert not server.requests
-
-
-def test_the_name_fetches_and_a_category_is_part_of_it(server, tmp_path, monkeypatch, capsys):
-    server.files = {f"/{name}.jsonl.gz": gzip.compress(json.dumps(of_2023(name)).encode() + b"\n") for name in ("Books", "Digital_Music")}
-    original = amazon.fetch
-    monkeypatch.setattr(amazon, "fetch", lambda folder, category, megabytes, show_progress: original(
-        folder, category, megabytes, server.address + "/", show_progress=False, pause=0))
+@pytest.fixture
+def home(server, monkeypatch):
+    """``amazon.fetch`` downloads from a local server with two categories."""
+    for name in ("Books", "Digital_Music"):
+        content = json.dumps(review_of_2023(name)).encode() + b"\n"
+        server.files[f"/{name}.jsonl.gz"] = gzip.compress(content)
+    fetch = amazon.fetch
+    monkeypatch.setattr(amazon, "fetch", lambda *args, show_progress=True: fetch(
+        *args, address=server.address + "/", show_progress=False, pause=0))
     monkeypatch.delenv("MINIBERT_CORPORA", raising=False)
-    assert list(open_corpus("amazon", cache=tmp_path).documents("all")) == ["Digital_Music"]
-    assert list(open_corpus("amazon:Books", cache=tmp_path).documents("all")) == ["Books"]
-    assert sorted(path.name for path in (tmp_path / "amazon").iterdir()) == ["Books", "Digital_Music"]
+    return server
+
+
+def test_a_category_is_downloaded_once(home, tmp_path):
+    for _ in range(2):
+        assert amazon.fetch(tmp_path, "Books") == [tmp_path / "Books.jsonl.gz"]
+    assert amazon.find(tmp_path) == [tmp_path / "Books.jsonl.gz"]
+    assert len(home.requests) == 1
+    assert list(read_documents(tmp_path / "Books.jsonl.gz")) == ["Books"]
+
+
+def test_an_unknown_category_is_an_error_with_a_suggestion(home, tmp_path):
+    with pytest.raises(ValueError, match="no category 'Boks': did you mean Books"):
+        amazon.fetch(tmp_path, "Boks")
+    assert not home.requests
+
+
+def test_the_name_of_a_corpus_can_have_a_category(home, tmp_path, capsys):
+    open_in_cache = partial(open_corpus, cache=tmp_path)
+    assert list(open_in_cache("amazon").documents("all")) == ["Digital_Music"]
+    assert list(open_in_cache("amazon:Books").documents("all")) == ["Books"]
+    folders = sorted(path.name for path in (tmp_path / "amazon").iterdir())
+    assert folders == ["Books", "Digital_Music"]
     assert "amazon:Books: fetching the first 50 MB" in capsys.readouterr().err
 
 
-def test_where_it_is(monkeypatch, tmp_path):
+def test_the_location_is_the_folder_once_a_file_is_complete(monkeypatch, tmp_path):
     monkeypatch.delenv("MINIBERT_CORPORA", raising=False)
     monkeypatch.setattr(named, "CACHE", tmp_path)
     assert named.location("amazon") == "mcauleylab.ucsd.edu (not downloaded yet)"
-    (tmp_path / "amazon" / "Books").mkdir(parents=True)
-    (tmp_path / "amazon" / "Books" / "Books.jsonl.gz.part").touch()
+    books = tmp_path / "amazon" / "Books"
+    books.mkdir(parents=True)
+    (books / "Books.jsonl.gz.part").touch()
     assert "not downloaded yet" in named.location("amazon")
-    (tmp_path / "amazon" / "Books" / "Books.jsonl.gz").touch()
+    (books / "Books.jsonl.gz").touch()
     assert named.location("amazon") == str(tmp_path / "amazon")

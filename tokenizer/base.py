@@ -71,6 +71,7 @@ class Tokenizer:
             setattr(self, f"{role}_token_id", self._ids.get(token))
         usual = [AddedToken(token, lstrip=self.MASK_TAKES_SPACE and token == self.mask_token) for token in self.special_tokens]
         self.added_tokens = tuple({token.content: token for token in (*usual, *added)}.values())
+        self._added_contents = frozenset(token.content for token in self.added_tokens)
         self._added = AddedTokens(self.added_tokens, self._ids, normalize)
         self.template, self.pair_template = templates or (self.TEMPLATE, self.PAIR_TEMPLATE)
         # For the fingerprint: added tokens and templates that are not what the vocabulary and the roles alone would give.
@@ -313,6 +314,10 @@ class Tokenizer:
 
     def _text_of(self, runs):
         """runs: list of (whether these are added tokens, list of tokens) -> text."""
+        raise NotImplementedError
+
+    def token_text(self, token, errors="backslashreplace"):
+        """Return the text of one token; added tokens are written as they are."""
         raise NotImplementedError
 
     def merged_token(self, left, right):

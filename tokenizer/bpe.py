@@ -13,7 +13,7 @@ from tokenizer.fast.closed_tokens import tokens_that_encode_to_themselves
 from tokenizer.fast.word_boundaries import gpt2_borders
 from tokenizer.formats.vocab_files import bpe_files
 from tokenizer.normalize import nfc
-from tokenizer.pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, utf8
+from tokenizer.pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, token_bytes, utf8
 from tokenizer.trainers.counting import count_files, count_texts, progress_bar
 from tokenizer.trainers.merges import learn_merges
 from tokenizer.trainers.options import check_training_options, training_summary
@@ -107,6 +107,14 @@ class ByteLevelBPE(Tokenizer):
         tokenizer.learned = learned
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
+
+    def token_text(self, token, errors="backslashreplace"):
+        """Return the text of one token: 'Ġhug' -> ' hug'.
+
+        Some tokens hold only part of a character, such as 'ðŁ', half of an emoji. ``errors`` is
+        that of ``bytes.decode`` and decides how they look: '\\xf0\\x9f' by default.
+        """
+        return token if token in self._added_contents else token_bytes(token).decode("utf-8", errors)
 
     def merged_token(self, left, right):
         """'Ġt', 'he' -> 'Ġthe'"""
@@ -232,9 +240,7 @@ class ByteLevelBPE(Tokenizer):
 
     def _text_of(self, runs):
         """Added tokens are written as they are. Bytes that are no UTF-8, as when a character was cut in two, become U+FFFD."""
-        byte_of = {char: byte for byte, char in enumerate(byte_characters())}
-        data = b"".join("".join(tokens).encode() if added else bytes(byte_of[char] for char in "".join(tokens))
-                        for added, tokens in runs)
+        data = b"".join("".join(tokens).encode() if added else token_bytes("".join(tokens)) for added, tokens in runs)
         return data.decode("utf-8", errors="replace")
 
     # Files

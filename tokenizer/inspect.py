@@ -18,15 +18,6 @@ LONGEST = 16  # the histogram's last row: this and more
 _AS_BYTES = str.maketrans({char: chr(byte) for byte, char in enumerate(byte_characters())})
 
 
-def text_of(tokenizer, token):
-    """The text that a token stands for: 'Ġhug' -> ' hug'; '##s' -> 's'; 'ðŁ', half of an emoji, -> '\\\\xf0\\\\x9f'"""
-    if token in {added.content for added in tokenizer.added_tokens}:
-        return token
-    if tokenizer.kind == "bpe":
-        return token.translate(_AS_BYTES).encode("latin-1").decode("utf-8", errors="backslashreplace")
-    return token.removeprefix(INSIDE) or token
-
-
 # A text cut into its tokens
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ def _cut_plain(tokenizer, text):
         shared = start < done or starts[i + 1] < end
         kind = "unknown" if token_id == tokenizer.unk_token_id else "special" if token in added else "token"
         own = kind == "token" and (shared or tokenizer.kind == "bpe")
-        pieces.append(Piece(kind, text_of(tokenizer, token) if own else text[start:end], text[start:end], shared, token_id, token))
+        pieces.append(Piece(kind, tokenizer.token_text(token) if own else text[start:end], text[start:end], shared, token_id, token))
         done = max(done, end)
     return pieces + ([Piece("between", text[done:])] if done < len(text) else [])
 
@@ -207,10 +198,10 @@ def word_view(tokenizer, text, look):
 def _merge_rows(tokenizer, word, look):
     """Lines of a table: the bytes of a word, then each merge with its rank and what the word is after it."""
     def shown(pieces, new=None):
-        texts = [text_of(tokenizer, piece) for piece in pieces]
+        texts = [tokenizer.token_text(piece) for piece in pieces]
         return " ".join(look.paint(text) if i == new else look.visible(text) for i, text in enumerate(texts))
     first, steps = merge_steps(tokenizer, word)
-    merges = [" + ".join(look.visible(text_of(tokenizer, part)) for part in (left, right)) for _, left, right, _, _ in steps]
+    merges = [" + ".join(look.visible(tokenizer.token_text(part)) for part in (left, right)) for _, left, right, _, _ in steps]
     width = max(map(columns, ["merge", *merges]))
     yield f"{'rank':>8}  {'merge':<{width}}  pieces"
     yield f"{'':>8}  {'':<{width}}  {shown(first)}"
@@ -260,7 +251,7 @@ def statistics(tokenizer):
         inside = sum(length == 1 for length in lengths.values()) - characters
         made_of = {"characters": characters, "characters inside words": inside, "longer pieces": len(tokens) - characters - inside}
     longest = sorted(tokens, key=lambda token: (-lengths[token], token))
-    of_letters = [token for token in longest if text_of(tokenizer, token).strip().isalpha()]
+    of_letters = [token for token in longest if tokenizer.token_text(token).strip().isalpha()]
     return {"kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "special_tokens": special,
             "other_added_tokens": {token: token_id for token, token_id in added.items() if token not in special},
             "made_of": made_of, "begin_a_word": len(begin), "lengths": dict(sorted(Counter(lengths.values()).items())),
@@ -287,7 +278,7 @@ def statistics_view(tokenizer, look):
     for title, name in (("tokens", "longest_tokens"), ("of letters", "longest_of_letters")):
         if name == "longest_tokens" or facts[name] != facts["longest_tokens"]:
             lines += ["", f"{'longest':>14}  {title}"]
-            texts = [(token, look.visible(text_of(tokenizer, token))) for token in facts[name]]
+            texts = [(token, look.visible(tokenizer.token_text(token))) for token in facts[name]]
             lines += [f"{tokenizer.token_to_id(token):>14}  {text if len(text) <= 60 else text[:60] + look.signs.rest}" for token, text in texts]
     return lines
 

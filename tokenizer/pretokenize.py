@@ -45,6 +45,21 @@ def byte_characters():
     return "".join(chr(byte if byte in prints_well else next(spare)) for byte in range(256))
 
 
+@lru_cache(maxsize=1)
+def _byte_of_character():
+    return {char: byte for byte, char in enumerate(byte_characters())}
+
+
+def token_bytes(token):
+    """Return the bytes of a byte-level token: the inverse of ``byte_characters``.
+
+    >>> token_bytes("Ġhug"), token_bytes("Ã©").decode("utf-8")
+    (b' hug', 'é')
+    """
+    byte_of = _byte_of_character()
+    return bytes(byte_of[char] for char in token)
+
+
 def utf8(text):
     """``text.encode("utf-8")`` whose error says what is wrong with the text. 'é' -> b'\\xc3\\xa9'"""
     try:

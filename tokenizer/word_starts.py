@@ -1,18 +1,20 @@
-"""Where words begin, seen from their ids: what masking whole words needs to know.
+"""Find where words begin from token ids alone, which whole-word and span masking need.
 
-In WordPiece a token that continues a word says so ('##ing'). In byte-level BPE it does not, but a word is a space and then letters, or
-digits, or other characters (``tokenizer/pretokenize.py``). So a word begins at a token that begins with white space, and where the
-kind of character changes from one token to the next: 'Ġdon', "'t", '.' are three. A single byte of a longer character counts as a letter.
+A WordPiece token that continues a word starts with '##'. Byte-level BPE has no such mark, but its
+words are an optional space followed by letters, or digits, or other characters (see
+``pretokenize.py``). So a word begins at a token that starts with white space, and wherever the class
+of character changes from one token to the next: 'Ġdon', "'t" and '.' are three words.
 """
 import numpy as np
 
-from tokenizer.pretokenize import byte_characters
-
+# Character classes. A stretch of one class is one word.
 LETTER, NUMBER, OTHER, SPACE, ANY, NONE = range(6)
 
 
 class WordStarts:
-    """For one tokenizer: ids (..., T) -> whether a word begins at each (..., T) bool. Special tokens are words.
+    """Map ids (..., T) to a bool array (..., T) that is True where a word begins.
+
+    Special tokens are words of their own.
 
     WordStarts(tokenizer)([[12, 40, 41]]) of 'em', '##bed', '##ding' -> [[True, False, False]]
     """
@@ -21,34 +23,41 @@ class WordStarts:
         tokens = list(tokenizer.get_vocab())
         if tokenizer.kind == "wordpiece":
             self.begins = np.array([not token.startswith("##") for token in tokens])  # (V,)
-            self.first, self.last = np.zeros((2, len(tokens)), np.int8)
-        else:
-            texts = [text_of(token) for token in tokens]
-            self.first = np.array([kind_of(text[0]) for text in texts], np.int8)  # (V,): of the first character
-            self.last = np.array([kind_of(text[-1]) for text in texts], np.int8)
+            # All tokens have one class, so no change of class ever begins a word.
+            self.first = np.zeros(len(tokens), np.int8)
+            self.last = np.zeros(len(tokens), np.int8)
+        elif tokenizer.kind == "bpe":
+            texts = [tokenizer.token_text(token, errors="replace") for token in tokens]
+            self.first = np.array([character_class(text[0]) for text in texts], np.int8)  # (V,)
+            self.last = np.array([character_class(text[-1]) for text in texts], np.int8)  # (V,)
             self.begins = self.first == SPACE
-            self.last[[text == " " for text in texts]] = ANY  # a space that stands alone belongs to what follows
-        self.begins[list(tokenizer.special_ids)] = True
-        self.last[list(tokenizer.special_ids)] = NONE  # what follows begins anew, be it half of a word that a block's border cut
+            # A token that is one space belongs to the word after it, whatever its class.
+            self.last[[text == " " for text in texts]] = ANY
+        else:
+            raise ValueError(f"unknown tokenizer kind {tokenizer.kind!r}: use 'bpe' or 'wordpiece'")
+        special_ids = list(tokenizer.special_ids)
+        self.begins[special_ids] = True
+        # NONE differs from every class: whatever follows a special token begins a word. That holds
+        # even for the second half of a word which the start of a packed sequence cut in two.
+        self.last[special_ids] = NONE
 
     def __call__(self, ids):
         ids = np.asarray(ids)
-        starts = self.begins[ids]
-        before, after = self.last[ids[..., :-1]], self.first[ids[..., 1:]]
+        starts = self.begins[ids]  # (..., T)
+        before = self.last[ids[..., :-1]]  # (..., T - 1)
+        after = self.first[ids[..., 1:]]  # (..., T - 1)
         starts[..., 1:] |= (before != after) & (before != ANY)
         return starts
 
 
-def text_of(token):
-    """The characters of a byte-level token; U+FFFD, one for each, for bytes that are none alone. 'Ġthe' -> ' the'"""
-    number = {char: byte for byte, char in enumerate(byte_characters())}
-    if not set(token) <= set(number):
-        return token  # a special token, which is written as it is
-    return bytes(number[char] for char in token).decode("utf-8", errors="replace")
+def character_class(char):
+    """Return the class that GPT-2's pattern puts a character in.
 
-
-def kind_of(char):
-    """What GPT-2's pattern takes a character for. 'é' -> LETTER; '7' -> NUMBER; '+' -> OTHER; ' ' -> SPACE"""
+    'é' -> LETTER; '7' -> NUMBER; '+' -> OTHER; ' ' -> SPACE
+    """
+    # U+FFFD is a byte of a longer character, and most of those are letters.
     if char.isalpha() or char == "\ufffd":
         return LETTER
-    return SPACE if char.isspace() else NUMBER if char.isnumeric() else OTHER
+    if char.isspace():
+        return SPACE
+    return NUMBER if char.isnumeric() else OTHER

@@ -120,6 +120,10 @@ class WordPiece(Tokenizer):
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
 
+    def token_text(self, token, errors="backslashreplace"):
+        """Return the text of one token: '##s' -> 's'. (``errors`` is for byte-level BPE.)"""
+        return token if token in self._added_contents else token.removeprefix(INSIDE) or token
+
     def merged_token(self, left, right):
         """'em', '##bed' -> 'embed'"""
         return join_pieces(left, right)

@@ -11,7 +11,6 @@ import torch
 
 from minibert.checks import check_length, check_tokenizer
 from minibert.heads import encoder_of
-from tokenizer.inspect import text_of
 from tokenizer.utils.terminal import Look
 
 
@@ -54,7 +53,7 @@ def look_inside(model, tokenizer, text, look=None):
         encoder.train(was_training)
         for hook in hooks:
             hook.remove()
-    texts = [(look or Look()).visible(text_of(tokenizer, token)) for token in encoding.tokens]
+    texts = [(look or Look()).visible(tokenizer.token_text(token)) for token in encoding.tokens]
     return Inside(encoding, texts, torch.stack(vectors), torch.stack(weights))
 
 

@@ -1,6 +1,5 @@
 """The sentences that a trained model is asked."""
 from minibert.evaluate import eval_subset
-from tokenizer.inspect import text_of
 from tokenizer.word_starts import WordStarts
 
 PROBES = {  # what each corpus is asked at the end; <mask> stands for the tokenizer's own mask token
@@ -27,7 +26,7 @@ def hidden_passages(examples, tokenizer):
             begins, middle = starts(ids), len(ids) // 2
             whole = [place for place in range(len(ids) - 1) if begins[place] and begins[place + 1]]  # the last one may go on
             place = min(whole, key=lambda place: abs(place - middle), default=middle)
-            hidden, ids[place] = text_of(tokenizer, tokenizer.id_to_token(ids[place])), tokenizer.mask_token_id
+            hidden, ids[place] = tokenizer.token_text(tokenizer.id_to_token(ids[place])), tokenizer.mask_token_id
             text = tokenizer.decode(ids, skip_special_tokens=False)
             if hidden.startswith(" "):  # which a byte-level mask token swallows
                 text = text.replace(tokenizer.mask_token, " " + tokenizer.mask_token)

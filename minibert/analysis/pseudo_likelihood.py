@@ -23,7 +23,6 @@ from minibert.checks import check_length, check_tokenizer
 from minibert.device import choose_device
 from minibert.formats.run_folder import load_run
 from minibert.masking import IGNORE_INDEX
-from tokenizer.inspect import text_of
 from tokenizer.utils.cli import Parser
 from tokenizer.utils.progress import slow_bar
 from tokenizer.utils.terminal import Look
@@ -114,7 +113,7 @@ def main(args=None):
             continue
         print(f"{result['pseudo_perplexity']:12,.2f}  {look.visible(result['text']).replace(look.signs.white[0], ' ')}")
         for token in result["tokens"] * args.tokens:
-            print(f"{math.exp(token['log_likelihood']):12.2g}  {look.visible(text_of(tokenizer, token['token']))}")
+            print(f"{math.exp(token['log_likelihood']):12.2g}  {look.visible(tokenizer.token_text(token['token']))}")
     if len(results) > 1 and not args.json:
         print(f"{perplexity([token['log_likelihood'] for result in results for token in result['tokens']]):12,.2f}  all {len(results):,} texts, "
               "token by token")

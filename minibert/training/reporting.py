@@ -10,7 +10,6 @@ from minibert.analysis.probes import hidden_passages, known_probes
 from minibert.device import describe, peak_memory
 from minibert.masking import IGNORE_INDEX
 from minibert.training.progress import place_of
-from tokenizer.inspect import text_of
 from tokenizer.utils.terminal import Look, columns, padded
 
 WIDTH = 96  # columns of the example
@@ -62,7 +61,7 @@ def masked_example(batch, tokenizer, look):
     @cache
     def shown(number):
         token = tokenizer.id_to_token(number)
-        return look.visible(text_of(tokenizer, token) if tokenizer.kind == "bpe" else token)  # WordPiece's ## is as good a sign as a space
+        return look.visible(tokenizer.token_text(token) if tokenizer.kind == "bpe" else token)  # WordPiece's ## is as good a sign as a space
 
     pieces = []
     for tokens, labels in zip(batch.input_ids[:64].tolist(), batch.labels[:64].tolist()):

@@ -33,7 +33,7 @@ from data import TokenFile, open_corpus, prepare  # noqa: E402
 from data.sources.named import CACHE
 from data.splits import stable_hash  # noqa: E402
 from minibert import from_pretrained, save_pretrained  # noqa: E402
-from minibert.analysis.plots import COLOURS  # noqa: E402
+from minibert.analysis.plots import COLORS  # noqa: E402
 from minibert.evaluate import EVAL_SEED, evaluate, unigram_entropy  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
 from minibert.masking import Masker  # noqa: E402
@@ -294,7 +294,7 @@ def picture(results, path):
     minutes = "minutes of processor time" if time_of(results) == "processor_seconds" else "minutes"
     for axes, label, where in zip(panels, ("optimiser steps of 64 lines", minutes),
                                   (lambda point: point["step"], lambda point: point[time_of(results)] / 60)):
-        for who, colour in zip(WHO, COLOURS):
+        for who, colour in zip(WHO, COLORS):
             curve = results["curves"].get(who, [])
             axes.plot([where(point) for point in curve], [point["loss"] for point in curve], "o-", color=colour, markersize=3, label=WHO[who])
         axes.axhline(results["settings"]["unigram_entropy"], color="#606060", linestyle="--", linewidth=1, label="unigram entropy: context ignored")

@@ -36,7 +36,7 @@ from minibert.finetuning.labeled_files import read_examples  # noqa: E402
 from minibert.finetuning.seeds import finetune  # noqa: E402
 from minibert.formats.run_folder import (
     load_run,  # noqa: E402
-    metrics_lines,  # noqa: E402
+    read_metrics_lines,  # noqa: E402
 )
 from minibert.masking import Masker  # noqa: E402
 from minibert.model import BertForMaskedLM  # noqa: E402
@@ -78,7 +78,7 @@ def main(args=None):
         run = pretrain(name, args)
         model, tokenizer = load_run(run)
         scores = held_out(model, tokenizer, first_run(args) / "data" / "eval")
-        last = metrics_lines(run / "metrics.jsonl")[-1]
+        last = read_metrics_lines(run / "metrics.jsonl")[-1]
         row = {"loss": scores["loss"], "accuracy": scores["accuracy"], "nsp_accuracy": last.get("eval_nsp_accuracy"),
                "nsp_chance": last.get("eval_nsp_chance")}
         result["rows"][name] = row

@@ -28,7 +28,7 @@ from minibert.evaluate import EVAL_SEED, bytes_per_token, evaluate, unigram_entr
 from minibert.examples import make_examples  # noqa: E402
 from minibert.formats.run_folder import (
     load_run,  # noqa: E402
-    metrics_lines,  # noqa: E402
+    read_metrics_lines,  # noqa: E402
 )
 from minibert.masking import Masker  # noqa: E402
 from minibert.presets import PRESETS  # noqa: E402
@@ -103,7 +103,7 @@ def one(name, args, folder):
     if code:
         sys.exit(code)  # Ctrl-C
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
-    last = metrics_lines(run / "metrics.jsonl")[-1]
+    last = read_metrics_lines(run / "metrics.jsonl")[-1]
     return {"name": name, "flags": " ".join(flags), "date": time.strftime("%Y-%m-%d"), "commit": commit, "minutes": args.minutes,
             "steps": last["step"], "elapsed": last["elapsed"], **asked(run, folder), "torch": torch.__version__, "python": platform.python_version(),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads"}

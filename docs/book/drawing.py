@@ -9,7 +9,7 @@ Coordinates are pixels from the upper left corner. The paper is soft white and o
 from html import escape
 
 PAPER, INK, GREY, PALE = "#faf9f6", "#1f2328", "#6b7280", "#e7e5e0"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # as in minibert/analysis/plots.py
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # as in minibert/analysis/plots.py
 TINTS = ("#d5e7f3", "#f9ded0", "#d1ece3", "#f3e3ec", "#fbecd0", "#ddeffa")  # the same, light: behind dark text
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 MONO = "Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -79,7 +79,7 @@ class Axes:
     x, y, width, height: the frame in pixels.  xs, ys: (smallest, largest) of the scales.  xticks, yticks: numbers, or (number, label) pairs.
 
     axes = Axes(drawing, 60, 20, 400, 200, xs=(0, 100), ys=(0, 9), xticks=(0, 50, 100), yticks=(0, 3, 6, 9), xlabel="step", ylabel="loss")
-    axes.curve([(0, 9), (100, 6)], COLOURS[0])
+    axes.curve([(0, 9), (100, 6)], COLORS[0])
     """
 
     def __init__(self, drawing, x, y, width, height, xs, ys, xticks=(), yticks=(), xlabel="", ylabel=""):
@@ -104,11 +104,11 @@ class Axes:
         _, y, _, height = self.frame
         return y + height * (self.ys[1] - value) / (self.ys[1] - self.ys[0])
 
-    def curve(self, points, colour=COLOURS[0], width=2, dashed=False):
+    def curve(self, points, colour=COLORS[0], width=2, dashed=False):
         """A line through points (x, y), in the scales' numbers."""
         self.drawing.curve([(self.x(x), self.y(y)) for x, y in points], colour, width, dashed)
 
-    def dots(self, points, colour=COLOURS[0], radius=3.5):
+    def dots(self, points, colour=COLORS[0], radius=3.5):
         """A dot at each point."""
         for x, y in points:
             self.drawing.dot(self.x(x), self.y(y), radius, colour)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
-from drawing import COLOURS, GREY, INK, PALE, TINTS, Drawing  # noqa: E402
+from drawing import COLORS, GREY, INK, PALE, TINTS, Drawing  # noqa: E402
 
 from data.corpora import FileCorpus
 from data.splits import eval_lines_per_document  # noqa: E402
@@ -35,10 +35,10 @@ def chapter_01_text():
         drawing.text(x, y + 36, number + 1, 15, bold=True, colour=GREY)
         for place, line in enumerate(lines):
             out = place >= len(lines) - last
-            drawing.rect(x + 24, y + 12 * place, 4.9 * len(line), 9, COLOURS[1] if out else TINTS[0], COLOURS[1] if out else COLOURS[0], radius=2)
-    drawing.rect(44, 324, 28, 10, TINTS[0], COLOURS[0], radius=2)
+            drawing.rect(x + 24, y + 12 * place, 4.9 * len(line), 9, COLORS[1] if out else TINTS[0], COLORS[1] if out else COLORS[0], radius=2)
+    drawing.rect(44, 324, 28, 10, TINTS[0], COLORS[0], radius=2)
     drawing.text(80, 334, "a line for training, as long as it has characters", 13)
-    drawing.rect(414, 324, 28, 10, COLOURS[1], COLOURS[1], radius=2)
+    drawing.rect(414, 324, 28, 10, COLORS[1], COLORS[1], radius=2)
     drawing.text(450, 334, "held out", 13)
     return drawing
 
@@ -66,7 +66,7 @@ def chapter_02_words():
         drawing.box(x, 164, width, 30, normalized[start:end], TINTS[2 + number % 2], 17, mono=True)
     for place, char in enumerate(text):
         if char == " ":
-            drawing.text(left + wide * place + wide / 2 - 2, 184, "×", 15, "middle", COLOURS[1])
+            drawing.text(left + wide * place + wide / 2 - 2, 184, "×", 15, "middle", COLORS[1])
     drawing.text(left, 226, "BERT: spaces go, capitals and accents too; each punctuation mark is a word", 14, bold=True)
     return drawing
 
@@ -115,7 +115,7 @@ def chapter_04_wordpiece():
         for row, (word, value) in enumerate(scores.items()):
             y, best = 58 + 42 * row, value == max(scores.values())
             drawing.text(x, y + 19, word, 16, mono=True)
-            drawing.rect(x + 34, y, 120 * value / max(scores.values()), 27, COLOURS[1] if best else TINTS[0], radius=2)
+            drawing.rect(x + 34, y, 120 * value / max(scores.values()), 27, COLORS[1] if best else TINTS[0], radius=2)
             shown = f"{value:.4g}" if value > 1 else f"{value:.3g}"
             drawing.text(x + 42 + 120 * value / max(scores.values()), y + 19, shown, 14, bold=best, colour=INK if best else GREY)
     return drawing

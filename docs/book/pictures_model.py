@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from drawing import COLOURS, GREY, INK, PALE, PAPER, TINTS, Axes, Drawing
+from drawing import COLORS, GREY, INK, PALE, PAPER, TINTS, Axes, Drawing
 
 from data import prepare
 from minibert.attention import attention_masks, rope_table
@@ -75,9 +75,9 @@ def padding(drawing, top=232, batch_size=8, wide=5, high=2.6):
         for numbers in order:
             drawing.rect(left, y, wide * int(lines.lengths[numbers].max()), high * len(numbers), PALE)
             for number in numbers:
-                drawing.rect(left, y, wide * int(lines.lengths[number]), high - 0.5, COLOURS[0])
+                drawing.rect(left, y, wide * int(lines.lengths[number]), high - 0.5, COLORS[0])
                 y += high
-    drawing.rect(20, 548 - 10, 12, 8, COLOURS[0])
+    drawing.rect(20, 548 - 10, 12, 8, COLORS[0])
     drawing.text(38, 546, "ids", 12)
     drawing.rect(80, 548 - 10, 12, 8, PALE)
     drawing.text(98, 546, "padding: computed, and good for nothing", 12)
@@ -90,7 +90,7 @@ def chapter_06_masking():
     ids = np.array([[tokenizer.token_to_id(token) for token in sentence]])
     cell, left, epochs = 39, 126, 7
     drawing = Drawing(left + cell * len(sentence) + 16, 470, "What is masked in seven epochs: tokens, whole words, spans of words")
-    fills = {"[MASK]": COLOURS[0], "a random token": COLOURS[1], "unchanged, but asked": COLOURS[2], "not asked": PALE}
+    fills = {"[MASK]": COLORS[0], "a random token": COLORS[1], "unchanged, but asked": COLORS[2], "not asked": PALE}
     for column, token in enumerate(sentence):
         drawing.text(left + cell * column + cell / 2, 24, token, 11, "middle")
     for panel, objective in enumerate(("tokens", "words", "spans")):
@@ -128,7 +128,7 @@ def chapter_07_attention():
         visible = (mask == 0).expand(1, 1, tokens, tokens)[0, 0].tolist()
         for query in range(tokens):
             for key in range(tokens):
-                drawing.rect(left + cell * key, top + cell * query, cell - 1, cell - 1, COLOURS[0] if visible[query][key] else PALE)
+                drawing.rect(left + cell * key, top + cell * query, cell - 1, cell - 1, COLORS[0] if visible[query][key] else PALE)
         drawing.text(left + cell * tokens / 2, top + cell * tokens + 18, "keys: 12 tokens, 4 of padding", 12, "middle", GREY)
         drawing.text(left - 10, top + cell * tokens / 2, "queries", 12, "middle", GREY, turn=-90)
     rotary_curves(drawing)
@@ -141,7 +141,7 @@ def rotary_curves(drawing, left=70, top=350, distances=64):
     drawing.text(left, top - 22, "Rotary: the score of two equal vectors", 14, bold=True)
     axes = Axes(drawing, left, top, 270, 200, xs=(0, distances), ys=(0, 1), xticks=range(0, 65, 16), yticks=(0, 0.5, 1),
                 xlabel="distance in tokens")
-    for colour, base in zip(COLOURS, (10_000, 160_000)):
+    for colour, base in zip(COLORS, (10_000, 160_000)):
         cos = rope_table(base, BertConfig(family="modernbert"))[0].double()  # (positions, hs/2)
         points = [(distance, round(cos[distance].mean().item(), 3)) for distance in range(distances + 1)]
         axes.curve(points, colour)
@@ -171,7 +171,7 @@ def gradient_curves(drawing, left=440, top=350):
     drawing.text(left, top - 22, "Gradient of each block's mlp.down_proj.weight", 14, bold=True)
     axes = Axes(drawing, left, top, 270, 200, xs=(1, 12), ys=(0, 3), xticks=(1, 4, 8, 12), yticks=(0, 1, 2, 3), xlabel="block",
                 ylabel="length of the gradient")
-    for colour, name, config_class, height in zip(COLOURS, ("post-norm", "pre-norm"), (BertConfig, PreNorm), (2.72, 0.95)):
+    for colour, name, config_class, height in zip(COLORS, ("post-norm", "pre-norm"), (BertConfig, PreNorm), (2.72, 0.95)):
         points = list(enumerate(gradients(config_class), start=1))
         axes.curve(points, colour)
         axes.dots(points, colour)
@@ -190,7 +190,7 @@ def chapter_08_loss():
         axes.curve([(0, height), (steps, height)], GREY, 1.5, dashed=True)
         above = 0.12 if height != result["copying_loss"] else -0.3
         axes.text(steps, height + above, f"{name}, {height:.2f}", size=12, anchor="end", colour=GREY)
-    for colour, (name, points) in zip(COLOURS, result["curves"].items()):
+    for colour, (name, points) in zip(COLORS, result["curves"].items()):
         axes.curve(points, colour)
         above = 0.4 if points[-1][1] < 2 else -0.45  # clear of the lines
         axes.text(points[-1][0], points[-1][1] + above, f"{name}: {BLOCKS[name]}", size=13, anchor="end", colour=colour)

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import torch
-from drawing import COLOURS, GREY, INK, PAPER, TINTS, Axes, Drawing
+from drawing import COLORS, GREY, INK, PAPER, TINTS, Axes, Drawing
 
 from minibert.config import BertConfig
 from minibert.finetuning.adapters import Tuning, attach, count_parameters
@@ -26,7 +26,7 @@ def chapter_09_loop():
     drawing.text(20, 24, "The rate: warm-up, and two ways down", 15, bold=True)
     axes = Axes(drawing, 70, 60, 250, 200, xs=(0, 1), ys=(0, 1.05), xticks=((0, "0"), (0.5, "half"), (1, "end")), yticks=((0, "0"), (1, "peak")),
                 xlabel="progress of the run")
-    for number, (colour, schedule) in enumerate(zip(COLOURS, ("linear", "stable"))):
+    for number, (colour, schedule) in enumerate(zip(COLORS, ("linear", "stable"))):
         axes.curve([(n / 100, lr_multiplier(n / 100, schedule, warmup=0.06, decay=0.3)) for n in range(101)], colour)
         drawing.text(70 + 70 * number, 46, schedule, 13, colour=colour, bold=True)
     losses_of(drawing, read("loop.json")["rows"], ("the recipe", "no warm-up", "no clipping"))
@@ -42,7 +42,7 @@ def losses_of(drawing, rows, names):
                 xlabel="optimiser step")
     axes.curve([(0, height), (steps, height)], GREY, 1.2, dashed=True)
     axes.text(steps, height + 0.04, f"unigram entropy, {height:.2f}", size=12, anchor="end", colour=GREY)
-    for number, (colour, name) in enumerate(zip((COLOURS[0], COLOURS[1], COLOURS[2]), names)):
+    for number, (colour, name) in enumerate(zip((COLORS[0], COLORS[1], COLORS[2]), names)):
         curves = [row["held_out"] for row in rows if row["name"] == name]
         axes.curve([(points[0][0], sum(loss for _, loss in points) / len(points)) for points in zip(*curves)], colour)
         drawing.text(430 + 95 * number, 46, name, 13, colour=colour, bold=True)
@@ -61,7 +61,7 @@ def gradient_sizes(drawing, found, top):
         drawing.rect(axes.x(low), top + 56, axes.x(high) - axes.x(low), 180, fill, opacity=0.6)
         drawing.text((axes.x(low) + axes.x(high)) / 2, top + 72, name, 12, "middle", GREY)
     width = axes.x(1) - axes.x(0)
-    for shift, colour, name in ((0, COLOURS[0], "as they are"), (16, COLOURS[1], "times 65,536")):
+    for shift, colour, name in ((0, COLORS[0], "as they are"), (16, COLORS[1], "times 65,536")):
         for exponent, times in counts.items():
             if exponent + shift >= -44:
                 height = 180 * times / (1.1 * most)
@@ -85,13 +85,13 @@ def strips(drawing, rows, names, left, top, low, high, step=34):
         drawing.line(left, y, left + width, y, TINTS[0], 1)
         drawing.text(left - 12, y + 5, name, 13, "end")
         for loss in losses:
-            drawing.dot(place(min(loss, high)), y, 5, COLOURS[0])
+            drawing.dot(place(min(loss, high)), y, 5, COLORS[0])
         if losses:
             mean = sum(losses) / len(losses)
             drawing.line(place(min(mean, high)), y - 11, place(min(mean, high)), y + 11, INK, 2)
             drawing.text(left + width + 10, y + 5, f"{mean:.3f}", 13)
         else:
-            drawing.text(left + 8, y - 4, "stopped: no number any more", 12, colour=COLOURS[1])
+            drawing.text(left + 8, y - 4, "stopped: no number any more", 12, colour=COLORS[1])
     bottom = top + step * len(names)
     ticks = [low + part / 4 for part in range(round(4 * (high - low)) + 1)]
     drawing.line(left, bottom, left + width, bottom, GREY, 1)
@@ -143,7 +143,7 @@ def chapter_11_use():
         for shift, (what, numbers) in enumerate((("encoder", found["trained"] - found["head"]), ("head", found["head"]))):
             if numbers:
                 end = axes.x(math.log10(numbers))
-                drawing.rect(axes.x(2), top + 15 * shift, end - axes.x(2), 14, COLOURS[shift])
+                drawing.rect(axes.x(2), top + 15 * shift, end - axes.x(2), 14, COLORS[shift])
                 inside = end > 600  # there is no room behind it
                 drawing.text(end - 6 if inside else end + 6, top + 15 * shift + 12, f"{numbers:,} in the {what}", 12, "end" if inside else "start",
                              PAPER if inside else GREY)

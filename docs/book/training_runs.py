@@ -141,7 +141,7 @@ def one(name, words, seed, corpus, folder):
     import torch
 
     import train
-    from minibert.formats.run_folder import metrics_lines
+    from minibert.formats.run_folder import read_metrics_lines
 
     broken = [word for word in words if word in BROKEN or word in PROPERTIES]
     flags = [word for word in words if word not in broken] + ["--seed", str(seed)]
@@ -156,7 +156,7 @@ def one(name, words, seed, corpus, folder):
                 sys.exit(code)  # Ctrl-C
         except ValueError as error:  # a loss that is no number, or no step that could be taken
             row["stopped"] = str(error)
-    lines = metrics_lines(run / "metrics.jsonl")
+    lines = read_metrics_lines(run / "metrics.jsonl")
     if not data.is_dir():
         (folder / "data-of").mkdir()
         for part in ("data", "tokenizer"):

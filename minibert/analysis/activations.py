@@ -15,8 +15,8 @@ from tokenizer.utils.terminal import Look
 
 
 @dataclass(frozen=True)
-class Inside:
-    """What ``look_inside`` saw: L layers, nh heads, T tokens, H numbers a vector."""
+class Activations:
+    """What ``hidden_activations`` saw: L layers, nh heads, T tokens, H numbers a vector."""
     encoding: object  # tokenizer's Encoding: ids, tokens, offsets
     texts: list  # (T,): what each token stands for, nothing of it invisible: '·record'
     vectors: torch.Tensor  # (L + 1, T, H) float32; the last ones are what the encoder returns
@@ -24,7 +24,7 @@ class Inside:
 
 
 @torch.no_grad()
-def look_inside(model, tokenizer, text, look=None):
+def hidden_activations(model, tokenizer, text, look=None):
     """One text through a model (any with an encoder) -> Inside. look: how tokens are shown, a ``tokenizer.utils.terminal.Look``.
 
     Raises ValueError for a text that is too long for the model, and for a tokenizer that does not fit.
@@ -54,7 +54,7 @@ def look_inside(model, tokenizer, text, look=None):
         for hook in hooks:
             hook.remove()
     texts = [(look or Look()).visible(tokenizer.token_text(token)) for token in encoding.tokens]
-    return Inside(encoding, texts, torch.stack(vectors), torch.stack(weights))
+    return Activations(encoding, texts, torch.stack(vectors), torch.stack(weights))
 
 
 def cosine(a, b):

@@ -14,7 +14,7 @@ from argparse import HelpFormatter
 
 import torch
 
-from minibert.analysis.activations import look_inside
+from minibert.analysis.activations import hidden_activations
 from minibert.analysis.plots import drawn, plot_attention
 from minibert.formats.run_folder import load_run
 from tokenizer.utils.cli import Parser, at_least
@@ -25,7 +25,7 @@ def attention_maps(model, tokenizer, text, layer=None, look=None):
     """The maps of a text: of the heads of one layer (from 1 on), or, without one, of each layer the mean of its heads.
 
     -> {"text", "tokens": T strings, "maps": a list of {"name": "layer 1" or "head 1", "weights": T rows of T numbers, and the habits}}
-    Raises ValueError for a layer that there is not, for an empty text, and what ``look_inside`` does.
+    Raises ValueError for a layer that there is not, for an empty text, and what ``hidden_activations`` does.
 
     attention_maps(model, tokenizer, "A b.")["maps"][0]
     -> {"name": "layer 1", "weights": [[0.2, ...], ...], "itself": 0.31, "previous": 0.11, ..., "spread": 2.7}
@@ -35,7 +35,7 @@ def attention_maps(model, tokenizer, text, layer=None, look=None):
         raise ValueError(f"layer {layer}: the model has layers 1 to {layers}")
     if not text.strip():
         raise ValueError('the text is empty: give one, such as "He broke the record."')
-    seen = look_inside(model, tokenizer, text, look)
+    seen = hidden_activations(model, tokenizer, text, look)
     weights = seen.attention.mean(dim=1) if layer is None else seen.attention[layer - 1]  # (maps, T, T)
     what = "layer" if layer is None else "head"
     maps = [{"name": f"{what} {number}", "weights": [[round(weight, 6) for weight in row] for row in one.tolist()], **head_statistics(one)}

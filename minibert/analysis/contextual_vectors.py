@@ -12,7 +12,7 @@ from argparse import HelpFormatter
 
 import torch
 
-from minibert.analysis.activations import cosine, look_inside
+from minibert.analysis.activations import cosine, hidden_activations
 from minibert.analysis.plots import drawn, plot_contexts
 from minibert.formats.run_folder import load_run
 from tokenizer.utils.cli import Parser
@@ -23,12 +23,12 @@ def word_in_contexts(model, tokenizer, word, first, second):
 
     -> {"word", "contexts": [text, text], "tokens": [tokens of the word, in each], "layers": [{"layer": 0, "cosine", "others"}, ...]}, layer 0
     being the embeddings; others: the mean cosine of two different tokens, one of each text, special tokens left out; None where there are none.
-    Raises ValueError for a text without the word, and what ``look_inside`` does.
+    Raises ValueError for a text without the word, and what ``hidden_activations`` does.
 
     word_in_contexts(model, tokenizer, "record", "He broke the record.", "She played the record.")["layers"][-1]
     -> {"layer": 4, "cosine": 0.71, "others": 0.22}
     """
-    seen = [look_inside(model, tokenizer, text) for text in (first, second)]
+    seen = [hidden_activations(model, tokenizer, text) for text in (first, second)]
     places = [places_of(word, text, one.encoding) for text, one in zip((first, second), seen)]
     a, b = (one.vectors[:, some].mean(dim=1) for one, some in zip(seen, places))  # (L + 1, H)
     values = zip(cosine(a, b).tolist(), mean_of_different(*seen))
@@ -49,7 +49,7 @@ def places_of(word, text, encoding):
 
 
 def mean_of_different(one, other):
-    """Two ``Inside`` -> for each layer the mean cosine of pairs of different tokens, one of each text. None, as often, where all are alike."""
+    """Two ``Activations`` -> for each layer the mean cosine of pairs of different tokens, one of each text. None, as often, where all are alike."""
     rows, columns = ([i for i, special in enumerate(seen.encoding.special_tokens_mask) if not special] for seen in (one, other))
     different = torch.tensor([[one.encoding.ids[i] != other.encoding.ids[j] for j in columns] for i in rows])  # (T, T)
     if not different.any():

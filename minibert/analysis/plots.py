@@ -7,10 +7,10 @@ matplotlib is an optional extra (pip install -e ".[plots]"); without it a run si
 import math
 from pathlib import Path
 
-from minibert.formats.run_folder import metrics_lines
+from minibert.formats.run_folder import read_metrics_lines
 from tokenizer.utils.cli import Parser
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too (Okabe & Ito 2008)
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by colour-blind readers too (Okabe & Ito 2008)
 
 
 def read_metrics(folder):
@@ -18,7 +18,7 @@ def read_metrics(folder):
     path = Path(folder) / "metrics.jsonl"
     if not path.is_file():
         raise ValueError(f"{folder} has no metrics.jsonl: it is no run directory, or its training has not begun")
-    lines = metrics_lines(path)
+    lines = read_metrics_lines(path)
     expected = next((line for line in lines if "unigram_entropy" in line), {})
     return [line for line in lines if "loss" in line], [line for line in lines if "eval_loss" in line], expected
 
@@ -49,7 +49,7 @@ def plot_loss(folders, path, by="step"):
     figure, axes = plt.subplots(figsize=(7.5, 4.2))
     for number, folder in enumerate(folders):
         training, evaluations, expected = read_metrics(folder)
-        colour = COLOURS[number % len(COLOURS)]
+        colour = COLORS[number % len(COLORS)]
         axes.plot([where(line) for line in training], smooth([line["loss"] for line in training]), color=colour, linewidth=0.8, alpha=0.6)
         axes.plot([where(line) for line in evaluations], [line["eval_loss"] for line in evaluations], "o-", color=colour, markersize=3.5,
                   label=f"{expected.get('label', Path(folder).name)}, held out")
@@ -92,7 +92,7 @@ def plot_contexts(result, path):
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.5, 4))
     layers = [layer["layer"] for layer in result["layers"]]
-    axes.plot(layers, [layer["cosine"] for layer in result["layers"]], "o-", color=COLOURS[0], label=result["word"])
+    axes.plot(layers, [layer["cosine"] for layer in result["layers"]], "o-", color=COLORS[0], label=result["word"])
     if result["layers"][0]["others"] is not None:
         axes.plot(layers, [layer["others"] for layer in result["layers"]], "s--", color="#808080", label="other words, in the mean")
     axes.set_xticks(layers, ["embedding", *map(str, layers[1:])])

@@ -14,7 +14,7 @@ def known_probes(preset, corpus, tokenizer):
     return [probe.replace("<mask>", tokenizer.mask_token) for probe in PROBES.get(corpus) or PROBES.get(preset.removesuffix("-small")) or ()]
 
 
-def hidden_passages(examples, tokenizer):
+def masked_passages(examples, tokenizer):
     """Two of the examples, up to 24 tokens of each, with a word hidden that is one token, the nearest to the middle -> texts.
 
     Where no word is one token, the token in the middle is hidden.

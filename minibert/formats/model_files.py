@@ -128,7 +128,7 @@ def _read_pickled(path):
         if asked := re.search(r"GLOBAL (\S+)|function (<.*?>)", str(error)):
             raise ValueError(f"{path}: holds more than tensors: it wants {asked[1] or asked[2]}, with which it could run any code. Nothing of it "
                              f"was run. Ask who made it for a {WEIGHTS}") from None
-        raise ValueError(f"{path}: cannot be read ({in_short(error)}): no file that torch.save wrote, or truncated; nothing of it was run. "
+        raise ValueError(f"{path}: cannot be read ({error_summary(error)}): no file that torch.save wrote, or truncated; nothing of it was run. "
                          "Copy it or save it again") from None
     if not isinstance(tensors, dict):
         raise ValueError(f"{path}: holds a {type(tensors).__name__}, it must be tensors by name")
@@ -147,7 +147,7 @@ def _read_pickled(path):
     return {name: tensors.pop(name).detach().clone(memory_format=torch.contiguous_format) for name in list(tensors)}
 
 
-def in_short(error):
+def error_summary(error):
     """What a library says in its first sentence: torch goes on with advice that is none here, or begins with it. -> 'RuntimeError: invalid header'"""
     said = str(error).rpartition("WeightsUnpickler error:")[2].strip()
     return re.split(r"\n|\. ", f"{type(error).__name__}: {said}")[0]

@@ -24,7 +24,7 @@ def load_run(folder):
     return model, tokenizer
 
 
-def metrics_lines(path):
+def read_metrics_lines(path):
     """The lines of a metrics.jsonl as dicts; one that a crash cut off, or that is no JSON object, is left out."""
     lines = []
     for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from minibert.formats.huggingface import from_pretrained, save_pretrained
-from minibert.formats.model_files import in_short
+from minibert.formats.model_files import error_summary
 from tokenizer.utils.files import atomic_folder, remove, remove_stale
 
 FORMAT = "minibert-checkpoint-2"
@@ -74,7 +74,7 @@ def load(folder, model, optimizer, scaler):
     except (torch.OutOfMemoryError, MemoryError, PermissionError):
         raise  # says nothing about the checkpoint
     except Exception as error:  # whatever a broken file makes a parser raise: the reader needs the file and the reason
-        raise ValueError(f"the checkpoint {folder} cannot be read ({in_short(error)})") from error
+        raise ValueError(f"the checkpoint {folder} cannot be read ({error_summary(error)})") from error
     _set_random_states(random_states)
     return state
 

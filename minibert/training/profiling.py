@@ -142,10 +142,10 @@ def picture(rows, path):
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from minibert.analysis.plots import COLOURS
+    from minibert.analysis.plots import COLORS
     *parts, step = [row for row in rows if row["part"] != "data"]
     figure, axes = plt.subplots(figsize=(7.5, 3.6))
-    for shift, colour, what in ((-0.2, COLOURS[0], "seconds"), (0.2, COLOURS[1], "operations")):
+    for shift, colour, what in ((-0.2, COLORS[0], "seconds"), (0.2, COLORS[1], "operations")):
         axes.barh([n + shift for n in range(len(parts))], [100 * row[what] / step[what] for row in parts], height=0.38, color=colour,
                   label=f"share of the {what}")
     axes.set_yticks(range(len(parts)), [row["part"] for row in parts])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minibert.formats.run_folder import metrics_lines
+from minibert.formats.run_folder import read_metrics_lines
 from tokenizer.utils.files import atomic_write, errors_name, locked
 
 
@@ -23,7 +23,7 @@ class Metrics:
         self.path = Path(path)
         kept = [json.dumps(header)]
         if step and self.path.is_file():
-            kept += [json.dumps(line) for line in metrics_lines(self.path) if 0 < line.get("step", 0) <= step and "final" not in line]
+            kept += [json.dumps(line) for line in read_metrics_lines(self.path) if 0 < line.get("step", 0) <= step and "final" not in line]
         atomic_write(self.path, "\n".join(kept) + "\n")
 
     def write(self, values):

@@ -6,7 +6,7 @@ from functools import cache
 
 from minibert.analysis.mask_filling import fill_mask
 from minibert.analysis.plots import plot_loss
-from minibert.analysis.probes import hidden_passages, known_probes
+from minibert.analysis.probes import known_probes, masked_passages
 from minibert.device import describe, peak_memory
 from minibert.masking import IGNORE_INDEX
 from minibert.training.progress import place_of
@@ -131,4 +131,4 @@ def answer_line(answer, look):
 def probes_of(trainer):
     """Texts with one mask: those of a known corpus, else held-out passages with the token in their middle hidden."""
     tokenizer, config = trainer.tokenizer, trainer.config
-    return known_probes(trainer.preset, config.corpus, tokenizer) or hidden_passages(trainer.eval_examples, tokenizer)
+    return known_probes(trainer.preset, config.corpus, tokenizer) or masked_passages(trainer.eval_examples, tokenizer)

@@ -10,7 +10,7 @@ from train_helpers import run
 
 from minibert.batches import Batch
 from minibert.config import BertConfig
-from minibert.formats.run_folder import metrics_lines
+from minibert.formats.run_folder import read_metrics_lines
 from minibert.model import BertModel
 
 BOOK = Path(__file__).parents[2] / "docs" / "book"
@@ -58,7 +58,7 @@ def test_a_row_holds_the_losses_of_its_run_and_is_not_trained_again(text, tmp_pa
     found = json.loads(out.read_text())
     assert [(row["name"], row["seed"]) for row in found["rows"]] == [("no warm-up", 0), ("no warm-up", 1)]
     run(text, tmp_path / "run", *(training_runs.SETS["loop"]["common"] + " --warmup 0 " + TINY).split(), "--seed", "1")
-    final = metrics_lines(tmp_path / "run" / "metrics.jsonl")[-1]
+    final = read_metrics_lines(tmp_path / "run" / "metrics.jsonl")[-1]
     assert found["rows"][1]["loss"] == final["eval_loss"] and len(found["rows"][1]["training"]) == len(found["rows"][1]["held_out"]) == 2
     monkeypatch.setattr(training_runs, "one", None)
     training_runs.main(command)

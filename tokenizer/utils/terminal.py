@@ -23,7 +23,7 @@ class Signs:
 
 ASCII = Signs(("_", "\\n", "\\t", "\\r"), "", "#", "...", ("|", "|"))
 # Black on one of two colours in turn, so that one sees where tokens meet; dim between them.
-COLOURS = {"token": ("30;46", "30;43"), "special": ("30;45", "30;105"), "unknown": ("30;41", "30;101"), "between": ("2",)}
+COLORS = {"token": ("30;46", "30;43"), "special": ("30;45", "30;105"), "unknown": ("30;41", "30;101"), "between": ("2",)}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Look:
 
     def coloured(self, line, kind, number):
         """A line with nothing invisible in it, in the colours of a terminal."""
-        return f"\033[{COLOURS[kind][number % len(COLOURS[kind])]}m{line}\033[0m"
+        return f"\033[{COLORS[kind][number % len(COLORS[kind])]}m{line}\033[0m"
 
 
 def escaped(char):

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from data import TokenFile
-from minibert.analysis.activations import look_inside
+from minibert.analysis.activations import hidden_activations
 from minibert.analysis.attention_maps import head_statistics
 from minibert.analysis.mask_filling import MASK, fill_mask
 from minibert.analysis.plots import read_metrics
-from minibert.analysis.probes import PROBES, hidden_passages, known_probes
+from minibert.analysis.probes import PROBES, known_probes, masked_passages
 from minibert.analysis.report.page import page
 from minibert.analysis.report.svg import is_number
 from minibert.evaluate import EVAL_SEED
@@ -157,7 +157,7 @@ def held_out_words(file, tokenizer):
 
 def usual_texts(preset, train, examples, model, tokenizer):
     """What the run is asked where nobody says: the sentences of its corpus or preset, held-out passages, or those of any English text."""
-    texts = known_probes(preset, train.corpus if train else "", tokenizer) or (hidden_passages(examples[1], tokenizer) if examples else [])
+    texts = known_probes(preset, train.corpus if train else "", tokenizer) or (masked_passages(examples[1], tokenizer) if examples else [])
     texts = texts or [probe.replace("<mask>", tokenizer.mask_token or "") for probe in PROBES["kant"][:1]]
     return [text for text in texts if len(tokenizer.encode(text)) <= model.config.max_length] or [""]
 
@@ -177,7 +177,7 @@ def filled(model, tokenizer, texts, notes):
 
 def attention(model, tokenizer, text):
     """{"text", "length": its tokens, "tokens": those that are shown, "layers": for each a list of heads, {"weights", and its ``head_statistics``}}"""
-    seen = look_inside(model, tokenizer, text)
+    seen = hidden_activations(model, tokenizer, text)
     layers = [[{"weights": [[round(weight, 3) for weight in row] for row in head[:IN_A_MAP, :IN_A_MAP].tolist()], **head_statistics(head)} for head in layer]
               for layer in seen.attention]
     return {"text": text, "length": len(seen.texts), "tokens": seen.texts[:IN_A_MAP], "layers": layers}

@@ -11,7 +11,7 @@ from reading_models import model_for, saved, tokenizer_of
 
 from minibert.analysis import attention_maps
 from minibert.analysis import contextual_vectors as contexts
-from minibert.analysis.activations import Inside, look_inside
+from minibert.analysis.activations import Activations, hidden_activations
 from minibert.analysis.attention_maps import head_statistics
 from minibert.analysis.contextual_vectors import mean_of_different, places_of, word_in_contexts
 from minibert.analysis.plots import drawn, plot_attention, plot_contexts
@@ -84,7 +84,7 @@ def test_the_weights_shown_are_those_that_the_fast_path_uses(family):
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
 def test_each_layers_vectors_and_weights_are_kept(bpe, family):
     model = model_for(bpe, family, layers=3).train()
-    seen = look_inside(model, bpe, TEXTS[0])
+    seen = hidden_activations(model, bpe, TEXTS[0])
     size = len(seen.texts)
     assert seen.vectors.shape == (4, size, 16) and seen.attention.shape == (3, 2, size, size)
     assert model.training and not any(module._forward_hooks for module in model.modules())
@@ -99,7 +99,7 @@ def test_each_layers_vectors_and_weights_are_kept(bpe, family):
 
 def test_a_window_is_seen_in_the_weights(bpe):
     """ModernBERT's second layer sees two tokens to each side, its first all of them."""
-    seen = look_inside(model_for(bpe, local_attention=4), bpe, TEXTS[0])
+    seen = hidden_activations(model_for(bpe, local_attention=4), bpe, TEXTS[0])
     size = len(seen.texts)
     far = (torch.arange(size)[:, None] - torch.arange(size)).abs() > 2
     assert (seen.attention[0] > 0).all() and not seen.attention[1][:, far].any()
@@ -108,7 +108,7 @@ def test_a_window_is_seen_in_the_weights(bpe):
 def test_what_a_trained_prefix_takes_is_missing_in_the_rows(bpe):
     model = model_for(bpe).eval()
     add_prefix(model, 3)
-    seen = look_inside(model, bpe, TEXTS[0])
+    seen = hidden_activations(model, bpe, TEXTS[0])
     assert seen.attention.shape == (2, 2, 7, 7)
     with torch.no_grad():
         x = model.bert.embeddings(torch.tensor([seen.encoding.ids]))
@@ -119,9 +119,9 @@ def test_what_a_trained_prefix_takes_is_missing_in_the_rows(bpe):
 
 def test_what_does_not_fit_is_refused(bpe, wordpiece):
     with pytest.raises(ValueError, match="the model takes max_length 40"):
-        look_inside(model_for(bpe), bpe, "record " * 60)
+        hidden_activations(model_for(bpe), bpe, "record " * 60)
     with pytest.raises(ValueError, match="model was built for"):
-        look_inside(model_for(bpe), wordpiece, "record")
+        hidden_activations(model_for(bpe), wordpiece, "record")
 
 
 @pytest.mark.parity
@@ -135,7 +135,7 @@ def test_vectors_and_weights_equal_those_that_transformers_returns(family, tmp_p
         out = theirs(ids, output_hidden_states=True, output_attentions=True)
     tokenizer = SimpleNamespace(vocab_size=61, pad_token_id=cases.PAD[family], kind="wordpiece", added_tokens=(),
                                 encode=lambda text: Encoding(ids[0].tolist(), ["a"] * 18))
-    seen = look_inside(model, tokenizer, "")
+    seen = hidden_activations(model, tokenizer, "")
     torch.testing.assert_close(seen.attention, torch.cat(out.attentions), atol=1e-5, rtol=0)
     torch.testing.assert_close(seen.vectors[:-1], torch.cat(out.hidden_states[:-1]), atol=1e-4, rtol=0)
     torch.testing.assert_close(seen.vectors[-1:], out.last_hidden_state, atol=1e-4, rtol=0)
@@ -190,7 +190,7 @@ def test_before_the_first_layer_a_word_is_the_same_wherever_it_stands(bpe):
 
 def test_the_vector_of_a_word_of_several_tokens_is_their_mean(bpe):
     model, texts = model_for(bpe, "bert"), ("He broke records.", "A records tree.")
-    seen = [look_inside(model, bpe, text) for text in texts]
+    seen = [hidden_activations(model, bpe, text) for text in texts]
     places = [places_of("records", text, one.encoding) for text, one in zip(texts, seen)]
     assert len(places[0]) > 1
     a, b = (one.vectors[2, some].mean(0) for one, some in zip(seen, places))
@@ -205,9 +205,9 @@ def test_the_mean_of_different_words_by_hand(bpe):
     frame = [0.0, 0.0]
     a, b = torch.tensor([[frame, [1, 0], [3, 4], frame]]), torch.tensor([[frame, [9, 0], [0, 2], frame]])
     # The-The is one word; The-dog are at right angles; tree-The: 3/5; tree-dog: 4/5
-    assert mean_of_different(Inside(one, [], a, None), Inside(other, [], b, None)) == pytest.approx([(0 + 0.6 + 0.8) / 3], abs=1e-6)
+    assert mean_of_different(Activations(one, [], a, None), Activations(other, [], b, None)) == pytest.approx([(0 + 0.6 + 0.8) / 3], abs=1e-6)
     alone = bpe.encode("The")
-    assert mean_of_different(Inside(alone, [], a[:, :3], None), Inside(alone, [], b[:, :3], None)) == [None]
+    assert mean_of_different(Activations(alone, [], a[:, :3], None), Activations(alone, [], b[:, :3], None)) == [None]
 
 
 # The commands and their pictures

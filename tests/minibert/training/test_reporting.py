@@ -1,7 +1,7 @@
 """What is shown of a batch before training: what the model sees, and what it has to predict."""
 import torch
 
-from minibert.analysis.probes import hidden_passages
+from minibert.analysis.probes import masked_passages
 from minibert.batches import Batch
 from minibert.training.reporting import answer_line, masked_example
 from tokenizer import ByteLevelBPE, WordPiece
@@ -45,15 +45,15 @@ def test_a_word_of_one_token_is_hidden_not_a_piece():
     """Of 'the cat ##s ##s mat' the middle is a piece; 'cat' goes on, 'mat' may; 'the' alone is whole. Of 'cat ##s ##s' nothing is."""
     tokenizer = WordPiece(WORDS)
     one, two = ([WORDS.index(word) for word in text.split()] for text in ("[CLS] the cat ##s ##s mat [SEP]", "[CLS] cat ##s ##s [SEP]"))
-    assert hidden_passages(Held([one]), tokenizer)[0] == "[MASK] catss mat"
-    assert hidden_passages(Held([two]), tokenizer)[0].replace(" ", "") == "cat[MASK]s"
+    assert masked_passages(Held([one]), tokenizer)[0] == "[MASK] catss mat"
+    assert masked_passages(Held([two]), tokenizer)[0].replace(" ", "") == "cat[MASK]s"
 
 
 def test_the_same_of_byte_pairs():
     """'old' is in pieces, as it was too rare for a merge."""
     tokenizer = ByteLevelBPE.train_from_iterator(["the cat the cat sat sat"] * 9 + ["old"], vocab_size=300, show_progress=False)
     ids = tokenizer.encode("cat sat the old cat").ids
-    assert len(ids) > 2 + 5 and hidden_passages(Held([ids]), tokenizer)[0] == "cat sat <mask> old cat"
+    assert len(ids) > 2 + 5 and masked_passages(Held([ids]), tokenizer)[0] == "cat sat <mask> old cat"
 
 
 def test_an_answer_that_is_white_space_is_seen():

@@ -135,7 +135,7 @@ def test_half_a_dump_is_not_taken_for_the_whole(home, tmp_path):
         fetch(home, tmp_path)
     assert (tmp_path / "simplewiki_content-20260920-00000.json.bz2").exists()
     assert wikipedia.find(tmp_path) == [] and wikipedia.requested_megabytes(tmp_path) == 0
-    with pytest.raises(ValueError, match=f"has not ended: give the same command again, it goes on; .* remove .*{NOTE}"):
+    with pytest.raises(ValueError, match=f"has not ended: repeat the command to resume it, or remove .*{NOTE}"):
         open_corpus(tmp_path)
     home.files[SECOND] = second
     assert fetch(home, tmp_path) == wikipedia.find(tmp_path) == open_corpus(tmp_path).files and wikipedia.requested_megabytes(tmp_path) is None

@@ -43,14 +43,6 @@ from tokenizer.utils.cli import Parser, add_flags, given
 from tokenizer.utils.files import atomic_write, check_writable, next_free_folder
 from tokenizer.utils.progress import StopRequest
 
-NOT_TRAINED = "the dropout of the attention weights stays as pre-trained"
-EXPLAINED_FLAGS = {  # flags of other programs
-    "--lr": "use --learning-rate",
-    "--dropout-prob": "use --hidden-dropout-prob (encoder) or --dropout (head)",
-    "--attention-dropout": NOT_TRAINED,
-    "--attention-probs-dropout-prob": NOT_TRAINED,
-}
-
 
 def main(args=None):
     """Run the command. Return the exit status."""
@@ -114,7 +106,7 @@ def parser():
     rates = ", ".join(f"--tune {name}: {lr:g}" for name, lr in DEFAULT_LR.items())
     out = Parser(
         prog="python -m minibert finetune", formatter_class=HelpFormatter,
-        explained=EXPLAINED_FLAGS,
+        explained={"--lr": "use --learning-rate"},
         usage="python -m minibert finetune RUN --train FILE [--dev FILE] [--tune lora] "
               "[--predict FILE] [FLAG VALUE ...]",
         description="Fine-tune a pre-trained model on labeled texts (.tsv, .csv or .jsonl, each "

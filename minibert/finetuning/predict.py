@@ -42,8 +42,8 @@ def predict_command(args):
         model, tokenizer = load_finetuned(args.run)
     tokenizer.require("cls", "sep", "pad")
     if not isinstance(model, BertForSequenceClassification):
-        raise ValueError(f"{args.run} has not been fine-tuned: add --train FILE, or name the folder "
-                         f"that fine-tuning wrote ({Path(args.run) / 'finetuned'})")
+        raise ValueError(f"{args.run} has not been fine-tuned: add --train FILE, or name the "
+                         f"folder that fine-tuning wrote ({Path(args.run) / 'finetuned'})")
     layout, config = read_settings(args.adapter or args.run)
     layout = replace(layout, **given(args, Layout))
     config = replace(config, **given(args, FinetuneConfig))

@@ -5,7 +5,7 @@ dropout), so the mean and the standard deviation over several seeds are reported
 """
 import itertools
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -51,21 +51,42 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print,
     results = {"metric": config.metric_name, "labels": list(labels),
                "train": len(train), "dev": len(dev),
                "constant": majority_baseline(train.labels, dev.labels, config)}
+
+    def create(seed, load_encoder_from):
+        return new_classifier(pretrained, labels, config, tuning, seed, load_encoder_from)
+
+    counts = count_parameters(create(seed=0, load_encoder_from=True))
+    results["learning"] = counts
+    say(f"trained      {tuning.tune}: {counts['trained']:,} of {counts['parameters']:,} parameters "
+        f"({counts['share']:.2%}), {counts['head']:,} of them in the head")
+    histories = train_seeds(create, train, dev, config, stop, say, on_best)
+    for variant, of_variant in histories.items():
+        results[variant] = summarize(of_variant, config.metric_name)
+    if "from_scratch" in results:
+        gain = results["pretrained"]["mean"] - results["from_scratch"]["mean"]
+        results["gain"] = round(gain, 6)
+    if stop.requested:
+        results["stopped"] = True
+    return results
+
+
+def train_seeds(create, train, dev, config, stop, say, on_best):
+    """Run ``fit`` for every variant and seed. Return {variant: [history of each seed]}.
+
+    create: (seed, load_encoder_from) -> a classifier to train.
+    """
+    variants = ["pretrained", "from_scratch"] if config.from_scratch else ["pretrained"]
     steps = math.ceil(len(train) / config.batch_size)
     say(f"length       {plural(config.epochs, 'epoch')} of {plural(steps, 'step')}, "
         f"{plural(config.batch_size, 'example')} each; learning rate {config.learning_rate:g}, "
         f"{plural(config.seeds, 'seed')}")
-    variants = ["pretrained", "from_scratch"] if config.from_scratch else ["pretrained"]
-    histories = {variant: [] for variant in variants}
+    histories = defaultdict(list)
     best_score = -math.inf
     total_steps = steps * config.epochs * config.seeds * len(variants)
     with slow_bar(total_steps, "fine-tuning", "steps") as bar:
         for variant, seed in itertools.product(variants, range(config.seeds)):
             is_pretrained = variant == "pretrained"
-            model = new_classifier(pretrained, labels, config, tuning, seed, is_pretrained)
-            if "learning" not in results:
-                results["learning"] = count_parameters(model)
-                say(f"trained      {describe_tuning(results['learning'], tuning)}")
+            model = create(seed, load_encoder_from=is_pretrained)
 
             def keep_best(score, model=model, is_pretrained=is_pretrained):
                 nonlocal best_score
@@ -78,20 +99,12 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print,
                 break  # a seed that was cut short would distort the mean
             histories[variant].append(history)
             best = best_epoch(history, config.metric_name)
-            say(f"{NAMES[variant]} seed {seed}: {config.metric_name} "
-                f"{best[config.metric_name]:.4f} in epoch {best['epoch']} of "
-                f"{history[-1]['epoch']}")
+            score = best[config.metric_name]
+            say(f"{NAMES[variant]} seed {seed}: {config.metric_name} {score:.4f} in epoch "
+                f"{best['epoch']} of {history[-1]['epoch']}")
             if stop.requested:
                 break
-    for variant in variants:
-        if histories[variant]:
-            results[variant] = summarize(histories[variant], config.metric_name)
-    if "from_scratch" in results:
-        gain = results["pretrained"]["mean"] - results["from_scratch"]["mean"]
-        results["gain"] = round(gain, 6)
-    if stop.requested:
-        results["stopped"] = True
-    return results
+    return histories
 
 
 def new_classifier(pretrained, labels, config, tuning, seed, load_encoder_from=True):
@@ -141,22 +154,6 @@ def choose_examples(count, wanted):
     if not 0 < wanted < count:
         return np.arange(count)
     return np.sort(np.random.default_rng(SUBSET_SEED).permutation(count)[:wanted])
-
-
-def describe_tuning(counts, tuning):
-    """Return what ``count_parameters`` found as text.
-
-    >>> counts = {"trained": 49730, "head": 37442, "parameters": 3086594, "share": 0.016112}
-    >>> describe_tuning(counts, Tuning(tune="lora"))
-    'lora: 49,730 parameters, 1.61 % of the 3,086,594 of the model; 37,442 of them in the head'
-    """
-    line = f"{tuning.tune}: {counts['trained']:,} parameters"
-    if tuning.tune != "all":
-        line += f", {counts['share']:.2%} of the {counts['parameters']:,} of the model"
-        line = line.replace("%", " %")
-    if tuning.tune not in ("all", "head"):
-        line += f"; {counts['head']:,} of them in the head"
-    return line
 
 
 def majority_baseline(train_labels, dev_labels, config):

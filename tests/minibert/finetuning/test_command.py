@@ -75,7 +75,7 @@ def test_an_adapter_learns_an_easy_task_and_predicts_it(
                   *flags(tune=mode, epochs=6, patience=6, learning_rate=3e-2, **options)])
     shown = capsys.readouterr().out
     results = json.loads((out / "finetune.json").read_text())
-    trained = f"trained      {mode}: {results['learning']['trained']:,} parameters"
+    trained = f"trained      {mode}: {results['learning']['trained']:,} of "
     assert trained in shown and shown.index(trained) < shown.index("pre-trained  seed 0")
     assert f"adapter      {out / 'adapter.safetensors'}" in shown
     assert results["pretrained"]["mean"] >= 0.75
@@ -199,13 +199,6 @@ def test_the_subset_of_examples_is_always_the_same():
     assert len(subset) == 7 and subset == choose_examples(100, 7).tolist() == sorted(set(subset))
 
 
-def test_truncated_texts_are_counted(bert):
-    lines = []
-    config = FinetuneConfig(epochs=1, max_length=6, **QUICK)
-    finetune(*load_parts(bert), config, say=lines.append)
-    assert any("have the maximum of 6 and may have been truncated" in line for line in lines)
-
-
 def test_a_loss_that_is_not_finite_raises(bert):
     model, tokenizer, train, dev = load_parts(bert)
     with torch.no_grad():
@@ -296,17 +289,3 @@ def test_mistakes_raise_and_leave_nothing_behind(bert, tmp_path, words, message)
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
         command.main([*words.split(), *extra])
     assert not out.exists()
-
-
-@pytest.mark.parametrize("flag", command.EXPLAINED_FLAGS)
-def test_flags_of_other_programs_are_explained(flag, capsys):
-    with pytest.raises(SystemExit):
-        command.main(["runs/a", flag, "0.1"])
-    assert f"unknown flag {flag}: {command.EXPLAINED_FLAGS[flag]}" in capsys.readouterr().err
-
-
-def test_help_shows_the_defaults(capsys):
-    with pytest.raises(SystemExit):
-        command.main(["--help"])
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "column or field of the label [label]" in shown and "--tune lora: 0.0005" in shown

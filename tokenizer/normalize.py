@@ -1,63 +1,88 @@
-"""BERT's clean-up of a text before it is cut into words (google-research/bert, tokenization.py, BasicTokenizer).
+"""Clean up a text before it is cut into words, as BERT does.
 
-Four steps, in this order: drop control characters and make all white space one kind; put spaces around CJK
-characters, so that each becomes a word; strip accents; lower case. Every character carries the position it
-came from, so that a token can be found again in the text as it was written.
+The original is BasicTokenizer in google-research/bert, tokenization.py.
 
-Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``). Only ModernBERT's tokenizer changes the
-text: it composes it first (``nfc``).
+Four steps, in this order: drop control characters and turn all white space into ' '; put spaces
+around CJK characters, so that each becomes a word; strip accents; convert to lower case. Every
+character carries the position that it came from, so that a token can be located in the original
+text.
+
+Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``). Only ModernBERT's
+tokenizer changes the text, by composing it first (``nfc``).
 """
 import re
 import unicodedata
 from dataclasses import dataclass
 
-from tokenizer.utils.unicode_tables import WHITE_SPACE, combining_class, decomposed, is_control, is_mark, lower
+from tokenizer.utils.unicode_tables import (
+    WHITE_SPACE,
+    combining_class,
+    decomposed,
+    is_control,
+    is_mark,
+    lower,
+)
 
-# CJK ideographs, the blocks as BERT lists them: neither Hiragana and Katakana nor Hangul, which are written with spaces
-# or are alphabets. Google's code starts the sixth at U+2B820; the reference, and so this, at U+2B920.
-CJK_BLOCKS = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
-              (0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
+# The blocks of CJK ideographs as BERT lists them. Hiragana, Katakana and Hangul are not among
+# them. Google's code starts the sixth block at U+2B820. Hugging Face's starts it at U+2B920,
+# and so do we.
+CJK_BLOCKS = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B920, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class BertNormalizer:
-    """The clean-up as a function with settings. ``strip_accents=None`` means: as ``lowercase`` says.
+    """Normalize a text as BERT does. ``strip_accents=None`` strips accents if ``lowercase`` is set.
 
-    >>> BertNormalizer().normalize("É\\0 中x")         # E, U+0000, a space, 中, x: U+0000 goes, 中 gets spaces
+    >>> BertNormalizer().normalize("É\\0 中x")   # U+0000 is dropped, 中 gets spaces
     ('e  中 x', [0, 2, 3, 3, 3, 4])
     >>> BertNormalizer(lowercase=False).normalize("Élan")[0]
     'Élan'
     """
+
     lowercase: bool = True
     strip_accents: bool | None = None
     tokenize_chinese_chars: bool = True
 
     def normalize(self, text):
-        """The normalized text, and for each of its characters the position in ``text`` that it came from.
+        """Return the normalized text and, for each of its characters, its position in ``text``.
 
-        Raises ValueError for a lone surrogate, half of a character, which no UTF-8 file can hold.
+        Raises ValueError for a lone surrogate, half of a character, which UTF-8 cannot encode.
         """
         surrogate = _SURROGATE.search(text)
         if surrogate:
             raise ValueError(surrogate_message(text, surrogate.start()))
+
+        strips_accents = self.lowercase if self.strip_accents is None else self.strip_accents
         chars = clean((char, position) for position, char in enumerate(text))
         if self.tokenize_chinese_chars:
             chars = space_out_cjk(chars)
-        without_accents = self.lowercase if self.strip_accents is None else self.strip_accents
-        if without_accents:
+        if strips_accents:
             chars = strip_accents(chars)
         if self.lowercase:
             chars = lower_case(chars)
-        chars = list(chars)
-        return "".join(char for char, _ in chars), [position for _, position in chars]
+        return _text_and_positions(chars)
 
 
-# Each step takes and gives (character, position) pairs.
+def _text_and_positions(chars):
+    chars = list(chars)
+    return "".join(char for char, _ in chars), [position for _, position in chars]
+
+
+# Each step takes and returns an iterable of (character, position).
 
 def clean(chars):
-    """Drop U+0000, U+FFFD and control characters; every white space becomes ' '. 'a\\x00\\tb' -> 'a b'"""
+    """Drop control characters and turn white space into ' ': 'a\\x00\\tb' -> 'a b'."""
     for char, position in chars:
         if char in "\0\ufffd" or is_control(char):
             continue
@@ -65,8 +90,9 @@ def clean(chars):
 
 
 def space_out_cjk(chars):
-    """'a中文b' -> 'a 中  文 b'"""
+    """Put spaces around each CJK character: 'a中文b' -> 'a 中  文 b'."""
     for char, position in chars:
+        # The first test is quick and true for few characters of most languages.
         if char >= "\u3400" and any(first <= ord(char) <= last for first, last in CJK_BLOCKS):
             yield from ((" ", position), (char, position), (" ", position))
         else:
@@ -74,88 +100,109 @@ def space_out_cjk(chars):
 
 
 def strip_accents(chars):
-    """Decompose, then drop the nonspacing marks. 'é' -> 'e' + U+0301 -> 'e'; 'ß' stays, it does not decompose."""
+    """Decompose, then drop the nonspacing marks: 'é' -> 'e' + U+0301 -> 'e'."""
     return ((char, position) for char, position in decompose(chars) if not is_mark(char))
 
 
+def lower_case(chars):
+    """Convert one character at a time: 'ΣΑΣ' -> 'σασ'.
+
+    ``str.lower`` looks at the neighbors and turns the last Σ of a word into 'ς'. Hugging Face
+    does not.
+    """
+    return ((small, position) for char, position in chars for small in lower(char))
+
+
+# Unicode's normal forms, written out here because the positions must be kept.
+
 def decompose(chars):
-    """Unicode's canonical decomposition (NFD): each character apart, then the marks after a letter in their order."""
-    run = []  # a letter and the marks that follow it, as (character, position, whether it is the first that its position gave)
+    """Decompose canonically (NFD): 'é' -> 'e' + U+0301, marks in canonical order."""
+    # A letter and the marks after it, as (character, position, is the first of its position).
+    run = []
     for composed, position in chars:
-        for number, char in enumerate(decomposed(composed)):
-            if not combining_class(char):
+        for i, char in enumerate(decomposed(composed)):
+            if not combining_class(char):  # a letter: the run before it is complete
                 yield from in_canonical_order(run)
                 run = []
-            run.append((char, position, number == 0))
+            run.append((char, position, i == 0))
     yield from in_canonical_order(run)
 
 
 def in_canonical_order(run):
-    """Marks sorted by their combining class; the sort is stable, and a letter, whose class is 0, stays in front.
+    """Sort marks by their combining class. A letter has class 0, so it stays in front.
 
-    Positions do not go with the marks but stay ascending, as the reference has it. The run's positions are dealt out anew, from left to
-    right: to each character that was the first of its position the next one, to every other that of the character before it.
+    Positions stay ascending, as in Hugging Face's library: a mark does not take its position
+    along. The positions of the run are assigned again from left to right. A character that was
+    the first of its position takes the next one; any other takes that of the character before
+    it.
 
     ``a, U+1E000, U+103A -> a at 0, U+103A at 1, U+1E000 at 2``
     """
+    positions = iter([position for _, position, is_first in run if is_first])
     position = run[0][1] if run else None
-    positions = iter([position for _, position, first in run if first])
-    for char, _, first in sorted(run, key=lambda entry: combining_class(entry[0])):
-        position = next(positions) if first else position
+    for char, _, is_first in sorted(run, key=lambda entry: combining_class(entry[0])):
+        if is_first:
+            position = next(positions)
         yield char, position
 
 
 def compose(chars):
-    """Unicode's canonical composition (NFC): taken apart, then put together where there is a character for it.
+    """Compose canonically (NFC): decompose, then join what has a composed character.
 
-    A mark joins the last letter unless a mark of the same or a higher combining class stands between, and a letter joins the one that
-    it follows at once (as in Hangul): 'e' + U+0301 -> 'é'; 'é' + U+0323 -> 'ẹ' + U+0301, for the mark below, of the lower class, comes first.
+    A mark joins the last letter, unless a mark of the same or a higher combining class is
+    between them. A letter joins the letter right before it, as in Hangul. 'e' + U+0301 -> 'é';
+    'é' + U+0323 -> 'ẹ' + U+0301, since U+0323 has the lower class and comes first
 
-    As in ``in_canonical_order`` positions stay ascending: each character takes the next, and leaves out as many as it absorbed.
+    Positions stay ascending here, too: each character takes the next position and skips as many
+    as it absorbed.
     """
-    result, sources, letter, last_class = [], [], None, 0  # letter: where the latest one stands; last_class: of the mark before this one
+    result = []  # (character, how many positions it absorbed)
+    positions = []
+    letter = None  # index in result of the last letter
+    last_class = 0  # combining class of the mark before this one
     for char, position in decompose(chars):
-        own_class, new = combining_class(char), not sources or position != sources[-1]
-        if new:
-            sources.append(position)
-        composed = letter is not None and (last_class < own_class or not last_class) and together(result[letter][0], char)
+        is_new = not positions or position != positions[-1]
+        if is_new:
+            positions.append(position)
+        own_class = combining_class(char)
+        composed = None
+        if letter is not None and (last_class < own_class or last_class == 0):
+            composed = compose_pair(result[letter][0], char)
         if composed:
-            result[letter] = composed, result[letter][1] + new
+            result[letter] = (composed, result[letter][1] + is_new)
             continue
-        if not own_class:
+        if own_class == 0:
             letter = len(result)
         last_class = own_class
-        result.append((char, new))
-    taken = 0
-    for char, absorbed in result:
-        yield char, sources[taken if absorbed else max(taken - 1, 0)]
-        taken += absorbed
+        result.append((char, int(is_new)))
+
+    num_taken = 0
+    for char, num_absorbed in result:
+        yield char, positions[num_taken if num_absorbed else max(num_taken - 1, 0)]
+        num_taken += num_absorbed
 
 
-def together(letter, char):
-    """The one character that is canonically equal to these two, None if there is none. 'e', U+0301 -> 'é'"""
+def compose_pair(letter, char):
+    """Return the one character that equals these two canonically, or None. 'e', U+0301 -> 'é'"""
     composed = unicodedata.normalize("NFC", letter + char)
     return composed if len(composed) == 1 and decomposed(composed) != composed else None
 
 
 def nfc(text):
-    """The composed form of a text, and for each of its characters the position in ``text`` that it came from.
+    """Return the composed text and, for each of its characters, its position in ``text``.
 
     >>> nfc("cafe\u0301s")
     ('cafés', [0, 1, 2, 3, 5])
     """
     if unicodedata.is_normalized("NFC", text):
         return text, range(len(text))
-    chars = list(compose((char, position) for position, char in enumerate(text)))
-    return "".join(char for char, _ in chars), [position for _, position in chars]
-
-
-def lower_case(chars):
-    """'ΣΑΣ' -> 'σασ'. One character at a time: ``str.lower`` would make the last Σ of a word 'ς'; the reference always makes 'σ'."""
-    return ((small, position) for char, position in chars for small in lower(char))
+    return _text_and_positions(compose((char, position) for position, char in enumerate(text)))
 
 
 def surrogate_message(text, position):
-    """What is said about half of a character, which stands at ``position``, with the text around it."""
-    return (f"the text holds a lone surrogate U+{ord(text[position]):04X}, half of a character that UTF-8 cannot hold, in "
-            f"{text[max(0, position - 20):position + 20]!r}: read the text with errors='replace', or repair it")
+    """Explain a lone surrogate at ``position``, with the text around it."""
+    context = text[max(0, position - 20) : position + 20]
+    return (
+        f"the text holds a lone surrogate U+{ord(text[position]):04X}, half of a character that "
+        f"UTF-8 cannot encode, in {context!r}: read the text with errors='replace'"
+    )

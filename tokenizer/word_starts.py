@@ -1,8 +1,9 @@
 """Find where words begin from token ids alone, which whole-word and span masking need.
 
-A WordPiece token that continues a word starts with '##'. Byte-level BPE has no such mark, but its
-words are an optional space followed by letters, or digits, or other characters (see
-``pretokenize.py``). So a word begins at a token that starts with white space, and wherever the class
+A WordPiece token that continues a word starts with '##'. Byte-level BPE has no such mark, but
+its words are an optional space followed by letters, or digits, or other characters (see
+``pretokenize.py``). So a word begins at a token that starts with white space, and wherever the
+class
 of character changes from one token to the next: 'Ġdon', "'t" and '.' are three words.
 """
 import numpy as np
@@ -34,11 +35,12 @@ class WordStarts:
             # A token that is one space belongs to the word after it, whatever its class.
             self.last[[text == " " for text in texts]] = ANY
         else:
-            raise ValueError(f"unknown tokenizer kind {tokenizer.kind!r}: use 'bpe' or 'wordpiece'")
+            raise ValueError(f"unknown tokenizer kind {tokenizer.kind!r}")
         special_ids = list(tokenizer.special_ids)
         self.begins[special_ids] = True
-        # NONE differs from every class: whatever follows a special token begins a word. That holds
-        # even for the second half of a word which the start of a packed sequence cut in two.
+        # NONE differs from every class: whatever follows a special token begins a word. That
+        # holds even for the second half of a word which the start of a packed sequence cut in
+        # two.
         self.last[special_ids] = NONE
 
     def __call__(self, ids):

@@ -17,7 +17,7 @@ from data.corpora import FileCorpus
 from data.splits import eval_lines_per_document  # noqa: E402
 from tokenizer.normalize import BertNormalizer  # noqa: E402
 from tokenizer.pretokenize import bert_words, gpt2_words  # noqa: E402
-from tokenizer.reference import byte_letters, merge, train  # noqa: E402
+from tokenizer.reference import byte_symbols, merge, train  # noqa: E402
 from tokenizer.trainers.likelihood import gain  # noqa: E402
 from tokenizer.utils.cli import Parser, run  # noqa: E402
 from tokenizer.utils.files import atomic_write  # noqa: E402
@@ -52,7 +52,7 @@ def chapter_02_words():
     for number, word in enumerate(gpt2_words(text)):
         x, width = left + wide * start, wide * len(word) - 4
         drawing.box(x, 62, width, 30, word.replace(" ", "␣"), TINTS[number % 2], 17, mono=True)
-        drawing.text(x + width / 2, 54, "".join(byte_letters(word)), 13, "middle", GREY, mono=True)
+        drawing.text(x + width / 2, 54, "".join(byte_symbols(word)), 13, "middle", GREY, mono=True)
         start += len(word)
     for place, char in enumerate(text):
         x = left + wide * place + wide / 2 - 2

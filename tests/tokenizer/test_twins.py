@@ -26,13 +26,13 @@ def test_byte_level_bpe_from_text_to_ids(monkeypatch, long_word):
         pool = rng.choice(POOLS)
         texts, size, min_frequency = random_texts(rng, pool), 257 + rng.randint(0, 12), rng.choice([1, 2, 2, 3])
         tok = ByteLevelBPE.train_from_iterator(texts, size, min_frequency, ("<unk>",), workers=1, show_progress=False)
-        words = Counter(reference.byte_letters(word) for text in texts for word in GPT2_PATTERN.findall(text))
+        words = Counter(reference.byte_symbols(word) for text in texts for word in GPT2_PATTERN.findall(text))
         alphabet = ["<unk>", *sorted(byte_characters())]
         tokens, merges = reference.train(words, alphabet, size, min_frequency)
         assert [tok.id_to_token(i) for i in range(tok.vocab_size)] == tokens and tok.merges == merges
         for text in random_texts(rng, pool):
             assert [tok.id_to_token(i) for i in tok.encode_ids(text)] == [
-                token for word in GPT2_PATTERN.findall(text) for token in reference.encode_word(reference.byte_letters(word), merges)]
+                token for word in GPT2_PATTERN.findall(text) for token in reference.encode_word(reference.byte_symbols(word), merges)]
 
 
 @pytest.mark.parametrize("criterion, train", [("frequency", reference.train), ("likelihood", reference.train_by_likelihood)])
@@ -40,7 +40,7 @@ def test_wordpiece_from_text_to_vocabulary(criterion, train):
     rng = random.Random(1)
     for _ in range(1000):
         texts = random_texts(rng, rng.choice(["ab ", "abc  ", "a b"]))
-        words = Counter(reference.piece_letters(word) for text in texts for word in text.split())
+        words = Counter(reference.wordpiece_symbols(word) for text in texts for word in text.split())
         first = {letter for text in texts for letter in text} - {" "}
         inside = {letter for word in words for letter in word[1:]}
         alphabet, min_frequency = [*SPECIAL_TOKENS, *sorted(first), *sorted(inside)], rng.choice([1, 2, 3])

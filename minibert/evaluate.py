@@ -1,129 +1,182 @@
-"""The held-out loss, with masks that never change.
+"""The validation loss, with masks that never change, and the losses to compare it with.
 
-Masks are drawn as in training, but always 15 % and always from the same seed, so two evaluations of one checkpoint agree
-exactly and two models are asked the same questions. Sums are kept, never logits: memory does not grow with the set, and
-the result is a mean over masked tokens (not a mean of batch means), so the batch size does not matter.
+Masks are drawn as in training, but always for 15 % of the tokens and always from the same seed. So
+two evaluations of a checkpoint agree exactly, and all models answer the same questions. The result
+is a mean over masked tokens, not a mean of batch means: the batch size does not matter.
 """
 import math
+from collections import Counter
 
 import numpy as np
 import torch
 
 from data.token_file.reader import entropy
 from minibert.batches import collate
-from minibert.masking import IGNORE_INDEX
+from minibert.masking import IGNORE_INDEX, MASK_SHARE, RANDOM_SHARE
 
-EVAL_SEED = 15  # of the masks and of the choice of examples; no training flag changes it
+EVAL_SEED = 15  # for the masks and the choice of examples; no flag changes it
 
 
 def eval_subset(examples, limit):
-    """The numbers of at most ``limit`` examples, spread over the whole set, the same ones each time, ascending."""
-    numbers = np.random.default_rng(EVAL_SEED).permutation(len(examples))[:limit]
-    return np.sort(numbers)
+    """Return indices of at most ``limit`` examples from all over the set, always the same ones."""
+    indices = np.random.default_rng(EVAL_SEED).permutation(len(examples))[:limit]
+    return np.sort(indices)
 
 
 def check_eval_set(examples, masker, limit):
-    """ValueError where an evaluation of ``limit`` examples would ask for no token at all, or of pairs for one answer only: known before training."""
-    numbers = eval_subset(examples, limit)
-    if not any((masker(examples[n][None], EVAL_SEED, 0, [n])[1] != IGNORE_INDEX).any() for n in numbers):
-        raise ValueError(f"the held-out part has {len(numbers)} example(s) and not one masked token: give a larger corpus")
-    if examples.nsp_labels is not None and len(examples) > 20 and len(set(examples.nsp_labels.tolist())) == 1:
-        raise ValueError("no pair of the held-out part has a sentence that follows: its documents are of one line each, and nothing follows a "
-                         "document's only line. Cut them into sentences: --sentences")
+    """Raise ValueError, before training, if an evaluation would have nothing to measure."""
+    indices = eval_subset(examples, limit)
+    for i in indices:
+        _, labels = masker(examples[i][None], EVAL_SEED, 0, [i])  # (1, T)
+        if (labels != IGNORE_INDEX).any():
+            break
+    else:
+        raise ValueError(f"the validation split has {len(indices)} example(s) and not one masked "
+                         "token: use a larger corpus")
+    nsp_labels = examples.nsp_labels
+    if nsp_labels is not None and len(examples) > 20 and len(np.unique(nsp_labels)) == 1:
+        raise ValueError("no pair of the validation split has a sentence that follows, since each "
+                         "document is a single line: cut lines into sentences (--sentences)")
 
 
 @torch.no_grad()
-def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, autocast=None, bytes_per_token=None):
-    """Held-out loss of a model.
+def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, autocast=None,
+             bytes_per_token=None):
+    """Return the validation metrics of a model.
 
-    examples: as minibert.examples makes them, ``at(EVAL_SEED, 0)``; masker: a Masker, by rule with probability 0.15; limit: examples at most;
-    autocast: a function that returns a context manager (as train.py uses), or None for float32;
-    bytes_per_token: UTF-8 bytes of text that a token stands for on average.
-    Returns {"loss": nats per masked token, "perplexity": e^loss, "accuracy": share of masked tokens guessed right,
-    "bits_per_byte": loss in bits a byte of text, comparable between vocabularies (only with bytes_per_token), "masked": tokens asked}; of pairs
-    also {"nsp_loss": nats a pair, "nsp_accuracy": share told right, "nsp_chance": share of the more frequent answer, "pairs": how many}.
-    Raises ValueError where no token is masked.
+    examples           see minibert.examples, for pairs ``at(EVAL_SEED, 0)``; at most ``limit``
+    masker             a Masker, by convention with probability 0.15
+    autocast           a function that returns a context manager; None: float32
+    bytes_per_token    mean number of UTF-8 bytes of text that a token represents
+
+    The metrics are
+
+    loss, perplexity          nats per masked token, e^loss
+    accuracy                  share of the masked tokens that are predicted correctly
+    bits_per_byte             loss in bits per byte of text, to compare vocabularies
+    masked                    number of masked tokens
+    nsp_loss, nsp_accuracy    of pairs: nats per pair, share of correct answers
+    nsp_chance, pairs         of pairs: share of the more frequent answer, number of pairs
+
+    Raises ValueError if no token is masked.
     """
     check_eval_set(examples, masker, limit)
-    was_training, device = model.training, next(model.parameters()).device
+    was_training = model.training
+    device = next(model.parameters()).device
     model.eval()
-    total, correct, count = 0.0, 0, 0
-    nsp_total, nsp_correct, followers = 0.0, 0, 0
-    numbers = eval_subset(examples, limit)
+    sums = Counter()
+    indices = eval_subset(examples, limit)
     try:
-        for start in range(0, len(numbers), batch_size):
-            some = numbers[start : start + batch_size]
-            batch = collate(examples, some, masker, pad_token_id, EVAL_SEED, 0).to(device)
+        for start in range(0, len(indices), batch_size):
+            chunk = indices[start : start + batch_size]
+            batch = collate(examples, chunk, masker, pad_token_id, EVAL_SEED, 0).to(device)
             with autocast() if autocast else torch.autocast(device.type, enabled=False):
                 out = model(**batch.model_inputs())
+            # Means are weighted by what they are means of. Logits (M, V) are not kept.
+            sums["loss"] += out.mlm_loss.item() * batch.num_masked
+            sums["correct"] += (out.logits.argmax(-1) == out.labels).sum().item()
+            sums["masked"] += batch.num_masked
             if out.nsp_loss is not None:
-                nsp_total += out.nsp_loss.item() * len(batch)
-                nsp_correct += (out.nsp_logits.argmax(1) == batch.next_sentence_label).sum().item()
-                followers += (batch.next_sentence_label == 0).sum().item()
-            total += out.mlm_loss.item() * batch.num_masked
-            correct += (out.logits.argmax(-1) == out.labels).sum().item()
-            count += batch.num_masked
+                answers = out.nsp_logits.argmax(1)  # (B,)
+                sums["nsp_loss"] += out.nsp_loss.item() * len(batch)
+                sums["nsp_correct"] += (answers == batch.next_sentence_label).sum().item()
+                sums["nsp_random"] += batch.next_sentence_label.sum().item()
+                sums["pairs"] += len(batch)
     finally:
         model.train(was_training)
-    loss = total / count
-    result = {"loss": loss, "perplexity": math.exp(min(loss, 700)), "accuracy": correct / count, "masked": count}
-    if examples.segment_b_starts is not None and hasattr(model, "nsp"):
-        pairs = len(numbers)
-        result.update(nsp_loss=nsp_total / pairs, nsp_accuracy=nsp_correct / pairs, nsp_chance=max(followers, pairs - followers) / pairs, pairs=pairs)
+
+    loss = sums["loss"] / sums["masked"]
+    metrics = {
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700)),  # e^710 would overflow
+        "accuracy": sums["correct"] / sums["masked"],
+        "masked": sums["masked"],
+    }
+    if pairs := sums["pairs"]:
+        metrics["nsp_loss"] = sums["nsp_loss"] / pairs
+        metrics["nsp_accuracy"] = sums["nsp_correct"] / pairs
+        metrics["nsp_chance"] = max(sums["nsp_random"], pairs - sums["nsp_random"]) / pairs
+        metrics["pairs"] = pairs
     if bytes_per_token:
-        result["bits_per_byte"] = loss / math.log(2) / bytes_per_token
-    return result
+        metrics["bits_per_byte"] = loss / math.log(2) / bytes_per_token
+    return metrics
 
 
 def bytes_per_token(token_file, tokenizer, kind):
-    """Bytes of text for each token of such examples. Where lines are joined, their ends are tokens (byte-level BPE) and bytes; lines have neither."""
+    """Return the mean number of bytes of text for each token of examples of this kind.
+
+    Where lines are joined, the line ends are bytes, and with byte-level BPE tokens, too. Lines and
+    pairs contain no line ends.
+    """
     if kind in ("lines", "pairs"):
-        return (token_file.num_bytes - token_file.num_segments) / max(token_file.num_tokens, 1)
-    line_ends = (token_file.num_segments - token_file.num_documents) * len(tokenizer.encode_ids("\n")[-1:])
-    return token_file.num_bytes / max(token_file.num_tokens + line_ends, 1)
+        text_bytes = token_file.num_bytes - token_file.num_segments
+        return text_bytes / max(token_file.num_tokens, 1)
+    has_line_end = len(tokenizer.encode_ids("\n")) > 0
+    num_line_ends = (token_file.num_segments - token_file.num_documents) * has_line_end
+    return token_file.num_bytes / max(token_file.num_tokens + num_line_ends, 1)
 
 
 def token_counts(examples, is_special, limit=4096):
-    """How often each ordinary token stands in the examples that an evaluation would use: (V,) int64. is_special: (V,) bool."""
+    """Return the count of each ordinary token in ``eval_subset``, (V,); is_special: (V,) bool."""
     counts = np.zeros(len(is_special), dtype=np.int64)
-    for n in eval_subset(examples, limit):
-        counts += np.bincount(examples[n], minlength=len(counts))
+    for i in eval_subset(examples, limit):
+        counts += np.bincount(examples[i], minlength=len(counts))
     counts[is_special] = 0
     return counts
 
 
 def unigram_entropy(examples, is_special, limit=4096):
-    """Entropy in nats of the ordinary tokens of the examples: the loss of a model that knows how frequent each token is, and does not look at its
-    input. On this plateau so many first BERTs stay. Tokens a a b b -> ln 2 = 0.693.
+    """Return the entropy of the ordinary tokens in nats.
+
+    It is the loss of a model that knows how frequent each token is, and ignores its input: the
+    plateau where a first BERT often stays. Tokens a a b b -> ln 2 = 0.693.
     """
     return entropy(token_counts(examples, is_special, limit))
 
 
-def copying_loss(counts, ordinary):
-    """The lowest loss of a model that sees what stands at an asked place, but no neighbour: below it, and only there, context was read.
+def copying_loss(counts, num_ordinary):
+    """Return the lowest loss without context: of a model that looks at the masked position only.
 
-    A tenth of the asked tokens stand there unchanged, another tenth is random (``masking.py``): who sees y there believes in y with a
-    probability that follows from its frequency p (Bayes), and saves a fifth of I, what y says of the token that is asked for:
+    Below this loss, and only there, a model uses the other tokens. One in five selected tokens is
+    not replaced by [MASK] but visible: unchanged or random, equally often. Seeing a token there
+    says something about the true one: I nats on average (the mutual information of the two), so
 
-        unigram entropy H(p) - 0.2 I,   I = H(q) - h,   q = (p + 1 / n) / 2 how often a token is seen there,
-        h: entropy of what is seen, given the token: itself with 1/2 + 1/2n, each of the n - 1 others with 1/2n
+        copying loss = H - 0.2 I                   H: the unigram entropy
+        I = entropy(seen) - entropy(seen, if the true token is known)
 
-    counts: (V,) as token_counts makes them; ordinary: n, how many tokens a random one is drawn from.
+    counts: (V,) from ``token_counts``; num_ordinary: how many tokens a random one is drawn from.
 
-    >>> round(copying_loss(np.array([2, 2]), 2), 3)     # H = 0.693; seen itself with 3/4: h = 0.562, I = 0.693 - 0.562
+    >>> round(copying_loss(np.array([2, 2]), 2), 3)  # 0.693 - 0.2 x (0.693 - 0.562)
     0.667
     """
-    seen = (counts / counts.sum() + (counts > 0) / ordinary) / 2  # q; each of the tokens that never stand in the text is seen with 1 / 2n
-    unseen = (ordinary - np.count_nonzero(counts)) / (2 * ordinary)
-    seen_entropy = -np.sum(seen[seen > 0] * np.log(seen[seen > 0])) + unseen * math.log(2 * ordinary)
-    itself, others = (1 + 1 / ordinary) / 2, (1 - 1 / ordinary) / 2
-    given_the_token = -itself * math.log(itself) + others * math.log(2 * ordinary)
-    return float(entropy(counts) - 0.2 * (seen_entropy - given_the_token))
+    visible = 1 - MASK_SHARE  # 0.2
+    if visible == 0:
+        return entropy(counts)
+    is_random = RANDOM_SHARE / visible  # 0.5: the probability that a visible token is random
+    each_random = is_random / num_ordinary
+
+    # How often each token is seen: as the true one in proportion to its count, or at random.
+    present = counts[counts > 0]
+    absent = np.zeros(num_ordinary - len(present))
+    seen = (1 - is_random) * np.append(present / present.sum(), absent) + each_random
+    # The same if the true token is known: that one, or any at random.
+    seen_given_true = np.full(num_ordinary, each_random)
+    seen_given_true[0] += 1 - is_random
+
+    information = entropy(seen) - entropy(seen_given_true)
+    return entropy(counts) - visible * information
 
 
 def expected_losses(examples, is_special, limit=4096):
-    """Where a loss may stand, in nats, and what that means -> {"ln_vocab": nothing is known, "unigram_entropy": frequencies are known,
-    "copying_loss": so is what stands at the asked places themselves; what is lower has read context}."""
+    """Return losses in nats to compare a training loss with.
+
+    ln_vocab           the model knows nothing
+    unigram_entropy    it knows how frequent each token is
+    copying_loss       it also uses what it sees at the masked positions; below, it uses context
+    """
     counts = token_counts(examples, is_special, limit)
-    return {"ln_vocab": math.log(len(is_special)), "unigram_entropy": entropy(counts),
-            "copying_loss": copying_loss(counts, int(np.count_nonzero(~is_special)))}
+    return {
+        "ln_vocab": math.log(len(is_special)),
+        "unigram_entropy": entropy(counts),
+        "copying_loss": copying_loss(counts, int(np.count_nonzero(~is_special))),
+    }

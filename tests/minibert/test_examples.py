@@ -132,7 +132,7 @@ def test_every_part_of_the_stream_is_that_of_the_slow_twin(line_end):
 @pytest.mark.parametrize("line_end", [True, False])
 @pytest.mark.parametrize("max_ids", [1, 2, 5, 40])
 def test_pieces_of_documents_are_cut_from_the_slow_stream(line_end, max_ids, monkeypatch):
-    monkeypatch.setattr("data.token_file.reader.LENGTHS_PER_CHUNK", 3)  # so the index is read in parts
+    monkeypatch.setattr("data.token_file.reader.LENGTHS_PER_CHUNK", 3)
     tokens = Tokens(*random_documents(np.random.default_rng(3), documents=8, longest=4))
     stream, starts = slow_stream(tokens, line_end)
     expected = []

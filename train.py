@@ -244,7 +244,7 @@ class Trainer:
                 factor = lr_multiplier(self.progress(), config.schedule, config.warmup, config.decay)
                 for group in self.optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
-                some = stop.unless_requested(lambda: [next(batches) for _ in range(grad_accum_steps_at(self.progress(), config))])
+                some = stop.interruptible(lambda: [next(batches) for _ in range(grad_accum_steps_at(self.progress(), config))])
                 if self.ranks.agree(not some, 0.0)[0]:
                     continue  # asked to stop while a stream was reading on: there is nothing to finish
                 losses, norm, broken = self.optimiser_step([micro for micros, _ in some for micro in micros])

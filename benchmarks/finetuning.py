@@ -42,13 +42,13 @@ from minibert.finetuning.metrics import mean_and_std  # noqa: E402
 from minibert.finetuning.seeds import encode_files, majority_baseline, new_classifier  # noqa: E402
 from minibert.formats.run_folder import load_run  # noqa: E402
 from tokenizer.utils.cli import (
-    given,  # noqa: E402
+    explicit_flags,  # noqa: E402
     run,  # noqa: E402
 )
 from tokenizer.utils.files import atomic_write, check_writable  # noqa: E402
 from tokenizer.utils.progress import (
     StopRequest,  # noqa: E402
-    slow_bar,  # noqa: E402
+    progress_bar,  # noqa: E402
 )
 
 TASKS = {"sst2": (Layout(), "accuracy"), "cola": (Layout(columns="source,label,mark,sentence"), "matthews")}
@@ -173,9 +173,9 @@ def settings(args, task, size, mode):
     epochs = args.epochs[min(enough)]
     config = FinetuneConfig(**{"metric": TASKS[task][1], "epochs": epochs, "patience": epochs, "judge_every": epochs, "examples": examples,
                                "learning_rate": rates[mode], "hidden_dropout_prob": DROPOUT.get(mode, 0.1), "warmup": WARMUP}
-                            | given(extra, FinetuneConfig))
+                            | explicit_flags(extra, FinetuneConfig))
     tune = "all" if mode == SCRATCH else mode
-    return config.resolve_device(), Tuning(**given(extra, Tuning) | {"tune": tune})
+    return config.resolve_device(), Tuning(**explicit_flags(extra, Tuning) | {"tune": tune})
 
 
 @functools.cache
@@ -218,7 +218,7 @@ def row(args, model, tokenizer, task, size, mode, result, stop):
         classifier = new_classifier(model, labels, config, tuning, seed, load_encoder_from=mode != SCRATCH)
         found["learning"] = count_parameters(classifier)
         processor, wall = time.process_time(), time.perf_counter()
-        with slow_bar(config.epochs * -(-len(learn) // config.batch_size), f"{name}, seed {seed}", "steps") as bar:
+        with progress_bar(config.epochs * -(-len(learn) // config.batch_size), f"{name}, seed {seed}", "steps") as bar:
             history = fit(classifier, learn, dev, config, seed, bar, stop)
         if stop.requested:
             return False

@@ -12,7 +12,7 @@ from data.quality.tables import as_text
 from data.sources import kant, named
 from data.token_file.shards import shard_name
 from tokenizer.formats.vocab_files import holds_tokenizer
-from tokenizer.utils.cli import Parser, at_least, run, suggestion, terminated_as_interrupted
+from tokenizer.utils.cli import Parser, at_least, run, sigterm_as_interrupt, suggestion
 from tokenizer.utils.files import atomic_lines
 
 FILTERS_HELP = f"{', '.join(MAKERS)}, with commas between; or all; all,short=50 changes one of them"
@@ -112,7 +112,7 @@ def prepare_corpus(options):
     tokenizer = load_tokenizer(inside if holds_tokenizer(inside) and not holds_tokenizer(options.tokenizer) else options.tokenizer)
     corpus = _open(options, options.workers)
     corpus = FilteredCorpus(corpus, options.filters) if options.filters else corpus
-    with terminated_as_interrupted():
+    with sigterm_as_interrupt():
         tokens = prepare(corpus.documents(options.split), tokenizer, options.out, options.workers, not options.json)
     result = {"folder": str(options.out), "corpus": corpus.name, "split": options.split, **tokens.meta}
     return {**result, "filters": corpus.reports[options.split].report()} if options.filters else result
@@ -124,7 +124,7 @@ def filter_corpus(options):
     if options.out.suffix != ".jsonl" or options.out.is_dir():
         raise ValueError(f"--out {options.out}: give the name of a .jsonl file; it is written as one JSON object a line")
     documents = tqdm(_open(options).documents("all"), desc="filter", unit=" documents", disable=options.json)
-    with terminated_as_interrupted():
+    with sigterm_as_interrupt():
         atomic_lines(options.out, (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents)))
     return {"file": str(options.out), **filters.report()}
 

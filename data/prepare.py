@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from data.token_file.reader import TokenFile
 from data.token_file.writer import TokenFileWriter, describe_amount
-from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, FIRST_HERE, dtype_for
-from tokenizer.trainers.counting import batches
-from tokenizer.utils.workers import map_in_order
+from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, NUM_INLINE_BATCHES, dtype_for
+from tokenizer.utils.workers import batch_texts, map_in_order
 
 MEMORY_ADVICE = ("use one process: python -m data prepare CORPUS --tokenizer FOLDER --workers 1 "
                  "--split train --out TOKENS/train (and the same for eval), "
@@ -50,11 +49,11 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
         report(f"the token file in {folder} will be replaced when the new one is complete")
     bar = tqdm(unit="B", unit_scale=True, desc="tokenize", disable=not show_progress)
     with TokenFileWriter(folder, tokenizer.vocab_size, tokenizer.fingerprint) as writer, bar:
-        text_batches, digest = resume(batches(documents, BATCH_CHARACTERS), writer, report)
+        text_batches, digest = resume(batch_texts(documents, BATCH_CHARACTERS), writer, report)
         digests = deque()  # of the batches that the workers have
         tracked = track_digests(text_batches, digest, digests)
         results = map_in_order(encode_batch, tracked, tokenizer, workers, MEMORY_ADVICE,
-                               first_here=FIRST_HERE)
+                               num_inline=NUM_INLINE_BATCHES)
         for num_batches, encoded in enumerate(results, start=1):
             writer.add(*encoded, resume_data=digests.popleft())
             bar.update(writer.meta["num_bytes"] - bar.n)

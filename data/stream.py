@@ -19,8 +19,7 @@ import numpy as np
 
 from data.prepare import EMPTY_DIGEST, encode_batch, extend_digest
 from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, dtype_for
-from tokenizer.trainers.counting import batches
-from tokenizer.utils.workers import map_in_order
+from tokenizer.utils.workers import batch_texts, map_in_order
 
 WINDOW_BATCHES = 32  # batches of half a million characters: about four million tokens
 JOIN_TIMEOUT = 1.0  # seconds that Prefetcher.close waits for its thread
@@ -95,7 +94,7 @@ class Stream:
 
     def _windows_of_pass(self, pass_index, skip, expected_digest, should_stop):
         documents = stop_when(should_stop, self.corpus.documents("train"))
-        text_batches = batches(documents, BATCH_CHARACTERS)
+        text_batches = batch_texts(documents, BATCH_CHARACTERS)
         digest = EMPTY_DIGEST
         for batch in islice(text_batches, skip):  # these are read but not tokenized
             digest = extend_digest(digest, batch)
@@ -103,7 +102,7 @@ class Stream:
         in_flight = deque()  # (digest, progress) of each batch that the workers have
         tracked = self._track(text_batches, digest, in_flight)
         encoded = map_in_order(encode_batch, tracked, self.tokenizer, self.workers,
-                               first_here=WINDOW_BATCHES)
+                               num_inline=WINDOW_BATCHES)
         with contextlib.closing(encoded):
             while chunk := list(islice(encoded, WINDOW_BATCHES)):
                 for _ in chunk:

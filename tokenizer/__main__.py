@@ -11,12 +11,12 @@ import sys
 from dataclasses import asdict
 
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
-from tokenizer.formats.save import check_place
+from tokenizer.formats.save import check_save_folder
 from tokenizer.formats.vocab_files import holds_tokenizer
 from tokenizer.inspect import as_data, as_lines, has_template
 from tokenizer.utils.cli import Parser, as_flags, at_least, run
-from tokenizer.utils.terminal import Look
-from tokenizer.utils.validation import ids_of
+from tokenizer.utils.terminal import TextStyle
+from tokenizer.utils.validation import as_id_list
 
 VOCAB_SIZE = {"bpe": 30000, "wordpiece": 30522}
 TRAINING = ("vocab_size", "min_frequency", "workers", "max_words", "special_tokens", "limit_alphabet", "criterion")
@@ -33,7 +33,7 @@ def parse(args):
     """The command line -> a namespace whose ``command`` is the function to call."""
     parser = Parser(prog="python -m tokenizer", description="Train and use tokenizers: byte-level BPE and WordPiece.", explained={
         "--lowercase": "wordpiece is lower case unless --cased is given, bpe never is"}, epilog="""
-a first look:
+a first style:
   python -m tokenizer train --vocab-size 2000 --out my-tokenizer README.md
   python -m tokenizer inspect my-tokenizer "A text, cut into its tokens."
   python -m tokenizer inspect my-tokenizer --word " tokenizer\"""")
@@ -112,7 +112,7 @@ examples:
 
 def train_command(args):
     """Learn a vocabulary from files and save it. Where it is to go is looked at before the files are."""
-    check_place(args.out, args.overwrite)
+    check_save_folder(args.out, args.overwrite)
     check_files(args.inputs)
     replaced = holds_tokenizer(args.out)
     args.vocab_size = args.vocab_size or VOCAB_SIZE[args.kind]
@@ -171,7 +171,7 @@ def decode_command(args):
     for number, line in enumerate(texts([" ".join(args.inputs)] if args.inputs else []), start=1):
         try:
             if line.startswith("{"):
-                ids = ids_of(json.loads(line)["ids"])
+                ids = as_id_list(json.loads(line)["ids"])
             else:
                 ids = [int(word) for word in line.replace(",", " ").strip(" []\r").split()]
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -187,7 +187,7 @@ def inspect_command(args):
     if args.json:
         print(json.dumps(as_data(tokenizer, text, args.word)))
     else:
-        print("\n".join(as_lines(tokenizer, text, args.word, Look.of(sys.stdout))))
+        print("\n".join(as_lines(tokenizer, text, args.word, TextStyle.of(sys.stdout))))
 
 
 def texts(inputs):

@@ -14,8 +14,8 @@ from tokenizer.encoding import Encoding, longest_first, padded_length
 from tokenizer.fast.corpus_encoder import CorpusEncoder, encode_documents
 from tokenizer.formats.save import save_files
 from tokenizer.formats.token_table import token_table
-from tokenizer.formats.tokenizer_json_write import ecosystem_files
-from tokenizer.utils.validation import check_whole, ids_of, text_and_pair, texts_of
+from tokenizer.formats.tokenizer_json_write import tokenizer_json_files
+from tokenizer.utils.validation import as_id_list, check_int, checked_texts, split_pair
 
 # The parts that special tokens play, by their customary names in RoBERTa's and BERT's vocabularies.
 ROLES = {"cls": ("<s>", "[CLS]"), "pad": ("<pad>", "[PAD]"), "sep": ("</s>", "[SEP]"), "unk": ("<unk>", "[UNK]"),
@@ -43,7 +43,7 @@ class Tokenizer:
     kind = None
     TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0))  # (part, type id)
     PAIR_TEMPLATE = None
-    borders = None  # where words begin: a function of borders.py
+    boundaries = None  # where words begin: a function of word_boundaries.py
     MASK_TAKES_SPACE = False  # whether white space before a mask token belongs to it
     add_prefix_space = False  # whether a text is given a space to begin with
 
@@ -148,8 +148,8 @@ class Tokenizer:
 
         ["a b", "b"] -> array([69, 300], dtype=uint16), array([70], dtype=uint16)
         """
-        check_whole(1, workers=workers)
-        return encode_documents(self, texts_of(documents), workers)
+        check_int(1, workers=workers)
+        return encode_documents(self, checked_texts(documents), workers)
 
     def encode(self, text, pair=None, *, add_special_tokens=True, max_length=None, pad_to_length=None,
                pad_to_multiple_of=None, split_special_tokens=False):
@@ -161,8 +161,8 @@ class Tokenizer:
 
         "a b" -> .tokens ['<s>', 'a', 'Ġb', '</s>'], .offsets [(0, 0), (0, 1), (1, 3), (0, 0)], ... (byte-level BPE)
         """
-        check_whole(0, max_length=max_length, pad_to_length=pad_to_length)
-        check_whole(1, pad_to_multiple_of=pad_to_multiple_of)
+        check_int(0, max_length=max_length, pad_to_length=pad_to_length)
+        check_int(1, pad_to_multiple_of=pad_to_multiple_of)
         texts = {"A": self._encode_text(text, split_special_tokens)}
         if pair is not None:
             texts["B"] = self._encode_text(pair, split_special_tokens)
@@ -186,9 +186,9 @@ class Tokenizer:
         """
         if isinstance(inputs, str):
             raise TypeError("encode_batch takes a list of texts, not one text: pass [text], or use encode")
-        check_whole(0, pad_to_length=pad_to_length)
-        check_whole(1, pad_to_multiple_of=pad_to_multiple_of)
-        pairs = [text_and_pair(item, number) for number, item in enumerate(inputs)]
+        check_int(0, pad_to_length=pad_to_length)
+        check_int(1, pad_to_multiple_of=pad_to_multiple_of)
+        pairs = [split_pair(item, number) for number, item in enumerate(inputs)]
         encodings = [self.encode(text, pair, **options) for text, pair in pairs]
         longest = max(map(len, encodings), default=0) if padding else 0
         for encoding in encodings:
@@ -241,7 +241,7 @@ class Tokenizer:
 
         skip_special_tokens=False writes special tokens as they are spelled: '<s>The mask</s>'.
         """
-        ids = ids_of(ids)
+        ids = as_id_list(ids)
         for i in ids:
             if not 0 <= i < len(self._tokens):
                 raise ValueError(f"id {i} is not in the vocabulary, which has 0 to {len(self._tokens) - 1}: "
@@ -270,14 +270,14 @@ class Tokenizer:
         ``load_tokenizer(folder)`` and transformers' ``AutoTokenizer.from_pretrained(folder)`` read them back. Other files in the
         folder stay; those of another tokenizer that was there go.
         """
-        save_files(folder, {**self._vocabulary_files(), **ecosystem_files(self), **token_table(self)})
+        save_files(folder, {**self._vocabulary_files(), **tokenizer_json_files(self), **token_table(self)})
 
     # What has been encoded is kept, but not sent to worker processes.
 
     def _forget(self):
         """Begin with empty memories: of words for ``encode``, of units for ``encode_texts``."""
         self._word_ids = WordCache(self._encode_word)
-        self._corpus = CorpusEncoder(self.borders, self._encode_unit)
+        self._corpus = CorpusEncoder(self.boundaries, self._encode_unit)
 
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name not in ("_word_ids", "_corpus")}
@@ -291,7 +291,7 @@ class Tokenizer:
         return self._corpus.encode([self._with_prefix_space(text) for text in texts] if self.add_prefix_space else texts)
 
     def _encode_unit(self, unit):
-        """The ids of a unit (``units.py``): one word, or some that are looked up together. " the" -> [262]"""
+        """The ids of a unit (``unit_table.py``): one word, or some that are looked up together. " the" -> [262]"""
         return [token_id for word in self._words(unit) for token_id in self._word_ids[word]]
 
     def _with_prefix_space(self, text):

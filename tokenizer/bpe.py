@@ -10,13 +10,14 @@ from itertools import pairwise
 
 from tokenizer.base import Tokenizer
 from tokenizer.fast.closed_tokens import tokens_that_encode_to_themselves
-from tokenizer.fast.word_boundaries import gpt2_borders
+from tokenizer.fast.word_boundaries import gpt2_boundaries
 from tokenizer.formats.vocab_files import bpe_files
 from tokenizer.normalize import nfc
 from tokenizer.pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, token_bytes, utf8
-from tokenizer.trainers.counting import count_files, count_texts, progress_bar
+from tokenizer.trainers.counting import count_files, count_texts
 from tokenizer.trainers.merges import learn_merges
 from tokenizer.trainers.options import check_training_options, training_summary
+from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.unicode_tables import WHITE_SPACE
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -32,7 +33,7 @@ class ByteLevelBPE(Tokenizer):
     """Byte-level BPE. Ids: special tokens, the 256 bytes in order of their characters, merges in the order learned."""
     kind = "bpe"
     PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("sep", 0), ("B", 0), ("sep", 0))  # RoBERTa has no types
-    borders = staticmethod(gpt2_borders)
+    boundaries = staticmethod(gpt2_boundaries)
     MASK_TAKES_SPACE = True  # 'x <mask>' and 'x<mask>' are the same to RoBERTa
 
     def __init__(self, tokens, merges, special_tokens=SPECIAL_TOKENS, add_prefix_space=False, model_max_length=None,
@@ -78,7 +79,7 @@ class ByteLevelBPE(Tokenizer):
         -> 'vocabulary: asked for 52,000, reached 12,488: no pair occurs 2 times'
         """
         check_options(vocab_size, min_frequency, special_tokens, max_words, workers)
-        words = count_files(files, gpt2_borders, gpt2_words, workers, max_words, show_progress)
+        words = count_files(files, gpt2_boundaries, gpt2_words, workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
     @classmethod
@@ -86,7 +87,7 @@ class ByteLevelBPE(Tokenizer):
                             max_words=None, show_progress=True):
         """As ``train``, from an iterable of strings, each fed whole."""
         check_options(vocab_size, min_frequency, special_tokens, max_words, workers)
-        words = count_texts(texts, gpt2_borders, gpt2_words, workers, max_words, show_progress)
+        words = count_texts(texts, gpt2_boundaries, gpt2_words, workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
     @classmethod
@@ -99,7 +100,7 @@ class ByteLevelBPE(Tokenizer):
         # character b, ``translate`` makes that the character of b's id.
         byte_ids = {byte: tokens.index(char) for byte, char in enumerate(byte_characters())}
         ids = [(utf8(word).decode("latin-1").translate(byte_ids), count) for word, count in words.items()]
-        with progress_bar("learning merges", vocab_size - len(tokens), show_progress) as bar:
+        with progress_bar(vocab_size - len(tokens), "learning merges", "tokens", show_progress) as bar:
             learned = learn_merges(ids, tokens, vocab_size, max(1, min_frequency), forbidden=set(special_tokens),
                                    progress=lambda size: bar.update(size - len(tokens) - bar.n))
         merges = [(learned.tokens[left], learned.tokens[right]) for left, right in learned.merges]
@@ -126,7 +127,7 @@ class ByteLevelBPE(Tokenizer):
         return gpt2_words(text)
 
     def _encode_unit(self, unit):
-        """The ids of a unit. Of ASCII a unit is a word (``borders.py``), and if that is a token, often no merging is needed."""
+        """The ids of a unit. Of ASCII a unit is a word (``word_boundaries.py``), and if that is a token, often no merging is needed."""
         if not unit.isascii():
             return super()._encode_unit(unit)
         token_id = self._ids.get(unit.translate(self._byte_characters))

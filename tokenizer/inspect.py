@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 
 from tokenizer.pretokenize import byte_characters, utf8
-from tokenizer.utils.terminal import columns, padded
+from tokenizer.utils.terminal import display_width, padded
 from tokenizer.wordpiece import INSIDE
 
 LONGEST = 16  # the histogram's last row: this and more
@@ -72,34 +72,34 @@ def _cut_plain(tokenizer, text):
     return pieces + ([Piece("between", text[done:])] if done < len(text) else [])
 
 
-def text_view(tokenizer, text, look):
+def text_view(tokenizer, text, style):
     """Lines: how many, the text in pieces, and a table of its tokens."""
     pieces = cut(tokenizer, text)
     tokens = [piece for piece in pieces if piece.token is not None]
-    lines = [counted(pieces, text, look), "", *painted(pieces, look).rstrip("\n").split("\n"), ""]
-    width = min(30, max([5, *(columns(look.visible(piece.token)) for piece in tokens)]))
+    lines = [counted(pieces, text, style), "", *painted(pieces, style).rstrip("\n").split("\n"), ""]
+    width = min(30, max([5, *(display_width(style.visible(piece.token)) for piece in tokens)]))
     lines.append(f"{'id':>8}  {'token':<{width}}  text")
     for piece in tokens:
-        source = part_of(tokenizer, piece) + look.visible(piece.source) if piece.source else "added"
-        lines.append(f"{piece.token_id:>8}  {padded(look.visible(piece.token), width)}  {source}")
+        source = part_of(tokenizer, piece) + style.visible(piece.source) if piece.source else "added"
+        lines.append(f"{piece.token_id:>8}  {padded(style.visible(piece.token), width)}  {source}")
     return lines
 
 
-def counted(pieces, text, look):
+def counted(pieces, text, style):
     """The pieces of a text in one line: '4 tokens, 2 of them added; 4 characters, 2.00 a token'"""
     tokens = [piece for piece in pieces if piece.token is not None]
     inside = sum(bool(piece.source) for piece in tokens)
     ratio = f", {len(text) / inside:.2f} a token" if inside else ""
     unknown = sum(piece.kind == "unknown" for piece in tokens)
-    share = f"; {unknown} unknown ({unknown / inside:.0%})" + ", marked ?" * (not look.colour) if unknown else ""
+    share = f"; {unknown} unknown ({unknown / inside:.0%})" + ", marked ?" * (not style.color) if unknown else ""
     return f"{plural(len(tokens), 'token')}, {len(tokens) - inside} of them added; {plural(len(text), 'character')}{ratio}{share}"
 
 
-def painted(pieces, look):
+def painted(pieces, style):
     """The pieces of a text side by side, neighbours told apart: '[CLS]⟦hug⟧⟦s⟧[SEP]'"""
     shown, number = "", 0
     for piece in pieces:
-        shown += look.paint(piece.text, piece.kind, number)
+        shown += style.paint(piece.text, piece.kind, number)
         number += piece.token is not None  # what lies between has no colour of its own
     return shown
 
@@ -180,29 +180,29 @@ def steps_of(tokenizer, text):
     return result
 
 
-def word_view(tokenizer, text, look):
+def word_view(tokenizer, text, style):
     """Lines: each word of a text, step by step."""
     if text in {added.content for added in tokenizer.added_tokens}:
-        return [f"{look.visible(text)} is token {tokenizer.token_to_id(text)} as a whole: it was added, and is never cut"]
+        return [f"{style.visible(text)} is token {tokenizer.token_to_id(text)} as a whole: it was added, and is never cut"]
     lines = []
     for result in steps_of(tokenizer, text):
         tokens, ids = result["tokens"], result["ids"]
         size = plural(len(utf8(result["word"])), "byte") if tokenizer.kind == "bpe" else plural(len(result["word"]), "character")
-        lines += [f"{look.visible(result['word'])}  ({size}, {plural(len(tokens), 'token')})", ""]
+        lines += [f"{style.visible(result['word'])}  ({size}, {plural(len(tokens), 'token')})", ""]
         rows = _merge_rows if tokenizer.kind == "bpe" else _match_rows
-        lines += [*rows(tokenizer, result["word"], look), ""]
-        lines += [f"{token_id:>8}  {look.visible(token)}" for token_id, token in zip(ids, tokens)] + [""]
+        lines += [*rows(tokenizer, result["word"], style), ""]
+        lines += [f"{token_id:>8}  {style.visible(token)}" for token_id, token in zip(ids, tokens)] + [""]
     return lines[:-1]
 
 
-def _merge_rows(tokenizer, word, look):
+def _merge_rows(tokenizer, word, style):
     """Lines of a table: the bytes of a word, then each merge with its rank and what the word is after it."""
     def shown(pieces, new=None):
         texts = [tokenizer.token_text(piece) for piece in pieces]
-        return " ".join(look.paint(text) if i == new else look.visible(text) for i, text in enumerate(texts))
+        return " ".join(style.paint(text) if i == new else style.visible(text) for i, text in enumerate(texts))
     first, steps = merge_steps(tokenizer, word)
-    merges = [" + ".join(look.visible(tokenizer.token_text(part)) for part in (left, right)) for _, left, right, _, _ in steps]
-    width = max(map(columns, ["merge", *merges]))
+    merges = [" + ".join(style.visible(tokenizer.token_text(part)) for part in (left, right)) for _, left, right, _, _ in steps]
+    width = max(map(display_width, ["merge", *merges]))
     yield f"{'rank':>8}  {'merge':<{width}}  pieces"
     yield f"{'':>8}  {'':<{width}}  {shown(first)}"
     for (rank, _, _, place, pieces), merge in zip(steps, merges):
@@ -211,18 +211,18 @@ def _merge_rows(tokenizer, word, look):
         yield f"{'':>8}  no two neighbours that are left are a merge"
 
 
-def _match_rows(tokenizer, word, look):
+def _match_rows(tokenizer, word, style):
     """Lines of a table: for each place in a word the piece that was found, and the longer ones that were tried before it."""
     steps = match_steps(tokenizer, word)
     if not steps:
         yield f"longer than {tokenizer.max_input_chars_per_word} characters: unknown without a try"
         return
-    width = max([7, *(columns(look.visible(found)) for _, found in steps if found)])
+    width = max([7, *(display_width(style.visible(found)) for _, found in steps if found)])
     room = max(40, shutil.get_terminal_size().columns - width - 2)
     yield f"{'found':<{width}}  tried before it, the longest first"
     for tried, found in steps:
-        head = padded(look.visible(found or "nothing"), width) + "  "
-        for line in textwrap.wrap(" ".join(map(look.visible, tried)) or "-", room, break_long_words=False, break_on_hyphens=False):
+        head = padded(style.visible(found or "nothing"), width) + "  "
+        for line in textwrap.wrap(" ".join(map(style.visible, tried)) or "-", room, break_long_words=False, break_on_hyphens=False):
             yield head + line
             head = " " * len(head)
     if not found:
@@ -259,43 +259,43 @@ def statistics(tokenizer):
             "settings": tokenizer._settings(), "model_max_length": tokenizer.model_max_length, "fingerprint": tokenizer.fingerprint}
 
 
-def statistics_view(tokenizer, look):
+def statistics_view(tokenizer, style):
     """Lines: the statistics, with a histogram of lengths."""
     facts = statistics(tokenizer)
     unit = "bytes, with the space before" if tokenizer.kind == "bpe" else "characters"
     rest = sum(facts["lengths"].values())
     share = f" ({facts['begin_a_word'] / rest:.0%} of all that were not added)" if rest else ""
     rows = {"kind": {"bpe": "byte-level BPE", "wordpiece": "WordPiece"}[tokenizer.kind], "tokens": f"{tokenizer.vocab_size:,}",
-            "special tokens": _named(facts["special_tokens"], look) or "none",
-            "also added": _named(facts["other_added_tokens"], look),
+            "special tokens": _named(facts["special_tokens"], style) or "none",
+            "also added": _named(facts["other_added_tokens"], style),
             "made of": ", ".join(f"{number:,} {what}" for what, number in facts["made_of"].items()),
             "begin a word": f"{facts['begin_a_word']:,}{share}",
             "settings": ", ".join(f"{name} {value}" for name, value in facts["settings"].items()),
             "longest text": facts["model_max_length"] and f"{facts['model_max_length']:,} tokens, says the model",
             "fingerprint": facts["fingerprint"]}
     lines = [f"{name:>14}  {value}" for name, value in rows.items() if value]
-    lines += ["", f"{'length':>14}  tokens (in {unit})", *_histogram(facts["lengths"], look)]
+    lines += ["", f"{'length':>14}  tokens (in {unit})", *_histogram(facts["lengths"], style)]
     for title, name in (("tokens", "longest_tokens"), ("of letters", "longest_of_letters")):
         if name == "longest_tokens" or facts[name] != facts["longest_tokens"]:
             lines += ["", f"{'longest':>14}  {title}"]
-            texts = [(token, look.visible(tokenizer.token_text(token))) for token in facts[name]]
-            lines += [f"{tokenizer.token_to_id(token):>14}  {text if len(text) <= 60 else text[:60] + look.signs.rest}" for token, text in texts]
+            texts = [(token, style.visible(tokenizer.token_text(token))) for token in facts[name]]
+            lines += [f"{tokenizer.token_to_id(token):>14}  {text if len(text) <= 60 else text[:60] + style.signs.rest}" for token, text in texts]
     return lines
 
 
-def _named(tokens, look):
-    names = [f"{look.visible(token)} {token_id}" for token, token_id in tokens.items()]
+def _named(tokens, style):
+    names = [f"{style.visible(token)} {token_id}" for token, token_id in tokens.items()]
     return ", ".join(names[:20]) + f", and {len(names) - 20:,} more" * (len(names) > 20)
 
 
-def _histogram(lengths, look):
+def _histogram(lengths, style):
     """{1: 256, 2: 900, ...} -> a row for each length, the last for all longer ones."""
     counts = Counter()
     for length, count in lengths.items():
         counts[min(length, LONGEST)] += count
     for length in range(1, max(counts, default=0) + 1):
         more = "+" if length == LONGEST else ""
-        bar = look.signs.bar * round(40 * counts[length] / max(counts.values()))
+        bar = style.signs.bar * round(40 * counts[length] / max(counts.values()))
         yield f"{f'{length}{more}':>14}  {counts[length]:>7,} {bar}".rstrip()
 
 
@@ -311,12 +311,12 @@ def as_data(tokenizer, text=None, word=None):
     return data
 
 
-def as_lines(tokenizer, text, word, look):
+def as_lines(tokenizer, text, word, style):
     """The views that are asked for, as lines; the vocabulary's where none is."""
     if text is None and word is None:
-        return statistics_view(tokenizer, look)
-    lines = text_view(tokenizer, text, look) if text is not None else []
-    return lines + ([""] * bool(lines) + word_view(tokenizer, word, look) if word is not None else [])
+        return statistics_view(tokenizer, style)
+    lines = text_view(tokenizer, text, style) if text is not None else []
+    return lines + ([""] * bool(lines) + word_view(tokenizer, word, style) if word is not None else [])
 
 
 def plural(number, what):

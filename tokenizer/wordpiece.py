@@ -14,14 +14,15 @@ from collections import Counter
 from functools import partial
 
 from tokenizer.base import Tokenizer
-from tokenizer.fast.word_boundaries import bert_borders, bert_borders_without_cjk
+from tokenizer.fast.word_boundaries import bert_boundaries, bert_boundaries_without_cjk
 from tokenizer.formats.vocab_files import wordpiece_files
 from tokenizer.normalize import BertNormalizer
 from tokenizer.pretokenize import bert_words
-from tokenizer.trainers.counting import count_files, count_texts, progress_bar
+from tokenizer.trainers.counting import count_files, count_texts
 from tokenizer.trainers.likelihood import learn_by_likelihood
 from tokenizer.trainers.merges import learn_merges
 from tokenizer.trainers.options import check_training_options, training_summary
+from tokenizer.utils.progress import progress_bar
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 INSIDE = "##"  # begins every piece that is not the first of its word
@@ -45,7 +46,7 @@ class WordPiece(Tokenizer):
         max_input_chars_per_word: a longer word is [UNK] as a whole, as in BERT's code; counted after normalizing.
         """
         self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
-        self.borders = bert_borders if tokenize_chinese_chars else bert_borders_without_cjk
+        self.boundaries = bert_boundaries if tokenize_chinese_chars else bert_boundaries_without_cjk
         normalize = self.normalizer.normalize if any(token.normalized for token in added) else None
         super().__init__(tokens, special_tokens, model_max_length, roles, added, templates, normalize)
         if self.unk_token is None:
@@ -78,7 +79,7 @@ class WordPiece(Tokenizer):
         """
         check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers, limit_alphabet)
         normalizer = BertNormalizer(lowercase, strip_accents)
-        words = count_files(files, bert_borders, partial(normalized_words, normalizer), workers, max_words, show_progress)
+        words = count_files(files, bert_boundaries, partial(normalized_words, normalizer), workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, normalizer, criterion, special_tokens,
                                 limit_alphabet, show_progress)
 
@@ -89,7 +90,7 @@ class WordPiece(Tokenizer):
         """As ``train``, from an iterable of strings."""
         check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers, limit_alphabet)
         normalizer = BertNormalizer(lowercase, strip_accents)
-        words = count_texts(texts, bert_borders, partial(normalized_words, normalizer), workers, max_words, show_progress)
+        words = count_texts(texts, bert_boundaries, partial(normalized_words, normalizer), workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, normalizer, criterion, special_tokens,
                                 limit_alphabet, show_progress)
 
@@ -110,7 +111,7 @@ class WordPiece(Tokenizer):
                              f"{len(tokens) - len(special_tokens)} characters of this corpus (each as such and "
                              f"within words): use at least {len(tokens)}, or a smaller limit_alphabet")
         ids = {token: i for i, token in enumerate(tokens)}
-        with progress_bar("learning pieces", vocab_size - len(tokens), show_progress) as bar:
+        with progress_bar(vocab_size - len(tokens), "learning pieces", "tokens", show_progress) as bar:
             learned = CRITERIA[criterion]([([ids[letter] for letter in word], count) for word, count in words_in_letters], tokens,
                                           vocab_size, max(1, min_frequency), join_pieces, forbidden=set(special_tokens),
                                           progress=lambda size: bar.update(size - len(tokens) - bar.n))

@@ -9,7 +9,7 @@
 
 Units are known by the names that the results have: a share becomes a percentage, bytes become MB, entropies are in nats.
 """
-from tokenizer.utils.terminal import columns, padded
+from tokenizer.utils.terminal import display_width, padded
 
 GAP = "  "
 
@@ -51,8 +51,8 @@ def table(rows):
     lines = []
     for name in dict.fromkeys(name for row in rows for name in row):
         cells = [label(name), *(said(name, row[name]) if name in row else "" for row in rows)]
-        width, numbers = max(map(columns, cells)), any(isinstance(row.get(name), (int, float)) for row in rows)
-        lines.append([" " * (width - columns(cell)) + cell if numbers else padded(cell, width) for cell in cells])
+        width, numbers = max(map(display_width, cells)), any(isinstance(row.get(name), (int, float)) for row in rows)
+        lines.append([" " * (width - display_width(cell)) + cell if numbers else padded(cell, width) for cell in cells])
     return [GAP.join(cells).rstrip() for cells in zip(*lines)]
 
 

@@ -20,7 +20,7 @@ from data.token_file.reader import COUNTS, FORMAT, INDEX, VERSION, check_ids, re
 from data.token_file.shards import SHARD, borders, shard_name
 from tokenizer.fast.corpus_encoder import dtype_for
 from tokenizer.utils.files import atomic_write, errors_name, locked, remove, replace_folder, sync
-from tokenizer.utils.workers import interrupt_waits
+from tokenizer.utils.workers import delay_interrupts
 
 NOTES = "notes.jsonl"
 FIRST = np.zeros(1, np.int64).tobytes()  # the first segment and the first document start at 0
@@ -72,7 +72,7 @@ class TokenFileWriter:
                     try:
                         yield self
                     finally:
-                        with interrupt_waits(), contextlib.suppress(OSError):
+                        with delay_interrupts(), contextlib.suppress(OSError):
                             self.write_note()
                 if not self.meta["num_tokens"]:
                     raise ValueError(f"{self.folder}: nothing to write, the corpus has no text")

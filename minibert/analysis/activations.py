@@ -11,7 +11,7 @@ import torch
 
 from minibert.checks import check_length, check_tokenizer
 from minibert.heads import encoder_of
-from tokenizer.utils.terminal import Look
+from tokenizer.utils.terminal import TextStyle
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Activations:
 
 
 @torch.no_grad()
-def hidden_activations(model, tokenizer, text, look=None):
-    """One text through a model (any with an encoder) -> Inside. look: how tokens are shown, a ``tokenizer.utils.terminal.Look``.
+def hidden_activations(model, tokenizer, text, style=None):
+    """One text through a model (any with an encoder) -> Inside. style: how tokens are shown, a ``tokenizer.utils.terminal.TextStyle``.
 
     Raises ValueError for a text that is too long for the model, and for a tokenizer that does not fit.
 
@@ -53,7 +53,7 @@ def hidden_activations(model, tokenizer, text, look=None):
         encoder.train(was_training)
         for hook in hooks:
             hook.remove()
-    texts = [(look or Look()).visible(tokenizer.token_text(token)) for token in encoding.tokens]
+    texts = [(style or TextStyle()).visible(tokenizer.token_text(token)) for token in encoding.tokens]
     return Activations(encoding, texts, torch.stack(vectors), torch.stack(weights))
 
 

@@ -18,10 +18,10 @@ from minibert.analysis.activations import hidden_activations
 from minibert.analysis.plots import drawn, plot_attention
 from minibert.formats.run_folder import load_run
 from tokenizer.utils.cli import Parser, at_least
-from tokenizer.utils.terminal import Look
+from tokenizer.utils.terminal import TextStyle
 
 
-def attention_maps(model, tokenizer, text, layer=None, look=None):
+def attention_maps(model, tokenizer, text, layer=None, style=None):
     """The maps of a text: of the heads of one layer (from 1 on), or, without one, of each layer the mean of its heads.
 
     -> {"text", "tokens": T strings, "maps": a list of {"name": "layer 1" or "head 1", "weights": T rows of T numbers, and the habits}}
@@ -35,7 +35,7 @@ def attention_maps(model, tokenizer, text, layer=None, look=None):
         raise ValueError(f"layer {layer}: the model has layers 1 to {layers}")
     if not text.strip():
         raise ValueError('the text is empty: give one, such as "He broke the record."')
-    seen = hidden_activations(model, tokenizer, text, look)
+    seen = hidden_activations(model, tokenizer, text, style)
     weights = seen.attention.mean(dim=1) if layer is None else seen.attention[layer - 1]  # (maps, T, T)
     what = "layer" if layer is None else "head"
     maps = [{"name": f"{what} {number}", "weights": [[round(weight, 6) for weight in row] for row in one.tolist()], **head_statistics(one)}
@@ -83,7 +83,7 @@ def main(args=None):
     parser.add_argument("--out", metavar="PICTURE", help="draw the maps into this file, .png or .svg (needs matplotlib)")
     parser.add_argument("--json", action="store_true", help="for programs: one line of JSON, all weights in it")
     args = parser.parse_args(args)
-    result = attention_maps(*load_run(args.run), args.text, args.layer, None if args.json else Look.of(sys.stdout))
+    result = attention_maps(*load_run(args.run), args.text, args.layer, None if args.json else TextStyle.of(sys.stdout))
     if args.out:
         title = "each layer, the mean of its heads" if args.layer is None else f"the heads of layer {args.layer}"
         drawn(plot_attention, [(one["name"], one["weights"]) for one in result["maps"]], result["tokens"], title, args.out)

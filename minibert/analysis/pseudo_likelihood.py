@@ -24,8 +24,8 @@ from minibert.device import choose_device
 from minibert.formats.run_folder import load_run
 from minibert.masking import IGNORE_INDEX
 from tokenizer.utils.cli import Parser
-from tokenizer.utils.progress import slow_bar
-from tokenizer.utils.terminal import Look
+from tokenizer.utils.progress import progress_bar
+from tokenizer.utils.terminal import TextStyle
 
 BATCH = 64  # rows that go through the model at once: one for each token of a text
 
@@ -54,7 +54,7 @@ def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
     questions = ((n, place) for n in by_length for place in guessed[n])
     was_training = model.training
     model.eval()
-    with slow_bar(sum(map(len, guessed)), "guessing", "tokens") as bar:
+    with progress_bar(sum(map(len, guessed)), "guessing", "tokens") as bar:
         while some := list(islice(questions, batch_size)):
             for (n, _), value in zip(some, log_likelihoods(model, [rows[n] for n, _ in some], [place for _, place in some], tokenizer)):
                 found[n].append(value)
@@ -104,16 +104,16 @@ def main(args=None):
     if not texts:
         raise ValueError('there is no text: add one, such as "He broke the record."')
     results = pseudo_perplexity(model.to(choose_device("auto")), tokenizer, texts)
-    look = Look.of(sys.stdout)
+    style = TextStyle.of(sys.stdout)
     if args.tokens and not args.json:
         print(f"{'perplexity':>12}  text\n{'probability':>12}  token")
     for result in results:
         if args.json:
             print(json.dumps(result))
             continue
-        print(f"{result['pseudo_perplexity']:12,.2f}  {look.visible(result['text']).replace(look.signs.white[0], ' ')}")
+        print(f"{result['pseudo_perplexity']:12,.2f}  {style.visible(result['text']).replace(style.signs.white[0], ' ')}")
         for token in result["tokens"] * args.tokens:
-            print(f"{math.exp(token['log_likelihood']):12.2g}  {look.visible(tokenizer.token_text(token['token']))}")
+            print(f"{math.exp(token['log_likelihood']):12.2g}  {style.visible(tokenizer.token_text(token['token']))}")
     if len(results) > 1 and not args.json:
         print(f"{perplexity([token['log_likelihood'] for result in results for token in result['tokens']]):12,.2f}  all {len(results):,} texts, "
               "token by token")

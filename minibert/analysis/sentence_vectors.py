@@ -22,7 +22,7 @@ from minibert.finetuning.loop import EncodedTexts
 from minibert.formats.run_folder import load_run
 from minibert.heads import encoder_of, mean_of_tokens
 from tokenizer.utils.cli import Parser, at_least
-from tokenizer.utils.progress import slow_bar
+from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import visible
 
 POOLINGS = ("mean", "cls")
@@ -73,7 +73,7 @@ def nearest(model, tokenizer, texts, queries, top_k=5, pooling="mean"):
         raise ValueError("a query is empty: give a text that is looked for")
     asked = F.normalize(sentence_vectors(model, tokenizer, queries, pooling), dim=1)  # (Q, H)
     best, places, total = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.long), torch.zeros(len(queries), dtype=torch.float64)
-    with slow_bar(len(texts), "reading", "texts") as bar:
+    with progress_bar(len(texts), "reading", "texts") as bar:
         for start in range(0, len(texts), CHUNK):
             found = asked @ F.normalize(sentence_vectors(model, tokenizer, texts[start : start + CHUNK], pooling, bar), dim=1).T  # (Q, CHUNK)
             total += found.double().sum(dim=1)

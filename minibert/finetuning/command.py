@@ -39,7 +39,7 @@ from minibert.finetuning.predict import (
 from minibert.finetuning.seeds import NAMES, finetune
 from minibert.formats.model_files import CONFIG
 from minibert.formats.run_folder import load_run
-from tokenizer.utils.cli import Parser, add_flags, given
+from tokenizer.utils.cli import Parser, add_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable, next_free_folder
 from tokenizer.utils.progress import StopRequest
 
@@ -58,9 +58,9 @@ def train_command(args, tuning):
     model, tokenizer = load_run(args.run)
     tokenizer.require("cls", "sep", "pad")
     learning_rate = {"learning_rate": DEFAULT_LR[tuning.tune]}
-    config = FinetuneConfig(**(learning_rate | given(args, FinetuneConfig)))
+    config = FinetuneConfig(**(learning_rate | explicit_flags(args, FinetuneConfig)))
     config.resolve_max_length(model.config)  # fails now rather than after reading the files
-    layout = Layout(**given(args, Layout))
+    layout = Layout(**explicit_flags(args, Layout))
     out = out_folder(args)
     check_writable(out)
 
@@ -135,7 +135,7 @@ def parser():
 
 def read_tuning(args):
     """Return the Tuning of a command line. ValueError for flags that do not go together."""
-    flags = given(args, Tuning)
+    flags = explicit_flags(args, Tuning)
     tuning = Tuning(**flags)
     for name in flags:
         mode = name.partition("_")[0]  # lora_rank belongs to --tune lora

@@ -14,7 +14,7 @@ from minibert.batches import epoch_order, round_up
 from minibert.device import autocast
 from minibert.examples import Examples
 from minibert.optim import lr_multiplier, make_optimizer
-from tokenizer.utils.progress import slow_bar
+from tokenizer.utils.progress import progress_bar
 
 ENCODE_BATCH = 512  # texts per call of encode_batch, so that the progress bar moves
 
@@ -36,7 +36,7 @@ class EncodedTexts(Examples):
         # Only BERT tells the two texts of a pair apart by segment embeddings.
         is_pair = bool(texts) and isinstance(texts[0], tuple)
         self.has_types = is_pair and model_config.segments > 1
-        with slow_bar(len(texts), "encoding", "texts") as bar:
+        with progress_bar(len(texts), "encoding", "texts") as bar:
             for start in range(0, len(texts), ENCODE_BATCH):
                 chunk = texts[start : start + ENCODE_BATCH]
                 for encoding in tokenizer.encode_batch(chunk, max_length=max_length):
@@ -81,7 +81,7 @@ def predict(model, texts, config, batch_size=64):
     device = next(model.parameters()).device
     by_length = np.argsort(texts.lengths, kind="stable")  # texts of similar length: little padding
     logits = torch.empty(len(texts), model.classifier.out_features)
-    with slow_bar(len(texts), "predicting", "texts") as bar:
+    with progress_bar(len(texts), "predicting", "texts") as bar:
         for start in range(0, len(texts), batch_size):
             indices = by_length[start : start + batch_size]
             batch = texts.batch(indices, device)

@@ -20,7 +20,7 @@ from minibert.finetuning.labeled_files import Layout, encode_labels, read_exampl
 from minibert.finetuning.loop import EncodedTexts, compute_metrics, predict
 from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
 from minibert.heads import BertForSequenceClassification
-from tokenizer.utils.cli import given
+from tokenizer.utils.cli import explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable
 
 SETTINGS, PREDICTIONS = "finetune.json", "predictions.tsv"
@@ -29,7 +29,7 @@ INFERENCE_FIELDS = {"max_length", "device", "precision"}  # those of FinetuneCon
 
 def predict_command(args):
     """Run --predict without --train: print the predictions, or write them to the folder --out."""
-    fields = given(args, FinetuneConfig) | given(args, Tuning)
+    fields = explicit_flags(args, FinetuneConfig) | explicit_flags(args, Tuning)
     training_only = [name for name in fields if name not in INFERENCE_FIELDS]
     if args.dev:
         training_only.append("dev")
@@ -45,8 +45,8 @@ def predict_command(args):
         raise ValueError(f"{args.run} has not been fine-tuned: add --train FILE, or name the "
                          f"folder that fine-tuning wrote ({Path(args.run) / 'finetuned'})")
     layout, config = read_settings(args.adapter or args.run)
-    layout = replace(layout, **given(args, Layout))
-    config = replace(config, **given(args, FinetuneConfig))
+    layout = replace(layout, **explicit_flags(args, Layout))
+    config = replace(config, **explicit_flags(args, FinetuneConfig))
     if args.out:
         check_writable(Path(args.out))
     predictions, scores, message = evaluate_file(model, tokenizer, args.predict, layout, config)

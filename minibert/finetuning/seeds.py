@@ -19,7 +19,7 @@ from minibert.finetuning.loop import EncodedTexts, best_epoch, fit
 from minibert.finetuning.metrics import mean_and_std
 from minibert.heads import BertForSequenceClassification
 from tokenizer.inspect import plural
-from tokenizer.utils.progress import slow_bar
+from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import visible
 
 NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
@@ -83,7 +83,7 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
     histories = defaultdict(list)
     best_score = -math.inf
     total_steps = steps * config.epochs * config.seeds * len(variants)
-    with slow_bar(total_steps, "fine-tuning", "steps") as bar:
+    with progress_bar(total_steps, "fine-tuning", "steps") as bar:
         for variant, seed in itertools.product(variants, range(config.seeds)):
             is_pretrained = variant == "pretrained"
             model = create(seed, load_encoder_from=is_pretrained)

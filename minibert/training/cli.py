@@ -14,7 +14,7 @@ from minibert.formats.run_folder import read_config
 from minibert.presets import PRESETS
 from minibert.training.init_from import configuration
 from tokenizer.formats.vocab_files import holds_tokenizer
-from tokenizer.utils.cli import Parser, add_flags, given, suggestion
+from tokenizer.utils.cli import Parser, add_flags, explicit_flags, suggestion
 
 # What may always differ when a run goes on: none of it changes what is computed (micro-batches: but for rounding, and dropout's draws).
 HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_batch_size",
@@ -67,7 +67,7 @@ def parser():
 
 def configure(arguments):
     """(BertConfig, TrainConfig) of a new run: the preset, or what --init begins with, and the given flags laid over it."""
-    preset, of_model, of_training = preset_of(arguments), given(arguments, BertConfig), given(arguments, TrainConfig)
+    preset, of_model, of_training = preset_of(arguments), explicit_flags(arguments, BertConfig), explicit_flags(arguments, TrainConfig)
     model, train = configuration(arguments.init, of_model | of_training) if arguments.init else PRESETS[preset]
     model, train = replace(model, **of_model), override(train, of_training)
     if train.stream and (train.epochs or train.data):
@@ -124,7 +124,7 @@ def resumed(arguments, run):
         raise ValueError(f"{run} was started with --preset {preset}, not {arguments.preset}")
     changes, refused = {BertConfig: {}, TrainConfig: {}}, []
     for cls, stored in ((BertConfig, model), (TrainConfig, train)):
-        for name, value in given(arguments, cls).items():
+        for name, value in explicit_flags(arguments, cls).items():
             if value in (getattr(stored, name), "auto"):  # "auto" was decided when the run began
                 continue
             if name in allowed or name in HARMLESS:

@@ -10,7 +10,7 @@ from minibert.analysis.probes import known_probes, masked_passages
 from minibert.device import describe, peak_memory
 from minibert.masking import IGNORE_INDEX
 from minibert.training.progress import place_of
-from tokenizer.utils.terminal import Look, columns, padded
+from tokenizer.utils.terminal import TextStyle, display_width, padded
 
 WIDTH = 96  # columns of the example
 
@@ -29,7 +29,7 @@ def expectations(trainer):
     print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
           f"(at most {config.batch_size * config.max_length:,}), "
           f"{config.mlm_probability:.0%} of them to be predicted{together}; {one}")
-    seen, hidden = masked_example(trainer.batches.peek(), trainer.tokenizer, Look.of(sys.stdout))
+    seen, hidden = masked_example(trainer.batches.peek(), trainer.tokenizer, TextStyle.of(sys.stdout))
     print(f"it sees     {seen}\nto predict  {hidden}")
     rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
     print(f"length      {length}; {rates}, {config.schedule}")
@@ -50,7 +50,7 @@ def expectations(trainer):
         print(f"resuming    at step {state['step']:,} after {state['elapsed'] / 60:.1f} minutes{place}")
 
 
-def masked_example(batch, tokenizer, look):
+def masked_example(batch, tokenizer, style):
     """A piece of a batch in two lines that line up: what the model sees, and under each token that is to be predicted what stood there.
 
     The first piece is taken that has most of the three cases: [MASK], a random token, the token itself (80, 10 and 10 % of what is to be predicted).
@@ -61,7 +61,7 @@ def masked_example(batch, tokenizer, look):
     @cache
     def shown(number):
         token = tokenizer.id_to_token(number)
-        return look.visible(tokenizer.token_text(token) if tokenizer.kind == "bpe" else token)  # WordPiece's ## is as good a sign as a space
+        return style.visible(tokenizer.token_text(token) if tokenizer.kind == "bpe" else token)  # WordPiece's ## is as good a sign as a space
 
     pieces = []
     for tokens, labels in zip(batch.input_ids[:64].tolist(), batch.labels[:64].tolist()):
@@ -71,7 +71,7 @@ def masked_example(batch, tokenizer, look):
                 break
             seen, hidden = shown(token), "" if label == IGNORE_INDEX else shown(label)
             case = hidden and ("mask" if token == tokenizer.mask_token_id else "same" if token == label else "random")
-            width = max(columns(seen), columns(hidden))
+            width = max(display_width(seen), display_width(hidden))
             if width > left:
                 pieces.append([])
                 left = WIDTH
@@ -110,22 +110,22 @@ def result(trainer, scores):
         print('picture     none: pip install -e ".[plots]" brings matplotlib')
     print(f"model       {folder / 'model'}")
     probes = [probe for probe in probes_of(trainer) if len(tokenizer.encode(probe).ids) <= trainer.model.config.max_length]
-    look = Look.of(sys.stdout)
+    style = TextStyle.of(sys.stdout)
     for probe in probes:
         print(f"\n{probe}")
         for answer in fill_mask(trainer.model, tokenizer, probe):
-            print(answer_line(answer, look))
+            print(answer_line(answer, style))
     ask = probes[0] if probes else f"Return a new {tokenizer.mask_token} object."
     print(f"\nask it yourself:  python -m minibert fill-mask {shlex.quote(str(folder))} {shlex.quote(ask)}")
 
 
-def answer_line(answer, look):
+def answer_line(answer, style):
     """One of the answers of ``fill_mask``, without the space before a word and with signs for what is nothing else.
 
     {"score": 0.31, "token_str": " list", ...} -> '    31.0%  list'; a line end, "\\n" -> '    31.0%  ↵'
     """
     text = answer["token_str"]
-    return f"   {answer['score']:6.1%}  {look.visible(text.strip() or text)}"
+    return f"   {answer['score']:6.1%}  {style.visible(text.strip() or text)}"
 
 
 def probes_of(trainer):

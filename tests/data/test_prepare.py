@@ -21,7 +21,7 @@ def contents(folder):
 
 def test_the_number_of_workers_does_not_change_the_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(MODULE, "BATCH_CHARACTERS", 500)
-    monkeypatch.setattr(MODULE, "FIRST_HERE", 2)
+    monkeypatch.setattr(MODULE, "NUM_INLINE_BATCHES", 2)
     for workers in (1, 2, 3):
         folder = tmp_path / str(workers)
         prepare(iter(DOCUMENTS), Characters(), folder, workers, show_progress=False)
@@ -31,7 +31,7 @@ def test_the_number_of_workers_does_not_change_the_bytes(tmp_path, monkeypatch):
 
 
 def test_a_killed_worker_is_an_error_with_advice(monkeypatch, tmp_path):
-    def kill(function, items, shared, workers, advice, first_here):
+    def kill(function, items, shared, workers, advice, num_inline):
         raise ChildProcessError(f"one of 2 worker processes was killed: {advice}")
     monkeypatch.setattr(MODULE, "map_in_order", kill)
     with pytest.raises(OSError, match="killed: use one process: python -m data .*--workers 1"):
@@ -63,7 +63,7 @@ sys.path[:0] = {path!r}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 from data_helpers import Characters
 from data import prepare
-sys.modules["data.prepare"].FIRST_HERE = 1
+sys.modules["data.prepare"].NUM_INLINE_BATCHES = 1
 
 def documents():
     for i in range(10 ** 9):

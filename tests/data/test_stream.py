@@ -10,7 +10,7 @@ from data_helpers import Characters
 
 from data import prepare
 from data.stream import Closed, Prefetcher, Stream, Window
-from tokenizer.trainers.counting import batches
+from tokenizer.utils.workers import batch_texts
 
 DOCUMENTS = [f"document {i}\n" + f"line {i * i} of it\n" * (i % 7) for i in range(300)]
 
@@ -64,7 +64,7 @@ def test_the_windows_of_a_pass_equal_the_token_file(tmp_path, workers):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_window_knows_the_progress_at_its_end_even_if_workers_are_ahead_of_it(workers):
-    sizes = [sum(map(len, batch)) for batch in batches(DOCUMENTS, 500)]
+    sizes = [sum(map(len, batch)) for batch in batch_texts(DOCUMENTS, 500)]
     windows = first_pass(stream_of(DOCUMENTS, workers))
     ends = range(4, len(sizes) + 4, 4)  # four batches per window
     assert [window.progress for window in windows] == [(sum(sizes[:end]), 50_000) for end in ends]

@@ -9,11 +9,11 @@ from tokenizer_samples import STORY, wild_texts
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.inspect import as_data, as_lines, cut, match_steps, merge_steps, statistics, steps_of, words_of
 from tokenizer.pretokenize import byte_characters
-from tokenizer.utils.terminal import ASCII, Look
+from tokenizer.utils.terminal import ASCII, TextStyle
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 MERGES = [("u", "g"), ("h", "ug"), ("Ġ", "hug"), ("Ċ", "Ċ")]
-PLAIN, COLOUR = Look(), Look(colour=True)
+PLAIN, COLOUR = TextStyle(), TextStyle(color=True)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def wordpiece():
                       "ᄒ", "##ᅡ", "##ᆫ"], max_input_chars_per_word=12)
 
 
-def lines(tokenizer, text=None, word=None, look=PLAIN):
-    return as_lines(tokenizer, text, word, look)
+def lines(tokenizer, text=None, word=None, style=PLAIN):
+    return as_lines(tokenizer, text, word, style)
 
 
 # A text cut into its tokens
@@ -82,21 +82,21 @@ def test_word_pieces_with_what_is_dropped_between_them(wordpiece):
 
 
 def test_colours_change_where_tokens_meet_and_end_with_the_line(bpe):
-    assert lines(bpe, "hugs\n\n <mask>", look=COLOUR)[2:5] == [
+    assert lines(bpe, "hugs\n\n <mask>", style=COLOUR)[2:5] == [
         "\033[30;45m<s>\033[0m\033[30;43mhug\033[0m\033[30;46ms\033[0m\033[30;105m↵\033[0m",
         "\033[30;105m↵\033[0m",
         "\033[30;105m·<mask>\033[0m\033[30;45m</s>\033[0m"]
-    assert lines(bpe, "h\n\n", look=COLOUR)[2:4] == ["\033[30;45m<s>\033[0m\033[30;43mh\033[0m\033[30;46m↵\033[0m", "\033[30;46m↵\033[0m"]
+    assert lines(bpe, "h\n\n", style=COLOUR)[2:4] == ["\033[30;45m<s>\033[0m\033[30;43mh\033[0m\033[30;46m↵\033[0m", "\033[30;46m↵\033[0m"]
 
 
 def test_unknown_words_and_what_lies_between_have_colours_of_their_own(wordpiece):
-    assert lines(wordpiece, "hug x", look=COLOUR)[2] == (
+    assert lines(wordpiece, "hug x", style=COLOUR)[2] == (
         "\033[30;45m[CLS]\033[0m\033[30;43mhug\033[0m\033[2m·\033[0m\033[30;41mx\033[0m\033[30;105m[SEP]\033[0m")
 
 
 def test_brackets_in_a_text_are_no_borders(bpe):
     assert lines(bpe, "[h] (x)")[2] == "<s>⟦[⟧⟦h⟧⟦]⟧⟦·⟧⟦(⟧⟦x⟧⟦)⟧</s>"
-    assert lines(bpe, "[h]", look=Look(False, ASCII))[2] == "<s>|[||h||]|</s>"
+    assert lines(bpe, "[h]", style=TextStyle(False, ASCII))[2] == "<s>|[||h||]|</s>"
 
 
 def test_the_bytes_of_a_character_are_named(bpe):
@@ -138,10 +138,10 @@ def test_what_is_shown_cannot_upset_a_terminal(bpe, wordpiece):
     """Every character prints or is a line end; with colours, the only escape sequences are those of colours."""
     for text in [*wild_texts(300, seed=21), "\x1b[2J\x1b]0;title\x07\x9b31m\x08\r\x7f", "\u202eabc", "\u0301", "a\u2028b"]:
         for tokenizer in (bpe, wordpiece):
-            for look in (PLAIN, COLOUR, Look(True, ASCII)):
-                shown = re.sub("\033\\[[0-9;]*m", "", "\n".join(lines(tokenizer, text, look=look)))
+            for style in (PLAIN, COLOUR, TextStyle(True, ASCII)):
+                shown = re.sub("\033\\[[0-9;]*m", "", "\n".join(lines(tokenizer, text, style=style)))
                 assert all(char.isprintable() or char == "\n" for char in shown), ascii(text)
-                if look.signs == ASCII:
+                if style.signs == ASCII:
                     shown.encode("ascii")
 
 
@@ -166,16 +166,16 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch):
             return self.terminal
     for name in ("NO_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
-    assert Look.of(Stream()) == COLOUR
+    assert TextStyle.of(Stream()) == COLOUR
     monkeypatch.setenv("NO_COLOR", "1")
-    assert Look.of(Stream()) == PLAIN
+    assert TextStyle.of(Stream()) == PLAIN
     monkeypatch.setenv("NO_COLOR", "")  # no-color.org: "when present and not an empty string"
-    assert Look.of(Stream()) == COLOUR
+    assert TextStyle.of(Stream()) == COLOUR
     monkeypatch.setenv("TERM", "dumb")
-    assert Look.of(Stream()) == PLAIN
+    assert TextStyle.of(Stream()) == PLAIN
     Stream.terminal, Stream.encoding = False, "cp1252"
-    assert Look.of(Stream()) == Look(False, ASCII)
-    assert Look.of(Stream()).visible("a é\n\u0301") == r"a_\u00e9\n\u0301"
+    assert TextStyle.of(Stream()) == TextStyle(False, ASCII)
+    assert TextStyle.of(Stream()).visible("a é\n\u0301") == r"a_\u00e9\n\u0301"
 
 
 # A word made step by step

@@ -1,6 +1,6 @@
 """The fast way for many texts, without offsets: texts -> one array of ids, fast enough that no one waits for the tokenizer.
 
-The words of a language are few and come again and again. So each distinct unit of text (a word, mostly: ``borders.py``) is encoded once;
+The words of a language are few and come again and again. So each distinct unit of text (a word, mostly: ``word_boundaries.py``) is encoded once;
 its ids are kept at the end of one long array, and from then on the unit is a number: where to look. Finding the units of a batch, their
 numbers and their ids are operations on whole arrays. ``reference.py`` has the slow way, and ``Tokenizer.encode`` is between the two.
 """
@@ -12,29 +12,28 @@ import numpy as np
 
 from tokenizer.fast.unit_table import Units, joined
 from tokenizer.fast.word_boundaries import parts
-from tokenizer.trainers.counting import batches
-from tokenizer.utils.workers import map_in_order
+from tokenizer.utils.workers import batch_texts, map_in_order
 
-KEPT_UNITS = 1 << 19  # distinct units; with their ids about 100 MB. In real texts far fewer make up nearly everything
+MAX_CACHED_UNITS = 1 << 19  # distinct units; with their ids about 100 MB. In real texts far fewer make up nearly everything
 LONG_TEXT = 1 << 18  # characters that are encoded at once: arrays of some 30 bytes for each
 BATCH_CHARACTERS = 1 << 19  # what goes to a worker at once: large enough that sending it costs nothing
-FIRST_HERE = 64  # batches that are encoded before workers start: most words have come by then, and all workers know them
+NUM_INLINE_BATCHES = 64  # batches that are encoded before workers start: most words have come by then, and all workers know them
 
 
 class CorpusEncoder:
-    """Encodes batches of texts. ``borders``: as ``borders.gpt2_borders``; ``encode_unit``: str -> list of ids.
+    """Encodes batches of texts. ``borders``: as ``borders.gpt2_boundaries``; ``encode_unit``: str -> list of ids.
 
     The ids of unit n are ``ids[starts[n]:starts[n] + lengths[n]]``.
     """
 
     def __init__(self, borders, encode_unit):
-        self.borders, self.encode_unit = borders, encode_unit
+        self.boundaries, self.encode_unit = borders, encode_unit
         self.lock = threading.Lock()  # what is kept is changed while texts are encoded: one thread at a time
         self.clear()
 
     def clear(self):
         """Forget all units."""
-        self.units = Units(self.borders)
+        self.units = Units(self.boundaries)
         self.ids, self.starts, self.lengths = array("I"), array("q", [0]), array("q", [0])  # unit 0 is none
 
     def encode(self, texts):
@@ -42,7 +41,7 @@ class CorpusEncoder:
         short = [[part] if len(part) <= LONG_TEXT else parts(part, LONG_TEXT) for part in texts]
         results = []
         with self.lock:
-            for some in batches(chain.from_iterable(short), LONG_TEXT):
+            for some in batch_texts(chain.from_iterable(short), LONG_TEXT):
                 results.append(self._encode(some))
         ids, lengths = zip(*results) if results else ((np.zeros(0, np.uint32),), (np.zeros(0, np.int64),))
         ids, ends = np.concatenate(ids), np.concatenate(([0], np.cumsum(np.concatenate(lengths))))
@@ -50,7 +49,7 @@ class CorpusEncoder:
 
     def _encode(self, texts):
         """As ``encode``, for texts that are together no longer than arrays should be."""
-        if len(self.units) > KEPT_UNITS or len(self.ids) > 16 * KEPT_UNITS:
+        if len(self.units) > MAX_CACHED_UNITS or len(self.ids) > 16 * MAX_CACHED_UNITS:
             self.clear()  # rare, and cheap to make again
         data, text_starts = joined(texts)
         try:
@@ -88,7 +87,7 @@ def dtype_for(vocab_size):
 
 def encode_documents(tokenizer, documents, workers=None):
     """An iterator of texts -> an iterator of arrays of ids, one for each, encoded on all cores; see ``Tokenizer.encode_documents``."""
-    for ids, lengths in map_in_order(_encode_batch, batches(documents, BATCH_CHARACTERS), shared=tokenizer, workers=workers, first_here=FIRST_HERE):
+    for ids, lengths in map_in_order(_encode_batch, batch_texts(documents, BATCH_CHARACTERS), shared=tokenizer, workers=workers, num_inline=NUM_INLINE_BATCHES):
         ends = lengths.cumsum().tolist()
         yield from (ids[end - length:end] for end, length in zip(ends, lengths.tolist()))
 

@@ -1,4 +1,4 @@
-"""Texts -> numbers of units: which of the distinct stretches of text (``borders.py``) stands where, for a whole batch at once.
+"""Texts -> numbers of units: which of the distinct stretches of text (``word_boundaries.py``) stands where, for a whole batch at once.
 
 A dict of bytes would do it, and does for what is new or long. But a unit of at most 16 bytes is two 64-bit numbers and a length, and
 whole arrays of those can be looked up together, in a table with one place for each hash. Two units that share a place
@@ -29,16 +29,16 @@ def joined(texts):
 
 
 class Units:
-    """Numbers the distinct units, from 1 in the order in which they come. ``borders``: as ``borders.gpt2_borders``.
+    """Numbers the distinct units, from 1 in the order in which they come. ``borders``: as ``borders.gpt2_boundaries``.
 
-    >>> from tokenizer.fast.word_boundaries import gpt2_borders
-    >>> units = Units(gpt2_borders)
+    >>> from tokenizer.fast.word_boundaries import gpt2_boundaries
+    >>> units = Units(gpt2_boundaries)
     >>> numbers, starts = units.find(*joined(["a b\\n", "a"])); numbers, starts - MARGIN, units.since(1)
     (array([1, 2, 3, 1], dtype=int32), array([0, 1, 3, 4]), [b'a', b' b', b'\\n'])
     """
 
     def __init__(self, borders):
-        self.borders = borders
+        self.boundaries = borders
         self.number_of = {}  # bytes -> number
         self._place = np.zeros(1 << PLACES, np.int32)  # hash -> number of the unit that was there last; 0 is no unit
         self._keys = np.zeros((3, 1024), np.uint64)  # number -> its key (``_keys``); its length is 0 for what is too long for the table
@@ -55,7 +55,7 @@ class Units:
         begins = np.zeros(len(data), bool)
         begins[text_starts] = True
         first, last = text_starts[0], text_starts[-1]
-        starts = np.flatnonzero(self.borders(data, begins)[first:last]) + first  # (U,)
+        starts = np.flatnonzero(self.boundaries(data, begins)[first:last]) + first  # (U,)
         ends = np.append(starts[1:], last)[:len(starts)]
 
         keys = _keys(data, starts, ends)

@@ -99,7 +99,7 @@ def kinds(kind_of, data):
     return kind
 
 
-def gpt2_borders(data, begins):
+def gpt2_boundaries(data, begins):
     """Where GPT-2's words begin (``pretokenize.GPT2_PATTERN``).
 
     data (N,) uint8: texts in UTF-8, end to end, with at least three more bytes after them; begins (N,) bool: where a text begins,
@@ -128,8 +128,8 @@ def gpt2_borders(data, begins):
     return _whole_where_foreign(starts, kind, space, begins)
 
 
-def bert_borders(data, begins, kind_of=bert_kind):
-    """Where BERT's words begin, each with the white space before it; arguments and result as of ``gpt2_borders``. "it's 3" -> i, ', s, the space"""
+def bert_boundaries(data, begins, kind_of=bert_kind):
+    """Where BERT's words begin, each with the white space before it; arguments and result as of ``gpt2_boundaries``. "it's 3" -> i, ', s, the space"""
     kind = kinds(kind_of, data)
     starts = begins.copy()
     starts[1:] |= (kind[:-1] != SPACE) & ((kind[1:] != LETTER) | (kind[:-1] != LETTER))
@@ -137,9 +137,9 @@ def bert_borders(data, begins, kind_of=bert_kind):
     return _whole_where_foreign(starts, kind, kind == SPACE, begins)
 
 
-def bert_borders_without_cjk(data, begins):
+def bert_boundaries_without_cjk(data, begins):
     """The same where Chinese characters are letters: tokenize_chinese_chars=False."""
-    return bert_borders(data, begins, bert_kind_without_cjk)
+    return bert_boundaries(data, begins, bert_kind_without_cjk)
 
 
 def _whole_where_foreign(starts, kind, space, begins):

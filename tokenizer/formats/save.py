@@ -9,7 +9,7 @@ OWN_FILES = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokeniz
              "special_tokens_map.json", "added_tokens.json"}  # the last two are other programs', and go when a tokenizer is replaced
 
 
-def check_place(folder, overwrite=False):
+def check_save_folder(folder, overwrite=False):
     """An error that is better told before training: where no tokenizer can be saved in ``folder``, or one is there already."""
     if not str(folder):
         raise ValueError("the name of the folder is empty: name a folder for the tokenizer")
@@ -30,7 +30,7 @@ def _in_parts(folder):
 
 def save_files(folder, files):
     """Write {name: text} into ``folder``: all at once, or file by file where the folder holds other things too, or is the current one."""
-    check_place(folder, overwrite=True)
+    check_save_folder(folder, overwrite=True)
     folder = Path(folder)
     if _in_parts(folder):
         for name, text in files.items():

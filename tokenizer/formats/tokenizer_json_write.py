@@ -25,7 +25,7 @@ from dataclasses import asdict
 ROLE_NAMES = ("cls", "pad", "sep", "unk", "mask")
 
 
-def ecosystem_files(tokenizer):
+def tokenizer_json_files(tokenizer):
     """The two files of a tokenizer. -> {"tokenizer.json": text, "tokenizer_config.json": text}"""
     return {"tokenizer.json": as_text(tokenizer_json(tokenizer)), "tokenizer_config.json": as_text(configuration(tokenizer))}
 

@@ -16,7 +16,7 @@ from tokenizer.formats.vocab_files import (
     read_vocab_json,
     read_vocab_txt,
 )
-from tokenizer.loading.tokenizer_json_read import NO_TEMPLATES, all_tokens, load_published, named_tokens
+from tokenizer.loading.tokenizer_json_read import NO_TEMPLATES, all_tokens, load_tokenizer_json, named_tokens
 from tokenizer.wordpiece import WordPiece
 
 
@@ -45,7 +45,7 @@ def load_tokenizer(folder):
                                   and not (folder / "merges.txt").exists() else "bpe")
     if kind not in ("bpe", "wordpiece"):
         raise ValueError(f"{folder / 'tokenizer_config.json'}: kind is {kind!r}, but must be 'bpe' or 'wordpiece'")
-    load = load_published if (folder / "tokenizer.json").exists() else _load_bpe if kind == "bpe" else _load_wordpiece
+    load = load_tokenizer_json if (folder / "tokenizer.json").exists() else _load_bpe if kind == "bpe" else _load_wordpiece
     try:
         tokenizer = load(folder, config)
     except ValueError as error:

@@ -17,7 +17,7 @@ SUPPORTED = ("what is read here is byte-level BPE as in RoBERTa, GPT-2 and Moder
 NO_TEMPLATES = ((("A", 0),), (("A", 0), ("B", 1)))
 
 
-def load_published(folder, config):
+def load_tokenizer_json(folder, config):
     """The tokenizer of ``folder / "tokenizer.json"``; config: what tokenizer_config.json beside it says, as a dict.
 
     Raises ValueError for a file that is damaged, that disagrees with its neighbours, or that is not supported.
@@ -211,8 +211,8 @@ def spell_out(path, post, tokens):
     return [single, [*single, *([("SpecialToken", sep, 0)] if roberta else []), ("Sequence", "B", second), ("SpecialToken", sep, second)]]
 
 
-def check_ids(path, ids_of, tokens):
-    for name, ids in ids_of.items():
+def check_ids(path, as_id_list, tokens):
+    for name, ids in as_id_list.items():
         if len(ids) != 1 or not 0 <= ids[0] < len(tokens) or tokens[ids[0]] != name:
             raise ValueError(f"{path}: post_processor says that {name!r} has the ids {ids}, which the vocabulary does not"
                              f": {DAMAGED}, or put together from two tokenizers")

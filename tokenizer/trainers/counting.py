@@ -1,6 +1,6 @@
 """Counting the words of a corpus: the first half of training, streamed, on all cores.
 
-Count before you cut: the units of a text (``units.py``) are found and counted by operations on whole arrays, and only the distinct
+Count before you cut: the units of a text (``unit_table.py``) are found and counted by operations on whole arrays, and only the distinct
 ones are normalized and cut into words, each once. Memory grows with the number of distinct words, not with the corpus, and can be capped.
 """
 import heapq
@@ -10,15 +10,15 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tokenizer.fast.unit_table import MARGIN, Units, joined
 from tokenizer.fast.word_boundaries import SURE_BORDER_BYTES, parts
-from tokenizer.utils.workers import map_in_order
+from tokenizer.utils.progress import progress_bar
+from tokenizer.utils.workers import batch_texts, map_in_order
 
 AT_ONCE = 1 << 18  # bytes whose units are found together: arrays of this length stay near the processor
 PORTION = 4 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
-KEPT_UNITS = 1 << 17  # distinct units that a process remembers from portion to portion: about 40 MB
+MAX_CACHED_UNITS = 1 << 17  # distinct units that a process remembers from portion to portion: about 40 MB
 LONGEST = 4  # bytes of what a file is cut at, with the character after it
 _CUT = re.compile(rb"\n|" + SURE_BORDER_BYTES.pattern)
 
@@ -26,13 +26,13 @@ _CUT = re.compile(rb"\n|" + SURE_BORDER_BYTES.pattern)
 def count_files(files, borders, words_of, workers=None, max_words=None, show_progress=True):
     """Word counts over text files, fed line by line, each with its line end. -> WordCounts
 
-    borders: where words begin (``borders.py``).  words_of: text -> list of its words; it stands at the top level of a module.
+    borders: where words begin (``word_boundaries.py``).  words_of: text -> list of its words; it stands at the top level of a module.
     workers, max_words: as ``ByteLevelBPE.train``.
     Raises FileNotFoundError for a missing file and ValueError for one that is not UTF-8 text.
     """
     files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     total = sum(_size(file) for file in files)
-    with progress_bar("counting words", total, show_progress, unit="B", unit_scale=True) as bar:
+    with progress_bar(total, "counting words", "B", show_progress, scale=True) as bar:
         return _count(_count_ranges, portions(files), UnitCounter(borders, words_of), workers, max_words, bar)
 
 
@@ -40,14 +40,14 @@ def count_texts(texts, borders, words_of, workers=None, max_words=None, show_pro
     """Word counts over an iterable of strings, each fed whole. -> WordCounts"""
     if isinstance(texts, str):
         raise ValueError("train_from_iterator takes an iterable of strings, not one string: pass [text]")
-    with progress_bar("counting words", None, show_progress, unit=" characters", unit_scale=True) as bar:
-        return _count(_count_batch, batches(map(_checked, texts), PORTION), UnitCounter(borders, words_of), workers, max_words, bar)
+    with progress_bar(None, "counting words", "characters", show_progress, scale=True) as bar:
+        return _count(_count_batch, batch_texts(map(_checked, texts), PORTION), UnitCounter(borders, words_of), workers, max_words, bar)
 
 
 def _count(function, portions, counter, workers, max_words, bar):
     """The sum of what ``function(counter, portion)`` gives for each portion, over all workers. -> WordCounts"""
     counts = WordCounts(max_words)
-    for more, size in map_in_order(function, portions, shared=counter, workers=workers, first_here=1):
+    for more, size in map_in_order(function, portions, shared=counter, workers=workers, num_inline=1):
         counts.add(more)
         bar.update(size)
     return counts
@@ -92,18 +92,18 @@ class WordCounts(Counter):
 class UnitCounter:
     """Counts the units of texts, and from them the words. ``borders``, ``words_of``: as ``count_files``.
 
-    >>> from tokenizer.fast.word_boundaries import gpt2_borders; from tokenizer.pretokenize import gpt2_words
-    >>> counter = UnitCounter(gpt2_borders, gpt2_words)
+    >>> from tokenizer.fast.word_boundaries import gpt2_boundaries; from tokenizer.pretokenize import gpt2_words
+    >>> counter = UnitCounter(gpt2_boundaries, gpt2_words)
     >>> counter.add(*joined(["a b\\n", "a"])); counter.take(), counter.take()
     ({'a': 2, ' b': 1, '\\n': 1}, {})
     """
 
     def __init__(self, borders, words_of):
-        self.borders, self.words_of = borders, words_of
+        self.boundaries, self.words_of = borders, words_of
         self._clear()
 
     def _clear(self):
-        self.units, self.words = Units(self.borders), [()]  # number of a unit -> its words
+        self.units, self.words = Units(self.boundaries), [()]  # number of a unit -> its words
         self.counts = np.zeros(0, np.int64)  # number of a unit -> how often it was seen
 
     def add(self, data, text_starts):
@@ -120,7 +120,7 @@ class UnitCounter:
             for word in words:
                 counts[word] += count
         self.counts[:] = 0
-        if len(self.units) > KEPT_UNITS:
+        if len(self.units) > MAX_CACHED_UNITS:
             self._clear()
         return dict(counts)
 
@@ -130,7 +130,7 @@ class UnitCounter:
 def _count_batch(counter, texts):
     """["a b", "a"] -> ({'a': 2, ' b': 1}, 4)"""
     short = (part for text in texts for part in ([text] if len(text) <= AT_ONCE else parts(text, AT_ONCE)))
-    for batch in batches(short, AT_ONCE):
+    for batch in batch_texts(short, AT_ONCE):
         counter.add(*joined(batch))
     return counter.take(), sum(map(len, texts))
 
@@ -213,28 +213,6 @@ def portions(files, size=PORTION):
             room -= end - start
     if portion:
         yield portion
-
-
-def batches(texts, size):
-    """Lists of texts with together about ``size`` characters; a longer text comes alone.
-
-    >>> list(batches(["aa", "b", "cccc", "d"], size=3))
-    [['aa', 'b'], ['cccc'], ['d']]
-    """
-    batch, characters = [], 0
-    for text in texts:
-        batch.append(text)
-        characters += len(text)
-        if characters >= size:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-def progress_bar(what, total, show, **options):
-    """A bar on stderr that appears after two seconds, and goes when the work is done."""
-    return tqdm(desc=what, total=total, disable=not show, delay=2, leave=False, **options)
 
 
 def _checked(text):

@@ -93,7 +93,7 @@ def suggestion(word, known):
 
 
 def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
-    """A flag for each field of a configuration, or for those of ``names``; one that is not given is None, so that ``given`` can tell.
+    """A flag for each field of a configuration, or for those of ``names``; one that is not given is None, so that ``explicit_flags`` can tell.
 
     shown: a configuration whose values stand in brackets behind the help, but those that say that something is off.
     """
@@ -113,7 +113,7 @@ def true_or_false(word):
     return word.lower() == "true"
 
 
-def given(arguments, cls):
+def explicit_flags(arguments, cls):
     """The fields of ``cls`` that stand on the command line -> dict."""
     return {f.name: getattr(arguments, f.name) for f in fields(cls) if getattr(arguments, f.name) is not None}
 
@@ -140,7 +140,7 @@ def run(main):
 
 
 @contextlib.contextmanager
-def terminated_as_interrupted():
+def sigterm_as_interrupt():
     """Within, SIGTERM, which a machine that shuts down sends, is as Ctrl-C: KeyboardInterrupt."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

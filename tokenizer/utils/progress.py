@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 
 class StopRequested(KeyboardInterrupt):
-    """Ctrl-C within ``StopRequest.unless_requested``."""
+    """Ctrl-C within ``StopRequest.interruptible``."""
 
 
 class StopRequest:
@@ -15,7 +15,7 @@ class StopRequest:
     (torchrun passes on at once what the terminal has sent to all its processes already).
 
     >>> with StopRequest() as stop:
-    ...     stop.requested, stop.unless_requested(lambda: 3)
+    ...     stop.requested, stop.interruptible(lambda: 3)
     (False, 3)
     """
 
@@ -34,7 +34,7 @@ class StopRequest:
         if self.waiting:
             raise StopRequested
 
-    def unless_requested(self, wait):
+    def interruptible(self, wait):
         """What ``wait()`` returns; None where a stop is requested before that, which breaks it off at once: for what is waited for long."""
         try:
             try:
@@ -50,6 +50,13 @@ class StopRequest:
             signal.signal(number, handler)
 
 
-def slow_bar(total, what, unit):
-    """A progress bar that appears after two seconds, and prints seldom where its lines go into a file."""
-    return tqdm(total=total, desc=what, unit=f" {unit}", delay=2, leave=False, dynamic_ncols=True, mininterval=0.1 if sys.stderr.isatty() else 10.0)
+def progress_bar(total, description, unit, show=True, scale=False):
+    """Return a progress bar that appears after two seconds and disappears when the work is done.
+
+    total   None where the amount of work is unknown
+    scale   print 12,345,678 as 12.3M
+    """
+    # A log file needs fewer updates than a terminal.
+    interval = 0.1 if sys.stderr.isatty() else 10.0
+    return tqdm(total=total, desc=description, unit=f" {unit}", unit_scale=scale, disable=not show,
+                delay=2, leave=False, dynamic_ncols=True, mininterval=interval)

@@ -1,6 +1,6 @@
-"""Text that is safe to show: colours where there are any, signs for what is invisible, columns that line up.
+"""Text that is safe to show: colors where there are any, signs for what is invisible, columns that line up.
 
-Nothing that goes through ``Look`` can upset a terminal, whatever a text holds: white space has signs, other characters that do not
+Nothing that goes through ``TextStyle`` can upset a terminal, whatever a text holds: white space has signs, other characters that do not
 print are spelled as in Python (\\u200d), and so are the bytes of a character that was cut into several tokens (\\xf0).
 """
 import os
@@ -13,7 +13,7 @@ WHITE = " \n\t\r"
 @dataclass(frozen=True)
 class Signs:
     """What is shown for each of ``WHITE``; for an accent to sit on; a histogram's bars; what stands for a rest that is left out; and where
-    there are no colours, around each token."""
+    there are no colors, around each token."""
     white: tuple = ("·", "↵", "→", "␍")
     letter: str = "◌"
     bar: str = "█"
@@ -27,25 +27,25 @@ COLORS = {"token": ("30;46", "30;43"), "special": ("30;45", "30;105"), "unknown"
 
 
 @dataclass(frozen=True)
-class Look:
-    """How to show things: with colours or borders, and with which signs."""
-    colour: bool = False
+class TextStyle:
+    """How to show things: with colors or borders, and with which signs."""
+    color: bool = False
     signs: Signs = Signs()
 
     @classmethod
     def of(cls, stream):
-        """What a stream can show: colours in a terminal, unless NO_COLOR is set (no-color.org); ASCII where it has no more."""
-        colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        """What a stream can show: colors in a terminal, unless NO_COLOR is set (no-color.org); ASCII where it has no more."""
+        color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         try:
             "·↵→␍◌█…⟦⟧".encode(stream.encoding or "ascii")
-            return cls(colour)
+            return cls(color)
         except UnicodeEncodeError:
-            return cls(colour, ASCII)
+            return cls(color, ASCII)
 
     def visible(self, text):
         """A text with nothing invisible in it.
 
-        >>> print(Look().visible("a b\\tc\\r\\n"), Look().visible("\\x1b[0m"), Look().visible("x\\u200d"))
+        >>> print(TextStyle().visible("a b\\tc\\r\\n"), TextStyle().visible("\\x1b[0m"), TextStyle().visible("x\\u200d"))
         a·b→c␍↵ \\u001b[0m x\\u200d
         """
         letter = self.signs.letter if unicodedata.category(text[:1] or " ").startswith("M") else ""
@@ -56,18 +56,18 @@ class Look:
         return char.isprintable() and (self.signs != ASCII or char.isascii())
 
     def paint(self, text, kind="token", number=0):
-        """A piece of text in a colour, or between borders, with a ? behind what is unknown. Where it has a line end, the line ends.
+        """A piece of text in a color, or between borders, with a ? behind what is unknown. Where it has a line end, the line ends.
 
-        >>> look = Look(); print(look.paint("hug") + look.paint("x", "unknown") + look.paint("[SEP]", "special"))
+        >>> style = TextStyle(); print(style.paint("hug") + style.paint("x", "unknown") + style.paint("[SEP]", "special"))
         ⟦hug⟧⟦x⟧?[SEP]
         """
         *full, last = text.split("\n")
         lines = [self.visible(line + "\n") for line in full] + [self.visible(last)] * bool(last or not full)
-        if self.colour:
-            lines = [self.coloured(line, kind, number) for line in lines]
+        if self.color:
+            lines = [self.in_color(line, kind, number) for line in lines]
         shown = "\n".join(lines)
-        left, right = ("", "") if self.colour or kind in ("between", "special") else self.signs.border
-        return left + shown + right + "?" * (kind == "unknown" and not self.colour) + "\n" * text.endswith("\n")
+        left, right = ("", "") if self.color or kind in ("between", "special") else self.signs.border
+        return left + shown + right + "?" * (kind == "unknown" and not self.color) + "\n" * text.endswith("\n")
 
     def coloured(self, line, kind, number):
         """A line with nothing invisible in it, in the colours of a terminal."""
@@ -79,14 +79,14 @@ def escaped(char):
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
-def columns(text):
+def display_width(text):
     """How many columns a text takes in a terminal: 'ab' -> 2, '日本' -> 4, an accent over a letter 0."""
     return sum(0 if unicodedata.category(char) in ("Mn", "Me") else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def padded(text, width):
     """padded("日", 4) + "|" -> '日  |'"""
-    return text + " " * (width - columns(text))
+    return text + " " * (width - display_width(text))
 
 
 def visible(text):
@@ -105,12 +105,12 @@ def render_table(rows, align="l"):
     """
     num_columns = len(rows[0])
     align += align[-1] * (num_columns - len(align))
-    widths = [max(columns(row[i]) for row in rows) for i in range(num_columns)]
+    widths = [max(display_width(row[i]) for row in rows) for i in range(num_columns)]
     lines = []
     for row in rows:
         cells = []
         for cell, width, side in zip(row, widths, align):
-            space = " " * (width - columns(cell))
+            space = " " * (width - display_width(cell))
             cells.append(cell + space if side == "l" else space + cell)
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)

@@ -27,12 +27,12 @@ def available_cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_order(function, items, shared=None, workers=None, advice="use fewer, workers=1", first_here=0):
+def map_in_order(function, items, shared=None, workers=None, advice="use fewer, workers=1", num_inline=0):
     """Yield ``function(shared, item)`` for each item, in order; at most ``2 * workers + 1`` items are in flight.
 
     ``shared`` goes to each worker once (a tokenizer, say), not with every item. ``function`` stands at the top level
     of a module, as pickling needs. ``workers``: processes; None is one for each core; 1, or a single item, stays
-    in this process. So do the first ``first_here`` items: what ``shared`` remembers of them, the workers, which are forked, know too.
+    in this process. So do the first ``num_inline`` items: what ``shared`` remembers of them, the workers, which are forked, know too.
 
     Raises what ``function`` raises; ChildProcessError, an OSError, when a worker was killed (most often for want of memory):
     ``advice`` is how its message ends.
@@ -43,7 +43,7 @@ def map_in_order(function, items, shared=None, workers=None, advice="use fewer, 
     if workers < 1:
         raise ValueError(f"workers is {workers}: it takes at least 1")
     items = iter(items)
-    for item in itertools.islice(items, first_here):
+    for item in itertools.islice(items, num_inline):
         yield function(shared, item)
     head = list(itertools.islice(items, 2)) if workers > 1 else []
     items = itertools.chain(head, items)
@@ -58,6 +58,23 @@ def map_in_order(function, items, shared=None, workers=None, advice="use fewer, 
         raise ChildProcessError(f"one of {workers} worker processes was killed, most likely because memory ran out: {advice}") from None
     finally:
         pool.stop()
+
+
+def batch_texts(texts, size):
+    """Lists of texts with together about ``size`` characters; a longer text comes alone.
+
+    >>> list(batch_texts(["aa", "b", "cccc", "d"], size=3))
+    [['aa', 'b'], ['cccc'], ['d']]
+    """
+    batch, characters = [], 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text)
+        if characters >= size:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 class WorkerEnded(Exception):
@@ -82,7 +99,7 @@ class Pool:
         context = multiprocessing.get_context("fork" if sys.platform.startswith("linux") else "spawn")
         warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
         self.processes, self.pipes = [], []
-        with interrupt_waits():  # a worker begins with its parent's mask, so Ctrl-C hits none before it has set its own answer
+        with delay_interrupts():  # a worker begins with its parent's mask, so Ctrl-C hits none before it has set its own answer
             for _ in range(workers):
                 here, there = context.Pipe()
                 self.pipes.append(here)
@@ -122,7 +139,7 @@ class Pool:
 
     def stop(self):
         """At once: whoever stops early wants no more results, and at the end the workers have none."""
-        with interrupt_waits():
+        with delay_interrupts():
             for process in self.processes:
                 process.kill()
             for process, pipe in zip(self.processes, self.pipes):
@@ -131,7 +148,7 @@ class Pool:
 
 
 @contextlib.contextmanager
-def interrupt_waits():
+def delay_interrupts():
     """Hold Ctrl-C back for a moment."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

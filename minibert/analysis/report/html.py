@@ -5,7 +5,7 @@ A page is one file. It loads nothing, and its Content-Security-Policy forbids th
 from html import escape
 
 from tokenizer.inspect import cut, painted
-from tokenizer.utils.terminal import Look, escaped
+from tokenizer.utils.terminal import TextStyle, escaped
 
 EMPTY = ("meta", "wbr")  # elements without an end
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -46,16 +46,16 @@ def table(rows, head=None, **attributes):
     return tag("div", tag("table", *top, tag("tbody", *body), **attributes), class_="scroll")
 
 
-class PageLook(Look):
+class HtmlStyle(TextStyle):
     """How tokens look on a page: as ``tokenizer.utils.terminal`` shows them in a terminal, the colours being the style sheet's."""
 
-    def coloured(self, line, kind, number):
+    def in_color(self, line, kind, number):
         return tag("span", line, class_=f"{kind} {'ab'[number % 2]}")
 
 
 def coloured_tokens(tokenizer, text):
     """A text cut into its tokens, each in a colour that its neighbours do not have, as ``python -m tokenizer inspect`` does."""
-    return tag("p", Markup(painted(cut(tokenizer, text), PageLook(colour=True))), class_="tokens")
+    return tag("p", Markup(painted(cut(tokenizer, text), HtmlStyle(color=True))), class_="tokens")
 
 
 def document(title, *children):

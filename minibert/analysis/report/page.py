@@ -8,7 +8,7 @@ from minibert.analysis.report.html import coloured_tokens, document, joined, tab
 from minibert.analysis.report.svg import attention_map, bars, chart
 from minibert.config import BertConfig
 from tokenizer.inspect import plural
-from tokenizer.utils.terminal import Look, visible
+from tokenizer.utils.terminal import TextStyle, visible
 
 SCORES = {"eval_loss": ("loss, nats a masked token", "{:.3f}"), "eval_perplexity": ("perplexity", "{:,.1f}"),
           "eval_accuracy": ("masked accuracy", "{:.1%}"), "eval_bits_per_byte": ("bits a byte", "{:.3f}"),
@@ -140,7 +140,7 @@ def vocabulary(facts, tokenizer):
     unit = "bytes, with the space before a word" if found["kind"] == "bpe" else "characters"
     most = max(found["lengths"].values(), default=1)
     histogram = [(f"{number:,}", length, number / most) for length, number in list(found["lengths"].items())[:24]]
-    longest = [(tokenizer.token_to_id(token), tag("code", Look().visible(tokenizer.token_text(token))))
+    longest = [(tokenizer.token_to_id(token), tag("code", TextStyle().visible(tokenizer.token_text(token))))
                for token in found["longest_of_letters"] or found["longest_tokens"]]
     return section("Vocabulary", table(rows), tag("div", tag("div", tag("h3", f"How many tokens are how long ({unit})"), bars(histogram)),
                                                   tag("div", tag("h3", "The longest tokens of letters"), table(longest)), class_="pair"))

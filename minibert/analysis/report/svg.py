@@ -6,7 +6,7 @@ import math
 from itertools import groupby
 
 from minibert.analysis.report.html import Markup, joined, tag
-from tokenizer.utils.terminal import columns
+from tokenizer.utils.terminal import display_width
 
 POINTS = 500  # of a curve, at most: a screen shows no more
 SHADES = 10  # of an attention map: of the root of a weight, so that broad attention is seen, too; below the second, 2 % and less is left out
@@ -95,8 +95,8 @@ def attention_map(name, weights, tokens=None):
     attention_map("head 1", [[1.0, 0.0], [0.5, 0.5]]) -> <figure>... <svg viewBox="0 0 2 2"> ... one path for each shade
     """
     size = len(weights)
-    labels = [token if columns(token) <= LONGEST else token[:LONGEST - 1] + "…" for token in tokens or ()]
-    margin = round(0.4 + 0.39 * max(map(columns, labels), default=-1), 2) if labels else 0
+    labels = [token if display_width(token) <= LONGEST else token[:LONGEST - 1] + "…" for token in tokens or ()]
+    margin = round(0.4 + 0.39 * max(map(display_width, labels), default=-1), 2) if labels else 0
     shades = {}
     for row, line in enumerate(weights):
         column = 0

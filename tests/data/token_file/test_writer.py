@@ -26,7 +26,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr("data.token_file.writer.SHARD", 4000)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "BATCH_CHARACTERS", 500)
     monkeypatch.setattr(sys.modules[prepare_function.__module__], "NOTED_BATCHES", 3)
-    monkeypatch.setattr(sys.modules[prepare_function.__module__], "FIRST_HERE", 2)
+    monkeypatch.setattr(sys.modules[prepare_function.__module__], "NUM_INLINE_BATCHES", 2)
 
 
 class Counting(Characters):

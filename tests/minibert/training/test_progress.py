@@ -67,11 +67,11 @@ def test_of_a_stream_the_bar_says_how_far_it_has_read():
 
 def test_what_is_waited_for_is_broken_off_by_a_request_and_what_is_not_waited_for_is_not():
     with StopRequest() as stop:
-        assert stop.unless_requested(lambda: 3) == 3
+        assert stop.interruptible(lambda: 3) == 3
         start = time.monotonic()
-        assert stop.unless_requested(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60))) is None
+        assert stop.interruptible(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60))) is None
         assert stop.requested and time.monotonic() - start < 10
-        assert stop.unless_requested(lambda: 3) is None  # it is known already
+        assert stop.interruptible(lambda: 3) is None  # it is known already
 
 
 def run_directory(folder):

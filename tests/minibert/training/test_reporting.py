@@ -5,7 +5,7 @@ from minibert.analysis.probes import masked_passages
 from minibert.batches import Batch
 from minibert.training.reporting import answer_line, masked_example
 from tokenizer import ByteLevelBPE, WordPiece
-from tokenizer.utils.terminal import ASCII, Look
+from tokenizer.utils.terminal import ASCII, TextStyle
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat blue ##s".split()
 
@@ -16,7 +16,7 @@ def example(*rows):
     longest = max(map(len, pairs))
     ids = [[WORDS.index(seen) for seen, _ in row] + [0] * (longest - len(row)) for row in pairs]
     labels = [[WORDS.index(hidden) if hidden else -100 for _, hidden in row] + [-100] * (longest - len(row)) for row in pairs]
-    return masked_example(Batch.from_tensors(torch.tensor(ids), torch.tensor(labels)), WordPiece(WORDS), Look())
+    return masked_example(Batch.from_tensors(torch.tensor(ids), torch.tensor(labels)), WordPiece(WORDS), TextStyle())
 
 
 def test_what_is_to_be_predicted_stands_under_what_is_seen():
@@ -57,9 +57,9 @@ def test_the_same_of_byte_pairs():
 
 
 def test_an_answer_that_is_white_space_is_seen():
-    def shown(token, look=None):
-        return answer_line({"score": 0.314, "token_str": token}, look or Look())
+    def shown(token, style=None):
+        return answer_line({"score": 0.314, "token_str": token}, style or TextStyle())
 
     assert shown(" list") == "    31.4%  list" == shown("list")
     assert shown("\n") == "    31.4%  ↵" and shown(" ") == "    31.4%  ·" and shown("\x1b") == "    31.4%  \\u001b"
-    assert shown("\n", Look(signs=ASCII)) == "    31.4%  \\n" and shown("é", Look(signs=ASCII)) == "    31.4%  \\u00e9"
+    assert shown("\n", TextStyle(signs=ASCII)) == "    31.4%  \\n" and shown("é", TextStyle(signs=ASCII)) == "    31.4%  \\u00e9"

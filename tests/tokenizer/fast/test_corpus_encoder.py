@@ -37,7 +37,7 @@ def test_many_texts_at_once_have_the_ids_of_encode(tok, monkeypatch, long_text):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_documents_in_arrays_out(tok, workers, monkeypatch):
     monkeypatch.setattr("tokenizer.fast.corpus_encoder.BATCH_CHARACTERS", 500)
-    monkeypatch.setattr("tokenizer.fast.corpus_encoder.FIRST_HERE", 2)
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.NUM_INLINE_BATCHES", 2)
     texts = random_texts(300, seed=8) + [STORY]
     arrays = list(tok.encode_documents(iter(texts), workers))
     assert [array.tolist() for array in arrays] == one_by_one(tok, texts)
@@ -60,7 +60,7 @@ def test_ids_take_two_bytes_where_two_are_enough():
 
 def test_what_is_kept_stays_bounded(tok, monkeypatch):
     monkeypatch.setattr("tokenizer.base.KEPT_WORDS", 10)
-    monkeypatch.setattr("tokenizer.fast.corpus_encoder.KEPT_UNITS", 10)
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)
     tok._word_ids.clear()
     for number in range(100):
         text = f"a{number} b"
@@ -71,14 +71,14 @@ def test_what_is_kept_stays_bounded(tok, monkeypatch):
 
 
 def test_a_long_text_without_a_space_does_not_stay(tok, monkeypatch):
-    monkeypatch.setattr("tokenizer.fast.corpus_encoder.KEPT_UNITS", 10)
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)
     for number in range(20):
         tok.encode_texts([f"{number}" + "x,y" * 100])
     assert len(tok._corpus.ids) < 2 * 16 * 10 + 500
 
 
 def test_few_units_with_many_ids_do_not_stay_either(tok, monkeypatch):
-    monkeypatch.setattr("tokenizer.fast.corpus_encoder.KEPT_UNITS", 10)  # and 16 times as many ids
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)  # and 16 times as many ids
     tok._corpus.clear()
     for length in range(80, 90):  # ten units of more than 40 ids: never more than there may be
         assert len(tok.encode_ids("hd" * (length // 2) + "h" * (length % 2))) > 30

@@ -6,7 +6,7 @@ import pytest
 from tokenizer_samples import STORY, random_texts
 
 from tokenizer.fast.unit_table import Units, joined
-from tokenizer.fast.word_boundaries import bert_borders, bert_borders_without_cjk, gpt2_borders
+from tokenizer.fast.word_boundaries import bert_boundaries, bert_boundaries_without_cjk, gpt2_boundaries
 from tokenizer.normalize import BertNormalizer
 from tokenizer.pretokenize import GPT2_PATTERN, bert_words, gpt2_words
 from tokenizer.utils.unicode_tables import WHITE_SPACE
@@ -33,10 +33,10 @@ SOME_OF_ALL = [*range(0x20, 0x3100), *random.Random(4).sample(ALL, 6000)]
 @pytest.mark.slow
 def test_every_character_there_is():
     texts = around(ALL)
-    for text, units in zip(texts, units_of(texts, gpt2_borders)):
+    for text, units in zip(texts, units_of(texts, gpt2_boundaries)):
         assert [word for unit in units for word in gpt2_words(unit)] == GPT2_PATTERN.findall(text)
     for normalizer in (BertNormalizer(), BertNormalizer(lowercase=False)):
-        for text, units in zip(texts, units_of(texts, bert_borders)):
+        for text, units in zip(texts, units_of(texts, bert_boundaries)):
             normal, _ = normalizer.normalize(text)
             assert [word for unit in units for word in normalized_words(normalizer, unit)] == [normal[a:b] for a, b in bert_words(normal)]
 
@@ -68,25 +68,25 @@ def units_of(texts, borders):
     ("", []),
 ])
 def test_gpt2_borders_by_hand(text, units):
-    assert units_of(["x", text, "'s"], gpt2_borders) == [["x"], units, ["'s"]]  # texts do not touch each other
+    assert units_of(["x", text, "'s"], gpt2_boundaries) == [["x"], units, ["'s"]]  # texts do not touch each other
 
 
 def test_no_contraction_goes_from_one_text_into_the_next():
     texts = ["x'r", "ex", "x'", "sx", "x'l", "lx", "'", "re"]
-    assert units_of(texts, gpt2_borders) == [["x", "'", "r"], ["ex"], ["x", "'"], ["sx"], ["x", "'", "l"], ["lx"], ["'"], ["re"]]
+    assert units_of(texts, gpt2_boundaries) == [["x", "'", "r"], ["ex"], ["x", "'"], ["sx"], ["x", "'", "l"], ["lx"], ["'"], ["re"]]
 
 
 def test_bert_borders_by_hand():
-    assert units_of(["It's  3rd\n($5.50)", "a\x00b, é—‘c d"], bert_borders) == [
+    assert units_of(["It's  3rd\n($5.50)", "a\x00b, é—‘c d"], bert_boundaries) == [
         ["It", "'", "s", "  3rd", "\n(", "$", "5", ".", "50", ")"], ["a\x00b", ",", " é", "—", "‘", "c", " d"]]
     # U+1FEF becomes `, a punctuation mark, where accents are stripped
-    assert units_of(["жук漢字b\u3000c", "a\u1fefb, c"], bert_borders) == [["жук", "漢", "字", "b", "\u3000c"], ["a\u1fefb,", " c"]]
-    assert units_of(["жук漢字b\u3000c"], bert_borders_without_cjk) == [["жук漢字b", "\u3000c"]]
+    assert units_of(["жук漢字b\u3000c", "a\u1fefb, c"], bert_boundaries) == [["жук", "漢", "字", "b", "\u3000c"], ["a\u1fefb,", " c"]]
+    assert units_of(["жук漢字b\u3000c"], bert_boundaries_without_cjk) == [["жук漢字b", "\u3000c"]]
 
 
 def test_the_words_of_units_are_the_words_of_the_text():
     texts = random_texts(2000) + hard_texts(8000) + STORY.splitlines() + around(SOME_OF_ALL[::3])
-    for text, units in zip(texts, units_of(texts, gpt2_borders)):
+    for text, units in zip(texts, units_of(texts, gpt2_boundaries)):
         assert "".join(units) == text
         assert [word for unit in units for word in gpt2_words(unit)] == GPT2_PATTERN.findall(text)
 
@@ -95,7 +95,7 @@ def test_the_words_of_units_are_the_words_of_the_text():
 def test_bert_words_do_not_depend_on_units_nor_on_the_short_way_for_ascii(settings):
     normalizer = BertNormalizer(*settings)
     texts = random_texts(1000, seed=len(settings)) + hard_texts(2000) + around(SOME_OF_ALL[len(settings)::9])
-    for text, units in zip(texts, units_of(texts, bert_borders if normalizer.tokenize_chinese_chars else bert_borders_without_cjk)):
+    for text, units in zip(texts, units_of(texts, bert_boundaries if normalizer.tokenize_chinese_chars else bert_boundaries_without_cjk)):
         normal, _ = normalizer.normalize(text)
         assert [word for unit in units for word in normalized_words(normalizer, unit)] == [normal[start:end] for start, end in bert_words(normal)]
 
@@ -109,18 +109,18 @@ def test_units_have_one_number_each_however_they_collide(monkeypatch):
     texts = [" ".join("".join(rng.choices("ab", k=rng.randint(1, 20))) for _ in range(50)) for _ in range(40)]
     for places in (1, 3, 20):  # with two places nearly everything collides
         monkeypatch.setattr("tokenizer.fast.unit_table.PLACES", places)
-        units = Units(gpt2_borders)
+        units = Units(gpt2_boundaries)
         for _ in range(2):
             for text in texts:
                 numbers, starts = units.find(*joined([text]))
-                assert [units.since(number)[0].decode() for number in numbers[:60]] == units_of([text], gpt2_borders)[0][:60]
+                assert [units.since(number)[0].decode() for number in numbers[:60]] == units_of([text], gpt2_boundaries)[0][:60]
     assert len(set(units.since(1))) == len(units)
 
 
 def test_lengths_of_one_to_seventeen_bytes_are_told_apart():
     texts = ["a" * length for length in range(1, 19)] + ["a" * 8 + "\x00", "a" * 15 + "b", "b" + "a" * 15]
     texts.append("a" * 8 + "b" + "a" * 8)  # of 17 bytes the ninth is neither among the first eight nor among the last
-    units = Units(gpt2_borders)
+    units = Units(gpt2_boundaries)
     for _ in range(2):
         numbers = [units.find(*joined([text]))[0].tolist() for text in texts]
         assert len({tuple(number) for number in numbers}) == len(texts)

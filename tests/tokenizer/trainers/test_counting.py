@@ -7,9 +7,10 @@ import pytest
 from tokenizer_samples import STORY, random_texts
 
 from tokenizer import ByteLevelBPE, WordPiece
-from tokenizer.fast.word_boundaries import gpt2_borders
+from tokenizer.fast.word_boundaries import gpt2_boundaries
 from tokenizer.pretokenize import GPT2_PATTERN, gpt2_words
-from tokenizer.trainers.counting import WordCounts, _read, batches, count_files, count_texts, portions
+from tokenizer.trainers.counting import WordCounts, _read, count_files, count_texts, portions
+from tokenizer.utils.workers import batch_texts
 
 
 def twin(texts):
@@ -17,7 +18,7 @@ def twin(texts):
 
 
 def count(files, **options):
-    return dict(count_files(files, gpt2_borders, gpt2_words, show_progress=False, **options))
+    return dict(count_files(files, gpt2_boundaries, gpt2_words, show_progress=False, **options))
 
 
 def test_files_are_counted_line_by_line_by_hand(tmp_path):
@@ -32,7 +33,7 @@ def test_files_are_counted_line_by_line_by_hand(tmp_path):
 
 
 def test_texts_are_counted_whole_by_hand():
-    assert dict(count_texts(["a\n\n\nb", "a "], gpt2_borders, gpt2_words, show_progress=False)) == {"a": 2, "\n\n": 1, "\n": 1, "b": 1, " ": 1}
+    assert dict(count_texts(["a\n\n\nb", "a "], gpt2_boundaries, gpt2_words, show_progress=False)) == {"a": 2, "\n\n": 1, "\n": 1, "b": 1, " ": 1}
 
 
 @pytest.mark.parametrize("size", [7, 100, 3000])
@@ -52,7 +53,7 @@ def test_any_portions_and_workers_count_what_the_twin_counts(tmp_path, monkeypat
     monkeypatch.setattr("tokenizer.trainers.counting.PORTION", size)
     monkeypatch.setattr("tokenizer.trainers.counting.AT_ONCE", 5)
     assert count(files, workers=2) == expected
-    assert dict(count_texts(lines, gpt2_borders, gpt2_words, workers=2, show_progress=False)) == twin(lines)
+    assert dict(count_texts(lines, gpt2_boundaries, gpt2_words, workers=2, show_progress=False)) == twin(lines)
 
 
 @pytest.mark.parametrize("text, longest", [("some words, all on one line " * 2000, 110), ("许多字，没有空格。" * 3000, 150), ("x" * 20_000, 20_000)])
@@ -63,7 +64,7 @@ def test_a_file_without_line_ends_is_read_in_parts(tmp_path, monkeypatch, text, 
     read = [data for _, start, end in sum(portions([tmp_path / "a.txt"], 5000), []) for data in _read(tmp_path / "a.txt", start, end)]
     assert b"".join(read).decode() == text and max(map(len, read)) <= longest
     assert count(tmp_path / "a.txt") == twin([text])
-    assert dict(count_texts([text], gpt2_borders, gpt2_words, show_progress=False)) == twin([text])
+    assert dict(count_texts([text], gpt2_boundaries, gpt2_words, show_progress=False)) == twin([text])
 
 
 def test_portions_cover_every_byte_once(tmp_path):
@@ -74,7 +75,7 @@ def test_portions_cover_every_byte_once(tmp_path):
     shared = list(portions(files, size=6))
     a, _, c, d, e = files
     assert shared == [[(a, 0, 6)], [(a, 6, 10)], [(c, 0, 3), (d, 0, 2)], [(e, 0, 6)], [(e, 6, 12)], [(e, 12, 18)], [(e, 18, 24)], [(e, 24, 25)]]
-    assert list(batches([], 3)) == []
+    assert list(batch_texts([], 3)) == []
 
 
 @pytest.mark.parametrize("kind", [ByteLevelBPE, WordPiece])
@@ -107,7 +108,7 @@ def test_under_a_cap_too_any_number_of_workers_counts_the_same(monkeypatch):
     monkeypatch.setattr("tokenizer.trainers.counting.PORTION", 100)
     rng = random.Random(8)
     texts = ["".join(rng.choices("abcdef", k=rng.randint(1, 3))) for _ in range(3000)]
-    one, two, three = (count_texts(texts, gpt2_borders, gpt2_words, workers, max_words=60, show_progress=False) for workers in (1, 2, 3))
+    one, two, three = (count_texts(texts, gpt2_boundaries, gpt2_words, workers, max_words=60, show_progress=False) for workers in (1, 2, 3))
     assert one == two == three and one.forgotten == two.forgotten == three.forgotten > 0
 
 
@@ -115,7 +116,7 @@ def test_no_count_is_short_by_more_than_the_loss_says(monkeypatch):
     rng = random.Random(3)
     texts = [f"w{min(int(rng.expovariate(0.02)), 300)}" for _ in range(5000)]
     monkeypatch.setattr("tokenizer.trainers.counting.PORTION", 200)
-    capped = count_texts(texts, gpt2_borders, gpt2_words, max_words=60, show_progress=False)
+    capped = count_texts(texts, gpt2_boundaries, gpt2_words, max_words=60, show_progress=False)
     true = twin(texts)
     assert len(capped) <= 60 and capped.forgotten == sum(true.values()) - sum(capped.values()) > 0
     assert all(0 <= true[word] - capped[word] <= capped.missed for word in true)
@@ -145,4 +146,4 @@ def test_errors_name_file_line_and_byte(tmp_path, monkeypatch):
 def test_line_ends_are_words_of_byte_level_bpe_and_not_of_wordpiece(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"ab c\nab c\n")
     assert {"\n", "##\n", ""}.isdisjoint(WordPiece.train(tmp_path / "a.txt", 20, show_progress=False).get_vocab())
-    assert count_files(tmp_path / "a.txt", gpt2_borders, gpt2_words, show_progress=False)["\n"] == 2
+    assert count_files(tmp_path / "a.txt", gpt2_boundaries, gpt2_words, show_progress=False)["\n"] == 2

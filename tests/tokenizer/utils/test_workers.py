@@ -39,11 +39,11 @@ def test_results_come_in_order_and_none_is_lost(workers, count):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers that are not forked know nothing of their parent")
 def test_the_first_items_are_done_here_and_workers_know_what_was_learned_from_them():
-    results = list(map_in_order(remember, range(6), shared=[], workers=2, first_here=2))
+    results = list(map_in_order(remember, range(6), shared=[], workers=2, num_inline=2))
     here = os.getpid()
     assert results[:2] == [(here, [0]), (here, [0, 1])] and here not in {process for process, _ in results[2:]}
     assert all(seen[:2] == [0, 1] for _, seen in results[2:])
-    assert [process for process, _ in map_in_order(remember, range(3), shared=[], workers=2, first_here=2)] == [here] * 3  # one is left: no workers
+    assert [process for process, _ in map_in_order(remember, range(3), shared=[], workers=2, num_inline=2)] == [here] * 3  # one is left: no workers
 
 
 @pytest.mark.parametrize("workers", [1, 2])

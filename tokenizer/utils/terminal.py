@@ -22,7 +22,7 @@ class Signs:
 
 
 ASCII = Signs(("_", "\\n", "\\t", "\\r"), "", "#", "...", ("|", "|"))
-# Black on one of two colours in turn, so that one sees where tokens meet; dim between them.
+# Black on one of two colors in turn, so that one sees where tokens meet; dim between them.
 COLORS = {"token": ("30;46", "30;43"), "special": ("30;45", "30;105"), "unknown": ("30;41", "30;101"), "between": ("2",)}
 
 
@@ -69,8 +69,8 @@ class TextStyle:
         left, right = ("", "") if self.color or kind in ("between", "special") else self.signs.border
         return left + shown + right + "?" * (kind == "unknown" and not self.color) + "\n" * text.endswith("\n")
 
-    def coloured(self, line, kind, number):
-        """A line with nothing invisible in it, in the colours of a terminal."""
+    def in_color(self, line, kind, number):
+        """A line with nothing invisible in it, in the colors of a terminal."""
         return f"\033[{COLORS[kind][number % len(COLORS[kind])]}m{line}\033[0m"
 
 

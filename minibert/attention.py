@@ -1,9 +1,12 @@
-"""Attention: every token takes a weighted mean of what all others say. And rotary positions, which let it see distances.
+"""Attention: every token takes a weighted mean of the values of all tokens.
 
-    x (B, T, H) -> queries, keys, values (B, nh, T, hs) -> weights (B, nh, T, T) -> weighted means of the values -> (B, T, H)
+    x (B, T, H) -> q, k, v (B, nh, T, hs) -> weights (B, nh, T, T) -> weights @ v -> (B, T, H)
 
-Sources: Vaswani et al. 2017, section 3.2; Su et al. 2021 (rotary positions); Beltagy et al. 2020, section 3.1 (the sliding window);
-Warner et al. 2024, section 2.1 (which layers have one). B, T, H, nh, hs as in ``model.py``.
+Also here: the masks that hide padding and far tokens, and rotary position embeddings.
+In the comments: B sequences of T tokens; H = hidden_size = nh heads x hs; nothing is causal.
+
+Sources: Vaswani et al. 2017, section 3.2 (attention); Su et al. 2021 (rotary positions);
+Beltagy et al. 2020, section 3.1 (sliding window); Warner et al. 2024, section 2.1 (ModernBERT).
 """
 import math
 
@@ -13,126 +16,138 @@ from torch.nn import functional as F
 
 
 def attention_by_hand(q, k, v, mask=None, dropout=0.0):
-    """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1): every token takes a weighted mean of all values.
+    """Return scaled dot-product attention (Vaswani et al. 2017, section 3.2.1).
 
-    q, k, v (B, nh, T, hs); mask added to the scores, broadcast to (B, nh, T, T), or None -> (B, nh, T, hs). With prefixes k and v are longer.
+    q, k, v (B, nh, T, hs); mask is added to the scores and broadcasts to (B, nh, T, T), see
+    ``attention_masks``. Returns (B, nh, T, hs).
     """
-    return F.dropout(attention_weights(q, k, mask), dropout, training=dropout > 0) @ v
+    weights = attention_weights(q, k, mask)  # (B, nh, T, T)
+    weights = F.dropout(weights, dropout, training=dropout > 0)
+    return weights @ v  # (B, nh, T, T) @ (B, nh, T, hs) -> (B, nh, T, hs)
 
 
 def attention_weights(q, k, mask=None):
-    """How much token i takes of token j: (B, nh, T, T), rows sum to 1. The arguments as in ``attention_by_hand``."""
-    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)  # (B, nh, T, T): how much query i wants key j
+    """Return how much query i takes of key j: (B, nh, T, T), where each row sums to 1."""
+    # The dot product of two random vectors grows with sqrt(hs). Without the division the softmax
+    # would put nearly all weight on one key, and its gradient would vanish.
+    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)  # (B, nh, T, T)
     if mask is not None:
         scores = scores + mask
     return scores.softmax(dim=-1)
 
 
 def attention_fused(q, k, v, mask=None, dropout=0.0):
-    """The same in one call, which never holds the (T, T) weights of all heads at once where the device has a kernel for it."""
+    """Return the same as ``attention_by_hand``, without holding all (T, T) weights in memory."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
 
 
 class Attention(nn.Module):
-    """(B, T, H) -> (B, T, H): nh heads, each of which looks at the sequence through its own queries, keys and values."""
+    """Multi-head self-attention: (B, T, H) -> (B, T, H)."""
 
     def __init__(self, config):
         super().__init__()
-        self.num_heads, self.dropout = config.num_attention_heads, config.attention_probs_dropout_prob
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.use_bias)  # one large product is faster than three
+        self.num_heads = config.num_attention_heads
+        self.dropout = config.attention_probs_dropout_prob
+        # queries, keys and values in one layer: one large product is faster than three
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.use_bias)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         self.out_dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.prefix = None  # trained keys and values before those of the tokens (adapters.py)
+        self.prefix = None  # prefix tuning (finetuning/adapters.py) sets it
 
-    def forward(self, x, mask=None, rotation=None, rows=None):
-        """x (B, T, H); mask as ``attention_masks`` makes it; rotation: cos and sin (T, hs/2) of rotary positions; rows as ``gather_positions`` takes them
-        -> (B, T, H), or (M, H) of these rows alone"""
-        attend = attention_by_hand if x.device.type == "cpu" else attention_fused  # by hand is the faster one on a CPU
-        y = attend(*self.project_qkv(x, mask, rotation), self.dropout if self.training else 0.0)  # (B, nh, T, hs)
-        y = gather_positions(y.transpose(1, 2).reshape(x.shape), rows)  # heads side by side again
+    def forward(self, x, mask=None, rope=None):
+        """x (B, T, H); mask from ``attention_masks``; rope (2, T, hs/2), see ``rope_table``."""
+        q, k, v, mask = self.project_qkv(x, mask, rope)
+        # The same numbers either way; each device gets the one that is faster on it.
+        attention_fn = attention_by_hand if x.device.type == "cpu" else attention_fused
+        y = attention_fn(q, k, v, mask, self.dropout if self.training else 0.0)  # (B, nh, T, hs)
+        y = y.transpose(1, 2).reshape(x.shape)  # concatenate the heads: (B, T, H)
         return self.out_dropout(self.out_proj(y))
 
-    def project_qkv(self, x, mask=None, rotation=None):
-        """As in ``forward`` -> queries, keys, values, each (B, nh, T, hs), and the mask; with a prefix, keys and values are p longer."""
+    def project_qkv(self, x, mask=None, rope=None):
+        """Return q, k, v (B, nh, T, hs) and the mask; a prefix makes k and v longer than q."""
         B, T, H = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.num_heads, H // self.num_heads).permute(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
-        qk, v = qkv.split((2, 1))  # queries and keys together, since both are turned
-        if rotation is not None:
-            qk = apply_rotary(qk, *rotation)
-        (q, k), v = qk, v.squeeze(0)
+        q, k, v = self.qkv(x).split(H, dim=-1)  # each (B, T, H)
+        q = q.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, nh, T, hs)
+        k = k.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, nh, T, hs)
+        v = v.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, nh, T, hs)
+        if rope is not None:
+            # Only the scores depend on positions, so the values are not rotated.
+            cos, sin = rope  # each (T, hs/2)
+            q = apply_rotary(q, cos, sin)
+            k = apply_rotary(k, cos, sin)
         if self.prefix is not None:
             k, v, mask = self.prefix(k, v, mask)
         return q, k, v, mask
 
-    def weights(self, x, mask=None, rotation=None):
-        """What ``forward`` weighs the values with, for those who want to look: x, mask, rotation -> (B, nh, T, T)"""
-        queries, keys, _, mask = self.project_qkv(x, mask, rotation)
-        return attention_weights(queries, keys, mask)
-
-
-def gather_positions(x, rows):
-    """x (B, T, H) -> (M, H), the tokens with these numbers, all B*T counted through; rows None: all of x, as it is.
-
-    >>> gather_positions(torch.tensor([[[1.], [2.]], [[3.], [4.]]]), torch.tensor([1, 2]))
-    tensor([[2.],
-            [3.]])
-    """
-    return x if rows is None else x.flatten(0, 1).index_select(0, rows)
+    def weights(self, x, mask=None, rope=None):
+        """Return the attention weights that ``forward`` uses: (B, nh, T, T)."""
+        q, k, _, mask = self.project_qkv(x, mask, rope)
+        return attention_weights(q, k, mask)
 
 
 def attention_masks(config, attention_mask, T, dtype, device):
-    """What is added to the scores: 0 where a query may look, a huge negative number where not. Made once a forward pass.
+    """Return (mask of the global layers, mask of the local layers), made once per forward pass.
 
-    attention_mask (B, T), 1 = token, 0 = padding, or None -> masks for the global and for the local layers, each
-    broadcastable to (B, nh, T, T), or None where there is nothing to hide. Local layers (the sliding window of
-    Beltagy et al. 2020, section 3.1) see local_attention // 2 tokens to each side.
-
-    The number is half the smallest finite one: -inf would make a row without any visible key 0/0 = NaN, and so would the
-    smallest one where a score of -16 in fp16 is added to it.
+    attention_mask (B, T): 1 = token, 0 = padding, None = no padding. A mask is added to the
+    scores and broadcasts to (B, nh, T, T): 0 where a query may look, a huge negative number
+    elsewhere. It is None where nothing is hidden.
     """
-    def additive(visible):
-        if visible is None:
-            return None
-        return torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, torch.finfo(dtype).min / 2)
+    visible = None
+    if attention_mask is not None:
+        visible = attention_mask.bool()[:, None, None, :]  # (B, 1, 1, T)
+    global_mask = None if visible is None else additive_mask(visible, dtype)
 
-    visible = None if attention_mask is None else attention_mask.bool()[:, None, None, :]  # (B, 1, 1, T)
+    # Local layers see local_attention // 2 tokens to each side.
     reach = config.local_attention // 2
-    if not any_local(config) or T <= reach + 1:
-        mask = additive(visible)
-        return mask, mask
+    has_local = any(is_local(config, layer) for layer in range(config.num_hidden_layers))
+    if not has_local or T <= reach + 1:
+        return global_mask, global_mask
     position = torch.arange(T, device=device)
-    near = (position[:, None] - position).abs() <= reach  # (T, T)
-    return additive(visible), additive(near if visible is None else visible & near)
+    in_window = (position[:, None] - position[None, :]).abs() <= reach  # (T, T)
+    if visible is not None:
+        in_window = in_window & visible  # (B, 1, T, T)
+    return global_mask, additive_mask(in_window, dtype)
+
+
+def additive_mask(visible, dtype):
+    """Turn booleans into numbers to add to the scores: True -> 0, False -> hugely negative."""
+    # Not -inf: the softmax of a row without any visible key would be 0/0 = NaN. And only half
+    # the smallest finite number: adding a score of -16 to that one overflows in fp16.
+    hidden = torch.finfo(dtype).min / 2
+    zeros = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return zeros.masked_fill(~visible, hidden)
 
 
 def is_local(config, layer):
-    """ModernBERT's rhythm: layer 0 sees the whole sequence, the next ones a window, every n-th all again."""
+    """Return whether a layer sees only a window: in ModernBERT all but every n-th one."""
     return config.rotary and layer % config.global_attn_every_n_layers != 0
 
 
-def any_local(config):
-    return any(is_local(config, layer) for layer in range(config.num_hidden_layers))
-
-
 def rope_table(base, config):
-    """cos and sin of every position's angles, (2, max_position_embeddings, hs/2): with each token, pair i turns by base^(-2i/hs)."""
-    # Computed at construction and not saved. Real even where the model is built on the meta device, so that
-    # load_state_dict(assign=True) leaves nothing without values.
+    """Return cos and sin of all angles, (2, max_position_embeddings, hs/2).
+
+    Pair i of a vector turns by base^(-2i/hs) from one token to the next: the first pairs turn
+    fast and tell neighbors apart, the last ones turn slowly and tell far tokens apart.
+    """
+    # Real numbers even where the model is built on the meta device: the tables are not saved,
+    # so loading a state_dict would leave them empty.
     device = "cpu" if torch.empty(0).device.type == "meta" else None
-    speed = 1.0 / base ** (torch.arange(0, config.head_size, 2, device=device).float() / config.head_size)  # (hs/2,)
-    angle = torch.arange(config.max_position_embeddings, device=device).float()[:, None] * speed  # (positions, hs/2)
+    pair = torch.arange(0, config.head_size, 2, device=device).float()  # (hs/2,) = 0, 2, 4, ...
+    speed = 1.0 / base ** (pair / config.head_size)  # (hs/2,)
+    position = torch.arange(config.max_position_embeddings, device=device).float()
+    angle = position[:, None] * speed  # (max_position_embeddings, hs/2)
     return torch.stack((angle.cos(), angle.sin()))
 
 
 def apply_rotary(x, cos, sin):
-    """Turn each pair (x[i], x[i + hs/2]) by its position's angle (Su et al. 2021, section 3.2.2). x (..., T, hs); cos, sin (T, hs/2)
+    """Rotate each pair (x[i], x[i + hs/2]) by the angle of its position (Su et al. 2021).
 
-    The product of a query turned by m steps and a key turned by n depends on m - n alone: that is how attention
-    comes to see distances.
+    x (..., T, hs); cos, sin (T, hs/2). The dot product of a query rotated by m steps and a key
+    rotated by n steps depends only on m - n: this is how attention sees distances.
 
-    >>> quarter = math.pi / 2 * torch.ones(1, 1)
-    >>> apply_rotary(torch.tensor([[1.0, 0.0]]), quarter.cos(), quarter.sin()).round()
+    >>> quarter_turn = torch.full((1, 1), math.pi / 2)
+    >>> apply_rotary(torch.tensor([[1.0, 0.0]]), quarter_turn.cos(), quarter_turn.sin()).round()
     tensor([[-0., 1.]])
     """
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    x1, x2 = x.chunk(2, dim=-1)  # each (..., T, hs/2)
+    return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)  # (..., T, hs)

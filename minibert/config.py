@@ -1,8 +1,8 @@
-"""Every number of a run: ``BertConfig`` (the model), ``TrainConfig`` (the training), and the presets in one table.
+"""All settings of a run: ``BertConfig`` (the model) and ``TrainConfig`` (the training).
 
-Both are frozen dataclasses, and train.py makes its command line from them, so a field is at once a default, a
-flag and a line of help. Field names of the model are BERT's own (google-research/bert, modeling.py), so that they
-mean what they mean in every config.json of the field; ModernBERT's few extra ones carry ModernBERT's names.
+Both are frozen dataclasses. train.py builds its command line from them, so one field is a default
+value, a command-line flag and a line of --help. BertConfig's field names are those of BERT's and
+ModernBERT's config.json, so they mean the same as everywhere else.
 """
 from dataclasses import dataclass, field, fields, replace
 
@@ -10,83 +10,94 @@ from minibert.masking import OBJECTIVES
 from tokenizer.utils.cli import suggestion
 
 FAMILIES = ("bert", "roberta", "modernbert")
-LENGTHS = ("max_steps", "epochs", "minutes")  # a run has one of them
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
+SCHEDULES = ("linear", "stable")
+LENGTHS = ("max_steps", "epochs", "minutes")  # a run sets exactly one of them
 
 
 def option(default, help):
-    """A dataclass field with its line of help for the command line."""
+    """Return a dataclass field with its help text for the command line."""
     return field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The shape of a model. Sizes are counts, probabilities lie in [0, 1).
+    """The shape of a model.
 
-    What separates the families in ``minibert/model.py`` are the properties at the end of the class, and three small things:
-    RoBERTa counts positions from the padding id and takes no segments in its presets; ModernBERT starts from other fresh weights.
+    =============  =========  ===========  =========  =======  ==================================
+    family         norm       positions    MLP        biases   source
+    =============  =========  ===========  =========  =======  ==================================
+    bert           post       learned      plain      yes      Devlin et al. 2018, section 3
+    roberta        post       learned      plain      yes      Liu et al. 2019, section 2
+    modernbert     pre        rotary       gated      no       Warner et al. 2024, section 2.1
+    =============  =========  ===========  =========  =======  ==================================
 
-    =============  ========  ==========  =====  =======  =============================================
-    family         norm      positions   MLP    biases   source
-    =============  ========  ==========  =====  =======  =============================================
-    bert           post      learned     GELU   yes      Devlin et al. 2018, section 3 and appendix A.2
-    roberta        post      learned     GELU   yes      Liu et al. 2019, section 2 (no segments, no NSP)
-    modernbert     pre       rotary      GeGLU  no       Warner et al. 2024, section 2.1
-    =============  ========  ==========  =====  =======  =============================================
-
-    Raises ValueError for sizes that do not fit together, with both numbers.
+    There are two smaller differences: RoBERTa counts positions from the padding id, and
+    ModernBERT initializes its weights in another way. Raises ValueError for impossible sizes.
 
     >>> BertConfig(family="roberta", max_position_embeddings=514, pad_token_id=1).max_length
     512
     """
 
-    family: str = option("bert", "bert (post-norm, learned positions, sentence pairs), roberta (the same without pairs) or modernbert (pre-norm, "
-                         "rotary positions, gated, no biases: learns faster here)")
-    vocab_size: int = option(30522, "entries of the vocabulary, special tokens included; at most, since a small corpus may not have as many. More "
-                             "of them make texts shorter in tokens and the head slower")
-    hidden_size: int = option(768, "numbers in the vector of a token; twice as many make a block four times as large and about as much slower")
+    family: str = option("bert", (
+        "bert (post-norm, learned positions, sentence pairs), roberta (bert without pairs) or "
+        "modernbert (pre-norm, rotary positions, gated MLP, no biases; learns faster)"))
+    vocab_size: int = option(30522, (
+        "largest vocabulary, special tokens included; a small corpus may give fewer entries. "
+        "More entries make texts shorter in tokens and the MLM head slower"))
+    hidden_size: int = option(768, (
+        "size of a token's vector; doubling it makes a block about four times as large and slow"))
     num_hidden_layers: int = option(12, "number of blocks; time and memory grow with it")
-    num_attention_heads: int = option(12, "attention heads of a block; they divide hidden_size, so more of them are narrower and cost the same")
-    intermediate_size: int = option(3072, "inner width of the MLP, by custom 4 times hidden_size (of each half where it is gated: 2 to 3 times)")
-    max_position_embeddings: int = option(512, "tokens of the longest sequence (roberta: pad_token_id + 1 more, as positions are counted from there: "
-                                          "514 for 512)")
-    type_vocab_size: int = option(2, "segment types: 2 for sentence A and B, 1 for roberta, 0 for none")
-    hidden_dropout_prob: float = option(0.1, "share of numbers dropped after embeddings, attention and MLP; against learning by heart in many "
-                                        "epochs, 0 learns faster in few")
-    attention_probs_dropout_prob: float = option(0.1, "the same of the attention weights")
-    layer_norm_eps: float = option(1e-12, "added to the variance in LayerNorm, so that nothing is divided by 0")
-    initializer_range: float = option(0.02, "standard deviation of fresh weights; too large is unstable, too small stays longer on the plateau")
-    pad_token_id: int = option(0, "id of padding; taken from the tokenizer")
-    local_attention: int = option(128, "modernbert: window of the local layers, in tokens (half to each side)")
-    global_attn_every_n_layers: int = option(3, "modernbert: every n-th layer sees the whole sequence; 1: all do")
-    global_rope_theta: float = option(160_000.0, "modernbert: rotary base of the global layers; larger turns slower, for longer sequences")
+    num_attention_heads: int = option(12, (
+        "attention heads per block; hidden_size must be divisible by it. More heads are narrower "
+        "and cost the same"))
+    intermediate_size: int = option(3072, (
+        "inner width of the MLP, usually 4 times hidden_size (2 to 3 times in a gated MLP)"))
+    activation: str = option("gelu", (
+        "activation of the MLP and the MLM head: gelu, gelu_tanh, relu or silu (roberta's head "
+        "always uses gelu)"))
+    max_position_embeddings: int = option(512, (
+        "tokens of the longest sequence (roberta: pad_token_id + 1 more, so 514 for 512)"))
+    type_vocab_size: int = option(2, (
+        "segment types: 2 for sentences A and B, 1 for roberta, 0 for none"))
+    hidden_dropout_prob: float = option(0.1, (
+        "dropout after embeddings, attention and MLP; it reduces overfitting in many epochs, and "
+        "0 learns faster in few"))
+    attention_probs_dropout_prob: float = option(0.1, "dropout of the attention weights")
+    layer_norm_eps: float = option(1e-12, "added to the variance in LayerNorm")
+    initializer_range: float = option(0.02, (
+        "standard deviation of the initial weights; too large is unstable, too small is slow"))
+    pad_token_id: int = option(0, "id of padding; comes from the tokenizer")
+    local_attention: int = option(128, (
+        "modernbert: window of the local layers in tokens, half of it to each side"))
+    global_attn_every_n_layers: int = option(3, (
+        "modernbert: every n-th layer sees the complete sequence; 1: all do"))
+    global_rope_theta: float = option(160_000.0, (
+        "modernbert: rotary base of the global layers; larger suits longer sequences"))
     local_rope_theta: float = option(10_000.0, "modernbert: rotary base of the local layers")
 
     def __post_init__(self):
-        if self.family not in FAMILIES:
-            raise ValueError(f"unknown family {self.family!r}, there are {', '.join(FAMILIES)}" + suggestion(self.family, FAMILIES))
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        _check_choice(self, "family", FAMILIES)
+        _check_choice(self, "activation", ACTIVATIONS)
+        _check_at_least(self, 1, "vocab_size", "hidden_size", "num_hidden_layers",
+                        "num_attention_heads", "intermediate_size", "max_position_embeddings",
+                        "global_attn_every_n_layers")
+        _check_at_least(self, 0, "type_vocab_size")
+        _check_at_least(self, 2, "local_attention")
+        _check_fraction(self, "hidden_dropout_prob", "attention_probs_dropout_prob")
+        _check_positive(self, "layer_norm_eps", "initializer_range", "global_rope_theta",
+                        "local_rope_theta")
         if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {self.num_attention_heads}")
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of "
+                             f"num_attention_heads {self.num_attention_heads}")
         if self.rotary and self.head_size % 2:
-            raise ValueError(f"rotary positions turn pairs of numbers: head size {self.head_size} must be even")
-        if self.type_vocab_size < 0 or self.local_attention < 2 or self.global_attn_every_n_layers < 1:
-            raise ValueError(f"type_vocab_size {self.type_vocab_size} must be at least 0, local_attention {self.local_attention} at least 2, "
-                             f"global_attn_every_n_layers {self.global_attn_every_n_layers} at least 1")
+            raise ValueError(f"rotary positions need an even head size, not {self.head_size}")
         if not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(f"pad_token_id {self.pad_token_id} lies outside the vocabulary of {self.vocab_size:,}")
+            raise ValueError(f"pad_token_id {self.pad_token_id} is outside the vocabulary of "
+                             f"{self.vocab_size:,}")
         if self.max_length < 1:
-            raise ValueError(f"no usable length: max_position_embeddings {self.max_position_embeddings} - pad_token_id {self.pad_token_id} - 1 = "
-                             f"{self.max_length}")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
-        for name in ("layer_norm_eps", "initializer_range", "global_rope_theta", "local_rope_theta"):
-            if not 0 < getattr(self, name) < float("inf"):  # `not`: NaN fails every comparison
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be a number above 0")
-
-    # What the sizes imply, computed in this one place.
+            raise ValueError(f"max_position_embeddings {self.max_position_embeddings} leaves no "
+                             f"position for a token: it must be above {self.pad_token_id + 1}")
 
     @property
     def head_size(self):
@@ -94,29 +105,35 @@ class BertConfig:
 
     @property
     def max_length(self):
-        """Longest usable sequence. RoBERTa's positions start at pad_token_id + 1, so it loses that many rows."""
-        return self.max_position_embeddings - (self.pad_token_id + 1 if self.family == "roberta" else 0)
+        """Longest usable sequence. RoBERTa's positions start at pad_token_id + 1."""
+        unused = self.pad_token_id + 1 if self.family == "roberta" else 0
+        return self.max_position_embeddings - unused
 
     @property
     def segments(self):
-        """Segment types that the model tells apart: ModernBERT has none, whatever type_vocab_size says."""
+        """Segment types of the embeddings; ModernBERT has none, whatever type_vocab_size is."""
         return 0 if self.family == "modernbert" else self.type_vocab_size
 
-    # The switches that separate the families.
+    @property
+    def head_activation(self):
+        """Activation of the MLM head; RoBERTa's original code has GELU there in any case."""
+        return "gelu" if self.family == "roberta" else self.activation
+
+    # The switches that distinguish the families
 
     @property
     def pre_norm(self):
-        """LayerNorm before attention and MLP (inside the residual branch), not after the sum."""
+        """LayerNorm before attention and MLP, inside the residual branch, not after the sum."""
         return self.family == "modernbert"
 
     @property
     def rotary(self):
-        """Positions turn queries and keys (RoFormer, Su et al. 2021) instead of being added to the embeddings."""
+        """Positions rotate queries and keys (Su et al. 2021) and are not added to embeddings."""
         return self.family == "modernbert"
 
     @property
     def gated(self):
-        """GeGLU (Shazeer 2020): half of the MLP's inner layer multiplies the other half."""
+        """GeGLU (Shazeer 2020): half of the MLP's first layer multiplies the other half."""
         return self.family == "modernbert"
 
     @property
@@ -126,7 +143,7 @@ class BertConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained. Rates are per step, fractions are of the whole run.
+    """How a model is trained. Fractions are fractions of the run.
 
     Raises ValueError for values that cannot work, naming the field.
 
@@ -134,114 +151,181 @@ class TrainConfig:
     64
     """
 
-    corpus: str = option("pydocs", "pydocs (the documentation on this machine), kant, wikipedia, amazon, or your own .txt .jsonl .csv .tsv (.gz) "
-                         "file or folder; one document in twenty is held out")
-    filters: str = option("", "which documents to leave out: short, repetitive, script, markup, duplicates, near-duplicates, with commas; or all; "
-                         "all,short=50 changes one of them")
-    sentences: bool = option(False, "cut the text into sentences, one a line, as next-sentence pairs need them; its own lines are joined first")
-    stream: bool = option(False, "train straight from the text: nothing is prepared on disk, for corpora that are larger than it")
-    init: str = option("", "folder of a published model, or of a run, to go on from: its configuration, weights and tokenizer")
-    data: str = option("", "folder with prepared token files train/ and eval/ (another run's data/) in place of preparing the corpus again")
-    tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/) in place of training one")
-    text_field: str = option("text", "the column or key that holds the text in .csv .tsv .jsonl")
-    tokenizer_kind: str = option("bpe", "bpe (byte-level BPE, as RoBERTa) or wordpiece (as BERT)")
-    tokenizer_criterion: str = option("frequency", "wordpiece: merge pairs by frequency, or by likelihood (what makes the corpus likeliest)")
-    lowercase: bool = option(True, "wordpiece: lower-case the text and strip accents")
-    min_frequency: int = option(2, "a merge needs at least so many occurrences; more: a smaller vocabulary without rare words")
-    examples: str = option("blocks", "what an example is: lines, documents (cut to length), blocks (packed, no padding) or pairs (two sentences: "
-                                     "BERT's next-sentence prediction is trained too)")
-    masking: str = option("tokens", "what is masked together: tokens, words (all tokens of a word) or spans (runs of words)")
-    max_length: int = option(128, "tokens of an example, special tokens included; shorter leaves the plateau earlier, longer sees more context")
-    batch_size: int = option(32, "examples of one optimiser step; larger: less noise in a gradient, fewer steps in the same time")
-    micro_batch_size: int = option(0, "examples that go through the model at once; 0: the whole batch. Smaller saves memory, the result is the same")
-    batch_ramp: float = option(0.0, "fraction of the run in which a step grows from ramp_from examples to batch_size; 0: none")
-    ramp_from: int = option(0, "examples of a step where a batch ramp begins; it divides batch_size")
-    gradient_checkpointing: bool = option(False, "compute each block again in the backward pass in place of keeping what it computed: a third more "
-                                          "time, far less memory")
-    compile: bool = option(False, "torch.compile: takes a minute at first, and a tenth off each step (on GPUs more)")
-    mlm_probability: float = option(0.15, "share of the tokens that are predicted in training, 0 to 1; more: more to learn from a step, less "
-                                    "context to read. Evaluation always uses 0.15")
-    nsp_weight: float = option(1.0, "pairs: weight of the next-sentence loss beside that of the masked tokens (BERT: 1); both are logged without it")
-    optimizer: str = option("adamw", "adamw, or muon (for the matrices of the blocks and the head; adamw for the rest)")
-    learning_rate: float = option(1e-4, "peak rate of adamw, about how far a weight may move in a step; too high: the loss jumps or stays at the "
-                                  "plateau, too low: it crawls. Small models bear more (1e-3)")
-    muon_learning_rate: float = option(0.02, "peak rate of muon")
-    muon_momentum: float = option(0.95, "muon: memory of the gradient's mean")
-    schedule: str = option("linear", "after warm-up: linear (falls to zero) or stable (held, then falls to zero)")
-    warmup: float = option(0.06, "fraction of the run in which the rate rises to its peak; 0: none, which post-norm models (bert, roberta) bear "
-                           "badly")
-    decay: float = option(0.3, "stable: last fraction of the run in which the rate falls to zero, and the loss most")
-    weight_decay: float = option(0.01, "pull of matrices and embeddings towards 0, times the rate, in each step; biases and norms have none")
-    adam_beta1: float = option(0.9, "memory of the gradient's mean: 0.9 is about the last 10 steps")
-    adam_beta2: float = option(0.98, "memory of the gradient's square: 0.98 is about the last 50 steps")
-    adam_epsilon: float = option(1e-6, "added to the root of the square")
-    max_grad_norm: float = option(1.0, "gradients longer than this, all weights together, are shortened to it; 0: never")
-    max_steps: int = option(0, "length of the run in optimiser steps")
-    epochs: float = option(0.0, "length of the run in passes over the corpus")
-    minutes: float = option(0.0, "length of the run in minutes of training; the schedule then follows the clock")
-    seed: int = option(0, "of weights, order, masks and dropout; another one tells luck from progress")
+    corpus: str = option("pydocs", (
+        "pydocs (the Python documentation on this machine), kant, wikipedia, amazon, or your own "
+        ".txt .jsonl .csv .tsv (.gz) file or folder; one document in twenty is for validation"))
+    filters: str = option("", (
+        "documents to drop, separated by commas: short, repetitive, script, markup, duplicates, "
+        "near-duplicates, or all; all,short=50 changes one threshold"))
+    sentences: bool = option(False, (
+        "split the text into sentences, one a line, as next-sentence prediction needs them"))
+    stream: bool = option(False, (
+        "train directly from the text without a token file, for corpora larger than the disk"))
+    init: str = option("", (
+        "folder of a published model or of a run to start from: its config, weights, tokenizer"))
+    data: str = option("", (
+        "folder with prepared token files train/ and eval/ (another run's data/)"))
+    tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/)")
+    text_field: str = option("text", "column or key that holds the text in .csv .tsv .jsonl")
+    tokenizer_kind: str = option("bpe", "bpe (byte-level, as RoBERTa) or wordpiece (as BERT)")
+    tokenizer_criterion: str = option("frequency", (
+        "wordpiece: merge the pair that is most frequent (frequency), or that makes the corpus "
+        "most likely (likelihood)"))
+    lowercase: bool = option(True, "wordpiece: convert the text to lower case and strip accents")
+    min_frequency: int = option(2, "occurrences that a pair needs to be merged")
+    examples: str = option("blocks", (
+        "training examples: lines, documents (cut to length), blocks (packed, no padding) or "
+        "pairs (two sentences, which adds next-sentence prediction)"))
+    masking: str = option("tokens", (
+        "unit of masking: tokens, words (all tokens of a word) or spans (several words)"))
+    max_length: int = option(128, (
+        "tokens of an example, special tokens included; shorter examples learn faster at first, "
+        "longer ones give more context"))
+    batch_size: int = option(32, (
+        "examples of an optimizer step; larger batches have less noisy gradients"))
+    micro_batch_size: int = option(0, (
+        "examples of a forward pass (gradient accumulation); 0: batch_size. Smaller saves memory "
+        "and gives the same result"))
+    batch_ramp: float = option(0.0, (
+        "fraction of the run in which the batch grows from ramp_from to batch_size; 0: none"))
+    ramp_from: int = option(0, "batch size at the start of a batch ramp; it divides batch_size")
+    gradient_checkpointing: bool = option(False, (
+        "compute each block again in the backward pass: a third more time, far less memory"))
+    compile: bool = option(False, (
+        "use torch.compile: it takes a minute at the start and makes each step faster"))
+    mlm_probability: float = option(0.15, (
+        "fraction of the tokens to predict in training; evaluation always uses 0.15. More gives "
+        "more to learn from a step and less context"))
+    nsp_weight: float = option(1.0, (
+        "pairs: weight of the next-sentence loss in the sum (BERT: 1); both are logged unweighted"))
+    optimizer: str = option("adamw", (
+        "adamw, or muon (for the matrices of blocks and head, adamw for the rest)"))
+    learning_rate: float = option(1e-4, (
+        "peak learning rate of adamw; if it is too high, the loss jumps or stays on its plateau. "
+        "Small models take more (1e-3)"))
+    muon_learning_rate: float = option(0.02, "peak learning rate of muon")
+    muon_momentum: float = option(0.95, "momentum of muon")
+    schedule: str = option("linear", (
+        "learning rate after warm-up: linear (decays to zero) or stable (constant, then decays)"))
+    warmup: float = option(0.06, (
+        "fraction of the run in which the learning rate rises to its peak; post-norm models "
+        "(bert, roberta) need some"))
+    decay: float = option(0.3, (
+        "stable: fraction at the end of the run in which the learning rate decays to zero"))
+    weight_decay: float = option(0.01, (
+        "decay of matrices and embeddings per step, times the learning rate; biases and norms "
+        "have none"))
+    adam_beta1: float = option(0.9, "decay of Adam's mean of gradients: about the last 10 steps")
+    adam_beta2: float = option(0.98, (
+        "decay of Adam's mean of squared gradients: about the last 50 steps"))
+    adam_epsilon: float = option(1e-6, "added to the denominator of Adam's update")
+    max_grad_norm: float = option(1.0, "clip the norm of the gradient to this; 0: do not clip")
+    max_steps: int = option(0, "length of the run in optimizer steps")
+    epochs: float = option(0.0, "length of the run in epochs")
+    minutes: float = option(0.0, (
+        "length of the run in minutes of training; the schedule then follows the clock"))
+    seed: int = option(0, "seed of initialization, data order, masking and dropout")
     device: str = option("auto", "auto (cuda, else mps, else cpu), cuda, mps or cpu")
-    keep_freed_memory: bool = option(True, "on a CPU: keep freed memory for the next step instead of returning it to the system; faster, "
-                                     "and a few hundred MB larger")
-    precision: str = option("auto", "auto (bf16 where the hardware has it), fp32 (slowest), bf16 or fp16 (with a loss scale)")
+    keep_freed_memory: bool = option(True, (
+        "on a CPU: keep freed memory for the next step instead of returning it to the system; "
+        "faster, and takes a few hundred MB more"))
+    precision: str = option("auto", (
+        "auto (bf16 if the hardware has it), fp32 (slowest), bf16 or fp16 (with loss scaling)"))
     log_every: int = option(10, "steps between lines of metrics.jsonl")
     eval_every: int = option(500, "steps between evaluations; 0: only at the end")
-    eval_examples: int = option(512, "held-out examples of an evaluation in between; the last one takes up to 8 times as many")
-    save_every: int = option(500, "steps between checkpoints: what kill -9 can cost; 0: only at the end")
-    keep_checkpoints: int = option(2, "how many checkpoints stay; each is three times the model")
+    eval_examples: int = option(512, (
+        "validation examples of an evaluation; the last one uses up to 8 times as many"))
+    save_every: int = option(500, (
+        "steps between checkpoints, the most that a crash can cost; 0: only at the end"))
+    keep_checkpoints: int = option(2, (
+        "number of checkpoints to keep; each is three times as large as the model"))
 
     def __post_init__(self):
-        choices = {"tokenizer_kind": ("bpe", "wordpiece"), "tokenizer_criterion": ("frequency", "likelihood"),
-                   "examples": ("lines", "documents", "blocks", "pairs"), "masking": OBJECTIVES, "schedule": ("linear", "stable"),
-                   "optimizer": ("adamw", "muon"),
-                   "device": ("auto", "cuda", "mps", "cpu"), "precision": ("auto", "fp32", "bf16", "fp16")}
-        for name, known in choices.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}: choose from {', '.join(known)}" + suggestion(value, known))
-        positive = ("max_length", "batch_size", "learning_rate", "muon_learning_rate", "min_frequency", "keep_checkpoints", "eval_examples",
-                    "adam_epsilon", "log_every")
-        not_negative = ("micro_batch_size", "weight_decay", "max_grad_norm", "max_steps", "epochs", "minutes", "eval_every", "save_every", "seed",
-                        "nsp_weight")
-        for name in positive + not_negative:
-            value = getattr(self, name)
-            if not (value > 0 if name in positive else value >= 0):  # `not`: NaN fails every comparison
-                raise ValueError(f"{name} is {value}: it must be {'more than 0' if name in positive else 'at least 0'}")
-        if not 0 < self.mlm_probability < 1:
-            raise ValueError(f"mlm_probability is {self.mlm_probability}: it must lie between 0 and 1")
-        for name in ("warmup", "decay", "adam_beta1", "adam_beta2", "muon_momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
-        if self.batch_ramp and (self.epochs or self.ramp_from < 1 or self.batch_size % self.ramp_from or not 0 < self.batch_ramp <= 1):
-            raise ValueError(f"a batch ramp over {self.batch_ramp} of the run from {self.ramp_from} to {self.batch_size} examples: the fraction must "
-                             "lie in (0, 1], ramp_from divide batch_size, and the length be given as max_steps or minutes")
+        _check_choice(self, "tokenizer_kind", ("bpe", "wordpiece"))
+        _check_choice(self, "tokenizer_criterion", ("frequency", "likelihood"))
+        _check_choice(self, "examples", ("lines", "documents", "blocks", "pairs"))
+        _check_choice(self, "masking", OBJECTIVES)
+        _check_choice(self, "schedule", SCHEDULES)
+        _check_choice(self, "optimizer", ("adamw", "muon"))
+        _check_choice(self, "device", ("auto", "cuda", "mps", "cpu"))
+        _check_choice(self, "precision", ("auto", "fp32", "bf16", "fp16"))
+        _check_positive(self, "max_length", "batch_size", "learning_rate", "muon_learning_rate",
+                        "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon",
+                        "log_every")
+        _check_at_least(self, 0, "micro_batch_size", "weight_decay", "max_grad_norm", "max_steps",
+                        "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight")
+        _check_fraction(self, "mlm_probability", "warmup", "decay", "adam_beta1", "adam_beta2",
+                        "muon_momentum")
+        _check_positive(self, "mlm_probability")
         if self.schedule == "stable" and self.warmup + self.decay > 1:
-            raise ValueError(f"warmup {self.warmup} and decay {self.decay} are together more than the whole run")
-        if sum(bool(getattr(self, length)) for length in LENGTHS) > 1:
-            raise ValueError("give one of max_steps, epochs and minutes: each is the length of the run")
+            raise ValueError(f"warmup {self.warmup} and decay {self.decay} must sum to at most 1")
+        if sum(bool(getattr(self, name)) for name in LENGTHS) > 1:
+            raise ValueError("set only one of max_steps, epochs and minutes: each is the length "
+                             "of the run")
+        if self.batch_ramp:
+            self._check_batch_ramp()
+
+    def _check_batch_ramp(self):
+        if not 0 < self.batch_ramp <= 1:
+            raise ValueError(f"batch_ramp is {self.batch_ramp}: it must be in [0, 1]")
+        if self.ramp_from < 1 or self.batch_size % self.ramp_from:
+            raise ValueError(f"batch_ramp: ramp_from {self.ramp_from} must be at least 1 and "
+                             f"divide batch_size {self.batch_size}")
+        if self.epochs:
+            raise ValueError("batch_ramp needs the length of the run in max_steps or minutes")
 
     @property
     def batch_unit(self):
-        """Examples of a batch; a step takes one, with a ramp several."""
+        """Examples of one batch of the data loader; with a batch ramp a step takes several."""
         return self.ramp_from if self.batch_ramp else self.batch_size
 
     @property
     def micro_batch(self):
-        """Examples that go through the model at once."""
+        """Examples of one forward pass."""
         return min(self.micro_batch_size or self.batch_size, self.batch_size)
 
 
+def _check_choice(config, name, choices):
+    value = getattr(config, name)
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}: choose from {', '.join(choices)}"
+                         + suggestion(value, choices))
+
+
+# `not` in the conditions below: NaN fails every comparison, and must be an error as well.
+
+
+def _check_at_least(config, minimum, *names):
+    for name in names:
+        if not getattr(config, name) >= minimum:
+            raise ValueError(f"{name} is {getattr(config, name)}: it must be at least {minimum}")
+
+
+def _check_positive(config, *names):
+    for name in names:
+        if not 0 < getattr(config, name) < float("inf"):
+            raise ValueError(f"{name} is {getattr(config, name)}: it must be positive and finite")
+
+
+def _check_fraction(config, *names):
+    for name in names:
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(f"{name} is {getattr(config, name)}: it must be in [0, 1)")
+
+
 def override(train, values):
-    """A TrainConfig with other values; a length among them takes the place of the length it had.
+    """Return a TrainConfig with other values. A new length of the run replaces the old one.
 
     >>> override(TrainConfig(max_steps=2672), {"minutes": 4.9}).max_steps
     0
     """
-    return replace(train, **({name: 0 for name in LENGTHS} if values.keys() & set(LENGTHS) else {}) | values)
+    if any(name in values for name in LENGTHS):
+        values = dict.fromkeys(LENGTHS, 0) | values
+    return replace(train, **values)
 
 
 def from_dict(cls, values):
-    """A BertConfig or TrainConfig from a dict; a key that is no field is an error that names the nearest one.
+    """Return a BertConfig or TrainConfig from a dict. Unknown keys raise ValueError.
 
     >>> from_dict(TrainConfig, {"batch_size": 4}).batch_size
     4
@@ -250,4 +334,4 @@ def from_dict(cls, values):
     for key in values:
         if key not in names:
             raise ValueError(f"unknown {cls.__name__} key {key!r}" + suggestion(key, names))
-    return replace(cls(), **values)
+    return cls(**values)

@@ -1,4 +1,4 @@
-"""The machine: which device, which precision, how much memory. Everything here is said on the screen before training starts."""
+"""The machine: which device, which precision, how much memory."""
 import contextlib
 import ctypes
 import sys
@@ -14,52 +14,55 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name):
-    """'auto', 'cuda', 'mps' or 'cpu' -> torch.device; 'auto' takes the first of that order that is there. ValueError where it is not."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    """Return the torch.device for "cuda", "mps" or "cpu"; "auto" is the first one available."""
+    is_available = {"cuda": torch.cuda.is_available(),
+                    "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [device for device in is_available if is_available[device]]
     if name == "auto":
-        name = next(kind for kind, available in there.items() if available)
-    if not there[name]:
-        raise ValueError(f"device {name} is not available on this machine: use --device {' or '.join(kind for kind in there if there[kind])}")
+        name = available[0]
+    if name not in available:
+        raise ValueError(f"device {name} is not available on this machine: use --device "
+                         + " or ".join(available))
     return torch.device(name)
 
 
 def choose_precision(name, device):
-    """'auto', 'fp32', 'bf16' or 'fp16' -> one of the last three.
-
-    'auto': bf16 where the hardware multiplies it, else fp16 on CUDA cards (its small range needs a GradScaler), else fp32.
-    """
+    """Return "fp32", "bf16" or "fp16"; "auto" is the fastest one that trains safely."""
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        # fp16 has a small range and needs a GradScaler, so it comes second.
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if has_bf16 else "fp16"
     return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
 
 
 def cpu_has_bf16():
-    """True where the processor has bf16 dot products (AVX512-BF16 or AMX); elsewhere bf16 is emulated, and slower than fp32."""
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private in torch: absent means no
+    """Return whether the CPU has bf16 instructions; emulated bf16 is slower than fp32."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private, so maybe missing
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
 
 
 def autocast(device, precision):
-    """A context manager in which matrix products run in ``precision`` while weights and sums stay float32 (Micikevicius et al. 2018)."""
+    """Return a context in which matrix products run in ``precision``.
+
+    Weights and sums stay in float32 (Micikevicius et al. 2018).
+    """
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
 def compile_model(model, config):
-    """A compiled way to call a model with batches as a TrainConfig has them. The model itself is called as ever: evaluating it compiles nothing.
+    """Return a compiled function that calls ``model``; the model itself stays uncompiled.
 
-    A graph is made for a shape; where another comes, torch makes one for all shapes, which is slower, unless dynamic is False. Packed blocks with
-    random masks have one shape, and one more for the short batch at the end of an epoch: two graphs, each for its own. With other examples,
-    masks that come in words, and streams, shapes are many.
+    A graph belongs to one shape. For a new shape torch compiles one graph for all shapes, which is
+    slower, unless dynamic is False. Packed blocks with random masks have one shape, and another one
+    for the short batch at the end of an epoch; other examples have many.
     """
-    import torch._dynamo  # takes seconds
-
-    torch._dynamo.config.recompile_limit = 64  # pairs need five graphs or so; after eight torch would go on uncompiled
-    fixed = config.examples == "blocks" and config.masking == "tokens" and not config.stream
-    return torch.compile(model, dynamic=False if fixed else None)
+    torch._dynamo.config.recompile_limit = 64  # the default is 8, and pairs need about five
+    one_shape = config.examples == "blocks" and config.masking == "tokens" and not config.stream
+    return torch.compile(model, dynamic=False if one_shape else None)
 
 
 def keep_freed_memory():
@@ -82,7 +85,7 @@ def keep_freed_memory():
 
 
 def peak_memory(device):
-    """The most memory used so far, in bytes: of the card on CUDA, of the process elsewhere; 0 where the system does not say."""
+    """Return the peak memory in bytes: of the GPU, else of the process; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if resource is None:
@@ -92,6 +95,7 @@ def peak_memory(device):
 
 
 def describe(device, precision):
-    """One line for the screen, such as 'cpu (2 threads), bf16'."""
-    name = f"{torch.cuda.get_device_name(device)}" if device.type == "cuda" else f"{device.type} ({torch.get_num_threads()} threads)"
-    return f"{name}, {precision}"
+    """Return one line for the screen, such as "cpu (2 threads), bf16"."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {precision}"
+    return f"{device.type} ({torch.get_num_threads()} threads), {precision}"

@@ -1,33 +1,35 @@
-"""The head of fine-tuning: one vector for a whole text (or pair), and from it a score for each label, or one number.
+"""The classification head for fine-tuning: one vector per text or pair, then a score per label.
 
-What the vector is depends on the family, as in its authors' code:
+The vector depends on the family, as in its authors' code:
 
-    bert         tanh(dense(final vector of [CLS])), the pooler, then dropout and a linear layer (Devlin et al. 2018, section 4.1). The pooler
-                 was trained where next-sentence prediction was; elsewhere it starts fresh.
-    roberta      dropout, tanh(dense(final vector of <s>)), dropout, linear: the same with a dense layer of the head's own, always fresh
-    modernbert   the mean of all final vectors, norm(gelu(dense(mean))), dropout, linear. Nothing in its pre-training has made the first
-                 token a summary, a mean needs no learning. dense and norm are those of the head that filled masks, and keep what they know.
+    bert         tanh(dense(first token)), the pooler (Devlin et al. 2018, section 4.1). It is
+                 pre-trained with next-sentence prediction, otherwise newly initialized.
+    roberta      dropout, tanh(dense(first token)): a newly initialized layer of the head's own
+    modernbert   norm(gelu(dense(mean of all tokens))). Pre-training never made the first token a
+                 summary, while a mean needs no learning. dense and norm come from the MLM head.
 
-The layers carry the names that transformers' ...ForSequenceClassification has for them (``interop.py``), so what is saved loads there.
+Dropout and a linear layer follow. The layers are those of transformers'
+...ForSequenceClassification, so a saved model loads there.
 """
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.model import BertModel, ModelOutput, PreTrainedModel, layer_norm
+from minibert.model import ACTIVATIONS, BertModel, ModelOutput, PreTrainedModel, layer_norm
 
 
 def encoder_of(model):
-    """The BertModel of any model of this project; of one that is the encoder alone, itself."""
+    """Return the BertModel inside any model of this project."""
     return model if isinstance(model, BertModel) else model.bert
 
 
 class BertForSequenceClassification(PreTrainedModel):
-    """The encoder with a head for one label, or for one number, a text.
+    """The encoder with a head for one label, or one number (regression), per text.
 
-    labels: what the outputs mean, in order, as strings; () for a regression, which has one output. dropout: of the head.
+    labels: the names of the outputs in order; () for a regression. dropout: that of the head.
 
-    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1,
+    ...                     num_attention_heads=2, intermediate_size=16)
     >>> model = BertForSequenceClassification(config, ("bad", "good"))
     >>> model(torch.tensor([[2, 7, 9, 3]])).logits.shape
     torch.Size([1, 2])
@@ -36,88 +38,72 @@ class BertForSequenceClassification(PreTrainedModel):
     def __init__(self, config, labels=(), dropout=0.1):
         super().__init__(config)
         if len(labels) == 1:
-            raise ValueError(f"one label only, {labels[0]!r}: give two at least, or none for a regression")
+            raise ValueError(f"one label only, {labels[0]!r}: give at least two, or none for a "
+                             "regression")
         self.labels = tuple(labels)
         self.bert = BertModel(config, pooler=config.family == "bert")
         self.dropout = nn.Dropout(dropout)
         if config.family != "bert":
             self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         if config.family == "modernbert":
+            self.activation = ACTIVATIONS[config.head_activation]
             self.norm = layer_norm(config)
         self.classifier = nn.Linear(config.hidden_size, max(len(self.labels), 1))
         self.init_weights()
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None):
-        """labels (B,): the numbers of the right labels, int64, or, of a regression, the numbers that are right, float.
+        """Return logits (B, labels), and with labels the loss; a regression has logits (B, 1).
 
-        -> ModelOutput: logits (B, labels), of a regression (B, 1); loss: cross entropy, or the mean squared error
+        labels (B,): label indices (int64; the loss is the cross entropy), or for a regression the
+        true numbers (float; the loss is the mean squared error).
         """
-        hidden = self.bert(input_ids, attention_mask, token_type_ids)
-        logits = self.classifier(self.dropout(self.summary(hidden, attention_mask)))  # (B, labels)
+        encoded = self.bert(input_ids, attention_mask, token_type_ids)
+        pooled = self.pool(encoded, attention_mask)  # (B, H)
+        logits = self.classifier(self.dropout(pooled))  # (B, labels)
         if labels is None:
             return ModelOutput(logits)
-        if not self.labels:
-            return ModelOutput(logits, F.mse_loss(logits.squeeze(1).float(), labels.float()))
-        return ModelOutput(logits, F.cross_entropy(logits.float(), labels))
+        if self.labels:
+            return ModelOutput(logits, F.cross_entropy(logits.float(), labels))
+        return ModelOutput(logits, F.mse_loss(logits.squeeze(1).float(), labels.float()))
 
-    def summary(self, hidden, attention_mask=None):
-        """What the encoder returned -> one vector a text (B, H)."""
+    def pool(self, encoded, attention_mask=None):
+        """Return one vector per text (B, H) from what the encoder returned."""
         if self.config.family == "bert":
-            return hidden[1]  # the pooler's
+            _, pooled = encoded
+            return pooled
         if self.config.family == "roberta":
-            return torch.tanh(self.dense(self.dropout(hidden[:, 0])))
-        return self.norm(F.gelu(self.dense(mean_of_tokens(hidden, attention_mask))))
+            return torch.tanh(self.dense(self.dropout(encoded[:, 0])))
+        mean = mean_of_tokens(encoded, attention_mask)  # (B, H)
+        return self.norm(self.activation(self.dense(mean)))
 
     def load_encoder_from(self, pretrained):
-        """Take over what a model of the same config has learned: the encoder, the pooler where both have one, of modernbert dense and norm.
+        """Copy the weights of a model with the same config; return self.
 
-        pretrained: any model of this project, an encoder alone included -> self
+        These are the encoder, the pooler if both have one, and for modernbert the layers dense and
+        norm of the MLM head. pretrained: any model of this project.
         """
         encoder = encoder_of(pretrained)
         state = encoder.state_dict()
         if self.bert.pooler is None or encoder.pooler is None:
-            state = {name: value for name, value in state.items() if not name.startswith("pooler.")}
-            state |= {name: value for name, value in self.bert.state_dict().items() if name.startswith("pooler.")}
+            own = self.bert.state_dict()
+            state = {name: t for name, t in state.items() if not name.startswith("pooler.")}
+            state |= {name: t for name, t in own.items() if name.startswith("pooler.")}
         self.bert.load_state_dict(state)
-        head = getattr(pretrained, "head", pretrained)  # another classifier has the two layers itself
+        head = getattr(pretrained, "head", pretrained)  # a classifier has the layers itself
         if self.config.family == "modernbert" and hasattr(head, "dense"):
             self.dense.load_state_dict(head.dense.state_dict())
             self.norm.load_state_dict(head.norm.state_dict())
         return self
 
-    def to_config_json(self):
-        """What config.json says of the head, in the ecosystem's words.
-
-        {"problem_type": "single_label_classification", "id2label": {"0": "bad", "1": "good"}, "label2id": {"bad": 0, "good": 1}, ...}
-        """
-        names = self.labels or ("LABEL_0",)
-        values = {"problem_type": "single_label_classification" if self.labels else "regression", "classifier_dropout": self.dropout.p,
-                  "id2label": {str(number): name for number, name in enumerate(names)},
-                  "label2id": {name: number for number, name in enumerate(names)}}
-        return values | ({"classifier_pooling": "mean"} if self.config.family == "modernbert" else {})
-
-    @classmethod
-    def from_config_json(cls, config, values, path):
-        """The model of a config.json, weights fresh. ValueError for what is not built here, and for labels that are no list."""
-        pooling, kind = values.get("classifier_pooling", "cls"), values.get("problem_type")
-        names = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # what it means there when it is not said
-        if (config.family == "modernbert" and pooling != "mean") or kind == "multi_label_classification":
-            raise ValueError(f"{path}: classifier_pooling {pooling!r} and problem_type {kind!r}, but only one label a text is built here, "
-                             "and modernbert's from the mean")
-        if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
-            raise ValueError(f"{path}: id2label must map the numbers from 0 on to labels, not {str(names)[:100]}")
-        labels = () if kind == "regression" or len(names) == 1 else [str(names[str(number)]) for number in range(len(names))]
-        dropout = values.get("classifier_dropout")
-        return cls(config, labels, config.hidden_dropout_prob if dropout is None else dropout)
-
 
 def mean_of_tokens(hidden, attention_mask=None):
-    """hidden (B, T, H), attention_mask (B, T) or None -> (B, H): the mean of each row's vectors, padding left out.
+    """Return the mean vector (B, H) of hidden (B, T, H) over the tokens that are not padding.
 
-    >>> mean_of_tokens(torch.tensor([[[1.0, 0.0], [3.0, 2.0], [9.0, 9.0]]]), torch.tensor([[1, 1, 0]]))
+    >>> hidden = torch.tensor([[[1.0, 0.0], [3.0, 2.0], [9.0, 9.0]]])
+    >>> mean_of_tokens(hidden, torch.tensor([[1, 1, 0]]))
     tensor([[2., 1.]])
     """
     if attention_mask is None:
         return hidden.mean(dim=1)
-    real = attention_mask[:, :, None].to(hidden.dtype)  # (B, T, 1)
-    return (hidden * real).sum(dim=1) / real.sum(dim=1)
+    is_token = attention_mask[:, :, None].to(hidden.dtype)  # (B, T, 1)
+    return (hidden * is_token).sum(dim=1) / is_token.sum(dim=1)

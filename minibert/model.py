@@ -1,266 +1,298 @@
 """BERT, RoBERTa and ModernBERT: one encoder in plain PyTorch, to be read from top to bottom.
 
-    ids (B, T) -> Embeddings -> Block x num_hidden_layers -> hidden (B, T, H) -> head -> logits over the vocabulary
+    ids (B, T) -> Embeddings -> Block x num_hidden_layers -> hidden (B, T, H) -> head -> logits
 
-A block lets the tokens look at each other (Attention) and then thinks about each one alone (MLP). What six years
-changed between BERT and ModernBERT is named by four switches of ``BertConfig``: ``pre_norm``, ``rotary``, ``gated``, ``use_bias``.
+A block mixes the tokens (Attention, in attention.py), then processes each token by itself (MLP).
+Four switches of ``BertConfig`` are what six years changed between BERT and ModernBERT:
+``pre_norm``, ``rotary``, ``gated`` and ``use_bias``.
 
-Sources: Vaswani et al. 2017, section 3 (the encoder); Devlin et al. 2018, section 3 and appendix A (BERT);
-Liu et al. 2019 (RoBERTa: positions counted from the padding id, no segments); Warner et al. 2024, section 2.1 (ModernBERT).
-For equal weights all three give the logits of Hugging Face's implementations to 1e-4 (tests/minibert/test_parity_models.py).
+Sources: Vaswani et al. 2017, section 3 (the encoder); Devlin et al. 2018, section 3 and
+appendix A (BERT); Liu et al. 2019 (RoBERTa); Warner et al. 2024, section 2.1 (ModernBERT).
+With equal weights all three give the logits of Hugging Face's implementations to 1e-4
+(tests/minibert/formats/test_parity_models.py).
 
-In the comments beside tensors: B sequences of T tokens; H = hidden_size = nh heads x hs numbers; I = intermediate_size;
-V = vocab_size; M = masked positions of the batch, the ones to be predicted.
+In the comments: B sequences of T tokens; H = hidden_size; I = intermediate_size;
+V = vocab_size; M = number of masked tokens in the batch.
 """
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from minibert.attention import Attention, attention_masks, gather_positions, is_local, rope_table
+from minibert.attention import Attention, attention_masks, is_local, rope_table
 from minibert.checks import check_batch, check_labels
 from minibert.masking import IGNORE_INDEX
 
-# ---------------------------------------------------------------------------------------------- ids -> vectors
+ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh"),
+               "relu": F.relu, "silu": F.silu}
 
 
 class Embeddings(nn.Module):
-    """ids (B, T) -> vectors (B, T, H): what the token is, plus where it stands, plus which sentence it is in.
+    """ids (B, T) -> vectors (B, T, H): the sum of token, position and segment embeddings.
 
-    BERT sums the three (Devlin et al. 2018, figure 2). ModernBERT has the token alone: its positions turn the
+    Devlin et al. 2018, figure 2. ModernBERT has only token embeddings: its positions rotate the
     queries and keys of every attention layer instead.
     """
 
     def __init__(self, config):
         super().__init__()
-        self.pad_token_id = config.pad_token_id
-        self.counts_from_pad = config.family == "roberta"
-        # padding_idx: the vector of padding gets no gradient from its use as an input
-        self.token = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        H, self.pad_token_id = config.hidden_size, config.pad_token_id
+        self.positions_skip_padding = config.family == "roberta"
+        # padding_idx: as an input, padding gives no gradient to its embedding
+        self.token = nn.Embedding(config.vocab_size, H, padding_idx=self.pad_token_id)
         self.position = self.segment = None
         if not config.rotary:
-            self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size,
-                                         padding_idx=config.pad_token_id if self.counts_from_pad else None)
+            padding = self.pad_token_id if self.positions_skip_padding else None
+            self.position = nn.Embedding(config.max_position_embeddings, H, padding_idx=padding)
         if config.segments:
-            self.segment = nn.Embedding(config.segments, config.hidden_size)
+            self.segment = nn.Embedding(config.segments, H)
         self.norm = layer_norm(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids, token_type_ids=None):
         """input_ids (B, T); token_type_ids (B, T), None = all 0 -> (B, T, H)"""
         x = self.token(input_ids)  # (B, T, H)
-        if self.counts_from_pad:
+        if self.positions_skip_padding:
             x = x + self.position(roberta_positions(input_ids, self.pad_token_id))
         elif self.position is not None:
-            x = x + self.position.weight[:input_ids.shape[1]]  # (T, H): row t for the t-th token
+            x = x + self.position.weight[:input_ids.shape[1]]  # (T, H), the same for each sequence
         if self.segment is not None:
-            x = x + (self.segment.weight[0] if token_type_ids is None else self.segment(token_type_ids))
+            all_first = token_type_ids is None
+            x = x + (self.segment.weight[0] if all_first else self.segment(token_type_ids))
         return self.dropout(self.norm(x))
 
 
 def roberta_positions(input_ids, pad_token_id):
-    """Position of each token, counted from pad_token_id + 1; padding keeps pad_token_id and is not counted. (B, T) -> (B, T)
+    """Return position ids (B, T) that start at pad_token_id + 1 and skip padding.
 
     >>> roberta_positions(torch.tensor([[0, 8, 9, 2, 1, 1]]), pad_token_id=1)
     tensor([[2, 3, 4, 5, 1, 1]])
     """
-    real = (input_ids != pad_token_id).long()
-    return real.cumsum(dim=1) * real + pad_token_id
-
-
-# ---------------------------------------------------------------------------------------------- block
+    is_token = (input_ids != pad_token_id).long()  # (B, T)
+    return is_token.cumsum(dim=1) * is_token + pad_token_id
 
 
 class MLP(nn.Module):
-    """(B, T, H) -> (B, T, H), each token alone: widen to I, GELU (Hendrycks and Gimpel 2016), back to H.
+    """Two linear layers with an activation between them: (B, T, H) -> (B, T, I) -> (B, T, H).
 
-    Gated (GeGLU, Shazeer 2020): half of a twice as wide inner layer decides how much of the other half passes.
+    Gated (GeGLU, Shazeer 2020): the first layer is twice as wide, and one half of its output
+    multiplies the other half.
     """
 
     def __init__(self, config):
         super().__init__()
+        H, I = config.hidden_size, config.intermediate_size  # noqa: E741
         self.gated = config.gated
-        self.up_proj = nn.Linear(config.hidden_size, (2 if self.gated else 1) * config.intermediate_size, bias=config.use_bias)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.use_bias)
+        self.activation = ACTIVATIONS[config.activation]
+        self.up_proj = nn.Linear(H, 2 * I if self.gated else I, bias=config.use_bias)
+        self.down_proj = nn.Linear(I, H, bias=config.use_bias)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x):
-        x = self.up_proj(x)  # (B, T, I), or (B, T, 2I) if gated
+        x = self.up_proj(x)  # (B, T, I), gated (B, T, 2I)
         if self.gated:
-            x, gate = x.chunk(2, dim=-1)
-            x = F.gelu(x) * gate
+            x, gate = x.chunk(2, dim=-1)  # each (B, T, I)
+            x = self.activation(x) * gate
         else:
-            x = F.gelu(x)
-        return self.dropout(self.down_proj(x))
+            x = self.activation(x)
+        return self.dropout(self.down_proj(x))  # (B, T, H)
 
 
 class Block(nn.Module):
-    """Attention and MLP, each added to what comes in, each with a LayerNorm.
+    """One transformer layer: attention and MLP, each with a residual connection and a LayerNorm.
 
-    BERT normalises the sum (post-norm); ModernBERT what enters the branch (pre-norm), which leaves a straight way for the
-    gradient and needs less care in warming up (Xiong et al. 2020, section 3).
+    BERT normalizes the sum (post-norm). ModernBERT normalizes the input of the branch (pre-norm),
+    which leaves an undisturbed path for the gradient and makes training less sensitive to
+    warm-up (Xiong et al. 2020, section 3).
     """
 
     def __init__(self, config, layer):
         super().__init__()
         self.pre_norm = config.pre_norm
-        self.attention, self.mlp = Attention(config), MLP(config)
-        # the pre-norm embeddings were normalised a moment ago: their norm would be the same thing twice
-        self.attention_norm = nn.Identity() if self.pre_norm and layer == 0 else layer_norm(config)
+        self.attention = Attention(config)
+        self.mlp = MLP(config)
+        # Embeddings end with a norm, so the first pre-norm would only repeat it.
+        skip_first_norm = self.pre_norm and layer == 0
+        self.attention_norm = nn.Identity() if skip_first_norm else layer_norm(config)
         self.mlp_norm = layer_norm(config)
 
-    def forward(self, x, mask=None, rotation=None, rows=None):
-        """x (B, T, H) -> (B, T, H); with rows (M,), these tokens alone: they look at all others, what follows is for them only -> (M, H)"""
+    def forward(self, x, mask=None, rope=None, positions=None):
+        """x (B, T, H) -> (B, T, H), or (M, H) with positions (M,), see ``gather_positions``."""
         if self.pre_norm:
-            x = gather_positions(x, rows) + self.attention(self.attention_norm(x), mask, rotation, rows)
+            x = x + self.attention(self.attention_norm(x), mask, rope)
+            x = gather_positions(x, positions)  # attention needs all tokens, the MLP does not
             return x + self.mlp(self.mlp_norm(x))
-        x = self.attention_norm(gather_positions(x, rows) + self.attention(x, mask, rotation, rows))
+        x = x + self.attention(x, mask, rope)
+        x = self.attention_norm(gather_positions(x, positions))
         return self.mlp_norm(x + self.mlp(x))
+
+
+def gather_positions(x, positions):
+    """Return the vectors (M, H) of x (B, T, H) at flat positions b * T + t; None: all of x.
+
+    >>> gather_positions(torch.tensor([[[1.], [2.]], [[3.], [4.]]]), torch.tensor([1, 2]))
+    tensor([[2.],
+            [3.]])
+    """
+    return x if positions is None else x.flatten(0, 1).index_select(0, positions)
 
 
 def layer_norm(config):
     return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=config.use_bias)
 
 
-# ---------------------------------------------------------------------------------------------- the encoder
-
-
 class PreTrainedModel(nn.Module):
-    """What every whole model has: its config, fresh weights, a count of them."""
+    """Base of all models: the config, the initialization, the number of parameters."""
 
     def __init__(self, config):
         super().__init__()
         self.config = config
 
     def num_parameters(self):
-        """Numbers that are trained; the decoder is the word embedding itself and counts once."""
+        """Return the number of parameters; the decoder shares the token embeddings."""
         return sum(p.numel() for p in self.parameters())
 
     @torch.no_grad()
     def init_weights(self):
-        """Fresh weights: normal(0, initializer_range), biases 0, norms 1 and 0, and 0 for the vector of padding.
-
-        ModernBERT (Warner et al. 2024, appendix): normals cut off at two standard deviations; what is written into the
-        residual stream, and the head's dense layer, divided by sqrt(2 x layers), so that the sum over all
-        blocks starts with the same size at any depth; the vector of padding is drawn like any other.
-        """
+        """Draw new weights as the family's authors do; biases start at 0."""
         std = self.config.initializer_range
+        residual_std = std / math.sqrt(2 * self.config.num_hidden_layers)
         for name, module in self.named_modules():
-            if isinstance(module, (nn.Linear, nn.Embedding)):
-                if self.config.pre_norm:
-                    writes = name.endswith(("out_proj", "down_proj", "head.dense"))
-                    s = std / math.sqrt(2 * self.config.num_hidden_layers) if writes else std
-                    nn.init.trunc_normal_(module.weight, std=s, a=-2 * s, b=2 * s)
-                else:
-                    nn.init.normal_(module.weight, std=std)
-                    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-                        module.weight[module.padding_idx].zero_()
-                if getattr(module, "bias", None) is not None:
-                    nn.init.zeros_(module.bias)
+            if not isinstance(module, (nn.Linear, nn.Embedding)):
+                continue
+            if self.config.pre_norm:
+                # ModernBERT (Warner et al. 2024, appendix): normals cut off at two standard
+                # deviations. Layers that write to the residual stream are smaller, so that the
+                # sum over all blocks starts at the same size at any depth.
+                is_residual = name.endswith(("out_proj", "down_proj", "head.dense"))
+                s = residual_std if is_residual else std
+                nn.init.trunc_normal_(module.weight, std=s, a=-2 * s, b=2 * s)
+            else:
+                nn.init.normal_(module.weight, std=std)
+                if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                    module.weight[module.padding_idx].zero_()
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 class BertModel(PreTrainedModel):
-    """The encoder: ids (B, T) -> hidden (B, T, H), one vector for each token, made with the whole sequence in view.
+    """The encoder: ids (B, T) -> hidden (B, T, H), one vector per token, in its context.
 
-    With ``pooler=True`` it returns (hidden, pooled): pooled (B, H) = tanh(dense(first token)), BERT's summary of the sequence.
+    With ``pooler=True`` it returns (hidden, pooled), where pooled (B, H) = tanh(dense(first
+    token)) is BERT's summary of the sequence.
 
-    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1,
+    ...                     num_attention_heads=2, intermediate_size=16)
     >>> BertModel(config)(torch.tensor([[2, 7, 9, 3]])).shape
     torch.Size([1, 4, 8])
     """
 
     def __init__(self, config, pooler=False):
         super().__init__(config)
-        self.embeddings = Embeddings(config)
         self.gradient_checkpointing = False  # train.py sets it
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
-        self.final_norm = layer_norm(config) if config.pre_norm else nn.Identity()  # post-norm blocks end with a norm
+        self.embeddings = Embeddings(config)
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
+        # Post-norm blocks end with a norm already.
+        self.final_norm = layer_norm(config) if config.pre_norm else nn.Identity()
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size) if pooler else None
         if config.rotary:
-            self.register_buffer("global_rope", rope_table(config.global_rope_theta, config), persistent=False)
-            self.register_buffer("local_rope", rope_table(config.local_rope_theta, config), persistent=False)
+            global_rope = rope_table(config.global_rope_theta, config)
+            local_rope = rope_table(config.local_rope_theta, config)
+            self.register_buffer("global_rope", global_rope, persistent=False)
+            self.register_buffer("local_rope", local_rope, persistent=False)
         self.init_weights()
 
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None):
-        """input_ids (B, T) int64; attention_mask (B, T), 1 = token, None = all are; token_type_ids (B, T), None = all 0.
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, positions=None):
+        """Return hidden (B, T, H), and pooled (B, H) with a pooler.
 
-        Raises ValueError for a sequence longer than config.max_length, ids past the vocabulary and shapes that differ.
+        input_ids (B, T) int64; attention_mask (B, T), 1 = token, 0 = padding, None = no padding;
+        token_type_ids (B, T), None = all 0. With positions (M,), flat indices b * T + t, hidden
+        is (M, H): the last block computes only the tokens that the head reads.
+
+        Raises ValueError for a sequence that is too long, unknown ids and shapes that differ.
         """
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
-        return self.encode(input_ids, attention_mask, token_type_ids)
+        B, T = input_ids.shape
+        if positions is not None and self.pooler is not None:
+            # The pooler reads the first token of each sequence.
+            first_tokens = torch.arange(0, B * T, T, device=positions.device)  # (B,)
+            positions = torch.cat((positions, first_tokens))  # (M + B,)
 
-    def encode(self, input_ids, attention_mask=None, token_type_ids=None, rows=None):
-        """The same, unchecked; rows (M,): the tokens that will be read, of all B*T counted through
-        -> hidden (M, H). Nobody asks the last block for another vector, so it makes no other."""
         x = self.embeddings(input_ids, token_type_ids)  # (B, T, H)
-        (B, T), dtype = x.shape[:2], autocast_dtype(x)
-        masks, rope_cos_sin = attention_masks(self.config, attention_mask, T, dtype, x.device), self.rope_cos_sin(T, dtype)
-        if rows is not None and self.pooler is not None:  # the pooler reads the first token of each sequence
-            rows = torch.cat((rows, torch.arange(0, B * T, T, device=rows.device)))  # (M + B,)
+        dtype = autocast_dtype(x)
+        global_mask, local_mask = attention_masks(self.config, attention_mask, T, dtype, x.device)
+        global_rope, local_rope = self.rope_cos_sin(T, dtype)
         for layer, block in enumerate(self.blocks):
-            local, last = is_local(self.config, layer), layer == len(self.blocks) - 1
-            arguments = x, masks[local], rope_cos_sin[local], rows if last else None
-            if self.gradient_checkpointing and self.training:  # keeps x alone; the backward pass computes the rest again (Chen et al. 2016)
-                x = checkpoint(block, *arguments, use_reentrant=False)
+            is_last = layer == len(self.blocks) - 1
+            local = is_local(self.config, layer)
+            mask = local_mask if local else global_mask
+            rope = local_rope if local else global_rope
+            args = (x, mask, rope, positions if is_last else None)
+            if self.gradient_checkpointing and self.training:
+                # Keep only x; the backward pass computes the block again (Chen et al. 2016).
+                x = checkpoint(block, *args, use_reentrant=False)
             else:
-                x = block(*arguments)  # (B, T, H), from the last one (M + B, H) or (M, H) where rows are asked for
-        x = self.final_norm(x)
+                x = block(*args)  # (B, T, H)
+        hidden = self.final_norm(x)  # (B, T, H), with positions (M, H) or (M + B, H)
+
         if self.pooler is None:
-            return x
-        x, first = (x, x[:, 0]) if rows is None else x.split((len(x) - B, B))  # (M, H), (B, H)
-        return x, torch.tanh(self.pooler(first))
+            return hidden
+        first = hidden[:, 0] if positions is None else hidden[-B:]  # (B, H)
+        hidden = hidden if positions is None else hidden[:-B]  # (M, H)
+        return hidden, torch.tanh(self.pooler(first))
 
     def rope_cos_sin(self, T, dtype):
-        """cos and sin (2, T, hs/2) of the global and of the local layers; None for both where positions are learned."""
+        """Return the rotary tables (2, T, hs/2) of global and local layers, or (None, None)."""
         if not self.config.rotary:
             return None, None
-        return [table[:, :T].to(dtype) for table in (self.global_rope, self.local_rope)]
+        return self.global_rope[:, :T].to(dtype), self.local_rope[:, :T].to(dtype)
 
 
 def autocast_dtype(x):
-    """The type that matrix products give for x: bf16 or fp16 under autocast. Masks of this type spare every layer a conversion."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-
-
-# ---------------------------------------------------------------------------------------------- heads
+    """Return the dtype of matrix products with x. Masks have it, so that no layer converts them."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 @dataclass
 class ModelOutput:
-    """What a model with a head returns; what was not asked for is None.
+    """What a model with a head returns. Fields without labels to compute them from are None.
 
-    Without labels and masked positions ``logits`` is (B, T, V). With them it is (M, V), for the masked positions alone in reading order,
-    and ``labels`` (M,) are what stood there (-100 where masked_positions were filled up).
+    With labels, logits are (M, V): those of the masked tokens, in reading order.
     """
-    logits: torch.Tensor
-    loss: torch.Tensor | None = None        # what is trained on: mlm_loss + nsp_loss, as far as there are labels for them
-    labels: torch.Tensor | None = None
-    mlm_loss: torch.Tensor | None = None    # mean over the M masked positions; 0 where M is 0
+    logits: torch.Tensor                    # (B, T, V) or (M, V); a classifier's (B, labels)
+    loss: torch.Tensor | None = None        # the sum of the losses below
+    labels: torch.Tensor | None = None      # (M,), the true ids of the masked tokens
+    mlm_loss: torch.Tensor | None = None    # mean over the masked tokens, 0 if there are none
     nsp_loss: torch.Tensor | None = None    # mean over the B pairs
-    nsp_logits: torch.Tensor | None = None  # (B, 2): score of "B follows A", score of "B is from elsewhere"
+    nsp_logits: torch.Tensor | None = None  # (B, 2): B continues A, B is from elsewhere
 
 
 class MLMHead(nn.Module):
-    """hidden (..., H) -> logits (..., V): one more layer, then the product with every word vector (tied, Press and Wolf 2017)."""
+    """hidden (..., H) -> logits (..., V)."""
 
     def __init__(self, config):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.activation = ACTIVATIONS[config.head_activation]
         self.norm = layer_norm(config)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
-    def forward(self, hidden, word_vectors):
-        return F.linear(self.norm(F.gelu(self.dense(hidden))), word_vectors, self.bias)
+    def forward(self, hidden, token_embeddings):
+        x = self.norm(self.activation(self.dense(hidden)))  # (..., H)
+        # Weight tying (Press and Wolf 2017): the decoder's matrix is the token embeddings (V, H).
+        return F.linear(x, token_embeddings, self.bias)  # (..., V)
 
 
 class BertForMaskedLM(PreTrainedModel):
-    """The encoder with the head that fills masks (Devlin et al. 2018, section 3.1, task 1).
+    """The encoder with the MLM head (Devlin et al. 2018, section 3.1, task 1).
 
-    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1,
+    ...                     num_attention_heads=2, intermediate_size=16)
     >>> model = BertForMaskedLM(config)
     >>> ids, labels = torch.tensor([[2, 4, 9, 3]]), torch.tensor([[-100, 7, -100, -100]])
     >>> model(ids).logits.shape, model(ids, labels=labels).logits.shape
@@ -273,51 +305,66 @@ class BertForMaskedLM(PreTrainedModel):
         self.head = MLMHead(config)
         self.init_weights()
 
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, masked_positions=None):
-        """labels (B, T): the right id at masked positions, -100 elsewhere; masked_positions (M,): where those are, as
-        ``batches.masked_positions`` finds them, None: they are looked for here. Without labels, with masked_positions: logits (M, V) of these.
-        The other arguments as in ``BertModel``."""
-        hidden, labels = self.encode(input_ids, attention_mask, token_type_ids, labels, masked_positions)
-        return self.predict(hidden, labels)
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None,
+                masked_positions=None):
+        """Return logits, and with labels the loss.
 
-    def encode(self, input_ids, attention_mask, token_type_ids, labels, masked_positions):
-        """-> what ``self.bert`` gives (with labels: for the masked tokens alone), their labels (M,)"""
-        check_batch(self.config, input_ids, attention_mask, token_type_ids)
+        labels (B, T): the true id of each masked token, -100 elsewhere. masked_positions (M,):
+        flat indices of the tokens to predict; None: where labels are not -100.
+        The other arguments are those of ``BertModel``.
+        """
         check_labels(self.config, input_ids, labels)
-        if labels is not None:
-            labels = labels.flatten()  # (B*T,)
-            if masked_positions is None:  # a GPU must stop for it: how many there are decides the shapes of what follows
-                masked_positions = (labels != IGNORE_INDEX).nonzero().squeeze(1)  # (M,)
-            labels = labels[masked_positions]
-        return self.bert.encode(input_ids, attention_mask, token_type_ids, masked_positions), labels
+        labels, positions = select_masked(labels, masked_positions)
+        hidden = self.bert(input_ids, attention_mask, token_type_ids, positions)
+        return self.mlm_output(hidden, labels)
 
-    def predict(self, hidden, labels=None):
-        """hidden (B, T, H), or (M, H) with labels (M,) -> ModelOutput. With labels only the masked tokens come here: V is far larger than H,
-        and six of seven rows of the dense logits would be thrown away."""
+    def mlm_output(self, hidden, labels=None):
+        """Return the output for hidden (B, T, H), or for (M, H) with labels (M,)."""
         logits = self.head(hidden, self.bert.embeddings.token.weight)  # (B, T, V) or (M, V)
         if labels is None:
             return ModelOutput(logits)
-        # float: a sum of V exponentials in bf16 would keep two digits; clamp: nothing masked is a loss of 0, not 0/0
-        loss = F.cross_entropy(logits.float(), labels, reduction="sum") / (labels != IGNORE_INDEX).sum().clamp(min=1)
+        # In float32: a sum of V exponentials in bf16 would keep two digits.
+        loss_sum = F.cross_entropy(logits.float(), labels, reduction="sum")
+        num_masked = (labels != IGNORE_INDEX).sum()
+        loss = loss_sum / num_masked.clamp(min=1)  # without a masked token 0/1, not 0/0 = NaN
         return ModelOutput(logits, loss, labels, mlm_loss=loss)
 
 
+def select_masked(labels, masked_positions):
+    """Return (labels, positions) of the masked tokens only, each (M,).
+
+    V is far larger than H: logits of all tokens would be the largest tensor of a step, and six
+    of seven rows would be thrown away.
+    """
+    if labels is None:
+        return None, masked_positions
+    labels = labels.flatten()  # (B*T,)
+    if masked_positions is None:
+        # A GPU has to wait here for M, which decides all shapes that follow.
+        # Training finds the positions in advance, on the CPU (batches.masked_positions).
+        masked_positions = (labels != IGNORE_INDEX).nonzero().squeeze(1)  # (M,)
+    return labels[masked_positions], masked_positions
+
+
 class BertForPreTraining(BertForMaskedLM):
-    """BERT's two tasks at once: the filled masks, and does sentence B follow A? (Devlin et al. 2018, section 3.1, task 2)"""
+    """The encoder with both heads of BERT: masked tokens, and "does B follow A?" (task 2)."""
 
     def __init__(self, config):
         if config.segments < 2:
-            raise ValueError(f"next-sentence prediction needs two segment types, this {config.family} has {config.segments}: "
-                             "take family bert with type_vocab_size 2")
+            raise ValueError("next-sentence prediction needs two segment types, this "
+                             f"{config.family} has {config.segments}: set type_vocab_size to 2")
         super().__init__(config)
         self.bert.pooler = nn.Linear(config.hidden_size, config.hidden_size)
         self.nsp = nn.Linear(config.hidden_size, 2)
         self.init_weights()
 
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None, next_sentence_label=None, masked_positions=None):
-        """next_sentence_label (B,): 0 = B continues A, 1 = B comes from elsewhere. The loss is MLM + NSP, both also given apart."""
-        (hidden, pooled), labels = self.encode(input_ids, attention_mask, token_type_ids, labels, masked_positions)
-        out = self.predict(hidden, labels)
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None,
+                next_sentence_label=None, masked_positions=None):
+        """Return both logits and losses; next_sentence_label (B,): 0 = B follows A, 1 = not."""
+        check_labels(self.config, input_ids, labels)
+        labels, positions = select_masked(labels, masked_positions)
+        hidden, pooled = self.bert(input_ids, attention_mask, token_type_ids, positions)
+        out = self.mlm_output(hidden, labels)
         out.nsp_logits = self.nsp(pooled)  # (B, 2)
         if next_sentence_label is not None:
             out.nsp_loss = F.cross_entropy(out.nsp_logits.float(), next_sentence_label)

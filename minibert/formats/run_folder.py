@@ -5,7 +5,8 @@ from pathlib import Path
 
 from minibert.checks import check_tokenizer
 from minibert.config import BertConfig, TrainConfig, from_dict
-from minibert.formats.huggingface import check_types, from_pretrained
+from minibert.formats.huggingface import from_pretrained
+from minibert.formats.huggingface_config import check_types
 from minibert.formats.model_files import locate
 from tokenizer import load_tokenizer
 from tokenizer.utils.files import atomic_write

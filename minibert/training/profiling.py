@@ -11,9 +11,9 @@ import time
 import torch
 from torch.nn import functional as F
 
-from minibert.attention import attention_masks, gather_positions, is_local
+from minibert.attention import attention_masks, is_local
 from minibert.masking import IGNORE_INDEX
-from minibert.model import autocast_dtype
+from minibert.model import autocast_dtype, gather_positions
 from minibert.training.flops import forward_flops
 
 REPEATS = 10

@@ -319,7 +319,7 @@ def test_next_sentence_loss_is_added_and_given_apart():
     plain = model(ids, mask)
     assert plain.loss is None and plain.logits.shape == (3, 16, 60)
     alone = model.bert(ids, mask)[0]
-    assert torch.equal(model.predict(alone).logits, plain.logits)
+    assert torch.equal(model.mlm_output(alone).logits, plain.logits)
 
 
 def test_with_next_sentences_the_last_block_makes_the_masked_and_the_first_tokens_alone():
@@ -439,8 +439,8 @@ def test_a_sequence_past_the_positions_is_refused_with_all_numbers():
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (dict(input_ids=torch.tensor([[5, 60]])), "id 60 lies outside the vocabulary of 60"),
-    (dict(input_ids=torch.tensor([[5, -1]])), "id -1 lies outside"),
+    (dict(input_ids=torch.tensor([[5, 60]])), "id 60 is outside the vocabulary of 60"),
+    (dict(input_ids=torch.tensor([[5, -1]])), "id -1 is outside"),
     (dict(input_ids=torch.tensor([5, 6])), r"shape \(2,\)"),
     (dict(input_ids=torch.zeros(0, 4, dtype=torch.long)), r"shape \(0, 4\)"),
     (dict(input_ids=torch.tensor([[5, 6]]), attention_mask=torch.ones(1, 3)), r"attention_mask has the shape \(1, 3\), input_ids \(1, 2\)"),
@@ -457,7 +457,7 @@ def test_a_tokenizer_that_does_not_fit_is_refused_with_both_sizes():
     class Tokenizer:
         vocab_size, pad_token_id = 8192, 1
 
-    with pytest.raises(ValueError, match="tokenizer has 8,192 ids, model was built for 8,000: rebuild with vocab_size=8192"):
+    with pytest.raises(ValueError, match="tokenizer has 8,192 ids, model was built for 8,000: use the tokenizer"):
         check_tokenizer(BertConfig(vocab_size=8000, pad_token_id=1), Tokenizer)
     with pytest.raises(ValueError, match="pads with id 1, model with 0"):
         check_tokenizer(BertConfig(vocab_size=8192, pad_token_id=0), Tokenizer)

@@ -103,7 +103,7 @@ def test_muon_takes_the_matrices_of_blocks_and_head_and_adamw_the_rest():
     assert groups[2] == {f"bert.blocks.{layer}.{matrix}.weight" for layer in (0, 1)
                          for matrix in ("attention.qkv", "attention.out_proj", "mlp.up_proj", "mlp.down_proj")} | {"head.dense.weight"}
     assert sum(map(len, groups)) == len(names)
-    parts = {names[p]: n for p, n in zip(optimizer.param_groups[2]["params"], optimizer.param_groups[2]["parts"])}
+    parts = {names[p]: n for p, n in zip(optimizer.param_groups[2]["params"], optimizer.param_groups[2]["num_stacked"])}
     assert parts["bert.blocks.0.attention.qkv.weight"] == 3 and parts["bert.blocks.1.mlp.up_proj.weight"] == 2
     assert set(parts.values()) == {1, 2, 3}
     assert [group["peak_lr"] for group in optimizer.param_groups] == [1e-3, 1e-3, 0.03]

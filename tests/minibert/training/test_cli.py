@@ -51,7 +51,7 @@ def test_the_help_shows_the_values_of_the_default_preset_and_nothing_that_is_off
     text = " ".join(options.parser().format_help().split())
     model, train = PRESETS["quickstart"]
     assert f"[{model.hidden_size}]" in text and f"[{train.learning_rate}]" in text and f"[{train.minutes}]" in text
-    assert "in optimiser steps --epochs" in text and "passes over the corpus --minutes" in text  # no [0] where another length is given
+    assert "in optimizer steps --epochs" in text and "run in epochs --minutes" in text  # no [0] where another length is given
 
 
 def test_the_examples_and_pages_that_the_help_names_are_there():
@@ -80,17 +80,17 @@ def test_an_unknown_preset_names_the_nearest():
 
 
 @pytest.mark.parametrize("cls, values, message", [
-    (TrainConfig, {"batch_size": 0}, "batch_size is 0: it must be more than 0"),
+    (TrainConfig, {"batch_size": 0}, "batch_size is 0: it must be positive"),
     (TrainConfig, {"learning_rate": float("nan")}, "learning_rate is nan"),
-    (TrainConfig, {"mlm_probability": 1.5}, "between 0 and 1"),
+    (TrainConfig, {"mlm_probability": 1.5}, "mlm_probability is 1.5"),
     (TrainConfig, {"warmup": 1.0}, "warmup is 1.0"),
     (TrainConfig, {"schedule": "liner"}, "did you mean linear"),
-    (TrainConfig, {"schedule": "stable", "warmup": 0.8, "decay": 0.5}, "more than the whole run"),
+    (TrainConfig, {"schedule": "stable", "warmup": 0.8, "decay": 0.5}, "must sum to at most 1"),
     (TrainConfig, {"max_steps": 5, "minutes": 1.0}, "one of max_steps"),
     (BertConfig, {"family": "robert"}, "did you mean roberta"),
-    (BertConfig, {"hidden_size": 100, "num_attention_heads": 12}, "hidden_size 100 is no multiple of num_attention_heads 12"),
-    (BertConfig, {"family": "modernbert", "hidden_size": 12, "num_attention_heads": 4}, "head size 3 must be even"),
-    (BertConfig, {"family": "roberta", "max_position_embeddings": 2, "pad_token_id": 1}, "max_position_embeddings 2 - pad_token_id 1 - 1 = 0"),
+    (BertConfig, {"hidden_size": 100, "num_attention_heads": 12}, "hidden_size 100 is not a multiple of num_attention_heads 12"),
+    (BertConfig, {"family": "modernbert", "hidden_size": 12, "num_attention_heads": 4}, "even head size, not 3"),
+    (BertConfig, {"family": "roberta", "max_position_embeddings": 2, "pad_token_id": 1}, "max_position_embeddings 2 leaves no position"),
     (BertConfig, {"pad_token_id": 99_999}, "outside the vocabulary of 30,522"),
     (BertConfig, {"hidden_dropout_prob": 1.0}, "hidden_dropout_prob"),
     (BertConfig, {"layer_norm_eps": 0.0}, "layer_norm_eps"),

@@ -1,0 +1,234 @@
+"""config.json in Hugging Face's layout <-> BertConfig, and the labels of a classifier.
+
+A variant that exists there but not here is refused: loading it as the plain kind would give other
+numbers. Sizes are checked before anything is built to them, since a file may be damaged.
+"""
+from dataclasses import fields
+
+from minibert.config import FAMILIES, BertConfig
+from minibert.formats.model_files import CONFIG
+
+# BertConfig field -> name in a ModernBERT config, where the two differ.
+MODERNBERT_FIELDS = {"layer_norm_eps": "norm_eps", "hidden_dropout_prob": "mlp_dropout",
+                     "attention_probs_dropout_prob": "attention_dropout"}
+MODERNBERT_ONLY = ("local_attention", "global_attn_every_n_layers", "global_rope_theta",
+                   "local_rope_theta")
+
+# Their name of an activation -> ours. The last name for each of ours is the one that is written.
+ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
+               "relu": "relu", "swish": "silu", "silu": "silu"}
+HF_ACTIVATIONS = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
+
+# The meaning of fields that a config.json leaves out; sizes have to be there.
+DEFAULTS = {
+    "bert": {"type_vocab_size": 2, "pad_token_id": 0, "layer_norm_eps": 1e-12},
+    "roberta": {"type_vocab_size": 2, "pad_token_id": 1, "layer_norm_eps": 1e-12},
+    "modernbert": {"type_vocab_size": 0, "pad_token_id": 50283, "layer_norm_eps": 1e-5,
+                   "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}
+SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+         "intermediate_size", "max_position_embeddings")
+
+# Larger values are those of a damaged file; all other fields have the limit 2**24.
+LARGEST = {"num_hidden_layers": 1000, "global_rope_theta": 1e12, "local_rope_theta": 1e12}
+
+# Variants: only these values are supported.
+ONLY = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False,
+        "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False,
+        "norm_bias": False, "classifier_bias": False, "decoder_bias": True}
+
+
+def config_to_json(config, architecture, tokenizer=None):
+    """Return the dict of a config.json for a BertConfig."""
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    del values["family"]
+    activation = HF_ACTIVATIONS[values.pop("activation")]
+    special_ids = {"bos_token_id": None, "eos_token_id": None}
+    if config.family == "modernbert":
+        del values["type_vocab_size"]
+        values = {MODERNBERT_FIELDS.get(name, name): value for name, value in values.items()}
+        values["embedding_dropout"] = config.hidden_dropout_prob
+        values["hidden_activation"] = values["classifier_activation"] = activation
+        values.update(_attention_pattern_to_json(config))
+        special_ids.update(cls_token_id=None, sep_token_id=None)
+    else:
+        values = {name: value for name, value in values.items() if name not in MODERNBERT_ONLY}
+        values["hidden_act"] = activation
+        if not config.segments:
+            # They have at least one segment type: it is written as zeros, which add nothing.
+            values.update(type_vocab_size=1, minibert_type_vocab_size=0)
+    if tokenizer is not None and config.family != "bert":
+        special_ids["bos_token_id"] = tokenizer.cls_token_id
+        special_ids["eos_token_id"] = tokenizer.sep_token_id
+        if config.family == "modernbert":
+            special_ids["cls_token_id"] = tokenizer.cls_token_id
+            special_ids["sep_token_id"] = tokenizer.sep_token_id
+    return {"architectures": [architecture], "model_type": config.family, **values, **special_ids,
+            "tie_word_embeddings": True, "dtype": "float32"}
+
+
+def _attention_pattern_to_json(config):
+    """Return layer_types and rope_parameters as transformers 5 writes them."""
+    every = config.global_attn_every_n_layers
+    layer_types = ["full_attention" if layer % every == 0 else "sliding_attention"
+                   for layer in range(config.num_hidden_layers)]
+    rope_parameters = {
+        "full_attention": {"rope_type": "default", "rope_theta": config.global_rope_theta},
+        "sliding_attention": {"rope_type": "default", "rope_theta": config.local_rope_theta}}
+    return {"layer_types": layer_types, "rope_parameters": rope_parameters}
+
+
+def config_from_json(values, path=CONFIG):
+    """Return the BertConfig for the dict of a config.json.
+
+    Raises ValueError for other families, unsupported variants and impossible values.
+    """
+    family = values.get("model_type")
+    if family not in FAMILIES:
+        raise ValueError(f"{path}: model_type is {family!r}, but must be one of "
+                         + ", ".join(FAMILIES))
+    _check_variant(values, family, path)
+    missing = [name for name in SIZES if values.get(name) is None]
+    if missing:
+        raise ValueError(f"{path}: {', '.join(missing)} missing: is it the config.json of a model?")
+
+    config = {"family": family, **DEFAULTS[family]}
+    for f in fields(BertConfig):
+        name = MODERNBERT_FIELDS.get(f.name, f.name) if family == "modernbert" else f.name
+        if f.name != "family" and values.get(name) is not None:
+            config[f.name] = values[name]
+    config["activation"] = _activation_from_json(values, family, path)
+    if "minibert_type_vocab_size" in values:
+        config["type_vocab_size"] = values["minibert_type_vocab_size"]
+    _check_values(config, path)  # before layer_types are compared with num_hidden_layers
+    if family == "modernbert":
+        config.update(_attention_pattern_from_json(values, path))
+        _check_values(config, path)
+    try:
+        return BertConfig(**config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _check_variant(values, family, path):
+    unsupported = []
+    for name, supported in ONLY.items():
+        if family == "modernbert" and name == "position_embedding_type":
+            continue  # has no meaning there
+        value = values.get(name, supported)
+        if value != supported:
+            unsupported.append(f"{name} = {value!r} (only {supported!r})")
+    if unsupported:
+        raise ValueError(f"{path}: unsupported variant of {family}: {', '.join(unsupported)}")
+
+
+def _activation_from_json(values, family, path):
+    names = ("hidden_act",)
+    if family == "modernbert":
+        names = ("hidden_activation", "classifier_activation")  # of the MLP and of the head
+    found = []
+    for name in names:
+        value = values.get(name, "gelu")
+        if value not in list(ACTIVATIONS):
+            raise ValueError(f"{path}: {name} is {str(value)[:100]!r}, but must be one of "
+                             + ", ".join(ACTIVATIONS))
+        found.append(ACTIVATIONS[value])
+    if found[0] != found[-1]:
+        raise ValueError(f"{path}: {names[0]} and {names[-1]} must be the same")
+    return found[0]
+
+
+def _check_values(config, path):
+    """Raise ValueError for values of a wrong type and for numbers that no model has."""
+    check_types(BertConfig, config, path)
+    for name, value in config.items():
+        if not isinstance(value, str) and value > LARGEST.get(name, 1 << 24):
+            raise ValueError(f"{path}: {name} = {value:,}"[:200] + ": larger than any model, "
+                             "the file is damaged")
+
+
+def check_types(cls, values, path):
+    """Raise ValueError for a value whose type differs from that of its field's default in ``cls``.
+
+    An int is accepted for a float.
+    """
+    for f in fields(cls):
+        value = values.get(f.name, f.default)
+        expected = type(f.default)
+        if type(value) is expected or (expected is float and type(value) is int):
+            continue
+        raise ValueError(f"{path}: {f.name} is {str(value)[:100]!r}, a value of the wrong type: "
+                         f"it must be of type {expected.__name__}")
+
+
+def _attention_pattern_from_json(values, path):
+    """Read layer_types and rope_parameters; transformers 4 has our four fields instead."""
+    pattern = {}
+    layer_types = values.get("layer_types")
+    if layer_types is not None:
+        pattern["global_attn_every_n_layers"] = _global_attention_period(values, layer_types, path)
+    ropes = values.get("rope_parameters") or {}
+    for field, layer_type in (("global_rope_theta", "full_attention"),
+                              ("local_rope_theta", "sliding_attention")):
+        rope = (ropes.get(layer_type) or {}) if isinstance(ropes, dict) else None
+        if not isinstance(rope, dict):
+            raise ValueError(f"{path}: rope_parameters must be an object for each kind of layer, "
+                             f"not {str(ropes)[:100]}")
+        if rope.get("rope_type", "default") != "default":
+            raise ValueError(f"{path}: rope_type {str(rope['rope_type'])[:100]!r} is not "
+                             "supported, only 'default'")
+        if "rope_theta" in rope:
+            pattern[field] = rope["rope_theta"]
+    return pattern
+
+
+def _global_attention_period(values, layer_types, path):
+    """["full_attention", "sliding_attention", "full_attention", ...] -> 2"""
+    num_layers = values["num_hidden_layers"]
+    if not isinstance(layer_types, list) or len(layer_types) != num_layers:
+        raise ValueError(f"{path}: layer_types must be a list of num_hidden_layers = {num_layers} "
+                         f"kinds, not {str(layer_types)[:100]}")
+    is_global = [layer_type == "full_attention" for layer_type in layer_types]
+    # Several periods may fit a model of few layers, so try the one that is written first.
+    for period in (values.get("global_attn_every_n_layers"), *range(1, num_layers + 1)):
+        if type(period) is int and period > 0:
+            if is_global == [layer % period == 0 for layer in range(num_layers)]:
+                return period
+    raise ValueError(f"{path}: layer_types {str(layer_types)[:100]} do not have 'full_attention' "
+                     "in every n-th layer from the first on")
+
+
+# ------------------------------------------------------------------------------------- classifier
+
+
+def classifier_to_json(model):
+    """Return what config.json has for a classifier in addition.
+
+    {"problem_type": "single_label_classification", "id2label": {"0": "bad", "1": "good"}, ...}
+    """
+    labels = model.labels or ("LABEL_0",)
+    values = {"problem_type": "single_label_classification" if model.labels else "regression",
+              "classifier_dropout": model.dropout.p,
+              "id2label": {str(i): label for i, label in enumerate(labels)},
+              "label2id": {label: i for i, label in enumerate(labels)}}
+    if model.config.family == "modernbert":
+        values["classifier_pooling"] = "mean"
+    return values
+
+
+def classifier_from_json(values, config, path):
+    """Return (labels, dropout) of a classifier's config.json; no labels mean a regression."""
+    problem_type = values.get("problem_type")
+    pooling = values.get("classifier_pooling", "cls")
+    if problem_type == "multi_label_classification":
+        raise ValueError(f"{path}: problem_type {problem_type!r} is not supported")
+    if config.family == "modernbert" and pooling != "mean":
+        raise ValueError(f"{path}: classifier_pooling {pooling!r} is not supported, only 'mean'")
+    id2label = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers' default
+    if not isinstance(id2label, dict) or set(id2label) != {str(i) for i in range(len(id2label))}:
+        raise ValueError(f"{path}: id2label must map indices from 0 on to labels, not "
+                         f"{str(id2label)[:100]}")
+    labels = tuple(str(id2label[str(i)]) for i in range(len(id2label)))
+    if problem_type == "regression" or len(labels) == 1:
+        labels = ()
+    dropout = values.get("classifier_dropout")
+    return labels, config.hidden_dropout_prob if dropout is None else dropout

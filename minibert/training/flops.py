@@ -1,37 +1,44 @@
-"""How many operations a step needs: counted from the shapes, so that a measured time can be judged.
+"""Count the floating-point operations of a training step from its shapes.
 
-A matrix product (n, k) x (k, m) takes 2 n k m operations, a multiplication and an addition for each of its n k m products. Only products count:
-norms, GELU and softmax are small beside them. The backward pass takes two products for each one of the forward pass (the gradient of either
-factor), so training takes three times as many (Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix B, call the share of the
-machine's rate that these reach the model FLOPs utilisation).
+A matrix product (n, k) x (k, m) takes 2 n k m operations. Only matrix products are counted: norms,
+activations and softmax are small next to them. The backward pass takes two products for each one of
+the forward pass, so training takes three times as many (Kaplan et al. 2020, section 2.1). The share
+of the machine's peak that this reaches is the model FLOPs utilization (Chowdhery et al. 2022).
 """
 from minibert.attention import is_local
 
 
-def forward_flops(config, lengths, masked):
-    """Operations of one forward pass, by part: {"attention", "mlp", "head"}.
+def forward_flops(config, lengths, num_masked):
+    """Return the operations of one forward pass: {"attention", "mlp", "head"}.
 
-    lengths: tokens of each example, padding left out, since nothing need be computed there.  masked: positions that the head predicts; what the
-    last block does after its attention is needed for these alone (its queries are counted for all, as they are made in one product with keys and
-    values; the pooler's first tokens are not counted).
+    lengths: tokens of each example without padding. The MLP of the last block and the head are
+    needed only for the masked tokens.
 
     >>> from minibert.config import BertConfig
-    >>> tiny = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
-    >>> forward_flops(tiny, [3, 5], masked=2)     # 2 x 8 x 8 x (3 x 8 + 2) and 2 x 2 x 8 x (9 + 25), ...
-    {'attention': 4416, 'mlp': 1024, 'head': 3456}
+    >>> tiny = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1,
+    ...                   num_attention_heads=2, intermediate_size=16)
+    >>> forward_flops(tiny, [3, 5], num_masked=2)  # 2*8*8 * 4*8 + 2*2*8 * (9 + 25), ...
+    {'attention': 5184, 'mlp': 1024, 'head': 3456}
     """
-    H, tokens = config.hidden_size, sum(lengths)
-    pairs = sum(num_visible_pairs(length, config.local_attention // 2 if is_local(config, layer) else length)
-                for layer in range(config.num_hidden_layers) for length in lengths)
-    products = 3 if config.gated else 2  # of (H, I) matrices in the MLP
-    after_attention = (config.num_hidden_layers - 1) * tokens + masked  # tokens, over all blocks
-    return {"attention": 2 * H * H * (3 * config.num_hidden_layers * tokens + after_attention) + 2 * 2 * H * pairs,  # four maps; scores, means
-            "mlp": 2 * after_attention * products * H * config.intermediate_size,
-            "head": 2 * masked * H * (H + config.vocab_size)}
+    H = config.hidden_size
+    num_layers = config.num_hidden_layers
+    num_tokens = sum(lengths)
+    num_pairs = 0  # (query, key) pairs that see each other, over all layers
+    for layer in range(num_layers):
+        for length in lengths:
+            reach = config.local_attention // 2 if is_local(config, layer) else length
+            num_pairs += num_visible_pairs(length, reach)
+    # queries, keys, values and the output projection; then the scores and the weighted means
+    attention = 2 * H * H * 4 * num_layers * num_tokens + 2 * 2 * H * num_pairs
+    matrices = 3 if config.gated else 2  # of H x I
+    mlp_tokens = (num_layers - 1) * num_tokens + num_masked
+    mlp = 2 * H * config.intermediate_size * matrices * mlp_tokens
+    head = 2 * num_masked * H * (H + config.vocab_size)
+    return {"attention": attention, "mlp": mlp, "head": head}
 
 
 def num_visible_pairs(length, reach):
-    """How many (query, key) pairs are no further apart than ``reach``.
+    """Return how many (query, key) pairs are at most ``reach`` tokens apart.
 
     >>> num_visible_pairs(4, 1), num_visible_pairs(4, 9)
     (10, 16)
@@ -40,6 +47,6 @@ def num_visible_pairs(length, reach):
     return length * (2 * reach + 1) - reach * (reach + 1)
 
 
-def training_flops(config, lengths, masked):
-    """Operations of a forward and a backward pass, all parts together."""
-    return 3 * sum(forward_flops(config, lengths, masked).values())
+def training_flops(config, lengths, num_masked):
+    """Return the operations of a forward and a backward pass together."""
+    return 3 * sum(forward_flops(config, lengths, num_masked).values())

@@ -10,7 +10,7 @@ from minibert.batches import Batch, masked_positions
 from minibert.config import FAMILIES
 from minibert.model import BertForMaskedLM
 from minibert.training.flops import forward_flops, num_visible_pairs, training_flops
-from minibert.training.profiling import parts_of, table
+from minibert.training.profiling import model_parts, table
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -36,7 +36,7 @@ def test_the_parts_that_are_timed_are_the_operations_that_are_counted(family):
                         max_position_embeddings=24, type_vocab_size=1, local_attention=64)
     model, ids = BertForMaskedLM(config), torch.randint(5, 60, (2, 11))
     labels = torch.where(torch.arange(11) % 4 == 1, ids, -100)
-    parts = parts_of(model, Batch(ids, labels, masked_positions(labels)[:6], 22, 6, 2))
+    parts = model_parts(model, Batch(ids, labels, masked_positions(labels)[:6], 22, 6, 2))
     for part, count in forward_flops(config, [11, 11], 6).items():
         with FlopCounterMode(display=False) as counted:
             parts[part]()
@@ -57,7 +57,7 @@ def test_profile_prints_each_part_and_trains_nothing(tmp_path, capsys, monkeypat
     assert train.main([*SMALL, "--corpus", str(text), "--out", str(tmp_path / "run"), "--profile", "--max-steps", "9", *flags]) == 0
     screen = capsys.readouterr().out
     lines = [line.split() for line in screen[screen.index("part "):].splitlines()]
-    assert [line[0] for line in lines[:10]] == ["part", "data", "embedding", "attention", "mlp", "head", "loss", "optimiser", "rest", "step"]
+    assert [line[0] for line in lines[:10]] == ["part", "data", "embedding", "attention", "mlp", "head", "loss", "optimizer", "rest", "step"]
     counts = {line[0]: float(line[3]) for line in lines[1:10] if len(line) == 5}
     assert set(counts) == {"attention", "mlp", "head", "step"}
     assert not (tmp_path / "run/checkpoints").exists()

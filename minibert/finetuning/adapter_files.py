@@ -18,7 +18,8 @@ import torch
 from minibert.config import from_dict
 from minibert.finetuning.adapters import Tuning, attach, merged_copy
 from minibert.formats import safetensors
-from minibert.formats.huggingface import check_types, save_pretrained
+from minibert.formats.huggingface import save_pretrained
+from minibert.formats.huggingface_config import check_types
 from minibert.formats.model_files import CONFIG, WEIGHTS
 from minibert.formats.run_folder import load_run
 from minibert.heads import BertForSequenceClassification, encoder_of

@@ -24,52 +24,45 @@ from minibert.sentence_pairs import TooFewDocuments
 WINDOW = 50  # batches sorted by length together: enough to save padding, few enough to stay random
 
 
-@dataclass(frozen=True)
+MODEL_INPUTS = ("input_ids", "labels", "masked_positions", "attention_mask", "token_type_ids",
+                "next_sentence_label")
+
+
+@dataclass
 class Batch:
-    """The inputs of a model for B examples, padded to T tokens, M of which are to be predicted."""
+    """B examples, padded to T tokens, M of which are to be predicted.
+
+    If not given, masked_positions and the counts are computed from the other tensors.
+    """
 
     input_ids: torch.Tensor  # (B, T) int64: 80 % of the selected tokens are [MASK]
     labels: torch.Tensor  # (B, T) int64: the true ids of the selected tokens, -100 elsewhere
-    masked_positions: torch.Tensor  # (M,) int64: where the labels are, see ``masked_positions``
-    num_tokens: int  # special tokens included, padding not
-    num_masked: int  # labels that are not -100
-    num_examples: int  # B, or 0 for a dummy
+    masked_positions: torch.Tensor | None = None  # (M,) int64: see the function of this name
+    num_tokens: int | None = None  # special tokens included, padding not
+    num_masked: int | None = None  # labels that are not -100
+    num_examples: int | None = None  # B, or 0 for a dummy
     attention_mask: torch.Tensor | None = None  # (B, T) int64, 0 for padding; None: no padding
     token_type_ids: torch.Tensor | None = None  # (B, T) int64, 1 for sentence B; None: no pairs
     next_sentence_label: torch.Tensor | None = None  # (B,) int64, 1 if B is random; None: no pairs
     static_mask_rate: float = 0.0  # see ``masked_positions``
 
-    @classmethod
-    def from_tensors(cls, input_ids, labels, attention_mask=None, token_type_ids=None,
-                     next_sentence_label=None, static_mask_rate=0.0):
-        """Return the batch of these tensors, with its masked positions and its counts."""
-        num_tokens = input_ids.numel() if attention_mask is None else int(attention_mask.sum())
-        return cls(
-            input_ids=input_ids,
-            labels=labels,
-            masked_positions=masked_positions(labels, static_mask_rate),
-            num_tokens=num_tokens,
-            num_masked=int((labels != IGNORE_INDEX).sum()),
-            num_examples=len(input_ids),
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            next_sentence_label=next_sentence_label,
-            static_mask_rate=static_mask_rate,
-        )
+    def __post_init__(self):
+        if self.masked_positions is None:
+            self.masked_positions = masked_positions(self.labels, self.static_mask_rate)
+        if self.num_tokens is None:
+            mask = self.attention_mask
+            self.num_tokens = self.input_ids.numel() if mask is None else int(mask.sum())
+        if self.num_masked is None:
+            self.num_masked = int((self.labels != IGNORE_INDEX).sum())
+        if self.num_examples is None:
+            self.num_examples = len(self)
 
     def __len__(self):
         return len(self.input_ids)
 
     def model_inputs(self):
         """Return the tensors that the batch has, by name: ``model(**batch.model_inputs())``."""
-        tensors = {
-            "input_ids": self.input_ids,
-            "labels": self.labels,
-            "masked_positions": self.masked_positions,
-            "attention_mask": self.attention_mask,
-            "token_type_ids": self.token_type_ids,
-            "next_sentence_label": self.next_sentence_label,
-        }
+        tensors = {name: getattr(self, name) for name in MODEL_INPUTS}
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def to(self, device):
@@ -87,50 +80,49 @@ class Batch:
         if len(self) <= micro_batch_size:
             return [self]
         tensors = self.model_inputs()
-        del tensors["masked_positions"]  # positions within the batch: each micro-batch has its own
+        del tensors["masked_positions"]  # computed again for each micro-batch
         micro_batches = []
         for start in range(0, len(self), micro_batch_size):
             rows = slice(start, start + micro_batch_size)
             part = {name: tensor[rows] for name, tensor in tensors.items()}
-            micro_batches.append(Batch.from_tensors(**part, static_mask_rate=self.static_mask_rate))
+            micro_batches.append(Batch(**part, static_mask_rate=self.static_mask_rate))
         return micro_batches
 
     def as_dummy(self):
         """Return the batch with nothing to predict and all counts 0.
 
-        A process that has no example of a step computes a dummy, since all must compute a gradient.
+        A process that has no example in a step computes a dummy, since all processes must compute
+        a gradient.
         """
-        labels = torch.full_like(self.labels, IGNORE_INDEX)
-        positions = masked_positions(labels, self.static_mask_rate)
-        return replace(self, labels=labels, masked_positions=positions,
-                       num_tokens=0, num_masked=0, num_examples=0)
+        return replace(self, labels=torch.full_like(self.labels, IGNORE_INDEX),
+                       masked_positions=None, num_tokens=0, num_masked=0, num_examples=0)
 
 
 def masked_positions(labels, static_mask_rate=0.0):
     """Return where tokens are to be predicted: labels (B, T) -> (M,) int64, indices into B*T.
 
-    They are found here, on the CPU: a GPU would have to wait for their count. M is rounded up to a
-    multiple of 8, the shapes that a GPU multiplies fastest, by repeating a position without label.
+    They are found here, on the CPU: a GPU would have to stop and wait for their count. M is rounded
+    up to a multiple of 8, the shapes that a GPU multiplies fastest; the filling is a position
+    without a label, repeated.
 
-    static_mask_rate: the share of the tokens that is masked, if M shall be the same in all batches
-    of a shape (torch.compile compiles once for each M). M is then the mean of that binomial plus
-    four standard deviations, which one batch in 30,000 exceeds; with whole words and spans, which
-    are masked together, a few more do. 0: M is as small as the labels allow.
+    static_mask_rate: if M should be the same for all batches of a shape, since torch.compile
+    compiles once for each M: the share of the tokens that is masked. M is then the mean of that
+    binomial plus four standard deviations; one batch in 30,000 has more masked tokens (with whole
+    words and spans a few more do). 0: M is as small as the labels allow.
 
     >>> masked_positions(torch.tensor([[-100, 7, -100], [-100, 9, 8]])).tolist()
     [1, 4, 5, 0, 0, 0, 0, 0]
     """
     has_label = labels.flatten() != IGNORE_INDEX  # (B*T,)
     positions = has_label.nonzero().squeeze(1)  # (num_masked,)
-    without_label = (~has_label).nonzero().squeeze(1)
-    if not len(without_label):
+    unlabeled = (~has_label).nonzero().squeeze(1)
+    if not len(unlabeled):
         return positions  # nothing to fill up with
-
     mean = static_mask_rate * len(has_label)
     deviation = math.sqrt(mean * (1 - static_mask_rate))
     count = max(len(positions), round(mean + 4 * deviation))
-    filler = without_label[:1].expand(round_up(count, 8) - len(positions))
-    return torch.cat((positions, filler))
+    filling = unlabeled[:1].expand(round_up(count, 8) - len(positions))
+    return torch.cat((positions, filling))
 
 
 def round_up(size, multiple):
@@ -140,11 +132,11 @@ def round_up(size, multiple):
 
 def collate(examples, indices, masker, pad_token_id, seed, epoch,
             pad_to_multiple_of=8, static_mask_rate=0.0):
-    """Return the Batch of the examples with these indices (B,), masked as ``masker`` does it.
+    """Return the examples with these indices (B,) as a Batch, padded and masked.
 
-    Rows of 3 and 5 ids -> input_ids (2, 8): T is the length of the longest row, rounded up to a
-    multiple of 8, but never more than max_length. GPUs prefer such shapes, and few of them. On a
-    CPU, use 1: short lines then cost a fifth less.
+    T is the length of the longest example, rounded up to a multiple of 8, since GPUs prefer such
+    shapes, and few of them; but never more than max_length. On a CPU, use 1: batches of short lines
+    then cost a fifth less. Examples of 3 and 5 ids -> input_ids (2, 8).
     """
     indices = np.asarray(indices)
     rows = [examples[i] for i in indices]
@@ -168,24 +160,25 @@ def collate(examples, indices, masker, pad_token_id, seed, epoch,
         arrays["token_type_ids"] = in_b & in_text  # 1 for sentence B and the [SEP] after it
         arrays["next_sentence_label"] = examples.nsp_labels[indices]  # (B,)
     tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
-    return Batch.from_tensors(**tensors, static_mask_rate=static_mask_rate)
+    return Batch(**tensors, static_mask_rate=static_mask_rate)
 
 
 def epoch_order(lengths, batch_size, seed, epoch):
     """Return which examples are in which batch of an epoch: order[i] -> indices of batch i.
 
-    lengths (n,): tokens of each example. There are ceil(n / batch_size) batches; the last one (or
-    one of the last WINDOW) may be smaller. The result depends on nothing but the arguments.
+    lengths (n,): tokens of each example. The order has ceil(n / batch_size) batches, one of which
+    may be smaller, and depends on nothing but the arguments.
 
-    Examples of similar length share a batch, so that there is less padding to compute: the
-    examples are shuffled, and within windows of 50 batches they are sorted by length, cut into
-    batches, and the batches are shuffled again.
+    Examples of similar length share a batch, so that there is less padding to compute: all examples
+    are shuffled; then each window of 50 batches is sorted by length and cut into batches, and these
+    batches are shuffled.
     """
     rng = np.random.default_rng([seed, epoch])
     n = len(lengths)
     indices = np.arange(n, dtype=np.uint32 if n < 1 << 32 else np.int64)
     rng.shuffle(indices)
-    ends = np.append(np.arange(0, n, batch_size), n)  # batch i is indices[ends[i]:ends[i + 1]]
+    # Batch i is indices[ends[i] : ends[i + 1]].
+    ends = np.append(np.arange(0, n, batch_size), n)
     if lengths.min() == lengths.max():
         return BatchOrder(indices, ends)
 
@@ -196,7 +189,7 @@ def epoch_order(lengths, batch_size, seed, epoch):
         batches = np.split(by_length, range(batch_size, len(window), batch_size))
         batches = [batches[i] for i in rng.permutation(len(batches))]
         indices[start : start + len(window)] = np.concatenate(batches)
-        # In the last window the smaller batch may now come first, so the ends move.
+        # The smaller batch of the last window may now be anywhere in it, so the ends move.
         sizes = [len(batch) for batch in batches]
         ends[first_batch + 1 : first_batch + 1 + len(batches)] = start + np.cumsum(sizes)
     return BatchOrder(indices, ends)
@@ -311,10 +304,7 @@ class StreamBatches:
     """The same iterator over a stream (``data.stream``): each window of text is one small epoch.
 
     make_examples: a function from a Window to its examples. The other arguments are those of
-    ``Batches``. The state has the attributes of the present window that ``Stream.windows`` needs to
-    find it again ("pass", "skip", "text_digest"), how much of the corpus has been read ("read"), the
-    index of the window, and the index of the next batch in it. Raises ValueError if the text that
-    a resumed run has been trained on has changed.
+    ``Batches``. A resumed run raises ValueError if the text before its window has changed.
     """
 
     batches_per_epoch = None  # unknown before the end of the first pass
@@ -325,8 +315,12 @@ class StreamBatches:
         self._args = (masker, batch_size, pad_token_id, seed)
         self._options = options
         self._closed = threading.Event()
-        self.load_state_dict({"pass": 0, "skip": 0, "text_digest": None, "read": None,
-                              "window": 0, "batch": 0})
+        self.load_state_dict({
+            "pass": 0, "skip": 0, "text_digest": None,  # of the window: see ``Stream.windows``
+            "read": None,  # how much of the corpus has been read
+            "window": 0,  # index of the window, which counts as an epoch
+            "batch": 0,  # index of the next batch in the window
+        })
 
     def peek(self):
         """Return the next batch without advancing; wait for its window if necessary."""
@@ -366,10 +360,10 @@ class StreamBatches:
                     examples = self._make_examples(window)
                     return EpochBatches(examples, *self._args, self._state["window"],
                                         **self._options)
-        except BaseException:  # Ctrl-C, too: leave no thread behind
+            raise ValueError("the corpus has no example: its documents are too few or too short")
+        except BaseException:  # on an error or Ctrl-C, leave no thread behind
             self.close()
             raise
-        raise ValueError("the corpus has no example: its documents are too few or too short")
 
     def state_dict(self):
         """Return what ``load_state_dict`` needs to continue with the next batch, as JSON values."""

@@ -26,7 +26,7 @@ def batch(*masked):
     labels = torch.full((len(masked), 8), -100)
     for row, count in zip(labels, masked):
         row[:count] = 7
-    return Batch.from_tensors(torch.zeros(len(masked), 8).long(), labels)
+    return Batch(torch.zeros(len(masked), 8).long(), labels)
 
 
 def test_mean_of_means_weighs_micro_batches_alike_and_train_py_by_their_masked_tokens():

@@ -1,4 +1,4 @@
-"""Two evaluations agree exactly, the batch size does not matter, and the sums are those of a loop."""
+"""Evaluations agree exactly, do not depend on the batch size, and equal a loop over tokens."""
 import math
 
 import numpy as np

@@ -16,7 +16,7 @@ def example(*rows):
     longest = max(map(len, pairs))
     ids = [[WORDS.index(seen) for seen, _ in row] + [0] * (longest - len(row)) for row in pairs]
     labels = [[WORDS.index(hidden) if hidden else -100 for _, hidden in row] + [-100] * (longest - len(row)) for row in pairs]
-    return masked_example(Batch.from_tensors(torch.tensor(ids), torch.tensor(labels)), WordPiece(WORDS), TextStyle())
+    return masked_example(Batch(torch.tensor(ids), torch.tensor(labels)), WordPiece(WORDS), TextStyle())
 
 
 def test_what_is_to_be_predicted_stands_under_what_is_seen():

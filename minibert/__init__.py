@@ -1,4 +1,6 @@
-"""Token file -> model: configuration, the three families, training's parts, and a filled mask. Start with ``model.py``.
+"""BERT, RoBERTa and ModernBERT: configuration, model, training and analysis.
+
+Start reading with ``model.py``. The public names:
 
     from minibert import BertConfig, BertForMaskedLM, fill_mask, from_pretrained, save_pretrained
 """
@@ -10,5 +12,15 @@ from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
 
-__all__ = ["BertConfig", "BertForMaskedLM", "BertForPreTraining", "BertForSequenceClassification", "BertModel",
-           "fill_mask", "from_pretrained", "pseudo_perplexity", "save_pretrained", "sentence_vectors"]
+__all__ = [
+    "BertConfig",
+    "BertForMaskedLM",
+    "BertForPreTraining",
+    "BertForSequenceClassification",
+    "BertModel",
+    "fill_mask",
+    "from_pretrained",
+    "pseudo_perplexity",
+    "save_pretrained",
+    "sentence_vectors",
+]

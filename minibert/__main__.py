@@ -1,4 +1,4 @@
-"""python -m minibert COMMAND ...: use a trained model. Each command has its own --help."""
+"""Use a trained model: ``python -m minibert COMMAND ...``. Each command has its own --help."""
 import sys
 
 from minibert.analysis import (
@@ -14,15 +14,15 @@ from minibert.analysis.report import facts as report
 from minibert.finetuning import command as finetune
 from tokenizer.utils.cli import run, suggestion
 
-COMMANDS = {  # name -> (its main function, one line of help)
+COMMANDS = {  # name -> (main function, one line of help)
     "fill-mask": (mask_filling.main, "fill the masks of a text"),
     "finetune": (finetune.main, "train a classifier on labeled sentences, and predict with it"),
     "compare": (compare.main, "fill the same masks with several models"),
-    "attention": (attention_maps.main, "draw where each layer or head looks"),
-    "contexts": (contextual_vectors.main, "compare the vectors of one word in several sentences"),
+    "attention": (attention_maps.main, "show where each layer or head looks"),
+    "contexts": (contextual_vectors.main, "compare the vectors of one word in two sentences"),
     "nearest": (sentence_vectors.main, "find the sentences nearest to a text"),
     "perplexity": (pseudo_likelihood.main, "score sentences by pseudo-perplexity"),
-    "plot": (plots.main, "draw the loss curves of runs"),
+    "plot": (plots.main, "plot the loss curves of runs"),
     "report": (report.main, "describe a run on one HTML page"),
 }
 

@@ -1,18 +1,18 @@
-"""A folder that holds a model, whoever wrote it: where the model and its tokenizer stand, and the numbers of its weights.
+"""Locate and read the files of a model, whichever program wrote them.
 
-    model.safetensors                 as this project writes them, and the ecosystem today
-    model.safetensors.index.json      which tensor stands in which of several such files: too much for one
-    pytorch_model.bin                 as the ecosystem wrote them before; with several, an index as well
+    model.safetensors                 written by this project and by current libraries
+    model.safetensors.index.json      maps each tensor to one of several such files (shards)
+    pytorch_model.bin                 written by older libraries; with shards, an index as well
 
-The first of these that is there is read. None is believed, and none runs code. A .bin is a pickle, a small program that may have Python
-call any function: ``torch.load`` is told to build tensors and nothing else (``weights_only=True``), and stops where a file asks for more.
+The first of these files that exists is read. No file is trusted and none can run code:
+a .bin is a pickle, a program that may call any Python function, so ``torch.load`` gets
+``weights_only=True``, which builds tensors and stops at anything else.
 
-What the names of the tensors mean is the matter of ``interop.py``.
+``huggingface.py`` maps the names of the tensors to this project's modules.
 """
 import json
 import re
 import warnings
-from collections import Counter
 from pathlib import Path
 
 import torch
@@ -20,134 +20,185 @@ import torch
 from minibert.formats import safetensors
 from tokenizer.formats.vocab_files import VOCABULARIES, holds_tokenizer
 
-CONFIG, WEIGHTS, PICKLED, INDEX = "config.json", "model.safetensors", "pytorch_model.bin", ".index.json"
-WEIGHT_FILES = (WEIGHTS, WEIGHTS + INDEX, PICKLED, PICKLED + INDEX)
-A_MODEL_IS = f"a model is a folder with {CONFIG} and {WEIGHTS} (or the parts of one and {WEIGHTS + INDEX}, or {PICKLED})"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+PICKLED = "pytorch_model.bin"
+INDEX_SUFFIX = ".index.json"
+WEIGHT_FILES = (WEIGHTS, WEIGHTS + INDEX_SUFFIX, PICKLED, PICKLED + INDEX_SUFFIX)
 
 
-# ---------------------------------------------------------------------------------------------- where things stand
+# Locating
 
 
 def locate(folder):
-    """(folder of the model, folder of its tokenizer): of a run, of one of its checkpoints, or of a folder that holds both, as published ones do.
+    """Return (folder of the model, folder of its tokenizer).
 
-    Where RUN/model is missing, because the run has not come to its end, the newest checkpoint is taken.
-    Raises FileNotFoundError or ValueError that say what was looked for.
+    ``folder`` is a run, one of its checkpoints, or a folder with both, as published models are.
+    A run that has no model/ yet is represented by its newest checkpoint.
+    Raises FileNotFoundError or ValueError if there is no model or no tokenizer.
 
-    "runs/kant" -> runs/kant/model, runs/kant/tokenizer;  "bert-base-uncased" -> bert-base-uncased, bert-base-uncased
+        locate("runs/kant")           -> (runs/kant/model, runs/kant/tokenizer)
+        locate("bert-base-uncased")   -> (bert-base-uncased, bert-base-uncased)
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; a run is what train.py wrote under --out, e.g. runs/quickstart. Nothing is "
-                                f"downloaded: of a published model fetch {CONFIG}, {WEIGHTS} and tokenizer.json (or vocab.txt) into one folder")
-    places = [folder / "model", *sorted((folder / "checkpoints").glob("step-*"), key=_step, reverse=True), folder]
-    model = next((place for place in places if (place / CONFIG).is_file() and weights_file(place)), None)
-    if model is None:
-        raise ValueError(f"{folder}: no run directory. One holds tokenizer/ and model/ (or checkpoints/step-N/); a model with its tokenizer's "
-                         f"files beside it will do as well: {A_MODEL_IS}")
-    # beside the model, or, where the folder is RUN/model or RUN/checkpoints/step-N, in the run above it
-    places = [folder / "tokenizer", model, folder, folder.parent / "tokenizer", folder.parent.parent / "tokenizer"]
-    tokenizer = next((place for place in places if holds_tokenizer(place)), None)
-    if tokenizer is None:
-        raise ValueError(f"{folder}: there is a model in {model}, but no tokenizer: looked for {', '.join(VOCABULARIES)} in {places[0]} and {model}")
-    return model, tokenizer
+        raise FileNotFoundError(
+            f"{folder}: no such folder; nothing is downloaded, so copy the {CONFIG}, {WEIGHTS} "
+            "and tokenizer.json (or vocab.txt) of a published model into one folder first"
+        )
+    checkpoints = sorted(folder.glob("checkpoints/step-*"), key=_step, reverse=True)
+    candidates = [folder / "model", *checkpoints, folder]
+    model_dir = next((path for path in candidates if _holds_model(path)), None)
+    if model_dir is None:
+        raise ValueError(
+            f"{folder}: not a run directory (tokenizer/ and model/ or checkpoints/step-N/), "
+            f"nor a model ({CONFIG} and {WEIGHTS} or {PICKLED})"
+        )
+    candidates = [
+        folder / "tokenizer",
+        model_dir,
+        folder,
+        folder.parent / "tokenizer",  # folder is RUN/model
+        folder.parent.parent / "tokenizer",  # folder is RUN/checkpoints/step-N
+    ]
+    tokenizer_dir = next((path for path in candidates if holds_tokenizer(path)), None)
+    if tokenizer_dir is None:
+        raise ValueError(
+            f"{folder}: {model_dir} is a model without a tokenizer: there is no "
+            f"{', '.join(VOCABULARIES)} in {folder / 'tokenizer'} or {model_dir}"
+        )
+    return model_dir, tokenizer_dir
 
 
 def _step(folder):
-    number = folder.name.removeprefix("step-")
-    return int(number) if number.isdigit() else -1
+    suffix = folder.name.removeprefix("step-")
+    return int(suffix) if suffix.isdigit() else -1
+
+
+def _holds_model(folder):
+    return (folder / CONFIG).is_file() and weights_file(folder) is not None
 
 
 def weights_file(folder):
-    """The file to begin with, None where the folder has no weights."""
-    return next((Path(folder) / name for name in WEIGHT_FILES if (Path(folder) / name).is_file()), None)
+    """Return the first of ``WEIGHT_FILES`` that is in the folder, or None."""
+    paths = (Path(folder) / name for name in WEIGHT_FILES)
+    return next((path for path in paths if path.is_file()), None)
 
 
-# ---------------------------------------------------------------------------------------------- reading
+# Reading
 
 
 def read_config(folder):
-    """config.json of a folder that must hold a model -> dict. FileNotFoundError, ValueError that name the file."""
-    for path in (Path(folder) / CONFIG, weights_file(folder) or Path(folder) / WEIGHTS):
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; {A_MODEL_IS}")
-    return read_object(Path(folder) / CONFIG)
+    """Return the config.json of a folder as a dict; FileNotFoundError if it is not a model."""
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; a model needs {CONFIG} and {WEIGHTS}")
+    if weights_file(folder) is None:
+        raise FileNotFoundError(f"{folder}: no weights; a model needs {WEIGHTS} or {PICKLED}")
+    return read_json_object(path)
 
 
-def read_object(path):
-    """A JSON file -> dict; ValueError where it holds anything else."""
+def read_json_object(path):
+    """Return the object in a JSON file as a dict; ValueError if it holds anything else."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable as JSON ({error})") from None
+        raise ValueError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: holds a {type(values).__name__}, it must be an object")
+        raise ValueError(f"{path}: holds a {type(values).__name__}, expected an object")
     return values
 
 
 def read_weights(folder):
-    """All tensors of a folder: (the file that was read, {name: tensor}). ValueError for files that are damaged or hold more than tensors."""
+    """Return (path that was read, {name: tensor}); ValueError for damaged files."""
     path = weights_file(folder)
-    return path, _read_parts(path) if path.name.endswith(INDEX) else _read_file(path)
+    tensors = _read_shards(path) if path.name.endswith(INDEX_SUFFIX) else _read_file(path)
+    return path, tensors
 
 
 def _read_file(path):
     return safetensors.read(path) if path.suffix == ".safetensors" else _read_pickled(path)
 
 
-def _read_parts(path):
-    """An index, {"weight_map": {"a.weight": "model-00001-of-00002.safetensors", ...}} -> the tensors of all the files that it names."""
-    places = read_object(path).get("weight_map")
-    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
-        raise ValueError(f"{path}: weight_map must say for each tensor in which file it stands, not {str(places)[:100]}")
+def _read_shards(index_path):
+    """Return the tensors of all files that an index names.
+
+    index: {"weight_map": {"a.weight": "model-00001-of-00002.safetensors", ...}}
+    """
+    weight_map = read_json_object(index_path).get("weight_map")
+    if (
+        not isinstance(weight_map, dict)
+        or not weight_map
+        or not all(isinstance(name, str) for name in weight_map.values())
+    ):
+        raise ValueError(f"{index_path}: weight_map must give the file of each tensor")
     tensors = {}
-    for name, count in sorted(Counter(places.values()).items()):
-        part = path.parent / name
-        if Path(name).name != name or "\\" in name:
-            raise ValueError(f"{path}: weight_map names {name!r}, but only files beside it are read")
-        if not part.is_file():
-            raise FileNotFoundError(f"{part}: no such file, but {path.name} has {count} tensors in it: copy all parts of the model")
-        found = _read_file(part)
-        other = set(found) ^ {tensor for tensor, place in places.items() if place == name}
-        if other:
-            raise ValueError(f"{part} and {path.name} disagree about {', '.join(map(repr, sorted(other)[:5]))}{' ...' if len(other) > 5 else ''}: "
-                             "they are not of one model, copy all parts again")
-        tensors |= found
+    for shard_name in sorted(set(weight_map.values())):
+        # A hostile index could name any file of the machine.
+        if Path(shard_name).name != shard_name or "\\" in shard_name:
+            raise ValueError(f"{index_path}: {shard_name!r} is not a file in the same folder")
+        shard_path = index_path.parent / shard_name
+        if not shard_path.is_file():
+            raise FileNotFoundError(f"{shard_path}: no such file, {index_path.name} names it")
+        shard = _read_file(shard_path)
+        expected = {tensor for tensor, name in weight_map.items() if name == shard_name}
+        different = sorted(set(shard) ^ expected)
+        if different:
+            raise ValueError(
+                f"{shard_path} does not match {index_path.name}: they disagree about "
+                f"{different[0]!r}; copy all files of the model again"
+            )
+        tensors |= shard
     return tensors
 
 
 def _read_pickled(path):
-    """A .bin -> {name: tensor}. ValueError for one that names a function other than those that tensors are made with; none has run then."""
+    """Return the tensors of a .bin as {name: tensor}, without running any of its code."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice on how to write such files
+            warnings.simplefilter("ignore")  # torch's advice to the author of the file
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (PermissionError, MemoryError):
-        raise  # says nothing of what is in the file
-    except Exception as error:  # whatever a broken or hostile file makes a parser raise
-        if asked := re.search(r"GLOBAL (\S+)|function (<.*?>)", str(error)):
-            raise ValueError(f"{path}: holds more than tensors: it wants {asked[1] or asked[2]}, with which it could run any code. Nothing of it "
-                             f"was run. Ask who made it for a {WEIGHTS}") from None
-        raise ValueError(f"{path}: cannot be read ({error_summary(error)}): no file that torch.save wrote, or truncated; nothing of it was run. "
-                         "Copy it or save it again") from None
+        raise  # these say nothing about the content of the file
+    except Exception as error:  # a broken or hostile file can make the parser raise anything
+        forbidden = re.search(r"GLOBAL (\S+)|function (<.*?>)", str(error))
+        if forbidden:
+            name = forbidden[1] or forbidden[2]
+            raise ValueError(
+                f"{path}: not only tensors: it calls {name}, which could run any code. "
+                f"Nothing was run. Ask its author for a {WEIGHTS}"
+            ) from None
+        summary = error_summary(error)
+        raise ValueError(f"{path}: cannot be read ({summary}): copy it again") from None
     if not isinstance(tensors, dict):
-        raise ValueError(f"{path}: holds a {type(tensors).__name__}, it must be tensors by name")
+        raise ValueError(f"{path}: holds a {type(tensors).__name__}, expected named tensors")
     for name, tensor in tensors.items():
-        if not (isinstance(name, str) and name.isprintable() and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided):
-            raise ValueError(f"{path}: {str(name)[:100]!r} is a {type(tensor).__name__}, but all must be dense tensors, by name: "
-                             "are these the weights of a model?")
-        if tensor.dtype not in safetensors.NAMES or tensor.device.type != "cpu":
-            raise ValueError(f"{path}: tensor {name} is of type {tensor.dtype} on the device {tensor.device}, but weights are read into the CPU's "
-                             f"memory as {', '.join(safetensors.DTYPES)}: save them so")
-        needed, held = tensor.numel() * tensor.itemsize, tensor.untyped_storage().nbytes()
-        if held < needed:  # an expanded tensor: it shows the same numbers in several places, and an optimiser would write there
-            raise ValueError(f"{path}: tensor {name} of shape {tuple(tensor.shape)} needs {needed:,} bytes, the file has {held:,} for it: "
-                             "save it again, with .contiguous()")
-    # Memory of its own for each: tensors may lie in one storage, where a step of training would change them all. Freed as they are copied.
-    return {name: tensors.pop(name).detach().clone(memory_format=torch.contiguous_format) for name in list(tensors)}
+        _check_tensor(name, tensor, path)
+    # Tensors may share one storage, and training would then change all of them at once:
+    # copy each, and free the original as soon as it is copied.
+    copies = {}
+    for name in list(tensors):
+        tensor = tensors.pop(name).detach()
+        copies[name] = tensor.clone(memory_format=torch.contiguous_format)
+    return copies
+
+
+def _check_tensor(name, tensor, path):
+    """Raise ValueError unless name and tensor are a dense CPU tensor with a printable name."""
+    if not isinstance(name, str) or not name.isprintable():
+        raise ValueError(f"{path}: {str(name)[:100]!r} is not the name of a tensor")
+    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+        raise ValueError(f"{path}: {name[:100]!r} is a {type(tensor).__name__}, not a dense tensor")
+    if tensor.dtype not in safetensors.NAMES or tensor.device.type != "cpu":
+        raise ValueError(f"{path}: tensor {name} is {tensor.dtype} on {tensor.device}: unsupported")
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
+        raise ValueError(f"{path}: tensor {name} is expanded: save it again with .contiguous()")
 
 
 def error_summary(error):
-    """What a library says in its first sentence: torch goes on with advice that is none here, or begins with it. -> 'RuntimeError: invalid header'"""
-    said = str(error).rpartition("WeightsUnpickler error:")[2].strip()
-    return re.split(r"\n|\. ", f"{type(error).__name__}: {said}")[0]
+    """Return the first sentence of an error: 'RuntimeError: invalid header'.
+
+    torch wraps the reason in advice that would be wrong here.
+    """
+    message = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    return re.split(r"\n|\. ", f"{type(error).__name__}: {message}")[0]

@@ -1,4 +1,4 @@
-"""A run folder: config.json, metrics.jsonl, and the model and tokenizer inside."""
+"""The files of a run folder: config.json, metrics.jsonl, the model and its tokenizer."""
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -13,25 +13,30 @@ from tokenizer.utils.files import atomic_write
 
 
 def load_run(folder):
-    """(model, tokenizer) of a run directory, of one of its checkpoints, or of a folder that holds both, as published ones do: see ``locate``.
+    """Load the model and the tokenizer of a run folder, a checkpoint or a published folder.
 
-    Raises FileNotFoundError or ValueError that say what was looked for.
+    ``model_files.locate`` describes the folders that are understood.
+    Raises FileNotFoundError or ValueError if the folder has no model or no tokenizer.
 
-    model, tokenizer = load_run("runs/quickstart")
+        model, tokenizer = load_run("runs/quickstart")
     """
-    place, tokenizer_place = locate(folder)
-    model, tokenizer = from_pretrained(place), load_tokenizer(tokenizer_place)
+    model_dir, tokenizer_dir = locate(folder)
+    model = from_pretrained(model_dir)
+    tokenizer = load_tokenizer(tokenizer_dir)
     check_tokenizer(model.config, tokenizer)
     return model, tokenizer
 
 
 def read_metrics_lines(path):
-    """The lines of a metrics.jsonl as dicts; one that a crash cut off, or that is no JSON object, is left out."""
+    """Return the lines of a metrics.jsonl as dicts.
+
+    A line that is not a JSON object is skipped: a crash may have cut the last one off.
+    """
     lines = []
     for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             value = json.loads(line)
-        except (ValueError, RecursionError):  # brackets nested too deeply are no line of ours either
+        except (ValueError, RecursionError):  # RecursionError: brackets nested too deeply
             continue
         if isinstance(value, dict):
             lines.append(value)
@@ -39,22 +44,26 @@ def read_metrics_lines(path):
 
 
 def write_config(run, preset, model, train):
-    """RUN/config.json: what --resume reads."""
-    atomic_write(Path(run) / "config.json", json.dumps({"preset": preset, "model": asdict(model), "train": asdict(train)}, indent=1) + "\n")
+    """Write RUN/config.json, which ``--resume`` reads."""
+    config = {"preset": preset, "model": asdict(model), "train": asdict(train)}
+    atomic_write(Path(run) / "config.json", json.dumps(config, indent=1) + "\n")
 
 
 def read_config(run):
-    """(preset, BertConfig, TrainConfig) of a run directory. Raises ValueError where it is not one."""
+    """Return (preset, BertConfig, TrainConfig) of a run folder, or raise ValueError."""
     path = Path(run) / "config.json"
     if not path.is_file():
-        raise ValueError(f"{run} is no run directory: it has no config.json (a run is made by train.py --out {run})")
+        raise ValueError(f"{run} is not a run directory: it has no config.json")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        for name, kind in (("preset", str), ("model", dict), ("train", dict)):
-            if not isinstance(stored[name], kind):
-                raise ValueError(f"{name} is a {type(stored[name]).__name__}, it must be of type {kind.__name__}")
-        for cls, name in ((BertConfig, "model"), (TrainConfig, "train")):
-            check_types(cls, stored[name], name)
-        return stored["preset"], from_dict(BertConfig, stored["model"]), from_dict(TrainConfig, stored["train"])
+        config = json.loads(path.read_text(encoding="utf-8"))
+        for name, expected in (("preset", str), ("model", dict), ("train", dict)):
+            if not isinstance(config[name], expected):
+                actual = type(config[name]).__name__
+                raise ValueError(f"{name} is of type {actual}, it must be {expected.__name__}")
+        check_types(BertConfig, config["model"], "model")
+        check_types(TrainConfig, config["train"], "train")
+        model = from_dict(BertConfig, config["model"])
+        train = from_dict(TrainConfig, config["train"])
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not the configuration of a run ({error})") from error
+    return config["preset"], model, train

@@ -123,7 +123,7 @@ def test_the_command_prints_json(folders, runs, capsys):
 
 
 @pytest.mark.parametrize("words, message", [
-    (["none/a", "none/b", TEXT], "none/a: no such folder; a run is what train.py wrote"),
+    (["none/a", "none/b", TEXT], "none/a: no such folder"),
     (["none/a", TEXT], "two runs or more"),
     ([TEXT, "--targets", ","], "before the first text there are 0"),
 ])

@@ -167,23 +167,6 @@ def test_a_run_directory_a_plain_folder_and_a_checkpoint_load(run, bpe, tmp_path
         assert fill_mask(*load_run(folder), text) == expected, folder
 
 
-def test_what_is_no_run_directory_is_told_what_one_holds(run, bpe, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder; a run is what train.py.*Nothing is downloaded.*fetch config.json, model.safe"):
-        load_run(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="no run directory. One holds tokenizer/ and model/"):
-        load_run(tmp_path)
-    save_pretrained(bpe[0], tmp_path / "a" / "b" / "model")
-    with pytest.raises(ValueError, match="there is a model in .*model, but no tokenizer"):
-        load_run(tmp_path / "a" / "b")
-
-
-def test_a_tokenizer_of_another_model_in_the_run_is_refused(bpe, wordpiece, tmp_path):
-    save_pretrained(bpe[0], tmp_path / "model")
-    wordpiece[1].save(tmp_path / "tokenizer")
-    with pytest.raises(ValueError, match="model was built for"):
-        load_run(tmp_path)
-
-
 # The command
 
 

@@ -154,7 +154,7 @@ def test_a_model_that_was_fine_tuned_has_a_page(bpe, tmp_path):
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         gather(tmp_path / "none")
-    with pytest.raises(ValueError, match="no run directory"):
+    with pytest.raises(ValueError, match="not a run directory"):
         gather(tmp_path)
 
 
@@ -184,9 +184,9 @@ def test_a_hostile_file_of_a_run_does_not_stop_the_page(tmp_path, name, content,
 
 
 @pytest.mark.parametrize("change, note", [
-    ({"preset": None}, "preset is a NoneType"), ({"preset": []}, "preset is a list"), ({"preset": 5}, "preset is a int"),
+    ({"preset": None}, "preset is of type NoneType"), ({"preset": []}, "preset is of type list"), ({"preset": 5}, "preset is of type int"),
     ({"train": {"corpus": []}}, "corpus is '[]', a value of the wrong type"), ({"train": {"data": 1.5}}, "data is '1.5', a value of the wrong type"),
-    ({"train": 5}, "train is a int"),
+    ({"train": 5}, "train is of type int"),
 ])
 def test_a_configuration_with_values_of_the_wrong_type_is_a_note(run, change, note):
     stored = json.loads((run / "config.json").read_text())

@@ -130,7 +130,7 @@ def test_a_change_that_is_named_is_allowed_and_harmless_ones_always_are(tmp_path
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no run directory"):
+    with pytest.raises(ValueError, match="not a run directory"):
         read_config(tmp_path)
     (tmp_path / "config.json").write_text('{"model": ')
     with pytest.raises(ValueError, match="is not the configuration of a run"):

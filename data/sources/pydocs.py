@@ -1,15 +1,16 @@
-"""The documentation that is already on this machine, as a corpus: docstrings of Python and of the installed packages.
+"""The documentation on this machine as a corpus: docstrings of Python and the installed packages.
 
-A corpus without a download, of which a reader who knows Python can judge every filled mask: "Return a new <mask>
-object". What it holds depends on what is installed: Python with torch, numpy, regex, tqdm and pytest gives
-about 10 MB in 26,000 documents.
+No download, and a reader who knows Python can judge every filled mask: "Return a new <mask>
+object". The size depends on what is installed: Python with torch, numpy, regex, tqdm and pytest
+gives about 10 MB in 26,000 documents.
 
-Sources are parsed with ``ast`` and never imported. Taken are docstrings, strings below an assignment in a
-module or class, and the texts that packages attach by a call or an assignment (numpy's ``add_newdoc``, torch's
-``add_docstr``), where the best documentation of the compiled functions is. ``prose`` keeps what is English.
+Sources are parsed with ``ast`` and never imported. Documents are docstrings, strings below an
+assignment in a module or class, and texts that packages attach by a call or an assignment (numpy's
+``add_newdoc``, torch's ``add_docstr``), which document compiled functions. ``prose`` keeps the
+English in them.
 
-Whole files are held out, one in 20, chosen by a hash of their path. Copies are left out, in all of the corpus: no document,
-and no paragraph of some length, occurs twice; so what is held out has not been seen in training.
+The split is by file: one file in 20, chosen by a hash of its path, is for validation. No document
+and no long paragraph occurs twice in the corpus, so validation text is never in the training split.
 """
 import ast
 import contextlib
@@ -28,118 +29,151 @@ from data.splits import EVAL_ONE_IN, check_split, stable_hash
 from tokenizer.utils.files import atomic_write
 from tokenizer.utils.workers import map_in_order
 
-VERSION = 1  # of what is taken and how; part of the name of the cached file
+VERSION = 1  # of the rules in this file and in prose.py; part of the name of the cached file
 MIN_CHARACTERS = 40  # of a document
-LONG_PARAGRAPH = 60  # characters from which on a paragraph is kept the first time only; shorter ones may well recur
-MAX_FILE = 3_000_000  # bytes; larger sources are tables in Python's syntax
-FILES_AT_ONCE = 16
+LONG_PARAGRAPH = 60  # characters; a shorter paragraph may occur more than once
+MAX_FILE = 3_000_000  # bytes; larger sources are tables written as Python
+FILES_PER_GROUP = 16  # sent to a worker at once
 
-# Tests, vendored copies, programs for show, and Python 2's grammar.
-LEFT_OUT = {"test", "tests", "idle_test", "lib2to3", "turtledemo", "_vendor", "_vendored", "extern", "_bundled",
-            "__pycache__", "site-packages", "dist-packages"}
-DOC_CALLS = {"add_newdoc", "add_newdocs", "add_newdoc_for_scalar_type", "add_docstr", "_add_docstr", "add_docstr_all", "_add_newdoc_ufunc"}
+# Tests, vendored copies, demos, and Python 2's grammar.
+EXCLUDED = {
+    "test", "tests", "idle_test", "lib2to3", "turtledemo", "_vendor", "_vendored", "extern",
+    "_bundled", "__pycache__", "site-packages", "dist-packages"}
+DOC_CALLS = {
+    "add_newdoc", "add_newdocs", "add_newdoc_for_scalar_type", "add_docstr", "_add_docstr",
+    "add_docstr_all", "_add_newdoc_ufunc"}
 
 
 class PydocsCorpus:
-    """The corpus ``pydocs``: what ``open_corpus("pydocs")`` returns. The few MB of text are held in memory once read.
+    """The corpus ``pydocs``, see ``corpora.open_corpus``. Its few MB of text stay in memory.
 
-    ``roots``: folders of Python sources, by default this interpreter's. ``cache``: a folder in which to keep the text, so that
-    the next run need not parse; it is made anew when a package changes. ``workers``: processes, None for one a core.
+    roots     folders of Python sources; default: those of this interpreter
+    cache     a folder for the extracted text, so the next run need not parse; it is extracted
+              again when a package changes
+    workers   processes that parse; None means one per core
     """
 
     name = "pydocs"
 
     def __init__(self, roots=None, cache=None, workers=None, show_progress=True):
         self.roots = python_roots() if roots is None else [Path(root) for root in roots]
-        self.cache, self.workers, self.show_progress = cache, workers, show_progress
-        self._parts = None
+        self.cache = cache
+        self.workers = workers
+        self.show_progress = show_progress
+        self._splits = None  # {"train": [...], "eval": [...], "files": count}
 
     @property
     def description(self):
-        """``"pydocs: 2,846 files, 7.9 MB of documentation (0.4 MB of it held out)"``; reads them all at first use."""
-        parts = self._load()
-        size = {split: sum(len(text.encode("utf-8")) for text in parts[split]) / 1e6 for split in ("train", "eval")}
-        return (f"pydocs: {parts['files']:,} files, {sum(size.values()):.1f} MB of documentation "
-                f"({size['eval']:.1f} MB of it held out)")
+        """``"pydocs: 2,846 files, 7.9 MB of documentation (0.4 MB of it for validation)"``"""
+        splits = self._load()
+        train, validation = (sum(len(text.encode("utf-8")) for text in splits[split]) / 1e6
+                             for split in ("train", "eval"))
+        return (f"pydocs: {splits['files']:,} files, {train + validation:.1f} MB of documentation "
+                f"({validation:.1f} MB of it for validation)")
 
     def documents(self, split):
-        """Yield the documents of "train", "eval" or "all" (train, then eval); a document's lines are its paragraphs."""
+        """Iterate over the documents of "train", "eval" or "all"; a line is a paragraph."""
         check_split(split)
-        parts = self._load()
-        return iter(parts["train"] + parts["eval"] if split == "all" else parts[split])
+        splits = self._load()
+        return iter(splits["train"] + splits["eval"] if split == "all" else splits[split])
 
     def progress(self):
-        """None: all of it is in memory."""
+        """Return None: all text is in memory."""
 
     def _load(self):
-        if self._parts is None:
+        if self._splits is None:
             files = list(python_files(self.roots))
-            kept = self.cache and Path(self.cache) / f"pydocs-{_fingerprint(files)}.json"
-            if kept and kept.is_file():
-                self._parts = json.loads(kept.read_text(encoding="utf-8"))
+            cached = Path(self.cache) / f"pydocs-{_fingerprint(files)}.json" if self.cache else None
+            if cached and cached.is_file():
+                self._splits = json.loads(cached.read_text(encoding="utf-8"))
             else:
-                self._parts = collect(files, self.workers, self.show_progress)
-                if kept:
-                    with contextlib.suppress(OSError):  # a cache saves time; where it cannot be written, nothing is lost
-                        atomic_write(kept, json.dumps(self._parts))
-            if not self._parts["train"] or not self._parts["eval"]:
-                raise ValueError(f"no documentation in the {len(files):,} Python files below "
-                                 f"{', '.join(map(str, self.roots))}: give a corpus of your own")
-        return self._parts
+                self._splits = collect(files, self.workers, self.show_progress)
+                if cached:
+                    with contextlib.suppress(OSError):  # without the cache, the next run parses
+                        atomic_write(cached, json.dumps(self._splits))
+            if not self._splits["train"] or not self._splits["eval"]:
+                raise ValueError(f"too little documentation in the {len(files):,} Python files in "
+                                 f"{', '.join(map(str, self.roots))}: choose another corpus")
+        return self._splits
+
+
+# Files
 
 
 def python_roots():
-    """The folders with Python's own modules and with the installed packages."""
+    """Return the folders of Python's own modules and of the installed packages."""
     paths = sysconfig.get_paths()
-    return [Path(path) for path in dict.fromkeys([paths["stdlib"], paths["purelib"], paths["platlib"]])]
+    unique = dict.fromkeys([paths["stdlib"], paths["purelib"], paths["platlib"]])
+    return [Path(path) for path in unique]
 
 
 def python_files(roots):
-    """Yield (path, path relative to its root) of each source to read, in an order that is the same on every disk."""
+    """Yield (path, path relative to its root) of each source, in the same order on every disk."""
     for root in roots:
-        found = []
+        relative_paths = []
         for path in root.rglob("*.py"):
             relative = path.relative_to(root)
-            if not _left_out(relative) and _is_source(path):
-                found.append(relative.as_posix())
-        for relative in sorted(found):
+            if not _is_excluded(relative) and _is_readable_size(path):
+                relative_paths.append(relative.as_posix())
+        for relative in sorted(relative_paths):
             yield root / relative, relative
 
 
-def _is_source(path):
-    """Whether it is a file of a size to read: not a folder named x.py, not a link that leads nowhere."""
+def _is_readable_size(path):
     try:
         status = path.stat()
-    except OSError:
+    except OSError:  # a dangling link
         return False
     return stat.S_ISREG(status.st_mode) and status.st_size <= MAX_FILE
 
 
-def _left_out(relative):
+def _is_excluded(relative):
     name = relative.name
-    return (not LEFT_OUT.isdisjoint(relative.parts[:-1]) or "testing/_internal" in relative.as_posix()
-            or name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py")
+    is_test = name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
+    in_excluded = not EXCLUDED.isdisjoint(relative.parts[:-1])
+    return is_test or in_excluded or "testing/_internal" in relative.as_posix()
+
+
+def _fingerprint(files):
+    """Return a digest that changes when a file is added, removed or written."""
+    digest = hashlib.sha256(f"{VERSION}\n".encode())
+    for path, relative in files:
+        status = path.stat()
+        line = f"{relative} {status.st_size} {status.st_mtime_ns}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+# Files -> documents
 
 
 def collect(files, workers=None, show_progress=True):
-    """Parse ``files``, pairs (path, relative path), into ``{"train": [...], "eval": [...], "files": count}``.
+    """Parse files, pairs (path, relative path); return {"train": [...], "eval": [...], "files": n}.
 
-    A text belongs to the first file that has it, those for training before those held out.
+    A repeated text stays in the first file that has it; training files come first.
     """
-    groups = [files[start:start + FILES_AT_ONCE] for start in range(0, len(files), FILES_AT_ONCE)]
+    groups = [files[start : start + FILES_PER_GROUP]
+              for start in range(0, len(files), FILES_PER_GROUP)]
     found = {"train": [], "eval": []}
-    with tqdm(total=len(files), desc="read documentation", unit="file", disable=not show_progress) as bar:
-        for group, texts in zip(groups, map_in_order(_documents_of, groups, workers=workers)):
-            for (_, relative), documents in zip(group, texts):
-                found["eval" if stable_hash(relative) % EVAL_ONE_IN == 0 else "train"].extend(documents)
+    results = map_in_order(_parse_group, groups, workers=workers)
+    bar = tqdm(total=len(files), desc="read documentation", unit="file", disable=not show_progress)
+    with bar:
+        for group, documents_of_group in zip(groups, results):
+            for (_, relative), documents in zip(group, documents_of_group):
+                is_eval = stable_hash(relative) % EVAL_ONE_IN == 0
+                found["eval" if is_eval else "train"] += documents
             bar.update(len(group))
-    seen = set()
-    parts = {split: [text for document in found[split] if (text := _unseen(document, seen))] for split in ("train", "eval")}
-    return {**parts, "files": len(files)}
+
+    seen = set()  # hashes of paragraphs and documents
+    splits = {"files": len(files)}
+    for split in ("train", "eval"):
+        texts = [_without_repetitions(document, seen) for document in found[split]]
+        splits[split] = [text for text in texts if text]
+    return splits
 
 
-def _unseen(document, seen):
-    """The document without the long paragraphs that have been seen before; "" where nothing of substance is left."""
+def _without_repetitions(document, seen):
+    """Join the paragraphs, without long ones that occurred before; "" if too little remains."""
     kept = []
     for paragraph in document:
         key = stable_hash(paragraph.casefold())
@@ -156,25 +190,27 @@ def _unseen(document, seen):
     return text
 
 
-def _documents_of(_, group):
-    return [documents_of_source(_content(path)) for path, _ in group]
+def _parse_group(_, group):
+    documents = []
+    for path, _ in group:
+        try:
+            documents.append(documents_of_source(path.read_bytes()))
+        except OSError:  # one unreadable file among thousands is no reason to stop
+            documents.append([])
+    return documents
 
 
-def _content(path):
-    try:
-        return path.read_bytes()
-    except OSError:  # one of thousands that this user may not read: no reason to give up the others
-        return b""
+# Source -> documents
 
 
 def documents_of_source(source):
-    """The documents in a Python source (bytes), each a list of paragraphs; none where it does not parse.
+    """Return the documents in a Python source (bytes); none if it does not parse.
 
     ``b'def f():\\n    "Return the number of lines."' -> [["Return the number of lines."]]``
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            warnings.simplefilter("ignore")  # invalid escapes in strings
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
@@ -184,41 +220,53 @@ def documents_of_source(source):
 
 def doc_texts(tree):
     """Yield the raw documentation strings of a parsed module, in the order of the source."""
-    waiting = deque([tree])
-    while waiting:
-        node = waiting.popleft()
-        value = getattr(node, "value", None)
-        if isinstance(node, (ast.Module, ast.ClassDef)):
-            for statement in node.body:  # the docstring, and strings below an assignment
-                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                    yield from strings(statement.value)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if docstring := ast.get_docstring(node, clean=False):
-                yield docstring
-        elif isinstance(value, ast.Call) and _name(value.func) in DOC_CALLS:
-            for argument in [*value.args, *(keyword.value for keyword in value.keywords)]:
-                yield from strings(argument)
-        elif isinstance(node, ast.Assign) and _name(node.targets[0]).casefold().strip("_").endswith(("doc", "docs", "docstring")):
+    stack = deque([tree])
+    while stack:
+        node = stack.popleft()
+        yield from _texts_of_node(node)
+        # Only statements have documentation, and most of a tree is expressions.
+        for field in ("finalbody", "orelse", "handlers", "body"):
+            children = getattr(node, field, None)
+            if isinstance(children, list):
+                stack.extendleft(reversed(children))
+
+
+def _texts_of_node(node):
+    value = getattr(node, "value", None)
+    if isinstance(node, (ast.Module, ast.ClassDef)):
+        for statement in node.body:  # the docstring, and strings below an assignment
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                yield from strings(statement.value)
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        docstring = ast.get_docstring(node, clean=False)
+        if docstring:
+            yield docstring
+    elif isinstance(value, ast.Call) and _name(value.func) in DOC_CALLS:
+        for argument in [*value.args, *(keyword.value for keyword in value.keywords)]:
+            yield from strings(argument)
+    elif isinstance(node, ast.Assign):
+        target = _name(node.targets[0]).casefold().strip("_")
+        if target.endswith(("doc", "docs", "docstring")):
             yield from strings(value)
-        for block in ("finalbody", "orelse", "handlers", "body"):  # statements alone: most of a tree is expressions
-            if isinstance(below := getattr(node, block, None), list):
-                waiting.extendleft(reversed(below))
 
 
 def _name(node):
     """``add_docstr`` and ``torch._C.add_docstr`` -> "add_docstr"; "" for anything else."""
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def strings(node):
-    """Yield the strings that an expression is made of, as far as it can be told without running it.
+    """Yield the strings in an expression, as far as that is possible without running it.
 
-    "a" + "b" -> "ab"; ("name", "text") -> "name", "text"; "text {x}".format(...) and dedent("text") -> the text
+    "a" + "b" -> "ab"; ("name", "text") -> "name", "text"; "text {x}".format(...) -> "text {x}"
     """
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
-    elif isinstance(node, ast.JoinedStr):
-        yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    elif isinstance(node, ast.JoinedStr):  # an f-string
+        parts = node.values
+        yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in parts)
     elif isinstance(node, (ast.Tuple, ast.List)):
         for element in node.elts:
             yield from strings(element)
@@ -226,15 +274,9 @@ def strings(node):
         yield "".join([*strings(node.left), *strings(node.right)])
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
         yield from strings(node.left)
-    elif isinstance(node, ast.Call):  # the text is what the method is called on, or else the first argument
-        on = list(strings(node.func.value)) if isinstance(node.func, ast.Attribute) else []
-        yield from on or [text for argument in node.args[:1] for text in strings(argument)]
-
-
-def _fingerprint(files):
-    """Changes when a file comes, goes, or is written anew."""
-    digest = hashlib.sha256(f"{VERSION}\n".encode())
-    for path, relative in files:
-        status = path.stat()
-        digest.update(f"{relative} {status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:16]
+    elif isinstance(node, ast.Call):
+        # The text is the object of a method, "...".format(), or the first argument, dedent("...").
+        texts = list(strings(node.func.value)) if isinstance(node.func, ast.Attribute) else []
+        if not texts and node.args:
+            texts = list(strings(node.args[0]))
+        yield from texts

@@ -1,110 +1,150 @@
-"""Docstring -> paragraphs of plain English: what a person would read aloud of it.
+"""Docstring -> paragraphs of plain English: the parts that a person would read aloud.
 
-Docstrings are hard-wrapped, and mix prose with doctests, code blocks, tables, headings and markup, in three
-conventions (reStructuredText fields, Google's "Args:", numpy's "Parameters" with an underline). A language model of this
-size should learn the prose. So hard-wrapped lines are joined, one line a paragraph, and the rest is left out.
-The rules are rough and look at one line at a time; ``pydocs`` finds the docstrings.
+Docstrings are hard-wrapped and mix prose with doctests, code, tables, headings and markup, in three
+conventions: reStructuredText fields, Google's "Args:", and numpy's "Parameters" with an underline.
+Here the lines of a paragraph are joined, and everything but prose is left out. The rules are rough
+and look at one line at a time. ``pydocs`` finds the docstrings.
 """
 import inspect
 import re
 
 MIN_WORDS = 3  # a shorter paragraph is a heading or a name
-SHORT = 80  # characters; a shorter paragraph that announces a block of code goes with it
-MIN_LETTERS = 0.75  # share of letters and spaces; code and formulas have less
+SHORT = 80  # characters; a shorter paragraph that introduces a block of code is dropped with it
+MIN_LETTERS = 0.75  # share of letters and spaces; code and formulas have fewer
 
-ADMONITIONS = {"note", "warning", "caution", "tip", "hint", "important", "attention", "seealso", "admonition"}
+ADMONITIONS = {"note", "warning", "caution", "tip", "hint", "important", "attention", "seealso",
+               "admonition"}
 
 DIRECTIVE = re.compile(r"\.\. ([\w:-]+)::\s*(.*)")
-COMMENT = re.compile(r"\.\.(\s|$)")  # also targets and footnotes: ".. _name:", ".. [1] Author, Title"
-RULE = re.compile(r"([=\-~^\"'*+#.`_:])\1{2,}$")  # the row under (or over) a heading
+COMMENT = re.compile(r"\.\.(\s|$)")  # also link targets and footnotes: ".. _name:", ".. [1] Title"
+RULE = re.compile(r"([=\-~^\"'*+#.`_:])\1{2,}$")  # the line below (or above) a heading
 TABLE = re.compile(r"(=+ +)+=+$|\+[-=+ ]+\+$|\|.*\|$|\|?[-: ]+\|[-|: ]+$")
 PROMPT = re.compile(r">>>|\.\.\. |In \[\d|\$ |%\w")
 BULLET = re.compile(r"([-*+•]|\d{1,2}[.)]|\(?[a-zA-Z\d]\)|#\.)\s+")
-ITEM = re.compile(r"(\*{0,2}`*\w[\w.*`]*`*(, \*{0,2}\w+)*)\s*(\([^)]*\))?\s*:(\s|$)")  # "x (int): ..." and "x : int"
-NUMPY_ITEM = re.compile(r"\*{0,2}\w[\w.]*(, \*{0,2}\w[\w.]*)* : \S")
-FIELD = re.compile(r":(\w+)\s*([^:]*):\s*(.*)")  # ":param x: ..."
-SECTION = re.compile(r"((Keyword |Other |Default )?(Arg(ument)?|Param(eter)?|Attribute|Method|Propert(y|ie)|Variable|Option|Input|Output)s?"
-                     r"|(Usage )?Examples?( usage)?|Raises|Except(ion)?s?|Notes?|Shapes?|Usage|References?|See also|Warnings?):", re.I)
+ITEM = re.compile(r"(\*{0,2}`*\w[\w.*`]*`*(, \*{0,2}\w+)*)\s*(\([^)]*\))?\s*:(\s|$)")  # x (int):
+NUMPY_ITEM = re.compile(r"\*{0,2}\w[\w.]*(, \*{0,2}\w[\w.]*)* : \S")  # x : int
+FIELD = re.compile(r":(\w+)\s*([^:]*):\s*(.*)")  # :param x: ...
+SECTION = re.compile(
+    r"((Keyword |Other |Default )?"
+    r"(Arg(ument)?|Param(eter)?|Attribute|Method|Propert(y|ie)|Variable|Option|Input|Output)s?"
+    r"|(Usage )?Examples?( usage)?|Raises|Except(ion)?s?|Notes?|Shapes?|Usage|References?|See also"
+    r"|Warnings?):", re.IGNORECASE)
 SIGNATURE = re.compile(r"[\w.]+\(.*\)( -+> .*)?:?$")
 PLACEHOLDER = re.compile(r"\{\w*\}|%\(\w+\)s|%s")
-COMMON = re.compile(r"\b(the|a|an|of|to|is|are|in|and|or|for|if|that|this|be|with|by|on|as|it|not|from|when|which|at)\b", re.I)
+COMMON_WORD = re.compile(
+    r"\b(the|a|an|of|to|is|are|in|and|or|for|if|that|this|be|with|by|on|as|it|not|from|when|which"
+    r"|at)\b", re.IGNORECASE)
+
+MARKUP = [  # (pattern, replacement), in this order
+    (re.compile(r":[\w:+-]+:`~(?:[\w.]+\.)?([^`]+)`"), r"`\1`"),  # :class:`~torch.nn.Module`
+    (re.compile(r":[\w:+-]+:`([^`<]+?)\s*<[^`]*>`|`([^`<]+?)\s*<[^`>]*>`__?"), r"\1\2"),  # links
+    (re.compile(r":[\w:+-]+:`([^`]*)`"), r"`\1`"),
+    (re.compile(r"\[([^\]]+)\]\((?:https?:|#|\.)[^)]*\)"), r"\1"),  # [text](address)
+    (re.compile(r"``+([^`]+)``+_*"), r"`\1`"),
+    (re.compile(r"\*\*(\w[^*]*)\*\*"), r"\1"),
+]
+REFERENCE = re.compile(r"\s*\[\d+\]_|\|(\w+)\|")  # [1]_ and |substitution|
 
 
 def paragraphs(docstring):
-    """The paragraphs of a docstring that are English prose, each one line.
+    """Return the paragraphs of a docstring that are English prose, each as one line.
 
     ``"Return x,\\n    or None.\\n\\n    >>> f(1)\\n    2\\n" -> ["Return x, or None."]``
     """
-    return [text for text in map(plain, _joined(inspect.cleandoc(docstring).split("\n"))) if is_prose(text)]
+    lines = inspect.cleandoc(docstring).split("\n")
+    texts = [plain(text) for text in _join_lines(lines)]
+    return [text for text in texts if is_prose(text)]
 
 
 def is_prose(text):
-    """Whether a paragraph reads as English.
+    """Return whether a paragraph reads as English.
 
     "Return the sum." -> True; "x = f(y[0])" -> False; "Tensor" -> False
     """
     words = text.split()
-    if len(words) < MIN_WORDS or SIGNATURE.match(text):
+    if len(words) < MIN_WORDS or SIGNATURE.match(text) or text.startswith("Copyright"):
         return False
-    if text.startswith("Copyright") or 2 * sum("_" in word for word in words) >= len(words):
+    num_names = sum("_" in word for word in words)
+    if 2 * num_names >= len(words):
         return False
-    letters = sum(map(str.isalpha, text)) + len(words) - 1
-    if letters < MIN_LETTERS * len(text) or sum(map(str.isascii, text)) < 0.95 * len(text):
+    num_letters = sum(map(str.isalpha, text)) + len(words) - 1  # a space counts as a letter
+    num_ascii = sum(map(str.isascii, text))
+    if num_letters < MIN_LETTERS * len(text) or num_ascii < 0.95 * len(text):
         return False
-    return len(words) < 8 or len(COMMON.findall(text)) >= len(words) / 16
+    return len(words) < 8 or len(COMMON_WORD.findall(text)) >= len(words) / 16
 
 
 def plain(text):
-    """Take the markup out of a paragraph.
+    """Return a paragraph without markup.
 
     "See :func:`~torch.abs` and ``x``." -> "See `abs` and `x`."
     """
-    text = re.sub(r":[\w:+-]+:`~(?:[\w.]+\.)?([^`]+)`", r"`\1`", text)  # :class:`~torch.nn.Module`: only the last name is shown
-    text = re.sub(r":[\w:+-]+:`([^`<]+?)\s*<[^`]*>`|`([^`<]+?)\s*<[^`>]*>`__?", r"\1\2", text)  # `text <address>`_
-    text = re.sub(r":[\w:+-]+:`([^`]*)`", r"`\1`", text)
-    text = re.sub(r"\[([^\]]+)\]\((?:https?:|#|\.)[^)]*\)", r"\1", text)  # [text](address)
-    text = re.sub(r"``+([^`]+)``+_*", r"`\1`", text)
-    text = re.sub(r"\*\*(\w[^*]*)\*\*", r"\1", text)
-    text = NUMPY_ITEM.sub(lambda item: item[0].replace(" : ", ": "), text, count=1) if NUMPY_ITEM.match(text) else text
-    text = re.sub(r"\s*\[\d+\]_|\|(\w+)\|", r"\1", text)
+    for pattern, replacement in MARKUP:
+        text = pattern.sub(replacement, text)
+    if match := NUMPY_ITEM.match(text):
+        text = match[0].replace(" : ", ": ") + text[match.end():]
+    text = REFERENCE.sub(r"\1", text)
     return " ".join(text.replace("{{", "{").replace("}}", "}").split())
 
 
-def _joined(lines):
-    """Join the lines of each paragraph; leave out what is no prose by its form."""
-    done, paragraph = [], _Paragraph()
+def _join_lines(lines):
+    """Return the paragraphs of a docstring, joined, without what its form shows is not prose."""
+    done = []
+    paragraph = _Paragraph()
     lines = iter(lines)
     line = next(lines, None)
     while line is not None:
-        text, indent = line.strip(), len(line) - len(line.lstrip())
-        rule, table, directive = RULE.match(text), TABLE.match(text), DIRECTIVE.match(text)
-        # What follows is left out: to a blank line ("blank"), to a fence, or as far as it is indented deeper than a number.
-        skip = ("blank" if table or PROMPT.match(text) else text[:3] if text.startswith(("```", "~~~")) else
-                indent if COMMENT.match(text) and not (directive and directive[1] in ADMONITIONS) else None)
-        if section := SECTION.fullmatch(text.replace("::", ":")):
-            skip = indent if text.endswith("::") else None
-        if skip is not None or not text or rule or section or directive:
-            done += paragraph.end(heading=rule or table)
+        text = line.strip()
+        indent = len(line) - len(line.lstrip())
+        rule_or_table = RULE.match(text) or TABLE.match(text)
+        directive = DIRECTIVE.match(text)
+        section = SECTION.fullmatch(text.replace("::", ":"))
+        skip = _what_to_skip(text, indent, directive, section)
+
+        if skip is not None or not text or rule_or_table or section or directive:
+            done += paragraph.end(heading=rule_or_table)
             if skip is None and directive and directive[2]:
                 paragraph.add(directive[2], indent)
         elif not PLACEHOLDER.fullmatch(text):
             if text.endswith("::"):  # an indented block of code follows
-                skip, text = indent, text[:-2] if text.endswith((".::", " ::", "!::", "?::")) else text[:-1]
-            text = _item(text)
-            if text and not paragraph.takes(text, indent):
+                skip = indent
+                text = text[:-2] if text.endswith((".::", " ::", "!::", "?::")) else text[:-1]
+            text = _field_text(text)
+            if text and not paragraph.continues_with(text, indent):
                 done += paragraph.end()
             if text:
                 paragraph.add(text, indent)
-        if skip is not None:
+
+        if skip is None:
+            line = next(lines, None)
+        else:
             done += paragraph.end()
             if done and done[-1].endswith(":") and len(done[-1]) < SHORT:
-                done.pop()  # "For example:", and the example is gone
-        line = next(lines, None) if skip is None else _after(lines, skip)
+                done.pop()  # "For example:", and the example is skipped
+            line = _next_line_after(lines, skip)
     return done + paragraph.end()
 
 
-def _after(lines, skip):
-    """The first line after a part that is left out; None at the end."""
+def _what_to_skip(text, indent, directive, section):
+    """Return which lines after this one are not prose.
+
+    None: no lines. "blank": up to a blank line. "```" or "~~~": up to the closing fence. A number:
+    all lines that are indented deeper.
+    """
+    if section:
+        return indent if text.endswith("::") else None
+    if TABLE.match(text) or PROMPT.match(text):
+        return "blank"
+    if text.startswith(("```", "~~~")):
+        return text[:3]
+    is_admonition = directive and directive[1] in ADMONITIONS
+    if COMMENT.match(text) and not is_admonition:
+        return indent
+    return None
+
+
+def _next_line_after(lines, skip):
+    """Return the first line after a skipped part (see _what_to_skip); None at the end."""
     for line in lines:
         text = line.strip()
         if skip == "blank":
@@ -118,55 +158,59 @@ def _after(lines, skip):
     return None
 
 
-def _item(text):
+def _field_text(text):
     """":param x: The input." -> "x: The input."; ":rtype: int" -> "" """
     field = FIELD.match(text)
-    if not field or "`" in text[:field.end(1) + 2]:
+    if not field or "`" in text[: field.end(1) + 2]:
         return text
     kind, name, rest = field.groups()
     if kind in ("type", "rtype", "vartype", "meta", "copyright", "license"):
         return ""
-    return f"{name.split()[-1]}: {rest}" if name.strip() else f"{kind.capitalize()}: {rest}"
+    label = name.split()[-1] if name.strip() else kind.capitalize()
+    return f"{label}: {rest}"
 
 
 class _Paragraph:
-    """The lines of one paragraph, as they come in."""
+    """The lines of the current paragraph."""
 
     def __init__(self):
-        self.lines, self.first, self.rest = [], 0, None
+        self.lines = []
+        self.first_indent = 0
+        self.indent = None  # of the lines after the first, None until there are any
 
-    def takes(self, text, indent):
-        """Whether the line continues the paragraph; else it begins the next one."""
+    def continues_with(self, text, indent):
+        """Return whether a line continues the paragraph, or else starts the next one."""
         if not self.lines:
             return True
-        if BULLET.match(text) or (ITEM.match(text) and indent <= self.first):
+        if BULLET.match(text) or (ITEM.match(text) and indent <= self.first_indent):
             return False
-        if self.rest is None:
-            return indent >= self.first
-        return indent == self.rest
+        return indent >= self.first_indent if self.indent is None else indent == self.indent
 
     def add(self, text, indent):
-        """Take one line of the paragraph: ``text`` without its ``indent`` (columns)."""
+        """Add a line: its text without the indent, and the indent in columns."""
         if not self.lines:
-            self.first = indent
-            bullet = BULLET.match(text)
-            text = text[bullet.end():] if bullet else text
-        elif self.rest is None:
-            self.rest = indent
-            if indent > self.first:
-                self.lines[0] += self._before_description(self.lines[0])
+            self.first_indent = indent
+            if bullet := BULLET.match(text):
+                text = text[bullet.end():]
+        elif self.indent is None:
+            self.indent = indent
+            if indent > self.first_indent:
+                self.lines[0] += self._mark_before_description(self.lines[0])
         self.lines.append(text)
 
     @staticmethod
-    def _before_description(head):
-        """What ends the first line of "x : int" or "ValueError" with its description indented below."""
+    def _mark_before_description(head):
+        """Return what ends a line "ValueError" or "x : int" with an indented description below."""
         if head.isidentifier():
             return ":"
-        return "." if NUMPY_ITEM.match(head) or re.fullmatch(r"\w+: \w+(, \w+)?", head) else ""
+        is_typed = NUMPY_ITEM.match(head) or re.fullmatch(r"\w+: \w+(, \w+)?", head)
+        return "." if is_typed else ""
 
     def end(self, heading=False):
-        """The finished paragraph in a list; nothing where it is but a name, or the line above a rule."""
-        lines, self.lines, self.rest = self.lines, [], None
-        if not lines or len(lines) == 1 and (heading or len(lines[0].split()) <= 2):
+        """Return the finished paragraph in a list, which is empty for a name or a heading."""
+        lines = self.lines
+        self.lines = []
+        self.indent = None
+        if len(lines) == 1 and (heading or len(lines[0].split()) <= 2):
             return []
-        return [" ".join(lines)]
+        return [" ".join(lines)] if lines else []

@@ -3,9 +3,10 @@ import pytest
 from data.sources.prose import is_prose, paragraphs, plain
 
 
-def test_hard_wrapped_lines_become_one_line_a_paragraph():
-    assert paragraphs("Return the sum\n    of all elements.\n\n    It is zero for\n    an empty list.\n") == \
-        ["Return the sum of all elements.", "It is zero for an empty list."]
+def test_the_lines_of_a_paragraph_are_joined():
+    docstring = "Return the sum\n    of all elements.\n\n    It is zero for\n    an empty list.\n"
+    assert paragraphs(docstring) == ["Return the sum of all elements.",
+                                     "It is zero for an empty list."]
 
 
 @pytest.mark.parametrize("block", [
@@ -28,40 +29,52 @@ def test_hard_wrapped_lines_become_one_line_a_paragraph():
     ":rtype: the type of it\n",
     "Copyright (c) by the authors of it\n",
 ])
-def test_what_is_no_prose_is_left_out(block):
-    assert paragraphs(f"The first paragraph.\n\n{block}\nThe last paragraph.") == ["The first paragraph.", "The last paragraph."]
+def test_blocks_that_are_not_prose_are_left_out(block):
+    docstring = f"The first paragraph.\n\n{block}\nThe last paragraph."
+    assert paragraphs(docstring) == ["The first paragraph.", "The last paragraph."]
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("Parameters\n----------\nx : array_like\n    The input\n    array.\ny, z : int\n    The size of it.\n",
+    ("Parameters\n----------\nx : array_like\n    The input\n    array.\n"
+     "y, z : int\n    The size of it.\n",
      ["x: array_like. The input array.", "y, z: int. The size of it."]),
     ("Raises\n------\nValueError\n    If it is empty.\n", ["ValueError: If it is empty."]),
-    ("Args:\n    x (int): the first\n        number\n    y (int): the second number\n", ["x (int): the first number", "y (int): the second number"]),
+    ("Args:\n    x (int): the first\n        number\n    y (int): the second number\n",
+     ["x (int): the first number", "y (int): the second number"]),
     ("Returns:\n    the number of lines\n", ["Returns: the number of lines"]),
-    (":param x: the first number\n:type x: int\n:return: the sum of them\n", ["x: the first number", "Return: the sum of them"]),
-    ("The kinds are these:\n\n- the first\n  kind of it\n- the second kind\n", ["The kinds are these:", "the first kind of it", "the second kind"]),
-    ("The list is sorted.::\n\n    code here and there\n\nThe end of it.\n", ["The list is sorted.", "The end of it."]),
+    (":param x: the first number\n:type x: int\n:return: the sum of them\n",
+     ["x: the first number", "Return: the sum of them"]),
+    ("The kinds are these:\n\n- the first\n  kind of it\n- the second kind\n",
+     ["The kinds are these:", "the first kind of it", "the second kind"]),
+    ("The list is sorted.::\n\n    code here and there\n\nThe end of it.\n",
+     ["The list is sorted.", "The end of it."]),
     (".. note:: This is slow\n    for long lists.\n", ["This is slow for long lists."]),
     (".. warning::\n\n    This is slow for long lists.\n", ["This is slow for long lists."]),
 ])
-def test_the_three_conventions_of_parameters_stay_as_text(text, expected):
+def test_parameters_of_all_conventions_become_text(text, expected):
     assert paragraphs(text) == expected
 
 
 @pytest.mark.parametrize("text, expected", [
     ("See :func:`~torch.abs` and ``x``.", "See `abs` and `x`."),
     ("A :ref:`type promotion <promotion-doc>` of :attr:`input`.", "A type promotion of `input`."),
-    ("See `the page <https://example.org>`_ and [this](https://example.org).", "See the page and this."),
+    ("See `the page <https://example.org>`_ and [this](https://example.org).",
+     "See the page and this."),
     ("A **bold** claim [1]_, {{braces}}.", "A bold claim, {braces}."),
     ("Clip (limit) the values.", "Clip (limit) the values."),
 ])
-def test_markup_is_taken_out(text, expected):
+def test_markup_is_removed(text, expected):
     assert plain(text) == expected
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("Return the sum.", True), ("Emit a record.", True), ("Tensor", False), ("x = f(y[0]) + 3", False),
-    ("one_name other_name third", False), ("alpha beta gamma delta epsilon zeta eta theta iota", False), ("这是 一个 例子", False),
+    ("Return the sum.", True),
+    ("Emit a record.", True),
+    ("Tensor", False),
+    ("x = f(y[0]) + 3", False),
+    ("one_name other_name third", False),
+    ("alpha beta gamma delta epsilon zeta eta theta iota", False),
+    ("这是 一个 例子", False),
 ])
-def test_english_is_told_from_the_rest(text, expected):
+def test_english_is_recognized(text, expected):
     assert is_prose(text) == expected

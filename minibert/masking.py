@@ -1,15 +1,14 @@
 """Masking: which tokens the model must predict (Devlin et al. 2018, section 3.1 and appendix A.1).
 
-Each ordinary token is selected with a probability of 15 %. Its true id becomes the label, and in
-the input it is
+Each ordinary token is selected with a probability of 15 %. Its true id becomes the label, and all
+other labels are -100, which cross entropy ignores. In the input, a selected token is
 
     replaced by [MASK]              80 %
     replaced by a random token      10 %
     left unchanged                  10 %
 
-All other labels are -100, which cross entropy ignores. Why 10 % + 10 %? [MASK] never occurs when
-the model is used later. Because any visible token may be wrong, the model must learn a good vector
-for every token, not only for [MASK].
+Why 10 % + 10 %? [MASK] never occurs when the model is used later. Since any visible token may be
+wrong, the model must learn a good vector for every token, not only for [MASK].
 
 The objective decides which tokens are selected together and treated the same way:
 
@@ -34,8 +33,10 @@ import numpy as np
 IGNORE_INDEX = -100  # the label that torch.nn.functional.cross_entropy ignores
 OBJECTIVES = ("tokens", "words", "spans")
 
-MASK_SHARE = 0.8  # of the selected tokens: replaced by [MASK]
-RANDOM_SHARE = 0.1  # of the selected tokens: replaced by a random one; the others are unchanged
+# Shares of the selected tokens; the others are unchanged. Evaluation uses the same ones, so losses
+# of models that were trained with other shares remain comparable only if these do not change.
+MASK_SHARE = 0.8  # replaced by [MASK]
+RANDOM_SHARE = 0.1  # replaced by a random token
 
 MAX_SPAN_WORDS = 10  # 3.8 on average (SpanBERT, section 3.1)
 SPAN_DECAY = 0.8  # P(length = k) is proportional to 0.8^k

@@ -131,7 +131,7 @@ def test_every_part_of_the_stream_is_that_of_the_slow_twin(line_end):
 
 @pytest.mark.parametrize("line_end", [True, False])
 @pytest.mark.parametrize("max_ids", [1, 2, 5, 40])
-def test_pieces_of_documents_are_cut_from_the_slow_stream(line_end, max_ids, monkeypatch):
+def test_lines_and_documents_are_cut_from_the_slow_stream(line_end, max_ids, monkeypatch):
     monkeypatch.setattr("data.token_file.reader.LENGTHS_PER_CHUNK", 3)
     tokens = Tokens(*random_documents(np.random.default_rng(3), documents=8, longest=4))
     stream, starts = slow_stream(tokens, line_end)
@@ -143,6 +143,10 @@ def test_pieces_of_documents_are_cut_from_the_slow_stream(line_end, max_ids, mon
     documents = make_examples("documents", tokens, Letters(line_end), max_ids + 2)
     assert [example.tolist() for example in documents] == expected
     assert documents.lengths.tolist() == [len(example) for example in expected]
+    lines = make_examples("lines", tokens, Letters(line_end), max_ids + 2)
+    segments = np.split(tokens.ids, tokens.segments[1:-1])
+    expected = [[0, *segment[:max_ids].tolist(), 2] for segment in segments if len(segment)]
+    assert [example.tolist() for example in lines] == expected
 
 
 @pytest.mark.parametrize("kind", ["lines", "documents", "blocks", "pairs"])

@@ -71,20 +71,6 @@ def test_random_sentences_come_from_any_other_document():
     assert all(30 < count < 75 for count in partners.values())  # mean 51, three deviations
 
 
-def test_about_half_of_all_pairs_are_random():
-    """A few more, since the last chunk of a document and short chunks may be one segment."""
-    pairs = make_pairs(Tokens(*[["abcd"] * 41 for _ in range(100)]), max_length=11)
-    labels = np.concatenate([pairs.at(0, epoch).nsp_labels for epoch in range(5)])
-    assert len(labels) > 10_000
-    assert 0.5 < labels.mean() < 0.62
-
-
-def test_no_pair_is_too_long():
-    drawn = make_pairs(corpus(longest=60), max_length=20).at(0, 0)
-    assert drawn.lengths.max() == 20 and drawn.lengths.min() >= 5
-    assert [len(pair) for pair in drawn] == drawn.lengths.tolist()
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_kept_lengths_are_those_of_removing_one_id_at_a_time(seed):
     rng = random.Random(seed)
@@ -99,19 +85,6 @@ def test_kept_lengths_are_those_of_removing_one_id_at_a_time(seed):
         assert kept_lengths(a, b, max_ids) == (slow_a, slow_b)
 
 
-def test_sentences_are_cut_at_the_front_and_at_the_back():
-    text = "".join(map(chr, range(97, 123)))
-    pairs = make_pairs(Tokens([text], [text]), max_length=13)
-    starts = Counter()
-    for epoch in range(200):
-        for a, b, _ in sentences(pairs.at(0, epoch)):
-            assert a in text and b in text and (len(a), len(b)) == (5, 5)
-            starts[text.index(a)] += 1
-    mean = sum(start * count for start, count in starts.items()) / starts.total()
-    assert 8 < mean < 13  # half of the 21 ids that are removed
-    assert len(starts) > 5
-
-
 def test_the_draw_is_a_function_of_seed_and_epoch():
     def drawn(seed, epoch):
         return make_pairs(corpus(), max_length=20).at(seed, epoch).records.tolist()
@@ -119,15 +92,6 @@ def test_the_draw_is_a_function_of_seed_and_epoch():
     assert drawn(0, 1) == drawn(0, 1)
     assert drawn(0, 1) != drawn(0, 2)
     assert drawn(0, 1) != drawn(1, 1)
-
-
-def test_a_tenth_of_the_documents_is_cut_into_shorter_chunks(monkeypatch):
-    pairs = make_pairs(Tokens(*[["abcd"] * 64 for _ in range(300)]), max_length=67)
-    num_pairs = []
-    for share in (0, 0.1, 1):
-        monkeypatch.setattr("minibert.sentence_pairs.SHORT", share)
-        num_pairs.append(len(pairs.at(0, 0)))
-    assert num_pairs[0] < num_pairs[1] < num_pairs[2]
 
 
 def slow_pairs(documents, seed, epoch, max_ids):

@@ -1,12 +1,14 @@
-"""Text -> ids, trained from nothing: byte-level BPE (RoBERTa's) and WordPiece (BERT's), in plain Python.
+"""Train and use tokenizers in plain Python: byte-level BPE (RoBERTa) and WordPiece (BERT).
 
-Read ``reference.py`` first: the whole idea in its slowest and shortest form. Then ``merges.py``, ``bpe.py``, ``wordpiece.py``.
+Read ``reference.py`` first: all of the idea, in its slowest and shortest form. Then
+``normalize.py`` and ``pretokenize.py`` (text to words), ``bpe.py`` and ``wordpiece.py``.
 
     from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
     tok = ByteLevelBPE.train(["kant.txt"], vocab_size=8_000)
     tok.encode("The Critique of Pure Reason.").tokens
     -> ['<s>', 'The', 'ĠCritique', 'Ġof', 'ĠPure', 'ĠReason', '.', '</s>']
-    tok.save("kant-tokenizer"); tok = load_tokenizer("kant-tokenizer")
+    tok.save("kant-tokenizer")
+    tok = load_tokenizer("kant-tokenizer")
 """
 from tokenizer.bpe import ByteLevelBPE
 from tokenizer.encoding import Encoding

@@ -1,8 +1,9 @@
-"""What every tokenizer has: special tokens, sequence templates, truncation, padding, batches, the fast way for many texts, saving.
+"""What both tokenizers share: special tokens, templates, truncation, padding, batches, saving.
 
-A subclass says how a text is cut into words (``_words``), how a word becomes ids (``_encode_word``), the same with offsets
-(``_encode_plain``), how tokens become text again (``_text_of``), which token a merge makes (``merged_token``), and which files
-hold it (``_vocabulary_files``, ``_settings``). ``bpe.py`` and ``wordpiece.py`` are the two.
+A subclass (``bpe.py``, ``wordpiece.py``) defines how to cut a text into words (``_words``), how
+to encode a word (``_encode_word``), the same with offsets (``_encode_plain``), how to decode
+tokens (``_decode_runs``, ``token_text``), which token a merge makes (``merged_token``), and
+which files store it (``_vocabulary_files``, ``_settings``).
 """
 import hashlib
 import json
@@ -17,73 +18,102 @@ from tokenizer.formats.token_table import token_table
 from tokenizer.formats.tokenizer_json_write import tokenizer_json_files
 from tokenizer.utils.validation import as_id_list, check_int, checked_texts, split_pair
 
-# The parts that special tokens play, by their customary names in RoBERTa's and BERT's vocabularies.
-ROLES = {"cls": ("<s>", "[CLS]"), "pad": ("<pad>", "[PAD]"), "sep": ("</s>", "[SEP]"), "unk": ("<unk>", "[UNK]"),
-         "mask": ("<mask>", "[MASK]")}
+# The roles of special tokens, and the tokens that RoBERTa and BERT use for them.
+ROLES = {
+    "cls": ("<s>", "[CLS]"),
+    "pad": ("<pad>", "[PAD]"),
+    "sep": ("</s>", "[SEP]"),
+    "unk": ("<unk>", "[UNK]"),
+    "mask": ("<mask>", "[MASK]"),
+}
 
-KEPT_WORDS = 1 << 18  # about 60 MB; in real texts far fewer words make up nearly everything
-KEPT_LENGTH = 100     # longer words hardly come twice
-SHORT_TEXT = 500      # characters, up to which the fast way for many texts is slower
+WORD_CACHE_SIZE = 1 << 18  # words, about 60 MB; far fewer words make up nearly all of real texts
+LONGEST_CACHED_WORD = 100  # characters; longer words rarely occur twice
+SHORT_TEXT = 500  # characters; up to this length the corpus encoder is slower than ``encode``
 
 
 class Tokenizer:
-    """Text <-> ids. Made by ``train``, ``train_from_iterator`` or ``load_tokenizer``.
+    """Convert text to ids and back. Made by ``train``, ``train_from_iterator``, ``load_tokenizer``.
 
-    kind                        "bpe" or "wordpiece"
-    vocab_size                  number of ids, special tokens included
-    special_tokens, special_ids tuples, in ascending order of ids
-    cls_token, cls_token_id     and the same for sep, pad, unk and mask; None where the vocabulary has none
-    added_tokens                ``AddedToken``s: the special tokens, and what else is looked for in a text before all else
-    training_summary            after training: how large it became and why it stopped; else None
-    learned                     after training: ``LearnedMerges``; else None
-    model_max_length            the longest input of the model it belongs to, where known; kept, not enforced
-    folder                      where it was loaded from; None for one that was trained here
-    fingerprint                 changes whenever any id of any text could
+    kind                         "bpe" or "wordpiece"
+    vocab_size                   number of tokens, special tokens included
+    special_tokens, special_ids  tuples, in order of ids
+    cls_token, cls_token_id      None if there is no such token; likewise sep, pad, unk, mask
+    added_tokens                 ``AddedToken``s: all strings that are found before words are cut
+    training_summary             after training: the size reached, and why training stopped
+    learned                      after training: ``LearnedMerges``
+    model_max_length             longest input of the tokenizer's model, if known; not enforced
+    folder                       where it was loaded from, else None
+    fingerprint                  a hash of everything that affects the ids of a text
     """
+
     kind = None
-    TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0))  # (part, type id)
+    TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0))  # (role or text, type id)
     PAIR_TEMPLATE = None
-    boundaries = None  # where words begin: a function of word_boundaries.py
-    MASK_TAKES_SPACE = False  # whether white space before a mask token belongs to it
-    add_prefix_space = False  # whether a text is given a space to begin with
+    boundaries = None  # a function of fast/word_boundaries.py
+    MASK_TAKES_SPACE = False  # whether the mask token includes the white space before it
+    add_prefix_space = False  # whether every text gets a space in front
 
-    def __init__(self, tokens, special_tokens, model_max_length=None, roles=None, added=(), templates=None, normalize=None):
-        """tokens: all, in order of ids.  special_tokens: those that are never cut.  roles: {"cls": "<s>", ...}.
+    def __init__(self, tokens, special_tokens, model_max_length=None, roles=None, added=(),
+                 templates=None, normalize=None):
+        """Set what both kinds of tokenizer have.
 
-        Of published vocabularies: added: ``AddedToken``s that are not special, or that are, but not looked for in the usual way;
-        templates: other than the usual (TEMPLATE, PAIR_TEMPLATE);  normalize: see ``AddedTokens``.
+        tokens: all tokens in order of ids.  special_tokens: tokens that are never cut.
+
+        Published vocabularies may also need
+        roles: {"cls": "<s>", ...}, to override ``ROLES``
+        added: ``AddedToken``s that are not special, or special with unusual flags
+        templates: (template, pair template), to override TEMPLATE and PAIR_TEMPLATE
+        normalize: see ``AddedTokens``
         """
         self._tokens = list(tokens)
         self._ids = {token: i for i, token in enumerate(self._tokens)}
-        if len(self._ids) < len(self._tokens):
-            twice = next(token for i, token in enumerate(self._tokens) if self._ids[token] != i)
-            raise ValueError(f"the vocabulary holds {twice!r} twice, as {self._tokens.index(twice)} and "
-                             f"{self._ids[twice]}: each token must have one id")
-        missing = [token for token in (*special_tokens, *(token.content for token in added)) if token not in self._ids]
-        if missing:
-            raise ValueError(f"special token {missing[0]!r} is not in the vocabulary of {len(self._tokens):,}")
+        self._check_tokens(special_tokens, added)
         self.special_tokens = tuple(sorted(special_tokens, key=self._ids.get))
         self.special_ids = tuple(self._ids[token] for token in self.special_tokens)
-        for role, names in ROLES.items():
-            named = (roles or {}).get(role)
-            token = named or next((name for name in names if name in self.special_tokens), None)
-            setattr(self, f"{role}_token", token)
-            setattr(self, f"{role}_token_id", self._ids.get(token))
-        usual = [AddedToken(token, lstrip=self.MASK_TAKES_SPACE and token == self.mask_token) for token in self.special_tokens]
+        self._set_roles(roles or {})
+
+        usual = []
+        for token in self.special_tokens:
+            takes_space = self.MASK_TAKES_SPACE and token == self.mask_token
+            usual.append(AddedToken(token, lstrip=takes_space))
         self.added_tokens = tuple({token.content: token for token in (*usual, *added)}.values())
         self._added_contents = frozenset(token.content for token in self.added_tokens)
         self._added = AddedTokens(self.added_tokens, self._ids, normalize)
         self.template, self.pair_template = templates or (self.TEMPLATE, self.PAIR_TEMPLATE)
-        # For the fingerprint: added tokens and templates that are not what the vocabulary and the roles alone would give.
-        self._unusual = [asdict(token) for token in self.added_tokens if token not in usual]
+
+        # What the fingerprint must include because the vocabulary and the roles do not imply it.
+        self._nonstandard = [asdict(token) for token in self.added_tokens if token not in usual]
         if templates and templates != (self.TEMPLATE, self.PAIR_TEMPLATE):
-            self._unusual.append(templates)
+            self._nonstandard.append(templates)
+
         self.model_max_length = model_max_length
         self.folder = None
         self.training_summary = None
         self.learned = None
         self._fingerprint = None
-        self._forget()
+        self._reset_caches()
+
+    def _check_tokens(self, special_tokens, added):
+        for i, token in enumerate(self._tokens):
+            if self._ids[token] != i:  # a later duplicate replaced the id
+                raise ValueError(
+                    f"the vocabulary contains {token!r} twice, as {i} and {self._ids[token]}"
+                )
+        for token in (*special_tokens, *(token.content for token in added)):
+            if token not in self._ids:
+                raise ValueError(
+                    f"special token {token!r} is not in the vocabulary of {len(self._tokens):,}"
+                )
+
+    def _set_roles(self, roles):
+        """Set cls_token, cls_token_id, ..., from ``roles`` or the usual names."""
+        for role, usual_names in ROLES.items():
+            token = roles.get(role)
+            if not token:
+                token = next((name for name in usual_names if name in self.special_tokens), None)
+            setattr(self, f"{role}_token", token)
+            setattr(self, f"{role}_token_id", self._ids.get(token))
 
     # The vocabulary
 
@@ -95,225 +125,262 @@ class Tokenizer:
         return len(self._tokens)
 
     def __repr__(self):
-        return f"{type(self).__name__}({len(self):,} tokens, {len(self.special_tokens)} of them special)"
+        name = type(self).__name__
+        return f"{name}({len(self):,} tokens, {len(self.special_tokens)} of them special)"
 
     def token_to_id(self, token):
-        """The id of a token, None where the vocabulary does not have it. 'Ġthe' -> 262"""
+        """Return the id of a token, or None if it is not in the vocabulary. 'Ġthe' -> 262"""
         return self._ids.get(token)
 
     def id_to_token(self, token_id):
-        """The token of an id, None past either end. 262 -> 'Ġthe'"""
+        """Return the token of an id, or None if it is not in the vocabulary. 262 -> 'Ġthe'"""
         return self._tokens[token_id] if 0 <= token_id < len(self._tokens) else None
 
     def get_vocab(self):
-        """All tokens with their ids, in order of ids, as a new dict."""
+        """Return a new dict {token: id}, in order of ids."""
         return dict(self._ids)
 
     def require(self, *roles):
-        """ValueError that names those of ``roles`` ("cls", "sep", "pad", "unk", "mask") for which there is no token.
-
-        of GPT-2's: ``require("pad", "mask") -> ValueError: the tokenizer in gpt2 has no pad, mask token: ...``
-        """
+        """Raise ValueError if a role ("cls", "sep", "pad", "unk", "mask") has no token."""
         missing = [role for role in roles if getattr(self, f"{role}_token_id") is None]
         if missing:
-            where = f"the tokenizer in {self.folder}" if self.folder else "the tokenizer"
-            raise ValueError(f"{where} has no {', '.join(missing)} token: say in its tokenizer_config.json which tokens of the "
-                             f'vocabulary they are ({{"{missing[0]}_token": "{ROLES[missing[0]][0]}", ...}}), or train one that has '
-                             "them (python -m tokenizer train)")
+            name = f"the tokenizer in {self.folder}" if self.folder else "the tokenizer"
+            example = f'{{"{missing[0]}_token": "{ROLES[missing[0]][0]}"}}'
+            raise ValueError(
+                f"{name} has no {', '.join(missing)} token: say in its tokenizer_config.json which "
+                f"token to use ({example}), or train one that has it (python -m tokenizer train)"
+            )
 
     # Text -> ids
 
     def encode_ids(self, text):
-        """A text's ids and nothing else. Special tokens are neither added nor looked for in the text. 'a b' -> [69, 300]
+        """Return only the ids of a text; special tokens are neither added nor recognized.
 
-        Equal to ``encode(text, add_special_tokens=False, split_special_tokens=True).ids``.
+        Equals ``encode(text, add_special_tokens=False, split_special_tokens=True).ids``.
         """
         if len(text) < SHORT_TEXT:
-            return [token_id for token_id, _, _ in self._encode_text(text, split_special_tokens=True)]
+            pieces = self._encode_text(text, split_special_tokens=True)
+            return [token_id for token_id, _, _ in pieces]
         return self.encode_texts([text])[0].tolist()
 
     def encode_texts(self, texts):
-        """The fast way for many texts, without offsets: as ``encode_ids`` for a list of texts, together.
+        """Encode a list of texts as ``encode_ids`` does, but fast.
 
-        -> (ids of all texts one after the other (N,) uint32; how many are each text's (len(texts),) int64)
+        Returns the ids of all texts together, (N,) uint32, and the number of ids of each text,
+        (len(texts),) int64.
 
         ["a b", "", "b"] -> array([69, 300, 70]), array([2, 0, 1])
         """
         return self._added.encode_texts(texts, self._encode_plain_texts)
 
     def encode_documents(self, documents, workers=None):
-        """An iterator of texts in, an iterator of arrays out: the ids of each, as ``encode_ids`` gives them, made on all cores.
+        """Encode an iterable of texts on all cores. Yield an array of ids for each, in order.
 
-        Arrays are uint16 where all ids fit, else uint32. Only a few batches are held at a time. workers: processes, None is one a core.
+        The arrays are uint16 if all ids of the vocabulary fit, else uint32. Memory holds only a
+        few batches. workers: number of processes, by default one per core.
 
         ["a b", "b"] -> array([69, 300], dtype=uint16), array([70], dtype=uint16)
         """
         check_int(1, workers=workers)
         return encode_documents(self, checked_texts(documents), workers)
 
-    def encode(self, text, pair=None, *, add_special_tokens=True, max_length=None, pad_to_length=None,
-               pad_to_multiple_of=None, split_special_tokens=False):
-        """A text, or a text and its pair, as an ``Encoding``.
+    def encode(self, text, pair=None, *, add_special_tokens=True, max_length=None,
+               pad_to_length=None, pad_to_multiple_of=None, split_special_tokens=False):
+        """Encode a text, or a text and its pair, and return an ``Encoding``.
 
-        max_length: cut to this many tokens, special ones included; of a pair the longer text gives way first.
-        pad_to_length, pad_to_multiple_of: fill up on the right with pad tokens.
-        split_special_tokens: treat '<mask>' and the like in the text as plain characters.
+        max_length: cut to this many tokens, special tokens included, the longer text first.
+        pad_to_length, pad_to_multiple_of: add pad tokens at the end.
+        split_special_tokens: treat '<mask>' and the like in the text as ordinary characters.
 
-        "a b" -> .tokens ['<s>', 'a', 'Ġb', '</s>'], .offsets [(0, 0), (0, 1), (1, 3), (0, 0)], ... (byte-level BPE)
+        "a b" -> .tokens ['<s>', 'a', 'Ġb', '</s>'], .offsets [(0, 0), (0, 1), (1, 3), (0, 0)]
         """
         check_int(0, max_length=max_length, pad_to_length=pad_to_length)
         check_int(1, pad_to_multiple_of=pad_to_multiple_of)
-        texts = {"A": self._encode_text(text, split_special_tokens)}
+        pieces = {"A": self._encode_text(text, split_special_tokens)}
         if pair is not None:
-            texts["B"] = self._encode_text(pair, split_special_tokens)
+            pieces["B"] = self._encode_text(pair, split_special_tokens)
         if max_length is not None:
-            self._truncate(texts, max_length, add_special_tokens)
+            self._truncate(pieces, max_length, add_special_tokens)
+
         encoding = Encoding()
         for part, type_id in self.template if pair is None else self.pair_template:
-            if part in texts:
-                for token_id, start, end in texts[part]:
+            if part in pieces:
+                for token_id, start, end in pieces[part]:
                     encoding.add(token_id, self._tokens[token_id], type_id, (start, end))
             elif add_special_tokens:
-                token = self._needed(part)
+                token = self._require_token(part)
                 encoding.add(self._ids[token], token, type_id, special=1)
         self._pad(encoding, padded_length(len(encoding), pad_to_length, pad_to_multiple_of))
         return encoding
 
-    def encode_batch(self, inputs, *, padding=False, pad_to_length=None, pad_to_multiple_of=None, **options):
-        """A list of texts, or of (text, pair) tuples, as a list of encodings.
+    def encode_batch(self, inputs, *, padding=False, pad_to_length=None, pad_to_multiple_of=None,
+                     **options):
+        """Encode a list of texts or (text, pair) tuples and return a list of encodings.
 
-        padding: fill all up to the longest.  The rest as in ``encode``.
+        padding: pad all to the length of the longest.  options: as in ``encode``.
         """
         if isinstance(inputs, str):
-            raise TypeError("encode_batch takes a list of texts, not one text: pass [text], or use encode")
+            raise TypeError(
+                "encode_batch takes a list of texts, not one text: pass [text], or use encode"
+            )
         check_int(0, pad_to_length=pad_to_length)
         check_int(1, pad_to_multiple_of=pad_to_multiple_of)
-        pairs = [split_pair(item, number) for number, item in enumerate(inputs)]
+        pairs = [split_pair(item, i) for i, item in enumerate(inputs)]
         encodings = [self.encode(text, pair, **options) for text, pair in pairs]
         longest = max(map(len, encodings), default=0) if padding else 0
         for encoding in encodings:
-            length = max(len(encoding), longest, pad_to_length or 0)
-            self._pad(encoding, padded_length(length, pad_to_multiple_of=pad_to_multiple_of))
+            length = max(len(encoding), longest)
+            self._pad(encoding, padded_length(length, pad_to_length, pad_to_multiple_of))
         return encodings
 
     def num_special_tokens_to_add(self, pair=False):
-        """How many tokens the template adds. BERT: 2, with a pair 3; RoBERTa: 2, with a pair 4."""
+        """Return how many tokens the template adds: BERT 2 (pair 3), RoBERTa 2 (pair 4)."""
         template = self.pair_template if pair else self.template
         return sum(part not in ("A", "B") for part, _ in template)
 
+    def has_template_tokens(self):
+        """Return whether the vocabulary has the tokens that ``encode`` adds. GPT-2's does not."""
+        roles = [part for part, _ in self.template if part not in ("A", "B")]
+        return all(getattr(self, f"{role}_token") is not None for role in roles)
+
     def _encode_text(self, text, split_special_tokens):
-        """[(id, start, end), ...] with special tokens in the text found, unless they are to be split."""
+        """Return (id, start, end) of each token; recognize added tokens in the text."""
         if not isinstance(text, str):
-            raise TypeError(f"encode takes a str, got {type(text).__name__}: decode bytes first, pass lists to "
-                            f"encode_batch")
+            raise TypeError(
+                f"encode takes a str, got {type(text).__name__}: decode bytes first, "
+                f"pass lists to encode_batch"
+            )
         return self._added.encode(text, self._encode_plain, split_special_tokens)
 
-    def _truncate(self, texts, max_length, add_special_tokens):
-        """Cut ``texts``, {"A": pieces, "B": pieces}, so that they and the special tokens fit into ``max_length``."""
-        added = self.num_special_tokens_to_add("B" in texts) if add_special_tokens else 0
-        room = max_length - added
-        if room < 0:
-            raise ValueError(f"max_length={max_length} has no room for the {added} special tokens that are added: "
-                             f"use at least {added}, or add_special_tokens=False")
-        if "B" in texts:
-            first, second = longest_first(len(texts["A"]), len(texts["B"]), room)
-            texts["A"], texts["B"] = texts["A"][:first], texts["B"][:second]
-        else:
-            texts["A"] = texts["A"][:room]
+    def _truncate(self, pieces, max_length, add_special_tokens):
+        """Cut {"A": pieces, "B": pieces} so that they and the special tokens fit."""
+        is_pair = "B" in pieces
+        num_added = self.num_special_tokens_to_add(is_pair) if add_special_tokens else 0
+        max_pieces = max_length - num_added
+        if max_pieces < 0:
+            raise ValueError(
+                f"max_length={max_length} has no room for the {num_added} special tokens that are "
+                f"added: use at least {num_added}, or add_special_tokens=False"
+            )
+        len_a, len_b = max_pieces, 0
+        if is_pair:
+            len_a, len_b = longest_first(len(pieces["A"]), len(pieces["B"]), max_pieces)
+            pieces["B"] = pieces["B"][:len_b]
+        pieces["A"] = pieces["A"][:len_a]
 
     def _pad(self, encoding, length):
         for _ in range(length - len(encoding)):
-            token = self._needed("pad")
+            token = self._require_token("pad")
             encoding.add(self._ids[token], token, attention=0, special=1)
 
-    def _needed(self, role):
-        """The token of a role; ValueError where the vocabulary has none. "pad" -> '<pad>'"""
+    def _require_token(self, role):
+        """Return the token of a role, or raise ValueError. "pad" -> '<pad>'"""
         token = getattr(self, f"{role}_token")
         if token is None:
-            raise ValueError(f"the vocabulary has no {role} token ({' or '.join(ROLES[role])}), which this needs: "
-                             f"train with it, or encode with add_special_tokens=False and without padding")
+            raise ValueError(
+                f"the vocabulary has no {role} token ({' or '.join(ROLES[role])}): train with it, "
+                f"or encode with add_special_tokens=False and without padding"
+            )
         return token
 
     # Ids -> text
 
     def decode(self, ids, skip_special_tokens=True):
-        """The text of a list of ids. Raises ValueError for an id that the vocabulary does not have, TypeError for what is no list of ids.
+        """Return the text of a list of ids.
 
-        skip_special_tokens=False writes special tokens as they are spelled: '<s>The mask</s>'.
+        skip_special_tokens=False keeps special tokens as written: '<s>The mask</s>'.
+        Raises ValueError for an id that is not in the vocabulary, TypeError for anything but ids.
         """
         ids = as_id_list(ids)
         for i in ids:
             if not 0 <= i < len(self._tokens):
-                raise ValueError(f"id {i} is not in the vocabulary, which has 0 to {len(self._tokens) - 1}: "
-                                 f"were the ids made by another tokenizer?")
+                raise ValueError(
+                    f"id {i} is not in the vocabulary, which has 0 to {len(self._tokens) - 1}"
+                )
         if skip_special_tokens:
             special = set(self.special_ids)
             ids = [i for i in ids if i not in special]
-        added = {self._ids[token.content] for token in self.added_tokens}
-        runs = [(is_added, [self._tokens[i] for i in run]) for is_added, run in groupby(ids, key=added.__contains__)]
-        return self._text_of(runs)
+        tokens = [self._tokens[i] for i in ids]
+        # Runs of added tokens are written as they are; runs of other tokens are decoded together.
+        runs = groupby(tokens, key=self._added_contents.__contains__)
+        return self._decode_runs([(is_added, list(run)) for is_added, run in runs])
 
     # Files
 
     @property
     def fingerprint(self):
-        """SHA-256 over all that decides the ids of a text: token files and checkpoints store it to know their tokenizer."""
+        """SHA-256 of everything that affects ids. Token files and checkpoints store it."""
         if self._fingerprint is None:
             roles = {role: getattr(self, f"{role}_token") for role in ROLES}
-            everything = [self.kind, self._vocabulary_files(), self._settings(), self.special_tokens, roles, *self._unusual]
-            self._fingerprint = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+            everything = [
+                self.kind,
+                self._vocabulary_files(),
+                self._settings(),
+                self.special_tokens,
+                roles,
+                *self._nonstandard,
+            ]
+            serialized = json.dumps(everything, sort_keys=True)
+            self._fingerprint = hashlib.sha256(serialized.encode()).hexdigest()
         return self._fingerprint
 
     def save(self, folder):
-        """Write the vocabulary in the ecosystem's files, and, where merges are known, a table of it to look at, ``tokens.tsv``.
+        """Write the files that ``load_tokenizer`` and transformers' ``AutoTokenizer`` read.
 
-        ``load_tokenizer(folder)`` and transformers' ``AutoTokenizer.from_pretrained(folder)`` read them back. Other files in the
-        folder stay; those of another tokenizer that was there go.
+        Also writes ``tokens.tsv``, a readable table of the merges, if they are known. Replaces
+        the files of another tokenizer in the folder; other files stay.
         """
-        save_files(folder, {**self._vocabulary_files(), **tokenizer_json_files(self), **token_table(self)})
+        files = {**self._vocabulary_files(), **tokenizer_json_files(self), **token_table(self)}
+        save_files(folder, files)
 
-    # What has been encoded is kept, but not sent to worker processes.
+    # Caches, which are not sent to worker processes
 
-    def _forget(self):
-        """Begin with empty memories: of words for ``encode``, of units for ``encode_texts``."""
-        self._word_ids = WordCache(self._encode_word)
-        self._corpus = CorpusEncoder(self.boundaries, self._encode_unit)
+    def _reset_caches(self):
+        self._word_ids = WordCache(self._encode_word)  # for ``encode``
+        self._corpus = CorpusEncoder(self.boundaries, self._encode_unit)  # ``encode_texts``
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in ("_word_ids", "_corpus")}
+        state = dict(self.__dict__)
+        del state["_word_ids"]
+        del state["_corpus"]
+        return state
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._forget()
+        self._reset_caches()
 
     def _encode_plain_texts(self, texts):
-        """Texts without added tokens -> (ids of all, how many are each text's)."""
-        return self._corpus.encode([self._with_prefix_space(text) for text in texts] if self.add_prefix_space else texts)
+        """Encode texts without added tokens. Return (all ids, number of ids of each text)."""
+        if self.add_prefix_space:
+            texts = [self._with_prefix_space(text) for text in texts]
+        return self._corpus.encode(texts)
 
     def _encode_unit(self, unit):
-        """The ids of a unit (``unit_table.py``): one word, or some that are looked up together. " the" -> [262]"""
+        """Return the ids of a unit (``fast/unit_table.py``): one word, or a few together."""
         return [token_id for word in self._words(unit) for token_id in self._word_ids[word]]
 
     def _with_prefix_space(self, text):
-        """As GPT-2's ``add_prefix_space`` has it, before anything but a space: 'a' -> ' a', ' a' -> ' a', '\\na' -> ' \\na'"""
-        return " " + text if self.add_prefix_space and text and not text.startswith(" ") else text
+        """Add GPT-2's ``add_prefix_space``, if it is set: 'a' -> ' a', ' a' -> ' a'."""
+        if self.add_prefix_space and text and not text.startswith(" "):
+            return " " + text
+        return text
 
-    # What a subclass adds
+    # What a subclass defines
 
     def _words(self, text):
-        """text -> list of words, normalized where the tokenizer does so."""
+        """Return a list of words, normalized if the tokenizer normalizes."""
         raise NotImplementedError
 
     def _encode_word(self, word):
-        """word -> list of ids."""
+        """Return a list of ids."""
         raise NotImplementedError
 
     def _encode_plain(self, text, shift):
-        """text without special tokens -> list of (id, start, end), the offsets moved by ``shift``."""
+        """Encode a text without added tokens as (id, start + shift, end + shift) of each token."""
         raise NotImplementedError
 
-    def _text_of(self, runs):
-        """runs: list of (whether these are added tokens, list of tokens) -> text."""
+    def _decode_runs(self, runs):
+        """Return the text of a list of (are these added tokens, list of tokens)."""
         raise NotImplementedError
 
     def token_text(self, token, errors="backslashreplace"):
@@ -321,28 +388,28 @@ class Tokenizer:
         raise NotImplementedError
 
     def merged_token(self, left, right):
-        """The token that merging two gives."""
+        """Return the token that merging two tokens makes."""
         raise NotImplementedError
 
     def _vocabulary_files(self):
-        """{file name: content}."""
+        """Return {file name: content}."""
         raise NotImplementedError
 
     def _settings(self):
-        """What else decides the ids, under the names of Hugging Face's tokenizer_config.json."""
+        """Return what else affects ids, with the names of tokenizer_config.json."""
         raise NotImplementedError
 
 
 class WordCache(dict):
-    """word -> ids; a missing word is encoded and kept. Emptied when full, which is rare and cheap."""
+    """word -> ids. A missing word is encoded and kept; a full cache is emptied."""
 
     def __init__(self, encode_word):
         self.encode_word = encode_word
 
     def __missing__(self, word):
         ids = self.encode_word(word)
-        if len(word) <= KEPT_LENGTH:
-            if len(self) >= KEPT_WORDS:
+        if len(word) <= LONGEST_CACHED_WORD:
+            if len(self) >= WORD_CACHE_SIZE:
                 self.clear()
             self[word] = ids
         return ids

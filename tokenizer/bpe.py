@@ -1,8 +1,10 @@
-"""Byte-level byte-pair encoding (Sennrich et al. 2016; bytes: Radford et al. 2019), the tokenizer of GPT-2 and RoBERTa.
+"""Byte-level byte-pair encoding, the tokenizer of GPT-2 and RoBERTa.
 
-A text is cut into words by GPT-2's pattern, each word written as bytes, and neighbours merged in the order in which
-training learned the merges. All 256 bytes are in the vocabulary, so nothing is unknown, and decoding gives back every
-text exactly. WordPiece, the other kind, normalizes first, forgets spaces, and has an unknown token.
+A text is cut into words by GPT-2's pattern, each word is written as bytes, and neighbors are
+merged in the order in which training learned the merges (Sennrich et al. 2016; bytes: Radford
+et al. 2019). The vocabulary contains all 256 bytes, so nothing is unknown, and decoding
+restores every text exactly. WordPiece, the other kind, normalizes first, drops spaces and has
+an unknown token.
 """
 import heapq
 from functools import cached_property
@@ -23,57 +25,87 @@ from tokenizer.utils.unicode_tables import WHITE_SPACE
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}  # bytes that published vocabularies may lack
-LONG_WORD = 64  # bytes, from which on looking at every pair again and again is slower than a heap
+LONG_WORD = 64  # bytes; for longer words a heap is faster than scanning all pairs
 NO_MERGE = 1 << 62  # the rank of a pair that is not merged
 
-_SPACES = "".join(WHITE_SPACE) + byte_characters()[ord(" ")]  # in tokens: added ones are spelled as they are
+# White space as it occurs in tokens: 'Ġ' in most, ' ' in added tokens.
+_SPACES = "".join(WHITE_SPACE) + byte_characters()[ord(" ")]
 
 
 class ByteLevelBPE(Tokenizer):
-    """Byte-level BPE. Ids: special tokens, the 256 bytes in order of their characters, merges in the order learned."""
+    """Byte-level BPE.
+
+    Ids: special tokens, the 256 bytes in order of their characters, merges in the order learned.
+    """
+
     kind = "bpe"
-    PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("sep", 0), ("B", 0), ("sep", 0))  # RoBERTa has no types
+    # <s> A </s></s> B </s>. RoBERTa does not distinguish segments, so all type ids are 0.
+    PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("sep", 0), ("B", 0), ("sep", 0))
     boundaries = staticmethod(gpt2_boundaries)
-    MASK_TAKES_SPACE = True  # 'x <mask>' and 'x<mask>' are the same to RoBERTa
+    MASK_TAKES_SPACE = True  # RoBERTa reads 'x <mask>' and 'x<mask>' alike
 
-    def __init__(self, tokens, merges, special_tokens=SPECIAL_TOKENS, add_prefix_space=False, model_max_length=None,
-                 roles=None, added=(), templates=None, unicode_form=None, trim_offsets=False):
-        """tokens: all, in order of ids.  merges: pairs of tokens, in order of their rank.
+    def __init__(self, tokens, merges, special_tokens=SPECIAL_TOKENS, add_prefix_space=False,
+                 model_max_length=None, roles=None, added=(), templates=None, unicode_form=None,
+                 trim_offsets=False):
+        """Build a tokenizer from its vocabulary.
 
-        unicode_form: "NFC" composes a text before all else, as ModernBERT's does.  added, templates: see ``Tokenizer``.
-        trim_offsets: leave the space before a word out of its offsets, as RoBERTa's folders say: no id changes.
+        tokens: all tokens in order of ids.  merges: pairs of tokens in order of rank.
+        unicode_form: "NFC" composes each text first, as ModernBERT does.
+        trim_offsets: leave the space before a word out of its offsets, as RoBERTa's files say.
+        roles, added, templates: see ``Tokenizer``.
         """
-        super().__init__(tokens, special_tokens, model_max_length, roles, added, templates, nfc if unicode_form else None)
+        normalize = nfc if unicode_form else None
+        super().__init__(
+            tokens, special_tokens, model_max_length, roles, added, templates, normalize
+        )
         self.unicode_form = unicode_form
         self.add_prefix_space = add_prefix_space
         self.trim_offsets = trim_offsets
         self.merges = [tuple(pair) for pair in merges]
-        missing = [char for byte, char in enumerate(byte_characters()) if char not in self._ids and byte not in NEVER_IN_UTF8]
-        if missing:
-            raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 bytes (the first: {missing[0]!r}): "
-                             f"it is not a byte-level vocabulary")
-        byte_level, apart = set(byte_characters()), {token.content for token in self.added_tokens}
-        for i, token in enumerate(self._tokens):
-            if token not in apart and not byte_level.issuperset(token):
-                raise ValueError(f"token {token!r} (id {i}) holds a character that stands for no byte: it is not a "
-                                 f"byte-level vocabulary, or the token is special and not named as such")
+        self._check_vocabulary()
+        # Encoding works on ids, which are faster to compare than strings.
         self._byte_ids = [self._ids.get(char) for char in byte_characters()]
-        self._ranks = {(self._ids[left], self._ids[right]): rank for rank, (left, right) in enumerate(self.merges)}
-        self._merged_ids = [self._ids[left + right] for left, right in self.merges]
-        self._byte_characters = dict(enumerate(byte_characters()))
+        self._ranks = {}
+        self._merged_ids = []  # rank -> id of the merged token
+        for rank, (left, right) in enumerate(self.merges):
+            self._ranks[self._ids[left], self._ids[right]] = rank
+            self._merged_ids.append(self._ids[left + right])
+        self._byte_characters = dict(enumerate(byte_characters()))  # for str.translate
+
+    def _check_vocabulary(self):
+        missing = [
+            char
+            for byte, char in enumerate(byte_characters())
+            if char not in self._ids and byte not in NEVER_IN_UTF8
+        ]
+        if missing:
+            raise ValueError(
+                f"the vocabulary lacks {len(missing)} of the 256 bytes (first: {missing[0]!r}): "
+                f"it is not a byte-level vocabulary"
+            )
+        byte_level = set(byte_characters())
+        for i, token in enumerate(self._tokens):
+            if token not in self._added_contents and not byte_level.issuperset(token):
+                raise ValueError(
+                    f"token {token!r} (id {i}) has a character that represents no byte: it is not "
+                    f"a byte-level vocabulary, or the token is missing from the special tokens"
+                )
 
     # Training
 
     @classmethod
-    def train(cls, files, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS, workers=None, max_words=None,
-              show_progress=True):
-        """Learn a vocabulary from text files, each line fed with its line end. The files are streamed, over all cores.
+    def train(cls, files, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS,
+              workers=None, max_words=None, show_progress=True):
+        """Learn a vocabulary from text files, which are streamed line by line, on all cores.
 
-        vocab_size is an upper bound: training ends earlier where no pair occurs ``min_frequency`` times;
-        ``training_summary`` of the result says so.  workers: processes, None is one a core; any number gives the same result.
-        max_words: a cap on memory, so many distinct words are counted at a time (each takes some 200 bytes); the rarest are left out
-        when there are more, and the summary says what that cost. Raises ValueError for an empty corpus, for one that is not
-        UTF-8, and for a vocab_size smaller than special tokens and bytes together; FileNotFoundError.
+        vocab_size: an upper bound. Training stops earlier if no pair occurs ``min_frequency``
+            times; ``training_summary`` of the result reports that.
+        workers: number of processes, by default one per core. The result does not depend on it.
+        max_words: the most distinct words to count at a time, to limit memory (a word takes about
+            200 bytes). The rarest words are dropped; the summary reports the loss.
+
+        Raises FileNotFoundError, and ValueError if the corpus is empty or not UTF-8, or if
+        ``vocab_size`` is smaller than the special tokens and the 256 bytes together.
 
         ByteLevelBPE.train(three_books_by_kant, vocab_size=52_000).training_summary
         -> 'vocabulary: asked for 52,000, reached 12,488: no pair occurs 2 times'
@@ -83,42 +115,46 @@ class ByteLevelBPE(Tokenizer):
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
     @classmethod
-    def train_from_iterator(cls, texts, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS, workers=None,
-                            max_words=None, show_progress=True):
-        """As ``train``, from an iterable of strings, each fed whole."""
+    def train_from_iterator(cls, texts, vocab_size=30000, min_frequency=2,
+                            special_tokens=SPECIAL_TOKENS, workers=None, max_words=None,
+                            show_progress=True):
+        """Learn a vocabulary from an iterable of strings; otherwise as ``train``."""
         check_options(vocab_size, min_frequency, special_tokens, max_words, workers)
         words = count_texts(texts, gpt2_boundaries, gpt2_words, workers, max_words, show_progress)
         return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
 
     @classmethod
     def _from_counts(cls, words, vocab_size, min_frequency, special_tokens, show_progress):
-        """The second half of training: ``WordCounts`` -> tokenizer."""
+        """Learn merges from ``WordCounts`` and return the tokenizer."""
         if not words:
             raise ValueError("the corpus is empty: there is no text to learn a vocabulary from")
         tokens = [*special_tokens, *sorted(byte_characters())]
-        # ``learn_merges`` takes a word as a string of characters numbered by token id: ``decode("latin-1")`` makes byte b the
-        # character b, ``translate`` makes that the character of b's id.
+        # ``learn_merges`` takes each word as a string whose characters' code points are token
+        # ids. Decoding as Latin-1 turns byte b into chr(b), and ``translate`` that into chr(id
+        # of b).
         byte_ids = {byte: tokens.index(char) for byte, char in enumerate(byte_characters())}
-        ids = [(utf8(word).decode("latin-1").translate(byte_ids), count) for word, count in words.items()]
-        with progress_bar(vocab_size - len(tokens), "learning merges", "tokens", show_progress) as bar:
-            learned = learn_merges(ids, tokens, vocab_size, max(1, min_frequency), forbidden=set(special_tokens),
-                                   progress=lambda size: bar.update(size - len(tokens) - bar.n))
+        words_in_ids = [
+            (utf8(word).decode("latin-1").translate(byte_ids), count)
+            for word, count in words.items()
+        ]
+        num_new = vocab_size - len(tokens)
+        with progress_bar(num_new, "learning merges", "tokens", show_progress) as bar:
+            learned = learn_merges(
+                words_in_ids,
+                tokens,
+                vocab_size,
+                max(1, min_frequency),
+                forbidden=set(special_tokens),
+                progress=lambda size: bar.update(size - len(tokens) - bar.n),
+            )
         merges = [(learned.tokens[left], learned.tokens[right]) for left, right in learned.merges]
         tokenizer = cls(learned.tokens, merges, special_tokens)
         tokenizer.learned = learned
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
 
-    def token_text(self, token, errors="backslashreplace"):
-        """Return the text of one token: 'Ġhug' -> ' hug'.
-
-        Some tokens hold only part of a character, such as 'ðŁ', half of an emoji. ``errors`` is
-        that of ``bytes.decode`` and decides how they look: '\\xf0\\x9f' by default.
-        """
-        return token if token in self._added_contents else token_bytes(token).decode("utf-8", errors)
-
     def merged_token(self, left, right):
-        """'Ġt', 'he' -> 'Ġthe'"""
+        """Return the token that a merge makes: 'Ġt', 'he' -> 'Ġthe'."""
         return left + right
 
     # Text -> ids
@@ -126,123 +162,157 @@ class ByteLevelBPE(Tokenizer):
     def _words(self, text):
         return gpt2_words(text)
 
-    def _encode_unit(self, unit):
-        """The ids of a unit. Of ASCII a unit is a word (``word_boundaries.py``), and if that is a token, often no merging is needed."""
-        if not unit.isascii():
-            return super()._encode_unit(unit)
-        token_id = self._ids.get(unit.translate(self._byte_characters))
-        return [token_id] if token_id in self._whole_tokens else self._encode_word(unit)
-
-    @cached_property
-    def _whole_tokens(self):
-        """The ids of the tokens whose own text, encoded, is that one token: see ``whole.py``."""
-        letters = [token_id for token_id in self._byte_ids if token_id is not None]
-        return tokens_that_encode_to_themselves(letters, [(*pair, merged) for pair, merged in zip(self._ranks, self._merged_ids)], self.vocab_size)
-
     def _encode_word(self, word):
-        """A word's ids: the merge of lowest rank first, of equal ones the leftmost, until none applies.
+        """Return a word's ids (Sennrich et al. 2016, section 3.2).
 
-        (Sennrich et al. 2016, section 3.2.) ``ranks[i]`` belongs to the pair of ``ids[i]`` and ``ids[i + 1]``; a merge changes
-        two of them.
+        Apply the merge of the lowest rank, the leftmost first, until none is left.
         """
         ids = [self._byte_ids[byte] for byte in utf8(word)]
         if len(ids) > LONG_WORD:
             return self._encode_long_word(ids)
-        rank_of, merged_ids = self._ranks.get, self._merged_ids
+
+        # ranks[i] is the rank of the pair ids[i], ids[i + 1]. A merge changes two of them.
+        rank_of = self._ranks.get
         ranks = [rank_of(pair, NO_MERGE) for pair in pairwise(ids)]
         while ranks and (rank := min(ranks)) < NO_MERGE:
             i = ranks.index(rank)
-            ids[i] = merged_ids[rank]
-            del ids[i + 1], ranks[i]
-            if i:
+            ids[i] = self._merged_ids[rank]
+            del ids[i + 1]
+            del ranks[i]
+            if i > 0:
                 ranks[i - 1] = rank_of((ids[i - 1], ids[i]), NO_MERGE)
             if i < len(ranks):
                 ranks[i] = rank_of((ids[i], ids[i + 1]), NO_MERGE)
         return ids
 
     def _encode_long_word(self, ids):
-        """As ``_encode_word`` for a word of any length, given as the ids of its bytes, which are changed.
+        """Merge the byte ids of a word of any length, with the result of ``_encode_word``.
 
-        All merges that are possible wait in a heap, and one that is made opens at most two new ones, with its neighbours. So n
-        bytes cost n log n: a megabyte without a space is no trap.
+        All possible merges wait in a heap, and each merge adds at most two. So n bytes cost
+        O(n log n), and a megabyte without a space does not hang.
         """
-        # A linked list: the places of the nearest tokens that are left, before and after each place. A merge leaves its token in
-        # the left place and takes the right one out.
-        before, after = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))
-        waiting = []  # heap of (rank, left place, the two ids: by these one notices that a neighbour has changed since)
+        # A linked list of positions. A merge leaves its token at the left position and removes
+        # the right one.
+        before = list(range(-1, len(ids) - 1))
+        after = list(range(1, len(ids) + 1))
+        heap = []  # (rank, left position, left id, right id)
 
-        def consider(left, right):
-            """Have the pair of two neighbouring places wait, if there is a merge for it."""
+        def push(left, right):
+            """Push the pair at two neighboring positions, if it can be merged."""
             if left >= 0 and right < len(ids):
                 rank = self._ranks.get((ids[left], ids[right]))
                 if rank is not None:
-                    heapq.heappush(waiting, (rank, left, ids[left], ids[right]))
+                    heapq.heappush(heap, (rank, left, ids[left], ids[right]))
 
         for right in range(1, len(ids)):
-            consider(right - 1, right)
-        while waiting:
-            rank, left, left_id, right_id = heapq.heappop(waiting)
+            push(right - 1, right)
+        while heap:
+            rank, left, left_id, right_id = heapq.heappop(heap)
             right = after[left]
             if ids[left] != left_id or right == len(ids) or ids[right] != right_id:
-                continue  # another merge took one of the two
-            ids[left], ids[right] = self._merged_ids[rank], None
+                continue  # outdated: another merge took one of the two
+            ids[left] = self._merged_ids[rank]
+            ids[right] = None
             after[left] = after[right]
             if after[right] < len(ids):
                 before[after[right]] = left
-            consider(before[left], left)
-            consider(left, after[left])
+            push(before[left], left)
+            push(left, after[left])
         return [token_id for token_id in ids if token_id is not None]
 
-    def _encode_plain(self, text, shift):
-        """Offsets include the space before a word, so that together they cover the text. The bytes of one character
-        may be several tokens: each then has the offsets of the whole character.
+    def _encode_unit(self, unit):
+        """Return the ids of a unit. A unit that is a token often needs no merging."""
+        if not unit.isascii():
+            return super()._encode_unit(unit)  # may be more than one word
+        token_id = self._ids.get(unit.translate(self._byte_characters))
+        return [token_id] if token_id in self._closed_tokens else self._encode_word(unit)
 
-        'é' -> [(132, 0, 1), (107, 0, 1)], the tokens of its two bytes, where no merge has joined them
+    @cached_property
+    def _closed_tokens(self):
+        """The ids of the tokens whose own text is encoded as that one token."""
+        byte_ids = [token_id for token_id in self._byte_ids if token_id is not None]
+        merges = [(*pair, merged) for pair, merged in zip(self._ranks, self._merged_ids)]
+        return tokens_that_encode_to_themselves(byte_ids, merges, self.vocab_size)
+
+    def _encode_plain(self, text, shift):
+        """Return (id, start, end) of each token.
+
+        Offsets include the space before a word, so together they cover the text. The bytes of one
+        character may be several tokens: each has the offsets of the entire character.
+
+        'é' -> [(132, 0, 1), (107, 0, 1)], unless a merge has joined its two bytes
         """
         spaced = self._with_prefix_space(text)
-        added = len(spaced) - len(text)
+        num_added = len(spaced) - len(text)  # 1 if a space was added, else 0
         pieces = []
-        for word in GPT2_PATTERN.finditer(spaced):
-            # character_of[i]: the character that byte i of the word belongs to
-            character_of = range(word.start(), word.end()) if word[0].isascii() else [
-                position for position, char in enumerate(word[0], word.start()) for _ in utf8(char)]
-            start = 0
-            for token_id in self._word_ids[word[0]]:
-                end = start + len(self._tokens[token_id])
-                # an added space has no place in the text: it counts with the first character
-                first, last = (max(character_of[byte] - added, 0) for byte in (start, end - 1))
-                pieces.append((token_id, first + shift, last + 1 + shift))
-                start = end
+        for match in GPT2_PATTERN.finditer(spaced):
+            word = match[0]
+            # character_of[i]: the position of the character that byte i of the word belongs to.
+            character_of = range(match.start(), match.end())
+            if not word.isascii():
+                character_of = [
+                    position
+                    for position, char in enumerate(word, match.start())
+                    for _ in utf8(char)
+                ]
+            first_byte = 0
+            for token_id in self._word_ids[word]:
+                last_byte = first_byte + len(self._tokens[token_id]) - 1
+                # An added space has no position in the text. It shares the first character's.
+                start = max(character_of[first_byte] - num_added, 0)
+                end = max(character_of[last_byte] - num_added, 0) + 1
+                pieces.append((token_id, start + shift, end + shift))
+                first_byte = last_byte + 1
         return pieces
 
     def _encode_text(self, text, split_special_tokens):
         pieces = super()._encode_text(text, split_special_tokens)
         if not self.trim_offsets:
             return pieces
-        added = {self._ids[token.content] for token in self.added_tokens}
-        shown = [text[start:end] if token_id in added else self._tokens[token_id] for token_id, start, end in pieces]
-        return [(token_id, *self._trimmed(token, start, end, i == 0)) for i, ((token_id, start, end), token) in enumerate(zip(pieces, shown))]
+        trimmed = []
+        for i, (token_id, start, end) in enumerate(pieces):
+            token = self._tokens[token_id]
+            if token in self._added_contents:
+                token = text[start:end]  # as written, with any space that belongs to the token
+            trimmed.append((token_id, *self._trim(token, start, end, is_first=i == 0)))
+        return trimmed
 
-    def _trimmed(self, token, start, end, is_first):
-        """Offsets without the white space at a token's ends, step by step as the tokenizers library (ByteLevel, process_offsets).
+    def _trim(self, token, start, end, is_first):
+        """Return the offsets without the white space at both ends of a token.
 
-        token: an added one as it stands in the text, the space that belongs to it included.
+        Follows ``process_offsets`` of ByteLevel in the tokenizers library step by step.
 
-        'Ġcat', 3, 7 -> 4, 7; where each text begins with a space that was put there: 'Ġcat', 0, 3 -> 0, 3
+        'Ġcat', 3, 7 -> 4, 7; but 'Ġcat', 0, 3 -> 0, 3 if ``add_prefix_space`` put the space there
         """
-        before, after = len(token) - len(token.lstrip(_SPACES)), len(token) - len(token.rstrip(_SPACES))
-        if before:
-            start = min(start + before - (self.add_prefix_space and (is_first or start == 0)), end)
-        if after and end >= after:
-            end = max(end - after, start)
+        num_before = len(token) - len(token.lstrip(_SPACES))
+        num_after = len(token) - len(token.rstrip(_SPACES))
+        if num_before:
+            if self.add_prefix_space and (is_first or start == 0):
+                num_before -= 1
+            start = min(start + num_before, end)
+        if num_after and end >= num_after:
+            end = max(end - num_after, start)
         return start, end
 
     # Ids -> text
 
-    def _text_of(self, runs):
-        """Added tokens are written as they are. Bytes that are no UTF-8, as when a character was cut in two, become U+FFFD."""
-        data = b"".join("".join(tokens).encode() if added else token_bytes("".join(tokens)) for added, tokens in runs)
-        return data.decode("utf-8", errors="replace")
+    def token_text(self, token, errors="backslashreplace"):
+        """Return the text of one token: 'Ġhug' -> ' hug'.
+
+        Some tokens are only part of a character, such as 'ðŁ', half of an emoji. ``errors`` is
+        that of ``bytes.decode`` and decides how they look: '\\xf0\\x9f' by default.
+        """
+        if token in self._added_contents:
+            return token
+        return token_bytes(token).decode("utf-8", errors)
+
+    def _decode_runs(self, runs):
+        """Join tokens. Bytes that are not UTF-8, as of half a character, become U+FFFD."""
+        parts = []
+        for is_added, tokens in runs:
+            joined = "".join(tokens)
+            parts.append(joined.encode("utf-8") if is_added else token_bytes(joined))
+        return b"".join(parts).decode("utf-8", errors="replace")
 
     # Files
 
@@ -250,17 +320,25 @@ class ByteLevelBPE(Tokenizer):
         return bpe_files(self._tokens, self.merges)
 
     def _settings(self):
-        form = {"unicode_form": self.unicode_form} if self.unicode_form else {}
-        return {"add_prefix_space": self.add_prefix_space, **form}
+        settings = {"add_prefix_space": self.add_prefix_space}
+        if self.unicode_form:
+            settings["unicode_form"] = self.unicode_form
+        return settings
 
 
 def check_options(vocab_size, min_frequency, special_tokens, max_words, workers):
-    """ValueError unless the vocabulary has room for the 256 bytes and the special tokens, and no token is both."""
+    """Raise ValueError unless the special tokens and the 256 bytes fit and do not overlap."""
     check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers)
     byte_level = set(byte_characters())
-    clash = [token for token in special_tokens if token in byte_level]
-    if clash:
-        raise ValueError(f"special token {clash[0]!r} is also one of the 256 byte characters: choose a longer name")
-    if vocab_size < 256 + len(special_tokens):
-        raise ValueError(f"vocab_size={vocab_size} is smaller than the 256 bytes and {len(special_tokens)} special tokens "
-                         f"that every byte-level vocabulary holds: use at least {256 + len(special_tokens)}")
+    for token in special_tokens:
+        if token in byte_level:
+            raise ValueError(
+                f"special token {token!r} is also one of the 256 byte characters: "
+                f"choose a longer name"
+            )
+    least = 256 + len(special_tokens)
+    if vocab_size < least:
+        raise ValueError(
+            f"vocab_size={vocab_size} is smaller than the 256 bytes and {len(special_tokens)} "
+            f"special tokens that every byte-level vocabulary contains: use at least {least}"
+        )

@@ -2,14 +2,14 @@
 import pytest
 
 from tokenizer import ByteLevelBPE, WordPiece
-from tokenizer.added_tokens import AddedToken, Cutter
+from tokenizer.added_tokens import AddedToken, TokenFinder
 from tokenizer.normalize import nfc
 from tokenizer.pretokenize import byte_characters
 
 
 def test_of_added_tokens_that_begin_at_one_place_the_longest_is_taken():
     tokens = {content: AddedToken(content) for content in ("a", "ab", "b")}
-    assert [text[start:end] for text in ["xabb"] for _, start, end in Cutter(tokens).cut(text)] == ["x", "ab", "b"]
+    assert [text[start:end] for text in ["xabb"] for _, start, end in TokenFinder(tokens).split(text)] == ["x", "ab", "b"]
 
 
 def test_added_tokens_that_are_not_special_are_found_always_and_kept_by_decode():

@@ -119,11 +119,11 @@ def test_order_of_texts_does_not_matter():
 def test_bad_options():
     def train(**options):
         return WordPiece.train_from_iterator(["abc"], show_progress=False, **options)
-    with pytest.raises(ValueError, match="criterion='ratio' is not known: use 'frequency' or 'likelihood'"):
+    with pytest.raises(ValueError, match="unknown criterion 'ratio': use 'frequency' or 'likelihood'"):
         train(criterion="ratio")
     with pytest.raises(ValueError, match=r"vocab_size=9 is smaller than the 5 special tokens and the 5 characters.*at least 10"):
         train(vocab_size=9)
-    with pytest.raises(ValueError, match=r"must hold '\[UNK\]'"):
+    with pytest.raises(ValueError, match=r"must include '\[UNK\]'"):
         train(special_tokens=("[PAD]",))
     with pytest.raises(ValueError, match="corpus is empty"):
         WordPiece.train_from_iterator([" \n", ""], show_progress=False)

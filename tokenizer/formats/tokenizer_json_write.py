@@ -80,7 +80,7 @@ def wordpiece_stations(tokenizer):
     """WordPiece. clean_text, the removal of control characters, is always on; the rest of the clean-up has settings."""
     normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": tokenizer.normalizer.tokenize_chinese_chars,
                   "strip_accents": tokenizer.normalizer.strip_accents, "lowercase": tokenizer.normalizer.lowercase}
-    vocabulary = {token: token_id for token, token_id in tokenizer.get_vocab().items() if token not in tokenizer.apart}
+    vocabulary = {token: token_id for token, token_id in tokenizer.get_vocab().items() if token not in tokenizer.not_pieces}
     model = {"type": "WordPiece", "unk_token": tokenizer.unk_token, "continuing_subword_prefix": "##",
              "max_input_chars_per_word": tokenizer.max_input_chars_per_word, "vocab": vocabulary}
     return normalizer, {"type": "BertPreTokenizer"}, {"type": "WordPiece", "prefix": "##", "cleanup": True}, model

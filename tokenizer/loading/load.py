@@ -83,7 +83,7 @@ def _load_wordpiece(folder, config):
                       for char in token)
     return WordPiece(tokens, specials, config.get("do_lower_case", uncased), config.get("strip_accents"),
                      config.get("tokenize_chinese_chars", True), config.get("max_input_chars_per_word", 100),
-                     max_length(config), roles, added=added, apart={token.content for token in added} - set(vocabulary))
+                     max_length(config), roles, added=added, not_pieces={token.content for token in added} - set(vocabulary))
 
 
 def _with_added_tokens(folder, config, tokens):

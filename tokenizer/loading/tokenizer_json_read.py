@@ -90,7 +90,7 @@ def read_wordpiece(path, document, config):
     specials = [token.content for token in added if token.special]
     return WordPiece(tokens, specials, normalizer["lowercase"], normalizer.get("strip_accents"), normalizer["handle_chinese_chars"],
                      model["max_input_chars_per_word"], max_length(config), {**roles, "unk": model["unk_token"]}, added=added,
-                     templates=templates, apart={token.content for token in added} - set(model["vocab"]))
+                     templates=templates, not_pieces={token.content for token in added} - set(model["vocab"]))
 
 
 def all_tokens(path, document, config):

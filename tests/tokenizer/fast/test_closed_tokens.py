@@ -27,7 +27,7 @@ def test_by_hand():
 
 def test_all_that_training_made_is_whole():
     tok = ByteLevelBPE.train_from_iterator([STORY, "aaaaaaa aaaa ababababab"], 700, show_progress=False)
-    assert tok._whole_tokens == encoded_as_itself(tok) == set(range(len(tok.special_tokens), tok.vocab_size))
+    assert tok._closed_tokens == encoded_as_itself(tok) == set(range(len(tok.special_tokens), tok.vocab_size))
 
 
 def test_of_merges_in_any_order_those_are_whole_that_encoding_gives_back():
@@ -43,7 +43,7 @@ def test_of_merges_in_any_order_those_are_whole_that_encoding_gives_back():
         if rng.random() < 0.5:
             rng.shuffle(merges)
         tok = ByteLevelBPE(tokens, merges, ())
-        found, true = tok._whole_tokens, encoded_as_itself(tok)
+        found, true = tok._closed_tokens, encoded_as_itself(tok)
         assert found <= true
         if len(merges) == len(tokens) - 256 and all(tokens.index(a) < tokens.index(a + b) > tokens.index(b) for a, b in merges):
             ascending = merges == sorted(merges, key=lambda pair: tokens.index("".join(pair)))

@@ -48,7 +48,7 @@ def test_documents_in_arrays_out(tok, workers, monkeypatch):
 def test_threads_may_share_a_tokenizer(tok):
     texts = [f"{story} {number}" for number, story in enumerate(STORY.split() * 8)]
     shares = [texts[start::8] for start in range(8)]
-    tok._forget()
+    tok._reset_caches()
     with ThreadPoolExecutor(8) as pool:
         for some, (ids, lengths) in zip(shares * 20, pool.map(tok.encode_texts, shares * 20)):
             assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, some)
@@ -59,7 +59,7 @@ def test_ids_take_two_bytes_where_two_are_enough():
 
 
 def test_what_is_kept_stays_bounded(tok, monkeypatch):
-    monkeypatch.setattr("tokenizer.base.KEPT_WORDS", 10)
+    monkeypatch.setattr("tokenizer.base.WORD_CACHE_SIZE", 10)
     monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)
     tok._word_ids.clear()
     for number in range(100):

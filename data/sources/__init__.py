@@ -1,1 +1,1 @@
-"""Where texts come from: downloads and documentation on this machine."""
+"""Where text comes from: downloads, and the documentation on this machine."""

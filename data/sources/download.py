@@ -29,7 +29,7 @@ TIMEOUT = 60  # seconds
 CHUNK = 1 << 16  # bytes
 # Some servers, Wikimedia's among them, refuse programs that give no name.
 USER_AGENT = "minibert/1 (a text corpus for language models)"
-BY_HAND = "download it by hand and give its path (--corpus FILE)"
+BY_HAND = "download it by hand or take a text of your own (--corpus FILE)"
 
 BREAKS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError,
           ssl.SSLError)
@@ -115,10 +115,7 @@ class PartFile:
 
 
 def _retry(url, attempt, size, pause, show_progress):
-    """Call ``attempt`` until it returns; give up after ATTEMPTS failures without a new byte.
-
-    size: a function that returns how many bytes have been received.
-    """
+    """Call ``attempt`` until it returns; give up after ATTEMPTS failures without a new byte."""
     failures = 0
     most = size()
     while True:
@@ -130,9 +127,6 @@ def _retry(url, attempt, size, pause, show_progress):
             reason = f"the server answers {error.code} {error.reason}"
         except BREAKS as error:
             reason = getattr(error, "reason", error)
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                raise OSError(f"{url}: the server's certificate is not valid "
-                              f"({reason.verify_message}): {BY_HAND}") from None
         if size() > most:
             failures = 0
             most = size()
@@ -169,12 +163,7 @@ def _open(url, headers):
     headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
     # A new opener for each request, since it reads the proxies when it is made.
     opener = urllib.request.build_opener()
-    response = opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
-    if response.status == 206 and "Range" not in headers:
-        response.close()
-        content_range = response.headers.get("Content-Range") or "a part"
-        raise ConnectionError(f"requested the complete file, got {content_range}")
-    return response
+    return opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
 
 
 def _describe(url, response):
@@ -199,10 +188,7 @@ def broken(num_bytes, length):
 
 
 def _receive(url, part, limit, show_progress):
-    """Append to the part file until it is complete (True) or has ``limit`` bytes (False).
-
-    Raises ConnectionError if the connection breaks before that.
-    """
+    """Append to the part file until it is complete (True) or has ``limit`` bytes (False)."""
     known = part.note_for(url)
     have = part.size() if known else 0
     if limit and have >= limit:  # an earlier attempt had a higher limit

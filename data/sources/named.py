@@ -52,7 +52,7 @@ def find_or_fetch(name, cache=None):
 def fetch(name, folder=None, megabytes=DEFAULT_MEGABYTES, show_progress=True):
     """Download wikipedia or amazon to ``folder`` (default: the cache); return the files.
 
-    megabytes: how much of the compressed files; 0 means all. Raises OSError if that fails.
+    megabytes: how much of the compressed files; 0 means all. Raises as ``download``.
     """
     folder = Path(folder or _cache_folder(name))
     base, _, variant = name.partition(":")
@@ -60,14 +60,7 @@ def fetch(name, folder=None, megabytes=DEFAULT_MEGABYTES, show_progress=True):
         amount = f"the first {megabytes} MB (compressed)" if megabytes else "all"
         print(f"{name}: fetching {amount} from {_host(base)} to {folder}. For more or less: "
               f"python -m data download {base} --megabytes N", file=sys.stderr)
-    try:
-        return DOWNLOADERS[base].fetch(folder, variant, megabytes, show_progress=show_progress)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno:  # a local problem, such as a full disk
-            raise
-        raise OSError(f"{error}. To train without a network: train.py --corpus FILE") from None
+    return DOWNLOADERS[base].fetch(folder, variant, megabytes, show_progress=show_progress)
 
 
 def location(name):
@@ -75,13 +68,10 @@ def location(name):
     if name == "pydocs":
         return "installed packages"
     for folder in (_user_folder(name), CACHE / name):
-        if folder and any(_is_complete_file(path) for path in folder.rglob("*")):
+        files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
+        if any(".part" not in path.suffixes for path in files):
             return str(folder)
     return f"{_host(name)} (not downloaded yet)"
-
-
-def _is_complete_file(path):
-    return path.is_file() and ".part" not in path.suffixes
 
 
 def _host(name):

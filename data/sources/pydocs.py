@@ -16,7 +16,6 @@ import ast
 import contextlib
 import hashlib
 import json
-import stat
 import sysconfig
 import warnings
 from collections import deque
@@ -65,10 +64,9 @@ class PydocsCorpus:
     @property
     def description(self):
         """``"pydocs: 2,846 files, 7.9 MB of documentation (0.4 MB of it for validation)"``"""
-        splits = self._load()
-        train, validation = (sum(len(text.encode("utf-8")) for text in splits[split]) / 1e6
-                             for split in ("train", "eval"))
-        return (f"pydocs: {splits['files']:,} files, {train + validation:.1f} MB of documentation "
+        total, validation = (sum(len(text.encode("utf-8")) for text in self.documents(split)) / 1e6
+                             for split in ("all", "eval"))
+        return (f"pydocs: {self._load()['files']:,} files, {total:.1f} MB of documentation "
                 f"({validation:.1f} MB of it for validation)")
 
     def documents(self, split):
@@ -113,18 +111,11 @@ def python_files(roots):
         relative_paths = []
         for path in root.rglob("*.py"):
             relative = path.relative_to(root)
-            if not _is_excluded(relative) and _is_readable_size(path):
+            is_file = path.is_file()  # not a folder, not a dangling link
+            if is_file and not _is_excluded(relative) and path.stat().st_size <= MAX_FILE:
                 relative_paths.append(relative.as_posix())
         for relative in sorted(relative_paths):
             yield root / relative, relative
-
-
-def _is_readable_size(path):
-    try:
-        status = path.stat()
-    except OSError:  # a dangling link
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size <= MAX_FILE
 
 
 def _is_excluded(relative):
@@ -152,8 +143,8 @@ def collect(files, workers=None, show_progress=True):
 
     A repeated text stays in the first file that has it; training files come first.
     """
-    groups = [files[start : start + FILES_PER_GROUP]
-              for start in range(0, len(files), FILES_PER_GROUP)]
+    starts = range(0, len(files), FILES_PER_GROUP)
+    groups = [files[start : start + FILES_PER_GROUP] for start in starts]
     found = {"train": [], "eval": []}
     results = map_in_order(_parse_group, groups, workers=workers)
     bar = tqdm(total=len(files), desc="read documentation", unit="file", disable=not show_progress)

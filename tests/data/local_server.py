@@ -24,7 +24,6 @@ class Server(http.server.ThreadingHTTPServer):
         self.refusals = []  # for each answer: (error code, headers)
         self.supports_ranges = True
         self.supports_if_range = True
-        self.unrequested_start = 0  # where the content starts if no range was requested
         self.length = "true"  # Content-Length: the true one, another one, or None for none
 
         serve = threading.Thread(target=self.serve_forever, args=[0.01], daemon=True)
@@ -45,7 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if isinstance(content, int):
             return self.answer(content, {**headers, "Content-Length": "0"})
 
-        start = server.unrequested_start
+        start = 0
         if range_header and server.supports_ranges:
             start = int(re.match(r"bytes=(\d+)-", range_header)[1])
         if_range = self.headers.get("If-Range")

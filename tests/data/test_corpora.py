@@ -166,11 +166,14 @@ def test_the_text_field_can_be_chosen(tmp_path):
     assert split(tmp_path / "a.csv", text_field="review") == (["good"], ["bad"])
 
 
-def test_a_named_corpus_is_read_from_the_folder_in_the_environment(tmp_path, monkeypatch):
-    (tmp_path / "kant").mkdir()
-    (tmp_path / "kant" / "a.txt").write_text("one\n\ntwo")
+@pytest.mark.parametrize("name, folder", [("kant", "kant"), ("wikipedia:en", "wikipedia/en")])
+def test_a_named_corpus_is_read_from_the_folder_in_the_environment(
+        tmp_path, monkeypatch, name, folder):
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "a.txt").write_text("one\n\ntwo")
     monkeypatch.setenv("MINIBERT_CORPORA", str(tmp_path))
-    corpus = open_corpus("kant")
-    assert corpus.name == "kant"
+    corpus = open_corpus(name)
+    assert corpus.name == name
     assert list(corpus.documents("all")) == ["one", "two"]
-    assert named.location("kant") == str(tmp_path / "kant")
+    base = name.partition(":")[0]
+    assert named.location(base) == str(tmp_path / base)

@@ -92,19 +92,13 @@ def test_without_version_headers_the_length_identifies_a_version(server, tmp_pat
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT[::-1] + b"longer"
 
 
-def test_bytes_from_another_address_are_not_used(server, tmp_path):
-    server.files["/other"] = CONTENT[::-1]
-    interrupt(server, tmp_path / "a", 1234)
-    assert fetch(server, tmp_path / "a", "/other").read_bytes() == CONTENT[::-1]
+OTHER_URL = '{"url": "http://other", "length": 0, "version": ""}'
 
 
-@pytest.mark.parametrize("note", [
-    None, "", "[]", '{"url": 5}', "{", '{"url": "URL", "length": "x", "version": ""}'])
-def test_bytes_without_a_valid_note_are_not_used(server, tmp_path, note):
+@pytest.mark.parametrize("note", ["", "[]", '{"url": 5}', OTHER_URL])
+def test_bytes_without_a_note_for_the_address_are_not_used(server, tmp_path, note):
     (tmp_path / "a.part").write_bytes(b"something else")
-    if note is not None:
-        note = note.replace("URL", server.address + "/file")
-        (tmp_path / "a.part.json").write_text(note)
+    (tmp_path / "a.part.json").write_text(note)
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
     assert server.requests == [("/file", None)]
 
@@ -124,16 +118,6 @@ def test_a_complete_part_is_used_and_a_longer_one_is_not(server, tmp_path, extra
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
     assert names(tmp_path) == ["a"]
     assert len(server.requests) == (2 if extra else 1)
-
-
-def test_unrequested_ranges_are_an_error(server, tmp_path):
-    server.unrequested_start = 500
-    message = "requested the complete file, got bytes 500-511999/512000"
-    with pytest.raises(OSError, match=f"no connection after .*{message}"):
-        fetch(server, tmp_path / "a")
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(OSError, match=message):
-        read_page(server.address + "/file", False, 0)
 
 
 # Checks
@@ -159,37 +143,19 @@ def test_a_wrong_length_does_not_give_half_a_file(server, tmp_path, length, mess
     assert not (tmp_path / "a.gz").exists()
 
 
-@pytest.mark.parametrize("position", [30, -3])  # in the text, in the checksum at the end
-def test_a_flipped_bit_is_found_by_the_checksum(server, tmp_path, position):
-    damaged = bytearray(gzip.compress(b"some lines\n" * 5, compresslevel=0))
-    damaged[position] ^= 1
-    server.files["/file"] = bytes(damaged)
-    with pytest.raises(ValueError, match="the gz file is damaged"):
-        fetch(server, tmp_path / "a.gz", check=check)
-    assert not list(tmp_path.iterdir())
-
-
 # Redirects, errors, waiting
-
-
-def test_redirects_are_followed_with_the_range(server, tmp_path):
-    server.files |= {"/old": "/older", "/older": server.address + "/file"}
-    server.breaks = [100]
-    assert fetch(server, tmp_path / "a", "/old").read_bytes() == CONTENT
-    paths = ["/old", "/older", "/file"]
-    assert server.requests[-3:] == [(path, "bytes=100-") for path in paths]
 
 
 @pytest.mark.parametrize("target", ["/loop", "file:///etc/hostname"])
 def test_a_bad_redirect_is_an_error_at_once(server, tmp_path, target):
     server.files["/loop"] = target
-    with pytest.raises(OSError, match="/loop: a redirect that leads nowhere .302.: download"):
+    with pytest.raises(OSError, match="/loop: a redirect that leads nowhere .302.: download it"):
         fetch(server, tmp_path / "a", "/loop")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_file_is_an_error_at_once(server, tmp_path):
-    with pytest.raises(FileNotFoundError, match="answers 404 .*by hand and give its path"):
+    with pytest.raises(FileNotFoundError, match="answers 404 .*by hand"):
         fetch(server, tmp_path / "a", name="/none")
     assert len(server.requests) == 1
     assert not list(tmp_path.iterdir())
@@ -200,11 +166,6 @@ def test_a_server_error_is_retried_a_few_times(server, tmp_path):
     with pytest.raises(OSError, match=f"no connection after {ATTEMPTS} attempts"):
         fetch(server, tmp_path / "a")
     assert len(server.requests) == ATTEMPTS
-
-
-def test_an_unreachable_server_is_an_error(tmp_path):
-    with pytest.raises(OSError, match="http://127.0.0.1:9/file: no connection"):
-        download("http://127.0.0.1:9/file", tmp_path / "a", show_progress=False, pause=0)
 
 
 @pytest.mark.parametrize("code", [429, 503])
@@ -240,35 +201,18 @@ def test_only_one_process_downloads_into_a_folder(server, tmp_path):
     fetch(server, tmp_path / "a", check=download_another)
 
 
-def test_progress_and_retries_are_shown(server, tmp_path, capsys):
-    server.breaks = [100_000]
-    download(server.address + "/file", tmp_path / "a", pause=0)
-    screen = capsys.readouterr().err
-    assert "B/s" in screen
-    assert "broke after 100,000 of 512,000 bytes: trying again in 0 s" in screen
-
-
 # Pages
 
 
-def test_a_page_is_text_and_is_retried(server):
+def test_a_page_is_retried_until_it_is_complete(server):
+    """A listing without its end would lack the newest dates."""
     server.files["/page"] = "Größe".encode()
     server.refusals = [(500, {})]
+    server.breaks = [4]
     assert read_page(server.address + "/page", False, 0) == "Größe"
+    assert len(server.requests) == 3
     with pytest.raises(FileNotFoundError, match="answers 404"):
         read_page(server.address + "/none", False, 0)
-
-
-def test_a_page_is_complete_or_an_error(server):
-    """A listing without its end would lack the newest dates."""
-    server.files["/page"] = b"0123456789"
-    server.breaks = [4]
-    assert read_page(server.address + "/page", False, 0) == "0123456789"
-    server.breaks = [4] * ATTEMPTS
-    with pytest.raises(OSError, match="no connection after .*broke after 4 of 10 bytes"):
-        read_page(server.address + "/page", False, 0)
-    server.length = None
-    assert read_page(server.address + "/page", False, 0) == "0123456789"
 
 
 # The first megabytes

@@ -1,24 +1,41 @@
-"""Parameter groups and schedules, with numbers worked by hand."""
+"""Parameter groups, schedules and Muon, with numbers worked by hand and a slow twin."""
 import copy
 
 import pytest
 import torch
 
-from minibert.config import BertConfig, TrainConfig
+from minibert.config import FAMILIES, BertConfig, TrainConfig
 from minibert.model import BertForMaskedLM
 from minibert.optim import lr_multiplier, make_optimizer, orthogonalize, parameter_groups
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
-def test_decay_holds_for_matrices_and_embeddings_and_for_nothing_else(family):
-    config = BertConfig(family=family, vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
-                        max_position_embeddings=20)
-    model = BertForMaskedLM(config)
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    decayed, plain = ({names[p] for p in group["params"]} for group in parameter_groups(model, 0.01))
-    assert decayed | plain == set(names.values()) and not decayed & plain
-    assert all(("norm" in name) or name.endswith("bias") for name in plain)
-    assert not any(("norm" in name) or name.endswith("bias") for name in decayed)
+def small_model(family="modernbert"):
+    torch.manual_seed(1)
+    return BertForMaskedLM(BertConfig(
+        family=family, vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=12, max_position_embeddings=20, type_vocab_size=0))
+
+
+def with_muon(**options):
+    model = small_model()
+    config = TrainConfig(optimizer="muon", precision="fp32", **options)
+    return model, make_optimizer(model, config)
+
+
+def set_random_gradients(model, seed):
+    torch.manual_seed(seed)
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_only_matrices_and_embeddings_are_decayed(family):
+    model = small_model(family)
+    names = {p: name for name, p in model.named_parameters()}
+    decayed, plain = ({names[p] for p in group["params"]}
+                      for group in parameter_groups(model, 0.01))
+    assert decayed | plain == set(names.values())
+    assert plain == {name for name in names.values() if "norm" in name or name.endswith("bias")}
 
 
 def test_frozen_parameters_are_in_no_group():
@@ -27,172 +44,168 @@ def test_frozen_parameters_are_in_no_group():
     assert [len(group["params"]) for group in parameter_groups(layer, 0.1)] == [1, 0]
 
 
-def test_adamw_takes_its_numbers_from_the_configuration():
-    """One step by hand: with fresh moments Adam moves by the rate (times the gradient's sign), after decay by rate x weight_decay."""
+def test_a_step_of_adamw_worked_by_hand():
+    """The first step moves by the learning rate, after a decay of learning rate x weight_decay."""
     layer = torch.nn.Linear(1, 1, bias=False)
-    with torch.no_grad():
-        layer.weight.fill_(2.0)
-    optimizer = make_optimizer(layer, TrainConfig(learning_rate=0.1, weight_decay=0.5, adam_epsilon=1e-12))
+    torch.nn.init.constant_(layer.weight, 2.0)
+    config = TrainConfig(learning_rate=0.1, weight_decay=0.5, adam_epsilon=1e-12)
+    optimizer = make_optimizer(layer, config)
     layer.weight.grad = torch.tensor([[3.0]])
     optimizer.step()
     assert layer.weight.item() == pytest.approx(2.0 - 0.1 * 0.5 * 2.0 - 0.1, abs=1e-6)
     assert optimizer.defaults["betas"] == (0.9, 0.98)
 
 
-@pytest.mark.parametrize("progress, factor", [(0.0, 0.0), (0.03, 0.5), (0.06, 1.0), (0.53, 0.5), (1.0, 0.0), (1.2, 0.0)])
-def test_linear_rises_over_the_warm_up_and_falls_to_zero(progress, factor):
-    assert lr_multiplier(progress, "linear", warmup=0.06, decay=0.3) == pytest.approx(factor)
+@pytest.mark.parametrize("schedule, progress, factor", [
+    ("linear", 0.0, 0.0), ("linear", 0.03, 0.5), ("linear", 0.06, 1.0), ("linear", 0.53, 0.5),
+    ("linear", 1.0, 0.0), ("linear", 1.2, 0.0), ("stable", 0.03, 0.5), ("stable", 0.06, 1.0),
+    ("stable", 0.7, 1.0), ("stable", 0.85, 0.5), ("stable", 1.0, 0.0)])
+def test_the_learning_rate_rises_and_decays(schedule, progress, factor):
+    assert lr_multiplier(progress, schedule, warmup=0.06, decay=0.3) == pytest.approx(factor)
 
 
-@pytest.mark.parametrize("progress, factor", [(0.03, 0.5), (0.06, 1.0), (0.7, 1.0), (0.85, 0.5), (1.0, 0.0)])
-def test_stable_holds_the_peak_and_falls_in_the_end(progress, factor):
-    assert lr_multiplier(progress, "stable", warmup=0.06, decay=0.3) == pytest.approx(factor)
-
-
-def test_without_warm_up_the_first_step_has_the_full_rate():
+def test_the_learning_rate_without_warm_up_or_decay():
     assert lr_multiplier(0.0, "linear", warmup=0.0, decay=0.0) == 1.0
-
-
-def test_stable_without_decay_stays_at_the_peak():
     assert lr_multiplier(0.99, "stable", warmup=0.1, decay=0.0) == 1.0
+
+
+def test_an_unknown_schedule_is_an_error():
+    with pytest.raises(ValueError, match="unknown schedule 'cosine': choose from linear, stable"):
+        lr_multiplier(0.5, "cosine", warmup=0.1, decay=0.1)
 
 
 # Muon
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 8, 24), (2, 24, 8)])
-def test_orthogonalize_makes_all_directions_nearly_equal_and_keeps_them(shape):
+def test_orthogonalize_keeps_directions_and_makes_them_nearly_equal(shape):
     torch.manual_seed(0)
     matrices = torch.randn(shape) * 7
-    result = orthogonalize(matrices)
-    for matrix, made in zip(matrices, result):
+    for matrix, result in zip(matrices, orthogonalize(matrices)):
         u, values, vt = torch.linalg.svd(matrix, full_matrices=False)
-        inside = u.T @ made @ vt.T  # diagonal, if the directions are kept
-        assert torch.allclose(inside, torch.diag(inside.diagonal()), atol=1e-4)
-        assert 0.6 < inside.diagonal()[values > 0.05 * values[0]].min() and inside.diagonal().max() < 1.25
+        singular = u.T @ result @ vt.T  # diagonal, if the directions are kept
+        diagonal = singular.diagonal()
+        assert torch.allclose(singular, torch.diag(diagonal), atol=1e-4)
+        assert 0.6 < diagonal[values > 0.05 * values[0]].min() and diagonal.max() < 1.25
     assert orthogonalize(torch.zeros(1, 4, 4)).abs().max() == 0
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-9])
+@pytest.mark.parametrize("scale", [1.0, 1e-9])  # fp16 has nothing below 6e-8
 @pytest.mark.parametrize("dtype, error", [(torch.bfloat16, 0.03), (torch.float16, 0.005)])
-def test_products_in_sixteen_bits_are_near_those_in_float32_for_small_gradients_too(dtype, error, scale):
-    """In fp16 all below 6e-8 is 0: a gradient is made long before it is cast."""
+def test_orthogonalize_in_sixteen_bits_is_close_to_float32(dtype, error, scale):
     torch.manual_seed(0)
     matrices = scale * torch.randn(2, 64, 48)
-    exact, made = orthogonalize(matrices), orthogonalize(matrices, dtype=dtype)
-    assert made.dtype == dtype and (made.float() - exact).norm() < error * exact.norm()
-    model, optimizer = small_model()
-    fp16 = make_optimizer(model, TrainConfig(optimizer="muon", precision="fp16"))
-    assert (optimizer.dtype, fp16.dtype) == (torch.float32, torch.float16)
+    exact, result = orthogonalize(matrices), orthogonalize(matrices, dtype=dtype)
+    assert result.dtype == dtype and (result.float() - exact).norm() < error * exact.norm()
 
 
-def small_model(**options):
-    config = BertConfig(family="modernbert", vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
-                        max_position_embeddings=20, type_vocab_size=0)
-    torch.manual_seed(1)
-    model = BertForMaskedLM(config)
-    return model, make_optimizer(model, TrainConfig(optimizer="muon", precision="fp32", **options))
-
-
-def test_muon_takes_the_matrices_of_blocks_and_head_and_adamw_the_rest():
-    model, optimizer = small_model(learning_rate=1e-3, muon_learning_rate=0.03)
+def test_muon_trains_the_matrices_of_blocks_and_head():
+    model, optimizer = with_muon(learning_rate=1e-3, muon_learning_rate=0.03)
     names = {p: name for name, p in model.named_parameters()}
-    groups = [{names[p] for p in group["params"]} for group in optimizer.param_groups]
-    assert groups[0] == {"bert.embeddings.token.weight"}
+    groups = [[names[p] for p in group["params"]] for group in optimizer.param_groups]
+    assert groups[0] == ["bert.embeddings.token.weight"]
     assert all("norm" in name or name.endswith("bias") for name in groups[1])
-    assert groups[2] == {f"bert.blocks.{layer}.{matrix}.weight" for layer in (0, 1)
-                         for matrix in ("attention.qkv", "attention.out_proj", "mlp.up_proj", "mlp.down_proj")} | {"head.dense.weight"}
+    stacked = dict(zip(groups[2], optimizer.param_groups[2]["num_stacked"]))
+    expected = {"head.dense.weight": 1}
+    for layer in (0, 1):
+        for matrix, count in (("attention.qkv", 3), ("attention.out_proj", 1),
+                              ("mlp.up_proj", 2), ("mlp.down_proj", 1)):
+            expected[f"bert.blocks.{layer}.{matrix}.weight"] = count
+    assert stacked == expected
     assert sum(map(len, groups)) == len(names)
-    parts = {names[p]: n for p, n in zip(optimizer.param_groups[2]["params"], optimizer.param_groups[2]["num_stacked"])}
-    assert parts["bert.blocks.0.attention.qkv.weight"] == 3 and parts["bert.blocks.1.mlp.up_proj.weight"] == 2
-    assert set(parts.values()) == {1, 2, 3}
     assert [group["peak_lr"] for group in optimizer.param_groups] == [1e-3, 1e-3, 0.03]
 
 
-def test_two_steps_of_muon_worked_one_matrix_at_a_time():
-    """The twin: no stacking, each map of a stacked parameter by itself."""
-    model, optimizer = small_model(muon_learning_rate=0.05, muon_momentum=0.9, weight_decay=0.1)
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    means = {}
+def test_two_steps_of_muon_one_matrix_at_a_time():
+    """The twin: each of the stacked matrices by itself."""
+    model, optimizer = with_muon(muon_learning_rate=0.05, muon_momentum=0.9, weight_decay=0.1)
+    parameters = dict(model.named_parameters())
+    stacked = {"bert.blocks.0.attention.qkv.weight": 3, "bert.blocks.1.mlp.up_proj.weight": 2,
+               "bert.blocks.0.mlp.down_proj.weight": 1}
+    expected = {name: parameters[name].detach().clone() for name in stacked}
+    means = dict.fromkeys(stacked, 0.0)
     for seed in (1, 2):
-        torch.manual_seed(seed)
-        gradients = {name: torch.randn_like(p) for name, p in model.named_parameters()}
-        for name, p in model.named_parameters():
-            p.grad = gradients[name].clone()
+        set_random_gradients(model, seed)
+        grads = {name: parameters[name].grad.clone() for name in stacked}
         optimizer.step()
-        for name, parts in (("bert.blocks.0.attention.qkv.weight", 3), ("bert.blocks.1.mlp.up_proj.weight", 2), ("bert.blocks.0.mlp.down_proj.weight", 1)):
-            mean = means[name] = 0.9 * means.get(name, 0) + 0.1 * gradients[name]
-            ahead = 0.9 * mean + 0.1 * gradients[name]
-            moved = torch.cat([orthogonalize(part[None])[0] * max(1, part.shape[0] / part.shape[1]) ** 0.5 for part in ahead.chunk(parts)])
-            before[name] = before[name] * (1 - 0.05 * 0.1) - 0.05 * moved
-            assert torch.allclose(dict(model.named_parameters())[name], before[name], atol=1e-5), name
+        for name, count in stacked.items():
+            means[name] = 0.9 * means[name] + 0.1 * grads[name]
+            update = 0.9 * means[name] + 0.1 * grads[name]  # Nesterov
+            updates = []
+            for matrix in update.chunk(count):
+                factor = max(1, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                updates.append(factor * orthogonalize(matrix[None])[0])
+            expected[name] = expected[name] * (1 - 0.05 * 0.1) - 0.05 * torch.cat(updates)
+            assert torch.allclose(parameters[name], expected[name], atol=1e-5), name
 
 
-def test_muon_leaves_the_rest_to_adamw_and_passes_over_what_has_no_gradient():
-    model, optimizer = small_model(learning_rate=0.01)
-    twin, adamw = BertForMaskedLM(model.config), None
-    twin.load_state_dict(model.state_dict())
+def test_muon_leaves_other_parameters_to_adamw():
+    model, muon = with_muon(learning_rate=0.01)
+    twin = small_model()
     adamw = make_optimizer(twin, TrainConfig(learning_rate=0.01, precision="fp32"))
-    for some in (model, twin):
-        some.head.bias.grad = torch.ones_like(some.head.bias)
-        some.bert.embeddings.token.weight.grad = torch.ones_like(some.bert.embeddings.token.weight)
-    optimizer.step(), adamw.step()
+    for one in (model, twin):  # all other parameters have no gradient, and are skipped
+        one.head.bias.grad = torch.ones_like(one.head.bias)
+        token = one.bert.embeddings.token.weight
+        token.grad = torch.ones_like(token)
+    muon.step()
+    adamw.step()
     for (name, p), other in zip(model.named_parameters(), twin.parameters()):
         assert torch.equal(p, other), name
 
 
-def test_muon_agrees_with_pytorch_s_own():
+def test_muon_agrees_with_that_of_pytorch():
     if not hasattr(torch.optim, "Muon"):
         pytest.skip("this PyTorch has no Muon")
-    model, optimizer = small_model(muon_learning_rate=0.05, muon_momentum=0.95, weight_decay=0.1)
+    model, optimizer = with_muon(muon_learning_rate=0.05, muon_momentum=0.95, weight_decay=0.1)
     weight = model.bert.blocks[0].attention.out_proj.weight
     other = torch.nn.Parameter(weight.detach().clone())
-    theirs = torch.optim.Muon([other], lr=0.05, momentum=0.95, weight_decay=0.1, nesterov=True, adjust_lr_fn="original")
+    theirs = torch.optim.Muon([other], lr=0.05, momentum=0.95, weight_decay=0.1, nesterov=True,
+                              adjust_lr_fn="original")
     for seed in (1, 2, 3):
         torch.manual_seed(seed)
         weight.grad = torch.randn_like(weight)
         other.grad = weight.grad.clone()
-        optimizer.step(), theirs.step()
+        optimizer.step()
+        theirs.step()
     assert torch.allclose(weight, other, atol=2e-3)  # theirs computes in bf16
 
 
 def test_the_state_of_muon_is_saved_and_loaded():
-    model, optimizer = small_model()
-    for p in model.parameters():
-        p.grad = torch.ones_like(p)
+    model, optimizer = with_muon()
+    set_random_gradients(model, 4)
     optimizer.step()
-    again, fresh = small_model()
-    again.load_state_dict(model.state_dict())
-    fresh.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # else both would update the same tensors
-    for some, its in ((model, optimizer), (again, fresh)):
-        torch.manual_seed(5)
-        for p in some.parameters():
-            p.grad = torch.randn_like(p)
-        its.step()
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
+    other, other_optimizer = with_muon()
+    other.load_state_dict(model.state_dict())
+    other_optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for one, its_optimizer in ((model, optimizer), (other, other_optimizer)):
+        set_random_gradients(one, 5)
+        its_optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters()))
 
 
 @torch.no_grad()
-def test_a_step_of_muon_that_may_not_be_asked_about_changes_nothing_or_all():
-    """As on a GPU: whether the gradient is broken is a tensor that nobody reads."""
-    for taken in (1.0, 0.0):
-        (model, optimizer), (twin, plain) = small_model(), small_model()
-        for step in range(2):
-            for p, other in zip(model.parameters(), twin.parameters()):
-                torch.manual_seed(step)
-                other.grad = torch.randn_like(other)
-                p.grad = other.grad * (1.0 if taken or step == 0 else float("nan"))
-            if step == 1 and not taken:
-                optimizer._step_matrices(optimizer.param_groups[2], torch.zeros(()))
-            else:
-                optimizer._step_matrices(optimizer.param_groups[2], torch.ones(()))
-                plain._step_matrices(plain.param_groups[2], None)
-        for p, other in zip(optimizer.param_groups[2]["params"], plain.param_groups[2]["params"]):
-            assert torch.equal(p, other) and torch.equal(optimizer.state[p]["mean"], plain.state[other]["mean"])
+@pytest.mark.parametrize("keep", [1.0, 0.0])
+def test_on_a_gpu_a_step_with_a_nonfinite_gradient_changes_nothing(keep):
+    """There the decision is a tensor whose value is never read."""
+    (model, optimizer), (twin, twin_optimizer) = with_muon(), with_muon()
+    for step in range(2):
+        set_random_gradients(model, step)
+        set_random_gradients(twin, step)
+        if step == 0 or keep:
+            twin_optimizer._step_matrices(twin_optimizer.param_groups[2])
+            optimizer._step_matrices(optimizer.param_groups[2], torch.ones(()))
+        else:
+            for p in model.parameters():
+                p.grad.fill_(float("nan"))
+            optimizer._step_matrices(optimizer.param_groups[2], torch.zeros(()))
+    for p, other in zip(optimizer.param_groups[2]["params"],
+                        twin_optimizer.param_groups[2]["params"]):
+        assert torch.equal(p, other)
+        assert torch.equal(optimizer.state[p]["mean"], twin_optimizer.state[other]["mean"])
 
 
 def test_an_overflow_in_fp16_changes_no_weight_under_muon():
-    model, optimizer = small_model()
+    model, optimizer = with_muon()
     scaler = torch.amp.GradScaler("cpu")
     before = [p.detach().clone() for p in model.parameters()]
     loss = sum((p * p).sum() for p in model.parameters())

@@ -1,134 +1,161 @@
-"""The same masks, filled by two runs and printed side by side: what has each learned that the other has not?
+"""Fill the same masks with several runs, side by side: what did each learn from its corpus?
 
     python -m minibert compare runs/books runs/news "They came back and [MASK] was waiting."
-    python -m minibert compare runs/books runs/news --targets he,she "The doctor said that [MASK] was tired."
+    python -m minibert compare runs/books runs/news --targets he,she "The doctor said [MASK] knew."
 
-A model knows the world as its corpus tells it. Train two alike on two corpora and ask both the same: the difference of the answers is
-the difference of the corpora. With targets, the log ratio ln(p(he) / p(she)) says in one number which way each leans.
+Train two models alike on two corpora: the difference of their answers is a difference of the
+corpora. With --targets, the log ratio ln(p(he) / p(she)) is one number for which way each leans.
 """
 import json
 import math
-from argparse import HelpFormatter
 from pathlib import Path
 
 import torch
 
-from minibert.analysis.mask_filling import MASK, fill_mask
+from minibert.analysis.command import RUN_HELP, analysis_parser, split_commas
+from minibert.analysis.mask_filling import MASK, fill_each_mask
 from minibert.formats.run_folder import load_run
-from tokenizer.utils.cli import Parser
-from tokenizer.utils.terminal import visible
+from tokenizer.utils.terminal import render_table, visible
 
-SMALLEST = torch.finfo(torch.float32).tiny  # stands for a probability that float32 rounds to 0, so that each ratio has a logarithm
+# Replaces a probability that float32 rounds to 0, so that every ratio has a logarithm.
+SMALLEST = torch.finfo(torch.float32).tiny
 
 
 def compare(runs, text, top_k=5, targets=None):
-    """What each run puts in place of each mask: a list with one entry a mask, in reading order, each a list with one entry a run.
+    """Return the answers of each run to each mask: a list of masks, each a list of entries.
 
-    runs: a list of (name, model, tokenizer). An entry is {"run", "answers"}, the answers being the top_k {"token_str", "score"}, the
-    likeliest first; with targets {"run", "targets", "log_ratios"}: each word's probability (of the whole vocabulary), and for each word
-    but the first the logarithm of the first one's probability divided by its own.
+    runs      a list of (name, model, tokenizer)
+    entry     {"run", "answers": the top_k {"token_str", "score"}}; with targets
+              {"run", "targets": {word: probability}, "log_ratios": {"first/word": ln ratio}}
 
-    Raises ValueError for a text without a mask, and, with the run's name, for what ``fill_mask`` refuses.
+    Raises ValueError for a text without a mask, and as ``fill_mask`` does, with the run's name.
 
-    compare([("a", model, tokenizer)], "It is [MASK].", targets=["he", "she"])
-    -> [[{"run": "a", "targets": {"he": 0.2, "she": 0.1}, "log_ratios": {"he/she": 0.69}}]]
+        compare([("a", model, tokenizer)], "It is [MASK].", targets=["he", "she"])
+        -> [[{"run": "a", "targets": {"he": 0.2, "she": 0.1}, "log_ratios": {"he/she": 0.69}}]]
     """
     if not MASK.search(text):
-        raise ValueError(f'no mask in the text "{text}": write [MASK] or <mask> where a word is to be found')
-    by_run = [_ask(name, model, tokenizer, text, top_k, targets) for name, model, tokenizer in runs]
-    return [list(entries) for entries in zip(*by_run)]
+        raise ValueError(f'no mask in the text "{text}": write [MASK] or <mask> for a word')
+    entries_by_run = []
+    for name, model, tokenizer in runs:
+        try:
+            if targets is None:
+                entries = _answers(name, model, tokenizer, text, top_k)
+            else:
+                entries = _target_scores(name, model, tokenizer, text, targets)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        entries_by_run.append(entries)
+    num_masks = len(entries_by_run[0])
+    return [[entries[i] for entries in entries_by_run] for i in range(num_masks)]
 
 
-def _ask(name, model, tokenizer, text, top_k, targets):
-    """One run's entries, one for each mask."""
-    try:
-        if targets is None:
-            return [{"run": name, "answers": [{"token_str": answer["token_str"], "score": answer["score"]} for answer in answers]}
-                    for answers in _of_each_mask(fill_mask(model, tokenizer, text, top_k))]
-        scores = {word: [answers[0]["score"] for answers in _of_each_mask(fill_mask(model, tokenizer, text, 1, [word]))] for word in targets}
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+def _answers(name, model, tokenizer, text, top_k):
+    """Return the entries of one run, one for each mask."""
+    entries = []
+    for answers in fill_each_mask(model, tokenizer, text, top_k):
+        short = [{"token_str": one["token_str"], "score": one["score"]} for one in answers]
+        entries.append({"run": name, "answers": short})
+    return entries
+
+
+def _target_scores(name, model, tokenizer, text, targets):
+    """Return the entries of one run, one for each mask, with the probabilities of ``targets``."""
+    scores = {}  # word -> its probability at each mask
+    for word in targets:
+        masks = fill_each_mask(model, tokenizer, text, 1, [word])
+        scores[word] = [answers[0]["score"] for answers in masks]
     first, *others = scores
-    return [{"run": name, "targets": {word: scores[word][place] for word in scores},
-             "log_ratios": {f"{first}/{word}": _log_ratio(scores[first][place], scores[word][place]) for word in others}}
-            for place in range(len(scores[first]))]
+    entries = []
+    for i in range(len(scores[first])):
+        at_mask = {word: values[i] for word, values in scores.items()}
+        log_ratios = {
+            f"{first}/{word}": _log_ratio(at_mask[first], at_mask[word]) for word in others
+        }
+        entries.append({"run": name, "targets": at_mask, "log_ratios": log_ratios})
+    return entries
 
 
-def _log_ratio(one, other):
-    return math.log(max(one, SMALLEST) / max(other, SMALLEST))
+def _log_ratio(a, b):
+    return math.log(max(a, SMALLEST) / max(b, SMALLEST))
 
 
-def _of_each_mask(answers):
-    """``fill_mask`` gives a list of lists for several masks alone; here it is always one."""
-    return answers if isinstance(answers[0], list) else [answers]
+def comparison_table(entries):
+    """Return the entries of one mask (see ``compare``) as a table with a column for each run.
 
-
-def as_table(entries):
-    """The entries of one mask (see ``compare``) as lines of text, a column a run.
-
-    >>> print(as_table([{"run": "a", "targets": {"he": 0.2, "she": 0.1}, "log_ratios": {"he/she": 0.693}},
-    ...                 {"run": "b", "targets": {"he": 0.1, "she": 0.2}, "log_ratios": {"he/she": -0.693}}]))
+    >>> print(comparison_table([
+    ...     {"run": "a", "targets": {"he": 0.2, "she": 0.1}, "log_ratios": {"he/she": 0.693}},
+    ...     {"run": "b", "targets": {"he": 0.1, "she": 0.2}, "log_ratios": {"he/she": -0.693}}]))
                 a       b
     he          0.2000  0.1000
     she         0.1000  0.2000
     ln(he/she)  +0.69   -0.69
-    >>> print(as_table([{"run": "a", "answers": [{"token_str": " he", "score": 0.2}]},
-    ...                 {"run": "b", "answers": [{"token_str": "she", "score": 0.1}]}]))
+    >>> print(comparison_table([{"run": "a", "answers": [{"token_str": " he", "score": 0.2}]},
+    ...                         {"run": "b", "answers": [{"token_str": "she", "score": 0.1}]}]))
     a           b
     0.2000  he  0.1000  she
     """
+    names = [entry["run"] for entry in entries]
     if "answers" in entries[0]:
-        columns = [[entry["run"], *(f"{answer['score']:.4f}  {_shown(answer['token_str'])}" for answer in entry["answers"])] for entry in entries]
-    else:
-        columns = [["", *entries[0]["targets"], *(f"ln({pair})" for pair in entries[0]["log_ratios"])]]
-        columns += [[entry["run"], *(f"{score:.4f}" for score in entry["targets"].values()),
-                     *(f"{ratio:+.2f}" for ratio in entry["log_ratios"].values())] for entry in entries]
-    widths = [max(map(len, column)) for column in columns]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in zip(*columns))
+        rows = [names]
+        for i in range(min(len(entry["answers"]) for entry in entries)):
+            answers = [entry["answers"][i] for entry in entries]
+            rows.append([f"{one['score']:.4f}  {_shown(one['token_str'])}" for one in answers])
+        return render_table(rows)
+    rows = [["", *names]]
+    for word in entries[0]["targets"]:
+        rows.append([word, *(f"{entry['targets'][word]:.4f}" for entry in entries)])
+    for pair in entries[0]["log_ratios"]:
+        rows.append([f"ln({pair})", *(f"{entry['log_ratios'][pair]:+.2f}" for entry in entries)])
+    return render_table(rows)
 
 
 def _shown(token):
     return visible(token.strip() or token)
 
 
-def split_words(words):
-    """The command's words -> (runs, texts): texts begin with the first word that holds a mask.
+def split_arguments(words):
+    """Split the arguments into (runs, texts): the first word with a mask is the first text.
 
-    >>> split_words(["runs/a", "runs/b", "A [MASK]."])
+    >>> split_arguments(["runs/a", "runs/b", "A [MASK]."])
     (['runs/a', 'runs/b'], ['A [MASK].'])
     """
-    first = next((place for place, word in enumerate(words) if MASK.search(word)), len(words))
-    runs, texts = words[:first], words[first:]
-    if texts and len(runs) < 2:
-        raise ValueError(f"compare takes two runs or more and then texts; before the first text there {'is' if runs else 'are'} {len(runs)}")
-    for word in runs:
-        if not texts and not Path(word).is_dir():  # then it was meant as a text, most likely
-            raise ValueError(f'"{word}" is neither the folder of a run nor a text with a mask: write [MASK] or <mask> where a word is to be found')
+    num_runs = next((i for i, word in enumerate(words) if MASK.search(word)), len(words))
+    runs = words[:num_runs]
+    texts = words[num_runs:]
     if not texts:
-        raise ValueError('no text is given: add one, such as "They came back and [MASK] was waiting."')
+        for word in runs:
+            if not Path(word).is_dir():  # probably a text that lacks a mask
+                raise ValueError(f'"{word}" is neither a run nor a text with [MASK] or <mask>')
+        raise ValueError('no text is given: add one, such as "They came back and [MASK] left."')
+    if len(runs) < 2:
+        raise ValueError(f"compare takes at least two runs before the first text, not {len(runs)}")
     return runs, texts
 
 
 def main(args=None):
-    """The command: for each mask of each text a table; with --json one line a text: {"text", "masks"}, masks as ``compare`` returns them."""
-    parser = Parser(prog="python -m minibert compare", description="Fill the same masks with two runs, side by side.", formatter_class=HelpFormatter,
-                    usage="python -m minibert compare RUN RUN [RUN ...] TEXT [TEXT ...] [--targets WORD,WORD] [--top-k N] [--json]")
+    """Print a table for each mask of each text, or {"text", "masks"} as a line of JSON."""
+    parser = analysis_parser("compare", "Fill the same masks with several runs.", run=False)
+    parser.usage = f"{parser.prog} RUN RUN [RUN ...] TEXT [TEXT ...] [options]"
     parser.add_argument("words", metavar="RUN RUN ... TEXT ...", nargs="+",
-                        help="two runs or more (folders that train.py wrote, or with a model and its tokenizer), then texts with [MASK] or <mask>")
-    parser.add_argument("--top-k", type=int, default=5, help="how many answers for each mask (default: 5)")
-    parser.add_argument("--targets", help="compare the probabilities of these words, separated by commas, in place of the likeliest ones")
-    parser.add_argument("--json", action="store_true", help="for programs: one line of JSON a text")
+                        help=f"at least two runs ({RUN_HELP}), then texts with [MASK] or <mask>")
+    parser.add_argument("--top-k", type=int, default=5, help="number of answers for each mask")
+    parser.add_argument("--targets", metavar="WORD,WORD",
+                        help="compare the probabilities of these words instead")
     args = parser.parse_args(args, rest="words")
-    folders, texts = split_words(args.words)
-    targets = None if args.targets is None else list(dict.fromkeys(filter(None, map(str.strip, args.targets.split(",")))))
+    folders, texts = split_arguments(args.words)
+    targets = None if args.targets is None else split_commas(args.targets)
     if targets == []:
-        raise ValueError("--targets is empty: name one word at least")
+        raise ValueError("--targets is empty: name at least one word")
     runs = [(folder, *load_run(folder)) for folder in folders]
-    for number, text in enumerate(texts):
+    is_first = True
+    for text in texts:
         masks = compare(runs, text, args.top_k, targets)
         if args.json:
             print(json.dumps({"text": text, "masks": masks}))
             continue
-        for place, entries in enumerate(masks):
-            print("\n" * (number + place > 0) + text + (f"  (mask {place + 1})" if len(masks) > 1 else ""))
-            print(as_table(entries))
+        for i, entries in enumerate(masks, start=1):
+            if not is_first:
+                print()
+            is_first = False
+            print(f"{text}  (mask {i})" if len(masks) > 1 else text)
+            print(comparison_table(entries))

@@ -1,129 +1,157 @@
-"""A trained model at work: which words fit where the text has a mask? In Python ``fill_mask(*load_run("runs/quickstart"), "A <mask>.")``.
+"""Fill the masks of a text: which tokens does the model find likely there?
 
     python -m minibert fill-mask runs/quickstart "Return a new <mask> object."
-    python -m minibert fill-mask runs/quickstart --top-k 3 --targets list,dict --json < sentences.txt
+    python -m minibert fill-mask runs/quickstart --top-k 3 --targets list,dict --json < texts.txt
+
+In Python: ``fill_mask(*load_run("runs/quickstart"), "Return a new <mask> object.")``.
 """
 import json
 import re
-import sys
-from argparse import HelpFormatter
 
 import torch
 
-from minibert.checks import check_tokenizer
-from minibert.formats.run_folder import load_run
-from tokenizer.utils.cli import Parser
+from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
+from minibert.checks import check_length, check_tokenizer
 from tokenizer.utils.terminal import visible
 
-MASK = re.compile(r"\[MASK\]|<mask>")  # as WordPiece and byte-level vocabularies write it; becomes each tokenizer's own
+# WordPiece vocabularies write [MASK], byte-level ones <mask>. Both are accepted.
+MASK = re.compile(r"\[MASK\]|<mask>")
 
 
 @torch.no_grad()
 def fill_mask(model, tokenizer, text, top_k=5, targets=None):
-    """The likeliest tokens for each mask of ``text``, [MASK] or <mask> whichever the tokenizer has, the likeliest first.
+    """Return the ``top_k`` likeliest tokens for the mask in ``text``, the likeliest first.
 
-    Returns a list of {score, token, token_str, sequence} (with several masks: a list of such lists, in reading order);
-    score is the probability, token the id, sequence the text with this mask filled and the others left.
-    targets: words to choose among instead of the whole vocabulary; each must be one token. In a byte-level vocabulary
-    " list" and "list" are two tokens, and a target without a space stands for the likelier of them.
+    The result is a list of {score, token, token_str, sequence}: the probability, the id,
+    the token as text, and the text with this mask filled. A text with several masks gives
+    a list of such lists, in reading order.
 
-    Raises ValueError for a text without a mask or too long for the model, unknown targets, a tokenizer that does not fit.
+    targets   words to choose from, each one token. In a byte-level vocabulary "list" and
+              " list" are two tokens: a target without a space means the likelier of them.
 
-    fill_mask(model, tokenizer, "Return a new <mask> object.", top_k=1)
-    -> [{"score": 0.31, "token": 812, "token_str": " list", "sequence": "Return a new list object."}]
+    Raises ValueError for a text that has no mask or is too long, for targets that are not
+    one token, and for a tokenizer that does not belong to the model.
+
+        fill_mask(model, tokenizer, "Return a new <mask> object.", top_k=1)
+        -> [{"score": 0.31, "token": 812, "token_str": " list",
+             "sequence": "Return a new list object."}]
     """
-    if not hasattr(model, "head"):
-        raise ValueError("the model has no head that fills masks: it was saved as the encoder alone, or fine-tuned")
-    check_tokenizer(model.config, tokenizer)
+    check_fills_masks(model, tokenizer)
     if top_k < 1:
         raise ValueError(f"top_k is {top_k}: it must be at least 1")
-    tokenizer.require("mask")
     ids = tokenizer.encode(MASK.sub(lambda _: tokenizer.mask_token, text)).ids
-    masks = [i for i, token in enumerate(ids) if token == tokenizer.mask_token_id]
-    if not masks:
-        raise ValueError(f'no {tokenizer.mask_token} in the text: write e.g. "Return a new {tokenizer.mask_token} object."')
-    if len(ids) > model.config.max_length:
-        raise ValueError(f"the text has {len(ids)} tokens, the model takes {model.config.max_length} at most: shorten it")
+    positions = [i for i, token_id in enumerate(ids) if token_id == tokenizer.mask_token_id]
+    if not positions:
+        mask = tokenizer.mask_token
+        raise ValueError(f'no {mask} in the text: write e.g. "Return a new {mask} object."')
+    check_length(model.config, len(ids))
     candidates = None if targets is None else _target_ids(tokenizer, targets)
 
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    logits = model(torch.tensor([ids], device=device)).logits[0, masks]  # (masks, V)
+    logits = model(torch.tensor([ids], device=device)).logits[0, positions]  # (num_masks, V)
     model.train(was_training)
+    probabilities = logits.float().softmax(dim=-1).cpu()  # (num_masks, V)
 
     answers = []
-    for place, probability in zip(masks, logits.float().softmax(dim=-1).cpu()):  # probability (V,)
-        if candidates is None:
-            chosen = probability.topk(min(top_k, len(probability))).indices.tolist()
-        else:
-            best = {max(forms, key=lambda token: probability[token].item()) for forms in candidates}
-            chosen = sorted(best, key=lambda token: (-probability[token].item(), token))[:top_k]
-        answers.append([{"score": probability[token].item(), "token": token, "token_str": tokenizer.decode([token], skip_special_tokens=False),
-                         "sequence": _filled(tokenizer, ids, place, token)} for token in chosen])
+    for position, probs in zip(positions, probabilities):
+        answer = []
+        for token_id in _likeliest(probs, top_k, candidates):
+            token_text = tokenizer.decode([token_id], skip_special_tokens=False)
+            answer.append({
+                "score": probs[token_id].item(),
+                "token": token_id,
+                "token_str": token_text,
+                "sequence": _fill(tokenizer, ids, position, token_id),
+            })
+        answers.append(answer)
     return answers if len(answers) > 1 else answers[0]
 
 
-def _filled(tokenizer, ids, place, token):
-    """The text of ``ids`` with ``token`` at ``place``; other masks stay visible, what frames the text does not."""
-    frame = set(tokenizer.special_ids) - {tokenizer.mask_token_id}
-    filled = [token if i == place else id for i, id in enumerate(ids) if i == place or id not in frame]
-    text = tokenizer.decode(filled, skip_special_tokens=False)
+def check_fills_masks(model, tokenizer):
+    """Raise ValueError unless the model has an MLM head and the tokenizer a mask token."""
+    if not hasattr(model, "head"):
+        raise ValueError(
+            "the model has no head that fills masks: it is fine-tuned or only an encoder"
+        )
+    check_tokenizer(model.config, tokenizer)
+    tokenizer.require("mask")
+
+
+def fill_each_mask(model, tokenizer, text, top_k=5, targets=None):
+    """Like ``fill_mask``, but return a list of lists even for a text with one mask."""
+    answers = fill_mask(model, tokenizer, text, top_k, targets)
+    return answers if isinstance(answers[0], list) else [answers]
+
+
+def _likeliest(probs, top_k, candidates):
+    """Return the ids of the ``top_k`` likeliest tokens, of all or of one per candidate."""
+    if candidates is None:
+        return probs.topk(min(top_k, len(probs))).indices.tolist()
+    best = {max(ids, key=lambda i: probs[i].item()) for ids in candidates}
+    return sorted(best, key=lambda i: (-probs[i].item(), i))[:top_k]
+
+
+def _fill(tokenizer, ids, position, token_id):
+    """Return the text of ``ids`` with a token at ``position``; other masks stay visible."""
+    hidden = set(tokenizer.special_ids) - {tokenizer.mask_token_id}
+    before = [i for i in ids[:position] if i not in hidden]
+    after = [i for i in ids[position + 1 :] if i not in hidden]
+    text = tokenizer.decode([*before, token_id, *after], skip_special_tokens=False)
+    # The mask token of a byte-level vocabulary includes the space before it: restore it.
     mask = re.escape(tokenizer.mask_token)
-    return re.sub(rf"(?<=\S)({mask})", r" \1", text).strip()  # a byte-level mask token has swallowed the space before it
+    return re.sub(rf"(?<=\S)({mask})", r" \1", text).strip()
 
 
 def _target_ids(tokenizer, targets):
-    """targets -> for each the ids that it may stand for (one, or two with and without a space before it)."""
-    found, unknown = [], []
+    """Return a list of ids for each target: one, or two if it exists with and without a space."""
+    candidates = []
+    unknown = []
     for target in targets:
-        forms = [target] if tokenizer.kind != "bpe" or target[:1].isspace() else [" " + target, target]
-        pieces = [tokenizer.encode_ids(form) for form in forms]
-        single = [ids[0] for ids in pieces if len(ids) == 1 and ids[0] != tokenizer.unk_token_id]
+        forms = [target]
+        if tokenizer.kind == "bpe" and not target[:1].isspace():
+            forms = [" " + target, target]
+        encoded = [tokenizer.encode_ids(form) for form in forms]
+        single = [ids[0] for ids in encoded if len(ids) == 1 and ids[0] != tokenizer.unk_token_id]
         if single:
-            found.append(single)
+            candidates.append(single)
         else:
-            spelled = " ".join(tokenizer.id_to_token(id) for id in pieces[0])
-            unknown.append(f"{target!r}" + (f" ({spelled})" if spelled else ""))
-    if unknown or not found:
-        raise ValueError("targets that are not one token of the vocabulary: " + ", ".join(unknown) if unknown else
-                         "targets is empty: name one word at least")
-    return found
-
-
-# ---------------------------------------------------------------------------------------------- a run directory
-
-
-# ---------------------------------------------------------------------------------------------- the command
+            pieces = " ".join(tokenizer.id_to_token(i) for i in encoded[0])
+            unknown.append(f"{target!r} ({pieces})" if pieces else repr(target))
+    if unknown:
+        raise ValueError(f"targets that are not one token of the vocabulary: {', '.join(unknown)}")
+    if not candidates:
+        raise ValueError("targets is empty: name at least one word")
+    return candidates
 
 
 def main(args=None):
-    """The command: for each mask of each text five lines, score and filled text; with --json one line a text."""
-    parser = Parser(prog="python -m minibert fill-mask", description="Fill the masks of a text with a trained model.", formatter_class=HelpFormatter,
-                    epilog="The mask is written <mask> or [MASK], whichever the tokenizer has.")
-    parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, or a published one: a model and its tokenizer")
-    parser.add_argument("text", metavar="TEXT", nargs="*", help="a text with one or more masks; '-' or none: each line of standard input is one")
-    parser.add_argument("--top-k", type=int, default=5, help="how many answers for each mask (default: 5)")
-    parser.add_argument("--targets", help="choose among these words alone, separated by commas")
-    parser.add_argument("--json", action="store_true", help="for programs: one line of JSON a text, as fill_mask() returns it")
-    args, rest = parser.parse_known_args(args)  # rest: texts that a flag separates from RUN, which argparse gives up on
-    parser.parse_args([args.run, *(word for word in rest if word.startswith("-") and word != "-")])  # names an unknown flag
-    texts = args.text + rest
-    model, tokenizer = load_run(args.run)
-    from_lines = texts in ([], ["-"])
-    numbered = ((number, line.strip()) for number, line in enumerate(sys.stdin, start=1) if line.strip())
-    first = True
-    for number, text in numbered if from_lines else enumerate(texts, start=1):
+    """Print the answers for each mask, or one line of JSON per text."""
+    parser = analysis_parser(
+        "fill-mask",
+        "Fill the masks of a text with a trained model.",
+        epilog="A mask is written <mask> or [MASK].",
+    )
+    parser.add_argument("text", metavar="TEXT", nargs="*", default=[],
+                        help="a text with masks; '-' or none: each line of standard input")
+    parser.add_argument("--top-k", type=int, default=5, help="number of answers for each mask")
+    parser.add_argument("--targets", metavar="WORD,WORD", help="choose only from these words")
+    args = parser.parse_args(args, rest="text")
+    model, tokenizer = load_model(args)
+    targets = args.targets.split(",") if args.targets else None
+    is_first = True
+    for source, text in texts_or_stdin(args.text):
         try:
-            answers = fill_mask(model, tokenizer, text, args.top_k, args.targets.split(",") if args.targets else None)
+            masks = fill_each_mask(model, tokenizer, text, args.top_k, targets)
         except ValueError as error:
-            raise ValueError(f"standard input:{number}: {error}" if from_lines else str(error)) from None
+            raise ValueError(f"{source}{error}") from None
         if args.json:
-            print(json.dumps(answers))
+            print(json.dumps(masks if len(masks) > 1 else masks[0]))
             continue
-        for answer in answers if isinstance(answers[0], list) else [answers]:
-            if not first:
+        for answers in masks:
+            if not is_first:
                 print()
-            first = False
-            for choice in answer:
-                print(f"{choice['score']:.4f}  {visible(choice['sequence'])}")
+            is_first = False
+            for answer in answers:
+                print(f"{answer['score']:.4f}  {visible(answer['sequence'])}")

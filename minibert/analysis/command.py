@@ -1,0 +1,54 @@
+"""What the analysis commands share: the parser, the model they load and the texts they read."""
+import sys
+
+from minibert.device import choose_device
+from minibert.formats.run_folder import load_run
+from tokenizer.utils.cli import Parser
+
+RUN_HELP = "folder that train.py wrote, or one with a model and its tokenizer"
+
+
+def analysis_parser(name, description, epilog=None, run=True, device=False):
+    """Return the parser of ``python -m minibert NAME``, with --json and usually RUN.
+
+    run       whether the command has the positional argument RUN
+    device    whether it has --device: worth it for commands that read many texts
+    """
+    parser = Parser(prog=f"python -m minibert {name}", description=description, epilog=epilog)
+    if run:
+        parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    if device:
+        help_text = "auto, cpu, cuda or mps"
+        parser.add_argument("--device", metavar="NAME", default="auto", help=help_text)
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    return parser
+
+
+def load_model(args):
+    """Return (model, tokenizer) of the run in ``args``, on the device in ``args``."""
+    model, tokenizer = load_run(args.run)
+    return model.to(choose_device(getattr(args, "device", "cpu"))), tokenizer
+
+
+def texts_or_stdin(texts):
+    """Yield (source, text) for each text, or for each line of standard input if there are none.
+
+    source is "" for an argument and "standard input:3: " for the third line, for error messages.
+    """
+    if texts and texts != ["-"]:
+        for text in texts:
+            yield "", text
+        return
+    for i, line in enumerate(sys.stdin, start=1):
+        if line.strip():
+            yield f"standard input:{i}: ", line.strip()
+
+
+def split_commas(words):
+    """Return the words between commas, without duplicates.
+
+    >>> split_commas("he, she,he")
+    ['he', 'she']
+    """
+    stripped = [word.strip() for word in words.split(",")]
+    return list(dict.fromkeys(word for word in stripped if word))

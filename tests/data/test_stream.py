@@ -9,7 +9,7 @@ import pytest
 from data_helpers import Characters
 
 from data import prepare
-from data.stream import Closed, Prefetcher, Stream, Window
+from data.stream import Closed, Prefetcher, Stream
 from tokenizer.utils.workers import batch_texts
 
 DOCUMENTS = [f"document {i}\n" + f"line {i * i} of it\n" * (i % 7) for i in range(300)]
@@ -121,17 +121,6 @@ def test_a_corpus_without_text_is_an_error(documents):
         next(stream_of(documents).windows())
 
 
-def test_a_window_has_the_attributes_of_a_token_file():
-    two = (np.array([65, 66, 67], np.uint8), np.array([2, 1]), np.array([2]), 5)
-    one = (np.array([68], np.uint8), np.array([1]), np.array([1]), 2)
-    window = Window([two, one], Characters())
-    assert window.ids.tolist() == [65, 66, 67, 68]
-    assert window.segments.tolist() == [0, 2, 3, 4]
-    assert window.documents.tolist() == [0, 2, 3]
-    assert (window.num_tokens, window.num_segments, window.num_documents) == (4, 3, 2)
-    assert window.num_bytes == 7
-
-
 # Prefetcher
 
 
@@ -154,13 +143,6 @@ def test_an_error_is_raised_when_its_item_is_asked_for():
     with pytest.raises(ValueError, match="broken file"):
         next(prefetcher)
     prefetcher.close()
-
-
-def test_closing_ends_the_worker_processes_too():
-    prefetcher = Prefetcher(stream_of(DOCUMENTS * 30, workers=2).windows())
-    next(prefetcher)
-    prefetcher.close()
-    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -133,16 +133,6 @@ def test_without_a_length_the_check_decides(server, tmp_path):
     assert names(tmp_path) == ["a.gz"]
 
 
-@pytest.mark.parametrize("length, message", [(100, "cut off"), (10 ** 9, "no connection after")])
-def test_a_wrong_length_does_not_give_half_a_file(server, tmp_path, length, message):
-    server.files["/file"] = gzip.compress(CONTENT)
-    server.length = length
-    server.supports_ranges = False
-    with pytest.raises((ValueError, OSError), match=message):
-        fetch(server, tmp_path / "a.gz", check=check)
-    assert not (tmp_path / "a.gz").exists()
-
-
 # Redirects, errors, waiting
 
 

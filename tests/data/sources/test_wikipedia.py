@@ -67,13 +67,6 @@ def test_a_partial_dump_is_read_as_far_as_it_goes(tmp_path):
             assert documents == DOCUMENTS[: len(documents)]
 
 
-def test_another_field_can_be_the_text(tmp_path):
-    (tmp_path / "a.json").write_bytes(PAGES)
-    assert list(read_documents(tmp_path / "a.json", "title")) == ["Cat", "Empty", "Dog"]
-    with pytest.raises(ValueError, match="no field 'txet' in any record"):
-        list(read_documents(tmp_path / "a.json", "txet"))
-
-
 def test_a_lone_surrogate_is_replaced(tmp_path):
     (tmp_path / "a.json").write_bytes(dump(("Emoji", "Broken \ud83d here.")))
     assert list(read_documents(tmp_path / "a.json")) == ["Broken \ufffd here."]

@@ -33,8 +33,8 @@ import numpy as np
 IGNORE_INDEX = -100  # the label that torch.nn.functional.cross_entropy ignores
 OBJECTIVES = ("tokens", "words", "spans")
 
-# Shares of the selected tokens; the others are unchanged. Evaluation uses the same ones, so losses
-# of models that were trained with other shares remain comparable only if these do not change.
+# Shares of the selected tokens; the other 10 % are unchanged. evaluate.py masks in the same way, so
+# changing a share also changes validation losses and the copying loss.
 MASK_SHARE = 0.8  # replaced by [MASK]
 RANDOM_SHARE = 0.1  # replaced by a random token
 

@@ -65,8 +65,15 @@ def test_a_gradient_that_is_no_number_changes_nothing_and_is_counted(text, tmp_p
     state = json.loads((tmp_path / "run/checkpoints/step-0000005/state.json").read_text())
     assert (state["step"], state["batches"], state["skipped"]) == (5, 7, 2)
     monkeypatch.undo()
-    numbered = train.Batches.__getitem__
-    monkeypatch.setattr(train.Batches, "__getitem__", lambda self, i: numbered(self, i if i < 2 else i + 2))
+    taken, take = [], train.Batches.__next__
+
+    def leave_out_two(self):
+        while len(taken) in (2, 3):
+            taken.append(take(self))
+        taken.append(take(self))
+        return taken[-1]
+
+    monkeypatch.setattr(train.Batches, "__next__", leave_out_two)
     run(text, tmp_path / "without", "--max-steps", "5", "--precision", precision)
     assert same(weights(tmp_path / "run"), weights(tmp_path / "without"))
 
@@ -131,7 +138,7 @@ def test_a_vocabulary_smaller_than_the_alphabet_is_refused(text, tmp_path):
 @pytest.mark.parametrize("flags", [["--max-length", "2"], ["--max-length", "4", *PAIRS]])
 def test_a_length_without_room_is_refused_before_the_text_is_prepared(text, tmp_path, monkeypatch, flags):
     monkeypatch.setattr(train, "prepare", None)
-    with pytest.raises(ValueError, match="has no room for (an id|two sentences) beside the"):
+    with pytest.raises(ValueError, match="leaves no room for"):
         run(text, tmp_path / "run", "--max-steps", "2", *flags)
 
 

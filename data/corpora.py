@@ -47,6 +47,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
     sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     if not sources:
         raise ValueError(f"no corpus given: name one ({', '.join(named.NAMED)}), or give a path")
+    # A name goes before a file of the same name.
     for source in map(str, sources):
         if named.is_named(source):
             if len(sources) > 1:
@@ -58,6 +59,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
         if not Path(source).exists():
             raise _not_found(source)
     files = [file for source in sources for file in readers.find_files(source)]
+    # The name of a corpus is that of its first file or folder: news.txt and two more -> "news+2".
     name = Path(sources[0]).resolve().name.split(".")[0] or "files"
     if len(sources) > 1:
         name = f"{name}+{len(sources) - 1}"
@@ -72,6 +74,7 @@ def _open_named(name, text_field, cache, workers):
 
 def _not_found(source):
     """Return the error for a source that is neither a corpus nor a file."""
+    # A dot or a slash means a path; anything else may be a misspelled name.
     if "." in source or "/" in source or os.sep in source:
         return FileNotFoundError(f"no such file or folder: {source}")
     names = list(named.NAMED)
@@ -80,12 +83,7 @@ def _not_found(source):
 
 
 class FileCorpus:
-    """A corpus in files. Documents are read one at a time, so it may be larger than memory.
-
-    A corpus of fewer than 20 documents is split by lines: its last 5 % are the validation set
-    (``splits.eval_lines_per_document``). So is a larger one if the hash chooses fewer than two
-    documents for either split.
-    """
+    """A corpus in files. Documents are read one at a time, so it may be larger than memory."""
 
     def __init__(self, name, files, text_field="text"):
         self.name = name
@@ -103,14 +101,14 @@ class FileCorpus:
 
     @cached_property
     def size(self):
-        """Bytes of all files on disk; of a compressed file its compressed bytes."""
+        """Bytes of all files on disk, where a .gz file counts its compressed bytes."""
         return sum(Path(file).stat().st_size for file in self.files)
 
     def progress(self):
         """Return (bytes read by the latest iterator, bytes of all files), as counted on disk."""
-        if self._file is None:
+        if self._file is None:  # nothing has been read yet
             return 0, self.size
-        if self._file.closed:
+        if self._file.closed:  # at the end of this file, or the reader has given up
             position = os.path.getsize(self._file.name)
         else:
             position = self._file.tell()
@@ -121,12 +119,14 @@ class FileCorpus:
         check_split(split)
         if split == "all":
             return self._read()
+        # In a tiny corpus, a hash might choose no document for validation, or half of the text.
         if self._must_split_by_lines:
             return self._split_by_lines(split)
         is_eval = split == "eval"
         return (document for document in self._read() if is_eval_document(document) == is_eval)
 
     def _read(self):
+        """Yield all documents."""
         self._file = None
         self._bytes_before = 0
         empty = True
@@ -139,13 +139,14 @@ class FileCorpus:
             raise ValueError(f"the corpus is empty: no text in {names}")
 
     def _on_open(self, file):
+        # The reader calls this with each file that it opens, as it is on disk, compressed or not.
         self._bytes_before = self.progress()[0]
         self._file = file
 
     @cached_property
     def _must_split_by_lines(self):
-        # Copies count once. Stops as soon as both splits have two documents, so it reads no more
-        # than a few dozen documents of most corpora.
+        """True if there are fewer than 20 documents, or fewer than two in either split."""
+        # Sets, so copies count once. Most corpora have enough after a few dozen documents.
         train, validation = set(), set()
         for document in self._read():
             documents = validation if is_eval_document(document) else train
@@ -156,6 +157,7 @@ class FileCorpus:
         return True
 
     def _split_by_lines(self, split):
+        """Iterate over a split whose validation set is the last 5 % of the lines."""
         # A dict: a document that occurs twice is cut once, so no line is in both splits.
         num_lines = {document: document.count("\n") + 1 for document in self._read()}
         if sum(num_lines.values()) < 2:

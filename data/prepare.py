@@ -45,11 +45,13 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
         if show_progress:
             tqdm.write(line, file=sys.stderr)
 
+    # meta.json is written last, so a folder that has it holds a complete token file.
     if (Path(folder) / "meta.json").exists():
         report(f"the token file in {folder} will be replaced when the new one is complete")
     bar = tqdm(unit="B", unit_scale=True, desc="tokenize", disable=not show_progress)
     with TokenFileWriter(folder, tokenizer.vocab_size, tokenizer.fingerprint) as writer, bar:
         text_batches, digest = resume(batch_texts(documents, BATCH_CHARACTERS), writer, report)
+        # The workers are several batches ahead of the writer; results come in order.
         digests = deque()  # of the batches that the workers have
         tracked = track_digests(text_batches, digest, digests)
         results = map_in_order(encode_batch, tracked, tokenizer, workers, MEMORY_ADVICE,
@@ -68,7 +70,7 @@ def resume(text_batches, writer, report):
     """Skip the batches that an interrupted call has written.
 
     Returns the remaining batches, and the digest of the skipped ones. The text is read again and
-    compared with the writer's notes; what was written after the first difference is discarded.
+    compared with the writer's notes; everything written after the first difference is discarded.
     """
     notes = writer.notes
     if writer.unusable_reason:
@@ -81,6 +83,7 @@ def resume(text_batches, writer, report):
     digest = EMPTY_DIGEST
     unskipped = []  # batches read for a note that does not match
     for note in notes:
+        # Read the batches between the last note and this one.
         num_new = max(0, note.get("batches", 0) - digest["batches"])
         new_batches = list(islice(text_batches, num_new))
         new_digest = digest

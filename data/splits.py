@@ -14,6 +14,7 @@ EVAL_ONE_IN = 20  # one document in 20 is for validation
 
 def is_eval_document(text):
     """Return whether a document belongs to the validation set."""
+    # A hash is as good as a random number, but the same in every run.
     return stable_hash(text) % EVAL_ONE_IN == 0
 
 
@@ -36,6 +37,7 @@ def eval_lines_per_document(num_lines):
     [0, 0, 5, 5]
     """
     num_eval = [0] * len(num_lines)
+    # Take the last lines of the corpus: all of the last document, if need be, and so on.
     remaining = max(1, sum(num_lines) // EVAL_ONE_IN)
     for i in reversed(range(len(num_lines))):
         num_eval[i] = min(remaining, num_lines[i])

@@ -31,7 +31,7 @@ def is_named(source):
 
 
 def find_or_fetch(name, cache=None):
-    """Return the files of a named corpus; download them into ``cache`` if there are none.
+    """Return the files of a named corpus; download them into ``cache`` if necessary.
 
     An interrupted download continues, up to the size that was asked for; a new one ends after
     DEFAULT_MEGABYTES.

@@ -88,7 +88,7 @@ def plain(text):
 
 
 def _join_lines(lines):
-    """Return the paragraphs of a docstring, joined, without what its form shows is not prose."""
+    """Return the paragraphs of a docstring, each joined, without code, tables and headings."""
     done = []
     paragraph = _Paragraph()
     lines = iter(lines)

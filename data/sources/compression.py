@@ -59,14 +59,15 @@ def longest(paths):
     >>> [path.name for path in longest(["a.first-9MB.gz", "a.first-50MB.gz", "b.gz"])]
     ['a.first-50MB.gz', 'b.gz']
     """
-    best = {}  # complete name -> (megabytes, path)
-    for path in map(Path, paths):
-        name = FIRST_MEGABYTES.sub("", path.name)
-        match = FIRST_MEGABYTES.search(path.name)
-        megabytes = int(match[1]) if match else float("inf")
-        if name not in best or megabytes > best[name][0]:
-            best[name] = megabytes, path
-    return [best[name][1] for name in sorted(best)]
+    best = {}
+    for path in sorted(map(Path, paths), key=_megabytes):
+        best[FIRST_MEGABYTES.sub("", path.name)] = path  # a longer file replaces a shorter one
+    return [best[name] for name in sorted(best)]
+
+
+def _megabytes(path):
+    match = FIRST_MEGABYTES.search(path.name)
+    return int(match[1]) if match else float("inf")
 
 
 def decompressed(raw, path):

@@ -37,7 +37,7 @@ from itertools import groupby
 
 import numpy as np
 
-from tokenizer.trainers.merges import LearnedMerges, changed_neighbours
+from tokenizer.trainers.merges import LearnedMerges, changed_pairs
 
 
 def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(), progress=None):
@@ -217,7 +217,7 @@ class Corpus:
             before, frequency = self.words[number], self.frequencies[number]
             parts = before.split(pair)
             after = self.words[number] = new.join(parts)
-            for gone, made in changed_neighbours(parts, pair, new):
+            for gone, made in changed_pairs(parts, pair, new):
                 if gone not in recounted:
                     counts[gone] -= frequency
                     changed.add(gone)

@@ -1,34 +1,38 @@
-"""Learning merges from word counts: the core of byte-level BPE and of WordPiece by frequency (Sennrich et al. 2016, algorithm 1).
+"""Learn merges from word counts: the training of byte-level BPE, and of WordPiece by frequency.
 
-Start from single characters. Again and again, take the pair of neighbours that occurs most often in all words, make it
-one new token, and put it in the pair's place. A merge changes how a word is cut, never how often it occurs. So a pair's count
-is the sum, over all words, of the word's count times the places where the pair stands. (Places may overlap: a a a holds the
-pair a a twice, though only one can be merged.)
+The algorithm is byte-pair encoding (Sennrich et al. 2016, algorithm 1):
 
-``reference.py`` has the same in thirty lines, which counts every pair anew at every merge. This one keeps the counts and
-corrects them only where a merge changed something, and finds the best pair with a heap. Both give the same merges.
+    1. Spell every word as a sequence of single-character tokens.
+    2. Find the pair of adjacent tokens that occurs most often in all words.
+    3. Add that pair to the vocabulary as a new token, and replace the pair with it in all words.
+    4. Repeat from 2 until the vocabulary is full.
+
+A word that occurs 1,000 times in the corpus is processed once and counts 1,000 times.
+
+``reference.train`` does this in thirty lines, and counts all pairs again after every merge. This
+module learns the same merges in less time: a merge updates only the counts that it changes, and a
+heap finds the most frequent pair.
 """
 import contextlib
 import gc
 import heapq
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 
 @dataclass
 class LearnedMerges:
-    """``tokens`` in order of their ids; ``merges`` as pairs of ids in the order learned; ``counts``: how often each
-    pair occurred when it was merged; ``stopped``: why it ended."""
-    tokens: list
-    merges: list
-    counts: list
-    stopped: str
+    """The result of training."""
+    tokens: list   # all tokens, in order of their ids
+    merges: list   # (left id, right id) of each merge, in the order learned
+    counts: list   # how often each pair occurred when it was merged
+    stopped: str   # why training ended
 
 
 @contextlib.contextmanager
 def garbage_collection_paused():
-    """Millions of small objects are made here and none refers to itself: a look through all of them, again and again, finds nothing."""
+    """Training makes millions of objects without cycles: scanning them repeatedly finds nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -39,157 +43,208 @@ def garbage_collection_paused():
 
 
 @garbage_collection_paused()
-def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(), progress=None):
-    """Merge the most frequent pair until the vocabulary has ``vocab_size`` tokens.
+def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(),
+                 progress=None):
+    """Merge the most frequent pair repeatedly until the vocabulary has ``vocab_size`` tokens.
 
-    words: list of (ids, count), each word as ids into ``tokens``, [97, 98], or as the string of the characters with these code
-    points, "ab".
-    tokens: the tokens to start from, in order of ids.
-    join: makes the string of a new token from its two parts.  forbidden: strings that must not become tokens.
-    progress: called after each merge with the size of the vocabulary.
+    words       list of (word, count); a word is a list of ids into ``tokens``, such as [97, 98],
+                or the string of the characters with these code points, "ab"
+    tokens      the initial tokens, in order of their ids
+    join        function that makes the string of a new token from its two parts
+    forbidden   strings that must not become tokens
+    progress    function that is called after each merge with the size of the vocabulary
 
-    Of pairs with equal counts the one with the smaller left id, then the smaller right id, is taken: the result
-    depends on nothing but the counts. Where a merge gives a string that is a token already, that one is used: this takes tokens of
-    several characters to start from; from single ones no two merges ever give the same string (``likelihood.py`` says why).
+    Ties go to the pair with the smaller left id, then the smaller right id, so the result
+    depends on the word counts only, not on their order.
 
-    >>> learn_merges([([0, 1, 0], 3), ([0, 1], 2)], ["a", "b"], vocab_size=4)
-    LearnedMerges(tokens=['a', 'b', 'ab', 'aba'], merges=[(0, 1), (2, 0)], counts=[5, 3], stopped='vocabulary is full')
+    >>> learned = learn_merges([([0, 1, 0], 3), ([0, 1], 2)], ["a", "b"], vocab_size=4)
+    >>> learned.tokens, learned.merges, learned.counts
+    (['a', 'b', 'ab', 'aba'], [(0, 1), (2, 0)], [5, 3])
     """
-    tokens, merges, counts = list(tokens), [], []
+    tokens = list(tokens)
     ids = {token: i for i, token in enumerate(tokens)}
+    merges = []
+    counts = []
     pairs = PairCounts(words, min_frequency)
-    heap = pairs.entries()
+    heap = pairs.heap()
+
     while len(tokens) < vocab_size:
-        if not heap:
-            return LearnedMerges(tokens, merges, counts, pairs.why_none())
-        # A heap cannot change an entry. When other merges take a pair's characters its count falls, and its entry keeps the old
-        # one, too high. So what comes out is compared with the true count, and goes back with that where it was too high.
-        count, pair = heapq.heappop(heap)
-        count, present = -count, pairs.counts.get(pair, 0)
-        if present != count:
-            if present:
-                heapq.heappush(heap, (-present, pair))
-            continue
+        pair, count = pop_most_frequent(heap, pairs.counts)
+        if pair is None:
+            return LearnedMerges(tokens, merges, counts, pairs.why_empty())
         left, right = map(ord, pair)
         token = join(tokens[left], tokens[right])
         if token in forbidden:
             continue
         merges.append((left, right))
         counts.append(count)
-        new = ids.setdefault(token, len(tokens))
-        if new == len(tokens):
+
+        if token not in ids:
+            ids[token] = len(tokens)
             tokens.append(token)
-            for fresh in pairs.merge(pair, chr(new)):
-                heapq.heappush(heap, (-pairs.counts[fresh], fresh))
-        else:  # pairs with that token may occur more often now, also those that were too rare: count anew
-            pairs.merge(pair, chr(new))
-            pairs = PairCounts(zip(pairs.words, pairs.frequencies), min_frequency)
-            heap = pairs.entries()
+            for new_pair in pairs.merge(pair, chr(ids[token])):
+                heapq.heappush(heap, (-pairs.counts[new_pair], new_pair))
+        else:
+            # The string is a token already. This happens only if the initial tokens have several
+            # characters. Pairs with that token can become more frequent, even those that were
+            # too rare to be kept, so count all pairs again.
+            pairs.merge(pair, chr(ids[token]))
+            pairs = PairCounts(zip(pairs.words, pairs.word_counts), min_frequency)
+            heap = pairs.heap()
         if progress:
             progress(len(tokens))
     return LearnedMerges(tokens, merges, counts, "vocabulary is full")
 
 
+def pop_most_frequent(heap, counts):
+    """Remove the most frequent pair from the heap and return (pair, count), or (None, 0) if empty.
+
+    A heap cannot change the entries in it. A merge lowers the counts of other pairs, whose
+    entries become stale: their counts are too high. So compare each entry that comes out with the
+    current count. If the entry is stale, push it again with the current count.
+    """
+    while heap:
+        negative_count, pair = heapq.heappop(heap)
+        count = counts.get(pair, 0)
+        if count == -negative_count:
+            return pair, count
+        if count > 0:
+            heapq.heappush(heap, (-count, pair))
+    return None, 0
+
+
 class PairCounts:
-    """How often each pair of neighbours occurs (``counts``), and in which words (``where``), kept true under merges.
+    """The count of each pair of adjacent tokens, kept up to date under merges.
 
-    A word is held as a string in which the character with code point i stands for token i, so a pair is a string of
-    two, and merging is to split at the pair and to join with the new token. Both run at the speed of C; and they go from
-    the left and use no character twice, which is what a merge must do: "aaa".split("aa") -> ["", "a"].
+    A word is stored as a string in which the character with code point i is token i. A pair is
+    a string of two characters, and a merge is ``new.join(word.split(pair))``, which runs at the
+    speed of C. ``str.split`` searches from the left and uses no character twice, exactly as a
+    merge does: "aaa".split("aa") -> ["", "a"].
 
-    Pairs that occur less than ``min_frequency`` times are left out, and forgotten when they come to that: a pair occurs most often
-    when it is new, after the merge that made the younger of its tokens. Later merges only take from it.
+    Overlapping pairs all count: a a a contains the pair a a twice, though only one can be merged.
 
-    >>> pairs = PairCounts([([97, 98, 97, 98], 3)], min_frequency=2)     # abab, three times
-    >>> dict(pairs.counts), pairs.merge("ab", "X"), pairs.counts
-    ({'ab': 6, 'ba': 3}, ['XX'], {'XX': 3})
+    Pairs that occur fewer than ``min_frequency`` times are dropped for good. That is safe because
+    a pair's count can only fall: its occurrences appear when the younger of its two tokens is
+    made, and each later merge can only consume some of them.
+
+    >>> pairs = PairCounts([("abab", 3)], min_frequency=2)     # the word abab, three times
+    >>> pairs.counts
+    {'ab': 6, 'ba': 3}
+    >>> pairs.merge("ab", "X"), pairs.words, pairs.counts
+    (['XX'], ['XX'], {'XX': 3})
     """
 
     def __init__(self, words, min_frequency):
-        self.words, self.frequencies = [], []
         self.min_frequency = min_frequency
-        counts, where = defaultdict(int), defaultdict(list)
-        for number, (ids, frequency) in enumerate(words):
-            word = ids if isinstance(ids, str) else "".join(map(chr, ids))
-            self.words.append(word)
-            self.frequencies.append(frequency)
-            for pair in map(str.__add__, word, word[1:]):
-                counts[pair] += frequency
-                where[pair].append(number)
-        self.counts = {}
-        self.where = {}  # pair -> numbers of words; may name a word twice, or one that has lost the pair
-        self._add(counts, where)
+        self.words = []
+        self.word_counts = []
+        self.counts = {}        # pair -> its count in the corpus
+        self.word_indices = {}  # pair -> indices of words; some may have lost the pair since
 
-    def entries(self):
-        """A heap of (-count, pair): the smallest entry is the most frequent pair."""
+        counts = defaultdict(int)
+        word_indices = defaultdict(list)
+        for i, (word, count) in enumerate(words):
+            if not isinstance(word, str):
+                word = "".join(map(chr, word))
+            self.words.append(word)
+            self.word_counts.append(count)
+            for left, right in pairwise(word):  # "abc" -> "ab", "bc"
+                counts[left + right] += count
+                word_indices[left + right].append(i)
+        self._add(counts, word_indices)
+
+    def heap(self):
+        """Return a heap of (-count, pair): its smallest entry is the most frequent pair."""
         heap = [(-count, pair) for pair, count in self.counts.items()]
         heapq.heapify(heap)
         return heap
 
     def merge(self, pair, new):
-        """Put ``new`` in the place of ``pair`` in all words; return the pairs that this made, if they are frequent enough."""
-        words, gone, made, where_made = self.words, defaultdict(int), defaultdict(int), defaultdict(list)
+        """Replace ``pair`` with ``new`` in all words; return the new pairs that are kept.
+
+        In the word c a b d, merging a b into X removes the pairs ca and bd, and adds cX and Xd.
+        """
         left, right = pair
-        del self.counts[pair]  # leftmost first leaves none: of a a a only one a remains beside the new aa
-        for number, _ in groupby(self.where.pop(pair)):  # a word in which the pair is made often is named as often, in a row
-            parts = words[number].split(pair)  # what stands between the places of the pair
-            frequency = self.frequencies[number]
-            if len(parts) == 2:  # nearly always there is one place: ``changed_neighbours`` without a call
+        words = self.words
+        removed = defaultdict(int)     # pair -> how many occurrences it loses
+        added = defaultdict(int)       # pair -> how many occurrences it gains
+        added_in = defaultdict(list)   # pair -> indices of the words in which it gains them
+
+        # The pair itself is gone after the merge, also where it overlaps: a a a becomes aa a.
+        del self.counts[pair]
+        # A word that gained the pair several times is listed as often, in a row: visit it once.
+        for i, _ in groupby(self.word_indices.pop(pair)):
+            parts = words[i].split(pair)
+            count = self.word_counts[i]
+            if len(parts) == 2:
+                # Nearly always the pair occurs once: ``changed_pairs`` without the call.
                 before, after = parts
                 if before:
-                    gone[before[-1] + left] += frequency
-                    neighbours = before[-1] + new
-                    made[neighbours] += frequency
-                    where_made[neighbours].append(number)
+                    removed[before[-1] + left] += count
+                    neighbors = before[-1] + new
+                    added[neighbors] += count
+                    added_in[neighbors].append(i)
                 if after:
-                    gone[right + after[0]] += frequency
-                    neighbours = new + after[0]
-                    made[neighbours] += frequency
-                    where_made[neighbours].append(number)
-            else:  # many places; or none, where another merge took the pair
-                for old, neighbours in changed_neighbours(parts, pair, new):
-                    gone[old] += frequency
-                    made[neighbours] += frequency
-                    where_made[neighbours].append(number)
-            words[number] = new.join(parts)
-        self._take(gone)
-        return self._add(made, where_made)
+                    removed[right + after[0]] += count
+                    neighbors = new + after[0]
+                    added[neighbors] += count
+                    added_in[neighbors].append(i)
+            else:
+                # Several occurrences; or none, if another merge has consumed them.
+                for old, neighbors in changed_pairs(parts, pair, new):
+                    removed[old] += count
+                    added[neighbors] += count
+                    added_in[neighbors].append(i)
+            words[i] = new.join(parts)
 
-    def _add(self, counts, where):
-        """Keep the pairs that are frequent enough, and return them."""
+        self._subtract(removed)
+        return self._add(added, added_in)
+
+    def _add(self, counts, word_indices):
+        """Store the pairs that are frequent enough, and return them."""
         frequent = [pair for pair, count in counts.items() if count >= self.min_frequency]
         for pair in frequent:
-            self.counts[pair], self.where[pair] = counts[pair], where[pair]
+            self.counts[pair] = counts[pair]
+            self.word_indices[pair] = word_indices[pair]
         return frequent
 
-    def _take(self, counts):
-        """Subtract from the pairs that are still known."""
-        for pair, count in counts.items():
-            present = self.counts.get(pair, 0) - count
-            if present >= self.min_frequency:
-                self.counts[pair] = present
-            elif self.counts.pop(pair, None):
-                del self.where[pair]
+    def _subtract(self, counts):
+        """Lower the counts of pairs, and drop those that became too rare."""
+        for pair, removed in counts.items():
+            if pair not in self.counts:
+                continue
+            count = self.counts[pair] - removed
+            if count >= self.min_frequency:
+                self.counts[pair] = count
+            else:
+                del self.counts[pair]
+                del self.word_indices[pair]
 
-    def why_none(self):
-        """Why no pair is left in ``counts``."""
-        return f"no pair occurs {self.min_frequency} times" if any(len(word) > 1 for word in self.words) else "no pair is left"
+    def why_empty(self):
+        """Return the reason why ``counts`` is empty."""
+        if any(len(word) > 1 for word in self.words):
+            return f"no pair occurs {self.min_frequency} times"
+        return "no pair is left"
 
 
-def changed_neighbours(parts, pair, new):
-    """A word split at the places of a pair -> [(pair that is gone, pair in its stead), ...], both with a neighbour.
+def changed_pairs(parts, pair, new):
+    """Return [(old pair, new pair), ...] for the neighbors of a pair that is merged into ``new``.
 
-    >>> changed_neighbours(["c", "", "d"], "ab", "X")    # c a b a b d -> c X X d
+    parts: the word, split at the pair
+
+    >>> changed_pairs(["c", "", "d"], "ab", "X")    # c a b a b d -> c X X d
     [('ca', 'cX'), ('ba', 'XX'), ('bd', 'Xd')]
     """
     left, right = pair
-    last, changes = len(parts) - 1, []
-    for place in range(last):
-        before, after = parts[place], parts[place + 1]
+    last = len(parts) - 1
+    changes = []
+    for i in range(last):
+        before = parts[i]
+        after = parts[i + 1]
         if before:
             changes.append((before[-1] + left, before[-1] + new))
         if after:
             changes.append((right + after[0], new + after[0]))
-        elif place + 1 < last:
+        elif i + 1 < last:  # the next occurrence follows directly
             changes.append((right + left, new + new))
     return changes

@@ -10,8 +10,8 @@ from itertools import accumulate, chain
 
 import numpy as np
 
-from tokenizer.fast.unit_table import Units, joined
-from tokenizer.fast.word_boundaries import parts
+from tokenizer.fast.unit_table import UnitTable, join_texts
+from tokenizer.fast.word_boundaries import split_text
 from tokenizer.utils.workers import batch_texts, map_in_order
 
 MAX_CACHED_UNITS = 1 << 19  # distinct units; with their ids about 100 MB. In real texts far fewer make up nearly everything
@@ -33,12 +33,12 @@ class CorpusEncoder:
 
     def clear(self):
         """Forget all units."""
-        self.units = Units(self.boundaries)
+        self.units = UnitTable(self.boundaries)
         self.ids, self.starts, self.lengths = array("I"), array("q", [0]), array("q", [0])  # unit 0 is none
 
     def encode(self, texts):
         """A list of texts -> (ids of all, one after the other (N,) uint32; how many of them are each text's (texts,) int64)."""
-        short = [[part] if len(part) <= LONG_TEXT else parts(part, LONG_TEXT) for part in texts]
+        short = [[part] if len(part) <= LONG_TEXT else split_text(part, LONG_TEXT) for part in texts]
         results = []
         with self.lock:
             for some in batch_texts(chain.from_iterable(short), LONG_TEXT):
@@ -51,7 +51,7 @@ class CorpusEncoder:
         """As ``encode``, for texts that are together no longer than arrays should be."""
         if len(self.units) > MAX_CACHED_UNITS or len(self.ids) > 16 * MAX_CACHED_UNITS:
             self.clear()  # rare, and cheap to make again
-        data, text_starts = joined(texts)
+        data, text_starts = join_texts(texts)
         try:
             numbers, unit_starts = self.units.find(data, text_starts)  # (U,), (U,)
             self._encode_new()

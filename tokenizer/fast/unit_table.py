@@ -17,7 +17,7 @@ _MASK = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # kee
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)  # odd, their bits well mixed
 
 
-def joined(texts):
+def join_texts(texts):
     """Texts -> (their UTF-8 end to end, between margins, uint8; where each begins in it, and where the last ends, int64).
 
     Raises ValueError for half a character. ["ab", "", "c"] -> 8 zeros, a, b, c, 8 zeros; [8, 10, 10, 11]
@@ -28,12 +28,12 @@ def joined(texts):
     return np.frombuffer(b"".join((margin, *encoded, margin)), np.uint8), starts
 
 
-class Units:
+class UnitTable:
     """Numbers the distinct units, from 1 in the order in which they come. ``borders``: as ``borders.gpt2_boundaries``.
 
     >>> from tokenizer.fast.word_boundaries import gpt2_boundaries
-    >>> units = Units(gpt2_boundaries)
-    >>> numbers, starts = units.find(*joined(["a b\\n", "a"])); numbers, starts - MARGIN, units.since(1)
+    >>> units = UnitTable(gpt2_boundaries)
+    >>> numbers, starts = units.find(*join_texts(["a b\\n", "a"])); numbers, starts - MARGIN, units.since(1)
     (array([1, 2, 3, 1], dtype=int32), array([0, 1, 3, 4]), [b'a', b' b', b'\\n'])
     """
 
@@ -51,7 +51,7 @@ class Units:
         return list(islice(reversed(self.number_of), len(self) - number + 1))[::-1]
 
     def find(self, data, text_starts):
-        """data, text_starts: as ``joined`` gives them. -> (numbers of the units in order (U,) int32, where they begin in data (U,))"""
+        """data, text_starts: as ``join_texts`` gives them. -> (numbers of the units in order (U,) int32, where they begin in data (U,))"""
         begins = np.zeros(len(data), bool)
         begins[text_starts] = True
         first, last = text_starts[0], text_starts[-1]

@@ -23,8 +23,8 @@ UNKNOWN, SPACE, OTHER_SPACE, LETTER, NUMBER, OTHER, FOREIGN = range(7)
 
 # Where a long text can be cut and each part treated without the other: between a visible character of ASCII and white space, and after a
 # Chinese comma or full stop that a Chinese character follows.
-SURE_BORDER = re.compile(r"[!-~](?=[ \n])|[。，](?=[\u5000-\u9fff])")
-SURE_BORDER_BYTES = re.compile(rb"[!-~](?=[ \n])|(?:\xe3\x80\x82|\xef\xbc\x8c)(?=[\xe5-\xe9])")
+SAFE_CUT = re.compile(r"[!-~](?=[ \n])|[。，](?=[\u5000-\u9fff])")
+SAFE_CUT_BYTES = re.compile(rb"[!-~](?=[ \n])|(?:\xe3\x80\x82|\xef\xbc\x8c)(?=[\xe5-\xe9])")
 
 _ONE_LETTER = np.isin(np.arange(256), list(b"stmd"))  # 's 't 'm 'd
 
@@ -60,15 +60,15 @@ def bert_kind_without_cjk(char):
     return bert_kind(char, tokenize_chinese_chars=False)
 
 
-def parts(text, size):
+def split_text(text, size):
     """A text in parts of about ``size`` characters, cut at sure borders, so that its units are the parts' units; longer where there is none.
 
-    >>> parts("one two three", size=2)
+    >>> split_text("one two three", size=2)
     ['one', ' two', ' three']
     """
     cuts = [0]
     while cuts[-1] < len(text):
-        border = SURE_BORDER.search(text, cuts[-1] + size - 1)
+        border = SAFE_CUT.search(text, cuts[-1] + size - 1)
         cuts.append(border.end() if border else len(text))
     return [text[start:end] for start, end in pairwise(cuts)]
 

@@ -1,7 +1,11 @@
-"""Counting the words of a corpus: the first half of training, streamed, on all cores.
+"""Count the words of a corpus: the first half of tokenizer training.
 
-Count before you cut: the units of a text (``unit_table.py``) are found and counted by operations on whole arrays, and only the distinct
-ones are normalized and cut into words, each once. Memory grows with the number of distinct words, not with the corpus, and can be capped.
+Not needed to understand BERT. What this computes is ``Counter(word for text in texts for word in
+words_of(text))``, for corpora that do not fit in memory, on all cores.
+
+The trick: find and count *units* first (``tokenizer.fast.unit_table``; a unit is mostly a word with
+the space before it), with array operations. Only the distinct units are then normalized and split
+into words, each once. Memory grows with the number of distinct words, and can be capped.
 """
 import heapq
 import os
@@ -11,218 +15,252 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenizer.fast.unit_table import MARGIN, Units, joined
-from tokenizer.fast.word_boundaries import SURE_BORDER_BYTES, parts
+from tokenizer.fast.unit_table import MARGIN, UnitTable, join_texts
+from tokenizer.fast.word_boundaries import SAFE_CUT_BYTES, split_text
 from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.workers import batch_texts, map_in_order
 
-AT_ONCE = 1 << 18  # bytes whose units are found together: arrays of this length stay near the processor
-PORTION = 4 << 20  # bytes, or characters, that are counted at once. Independent of the number of workers, as all results are
-MAX_CACHED_UNITS = 1 << 17  # distinct units that a process remembers from portion to portion: about 40 MB
-LONGEST = 4  # bytes of what a file is cut at, with the character after it
-_CUT = re.compile(rb"\n|" + SURE_BORDER_BYTES.pattern)
+# Bytes (or characters) whose units are found together: arrays of this length fit in the CPU cache.
+CHUNK = 1 << 18
+# Bytes (or characters) that a worker counts at once. Results do not depend on the number of workers
+# because this does not.
+PORTION = 4 << 20
+# Distinct units that a process remembers between portions: about 40 MB.
+MAX_CACHED_UNITS = 1 << 17
+# A position in a file where two parts can be processed separately: after a line end, or at a safe
+# cut between two words. The longest match is a Chinese full stop (3 bytes) and one byte after it.
+FILE_CUT = re.compile(rb"\n|" + SAFE_CUT_BYTES.pattern)
+LONGEST_CUT = 4
 
 
-def count_files(files, borders, words_of, workers=None, max_words=None, show_progress=True):
-    """Word counts over text files, fed line by line, each with its line end. -> WordCounts
+def count_files(files, boundaries, words_of, workers=None, max_words=None, show_progress=True):
+    """Count the words of text files, read line by line, each with its line end. -> WordCounts
 
-    borders: where words begin (``word_boundaries.py``).  words_of: text -> list of its words; it stands at the top level of a module.
-    workers, max_words: as ``ByteLevelBPE.train``.
-    Raises FileNotFoundError for a missing file and ValueError for one that is not UTF-8 text.
+    boundaries   finds where words begin, such as ``word_boundaries.gpt2_boundaries``
+    words_of     function from a text to the list of its words, at the top level of a module
+    workers, max_words   see ``ByteLevelBPE.train``
+
+    Raises FileNotFoundError for a missing file, and ValueError for a file that is not UTF-8.
     """
     files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-    total = sum(_size(file) for file in files)
+    total = sum(_file_size(file) for file in files)
+    counter = UnitCounter(boundaries, words_of)
     with progress_bar(total, "counting words", "B", show_progress, scale=True) as bar:
-        return _count(_count_ranges, portions(files), UnitCounter(borders, words_of), workers, max_words, bar)
+        return _count(_count_ranges, portions(files), counter, workers, max_words, bar)
 
 
-def count_texts(texts, borders, words_of, workers=None, max_words=None, show_progress=True):
-    """Word counts over an iterable of strings, each fed whole. -> WordCounts"""
+def count_texts(texts, boundaries, words_of, workers=None, max_words=None, show_progress=True):
+    """Count the words of an iterable of strings. -> WordCounts; arguments as ``count_files``."""
     if isinstance(texts, str):
-        raise ValueError("train_from_iterator takes an iterable of strings, not one string: pass [text]")
+        raise ValueError("train_from_iterator takes an iterable of strings: pass [text]")
+    batches = batch_texts(map(_check_text, texts), PORTION)
+    counter = UnitCounter(boundaries, words_of)
     with progress_bar(None, "counting words", "characters", show_progress, scale=True) as bar:
-        return _count(_count_batch, batch_texts(map(_checked, texts), PORTION), UnitCounter(borders, words_of), workers, max_words, bar)
+        return _count(_count_batch, batches, counter, workers, max_words, bar)
 
 
 def _count(function, portions, counter, workers, max_words, bar):
-    """The sum of what ``function(counter, portion)`` gives for each portion, over all workers. -> WordCounts"""
+    """Add up ``function(counter, portion)`` over all portions, on all workers."""
     counts = WordCounts(max_words)
-    for more, size in map_in_order(function, portions, shared=counter, workers=workers, num_inline=1):
-        counts.add(more)
+    # num_inline=1: this process counts the first portion itself, then forks workers that know the
+    # units of that portion already.
+    results = map_in_order(function, portions, shared=counter, workers=workers, num_inline=1)
+    for portion_counts, size in results:
+        counts.add(portion_counts)
         bar.update(size)
     return counts
 
 
 class WordCounts(Counter):
-    """word -> count, with at most ``max_words`` words (None: all of them).
+    """word -> count, with at most ``max_words`` words (None: no limit).
 
-    When more have come, the rarest are forgotten, down to half as many (after the lossy counting of Manku and Motwani 2002).
-    ``loss`` says what that did: any count is too small by at most ``missed``, and ``forgotten`` occurrences are not counted at all.
+    When there are more, the rarest words are dropped, until half of ``max_words`` are left (after
+    the lossy counting of Manku and Motwani, 2002). Then every count is too low by at most
+    ``max_error``, and ``num_dropped`` occurrences are not counted at all.
 
     >>> counts = WordCounts(2)
-    >>> counts.add({"a": 5, "b": 2, "c": 1}); dict(counts), counts.missed, counts.forgotten
+    >>> counts.add({"a": 5, "b": 2, "c": 1})
+    >>> dict(counts), counts.max_error, counts.num_dropped
     ({'a': 5}, 2, 3)
     """
 
     def __init__(self, max_words=None):
         super().__init__()
-        self.max_words, self.missed, self.forgotten = max_words, 0, 0
+        self.max_words = max_words
+        self.max_error = 0
+        self.num_dropped = 0
 
-    def add(self, more):
+    def add(self, counts):
         """Add {word: count}."""
-        self.update(more)
-        if self.max_words and len(self) > self.max_words:
-            # Of equally frequent words the order of strings decides, so that the result depends on the corpus alone.
-            rarest = heapq.nsmallest(len(self) - self.max_words // 2, self.items(), key=lambda item: (item[1], item[0]))
-            for word, count in rarest:
-                del self[word]
-                self.forgotten += count
-            self.missed += rarest[-1][1]
+        self.update(counts)
+        if not self.max_words or len(self) <= self.max_words:
+            return
+        # Ties are broken by the word, so the result depends on the corpus only.
+        num_surplus = len(self) - self.max_words // 2
+        rarest = heapq.nsmallest(num_surplus, self.items(), key=lambda item: (item[1], item[0]))
+        for word, count in rarest:
+            del self[word]
+            self.num_dropped += count
+        self.max_error += rarest[-1][1]
 
-    @property
-    def loss(self):
-        """What the cap on words cost, as a sentence; "" if it cost nothing."""
-        if not self.forgotten:
+    def cap_summary(self):
+        """Return a sentence that says what ``max_words`` cost; "" if nothing was dropped."""
+        if not self.num_dropped:
             return ""
-        share = self.forgotten / (self.forgotten + sum(self.values()))
-        return (f"max_words={self.max_words:,}: {self.forgotten:,} occurrences of rare words were left out ({share:.2%}), "
-                f"and any word's count is short by at most {self.missed:,}")
+        share = self.num_dropped / (self.num_dropped + sum(self.values()))
+        return (f"max_words={self.max_words:,} dropped {self.num_dropped:,} occurrences of rare "
+                f"words ({share:.2%}); counts are too low by at most {self.max_error:,}")
 
 
 class UnitCounter:
-    """Counts the units of texts, and from them the words. ``borders``, ``words_of``: as ``count_files``.
+    """Counts the units of texts, and from them the words. Arguments as ``count_files``.
 
-    >>> from tokenizer.fast.word_boundaries import gpt2_boundaries; from tokenizer.pretokenize import gpt2_words
+    >>> from tokenizer.fast.word_boundaries import gpt2_boundaries
+    >>> from tokenizer.pretokenize import gpt2_words
     >>> counter = UnitCounter(gpt2_boundaries, gpt2_words)
-    >>> counter.add(*joined(["a b\\n", "a"])); counter.take(), counter.take()
+    >>> counter.add(*join_texts(["a b\\n", "a"]))
+    >>> counter.take(), counter.take()
     ({'a': 2, ' b': 1, '\\n': 1}, {})
     """
 
-    def __init__(self, borders, words_of):
-        self.boundaries, self.words_of = borders, words_of
+    def __init__(self, boundaries, words_of):
+        self.boundaries = boundaries
+        self.words_of = words_of
         self._clear()
 
     def _clear(self):
-        self.units, self.words = Units(self.boundaries), [()]  # number of a unit -> its words
-        self.counts = np.zeros(0, np.int64)  # number of a unit -> how often it was seen
+        self.units = UnitTable(self.boundaries)
+        self.words = [()]                   # unit id -> its words; ids start at 1
+        self.counts = np.zeros(0, np.int64)  # unit id -> how often the unit occurred
 
     def add(self, data, text_starts):
-        """Count the units of texts, given as ``units.joined`` gives them."""
-        seen = np.bincount(self.units.find(data, text_starts)[0], minlength=len(self.counts))
-        seen[:len(self.counts)] += self.counts
-        self.counts = seen
+        """Count the units of texts; arguments as ``unit_table.join_texts`` returns them."""
+        unit_ids, _ = self.units.find(data, text_starts)
+        counts = np.bincount(unit_ids, minlength=len(self.counts))
+        counts[:len(self.counts)] += self.counts
+        self.counts = counts
 
     def take(self):
-        """The words that were added since the last call, as {word: count}. Only now are new units cut into words."""
-        self.words += [tuple(self.words_of(unit.decode("utf-8"))) for unit in self.units.since(len(self.words))]
-        seen, counts = np.flatnonzero(self.counts), defaultdict(int)
-        for words, count in zip(map(self.words.__getitem__, seen.tolist()), self.counts[seen].tolist()):
-            for word in words:
-                counts[word] += count
+        """Return the counts since the last call, as {word: count}. New units are split only now."""
+        for unit in self.units.since(len(self.words)):
+            self.words.append(tuple(self.words_of(unit.decode("utf-8"))))
+        word_counts = defaultdict(int)
+        for words, count in zip(self.words, self.counts.tolist()):
+            if count:
+                for word in words:
+                    word_counts[word] += count
         self.counts[:] = 0
         if len(self.units) > MAX_CACHED_UNITS:
             self._clear()
-        return dict(counts)
+        return dict(word_counts)
 
 
-# In a worker: (a counter, portion) -> (counts, size of the portion)
+# What a worker does: (counter, portion) -> ({word: count}, size of the portion)
 
 def _count_batch(counter, texts):
-    """["a b", "a"] -> ({'a': 2, ' b': 1}, 4)"""
-    short = (part for text in texts for part in ([text] if len(text) <= AT_ONCE else parts(text, AT_ONCE)))
-    for batch in batch_texts(short, AT_ONCE):
-        counter.add(*joined(batch))
+    """Count texts: ["a b", "a"] -> ({'a': 2, ' b': 1}, 4)"""
+    parts = (part for text in texts for part in split_text(text, CHUNK))
+    for batch in batch_texts(parts, CHUNK):
+        counter.add(*join_texts(batch))
     return counter.take(), sum(map(len, texts))
 
 
 def _count_ranges(counter, ranges):
-    """The same for ``portions`` of files, in which every line is a text: [("a.txt", 0, 7)] -> ({'a': 2, ' b': 1, '\\n': 2}, 7)"""
+    """Count byte ranges of files: [("a.txt", 0, 7)] -> ({'a': 2, ' b': 1, '\\n': 2}, 7)"""
     for file, start, end in ranges:
-        for data in _read(file, start, end):
-            data = np.frombuffer(b"".join((bytes(MARGIN), data, bytes(MARGIN))), np.uint8)
-            line_starts = np.flatnonzero(data[:-MARGIN - 1] == ord("\n")) + 1  # but for a line end at the very end
+        for chunk in _read_chunks(file, start, end):
+            data = np.frombuffer(bytes(MARGIN) + chunk + bytes(MARGIN), np.uint8)
+            # Every line is a text: one starts after each line end but the very last.
+            line_starts = np.flatnonzero(data[:-MARGIN - 1] == ord("\n")) + 1
             counter.add(data, np.concatenate(([MARGIN], line_starts, [len(data) - MARGIN])))
     return counter.take(), sum(end - start for _, start, end in ranges)
 
 
-def _read(file, start, end):
-    """Yield what stands between the first border from byte ``start`` on and the first from ``end`` on, about ``AT_ONCE`` bytes at a time."""
+def _read_chunks(file, start, end):
+    """Yield the bytes from the first cut at or after ``start`` to the first at or after ``end``.
+
+    So neighboring ranges share no word and miss none. Each chunk has about ``CHUNK`` bytes.
+    """
     with open(file, "rb") as source:
-        here, stop = _border(source, start), _border(source, end)
-        while here < stop:
-            after = min(_border(source, here + AT_ONCE), stop)
-            source.seek(here)
-            data = source.read(after - here)
-            _check_utf8(data, file, here)
-            yield data
-            here = after
+        offset = _next_cut(source, start)
+        stop = _next_cut(source, end)
+        while offset < stop:
+            chunk_end = min(_next_cut(source, offset + CHUNK), stop)
+            source.seek(offset)
+            chunk = source.read(chunk_end - offset)
+            _check_utf8(chunk, file, offset)
+            yield chunk
+            offset = chunk_end
 
 
-def _border(source, position):
-    """The first place from ``position`` on where a file can be cut: after a line end, or where a word begins for sure; else its end."""
-    if not position:
+def _next_cut(source, offset):
+    """Return the first offset, from ``offset`` on, at which a file can be cut, else its size.
+
+    In b"one two\\nthree" the cuts are 3, between "one" and " two", and 8, after the line end:
+    ``_next_cut`` of 1 is 3, of 4 is 8, and of 9 is 13.
+    """
+    if offset == 0:
         return 0
-    start, size = max(position - LONGEST, 0), 1 << 12
+    # A match that ends at ``offset`` can begin up to LONGEST_CUT bytes before it.
+    start = max(offset - LONGEST_CUT, 0)
+    size = 1 << 12  # a cut is near in most files; if there is none, read on in larger steps
     while True:
         source.seek(start)
         data = source.read(size)
-        found = _CUT.search(data)
-        while found and start + found.end() < position:
-            found = _CUT.search(data, found.end())
-        if found or len(data) < size:
-            return start + (found.end() if found else len(data))
-        start, size = start + size - LONGEST, 1 << 20
+        for match in FILE_CUT.finditer(data):
+            if start + match.end() >= offset:
+                return start + match.end()
+        if len(data) < size:
+            return start + len(data)
+        start += size - LONGEST_CUT
+        size = 1 << 20
 
 
-def _check_utf8(data, file, position):
+def _check_utf8(data, file, offset):
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        number, line_start = _line_at(file, position + error.start)
-        raise ValueError(f"{file}: line {number} is not UTF-8 text ({error.reason} at byte {position + error.start - line_start + 1}): "
-                         f"if it is a text file, save it as UTF-8 and try again") from None
+        line_number = _line_number(file, offset + error.start)
+        message = f"{file}: line {line_number} is not UTF-8 text: save the file as UTF-8"
+        raise ValueError(message) from None
 
 
-def _line_at(file, position):
-    """(number of the line that byte ``position`` is in, where that line begins)"""
-    number, line_start, here = 1, 0, 0
+def _line_number(file, offset):
     with open(file, "rb") as source:
-        while block := source.read(min(1 << 20, position - here)):
-            if b"\n" in block:
-                number, line_start = number + block.count(b"\n"), here + block.rfind(b"\n") + 1
-            here += len(block)
-    return number, line_start
+        for line_number, _ in enumerate(source, start=1):
+            if source.tell() > offset:
+                return line_number
 
-
-# Sharing out
 
 def portions(files, size=PORTION):
-    """Files -> lists of (file, start, end), each list together at most ``size`` bytes; long files are cut, small ones put together.
+    """Yield lists of (file, start, end), each of at most ``size`` bytes in total.
 
-    portions of a file of 10 bytes and one of 3, size 6 -> [[(a, 0, 6)], [(a, 6, 10)], [(b, 0, 3)]]
+    Files of 10 and 3 bytes, size 6 -> [(a, 0, 6)], [(a, 6, 10)], [(b, 0, 3)]
     """
-    portion, room = [], size
+    portion = []
+    room = size
     for file in files:
-        length = _size(file)
+        length = _file_size(file)
         for start in range(0, length, size):
             end = min(start + size, length)
             if end - start > room:
                 yield portion
-                portion, room = [], size
+                portion = []
+                room = size
             portion.append((file, start, end))
             room -= end - start
     if portion:
         yield portion
 
 
-def _checked(text):
+def _check_text(text):
     if not isinstance(text, str):
-        raise ValueError(f"train_from_iterator takes strings, but got {type(text).__name__}: {text!r:.80}")
+        raise ValueError(f"train_from_iterator takes strings, not {type(text).__name__}")
     return text
 
 
-def _size(file):
+def _file_size(file):
     if not Path(file).is_file():
-        what = "is a folder: name the files in it" if Path(file).is_dir() else "no such file"
-        raise FileNotFoundError(f"{file}: {what}")
+        problem = "is a folder, not a file" if Path(file).is_dir() else "no such file"
+        raise FileNotFoundError(f"{file}: {problem}")
     return Path(file).stat().st_size

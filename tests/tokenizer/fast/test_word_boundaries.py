@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tokenizer_samples import STORY, random_texts
 
-from tokenizer.fast.unit_table import Units, joined
+from tokenizer.fast.unit_table import UnitTable, join_texts
 from tokenizer.fast.word_boundaries import bert_boundaries, bert_boundaries_without_cjk, gpt2_boundaries
 from tokenizer.normalize import BertNormalizer
 from tokenizer.pretokenize import GPT2_PATTERN, bert_words, gpt2_words
@@ -43,7 +43,7 @@ def test_every_character_there_is():
 
 def units_of(texts, borders):
     """[[unit, ...] of each text], found in one go."""
-    data, text_starts = joined(texts)
+    data, text_starts = join_texts(texts)
     begins = np.zeros(len(data), bool)
     begins[text_starts] = True
     starts = np.flatnonzero(borders(data, begins))
@@ -109,10 +109,10 @@ def test_units_have_one_number_each_however_they_collide(monkeypatch):
     texts = [" ".join("".join(rng.choices("ab", k=rng.randint(1, 20))) for _ in range(50)) for _ in range(40)]
     for places in (1, 3, 20):  # with two places nearly everything collides
         monkeypatch.setattr("tokenizer.fast.unit_table.PLACES", places)
-        units = Units(gpt2_boundaries)
+        units = UnitTable(gpt2_boundaries)
         for _ in range(2):
             for text in texts:
-                numbers, starts = units.find(*joined([text]))
+                numbers, starts = units.find(*join_texts([text]))
                 assert [units.since(number)[0].decode() for number in numbers[:60]] == units_of([text], gpt2_boundaries)[0][:60]
     assert len(set(units.since(1))) == len(units)
 
@@ -120,7 +120,7 @@ def test_units_have_one_number_each_however_they_collide(monkeypatch):
 def test_lengths_of_one_to_seventeen_bytes_are_told_apart():
     texts = ["a" * length for length in range(1, 19)] + ["a" * 8 + "\x00", "a" * 15 + "b", "b" + "a" * 15]
     texts.append("a" * 8 + "b" + "a" * 8)  # of 17 bytes the ninth is neither among the first eight nor among the last
-    units = Units(gpt2_boundaries)
+    units = UnitTable(gpt2_boundaries)
     for _ in range(2):
-        numbers = [units.find(*joined([text]))[0].tolist() for text in texts]
+        numbers = [units.find(*join_texts([text]))[0].tolist() for text in texts]
         assert len({tuple(number) for number in numbers}) == len(texts)

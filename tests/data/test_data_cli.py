@@ -83,8 +83,8 @@ def test_the_number_of_workers_holds_for_the_parsing_of_pydocs_too(monkeypatch, 
     assert asked == [1]
 
 
-@pytest.mark.parametrize("workers, message", [("0", "argument --workers: 0 is too small: it takes at least 1"),
-                                              ("two", "argument --workers: 'two' is no whole number")])
+@pytest.mark.parametrize("workers, message", [("0", "argument --workers: 0 is too small: it must be at least 1"),
+                                              ("two", "argument --workers: 'two' is not an integer")])
 def test_a_wrong_number_of_workers_is_told_before_anything_is_read(capsys, workers, message):
     with pytest.raises(SystemExit) as stopped:
         main(["prepare", "none.txt", "--tokenizer", "none", "--out", "x", "--workers", workers])

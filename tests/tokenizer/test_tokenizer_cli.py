@@ -121,13 +121,13 @@ def test_under_a_narrow_encoding_what_it_lacks_is_escaped_and_json_is_still_json
 @pytest.mark.parametrize("args, text, message, expected", [
     (["train", "--out", "x", "no-such-file.txt"], "", "error: no-such-file.txt: no such file", 1),
     (["train", "--vocab-size", 10, "--out", "x", "README.md"], "", "error: --vocab-size 10 is smaller than", 1),
-    (["train", "--workers", 0, "--out", "x", "README.md"], "", "error: argument --workers: 0 is too small: it takes at least 1", 2),
+    (["train", "--workers", 0, "--out", "x", "README.md"], "", "error: argument --workers: 0 is too small: it must be at least 1", 2),
     (["train", "--vocab-sise", 10, "--out", "x", "README.md"], "", "unknown flag --vocab-sise: did you mean --vocab-size?", 2),
     (["train", "--kind", "unigram", "--out", "x", "README.md"], "", "unigram", 2),
     (["train", "--cased", "--out", "x", "README.md"], "", "error: --cased is for --kind wordpiece", 1),
     (["train", "--keep-accents", "--out", "x", "README.md"], "", "error: --keep-accents is for --kind wordpiece", 1),
     (["train", "--limit-alphabet", 9, "--out", "x", "README.md"], "", "error: --limit-alphabet is for --kind wordpiece", 1),
-    (["train", "--max-words", 1, "--out", "x", "README.md"], "", "--max-words: 1 is too small: it takes at least 2", 2),
+    (["train", "--max-words", 1, "--out", "x", "README.md"], "", "--max-words: 1 is too small: it must be at least 2", 2),
     (["train", "--kind", "wordpiece", "--vocab-size", 30, "--out", "x", "README.md"], "", "characters of this corpus (each as such and "
      "within words): use at least ", 1),
     (["train", "--kind", "wordpiece", "--vocab-size", 30, "--out", "x", "README.md"], "", "or a smaller --limit-alphabet\n", 1),

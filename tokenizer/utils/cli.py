@@ -1,6 +1,6 @@
-"""What the project's commands share: a parser that names the nearest flag, and errors as one clear line.
+"""Shared by all commands: a parser that suggests the nearest flag, and errors as one clear line.
 
-Exit codes: 0 done, 1 the work could not be done (the reason is the last line), 2 the command line is wrong,
+Exit codes: 0 done, 1 the work failed (the last line says why), 2 the command line is wrong,
 130 stopped with Ctrl-C.
 """
 import argparse
@@ -13,77 +13,91 @@ import sys
 from dataclasses import fields
 
 
-class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults beside the flags that have one, and examples (``epilog``) as they are written, line by line."""
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows the default of each flag that has one, and keeps the line breaks of examples."""
 
     def _get_help_string(self, action):
-        return action.help if action.default in (None, False, "", []) else super()._get_help_string(action)
+        if action.default in (None, False, "", []):
+            return action.help
+        return super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
-    """``argparse.ArgumentParser`` that names the nearest real flag or value, and takes no abbreviations.
+    """An ``argparse.ArgumentParser`` that suggests the nearest flag and takes no abbreviations.
 
     ``--vocab-sise 100`` -> ``error: unknown flag --vocab-sise: did you mean --vocab-size?``
     """
 
     def __init__(self, explained=(), **options):
-        """explained: {flag that there is not: what to say instead of a suggestion}"""
-        options.setdefault("formatter_class", Help)
+        """explained: {unknown flag: what to print instead of a suggestion}"""
+        options.setdefault("formatter_class", HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
         self.explained = dict(explained)
 
     def parse_args(self, args=None, namespace=None, rest=""):
-        """rest: the list of words that also takes those which a flag stands before: argparse gives up on 'FOLDER --json TEXT'"""
-        into, (namespace, rest) = rest, self.parse_known_args(args, namespace)
-        if into:
-            setattr(namespace, into, getattr(namespace, into) + [word for word in rest if not word.startswith("-")])
-            rest = [word for word in rest if word.startswith("-")]
+        """Parse the command line.
+
+        rest: name of the list of positional arguments, which also receives those that follow a
+        flag. argparse does not accept them: in ``FOLDER --json TEXT``, TEXT would be an error.
+        """
+        namespace, unknown = self.parse_known_args(args, namespace)
         if rest:
-            word = rest[0].split("=")[0]
-            remedy = f": {self.explained[word]}" if word in self.explained else suggestion(word, self.flags())
-            self.error(f"unknown {'flag' if word.startswith('-') else 'argument'} {word}" + remedy)
+            words = [word for word in unknown if not word.startswith("-")]
+            setattr(namespace, rest, getattr(namespace, rest) + words)
+            unknown = [word for word in unknown if word.startswith("-")]
+        if unknown:
+            word = unknown[0].split("=")[0]
+            kind = "flag" if word.startswith("-") else "argument"
+            if word in self.explained:
+                self.error(f"unknown {kind} {word}: {self.explained[word]}")
+            self.error(f"unknown {kind} {word}" + suggestion(word, self.flags()))
         return namespace
 
     def flags(self):
-        """All flags, those of subcommands included. -> ['-h', '--help', '--vocab-size', ...]"""
-        commands = [command for action in self._actions if isinstance(action, argparse._SubParsersAction)
-                    for command in action.choices.values()]
-        own = [flag for action in self._actions for flag in action.option_strings]
-        return own + [flag for command in commands for flag in command.flags()]
+        """Return all flags, also those of subcommands: ['-h', '--help', '--vocab-size', ...]"""
+        flags = []
+        for action in self._actions:
+            flags += action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    flags += command.flags()
+        return flags
 
     def error(self, message):
         wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if wrong:
             message += suggestion(wrong[1], re.findall(r"[\w.-]+", wrong[2]))
-        self.exit(2, f"error: {message}\n({self.prog} --help lists what there is)\n")
+        self.exit(2, f"error: {message}\n({self.prog} --help lists all flags)\n")
 
 
-def at_least(smallest):
-    """A type of flags: whole numbers from ``smallest`` on. "3" -> 3; "0" -> error: argument --workers: 0 is too small: it takes at least 1"""
-    def number(word):
+def at_least(minimum):
+    """Return an argparse type for integers of at least ``minimum``."""
+    def parse(word):
         try:
             value = int(word)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{word!r} is no whole number") from None
-        if value < smallest:
-            raise argparse.ArgumentTypeError(f"{value} is too small: it takes at least {smallest}")
+            raise argparse.ArgumentTypeError(f"{word!r} is not an integer") from None
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{value} is too small: it must be at least {minimum}")
         return value
-    return number
+    return parse
 
 
 def as_flags(message, names):
-    """An error of Python as the command line has it; parts of file names stay.
+    """Replace the names of Python arguments in an error message by the names of flags.
 
     >>> as_flags("vocab_size=7 is too small for vocab_size.txt", ["vocab_size"])
     '--vocab-size 7 is too small for vocab_size.txt'
     """
     def flag(match):
-        return "--" + match[1].replace("_", "-") + " " * bool(match[2])
+        name, equals = match.groups()
+        return "--" + name.replace("_", "-") + (" " if equals else "")
+    # The name must not be part of a longer name or of a path.
     return re.sub(rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(=)?", flag, message)
 
 
 def suggestion(word, known):
-    """The end of an error line that names the nearest of ``known``; '' where nothing is near.
+    """Return the end of an error message that names the nearest known word, or "".
 
     >>> suggestion("quikstart", ["quickstart", "kant"])
     ': did you mean quickstart?'
@@ -93,57 +107,67 @@ def suggestion(word, known):
 
 
 def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
-    """A flag for each field of a configuration, or for those of ``names``; one that is not given is None, so that ``explicit_flags`` can tell.
+    """Add a flag for each field of the dataclass ``cls``, or for those in ``names``.
 
-    shown: a configuration whose values stand in brackets behind the help, but those that say that something is off.
+    A flag that is not on the command line is None, so that ``explicit_flags`` can tell.
+
+    shown           an instance of ``cls`` whose values are printed as the defaults
+    unset_at_zero   fields for which 0 means that a feature is off, and is not printed
     """
-    known = {f.name: f for f in fields(cls)}
-    for f in map(known.__getitem__, names or known):
-        switch = isinstance(f.default, bool)
-        kind, alone = (true_or_false, {"nargs": "?", "const": True}) if switch else (type(f.default), {})
-        value = getattr(shown, f.name, "")
-        off = value == "" or value is False or (f.name in unset_at_zero and not value)
-        group.add_argument("--" + f.name.replace("_", "-"), type=kind, default=None, metavar=kind.__name__.upper(),
-                           help=f.metadata["help"] + ("" if off else f" [{value}]"), **alone)  # a switch that stands alone is on
+    for field in fields(cls):
+        if names is not None and field.name not in names:
+            continue
+        options = {"type": type(field.default)}
+        if isinstance(field.default, bool):
+            # ``--flag`` alone means true
+            options = {"type": true_or_false, "nargs": "?", "const": True}
+        value = getattr(shown, field.name, "")
+        is_off = value == "" or value is False or (field.name in unset_at_zero and not value)
+        group.add_argument("--" + field.name.replace("_", "-"), default=None,
+                           metavar=options["type"].__name__.upper(),
+                           help=field.metadata["help"] + ("" if is_off else f" [{value}]"),
+                           **options)
 
 
 def true_or_false(word):
+    """Parse the value of a boolean flag."""
     if word.lower() not in ("true", "false"):
         raise ValueError(word)  # argparse turns it into "invalid value"
     return word.lower() == "true"
 
 
 def explicit_flags(arguments, cls):
-    """The fields of ``cls`` that stand on the command line -> dict."""
-    return {f.name: getattr(arguments, f.name) for f in fields(cls) if getattr(arguments, f.name) is not None}
+    """Return {field: value} for the fields of ``cls`` that are on the command line."""
+    values = {field.name: getattr(arguments, field.name) for field in fields(cls)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def run(main):
-    """Call ``main()`` and exit with its code; bad input and failing disks become one line on stderr, not a traceback.
-
-    A character that the output's encoding lacks is escaped: 'Ġ' as \\u0120 under cp1252, say, which pipes on Windows have.
-    """
+    """Call ``main()`` and exit with its code; print expected errors as one line, no traceback."""
+    # Escape characters that the output's encoding lacks (cp1252 in pipes on Windows): 'Ġ' as \u0120
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # stderr is so from the start
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main())
+    except BrokenPipeError:  # the reader, such as ``head``, has closed the pipe
+        sys.stderr.close()
+        sys.exit(0)
     except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # `... | head` has seen enough
-            sys.stderr.close()
-            sys.exit(0)
-        full = ". The disk is full: make room, then do the same again" if error.__class__ is OSError and error.errno == errno.ENOSPC else ""
-        sys.exit(f"error: {error}{full}")
+        # Subclasses of OSError have a message that says what to do.
+        disk_full = type(error) is OSError and error.errno == errno.ENOSPC
+        hint = ". The disk is full: free some space, then run it again" if disk_full else ""
+        sys.exit(f"error: {error}{hint}")
     except KeyboardInterrupt as error:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would find Python tidying up, and be a traceback
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not print a traceback
         print(f"stopped; {error}" if str(error) else "stopped", file=sys.stderr)
         sys.exit(130)
 
 
 @contextlib.contextmanager
 def sigterm_as_interrupt():
-    """Within, SIGTERM, which a machine that shuts down sends, is as Ctrl-C: KeyboardInterrupt."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Treat SIGTERM, which a machine sends when it shuts down, as Ctrl-C: KeyboardInterrupt."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

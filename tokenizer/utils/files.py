@@ -1,9 +1,10 @@
-"""Files that are whole or not there: write beside the place, then rename into it.
+"""Atomic writes: a file or folder is complete or absent, never half written.
 
-A rename within one folder is atomic, so a reader (or a run that is resumed after ``kill -9``) sees the old
-file or the new one and never half of either. What a later run reads goes through this module: tokenizers, token files,
-checkpoints, models, configurations. Not so metrics.jsonl, which grows line by line; pictures; and downloads, which go on
-where they broke off and are renamed when they are whole.
+Everything is written under a temporary name next to the target, then renamed. A rename within one
+folder is atomic, so a reader (or a run that resumes after ``kill -9``) sees the old file or the new
+one. Everything that a later run reads goes through this module: tokenizers, token files,
+checkpoints, models and configurations. Exceptions are metrics.jsonl, which grows line by line,
+pictures, and downloads, which can be continued.
 """
 import contextlib
 import errno
@@ -22,19 +23,17 @@ except ImportError:  # Windows
 
 @contextlib.contextmanager
 def atomic_folder(folder):
-    """Yield a temporary folder beside ``folder``; on success it takes the place of ``folder``, on any error it is removed.
+    """Yield a temporary folder that replaces ``folder`` on success and is removed on any error.
 
-    An older ``folder`` stays until the new one is complete. Between the two renames that swap them, the old
-    one lies beside its place as ``.NAME.old``; nothing is ever half written.
+    An older ``folder`` stays until the new one is complete. If the process is killed between the
+    two renames that swap them, the old one is still there as ``.NAME.old``.
 
     >>> with atomic_folder("/tmp/example") as temporary:
-    ...     _ = (temporary / "a.txt").write_text("whole")
+    ...     _ = (temporary / "a.txt").write_text("complete")
     """
     folder = Path(folder)
     with errors_name(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(folder.parent, glob.escape(folder.name))
-        temporary = folder.parent / f".{folder.name}.tmp-{os.getpid()}"
+        temporary = _temporary_path(folder)
         temporary.mkdir()
         try:
             yield temporary
@@ -45,17 +44,16 @@ def atomic_folder(folder):
 
 
 def replace_folder(temporary, folder):
-    """Rename a finished folder into its place, once all of it is on the disk; an older ``folder`` goes. On an error it stays, whole."""
+    """Sync a finished folder to disk and rename it to ``folder``. On an error the old one stays."""
     for path in temporary.rglob("*"):
         if path.is_file():
             sync(path)
     sync(temporary)
+
     old = folder.parent / f".{folder.name}.old"
     remove(old)
     if folder.exists():
-        for path in (folder, *folder.rglob("*")):
-            if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):  # it could be moved away, but then not be removed
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        _check_removable(folder)
         os.rename(folder, old)
     try:
         os.rename(temporary, folder)
@@ -64,79 +62,24 @@ def replace_folder(temporary, folder):
             os.rename(old, folder)
         raise
     sync(folder.parent)
-    with contextlib.suppress(OSError):  # the new one is there: what is left of the old one goes the next time
+    # The new folder is complete: remains of the old one can be removed the next time.
+    with contextlib.suppress(OSError):
         remove(old)
 
 
-@contextlib.contextmanager
-def errors_name(path):
-    """What the disk refuses is said of ``path``, which the user knows, not of the temporary names beside it.
-
-    PermissionError(13, "Permission denied", ".run.tmp-3084") -> PermissionError("cannot write to run: permission denied")
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:  # somebody's own words
-            raise
-        raise rename_error(path, error) from error  # in no variable, in which it would keep all that its traceback knows open
-
-
-def rename_error(path, error):
-    """The error that says of ``path`` what another one says of a file that nobody knows."""
-    reason = getattr(error, "reason", None) or (error.strerror or str(error)).lower()  # a file within a folder has named itself already
-    clear = type(error)(f"cannot write to {path}: {reason}")
-    clear.errno, clear.reason = error.errno, reason
-    return clear
-
-
-def check_writable(folder):
-    """OSError, as writing would raise it, where ``folder`` could not be made, or nothing be written into it. Nothing stays behind."""
-    absolute = Path(folder).absolute()
-    there = next(path for path in (absolute, *absolute.parents) if os.path.exists(path))
-    with errors_name(folder):
-        if not there.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{there} is a file")
-        os.rmdir(tempfile.mkdtemp(prefix=".try-", dir=there))
-
-
-def next_free_folder(folder):
-    """Return ``folder`` if nothing has that name, else the first of folder-2, folder-3, ... that is free.
-
-    >>> next_free_folder("/absent/books").name
-    'books'
-    """
-    folder = Path(folder)
-    candidates = itertools.chain([folder], (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2)))
-    return next(path for path in candidates if not path.exists())
-
-
-def atomic_write(path, content):
-    """Write ``content`` (str as UTF-8, or bytes) to the file ``path``: all of it, or the old file stays.
-
-    >>> atomic_write("/tmp/example.json", "{}")
-    """
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-
-
-def atomic_lines(path, lines):
-    """Write lines (an iterator of str without their ends) to the file ``path``: all of them, or the old file stays.
-
-    >>> atomic_lines("/tmp/example.jsonl", ["{}", "{}"])
-    """
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.writelines(line + "\n" for line in lines)
+def _check_removable(folder):
+    """Raise PermissionError for a folder that could be renamed, but then not be removed."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextlib.contextmanager
 def atomic_file(path):
-    """Yield the name of a temporary file beside ``path``; on success it takes the place of ``path``, on any error it is removed."""
+    """Yield a temporary path that replaces ``path`` on success and is removed on any error."""
     path = Path(path)
     with errors_name(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_stale(path.parent, glob.escape(path.name))
-        temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
+        temporary = _temporary_path(path)
         try:
             yield temporary
             sync(temporary)
@@ -148,50 +91,45 @@ def atomic_file(path):
             raise
 
 
-@contextlib.contextmanager
-def locked(folder, refusal):
-    """Hold the lock of ``folder``: ValueError(refusal) where another process holds it. Nothing is locked on Windows.
+def atomic_write(path, content):
+    """Write ``content`` (str as UTF-8, or bytes) to the file ``path``, atomically.
 
-    >>> with locked("/tmp", "/tmp is in use"):
-    ...     pass
+    >>> atomic_write("/tmp/example.json", "{}")
     """
-    descriptor = os.open(folder, os.O_RDONLY) if fcntl else None  # the system lets go when the process ends, however it ends
-    try:
-        if fcntl:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(refusal) from None
-        yield
-    finally:
-        if fcntl:
-            os.close(descriptor)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def remove_stale(parent, name):
-    """Remove what killed processes left behind while they wrote ``name`` (a glob pattern) in the folder ``parent``."""
-    for stale in Path(parent).glob(f".{name}.tmp-*"):
-        if not _running(stale.name.rpartition("-")[2]):
-            remove(stale)
+def atomic_lines(path, lines):
+    """Write an iterator of lines (str, without line ends) to the file ``path``, atomically."""
+    with atomic_file(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(line + "\n" for line in lines)
 
 
-def remove(path):
-    """Remove a file or a whole folder; nothing happens where there is none."""
-    path = Path(path)
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _temporary_path(path):
+    """Return ``.NAME.tmp-PID`` next to ``path``, whose folder is made if it does not exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(path.parent, glob.escape(path.name))
+    return path.parent / f".{path.name}.tmp-{os.getpid()}"
 
 
-def _running(process):
-    """Whether another process of that number is at work; True where that cannot be asked."""
-    if process == str(os.getpid()):
+def remove_stale(parent, pattern):
+    """Remove the temporary files of killed processes. pattern: glob for the target's name."""
+    for path in Path(parent).glob(f".{pattern}.tmp-*"):
+        pid = path.name.rpartition("-")[2]
+        if not _is_running(pid):
+            remove(path)
+
+
+def _is_running(pid):
+    """Return whether another process has this id; True if that is unknown."""
+    if pid == str(os.getpid()):
         return False
-    if os.name == "nt" or not process.isdigit():
+    if os.name == "nt" or not pid.isdigit():
         return True
     try:
-        os.kill(int(process), 0)  # signal 0 only asks
+        os.kill(int(pid), 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
     except OSError:
@@ -199,11 +137,92 @@ def _running(process):
     return True
 
 
-def sync(path):
-    """Ask the disk to hold what was written: a rename must not reach it before the data does."""
-    writable = not path.is_dir() and os.access(path, os.W_OK)
-    if os.name == "nt" and not writable:  # Windows syncs what is open for writing, so no folder and no read-only file
+@contextlib.contextmanager
+def errors_name(path):
+    """Make OSErrors name ``path``, which the user knows, instead of a temporary path.
+
+    PermissionError(13, "Permission denied", ".run.tmp-3084")
+    -> PermissionError("cannot write to run: permission denied")
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # not from the system: the message is our own
+            raise
+        # No variable: it would keep alive what the traceback refers to.
+        raise rename_error(path, error) from error
+
+
+def rename_error(path, error):
+    """Return the error with ``path`` in its message."""
+    # An error inside a folder is renamed twice, for the file and for the folder: keep the reason.
+    reason = getattr(error, "reason", None) or (error.strerror or str(error)).lower()
+    renamed = type(error)(f"cannot write to {path}: {reason}")
+    renamed.errno = error.errno
+    renamed.reason = reason
+    return renamed
+
+
+def check_writable(folder):
+    """Raise OSError if ``folder`` cannot be created or written to; leave nothing behind."""
+    absolute = Path(folder).absolute()
+    existing = next(path for path in (absolute, *absolute.parents) if os.path.exists(path))
+    with errors_name(folder):
+        if not existing.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{existing} is a file")
+        os.rmdir(tempfile.mkdtemp(prefix=".try-", dir=existing))
+
+
+def next_free_folder(folder):
+    """Return ``folder`` if nothing has that name, else the first free of folder-2, folder-3, ...
+
+    >>> next_free_folder("/absent/books").name
+    'books'
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        return folder
+    numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2))
+    return next(path for path in numbered if not path.exists())
+
+
+@contextlib.contextmanager
+def locked(folder, message):
+    """Hold a lock on ``folder``; raise ValueError(message) if another process holds it.
+
+    The system releases the lock when the process ends, however it ends. Windows has no such locks.
+
+    >>> with locked("/tmp", "/tmp is in use"):
+    ...     pass
+    """
+    if not fcntl:
+        yield
         return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(message) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove(path):
+    """Remove a file or a folder with its contents; do nothing if it does not exist."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path):
+    """Flush a file or folder to disk, so that a rename cannot reach the disk before the data."""
+    writable = not path.is_dir() and os.access(path, os.W_OK)
+    if os.name == "nt" and not writable:
+        return  # Windows syncs only what is open for writing: no folders, no read-only files
     descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,8 @@
-"""Text that is safe to show: colors where there are any, signs for what is invisible, columns that line up.
+"""Text for the terminal: colors, visible signs for invisible characters, aligned columns.
 
-Nothing that goes through ``TextStyle`` can upset a terminal, whatever a text holds: white space has signs, other characters that do not
-print are spelled as in Python (\\u200d), and so are the bytes of a character that was cut into several tokens (\\xf0).
+Whatever a text contains, ``TextStyle`` prints nothing that could confuse a terminal: white space is
+shown by signs, other unprintable characters are escaped as in Python (\\u200d), as are the bytes
+of a character that was split into several tokens (\\xf0).
 """
 import os
 import unicodedata
@@ -12,90 +13,124 @@ WHITE = " \n\t\r"
 
 @dataclass(frozen=True)
 class Signs:
-    """What is shown for each of ``WHITE``; for an accent to sit on; a histogram's bars; what stands for a rest that is left out; and where
-    there are no colors, around each token."""
-    white: tuple = ("·", "↵", "→", "␍")
-    letter: str = "◌"
-    bar: str = "█"
-    rest: str = "…"
-    border: tuple = ("⟦", "⟧")  # hardly any text has them
+    """The characters that stand for others."""
+    white: tuple = ("·", "↵", "→", "␍")  # for each of WHITE
+    letter: str = "◌"                    # carries an accent that has no letter
+    bar: str = "█"                       # of histograms
+    rest: str = "…"                      # for omitted text
+    border: tuple = ("⟦", "⟧")           # around each token if there are no colors
 
 
 ASCII = Signs(("_", "\\n", "\\t", "\\r"), "", "#", "...", ("|", "|"))
-# Black on one of two colors in turn, so that one sees where tokens meet; dim between them.
-COLORS = {"token": ("30;46", "30;43"), "special": ("30;45", "30;105"), "unknown": ("30;41", "30;101"), "between": ("2",)}
+# Two backgrounds alternate, to show where tokens meet. What is between tokens is dim.
+COLORS = {
+    "token": ("30;46", "30;43"),
+    "special": ("30;45", "30;105"),
+    "unknown": ("30;41", "30;101"),
+    "between": ("2",),
+}
 
 
 @dataclass(frozen=True)
 class TextStyle:
-    """How to show things: with colors or borders, and with which signs."""
+    """How to print tokens: with colors or with borders, and with which signs."""
     color: bool = False
     signs: Signs = Signs()
 
     @classmethod
     def of(cls, stream):
-        """What a stream can show: colors in a terminal, unless NO_COLOR is set (no-color.org); ASCII where it has no more."""
-        color = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        """Return the style for a stream: colors in a terminal, ASCII if that is its encoding.
+
+        NO_COLOR turns colors off (no-color.org).
+        """
+        environ = os.environ
+        color = stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         try:
             "·↵→␍◌█…⟦⟧".encode(stream.encoding or "ascii")
-            return cls(color)
         except UnicodeEncodeError:
             return cls(color, ASCII)
+        return cls(color)
 
     def visible(self, text):
-        """A text with nothing invisible in it.
+        """Return a text with signs or escapes for everything that is invisible.
 
-        >>> print(TextStyle().visible("a b\\tc\\r\\n"), TextStyle().visible("\\x1b[0m"), TextStyle().visible("x\\u200d"))
-        a·b→c␍↵ \\u001b[0m x\\u200d
+        >>> style = TextStyle()
+        >>> print(style.visible("a b\\tc\\r\\n"), style.visible("\\x1b[0m x\\u200d"))
+        a·b→c␍↵ \\u001b[0m·x\\u200d
         """
-        letter = self.signs.letter if unicodedata.category(text[:1] or " ").startswith("M") else ""
         signs = dict(zip(WHITE, self.signs.white))
-        return letter + "".join(signs.get(char) or (char if self._prints(char) else escaped(char)) for char in text)
-
-    def _prints(self, char):
-        return char.isprintable() and (self.signs != ASCII or char.isascii())
+        shown = ""
+        if text and unicodedata.category(text[0]).startswith("M"):
+            shown = self.signs.letter
+        for char in text:
+            if char in signs:
+                shown += signs[char]
+            elif char.isprintable() and (self.signs != ASCII or char.isascii()):
+                shown += char
+            else:
+                shown += escaped(char)
+        return shown
 
     def paint(self, text, kind="token", number=0):
-        """A piece of text in a color, or between borders, with a ? behind what is unknown. Where it has a line end, the line ends.
+        """Return a token in a color or between borders; an unknown one is followed by a ?.
 
-        >>> style = TextStyle(); print(style.paint("hug") + style.paint("x", "unknown") + style.paint("[SEP]", "special"))
-        ⟦hug⟧⟦x⟧?[SEP]
+        kind     a key of COLORS
+        number   selects one of the colors, in turn
+
+        A line end inside the token also ends the printed line.
+
+        >>> style = TextStyle()
+        >>> style.paint("hug") + style.paint("x", "unknown") + style.paint("[SEP]", "special")
+        '⟦hug⟧⟦x⟧?[SEP]'
         """
-        *full, last = text.split("\n")
-        lines = [self.visible(line + "\n") for line in full] + [self.visible(last)] * bool(last or not full)
+        *full_lines, last = text.split("\n")
+        lines = [self.visible(line + "\n") for line in full_lines]
+        if last or not full_lines:
+            lines.append(self.visible(last))
         if self.color:
-            lines = [self.in_color(line, kind, number) for line in lines]
-        shown = "\n".join(lines)
-        left, right = ("", "") if self.color or kind in ("between", "special") else self.signs.border
-        return left + shown + right + "?" * (kind == "unknown" and not self.color) + "\n" * text.endswith("\n")
+            shown = "\n".join(self.in_color(line, kind, number) for line in lines)
+        else:
+            shown = "\n".join(lines)
+            if kind not in ("between", "special"):
+                left, right = self.signs.border
+                shown = left + shown + right
+            if kind == "unknown":
+                shown += "?"
+        return shown + "\n" if text.endswith("\n") else shown
 
     def in_color(self, line, kind, number):
-        """A line with nothing invisible in it, in the colors of a terminal."""
-        return f"\033[{COLORS[kind][number % len(COLORS[kind])]}m{line}\033[0m"
+        """Return a visible line with the escape codes of its color."""
+        colors = COLORS[kind]
+        return f"\033[{colors[number % len(colors)]}m{line}\033[0m"
 
 
 def escaped(char):
-    """'\\u200d' -> '\\\\u200d', as Python spells it; never as \\\\x: that is for bytes here."""
+    """Return Python's escape: '\\u200d' -> '\\\\u200d'. Never \\x, which here means a byte."""
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def display_width(text):
-    """How many columns a text takes in a terminal: 'ab' -> 2, '日本' -> 4, an accent over a letter 0."""
-    return sum(0 if unicodedata.category(char) in ("Mn", "Me") else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    """Return how many columns a text takes in a terminal: 'ab' -> 2, '日本' -> 4."""
+    width = 0
+    for char in text:
+        if unicodedata.category(char) in ("Mn", "Me"):
+            continue  # an accent over the character before it
+        width += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return width
 
 
 def padded(text, width):
-    """padded("日", 4) + "|" -> '日  |'"""
+    """Return the text with spaces after it: padded("日", 4) + "|" -> '日  |'"""
     return text + " " * (width - display_width(text))
 
 
 def visible(text):
-    """A line end that was predicted is shown as \\n: each answer is one line."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    """Return the text on one line, with unprintable characters escaped as in Python."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def render_table(rows, align="l"):
-    """Return rows of cells (str) as lines of text with aligned columns; the first row is the header.
+    """Return rows of cells (str) as lines with aligned columns; the first row is the header.
 
     align   a letter per column, "l" (left) or "r" (right); the last one is for all further columns
 

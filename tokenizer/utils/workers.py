@@ -1,9 +1,9 @@
-"""Work on many items at once, on all cores, and get the results in the order of the items.
+"""Process many items on all cores and return the results in order.
 
-The standard pools are nearly this. But ``Pool.imap`` reads its whole input ahead, so memory would grow with the corpus; and in all of
-them the workers share one pipe, where a worker that is killed in the middle of a result (Ctrl-C, want of memory) leaves the parent waiting for the
-rest of it for ever. Here each worker has a pipe of its own: whatever ends it also ends the pipe, and the parent knows at once; and the other
-way round.
+Why not ``multiprocessing.Pool``? ``Pool.imap`` reads its whole input ahead, so memory would grow
+with the corpus. And its workers share one pipe: if a worker is killed while it sends a result (out
+of memory, Ctrl-C), the parent waits for the rest forever. Here each worker has its own pipe, which
+closes when the worker ends, so the parent notices at once; and the other way around.
 """
 import contextlib
 import gc
@@ -19,70 +19,85 @@ import warnings
 from collections import deque
 from multiprocessing.connection import wait
 
-AHEAD = 2  # items that a worker is given at a time: with the next at hand it need not wait for the parent
+# Items that a worker has at a time: with the next one at hand it need not wait for the parent.
+ITEMS_PER_WORKER = 2
 
 
 def available_cores():
-    """The number of cores that this process may use: 2 in a container that was given two of 64."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use, also in a container."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def map_in_order(function, items, shared=None, workers=None, advice="use fewer, workers=1", num_inline=0):
-    """Yield ``function(shared, item)`` for each item, in order; at most ``2 * workers + 1`` items are in flight.
+def map_in_order(function, items, shared=None, workers=None, advice="use fewer, workers=1",
+                 num_inline=0):
+    """Yield ``function(shared, item)`` for each item, in order.
 
-    ``shared`` goes to each worker once (a tokenizer, say), not with every item. ``function`` stands at the top level
-    of a module, as pickling needs. ``workers``: processes; None is one for each core; 1, or a single item, stays
-    in this process. So do the first ``num_inline`` items: what ``shared`` remembers of them, the workers, which are forked, know too.
+    At most ``2 * workers + 1`` items are in flight.
 
-    Raises what ``function`` raises; ChildProcessError, an OSError, when a worker was killed (most often for want of memory):
-    ``advice`` is how its message ends.
+    function     must be at the top level of a module, so that it can be pickled
+    shared       sent to each worker once, such as a tokenizer
+    workers      number of processes; None: one per core; 1: everything runs in this process
+    advice       end of the error message if a worker is killed
+    num_inline   number of items that this process handles before it forks the workers, which then
+                 have everything that ``shared`` has cached by then
+
+    Raises what ``function`` raises, and ChildProcessError if a worker was killed.
 
     ``list(map_in_order(pow, [1, 2, 3], shared=2)) -> [2, 4, 8]``
     """
     workers = available_cores() if workers is None else workers
     if workers < 1:
-        raise ValueError(f"workers is {workers}: it takes at least 1")
+        raise ValueError(f"workers={workers} is too small: it must be at least 1")
     items = iter(items)
     for item in itertools.islice(items, num_inline):
         yield function(shared, item)
+
+    # Look two items ahead: a single item is not worth a process.
     head = list(itertools.islice(items, 2)) if workers > 1 else []
     items = itertools.chain(head, items)
-    if len(head) < 2:  # nothing to share out
+    if len(head) < 2:
         for item in items:
             yield function(shared, item)
         return
+
     pool = Pool(workers, function, shared)
     try:
         yield from pool.results(items)
     except WorkerEnded:
-        raise ChildProcessError(f"one of {workers} worker processes was killed, most likely because memory ran out: {advice}") from None
+        raise ChildProcessError(f"one of {workers} worker processes was killed, most likely "
+                                f"because memory ran out: {advice}") from None
     finally:
         pool.stop()
 
 
 def batch_texts(texts, size):
-    """Lists of texts with together about ``size`` characters; a longer text comes alone.
+    """Yield lists of texts that have about ``size`` characters together.
 
     >>> list(batch_texts(["aa", "b", "cccc", "d"], size=3))
     [['aa', 'b'], ['cccc'], ['d']]
     """
-    batch, characters = [], 0
+    batch = []
+    num_characters = 0
     for text in texts:
         batch.append(text)
-        characters += len(text)
-        if characters >= size:
+        num_characters += len(text)
+        if num_characters >= size:
             yield batch
-            batch, characters = [], 0
+            batch = []
+            num_characters = 0
     if batch:
         yield batch
 
 
 class WorkerEnded(Exception):
-    """The other end of a pipe is gone."""
+    """The other end of a pipe is closed."""
 
 
 @contextlib.contextmanager
-def alive():
+def detect_closed_pipe():
+    """Turn the errors of a closed pipe into WorkerEnded."""
     try:
         yield
     except (EOFError, OSError):  # between two results, or in the middle of one
@@ -90,55 +105,70 @@ def alive():
 
 
 class Pool:
-    """Worker processes, each with a pipe. ``results`` yields what they make of items, in order."""
+    """Worker processes, each with its own pipe."""
 
     def __init__(self, workers, function, shared):
-        # Linux: fork, which starts in milliseconds and needs no `if __name__ == "__main__"` in the caller's script. The
-        # children run plain Python (no BLAS, no CUDA), so the threads that torch may have started do not matter
-        # to them; Python 3.12 warns of such threads. Elsewhere: spawn.
-        context = multiprocessing.get_context("fork" if sys.platform.startswith("linux") else "spawn")
+        # Linux: fork starts in milliseconds and needs no `if __name__ == "__main__"` in the
+        # caller's script. The children run plain Python (no BLAS, no CUDA), so threads that torch
+        # has started do not matter, though Python 3.12 warns of them. Elsewhere: spawn.
+        method = "fork" if sys.platform.startswith("linux") else "spawn"
+        context = multiprocessing.get_context(method)
         warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
-        self.processes, self.pipes = [], []
-        with delay_interrupts():  # a worker begins with its parent's mask, so Ctrl-C hits none before it has set its own answer
+        self.processes = []
+        self.pipes = []
+        # A worker starts with its parent's signal mask, so Ctrl-C cannot reach it before it has
+        # set its own handlers.
+        with delay_interrupts():
             for _ in range(workers):
-                here, there = context.Pipe()
-                self.pipes.append(here)
-                self.processes.append(context.Process(target=work, args=(there, self.pipes, function, shared), daemon=True))
-                self.processes[-1].start()
-                there.close()
+                parent_end, child_end = context.Pipe()
+                self.pipes.append(parent_end)
+                arguments = (child_end, self.pipes, function, shared)
+                process = context.Process(target=run_worker, args=arguments, daemon=True)
+                process.start()
+                self.processes.append(process)
+                child_end.close()
 
     def results(self, items):
-        """Raises what was raised in a worker, and WorkerEnded."""
-        given = {pipe: deque() for pipe in self.pipes}  # numbers of the items that each is working on, in order
-        done, first, number = {}, 0, 0  # results that wait for their turn; the number of the one whose turn it is; of the next item
-        for item in items:
-            pipe = min(given, key=lambda pipe: len(given[pipe]))
-            with alive():
-                pipe.send(item)
-            given[pipe].append(number)
-            number += 1
-            while all(len(numbers) >= AHEAD for numbers in given.values()) or number - first > AHEAD * len(given):
-                self._receive(given, done)
-                while first in done:
-                    yield done.pop(first)
-                    first += 1
-        while first < number:
-            if first not in done:
-                self._receive(given, done)
-            else:
-                yield done.pop(first)
-                first += 1
+        """Yield the results in the order of the items.
 
-    def _receive(self, given, done):
-        for pipe in wait([pipe for pipe, numbers in given.items() if numbers]):
-            with alive():
+        Raises what was raised in a worker, and WorkerEnded.
+        """
+        in_flight = {pipe: deque() for pipe in self.pipes}  # indices of each worker's items
+        done = {}      # index -> result, for results that wait for an earlier one
+        next_out = 0   # index of the next result to yield
+        next_in = 0    # index of the next item to send
+        limit = ITEMS_PER_WORKER * len(self.pipes)
+        for item in items:
+            pipe = min(in_flight, key=lambda pipe: len(in_flight[pipe]))  # the least busy worker
+            with detect_closed_pipe():
+                pipe.send(item)
+            in_flight[pipe].append(next_in)
+            next_in += 1
+            # Every worker has enough to do, or one slow item keeps too many results waiting.
+            while (all(len(indices) >= ITEMS_PER_WORKER for indices in in_flight.values())
+                   or next_in - next_out > limit):
+                self._receive(in_flight, done)
+                while next_out in done:
+                    yield done.pop(next_out)
+                    next_out += 1
+        while next_out < next_in:
+            while next_out not in done:
+                self._receive(in_flight, done)
+            yield done.pop(next_out)
+            next_out += 1
+
+    def _receive(self, in_flight, done):
+        """Wait for at least one result and move what has arrived to ``done``."""
+        busy = [pipe for pipe, indices in in_flight.items() if indices]
+        for pipe in wait(busy):
+            with detect_closed_pipe():
                 result, error, trace = pipe.recv()
             if error:
                 raise error from ChildProcessError(f"in a worker process\n{trace}")
-            done[given[pipe].popleft()] = result
+            done[in_flight[pipe].popleft()] = result
 
     def stop(self):
-        """At once: whoever stops early wants no more results, and at the end the workers have none."""
+        """Kill the workers: they are idle, or their results are no longer wanted."""
         with delay_interrupts():
             for process in self.processes:
                 process.kill()
@@ -149,40 +179,42 @@ class Pool:
 
 @contextlib.contextmanager
 def delay_interrupts():
-    """Hold Ctrl-C back for a moment."""
+    """Delay Ctrl-C until the end of the block."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def work(pipe, parents_pipes, function, shared):
-    """What a worker does: items in, (result, error, its traceback) out, until it is killed, or its parent is."""
-    gc.freeze()  # what comes from the parent is not garbage: to look through it would copy all of its memory
-    for other_end in parents_pipes:
-        other_end.close()  # else this process would keep them open, and none would end with the parent
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent alone answers it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler that a training loop may have set
+def run_worker(pipe, parent_pipes, function, shared):
+    """Receive items and send (result, error, traceback), until this process or its parent ends."""
+    # Without this, the garbage collector would touch, and so copy, all of the parent's memory.
+    gc.freeze()
+    # Open copies of the parent's ends would keep the pipes alive after the parent's death.
+    for parent_end in parent_pipes:
+        parent_end.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C reaches all; only the parent handles it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler of a training loop
     items = queue.SimpleQueue()
     threading.Thread(target=read_items, args=(pipe, items), daemon=True).start()
     while True:
         item = items.get()
         try:
-            answer = function(shared, item), None, None
+            answer = (function(shared, item), None, None)
         except Exception as error:
-            answer = None, error, traceback.format_exc()
+            answer = (None, error, traceback.format_exc())
         try:
             pipe.send(answer)
-        except OSError:  # the parent is gone, and ``read_items`` is about to notice
+        except OSError:  # the parent is gone
             os._exit(1)
 
 
 def read_items(pipe, items):
-    """Read while the worker works: so the parent never waits to send, and its end is noticed."""
+    """Read items while the worker works: the parent never waits to send, its end is noticed."""
     with contextlib.suppress(EOFError, OSError):
         while True:
             items.put(pipe.recv())

@@ -1,4 +1,4 @@
-"""Wrong values are told at once, in one line that names the value and what is taken."""
+"""Wrong arguments are refused with an error that names the value."""
 import numpy as np
 import pytest
 import torch
@@ -11,70 +11,71 @@ def tok():
     return ByteLevelBPE.train_from_iterator(["a b"], 300, 1, show_progress=False)
 
 
-@pytest.mark.parametrize("value, got", [("12", "'12'"), (b"12", "b'12'"), (None, "None"), (7, "7"), ([1.0], "1.0 among them"), ([True], "True among"),
-                                        ([None], "None among"), ([[1, 2]], r"\[1, 2\] among"), (["1"], "'1' among"), (np.ones((1, 2), int), "array"),
-                                        (torch.ones(2), r"tensor\(1.\) among")])
-def test_decode_takes_ids_alone(tok, value, got):
-    with pytest.raises(TypeError, match=f"^decode takes a list of ids, such as .0, 262, 2., but got {got}"):
+@pytest.mark.parametrize("value", ["12", b"12", None, 7, [1.0], [True], [None], [[1, 2]], ["1"],
+                                   np.ones((1, 2), int), torch.ones(2)])
+def test_decode_refuses_what_is_not_a_list_of_ids(tok, value):
+    with pytest.raises(TypeError, match="decode takes a list of ids"):
         tok.decode(value)
 
 
-def test_decode_takes_ids_in_any_list(tok):
+def test_decode_takes_any_sequence_of_ids(tok):
     ids = tok.encode("a b").ids
     for same in (ids, tuple(ids), iter(ids), np.array(ids, np.uint16), torch.tensor(ids)):
         assert tok.decode(same) == "a b"
 
 
 @pytest.mark.parametrize("options, error, message", [
-    ({"max_length": "8"}, TypeError, "^max_length='8' is no whole number$"), ({"max_length": 2.5}, TypeError, "max_length=2.5 is no whole"),
-    ({"max_length": True}, TypeError, "max_length=True is no whole"),
-    ({"pad_to_length": -1}, ValueError, "^pad_to_length=-1 is too small: it takes at least 0$"),
-    ({"pad_to_multiple_of": 0}, ValueError, "pad_to_multiple_of=0 is too small: it takes at least 1")])
-def test_lengths_are_whole_numbers(tok, options, error, message):
-    for encode in (lambda: tok.encode("a", **options), lambda: tok.encode_batch(["a", ("a", "b")], **options)):
-        with pytest.raises(error, match=message):
-            encode()
+    ({"max_length": "8"}, TypeError, "max_length='8' is not an integer"),
+    ({"max_length": 2.5}, TypeError, "max_length=2.5 is not an integer"),
+    ({"max_length": True}, TypeError, "max_length=True is not an integer"),
+    ({"pad_to_length": -1}, ValueError, "pad_to_length=-1 is too small"),
+    ({"pad_to_multiple_of": 0}, ValueError, "pad_to_multiple_of=0 is too small")])
+def test_lengths_must_be_integers(tok, options, error, message):
+    with pytest.raises(error, match=message):
+        tok.encode("a", **options)
+    with pytest.raises(error, match=message):
+        tok.encode_batch(["a", ("a", "b")], **options)
+
+
+def test_lengths_may_be_numpy_integers(tok):
     assert tok.encode("a", max_length=np.int64(2)).ids == [0, 2]
 
 
 @pytest.mark.parametrize("item", [None, 5, b"a", ("a",), ("a", "b", "c"), ("a", None), []])
-def test_a_batch_holds_texts_and_pairs(tok, item):
-    with pytest.raises(TypeError, match=r"^encode_batch takes texts and pairs of texts, 'a' and \('a', 'b'\), but item 1 is "):
+def test_encode_batch_refuses_what_is_neither_a_text_nor_a_pair(tok, item):
+    with pytest.raises(TypeError, match="item 1 is "):
         tok.encode_batch(["a", item])
 
 
-def test_documents_are_texts(tok):
-    with pytest.raises(TypeError, match="^encode_documents takes an iterable of texts, not one text: pass .text., or use encode_ids$"):
-        tok.encode_documents("one string")  # at once, not when the first is asked for
-    with pytest.raises(TypeError, match="^encode_documents takes texts, but number 1 is None$"):
+def test_encode_documents_refuses_what_is_not_a_text(tok):
+    with pytest.raises(TypeError, match="an iterable of texts"):
+        tok.encode_documents("one string")  # at the call, not at the first item
+    with pytest.raises(TypeError, match="item 1 is None"):
         list(tok.encode_documents(["a", None]))
-    with pytest.raises(TypeError, match="workers='2' is no whole number"):
+    with pytest.raises(TypeError, match="workers='2' is not an integer"):
         tok.encode_documents(["a"], workers="2")
 
 
-@pytest.mark.parametrize("options, error, message", [
-    ({"vocab_size": "500"}, TypeError, "vocab_size='500' is no whole number"), ({"vocab_size": 500.0}, TypeError, "vocab_size=500.0 is no whole"),
-    ({"vocab_size": None}, TypeError, "vocab_size=None and min_frequency=2: both must be whole numbers"),
-    ({"workers": "2"}, TypeError, "workers='2' is no whole"), ({"workers": 2.0}, TypeError, "workers=2.0 is no whole"),
-    ({"workers": 0}, ValueError, "workers=0 is too small: it takes at least 1"), ({"min_frequency": 2.5}, TypeError, "min_frequency=2.5 is no whole"),
-    ({"min_frequency": -1}, ValueError, "min_frequency=-1 is too small: it takes at least 0"),
-    ({"max_words": 1}, ValueError, "max_words=1 is too small: it takes at least 2"),
-    ({"special_tokens": None}, TypeError, "special_tokens takes a tuple of strings, .*, but got None"),
-    ({"special_tokens": "<s>"}, TypeError, "special_tokens takes a tuple of strings, .*, but got '<s>'"),
-    *[({"special_tokens": ("[UNK]", token)}, ValueError, "must be non-empty strings without a line end, but one is ")
-      for token in ("x\n", "x\r", "x\ny", "\n", "", None, 3)]])
-def test_wrong_options_are_told_before_the_corpus_is_read(options, error, message):
+@pytest.mark.parametrize("cls", [ByteLevelBPE, WordPiece])
+@pytest.mark.parametrize("options, error", [
+    ({"vocab_size": "500"}, TypeError), ({"vocab_size": 500.0}, TypeError),
+    ({"vocab_size": None}, TypeError), ({"workers": "2"}, TypeError), ({"workers": 0}, ValueError),
+    ({"min_frequency": 2.5}, TypeError), ({"min_frequency": -1}, ValueError),
+    ({"max_words": 1}, ValueError), ({"special_tokens": None}, TypeError),
+    ({"special_tokens": "<s>"}, TypeError), ({"special_tokens": ("[UNK]", "x\n")}, ValueError),
+    ({"special_tokens": ("[UNK]", "")}, ValueError), ({"special_tokens": ("[UNK]", 3)}, ValueError),
+])
+def test_wrong_options_are_refused_before_the_corpus_is_read(cls, options, error):
     def corpus():
         raise AssertionError("the corpus was read")
         yield
-    for kind in (ByteLevelBPE, WordPiece):
-        with pytest.raises(error, match=message):
-            kind.train_from_iterator(corpus(), **options)
-        with pytest.raises(error, match=message):
-            kind.train(["no-such-file.txt"], **options)
+    name = next(iter(options)).replace("special_tokens", "special.token")
+    with pytest.raises(error, match=name):
+        cls.train_from_iterator(corpus(), **options)
+    with pytest.raises(error, match=name):
+        cls.train(["no-such-file.txt"], **options)
 
 
-@pytest.mark.parametrize("limit", [0, -1])
-def test_an_alphabet_has_a_character(limit):
-    with pytest.raises(ValueError, match=f"limit_alphabet={limit} is too small: it takes at least 1"):
-        WordPiece.train_from_iterator(["a"], limit_alphabet=limit)
+def test_the_alphabet_needs_a_character():
+    with pytest.raises(ValueError, match="limit_alphabet=0 is too small"):
+        WordPiece.train_from_iterator(["a"], limit_alphabet=0)

@@ -6,16 +6,16 @@ from tqdm import tqdm
 
 from data.corpora import open_corpus
 from data.prepare import prepare
-from data.quality.filters import MAKERS, FilteredCorpus, Filters
+from data.quality.filters import FILTERS, FilteredCorpus, Filters
 from data.quality.report import inspect_corpus, inspect_tokens
-from data.quality.tables import as_text
+from data.quality.tables import render_result
 from data.sources import kant, named
 from data.token_file.shards import shard_name
 from tokenizer.formats.vocab_files import holds_tokenizer
 from tokenizer.utils.cli import Parser, at_least, run, sigterm_as_interrupt, suggestion
 from tokenizer.utils.files import atomic_lines
 
-FILTERS_HELP = f"{', '.join(MAKERS)}, with commas between; or all; all,short=50 changes one of them"
+FILTERS_HELP = f"{', '.join(FILTERS)}, with commas between; or all; all,short=50 changes one of them"
 
 DESCRIPTIONS = {
     "list": "The named corpora, and where on this machine they are, or would be.",
@@ -72,7 +72,7 @@ Stopped with Ctrl-C, by a full disk or by kill -9, it has lost next to nothing: 
         command.add_argument("--json", action="store_true", help="print the result for programs")
     options = parser.parse_args(arguments)
     result = options.call(options)
-    print(json.dumps(result) if options.json else as_text(result))
+    print(json.dumps(result) if options.json else render_result(result))
 
 
 def list_corpora(options):

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data.token_file.notes import describe_amount
 from data.token_file.reader import TokenFile
-from data.token_file.writer import TokenFileWriter, describe_amount
+from data.token_file.writer import TokenFileWriter
 from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, NUM_INLINE_BATCHES, dtype_for
 from tokenizer.utils.workers import batch_texts, map_in_order
 

@@ -1,1 +1,1 @@
-"""Filters, near duplicates and reports for a corpus."""
+"""The quality of a corpus: filters, near duplicates and reports."""

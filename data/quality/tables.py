@@ -1,4 +1,4 @@
-"""What ``python -m data`` says to people: the results that --json prints for programs, one idea a line, in columns that line up.
+"""Print the results of ``python -m data`` for people; --json prints the same dict for programs.
 
     documents         90,449
     text              24.6 MB
@@ -7,17 +7,18 @@
       characters  begins
            1,024  It was the best of times ...
 
-Units are known by the names that the results have: a share becomes a percentage, bytes become MB, entropies are in nats.
+The unit follows from the name: a share is a percentage, bytes are MB, an entropy is in nats.
 """
-from tokenizer.utils.terminal import display_width, padded
-
-GAP = "  "
+from tokenizer.utils.terminal import render_table
 
 
-def as_text(result):
-    """A dict as lines "name  value", further in what it holds inside; a list of dicts inside a dict as a table, by itself as one block each.
+def render_result(result):
+    """Return a dict as lines "name  value".
 
-    >>> print(as_text({"num_tokens": 12345, "files": ["a", "b"], "dropped": [{"filter": "short", "documents": 1200}, {"filter": "markup"}]}))
+    A dict in it is indented, a list of dicts is a table. A list by itself is one block per item.
+
+    >>> dropped = [{"filter": "short", "documents": 1200}, {"filter": "markup"}]
+    >>> print(render_result({"num_tokens": 12345, "files": ["a", "b"], "dropped": dropped}))
     tokens  12,345
     files
       a
@@ -28,45 +29,53 @@ def as_text(result):
       markup
     """
     if isinstance(result, list):
-        return "\n\n".join(map(as_text, result))
+        return "\n\n".join(map(render_result, result))
+
+    names = [name for name, value in result.items() if not isinstance(value, (dict, list))]
+    width = max((len(label(name)) for name in names), default=0)
     lines = []
-    width = max((len(label(name)) for name, value in result.items() if not isinstance(value, (dict, list))), default=0)
     for name, value in result.items():
-        if isinstance(value, dict):
-            lines += [label(name), *(GAP + line for line in as_text(value).split("\n"))]
-        elif isinstance(value, list):
-            lines += [label(name) + ("" if value else ": none"), *(GAP + line for line in table(value))]
-        else:
-            lines.append(f"{label(name):{width}}{GAP}{said(name, value)}{share_kept(name, result)}".rstrip())
+        if name in names:
+            text = render_value(name, value) + _kept_share(name, result)
+            lines.append(f"{label(name):{width}}  {text}".rstrip())
+            continue
+        if not value:
+            lines.append(f"{label(name)}: none")
+            continue
+        nested = render_result(value) if isinstance(value, dict) else _render_list(value)
+        lines.append(label(name))
+        lines += ["  " + line for line in nested.split("\n")]
     return "\n".join(lines)
 
 
-def table(rows):
-    """A list of dicts as lines: a head, and numbers to the right; other lists as they are, an item a line.
-
-    ``[{"file": "a", "tokens": 1200}] -> ["file  tokens", "a      1,200"]``
-    """
-    if not all(isinstance(row, dict) for row in rows):
-        return [said("", row) for row in rows]
-    lines = []
-    for name in dict.fromkeys(name for row in rows for name in row):
-        cells = [label(name), *(said(name, row[name]) if name in row else "" for row in rows)]
-        width, numbers = max(map(display_width, cells)), any(isinstance(row.get(name), (int, float)) for row in rows)
-        lines.append([" " * (width - display_width(cell)) + cell if numbers else padded(cell, width) for cell in cells])
-    return [GAP.join(cells).rstrip() for cells in zip(*lines)]
+def _render_list(rows):
+    """Return dicts as a table with numbers to the right, other values one per line."""
+    if not isinstance(rows[0], dict):
+        return "\n".join(render_value("", row) for row in rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = [[label(name) for name in names]]
+    for row in rows:
+        table.append([render_value(name, row[name]) if name in row else "" for name in names])
+    align = ""
+    for name in names:
+        is_numeric = any(isinstance(row.get(name), (int, float)) for row in rows)
+        align += "r" if is_numeric else "l"
+    return render_table(table, align)
 
 
 def label(name):
-    """``"num_tokens" -> "tokens"``, ``"num_bytes" -> "text"``, ``"duplicated_lines_share" -> "duplicated lines"``"""
+    """``"num_tokens" -> "tokens"``, ``"duplicated_lines_share" -> "duplicated lines"``"""
     name = name.removeprefix("num_").removesuffix("_share")
     return {"bytes": "text", "crc32": "checksum"}.get(name, name.replace("_", " "))
 
 
-def said(name, value):
-    """A value with its unit.
+def render_value(name, value):
+    """Return a value with its unit.
 
-    >>> said("share_of_documents", 0.25), said("num_bytes", 24_600_000), said("unigram_entropy", 6.93147), said("documents", 90449)
-    ('25.000%', '24.6 MB', '6.931 nats', '90,449')
+    >>> render_value("share_of_documents", 0.25), render_value("num_bytes", 24_600_000)
+    ('25.000%', '24.6 MB')
+    >>> render_value("unigram_entropy", 6.93147), render_value("documents", 90449)
+    ('6.931 nats', '90,449')
     """
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return str(value)
@@ -74,13 +83,13 @@ def said(name, value):
         return f"{value:.3%}"
     if name in ("bytes", "num_bytes"):
         return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value:,} bytes"
-    if name == "crc32":
-        return f"{value:08x}"
-    number = f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
-    return number + " nats" * ("entropy" in name)
+    text = f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+    return f"{text} nats" if "entropy" in name else text
 
 
-def share_kept(name, result):
-    """``"kept_documents", {"documents": 4, "kept_documents": 1} -> " (25.000%)"``; "" for all other names."""
-    whole = result.get(name.removeprefix("kept_")) if name.startswith("kept_") else None
-    return f" ({result[name] / whole:.3%})" if whole else ""
+def _kept_share(name, result):
+    """``"kept_documents", {"documents": 4, "kept_documents": 1} -> " (25.000%)"``"""
+    if not name.startswith("kept_"):
+        return ""
+    total = result.get(name.removeprefix("kept_"))
+    return f" ({result[name] / total:.3%})" if total else ""

@@ -1,1 +1,1 @@
-"""The token file: ids on disk, memory-mapped."""
+"""Token files: a corpus as token ids on disk, memory-mapped for training."""

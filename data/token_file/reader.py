@@ -1,18 +1,23 @@
-"""The token file: a corpus as ids on disk, read through memory maps, so that opening it costs nothing.
+"""Read a token file: the token ids of a corpus on disk, memory-mapped, so opening it is instant.
 
-A folder with two levels of structure over one long run of ids:
+A token file is a folder:
 
-    ids-00000.bin  uint16 (uint32 for vocabularies past 65,536)   the ids of the first documents, end to end; no document lies in two shards
-    ids-00001.bin  ...                                             the ids of those after them, and so on: see shards.py
-    segments.bin   int64 [num_segments + 1]                        where each segment (a line) starts, counted over all shards
-    documents.bin  int64 [num_documents + 1]                       where each document starts in segments.bin
-    meta.json      format, version, dtype, counts, bytes of text, vocabulary size, fingerprint of the tokenizer; the CRC-32 of each file, its own too
+    ids-00000.bin  uint16 or uint32             the ids of all documents, one after another;
+    ids-00001.bin  ...                          see shards.py
+    segments.bin   int64 [num_segments + 1]     where each segment (a line) starts, in ids
+    documents.bin  int64 [num_documents + 1]    where each document starts, in segments
+    meta.json                                   counts, dtype, vocabulary size, the tokenizer's
+                                                fingerprint, and a CRC-32 of every file; see meta.py
 
-One preparation serves every kind of training example: lines, documents cut to length, packed blocks, and pairs of
-segments. nanoGPT's .bin files, where this comes from, are ids alone: no documents, no tokenizer, no check.
+For two documents, "ab" + "c" (two lines) and "de", with a tokenizer of characters:
+
+    ids        97 98 99 100 101
+    segments   0 2 3 5              "ab" is ids[0:2], "c" is ids[2:3], "de" is ids[3:5]
+    documents  0 2 3                the first document is segments 0 and 1, the second segment 2
+
+It serves every kind of training example: lines, documents, packed sequences and pairs of
+segments. The idea is nanoGPT's .bin file, plus the structure, the tokenizer and checksums.
 """
-import json
-import re
 import sys
 import zlib
 from pathlib import Path
@@ -20,128 +25,160 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data.token_file.meta import INDEX, REPAIR, check_checksum, check_ids, read_meta
 from data.token_file.shards import Shards
 
-FORMAT = "minibert token file"
-VERSION = 2
-CHUNK = 1 << 22  # bytes in memory at once while a file is read to its end; a multiple of 8
-LENGTHS_PER_CHUNK = 1 << 20  # runs whose lengths are in memory at once
-INDEX = ("segments.bin", "documents.bin")
-OURS = re.compile(r"(ids(-\d+)?|segments|documents)\.bin|meta\.json")  # ids.bin: of version 1
-COUNTS = ("num_tokens", "num_segments", "num_documents", "num_bytes", "vocab_size")
-AGAIN = "prepare it again with python -m data prepare (inside a run: remove this folder, then train.py --resume)"
+CHUNK_BYTES = 1 << 22  # bytes in memory while a file is scanned; a multiple of 8
+LENGTHS_PER_CHUNK = 1 << 20  # lengths in memory while an index is scanned
 
 
 class TokenFile:
-    """A token file opened for reading.
+    """A token file, opened for reading.
 
-    ``ids`` (num_tokens,), read in slices (``Shards``), ``segments`` (num_segments + 1,), ``documents`` (num_documents + 1,): memory maps.
-    ``meta``: the dict of meta.json. Pickles as its path, so data-loader workers map the files anew.
+    ids         (num_tokens,) as ``Shards``, which are read in slices
+    segments    (num_segments + 1,) memory map
+    documents   (num_documents + 1,) memory map
+    meta        meta.json as a dict
 
-    Raises ValueError where the folder holds no whole token file: missing, truncated, half written or foreign. What is inside the files is
-    compared with their checksums by ``verify`` and ``unigram_counts``, which read all of it.
+    Raises ValueError if a file is missing, truncated or not part of a token file. To check the
+    contents, too, ``verify`` and ``unigram_counts`` read every byte.
+
+    Pickled as its path, so each data-loader worker maps the files itself.
 
     ``TokenFile("tokens").segment(0) -> array([74, 288, 12], dtype=uint16)``
     """
 
     def __init__(self, folder):
         if sys.byteorder != "little":
-            raise ValueError("token files are little-endian and are read on little-endian machines only")
+            raise ValueError("token files are little-endian, and so must be the machine")
         self.folder = Path(folder)
-        self.meta = _read_meta(self.folder)
-        shards, dtype = self.meta["shards"], self.meta["dtype"]
-        for shard in shards:
-            self._check_size(shard["file"], shard["num_tokens"] * np.dtype(dtype).itemsize)
-        self.ids = Shards([self.folder / shard["file"] for shard in shards], [shard["num_tokens"] for shard in shards], dtype)
-        self.segments, self.documents = map(self._map_index, INDEX, (self.num_segments + 1, self.num_documents + 1))
-        self._check_ends("segments.bin", self.segments, self.num_tokens)
-        self._check_ends("documents.bin", self.documents, self.num_segments)
+        self.meta = read_meta(self.folder)
+
+        dtype = np.dtype(self.meta["dtype"])
+        paths = []
+        lengths = []
+        for shard in self.meta["shards"]:
+            self._check_size(shard["file"], shard["num_tokens"] * dtype.itemsize)
+            paths.append(self.folder / shard["file"])
+            lengths.append(shard["num_tokens"])
+        self.ids = Shards(paths, lengths, dtype)
+        self.segments = self._map_index("segments.bin", self.num_segments, end=self.num_tokens)
+        self.documents = self._map_index("documents.bin", self.num_documents, end=self.num_segments)
 
     def _check_size(self, name, expected):
         path = self.folder / name
-        found = path.stat().st_size if path.is_file() else None
-        if found != expected:
-            size = "is missing" if found is None else f"has {found:,} bytes"
-            raise ValueError(f"{path} {size}, meta.json promises {expected:,}: the token file is damaged; {AGAIN}")
+        if not path.is_file():
+            raise ValueError(f"{path} is missing: the token file is damaged; {REPAIR}")
+        size = path.stat().st_size
+        if size != expected:
+            raise ValueError(f"{path} has {size:,} bytes, expected {expected:,}: "
+                             f"the token file is damaged; {REPAIR}")
 
-    def _map_index(self, name, length):
-        self._check_size(name, 8 * length)
-        return np.memmap(self.folder / name, dtype="int64", mode="r", shape=(length,))
-
-    def _check_ends(self, name, starts, last):
-        if starts[0] != 0 or starts[-1] != last:
-            raise ValueError(f"{self.folder / name} runs from {starts[0]:,} to {starts[-1]:,}, meta.json says "
-                             f"0 to {last:,}: the token file is damaged; {AGAIN}")
+    def _map_index(self, name, num_entries, end):
+        """Map segments.bin or documents.bin: int64 (num_entries + 1,), from 0 to ``end``."""
+        self._check_size(name, 8 * (num_entries + 1))
+        path = self.folder / name
+        starts = np.memmap(path, dtype="int64", mode="r", shape=(num_entries + 1,))
+        if starts[0] != 0 or starts[-1] != end:
+            raise ValueError(f"{path} runs from {starts[0]:,} to {starts[-1]:,}, expected 0 to "
+                             f"{end:,}: the token file is damaged; {REPAIR}")
+        return starts
 
     def __reduce__(self):
         return TokenFile, (str(self.folder),)
 
     def __repr__(self):
-        return (f"TokenFile({str(self.folder)!r}: {self.num_documents:,} documents, {self.num_segments:,} segments, "
-                f"{self.num_tokens:,} tokens)")
+        return (f"TokenFile({str(self.folder)!r}: {self.num_documents:,} documents, "
+                f"{self.num_segments:,} segments, {self.num_tokens:,} tokens)")
 
-    num_tokens = property(lambda self: self.meta["num_tokens"], doc="Ids in the file.")
-    num_segments = property(lambda self: self.meta["num_segments"], doc="Segments: the lines of the documents.")
-    num_documents = property(lambda self: self.meta["num_documents"], doc="Documents.")
-    num_bytes = property(lambda self: self.meta["num_bytes"], doc="Bytes of the text: UTF-8, 1 for each line end.")
-    vocab_size = property(lambda self: self.meta["vocab_size"], doc="Size of the tokenizer that made the ids.")
-    tokenizer_fingerprint = property(lambda self: self.meta["tokenizer_fingerprint"], doc="Which tokenizer that was.")
+    @property
+    def num_tokens(self):
+        return self.meta["num_tokens"]
+
+    @property
+    def num_segments(self):
+        return self.meta["num_segments"]
+
+    @property
+    def num_documents(self):
+        return self.meta["num_documents"]
+
+    @property
+    def num_bytes(self):
+        """Bytes of the text in UTF-8, with one for each line end."""
+        return self.meta["num_bytes"]
+
+    @property
+    def vocab_size(self):
+        return self.meta["vocab_size"]
+
+    @property
+    def tokenizer_fingerprint(self):
+        return self.meta["tokenizer_fingerprint"]
 
     def segment(self, i):
-        """The ids of segment ``i``: a 1-D view into the map, nothing copied. Negative ``i`` counts from the end.
-
-        Raises IndexError past the last segment.
-        """
+        """Return the ids of segment ``i``, a view of the memory map; ``i`` may be negative."""
         if not -self.num_segments <= i < self.num_segments:
             raise IndexError(f"segment {i:,} of {self.num_segments:,}")
         i %= self.num_segments
         return self.ids[self.segments[i]:self.segments[i + 1]]
 
-    def unigram_counts(self, vocab_size=None, show_progress=True):
-        """How often each id occurs: int64 (vocab_size,); by default the vocabulary size that the file states.
+    def unigram_counts(self, vocab_size=None, show_progress=True, chunk_bytes=CHUNK_BYTES):
+        """Count how often each id occurs: (vocab_size,) int64.
 
-        The same pass checks the contents: ValueError where a file is damaged (see ``verify``), or an id lies past ``vocab_size``.
+        Raises ValueError if a file is damaged (see ``verify``) or an id is not in the vocabulary.
 
-        ids [3, 1, 1], ``unigram_counts(4) -> [0, 2, 0, 1]``
+        ids [3, 1, 1]: ``unigram_counts(4) -> [0, 2, 0, 1]``
         """
-        vocab_size = self.vocab_size if vocab_size is None else vocab_size
+        if vocab_size is None:
+            vocab_size = self.vocab_size
         counts = np.zeros(vocab_size, dtype=np.int64)
-        for name, data in self._read_all(show_progress):
-            if name not in INDEX:
-                ids = np.frombuffer(data, self.meta["dtype"])
-                try:
-                    check_ids(ids, vocab_size, self.folder / name)
-                except ValueError:
-                    self.verify(show_progress)  # a damaged file holds such ids, too: then that is what to say
-                    raise
-                counts += np.bincount(ids, minlength=vocab_size)
+        for name, data in self._read_all(show_progress, chunk_bytes):
+            if name in INDEX:
+                continue
+            ids = np.frombuffer(data, self.meta["dtype"])
+            try:
+                check_ids(ids, vocab_size, self.folder / name)
+            except ValueError:
+                # A damaged shard can contain such ids. If this is one, report the damage instead.
+                self.verify(show_progress)
+                raise
+            counts += np.bincount(ids, minlength=vocab_size)
         return counts
 
     def verify(self, show_progress=True):
-        """Read every file and compare it with its checksum. ValueError names the first that differs. Returns how many files there are.
+        """Compare every file with its checksum and return the number of files.
 
-        ``TokenFile("tokens").verify() -> 4``: one shard, two of the index, meta.json (which opening has compared)
+        Raises ValueError with the name of the first file that differs.
+
+        ``TokenFile("tokens").verify() -> 4``: one shard, two index files and meta.json
         """
-        return len({name for name, _ in self._read_all(show_progress)}) + 1
+        names = {name for name, _ in self._read_all(show_progress, CHUNK_BYTES)}
+        return len(names) + 1  # meta.json was checked when the token file was opened
 
-    def _read_all(self, show_progress):
-        """Yield (name, bytes) of the shards and the index, CHUNK bytes at a time; ValueError at the end of a file that is not as it was written."""
-        # Read, not mapped: pages of a map would count as this process's memory, the whole corpus in the end.
+    def _read_all(self, show_progress, chunk_bytes):
+        """Yield (file name, chunk of bytes) and check each file's checksum at its end."""
+        # Read, not mapped: mapped pages would count as memory of this process.
         files = [*self.meta["shards"], *self.meta["index"]]
         size = sum((self.folder / file["file"]).stat().st_size for file in files)
-        with tqdm(total=size, desc="check", unit="B", unit_scale=True, delay=2, leave=False, disable=not show_progress) as bar:
+        bar = tqdm(total=size, desc="check", unit="B", unit_scale=True, delay=2, leave=False,
+                   disable=not show_progress)
+        with bar:
             for file in files:
-                found = 0
-                with open(self.folder / file["file"], "rb") as source:
-                    while data := source.read(CHUNK):
+                path = self.folder / file["file"]
+                checksum = 0
+                with open(path, "rb") as source:
+                    while data := source.read(chunk_bytes):
                         yield file["file"], data
-                        found = zlib.crc32(data, found)
+                        checksum = zlib.crc32(data, checksum)
                         bar.update(len(data))
-                refuse_other(self.folder / file["file"], f"{found:08x}", file["crc32"])
+                check_checksum(path, f"{checksum:08x}", file["crc32"])
 
 
 def iter_lengths(starts):
-    """Yield (number of the first, lengths) of runs that begin at ``starts`` (runs + 1,), a million at a time: an index may be larger than memory.
+    """Yield (index of the first, lengths) for the runs that begin at ``starts``, chunk by chunk.
+
+    starts: (num_runs + 1,), an index of a token file, which may be larger than memory
 
     >>> list(iter_lengths(np.array([0, 2, 5])))
     [(0, array([2, 3]))]
@@ -151,63 +188,10 @@ def iter_lengths(starts):
 
 
 def entropy(counts):
-    """Entropy, in nats, of the frequencies that ``counts`` (an array of int) gives: the loss of a model that ignores context.
+    """Return the entropy, in nats, of a distribution that is given by counts (an int array).
 
-    [1, 1] -> ln 2 = 0.693
+    For token counts this is the loss of a model that knows how frequent each token is and
+    ignores context. ``[1, 1] -> ln 2 = 0.693``
     """
-    share = counts[counts > 0] / counts.sum()
-    return abs(float(-(share * np.log(share)).sum()))  # abs: -0.0 reads badly
-
-
-def _read_meta(folder):
-    path = folder / "meta.json"
-    if not folder.is_dir():
-        split = f" --split {folder.name}" if folder.name in ("train", "eval") else ""  # all of a text in train/ would hold what eval/ asks
-        raise ValueError(f"{folder}: no such folder; make a token file there with python -m data prepare{split} --out {folder}")
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: {folder} is no token file, or was copied in part; {AGAIN}")
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON ({error}): the token file is damaged; {AGAIN}") from None
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        found = meta.get("format") if isinstance(meta, dict) else meta
-        raise ValueError(f"{path} has format {found!r}, not {FORMAT!r}: {folder} is no token file; {AGAIN}")
-    if meta.get("version") != VERSION:
-        raise ValueError(f"{path} has version {meta.get('version')!r}, this program reads {VERSION}; {AGAIN}")
-    refuse_other(path, with_checksum(meta)["crc32"], meta.get("crc32"))
-    return meta
-
-
-def with_checksum(meta):
-    """A dict with the checksum of all else in it: what is read back and differs from ``with_checksum`` of itself is damaged.
-
-    >>> with_checksum({"num_tokens": 5})
-    {'num_tokens': 5, 'crc32': 'a0b5e0a2'}
-    """
-    rest = {name: value for name, value in meta.items() if name != "crc32"}
-    return {**rest, "crc32": f"{zlib.crc32(json.dumps(rest, sort_keys=True).encode()):08x}"}
-
-
-def refuse_other(path, found, promised):
-    if found != promised:
-        raise ValueError(f"{path} is damaged: its checksum is {found}, meta.json says {promised}; {AGAIN}")
-
-
-def check_ids(ids, vocab_size, where):
-    if len(ids) and (ids.max() >= vocab_size or ids.min() < 0):
-        wrong = ids.max() if ids.max() >= vocab_size else ids.min()
-        raise ValueError(f"{where} holds the id {wrong:,}, the vocabulary has {vocab_size:,} ids: "
-                         "this is another tokenizer's token file; prepare it again with the tokenizer in use")
-
-
-def refuse_foreign(folder):
-    """Replacing a folder deletes what is in it, so replace nothing that is not ours."""
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: choose a folder that is new, empty or an older token file")
-    if folder.is_dir() and any(folder.iterdir()):
-        try:
-            _read_meta(folder)
-        except ValueError:
-            if not all(OURS.fullmatch(path.name) for path in folder.iterdir()):  # a damaged one of ours may go
-                raise ValueError(f"{folder} holds something else than a token file: choose a new or empty folder") from None
+    probabilities = counts[counts > 0] / counts.sum()
+    return abs(float(-(probabilities * np.log(probabilities)).sum()))  # abs: 0.0, not -0.0

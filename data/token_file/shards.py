@@ -1,29 +1,41 @@
-"""Many files seen as one array of ids: the shards of a token file.
+"""Shards: the token ids of a corpus in several files, read as one array.
 
-A corpus of any size is one long run of ids, but one file of a terabyte is hard to copy, to check and to keep. So the ids lie in shards of
-at most SHARD ids, and no document lies in two of them: only who reads across documents ever needs a copy.
+One file of a terabyte is hard to copy, check and store, so a token file is cut into shards of at
+most SHARD_SIZE ids. The cuts are between documents, so only a slice across documents can need ids
+of two shards.
 """
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
 
 import numpy as np
 
-SHARD = 1 << 27  # ids in a shard at most: 256 MB of uint16
+SHARD_SIZE = 1 << 27  # ids; 256 MB as uint16
 
 
 class Shards:
-    """The ids of several files, one after the other. ``ids[a:b]``: a view into the memory map where one shard holds them all, else a copy.
+    """The ids of several files as one array that is read in slices: ``ids[a:b]``.
 
-    paths: the files; lengths: the ids in each; dtype. Pickles as its paths, so data-loader workers map the files anew.
-    ``len(ids)``, ``ids.dtype``; TypeError for all but slices of step 1: numpy's other ways to index would read the whole corpus.
+    A slice within one shard is a view into its memory map; a slice across shards is a copy.
 
-    shards of [5, 6, 7] and [8, 9]: ``ids[1:3] -> [6, 7]`` (a view), ``ids[2:4] -> [7, 8]`` (a copy)
+    paths     the files
+    lengths   the number of ids in each
+    dtype     of the ids
+
+    Only slices of step 1 are supported (TypeError), because numpy's other ways to index would
+    read the whole corpus. Pickled as paths, so each data-loader worker maps the files itself.
+
+    With shards [5, 6, 7] and [8, 9], ``ids[1:3] -> [6, 7]`` is a view, ``ids[2:4] -> [7, 8]`` a
+    copy.
     """
 
     def __init__(self, paths, lengths, dtype):
-        self.paths, self.lengths, self.dtype = list(map(str, paths)), list(lengths), np.dtype(dtype)
-        self.ends = list(accumulate(self.lengths))
-        self.maps = [np.asarray(np.memmap(path, self.dtype, mode="r", shape=(length,))) for path, length in zip(self.paths, self.lengths)]
+        self.paths = [str(path) for path in paths]
+        self.lengths = list(lengths)
+        self.dtype = np.dtype(dtype)
+        self.ends = list(accumulate(self.lengths))  # where each shard ends, in ids
+        self.maps = []
+        for path, length in zip(self.paths, self.lengths):
+            self.maps.append(np.asarray(np.memmap(path, self.dtype, mode="r", shape=(length,))))
 
     def __reduce__(self):
         return Shards, (self.paths, self.lengths, self.dtype.str)
@@ -34,44 +46,65 @@ class Shards:
     def __getitem__(self, key):
         if not isinstance(key, slice) or key.step not in (None, 1):
             raise TypeError(f"ids are read in slices of step 1, ids[a:b], not with {key!r}")
-        parts = [self.maps[number][start:stop] for number, start, stop in self._parts(key)]
+        parts = [self.maps[shard][start:stop] for shard, start, stop in self._parts(key)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def read(self, start, stop):
-        """``ids[start:stop]``, always a copy, read from the files. Who goes through all ids so does not map them: pages of a map count as
-        memory of the process, the whole corpus in the end."""
-        size = self.dtype.itemsize
-        return np.concatenate([np.fromfile(self.paths[number], self.dtype, count=stop - start, offset=start * size)
-                               for number, start, stop in self._parts(slice(start, stop))])
+        """Return a copy of ``ids[start:stop]`` that is read from the files.
+
+        Use this to scan the corpus. A scan through the memory maps would in the end count the
+        whole corpus as memory of this process.
+        """
+        parts = []
+        for shard, first, last in self._parts(slice(start, stop)):
+            offset = first * self.dtype.itemsize
+            count = last - first
+            parts.append(np.fromfile(self.paths[shard], self.dtype, count=count, offset=offset))
+        return np.concatenate(parts)
 
     def _parts(self, key):
-        """Where the ids of a slice are: a list of (shard, from, to), one at least, all but the first and the last whole shards."""
+        """Return (shard, start, stop) for each shard that a slice touches; at least one."""
         start, stop, _ = key.indices(len(self))
         stop = max(start, stop)
-        first = min(bisect_right(self.ends, start), len(self.ends) - 1)  # the shard of the first id, and of the last
+        first = min(bisect_right(self.ends, start), len(self.ends) - 1)
         last = max(first, bisect_left(self.ends, stop))
-        begins = [self.ends[number] - self.lengths[number] for number in range(first, last + 1)]
-        return [(number, max(start - begin, 0), min(stop - begin, self.lengths[number])) for number, begin in enumerate(begins, start=first)]
+        parts = []
+        for shard in range(first, last + 1):
+            length = self.lengths[shard]
+            offset = self.ends[shard] - length  # of the shard's first id
+            parts.append((shard, max(start - offset, 0), min(stop - offset, length)))
+        return parts
 
 
-def shard_name(number):
+def shard_name(index):
     """``3 -> "ids-00003.bin"``"""
-    return f"ids-{number:05d}.bin"
+    return f"ids-{index:05d}.bin"
 
 
-def borders(ends, held, limit):
-    """How documents that end at ``ends`` (a list of int, ascending) are dealt out to shards of at most ``limit`` ids, the first of which has
-    ``held`` already: where the part of each shard ends. A document over the limit gets a shard of its own.
+def assign_to_shards(ends, num_ids, shard_size):
+    """Return where each shard's part of a batch of documents ends.
 
-    >>> borders([3, 5, 9], held=2, limit=7), borders([3, 5, 9], held=6, limit=7), borders([9, 10], held=1, limit=7)
-    ([5, 9], [0, 5, 9], [0, 9, 10])
+    ends         where each document of the batch ends, in ids, ascending
+    num_ids      ids that the current shard already has
+    shard_size   the most ids in a shard; a longer document gets a shard of its own
+
+    >>> assign_to_shards([3, 5, 9], num_ids=2, shard_size=7)  # [0, 5) fits, [5, 9) is a new shard
+    [5, 9]
+    >>> assign_to_shards([3, 5, 9], num_ids=6, shard_size=7)  # the current shard gets nothing
+    [0, 5, 9]
+    >>> assign_to_shards([9, 10], num_ids=1, shard_size=7)
+    [0, 9, 10]
     """
-    parts, start = [], 0
+    parts = []
+    start = 0
     while not parts or start < ends[-1]:
-        fit = bisect_right(ends, start + limit - held)  # documents that end within the limit
-        if not held:
-            fit = max(fit, min(bisect_right(ends, start) + 1, len(ends)))  # one at least
-        start = max(start, ends[fit - 1]) if fit else start
+        num_fitting = bisect_right(ends, start + shard_size - num_ids)  # counted from ends[0]
+        if num_ids == 0:
+            # An empty shard takes at least one document.
+            num_done = bisect_right(ends, start)
+            num_fitting = max(num_fitting, min(num_done + 1, len(ends)))
+        if num_fitting:
+            start = max(start, ends[num_fitting - 1])
         parts.append(start)
-        held = 0
+        num_ids = 0
     return parts

@@ -1,37 +1,51 @@
-"""Writing a token file: whole or not there, and, after an interruption, not from the beginning.
+"""Write a token file: the folder appears when it is complete, and an interrupted writer can resume.
 
-While it is written, the token file ``tokens`` is the hidden folder ``.tokens.part`` beside its place. Now and then what is there
-is brought to the disk and noted in its ``notes.jsonl``: how long the files were, their checksums so far, and what the caller wants to
-know again. A later writer of the same token file finds the notes (``kept``, or in ``unusable`` why they are of no use), says how many of
-them still hold (``resume_after``), and everything after them is cut off. A note names the shards since the one in which the note before it stood,
-so the notes together name all.
+The token file ``tokens`` is written in a hidden folder next to it, ``.tokens.part``, which is
+renamed at the end. ``write_note`` makes sure that everything written so far is on disk and
+appends a line to ``notes.jsonl`` (see notes.py). After an interrupt or a crash, the next writer
+of the same token file reads these notes, the caller decides how many of them are still valid
+(``resume_after``), and the files are truncated to what the last valid note says.
 """
 import contextlib
 import errno
 import json
 import os
-import zlib
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from data.token_file.reader import COUNTS, FORMAT, INDEX, VERSION, check_ids, refuse_foreign, with_checksum
-from data.token_file.shards import SHARD, borders, shard_name
+from data.token_file.meta import (
+    COUNTS,
+    FORMAT,
+    INDEX,
+    VERSION,
+    check_ids,
+    check_replaceable,
+    extend_checksum,
+    with_checksum,
+)
+from data.token_file.notes import NOTES, describe_amount, file_sizes, read_notes
+from data.token_file.shards import SHARD_SIZE, assign_to_shards, shard_name
 from tokenizer.fast.corpus_encoder import dtype_for
 from tokenizer.utils.files import atomic_write, errors_name, locked, remove, replace_folder, sync
 from tokenizer.utils.workers import delay_interrupts
 
-NOTES = "notes.jsonl"
-FIRST = np.zeros(1, np.int64).tobytes()  # the first segment and the first document start at 0
+FIRST_START = np.zeros(1, np.int64).tobytes()  # the first segment and document start at 0
 
 
 class TokenFileWriter:
-    """Writes a token file, batch by batch; the folder appears whole when the ``with`` block ends, or not at all.
+    """Write a token file batch by batch, in a ``with`` block.
 
-    An older token file in ``folder`` is replaced. ValueError where ``folder`` holds something else, where another process writes
-    it, or where an id is outside the vocabulary; OSError on a full disk. On an error what was added ``about`` something stays for a
-    later writer; where nothing was, nothing stays.
+    The folder appears at the end of the block; an older token file in it is then replaced. If the
+    block fails, everything up to the last note is kept for a later writer. Without a note nothing
+    is kept.
+
+    notes             of an interrupted writer of the same token file, oldest first, as dicts
+    unusable_reason   why the work of an interrupted writer cannot be used, or ""
+
+    Raises ValueError if ``folder`` contains something else, another process writes it, or an id
+    is outside the vocabulary; OSError if the disk is full.
 
     >>> from data import TokenFile
     >>> import tempfile; folder = tempfile.mkdtemp()
@@ -41,141 +55,211 @@ class TokenFileWriter:
     [7, 8]
     """
 
-    def __init__(self, folder, vocab_size, tokenizer_fingerprint):
+    def __init__(self, folder, vocab_size, tokenizer_fingerprint, shard_size=SHARD_SIZE):
         self.folder = Path(folder)
         self.part = self.folder.parent / f".{self.folder.name}.part"
+        self.shard_size = shard_size
         self.dtype = dtype_for(vocab_size)
-        self.header = {"format": FORMAT, "version": VERSION, "dtype": self.dtype, "vocab_size": vocab_size,
-                       "tokenizer_fingerprint": tokenizer_fingerprint}
+        self.header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "dtype": self.dtype,
+            "vocab_size": vocab_size,
+            "tokenizer_fingerprint": tokenizer_fingerprint,
+        }
 
     def __enter__(self):
-        self._writing = self._write_all()
-        return self._writing.__enter__()
+        self._context = self._write_folder()
+        return self._context.__enter__()
 
     def __exit__(self, *error):
-        return self._writing.__exit__(*error)
+        return self._context.__exit__(*error)
 
     @contextlib.contextmanager
-    def _write_all(self):
-        refuse_foreign(self.folder)
+    def _write_folder(self):
+        check_replaceable(self.folder)
         with errors_name(self.folder):
             self.part.mkdir(parents=True, exist_ok=True)
-        with locked(self.part, f"{self.folder} is being written by another process: wait for it, or choose another folder"):
-            self.notes, self.unusable_reason = self._read_notes()
+        with locked(self.part, f"{self.folder} is being written by another process: "
+                               "wait for it, or choose another folder"):
+            self.notes, self.unusable_reason = read_notes(self.part, self.header)
             try:
-                with contextlib.ExitStack() as stack:
-                    mode = "r+b" if self.notes else "wb"
-                    self._index = [stack.enter_context(open(self.part / name, mode)) for name in INDEX]
-                    self._shard = None
-                    stack.callback(lambda: self._shard and self._shard.close())
-                    self.resume_after(len(self.notes))
+                with self._open_files():
                     try:
                         yield self
                     finally:
+                        # Keep all that was added, also after an error. A full disk may refuse.
                         with delay_interrupts(), contextlib.suppress(OSError):
                             self.write_note()
-                if not self.meta["num_tokens"]:
-                    raise ValueError(f"{self.folder}: nothing to write, the corpus has no text")
-                (self.part / "meta.json").write_text(json.dumps(with_checksum(self.meta), indent=1) + "\n", encoding="utf-8")
-                with errors_name(self.folder):
-                    replace_folder(self.part, self.folder)
-                (self.folder / NOTES).unlink(missing_ok=True)  # only now: whoever is killed before goes on from them
+                self._move_into_place()
             except BaseException as error:
-                self._clean_up()
-                if self._told(error):
-                    raise self._told(error) from error  # in no variable: its traceback would keep the files open
+                self.notes, _ = read_notes(self.part, self.header)
+                if not self.notes:
+                    remove(self.part)
+                self._raise_with_hint(error)
                 raise
 
-    def _clean_up(self):
-        """Where nothing was noted, nothing stays."""
-        self.notes, _ = self._read_notes()
-        if not self.notes:
-            remove(self.part)
+    @contextlib.contextmanager
+    def _open_files(self):
+        """Open all files, truncated to what the notes say, and close them at the end."""
+        mode = "r+b" if self.notes else "wb"
+        with contextlib.ExitStack() as stack:
+            self._index = [stack.enter_context(open(self.part / name, mode)) for name in INDEX]
+            self._shard = None
+            stack.callback(lambda: self._shard and self._shard.close())
+            self.resume_after(len(self.notes))
+            yield
 
-    def _told(self, error):
-        """For Ctrl-C and a full disk an error that says how much the next writer need not do again; None for others."""
+    def _move_into_place(self):
+        if not self.meta["num_tokens"]:
+            raise ValueError(f"{self.folder}: nothing to write, the corpus has no text")
+        content = json.dumps(with_checksum(self.meta), indent=1) + "\n"
+        (self.part / "meta.json").write_text(content, encoding="utf-8")
+        with errors_name(self.folder):
+            replace_folder(self.part, self.folder)
+        # Only now: a writer that is killed before this line can still resume from the notes.
+        (self.folder / NOTES).unlink(missing_ok=True)
+
+    def _raise_with_hint(self, error):
+        """After Ctrl-C or on a full disk, raise an error that says how much is kept."""
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            then = f"{self.notes[-1]['num_tokens']:,} of them are kept, and the same command goes on from there" if self.notes else ""
-            return OSError(errno.ENOSPC, f"the disk is full after {self.meta['num_tokens']:,} tokens, "
-                           f"{then or 'which are removed again'}: make room, or choose a folder on another disk", str(self.folder))
+            kept = "nothing is kept"
+            if self.notes:
+                kept = (f"the first {self.notes[-1]['num_tokens']:,} are kept, "
+                        "and the same command resumes after them")
+            raise OSError(errno.ENOSPC,
+                          f"the disk is full after {self.meta['num_tokens']:,} tokens; {kept}: "
+                          "free some space or choose another disk", str(self.folder)) from error
         if isinstance(error, KeyboardInterrupt) and self.notes:
-            return KeyboardInterrupt(f"kept: {describe_amount(self.notes[-1])}; preparing the same again goes on from there")
-        return None
+            raise KeyboardInterrupt(f"kept: {describe_amount(self.notes[-1])}; "
+                                    "repeat the command to resume") from error
 
     @property
     def meta(self):
-        """The dict that becomes meta.json, as far as was written."""
+        """What meta.json will contain, as far as it is written."""
         return self._state[0]
 
+    # -------------------------------------------------------------------------- adding documents
+
     def add(self, ids, segment_lengths, document_lengths, num_bytes, resume_data=None):
-        """Append documents: their ids end to end, ids in each segment, segments in each document, bytes of text.
+        """Append documents.
 
-        about: a dict of what a later writer has to know in order to go on after these, kept by the next ``note``.
+        ids                the ids of all documents, one after another
+        segment_lengths    the number of ids in each segment
+        document_lengths   the number of segments in each document
+        num_bytes          the size of their text
+        resume_data        a dict that the next note keeps for a later writer's caller
         """
-        ids, segments, documents = (np.asarray(a, np.int64) for a in (ids, segment_lengths, document_lengths))
-        if segments.sum() != len(ids) or documents.sum() != len(segments) or not documents.all():
-            raise ValueError(f"{len(ids)} ids in segments of {segments.sum()}, {len(segments)} segments in documents of {documents.sum()}, "
-                             f"{(documents == 0).sum()} documents without a segment: the lengths do not fit")
-        check_ids(ids, self.meta["vocab_size"], "the tokenizer's output")
+        ids = np.asarray(ids, np.int64)  # (num_ids,)
+        segment_lengths = np.asarray(segment_lengths, np.int64)  # (num_segments,)
+        document_lengths = np.asarray(document_lengths, np.int64)  # (num_documents,)
+        if segment_lengths.sum() != len(ids) or document_lengths.sum() != len(segment_lengths):
+            raise ValueError(
+                f"the lengths do not fit: {len(ids)} ids in segments of {segment_lengths.sum()}, "
+                f"{len(segment_lengths)} segments in documents of {document_lengths.sum()}")
+        if not document_lengths.all():
+            raise ValueError("a document has no segments")
         meta = self.meta
-        ends = segments.cumsum()  # (segments,): where each ends in ids
-        index = []
-        for file, entry, starts in zip(self._index, meta["index"], (ends + meta["num_tokens"], documents.cumsum() + meta["num_segments"])):
-            data = starts.tobytes()
-            file.write(data)
-            index.append({**entry, "crc32": continued(entry["crc32"], data)})
-        written = self._write_ids(ids.astype(self.dtype), ends[documents.cumsum() - 1].tolist())
-        more = {"num_tokens": len(ids), "num_segments": len(segments), "num_documents": len(documents), "num_bytes": int(num_bytes)}
-        # One assignment: Ctrl-C comes before it or after it, and what the files hold beyond it will be cut off.
-        self._state = {**meta, **{name: meta[name] + number for name, number in more.items()}, "shards": written, "index": index}, resume_data
+        check_ids(ids, meta["vocab_size"], "the tokenizer's output")
 
-    def _write_ids(self, ids, ends):
-        """Append documents that end at ``ends``; a new shard begins where one would not fit. -> all shards, as meta.json has them"""
-        written = list(self.meta["shards"])
-        parts = borders(ends, written[-1]["num_tokens"], SHARD) if ends else []
-        for number, (start, end) in enumerate(pairwise([0, *parts])):
-            if number:  # the one before is full
-                fsync_all(self._shard)
-                self._open_shard(len(written), "wb")
-                written.append(empty_shard(len(written)))
-            data, last = ids[start:end].tobytes(), written[-1]
+        segment_ends = segment_lengths.cumsum()  # in ids of this batch
+        document_ends = document_lengths.cumsum()  # in segments of this batch
+        index = [self._append_index(0, segment_ends + meta["num_tokens"]),
+                 self._append_index(1, document_ends + meta["num_segments"])]
+        ends_in_ids = segment_ends[document_ends - 1].tolist()
+        shards = self._append_ids(ids.astype(self.dtype), ends_in_ids)
+        # Ctrl-C comes before or after this single assignment, never within it. Before it, the
+        # files contain more than the state says, and the next writer truncates them.
+        self._state = {
+            **meta,
+            "num_tokens": meta["num_tokens"] + len(ids),
+            "num_segments": meta["num_segments"] + len(segment_lengths),
+            "num_documents": meta["num_documents"] + len(document_lengths),
+            "num_bytes": meta["num_bytes"] + int(num_bytes),
+            "shards": shards,
+            "index": index,
+        }, resume_data
+
+    def _append_index(self, i, starts):
+        """Append to an index file; return its new entry for meta.json."""
+        data = starts.tobytes()
+        self._index[i].write(data)
+        entry = self.meta["index"][i]
+        return {**entry, "crc32": extend_checksum(entry["crc32"], data)}
+
+    def _append_ids(self, ids, ends):
+        """Append documents that end at ``ends``; return the new list of shards for meta.json."""
+        shards = list(self.meta["shards"])
+        if not ends:
+            return shards
+        parts = assign_to_shards(ends, shards[-1]["num_tokens"], self.shard_size)
+        for i, (start, end) in enumerate(pairwise([0, *parts])):
+            if i > 0:  # the current shard is full
+                _fsync(self._shard)
+                self._open_shard(len(shards), "wb")
+                shards.append(_empty_shard(len(shards)))
+            data = ids[start:end].tobytes()
             self._shard.write(data)
-            written[-1] = {**last, "num_tokens": last["num_tokens"] + end - start, "crc32": continued(last["crc32"], data)}
-        return written
+            last = shards[-1]
+            shards[-1] = {
+                "file": last["file"],
+                "num_tokens": last["num_tokens"] + end - start,
+                "crc32": extend_checksum(last["crc32"], data),
+            }
+        return shards
 
-    def _open_shard(self, number, mode):
+    def _open_shard(self, index, mode):
         if self._shard:
             self._shard.close()
-        self._shard = open(self.part / shard_name(number), mode)
+        self._shard = open(self.part / shard_name(index), mode)
 
-    # Interruptions
+    # -------------------------------------------------------------------------- resuming
 
     def write_note(self):
-        """Bring all that was added to the disk, and remember that, with the last ``about``, which a later writer finds in ``kept``."""
-        meta, resume_data = state = self._state
-        if resume_data is None or not meta["num_tokens"] or state is self._noted:
+        """Bring everything that was added to the disk and write a note for a later writer.
+
+        Does nothing if the last call of ``add`` came without ``resume_data``.
+        """
+        meta, resume_data = self._state
+        if resume_data is None or not meta["num_tokens"] or self._state is self._noted_state:
             return
         for file in (self._shard, *self._index):
-            fsync_all(file)
-        first = len(self._noted[0]["shards"]) - 1
-        note = {**resume_data, **{name: meta[name] for name in COUNTS}, "first_shard": first, "shards": meta["shards"][first:], "index": meta["index"]}
-        with open(self.part / NOTES, "a", encoding="utf-8") as notes:  # a line end first: the line before may have been cut short
-            notes.write("\n" + json.dumps(with_checksum(note)))
+            _fsync(file)
+        noted_meta, _ = self._noted_state
+        first_shard = len(noted_meta["shards"]) - 1
+        note = with_checksum({
+            **resume_data,
+            **{name: meta[name] for name in COUNTS},
+            "first_shard": first_shard,
+            "shards": meta["shards"][first_shard:],
+            "index": meta["index"],
+        })
+        # Start with a line end, because a crash may have cut the previous note short.
+        with open(self.part / NOTES, "a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps(note))
         sync(self.part / NOTES)
-        self._noted = state
+        self._noted_state = self._state
 
-    def resume_after(self, number):
-        """Keep what the first ``number`` notes of ``kept`` cover, and cut off the rest."""
-        self.notes = self.notes[:number]
-        atomic_write(self.part / NOTES, "\n".join(map(json.dumps, (self.header, *self.notes))))
-        written = [empty_shard(0)]
+    def resume_after(self, num_notes):
+        """Keep what the first ``num_notes`` notes cover; discard everything after them."""
+        self.notes = self.notes[:num_notes]
+        lines = [json.dumps(entry) for entry in (self.header, *self.notes)]
+        atomic_write(self.part / NOTES, "\n".join(lines))
+
+        shards = [_empty_shard(0)]
+        counts = dict.fromkeys(COUNTS, 0)
+        index = [{"file": name, "crc32": extend_checksum("0", FIRST_START)} for name in INDEX]
         for note in self.notes:
-            written[note["first_shard"]:] = note["shards"]
-        index = [{"file": name, "crc32": continued("0", FIRST)} for name in INDEX]
-        last = self.notes[-1] if self.notes else {**dict.fromkeys(COUNTS, 0), "index": index}
-        self._state = self._noted = {**{name: last[name] for name in COUNTS}, **self.header, "shards": written, "index": last["index"]}, None
-        self._open_shard(len(written) - 1, "r+b" if self.notes else "wb")
-        sizes = sizes_of({**last, "shards": written}, self.dtype)
+            shards[note["first_shard"]:] = note["shards"]
+            counts = {name: note[name] for name in COUNTS}
+            index = note["index"]
+        self._state = {**self.header, **counts, "shards": shards, "index": index}, None
+        self._noted_state = self._state
+
+        self._open_shard(len(shards) - 1, "r+b" if self.notes else "wb")
+        self._truncate_files(file_sizes(counts, shards, self.dtype))
+
+    def _truncate_files(self, sizes):
         for path in self.part.glob("ids*.bin"):
             if path.name not in sizes:
                 path.unlink()
@@ -186,61 +270,13 @@ class TokenFileWriter:
             file.truncate(sizes[name] if self.notes else 0)
             file.seek(0, os.SEEK_END)
             if not self.notes:
-                file.write(FIRST)
-
-    def _read_notes(self):
-        """(The notes of an earlier writing that fit this one and the files, why there is none); '' where there was no earlier one."""
-        if not (self.part / NOTES).exists():
-            return [], ""
-        try:
-            header, *lines = (self.part / NOTES).read_text(encoding="utf-8").split("\n")
-            header = json.loads(header)
-            if header != self.header:
-                older = isinstance(header, dict) and header.get("version") != VERSION
-                return [], f"it was made with another {'version of this program' if older else 'tokenizer'}"
-            found = {path.name: path.stat().st_size for path in self.part.iterdir()}
-            notes, number = [], 1  # of shards so far
-            for note in filter(None, map(valid_note, lines)):
-                sizes = sizes_of(note, self.dtype)
-                if note["first_shard"] != number - 1 or any(found.get(name, -1) < size for name, size in sizes.items()):
-                    break  # a note is missing that named other shards, or a file is shorter
-                notes.append(note)
-                number = note["first_shard"] + len(note["shards"])
-            return notes, "" if notes or not lines else "it is damaged"
-        except (OSError, ValueError):
-            return [], "it is damaged"
+                file.write(FIRST_START)
 
 
-def empty_shard(number):
-    return {"file": shard_name(number), "num_tokens": 0, "crc32": "00000000"}
+def _empty_shard(index):
+    return {"file": shard_name(index), "num_tokens": 0, "crc32": "00000000"}
 
 
-def continued(checksum, data):
-    """The CRC-32 of a file that grows by ``data``. ``"00000000", b"a" -> "e8b7be43"``"""
-    return f"{zlib.crc32(data, int(checksum, 16)):08x}"
-
-
-def sizes_of(note, dtype):
-    """Bytes of each file that a note names. 5 ids, 3 segments, 2 documents -> {"ids-00000.bin": 10, "segments.bin": 32, "documents.bin": 24}"""
-    ids = {shard["file"]: shard["num_tokens"] * np.dtype(dtype).itemsize for shard in note["shards"]}
-    return {**ids, **dict(zip(INDEX, (8 * (note["num_segments"] + 1), 8 * (note["num_documents"] + 1))))}
-
-
-def fsync_all(file):
+def _fsync(file):
     file.flush()
     os.fsync(file.fileno())
-
-
-def valid_note(line):
-    """A line of notes.jsonl as a dict; None where it was cut short or is no note."""
-    try:
-        note = json.loads(line)
-        return note if note == with_checksum(note) else None
-    except (ValueError, AttributeError):
-        return None
-
-
-def describe_amount(meta):
-    """{"num_documents": 12, "num_bytes": 68_600_000, ...} -> '12 documents (68.6 MB of text)'"""
-    size = f"{meta['num_bytes'] / 1e6:,.1f} MB" if meta["num_bytes"] >= 1e5 else f"{meta['num_bytes']:,} bytes"
-    return f"{meta['num_documents']:,} document{'s' * (meta['num_documents'] != 1)} ({size} of text)"

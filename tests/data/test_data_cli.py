@@ -107,7 +107,7 @@ def test_prepare_says_what_is_kept_when_it_is_stopped(tmp_path, text, fake_token
         signal.signal(signal.SIGINT, before[1])
     assert stopped.value.code == 130 and signal.getsignal(signal.SIGTERM) == before[0]
     assert capsys.readouterr().err.endswith(
-        "stopped; kept: 1 document (1.2 MB of text); preparing the same again goes on from there\n")
+        "stopped; kept: 1 document (1.2 MB of text); repeat the command to resume\n")
 
 
 def test_help_says_that_prepare_goes_on(capsys):

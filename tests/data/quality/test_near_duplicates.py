@@ -1,4 +1,3 @@
-"""MinHash against the true similarity, planted near duplicates among unrelated texts, and memory that stops growing."""
 import random
 import subprocess
 import sys
@@ -7,101 +6,119 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.quality.near_duplicates import BANDS, HASHES, NearDuplicates, jaccard, shingles, signature, similarity
+from data.quality.near_duplicates import (
+    NUM_HASHES,
+    NearDuplicates,
+    jaccard,
+    shingles,
+    signature,
+    similarity,
+)
 
 WORDS = [f"word{n}" for n in range(2000)]
 
 
-def changed(words, number, rng):
-    """The words with ``number`` of them replaced by others that stand nowhere else."""
+def change_words(words, num_changes, rng):
+    """Replace some of the words by new ones."""
     words = list(words)
-    for place in rng.sample(range(len(words)), number):
-        words[place] = f"new{rng.getrandbits(60)}"
+    for i in rng.sample(range(len(words)), num_changes):
+        words[i] = f"new{rng.getrandbits(60)}"
     return words
 
 
-def test_shingles_worked_by_hand():
-    assert shingles("A b c, d e F.") == {("a", "b", "c", "d", "e"), ("b", "c", "d", "e", "f")}
-    assert shingles("only three words") == {("only", "three", "words")} and shingles("...") == set()
+def test_shingles_by_hand():
+    assert shingles("A b c, d e F.") == {tuple("abcde"), tuple("bcdef")}
+    assert shingles("only three words") == {("only", "three", "words")}
+    assert shingles("...") == set()
 
 
-def test_the_true_similarity_worked_by_hand():
-    """Ten words have six shingles; with the last word another, five are in both and seven in either."""
+def test_jaccard_by_hand():
+    # Ten words have six shingles. With another last word, five are in both, seven in either.
     assert jaccard("a b c d e f g h i j", "A, b c d e f g h i x") == pytest.approx(5 / 7)
-    assert jaccard("a b", "a b") == 1 and jaccard("a b", "b a") == 0 and jaccard("", "") == 0
+    assert jaccard("a b", "a b") == 1
+    assert jaccard("a b", "b a") == 0
+    assert jaccard("", "") == 0
 
 
-def test_the_estimate_agrees_with_its_slow_twin_within_its_error():
-    """400 pairs from alike to unrelated: each difference is within five standard errors, their mean near zero, and the
-    squared differences are what independent numbers give, so that the 128 are worth 128."""
+def test_the_estimate_agrees_with_jaccard_within_its_standard_error():
     rng = random.Random(0)
-    errors, variances = [], []
+    errors = []
+    variances = []
     for _ in range(400):
         words = rng.choices(WORDS, k=rng.randint(20, 300))
-        one, other = " ".join(words), " ".join(changed(words, rng.randint(0, len(words) // 6), rng))
-        true, estimate = jaccard(one, other), similarity(signature(one), signature(other))
-        errors.append(estimate - true)
-        variances.append(true * (1 - true) / HASHES)
-        assert abs(errors[-1]) <= 5 * variances[-1] ** 0.5 + 1e-9, (true, estimate)
+        a = " ".join(words)
+        b = " ".join(change_words(words, rng.randint(0, len(words) // 6), rng))
+        true = jaccard(a, b)
+        errors.append(similarity(signature(a), signature(b)) - true)
+        variances.append(true * (1 - true) / NUM_HASHES)
+        assert abs(errors[-1]) <= 5 * variances[-1] ** 0.5 + 1e-9
     assert abs(np.mean(errors)) < 0.01
+    # The variance is that of 128 independent hash functions.
     assert 0.8 < np.mean(np.square(errors)) / np.mean(variances) < 1.2
 
 
-def test_a_long_text_is_computed_in_parts_with_the_same_result(monkeypatch):
+def test_the_chunk_size_does_not_change_the_signature():
     text = " ".join(random.Random(1).choices(WORDS, k=500))
-    whole = signature(text)
-    monkeypatch.setattr("data.quality.near_duplicates.AT_ONCE", 7)
-    assert (signature(text) == whole).all() and whole.shape == (HASHES,)
+    assert signature(text).shape == (NUM_HASHES,)
+    assert (signature(text, shingles_per_chunk=7) == signature(text)).all()
 
 
-def test_planted_near_duplicates_are_found_and_unrelated_texts_are_not():
+def test_planted_near_duplicates_are_found_and_other_texts_are_not():
     rng = random.Random(2)
-    seen, planted = NearDuplicates(), 0
-    for number in range(300):
+    seen = NearDuplicates()
+    for i in range(300):
         words = rng.choices(WORDS, k=120)
-        assert not seen(" ".join(words)), number
-        if number % 3 == 0:  # one word changed: at most 5 of 116 shingles, a similarity of 0.92 or more
-            near = " ".join(changed(words, 1, rng)).upper() + "!"
-            assert jaccard(near, " ".join(words)) >= 111 / 121 and seen(near)
-            planted += 1
-        if number % 3 == 1:  # half of it another text: far below 0.8
+        assert not seen(" ".join(words))
+        if i % 3 == 0:  # one word changed: at most 5 of 116 shingles
+            near = " ".join(change_words(words, 1, rng)).upper() + "!"
+            assert jaccard(near, " ".join(words)) >= 111 / 121
+            assert seen(near)
+        if i % 3 == 1:  # half of it is another text: far below 0.8
             assert not seen(" ".join(words[:60] + rng.choices(WORDS, k=60)))
-    assert planted == 100 and seen.count == 400
+    assert seen.count == 400
 
 
-def test_texts_of_a_single_shingle_are_told_apart():
-    """Of 3,000 texts that share nothing no two look the same, though each of their numbers has 16 bits alone."""
+def test_texts_of_one_shingle_are_told_apart_by_16_bits_of_each_minimum():
     seen = NearDuplicates()
-    assert not any(seen(f"a{number} b{number} c d e") for number in range(3000))
+    assert not any(seen(f"a{i} b{i} c d e") for i in range(3000))
 
 
-def test_the_threshold_decides():
-    words = WORDS[:100]
-    one, other = " ".join(words), " ".join(words[:75] + WORDS[100:125])
-    assert jaccard(one, other) == pytest.approx(71 / 121)  # 0.59
-    for threshold, found in ((0.8, False), (0.4, True)):
-        seen = NearDuplicates(threshold)
-        assert not seen(one) and seen(other) == found
+@pytest.mark.parametrize("threshold, found", [(0.8, False), (0.4, True)])
+def test_the_threshold_decides(threshold, found):
+    first = " ".join(WORDS[:100])
+    second = " ".join(WORDS[:75] + WORDS[100:125])
+    assert jaccard(first, second) == pytest.approx(71 / 121)  # 0.59
+    seen = NearDuplicates(threshold)
+    assert not seen(first)
+    assert seen(second) == found
 
 
-def test_texts_without_words_are_no_duplicates_of_each_other():
+def test_texts_without_words_are_not_duplicates():
     seen = NearDuplicates()
-    assert not seen("***") and not seen("* * *") and seen.count == 0
+    assert not seen("***") and not seen("* * *")
+    assert seen.count == 0
 
 
-def test_what_is_remembered_survives_growth_and_ends_at_the_limit():
-    """The arrays begin at 1,024 texts and double; past the limit nothing is added, and the first are still known."""
-    texts = [" ".join(WORDS[start:start + 12]) for start in range(0, 1980, 12)]
-    texts = [f"{text} {number}" for number in range(10) for text in (" ".join(reversed(text.split()[number:])) for text in texts)]
+def test_memory_grows_up_to_the_limit_and_forgets_nothing():
+    texts = []
+    for i in range(10):
+        for start in range(0, 1980, 12):
+            words = WORDS[start + i:start + 12]
+            texts.append(" ".join([*reversed(words), str(i)]))
     seen = NearDuplicates(limit=1500, threshold=1.0)
     assert not any(seen(text) for text in texts)
-    assert seen.count == 1500 and seen.not_remembered == len(texts) - 1500 == 150
-    assert seen.signatures.shape == (1500, HASHES) and seen.slots.shape == (BANDS, 4096)
-    assert all(seen(text) for text in texts[:1500]) and not any(seen(text) for text in texts[1500:])
+    assert seen.count == 1500
+    assert seen.not_remembered == len(texts) - 1500 == 150
+    assert seen.signatures.shape == (1500, NUM_HASHES)
+    assert all(seen(text) for text in texts[:1500])
+    assert not any(seen(text) for text in texts[1500:])
 
 
-def test_signatures_are_the_same_in_every_process_and_on_every_machine():
-    code = "from data.quality.near_duplicates import signature; print(*signature('One two three four five six, SEVEN é.')[:4])"
-    found = {subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PATH": ""}, cwd=Path(__file__).parents[3],
-                            capture_output=True, text=True, check=True).stdout for seed in ("1", "2")}
-    assert found == {"29463 59759 57103 42761\n"}
+def test_signatures_are_the_same_in_every_process():
+    code = ("from data.quality.near_duplicates import signature;"
+            "print(*signature('One two three four five six, SEVEN é.')[:4])")
+    for seed in ("1", "2"):
+        result = subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PATH": ""},
+            cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
+        assert result.stdout == "29463 59759 57103 42761\n"

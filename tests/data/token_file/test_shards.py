@@ -1,99 +1,123 @@
-"""Shards are one array cut at document borders: by hand, and against numpy."""
+"""Shards behave like one array that is cut between documents."""
 import pickle
 import random
 
 import numpy as np
 import pytest
-from data_helpers import Characters
+from data_helpers import write_token_file
 
-from data import TokenFileWriter, prepare
-from data.token_file.shards import Shards, borders
+from data import TokenFileWriter
+from data.token_file.shards import Shards, assign_to_shards
 
 
-def write(folder, *parts):
-    for number, part in enumerate(parts):
-        np.array(part, np.uint16).tofile(folder / str(number))
-    return Shards([folder / str(number) for number in range(len(parts))], list(map(len, parts)), "uint16")
+def write_shards(folder, *parts):
+    paths = [folder / str(i) for i in range(len(parts))]
+    for path, part in zip(paths, parts):
+        np.array(part, np.uint16).tofile(path)
+    return Shards(paths, [len(part) for part in parts], "uint16")
 
 
 def test_slices_by_hand(tmp_path):
-    ids = write(tmp_path, [5, 6, 7], [8, 9], [10])
+    ids = write_shards(tmp_path, [5, 6, 7], [8, 9], [10])
     assert len(ids) == 6 and ids.dtype == np.uint16
-    assert ids[:].tolist() == [5, 6, 7, 8, 9, 10] and ids[2:4].tolist() == [7, 8] and ids[1:6].tolist() == [6, 7, 8, 9, 10]
-    assert ids[3:5].tolist() == [8, 9] and ids[-1:].tolist() == [10] and ids[4:99].tolist() == [9, 10]
-    assert all(len(ids[a:b]) == 0 and ids[a:b].dtype == np.uint16 for a, b in ((0, 0), (3, 3), (6, 6), (9, 12), (4, 2)))
-
-
-def test_within_a_shard_nothing_is_copied(tmp_path):
-    ids = write(tmp_path, [5, 6, 7], [8, 9])
-    assert np.shares_memory(ids[0:3], ids[1:2]) and np.shares_memory(ids[3:5], ids[4:5])
-    assert not np.shares_memory(ids[2:4], ids[0:3]) and not np.shares_memory(ids.read(0, 3), ids[0:3])
+    assert ids[:].tolist() == [5, 6, 7, 8, 9, 10]
+    assert ids[1:6].tolist() == [6, 7, 8, 9, 10]
+    assert ids[2:4].tolist() == [7, 8]
+    assert ids[3:5].tolist() == [8, 9]
+    assert ids[-1:].tolist() == [10]
+    assert ids[4:99].tolist() == [9, 10]
 
 
 def test_every_slice_is_that_of_one_array(tmp_path):
     rng = random.Random(0)
     parts = [[rng.randrange(1000) for _ in range(rng.randint(1, 5))] for _ in range(5)]
-    ids, whole = write(tmp_path, *parts), np.array(sum(parts, []))
-    for start in range(len(whole) + 2):
-        for stop in range(len(whole) + 2):
-            assert ids[start:stop].tolist() == ids.read(start, stop).tolist() == whole[start:stop].tolist()
+    ids = write_shards(tmp_path, *parts)
+    array = np.concatenate(parts)
+    for start in range(len(array) + 2):
+        for stop in range(len(array) + 2):
+            expected = array[start:stop].tolist()
+            assert ids[start:stop].tolist() == expected
+            assert ids.read(start, stop).tolist() == expected
+            assert ids[start:stop].dtype == np.uint16
 
 
-def test_what_would_read_the_whole_corpus_is_refused(tmp_path):
-    ids = write(tmp_path, [5, 6, 7])
-    for key in (0, slice(0, 3, 2), slice(None, None, -1), [0, 1]):
-        with pytest.raises(TypeError, match=r"slices of step 1, ids\[a:b\]"):
-            ids[key]
+def test_a_slice_within_a_shard_is_not_copied(tmp_path):
+    ids = write_shards(tmp_path, [5, 6, 7], [8, 9])
+    assert np.shares_memory(ids[0:3], ids[1:2])
+    assert np.shares_memory(ids[3:5], ids[4:5])
+    assert not np.shares_memory(ids[2:4], ids[0:3])
+    assert not np.shares_memory(ids.read(0, 3), ids[0:3])
 
 
-def test_they_are_pickled_as_their_paths(tmp_path):
-    ids = write(tmp_path, range(3000), range(7))
-    packed = pickle.dumps(ids)
-    assert len(packed) < 1000 and (pickle.loads(packed)[:] == ids[:]).all()
+@pytest.mark.parametrize("key", [0, slice(0, 3, 2), slice(None, None, -1), [0, 1]])
+def test_other_ways_to_index_are_refused(tmp_path, key):
+    ids = write_shards(tmp_path, [5, 6, 7])
+    with pytest.raises(TypeError, match=r"slices of step 1, ids\[a:b\]"):
+        ids[key]
 
 
-def test_borders_are_those_of_dealing_out_one_document_after_the_other():
+def test_shards_are_pickled_as_paths(tmp_path):
+    ids = write_shards(tmp_path, range(3000), range(7))
+    pickled = pickle.dumps(ids)
+    assert len(pickled) < 1000
+    assert (pickle.loads(pickled)[:] == ids[:]).all()
+
+
+def test_assign_to_shards_agrees_with_a_loop_over_documents():
     rng = random.Random(1)
     for _ in range(1000):
-        sizes, limit, held = [rng.randint(1, 9) for _ in range(rng.randint(1, 12))], rng.randint(1, 12), rng.randint(0, 15)
-        found = borders(np.cumsum(sizes).tolist(), held, limit)
-        dealt, end = [], 0
+        sizes = [rng.randint(1, 9) for _ in range(rng.randint(1, 12))]
+        shard_size = rng.randint(1, 12)
+        num_ids = first_num_ids = rng.randint(0, 15)
+        expected = []
+        end = 0
         for size in sizes:
-            if held and held + size > limit:
-                dealt.append(end)
-                held = 0
-            held, end = held + size, end + size
-        assert found == [*dealt, end]
+            if num_ids and num_ids + size > shard_size:
+                expected.append(end)
+                num_ids = 0
+            num_ids += size
+            end += size
+        ends = np.cumsum(sizes).tolist()
+        assert assign_to_shards(ends, first_num_ids, shard_size) == [*expected, end]
 
 
-@pytest.mark.parametrize("limit", [1, 7, 30])
-def test_small_shards_hold_what_one_large_one_holds_whole_documents_each(tmp_path, monkeypatch, limit):
+@pytest.mark.parametrize("shard_size", [1, 7, 30])
+def test_small_shards_contain_the_same_as_a_large_one(tmp_path, shard_size):
     rng = random.Random(2)
-    documents = ["\n".join("x" * rng.randint(1, 6) + chr(rng.randint(97, 122)) for _ in range(rng.randint(1, 4))) for _ in range(60)]
-    one = prepare(documents, Characters(), tmp_path / "one", show_progress=False)
-    monkeypatch.setattr("data.token_file.writer.SHARD", limit)
-    many = prepare(documents, Characters(), tmp_path / "many", show_progress=False)
-    assert many.ids[:].tolist() == one.ids[:].tolist() and many.verify() == len(many.ids.maps) + 3
-    assert (many.segments == one.segments).all() and (many.documents == one.documents).all()
+    documents = []
+    for _ in range(60):
+        lines = ["x" * rng.randint(1, 7) for _ in range(rng.randint(1, 4))]
+        documents.append("\n".join(lines))
+    one = write_token_file(tmp_path / "one", documents)
+    many = write_token_file(tmp_path / "many", documents, shard_size=shard_size)
+    assert many.ids[:].tolist() == one.ids[:].tolist()
+    assert (many.segments == one.segments).all()
+    assert (many.documents == one.documents).all()
+
+    # Shards are cut between documents, so every segment is a view.
     starts = many.segments[many.documents].tolist()  # of each document in ids, and the end
-    sizes = {end - start for start, end in zip(starts, starts[1:])}
-    assert len(many.ids.maps) > 5 and set(many.ids.ends) <= set(starts)
-    assert all(length <= limit or length in sizes for length in many.ids.lengths)
-    for end, length in zip(many.ids.ends[:-1], many.ids.lengths):  # no shard ends before it must: the next document would not have fitted
-        assert starts[starts.index(end) + 1] - (end - length) > limit
-    for number in range(many.num_segments):
-        assert not many.segment(number).flags.owndata
+    assert len(many.ids.maps) > 5
+    assert set(many.ids.ends) <= set(starts)
+    assert not any(many.segment(i).flags.owndata for i in range(many.num_segments))
+    # Only a single document makes a shard larger than the limit.
+    document_sizes = set(np.diff(starts).tolist())
+    assert all(size <= shard_size or size in document_sizes for size in many.ids.lengths)
+    # No shard ends early: the next document would not have fit.
+    for end, length in zip(many.ids.ends[:-1], many.ids.lengths):
+        next_end = starts[starts.index(end) + 1]
+        assert next_end - (end - length) > shard_size
 
 
-def test_shards_do_not_depend_on_how_the_documents_were_batched(tmp_path, monkeypatch):
-    monkeypatch.setattr("data.token_file.writer.SHARD", 10)
-    rng, folders = random.Random(3), []
+def test_shards_do_not_depend_on_the_batches(tmp_path):
+    rng = random.Random(3)
     sizes = [rng.choice([1, 2, 3, 5, 11, 25]) for _ in range(80)]
-    for batch in (1, 3, 80):
-        folders.append(tmp_path / str(batch))
-        with TokenFileWriter(folders[-1], 100, "") as writer:
-            for start in range(0, 80, batch):
-                some = sizes[start:start + batch]
-                writer.add([7] * sum(some), some, [1] * len(some), sum(some))
-    contents = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
-    assert contents[0] == contents[1] == contents[2] and len(contents[0]) > 20
+    contents = []
+    for batch_size in (1, 3, 80):
+        folder = tmp_path / str(batch_size)
+        with TokenFileWriter(folder, 100, "", shard_size=10) as writer:
+            for start in range(0, 80, batch_size):
+                batch = sizes[start:start + batch_size]
+                writer.add([7] * sum(batch), batch, [1] * len(batch), sum(batch))
+        contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert contents[0] == contents[1] == contents[2]
+    assert len(contents[0]) > 20

@@ -1,0 +1,84 @@
+"""meta.json: what a token file consists of, with a checksum of every file and of itself."""
+import json
+import re
+import zlib
+
+FORMAT = "minibert token file"
+VERSION = 2
+INDEX = ("segments.bin", "documents.bin")
+COUNTS = ("num_tokens", "num_segments", "num_documents", "num_bytes")
+OWN_FILES = re.compile(r"(ids(-\d+)?|segments|documents)\.bin|meta\.json")  # ids.bin: version 1
+REPAIR = ("prepare it again with python -m data prepare "
+          "(in a run: remove this folder, then train.py --resume)")
+
+
+def read_meta(folder):
+    """Return meta.json as a dict; ValueError if it is missing, damaged or not of a token file."""
+    path = folder / "meta.json"
+    if not folder.is_dir():
+        # Without --split, train/ would also contain the validation documents.
+        split = f" --split {folder.name}" if folder.name in ("train", "eval") else ""
+        raise ValueError(f"{folder}: no such folder; make a token file with "
+                         f"python -m data prepare{split} --out {folder}")
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: {folder} is not a complete token file; {REPAIR}")
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: invalid JSON ({error}); {REPAIR}") from None
+
+    found_format = meta.get("format") if isinstance(meta, dict) else meta
+    if found_format != FORMAT:
+        raise ValueError(f"{path} has format {found_format!r}, not {FORMAT!r}; {REPAIR}")
+    if meta.get("version") != VERSION:
+        raise ValueError(f"{path} has version {meta.get('version')!r}, "
+                         f"this program reads {VERSION}; {REPAIR}")
+    check_checksum(path, with_checksum(meta)["crc32"], meta.get("crc32"))
+    return meta
+
+
+def with_checksum(entries):
+    """Return a dict with the checksum of its other entries.
+
+    >>> with_checksum({"num_tokens": 5})
+    {'num_tokens': 5, 'crc32': 'a0b5e0a2'}
+    """
+    rest = {key: value for key, value in entries.items() if key != "crc32"}
+    checksum = zlib.crc32(json.dumps(rest, sort_keys=True).encode())
+    return {**rest, "crc32": f"{checksum:08x}"}
+
+
+def extend_checksum(checksum, data):
+    """Return a file's CRC-32 after ``data`` is appended: ``"00000000", b"a" -> "e8b7be43"``."""
+    return f"{zlib.crc32(data, int(checksum, 16)):08x}"
+
+
+def check_checksum(path, found, expected):
+    """Raise ValueError if the checksums differ."""
+    if found != expected:
+        raise ValueError(f"{path} is damaged: its checksum is {found}, "
+                         f"meta.json has {expected}; {REPAIR}")
+
+
+def check_ids(ids, vocab_size, source):
+    """Raise ValueError if an id is not in the vocabulary."""
+    if len(ids) and (ids.max() >= vocab_size or ids.min() < 0):
+        wrong = ids.max() if ids.max() >= vocab_size else ids.min()
+        raise ValueError(f"{source} contains the id {wrong:,}, but the vocabulary has "
+                         f"{vocab_size:,} ids: prepare the corpus again with this tokenizer")
+
+
+def check_replaceable(folder):
+    """Raise ValueError if replacing the folder would delete other files than a token file's."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: choose a new or empty folder")
+    if not folder.is_dir():
+        return
+    names = [path.name for path in folder.iterdir()]
+    if all(OWN_FILES.fullmatch(name) for name in names):
+        return  # empty, or a token file that may be damaged or of an older version
+    try:
+        read_meta(folder)
+    except ValueError:
+        raise ValueError(f"{folder} contains something other than a token file: "
+                         "choose a new or empty folder") from None

@@ -1,0 +1,228 @@
+"""One smoke test for each benchmark script, on tiny models, without a GPU.
+
+kant_against_trainer.py is tested in tests/docs/test_recipes.py, wordpiece_criteria.py in
+tests/tokenizer/trainers/test_wordpiece_criteria.py.
+"""
+import json
+import random
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from finetune_helpers import make_run, sentences, table
+
+from data.quality.near_duplicates import jaccard
+from data.token_file.reader import entropy
+from tokenizer import ByteLevelBPE
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import by_sentence  # noqa: E402
+import contest  # noqa: E402
+import finetuning  # noqa: E402
+import gpu_suite  # noqa: E402
+import near_duplicates  # noqa: E402
+import objectives  # noqa: E402
+import plateau  # noqa: E402
+import speedrun  # noqa: E402
+import step_time  # noqa: E402
+import tokenizer_speed  # noqa: E402
+
+COMMANDS = sorted(path for path in BENCHMARKS.glob("*.py")
+                  if "ArgumentParser" in path.read_text(encoding="utf-8")
+                  or "Parser(" in path.read_text(encoding="utf-8"))
+TINY = ("--hidden-size 16 --intermediate-size 16 --num-hidden-layers 1 --num-attention-heads 2 "
+        "--batch-size 4 --device cpu --eval-examples 4")
+
+
+def load(path):
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """A folder with kant/book.txt: 600 one-line paragraphs."""
+    rng = random.Random(0)
+    words = "human thinking involves reason and a pure or practical law of nature".split()
+    folder = tmp_path_factory.mktemp("corpora")
+    (folder / "kant").mkdir()
+    text = "\n\n".join(" ".join(rng.choices(words, k=9)) for _ in range(600))
+    (folder / "kant" / "book.txt").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    """A run with random weights, and folders sst2/ and cola/ with a few examples."""
+    folder = make_run("modernbert", tmp_path_factory.mktemp("tasks"))
+    for name, seed in (("train", 1), ("dev", 2)):
+        for task in ("sst2", "cola"):
+            (folder / task).mkdir(exist_ok=True)
+        rows = sentences(24, seed)
+        (folder / "sst2" / f"{name}.tsv").write_text(table(rows))
+        cola = "".join(f"x\t{label}\t\t{text}\n" for text, label in rows)
+        (folder / "cola" / f"{name}.tsv").write_text(cola)
+    return folder
+
+
+@pytest.mark.parametrize("script", COMMANDS, ids=lambda path: path.stem)
+def test_every_script_has_a_help_page(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(script), run_name="__main__")
+    assert done.value.code in (0, None)
+    assert capsys.readouterr().out.startswith(f"usage: {script.name}")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_counts_shared_pages_once():
+    """A parent with 60 MB and its fork with 40 MB more have 100 MB together, not 160."""
+    program = """
+import os, time
+shared = bytearray(os.urandom(1 << 20) * 60)
+if os.fork() == 0:
+    more = bytearray(os.urandom(1 << 20) * 40)
+    time.sleep(0.5)
+    os._exit(0)
+os.wait()
+"""
+    # In a process of its own: pytest would be counted as the parent's memory.
+    measuring = (f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import memory; "
+                 f"done = memory.measured([sys.executable, '-c', {program!r}]); "
+                 "print(done['megabytes'])")
+    done = subprocess.run([sys.executable, "-c", measuring], capture_output=True, text=True)
+    assert 100 < float(done.stdout) < 150, done.stderr
+
+
+def test_by_sentence_keeps_phrases_of_dev_sentences_out_of_train(tmp_path):
+    counting = ["one two three four five six seven", "two three four five six",
+                "four five six seven eight nine", "three four five six seven eight"]
+    colors = ["red green blue white black gray", "green blue white black gray"]
+    short = ["six seven", "blue white black gray", "six red"]
+    # The first and the third share no five words; the fourth joins them.
+    assert by_sentence.sentences([*counting, *colors, *short]) == [[0, 1, 2, 3], [4, 5]]
+    for name, texts in (("train", counting), ("dev", [*colors, *short])):
+        (tmp_path / f"{name}.tsv").write_text(table([(text, "1") for text in texts]))
+    by_sentence.main([str(tmp_path), str(tmp_path / "new"), "--dev", "1"])
+    train = by_sentence.rows_of(tmp_path / "new" / "train.tsv")
+    dev = by_sentence.rows_of(tmp_path / "new" / "dev.tsv")
+    train_texts = {text for text, _ in train}
+    if dev[0][0] == colors[0]:
+        assert train_texts == {*counting, "six seven", "six red"}
+    else:
+        assert dev[0][0] == counting[0] and train_texts == {*colors, *short[1:]}
+
+
+def test_near_duplicates_computes_true_similarities(tmp_path, capsys):
+    """Two identical texts, and one that shares one of three shingles with them."""
+    (tmp_path / "a.txt").write_text("a b c d e f\n\nA, b, c, d, e, f!\n\na b c d e g\n\nx")
+    near_duplicates.main([str(tmp_path / "a.txt"), "--documents", "3"])
+    expected = "3 documents: 1 near duplicates, 1 found; 0 judged otherwise\n"
+    assert capsys.readouterr().out == expected
+    texts = ["a b c d e f", "a b c d e g"]
+    results = list(near_duplicates.evaluate_file(texts, show_progress=False))
+    assert results[1] == (jaccard(*texts), False)
+
+
+def test_plateau_has_the_entropy_of_its_texts_and_starts_at_ln_v():
+    expected = plateau.expected()
+    counts = np.bincount(plateau.rows(20_000, np.random.default_rng(0)).ravel())
+    assert expected["unigram_entropy"] == pytest.approx(entropy(counts), abs=0.01)
+    curve = plateau.curve("modernbert", steps=2, every=2)
+    assert [step for step, _ in curve] == [0, 2]
+    assert curve[0][1] == pytest.approx(expected["ln_vocab"], abs=0.2)
+
+
+def test_finetuning_trains_each_row_once(tasks, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    words = [str(tasks), "--tasks", str(tasks), "--out", str(out), "--epochs", "10:3,all:1",
+             "--extra", "--batch-size 8 --device cpu --precision fp32 --lora-rank 2",
+             "--sizes", "10", "--modes", "lora", "--on", "cola", "--seeds", "1"]
+    finetuning.main(words)
+    printed = capsys.readouterr().out
+    rows = load(out)["rows"]
+    assert list(rows) == ["sst2, 10, all", "sst2, 10, from scratch", "cola, all, lora"]
+    assert [row["config"]["epochs"] for row in rows.values()] == [3, 3, 1]
+    assert rows["cola, all, lora"]["metric"] == "matthews"
+    finetuning.main(words)
+    assert load(out)["rows"] == rows  # the seconds too: nothing was trained again
+    finetuning.main(["--table", str(out)])
+    assert capsys.readouterr().out.count("| 10 | 3 | ") == 2 and "| LoRA |" in printed
+    with pytest.raises(ValueError, match="choose another --out"):
+        finetuning.main([*words, "--rates", "all:1e-3"])
+
+
+def test_objectives_trains_each_row_once(corpora, tasks, tmp_path, monkeypatch, capsys):
+    text = "\n\n".join(f"The film {i} was good.\nThe plot of film {i} was bad, and the actor slept."
+                       for i in range(120))
+    (tmp_path / "story.txt").write_text(text)
+    words = ["--corpus", str(tmp_path / "story.txt"), "--tasks", str(tasks), "--steps", "1",
+             "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out.json"), "--seeds", "2",
+             "--examples", "8", "--epochs", "1", "--extra", TINY + " --precision fp32",
+             "--only", "masked tokens", "pairs and NSP", "pairs without NSP"]
+    objectives.main(words)
+    rows = load(tmp_path / "out.json")["rows"]
+    assert list(rows) == ["masked tokens", "from scratch", "pairs and NSP", "pairs without NSP"]
+    assert all(len(row["sst2"]) == 2 for row in rows.values())
+    with_nsp = [name for name, row in rows.items() if row.get("nsp_accuracy") is not None]
+    assert with_nsp == ["pairs and NSP"]
+    monkeypatch.setattr(objectives, "pretrain", None)
+    objectives.main(words)
+    assert load(tmp_path / "out.json")["rows"] == rows
+    objectives.main(["--table", str(tmp_path / "out.json")])
+    assert "| pairs without NSP |" in capsys.readouterr().out
+
+
+def test_speedrun_adds_a_row_for_each_run(corpora, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    words = ["--corpus", str(corpora / "kant"), "--minutes", "0.01", "--out", str(out),
+             "--extra", TINY + " --vocab-size 300"]
+    speedrun.main(words)
+    speedrun.main([*words, "--ablation", "--only", "linear schedule", "the recipe"])
+    rows = load(out)["rows"]
+    assert [row["name"] for row in rows] == ["the recipe", "linear schedule"]
+    assert all(row["steps"] > 0 and 0 < row["loss"] < 7 for row in rows)
+    assert "--schedule linear" in rows[1]["flags"]
+    speedrun.main(["--table", str(out)])
+    assert capsys.readouterr().out.count("| linear schedule |") == 2
+
+
+def test_step_time_measures_in_rounds(corpora, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(contest, "PRODUCTS", {})  # slow on a CPU without bf16 units
+    out = tmp_path / "out.json"
+    step_time.main([str(corpora), "--shapes", "tiny", "--rounds", "2", "--out", str(out),
+                    "--contestants", "minibert", "minibert, muon"])
+    row = load(out)["rows"][0]
+    assert row["tokens"] > 48 * 9 and row["operations"] > 0
+    assert {name: len(s) for name, s in row["seconds"].items()} == {
+        "minibert": 2, "minibert, muon": 2}
+    assert all(10 < megabytes < 4000 for megabytes in row["megabytes"].values())
+    assert "minibert, muon" in capsys.readouterr().out
+
+
+def test_gpu_suite_runs_its_parts_without_a_gpu(tmp_path, monkeypatch):
+    documents = gpu_suite.made_up_text(lines=400)
+    tokenizer = ByteLevelBPE.train_from_iterator(documents, vocab_size=600, show_progress=False)
+    contest.make_data("tiny", documents, tmp_path, tokenizer)
+    monkeypatch.setattr(gpu_suite, "RECIPES", {"AdamW, fp16": gpu_suite.RECIPES["AdamW, fp16"]})
+    monkeypatch.setattr(gpu_suite, "WATCHED", (2, 4))
+    monkeypatch.setattr(contest, "PRODUCTS", {})
+    modes = []
+    cpu = torch.device("cpu")
+    assert gpu_suite.stops("tiny", tmp_path, cpu, modes.append) == {"AdamW, fp16": "none"}
+    assert modes == ["error", "default"]
+    losses = gpu_suite.precision("tiny", tmp_path, cpu, max_steps=4, log_every=1)
+    assert losses["bf16"] != losses["fp16"] and abs(losses["fp16"] - losses["bf16"]) < 0.05
+    out = tmp_path / "gpu.json"
+    gpu_suite.main(["--device", "cpu", "--shape", "tiny", "--parts", "small", "--rounds", "1",
+                    "--contestants", "minibert", "--lines", "2000", "--out", str(out)])
+    assert list(load(out)["parts"]["small"]["seconds"]) == ["minibert"]
+
+
+def test_tokenizer_speed_prints_a_table(capsys):
+    tokenizer_speed.table(load(BENCHMARKS / "results" / "tokenizer-speed.json"))
+    assert "| train bpe | kant (" in capsys.readouterr().out

@@ -303,7 +303,7 @@ def measure(shape, folder, who, rounds, device="auto", limit=86_400.0):
     finally:
         for contestant in there.values():
             contestant.end()
-    operations = training_flops(model, lengths, masked=round(0.15 * (sum(lengths) - 2 * len(lengths))))
+    operations = training_flops(model, lengths, num_masked=round(0.15 * (sum(lengths) - 2 * len(lengths))))
     rates = {"product_rate" + name.removeprefix("product").replace(", ", "_"): STEPS * 2 * product_size(kind) ** 3 / statistics.median(seconds[name])
              for name in products if seconds[name]}
     counted = {name: values for name, values in seconds.items() if name not in products and name in last}

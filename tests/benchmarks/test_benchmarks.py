@@ -86,7 +86,7 @@ import os, time
 shared = bytearray(os.urandom(1 << 20) * 60)
 if os.fork() == 0:
     more = bytearray(os.urandom(1 << 20) * 40)
-    time.sleep(0.5)
+    time.sleep(1.5)
     os._exit(0)
 os.wait()
 """

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint as checkpointed
-from train_helpers import PAIRS, SMALL, losses, run
+from train_helpers import PAIRS, SMALL, losses, num_batches, run
 
 import train
 from minibert import BertConfig
 from minibert.config import TrainConfig
 from minibert.formats.run_folder import load_run
+from minibert.training import preparation
 from tokenizer import WordPiece
 from tokenizer.word_starts import WordStarts
 
@@ -22,13 +23,13 @@ def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset, pictures):
     """The main job, for each family: the screen says what to expect, the run directory is whole, the model fills masks."""
     assert run(text, tmp_path / "run", "--preset", preset, "--max-steps", "6") == 0
     screen = capsys.readouterr().out
-    for what in ("corpus", "vocabulary", "parameters", "it sees", "to predict", "unigram entropy", "ln(", "first loss", "held out", "bits a byte",
+    for what in ("corpus", "vocabulary", "parameters", "input", "to predict", "unigram entropy", "ln(", "first loss", "validation", "bits per byte",
                  "masked accuracy"):
         assert what in screen
     for name in ("config.json", "tokenizer", "data/train", "data/eval", "metrics.jsonl", "model/config.json", "model/model.safetensors",
                  "checkpoints/step-0000006"):
         assert (tmp_path / "run" / name).exists()
-    assert (tmp_path / "run/loss.png").exists() != ("picture     none" in screen)  # drawn where there is matplotlib
+    assert (tmp_path / "run/loss.png").exists() != ("loss curve  none" in screen)  # drawn where there is matplotlib
     model, tokenizer = load_run(tmp_path / "run")
     assert model.config.vocab_size == tokenizer.vocab_size
     first = losses(tmp_path / "run")[0][1]
@@ -79,7 +80,7 @@ def test_the_weight_of_next_sentences_is_in_the_gradient_and_not_in_what_is_logg
     assert all(torch.allclose(half, (none + whole) / 2, atol=1e-6) for none, half, whole in zip(*gradients))
     assert sum(not torch.allclose(none, whole, atol=1e-4) for none, _, whole in zip(*gradients)) > 4
     assert [line["loss"] for line in logged] == [logged[0]["loss"]] * 3 and [line["nsp_loss"] for line in logged] == [logged[0]["nsp_loss"]] * 3
-    assert "ln 2 = 0.69, and counts 0.5 times.\n" in capsys.readouterr().out
+    assert "ln 2 = 0.69, weighted by 0.5.\n" in capsys.readouterr().out
 
 
 def test_pairs_of_documents_of_one_line_need_sentences(tmp_path, capsys):
@@ -96,13 +97,13 @@ def test_a_stream_prepares_what_is_held_out_and_nothing_else(text, tmp_path, cap
     assert run(text, tmp_path / "run", "--stream", "--max-steps", "3") == 0
     assert [path.name for path in (tmp_path / "run/data").iterdir()] == ["eval"]
     assert "a stream for training" in capsys.readouterr().out
-    for flags, message in ((["--epochs", "1"], "cannot know how long an epoch is"), (["--max-steps", "2", "--data", "x"], "leave out --data x")):
+    for flags, message in ((["--epochs", "1"], "length of an epoch is unknown"), (["--max-steps", "2", "--data", "x"], "leave out --data x")):
         with pytest.raises(ValueError, match=message):
             run(text, tmp_path / "other", "--stream", *flags)
 
 
 def test_pairs_need_a_model_that_tells_two_sentences_apart(text, tmp_path):
-    with pytest.raises(ValueError, match="--family bert with --type-vocab-size 2"):
+    with pytest.raises(ValueError, match="--family bert --type-vocab-size 2"):
         run(text, tmp_path / "run", "--examples", "pairs", "--max-steps", "2")
     assert not (tmp_path / "run").exists()
 
@@ -111,7 +112,7 @@ def test_pairs_need_a_model_that_tells_two_sentences_apart(text, tmp_path):
 @pytest.mark.parametrize("masking", ["words", "spans"])
 def test_what_is_masked_together_is_what_was_asked_for(text, tmp_path, monkeypatch, kind, masking):
     made = {}
-    monkeypatch.setattr(train.Trainer, "run", lambda self: made.update(batch=self.batches.peek(), starts=WordStarts(self.tokenizer)) or 0)
+    monkeypatch.setattr(train.Trainer, "fit", lambda self: made.update(batch=self.batches.peek(), starts=WordStarts(self.tokenizer)) or 0)
     small = "50" if kind == "wordpiece" else "264"  # a vocabulary in which most words are several tokens
     assert run(text, tmp_path / "run", "--masking", masking, "--tokenizer-kind", kind, "--vocab-size", small, "--max-steps", "2",
                "--batch-size", "50") == 0
@@ -182,7 +183,7 @@ def test_a_preset_with_a_public_dump_needs_no_corpus(tmp_path, monkeypatch, pres
 def test_the_criterion_of_word_pieces_is_the_trainers(text, criterion):
     corpus = SimpleNamespace(documents=lambda part: [text.read_text()])
     config = TrainConfig(max_steps=1, tokenizer_kind="wordpiece", tokenizer_criterion=criterion)
-    tokenizer = train.train_tokenizer(corpus, BertConfig(vocab_size=80), config)
+    tokenizer = preparation.train_tokenizer(corpus, BertConfig(vocab_size=80), config)
     expected = {name: WordPiece.train([text], 80, criterion=name, show_progress=False).fingerprint for name in ("frequency", "likelihood")}
     assert tokenizer.fingerprint == expected[criterion] and len(set(expected.values())) == 2
 
@@ -197,7 +198,7 @@ def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path):
 def test_a_corpus_of_ones_own_is_asked_about_its_own_passages(text, tmp_path, capsys):
     run(text, tmp_path / "run", "--max-steps", "1")
     screen = capsys.readouterr().out
-    asked = [line for line in screen.splitlines() if "<mask>" in line and not line.startswith(("it sees", "ask it yourself"))]
+    asked = [line for line in screen.splitlines() if "<mask>" in line and not line.startswith(("input", "ask it yourself"))]
     words = set("the cat dog sees eats a red small fish house and or not under over tree old new".split())
     assert len(asked) == 2 and all(len(words & set(line.replace(".", " ").split())) > 2 for line in asked)
 
@@ -248,11 +249,11 @@ def test_a_step_that_asks_for_nothing_is_not_in_the_mean_of_the_losses(text, tmp
 
 def test_filters_of_a_stream_look_at_no_more_held_out_text_than_is_measured_on(text, tmp_path, monkeypatch):
     """Else the whole corpus would be read before the first window."""
-    seen, real = [], train.FilteredCorpus
-    monkeypatch.setattr(train, "FilteredCorpus", lambda *how: (seen.append(how[2]), real(*how))[1])
+    seen, real = [], preparation.FilteredCorpus
+    monkeypatch.setattr(preparation, "FilteredCorpus", lambda *how: (seen.append(how[2]), real(*how))[1])
     for flags in ([], ["--stream"]):
         run(text, tmp_path / f"run{len(flags)}", "--max-steps", "1", "--filters", "duplicates", *flags)
-    assert seen == [None, train.HELD_OUT_CHARACTERS]
+    assert seen == [None, preparation.STREAM_EVAL_CHARACTERS]
 
 
 @pytest.mark.slow
@@ -268,12 +269,12 @@ def test_a_compiled_run_computes_the_same(text, tmp_path, preset):
 def test_a_batch_ramp_takes_more_batches_as_it_goes(text, tmp_path):
     run(text, tmp_path / "run", "--max-steps", "8", "--batch-size", "8", "--ramp-from", "2", "--batch-ramp", "0.5")
     state = json.loads((tmp_path / "run/checkpoints/step-0000008/state.json").read_text())
-    assert state["batches"] == 1 + 2 + 3 + 4 + 4 * 4  # of two examples each
+    assert num_batches(state) == 1 + 2 + 3 + 4 + 4 * 4  # of two examples each
 
 
 @pytest.mark.parametrize("flags", [["--batch-ramp", "0.5"], ["--batch-ramp", "0.5", "--ramp-from", "3"], ["--batch-ramp", "2", "--ramp-from", "2"]])
 def test_a_batch_ramp_that_does_not_fit_is_refused(text, tmp_path, flags):
-    with pytest.raises(ValueError, match="batch ramp"):
+    with pytest.raises(ValueError, match="batch_ramp"):
         run(text, tmp_path / "run", "--max-steps", "4", *flags)
 
 

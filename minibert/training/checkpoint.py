@@ -1,38 +1,91 @@
-"""Everything a run is, on disk: written whole or not at all, read without running code.
+"""Checkpoints: everything a run is, written as a whole or not at all, read without running code.
 
     RUN/checkpoints/step-0000500/
-        config.json, model.safetensors    the model, in the layout of minibert.formats.huggingface
-        optimizer.pt                      AdamW's moments       (torch.load with weights_only=True)
-        random.pt                         states of torch's random generators: dropout goes on where it was
-        state.json                        step, batches, skipped steps, elapsed seconds, best loss, tokenizer fingerprint, configuration, scaler
+        config.json, model.safetensors    the model, in the Hugging Face layout
+        optimizer.pt                      AdamW's moments and Muon's momentum
+        random.pt                         states of torch's random generators, for dropout
+        state.json                        the fields of TrainState, the configuration, the scaler
 
-Masks and order need no state: they are functions of the seed and the batch number (minibert/batches.py).
+Masks and the order of examples need no saved state: they are functions of (seed, epoch, example,
+position) and (seed, epoch). ``data_state`` says where in the epoch the run is.
 """
 import io
 import itertools
 import json
 import re
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.formats.model_files import error_summary
+from minibert.training.state import check_finite
 from tokenizer.utils.files import atomic_folder, remove, remove_stale
 
-FORMAT = "minibert-checkpoint-2"
+FORMAT = "minibert-checkpoint-3"
+
+
+def save_trainer(trainer):
+    """Save a trainer's checkpoint. All ranks must call this; only the main process writes."""
+    state = trainer.state.to_dict(trainer.dist)
+    check_finite(sum(state["loss_sums"].values()), trainer.state.step)
+    if trainer.dist.is_main:
+        config = {"model": asdict(trainer.model.config), "train": asdict(trainer.config)}
+        save(trainer.run.folder, state | {"config": config}, trainer.model, trainer.optimizer,
+             trainer.scaler, trainer.config.keep_checkpoints)
+
+
+def restore(trainer):
+    """Load the newest readable checkpoint into a trainer; return whether there was one."""
+    def warn(message):
+        print(message, file=sys.stderr)
+
+    folder, dist, state = trainer.run.folder, trainer.dist, trainer.state
+    saved = load_newest(folder, trainer.model, trainer.optimizer, trainer.scaler, warn)
+    if saved:
+        if saved["tokenizer"] != trainer.tokenizer.fingerprint:
+            raise ValueError(f"the checkpoint was trained with another tokenizer than "
+                             f"{folder / 'tokenizer'}: the ids would mean other words")
+        state.load_dict(saved, dist.is_main)
+        if state.data_state:  # None at step 0 of a run with --init
+            trainer.batches.load_state_dict(state.data_state)
+    if not dist.is_main:  # the main process continues its own dropout, the others start theirs
+        torch.manual_seed(trainer.config.seed + 1_000_003 * dist.rank + state.step)
+    return bool(saved)
+
+
+def check_not_finished(trainer):
+    """Raise ValueError if a run has already trained for longer than it is asked to now.
+
+    Its learning rate would never fall. A run by the clock ends a little after its minutes.
+    """
+    folder, state, total_steps = trainer.run.folder, trainer.state, trainer.total_steps
+    if 0 < total_steps < state.step:
+        raise ValueError(f"{folder} is at step {state.step:,}, past the {total_steps:,} steps asked for")
+    done, minutes = state.elapsed / 60, trainer.config.minutes
+    if 0 < minutes < done and minutes != saved_minutes(folder):
+        raise ValueError(f"{folder} has trained for {done:.2f} minutes, more than the {minutes:g} asked for")
+
+
+def saved_minutes(run):
+    """Return --minutes of the run when its newest checkpoint was saved."""
+    state = json.loads((checkpoints(run)[-1] / "state.json").read_text(encoding="utf-8"))
+    return state["config"]["train"]["minutes"]
 
 
 def save(run, state, model, optimizer, scaler, keep):
-    """Write RUN/checkpoints/step-N (N from state["step"]), then remove all but the newest ``keep``. Returns its folder.
+    """Write RUN/checkpoints/step-N, N = state["step"], and keep the newest ``keep``. Return its folder.
 
-    state: a dict of JSON values; the scaler's state is added. An older checkpoint is removed only after the new one is whole.
+    state: a dict of JSON values. Old checkpoints are removed after the new one is complete.
     """
     folder = Path(run) / "checkpoints" / f"step-{state['step']:07d}"
     with atomic_folder(folder) as temporary:
         save_pretrained(model, temporary)
         for name, value in (("optimizer.pt", optimizer.state_dict()), ("random.pt", _random_states())):
-            buffer = io.BytesIO()  # torch writes to memory and Python to the disk: where that is full, it is an OSError that says so
+            # torch.save to memory, Python to disk: a full disk is then an OSError that says so
+            buffer = io.BytesIO()
             torch.save(value, buffer)
             (temporary / name).write_bytes(buffer.getbuffer())
         state = {"format": FORMAT, **state, "scaler": scaler.state_dict()}
@@ -51,9 +104,9 @@ def checkpoints(run):
 
 
 def load(folder, model, optimizer, scaler):
-    """Fill model, optimiser, scaler and random generators from a checkpoint folder; returns its state (a dict).
+    """Fill model, optimizer, scaler and random generators from a checkpoint; return its state.
 
-    Raises ValueError, naming the file, where anything is missing, truncated or of another shape.
+    Raises ValueError, naming the folder, if anything is missing, truncated or of another shape.
     """
     folder = Path(folder)
     device = next(model.parameters()).device
@@ -65,28 +118,32 @@ def load(folder, model, optimizer, scaler):
         random_states = torch.load(folder / "random.pt", map_location="cpu", weights_only=True)
         weights = from_pretrained(folder).state_dict()
         model.load_state_dict(weights)
-        settings = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+        # Learning rates and weight decay come from the configuration, which may have been
+        # changed on purpose with --may-differ; load_state_dict would overwrite them.
+        settings = [dict(group) for group in optimizer.param_groups]
         optimizer.load_state_dict(moments)
         for group, own in zip(optimizer.param_groups, settings):
-            group.update(own)  # rates and decays are the configuration's, which may have been changed on purpose
-        if saved := state.pop("scaler"):  # {} where the run was not in fp16
+            del own["params"]
+            group.update(own)
+        if saved := state.pop("scaler"):  # {} unless the run is in fp16
             scaler.load_state_dict(saved)
     except (torch.OutOfMemoryError, MemoryError, PermissionError):
-        raise  # says nothing about the checkpoint
-    except Exception as error:  # whatever a broken file makes a parser raise: the reader needs the file and the reason
+        raise  # not the checkpoint's fault
+    except Exception as error:  # whatever a broken file makes a parser raise
         raise ValueError(f"the checkpoint {folder} cannot be read ({error_summary(error)})") from error
     _set_random_states(random_states)
     return state
 
 
 def load_newest(run, model, optimizer, scaler, warn=print):
-    """Load the newest readable checkpoint of a run -> its state, or None where there is none.
+    """Load the newest readable checkpoint of a run; return its state, or None if it has none.
 
-    One that cannot be read is reported through ``warn`` and the one before it is tried; it is kept under another name, since
-    the run will write a new one in its place. Where checkpoints exist and none can be read, ValueError: silently starting
-    anew would overwrite a run.
+    An unreadable checkpoint is reported through ``warn``, kept under another name, and the
+    previous one is tried. Raises ValueError if there are checkpoints but none can be read:
+    starting from scratch would overwrite the run.
     """
-    folders, unreadable = checkpoints(run), []
+    folders = checkpoints(run)
+    unreadable = []
     for folder in reversed(folders):
         try:
             state = load(folder, model, optimizer, scaler)
@@ -95,12 +152,14 @@ def load_newest(run, model, optimizer, scaler, warn=print):
             unreadable.append(folder)
             continue
         for broken in unreadable:
-            aside = next(path for n in itertools.count(1) if not (path := broken.with_name(f"unreadable-{broken.name}-{n}")).exists())
-            broken.rename(aside)
-            warn(f"warning: {broken.name} is kept as {aside}")
+            names = (broken.with_name(f"unreadable-{broken.name}-{n}") for n in itertools.count(1))
+            kept_as = next(path for path in names if not path.exists())
+            broken.rename(kept_as)
+            warn(f"warning: {broken.name} is kept as {kept_as}")
         return state
     if folders:
-        raise ValueError(f"none of the {len(folders)} checkpoints in {Path(run) / 'checkpoints'} can be read: move them away to start anew")
+        raise ValueError(f"none of the {len(folders)} checkpoints in {Path(run) / 'checkpoints'} "
+                         "can be read: move them away to start from scratch")
     return None
 
 
@@ -113,5 +172,6 @@ def _random_states():
 
 def _set_random_states(states):
     torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if num_gpus and len(states.get("cuda", ())) == num_gpus:
         torch.cuda.set_rng_state_all(states["cuda"])

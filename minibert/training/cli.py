@@ -1,163 +1,210 @@
-"""The command line of train.py, made from the dataclasses in minibert/config.py: one field, one flag, one line of help.
+"""The command line of train.py, made from the dataclasses in minibert/config.py.
 
-Precedence: a flag, else the preset, else the field's default. A resumed run takes its configuration from its own
-config.json; a flag that says otherwise is refused unless --may-differ names it, so a run never changes by accident.
-With --init the model's configuration is that of a folder, and a flag that says otherwise is refused as well.
+Each field is one flag with one line of help. A value comes from the flag, else from the preset,
+else from the field's default. A resumed run takes its configuration from its own config.json; a
+flag that differs from it is an error unless --may-differ names it, so a run never changes by
+accident. With --init, the model's configuration is that of the folder, and the same rule holds.
 """
+import json
 import re
 from argparse import RawDescriptionHelpFormatter
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from minibert.config import LENGTHS, BertConfig, TrainConfig, override
 from minibert.formats.run_folder import read_config
 from minibert.presets import PRESETS
-from minibert.training.init_from import configuration
-from tokenizer.formats.vocab_files import holds_tokenizer
+from minibert.training.init_from import init_config
 from tokenizer.utils.cli import Parser, add_flags, explicit_flags, suggestion
+from tokenizer.utils.files import next_free_folder
 
-# What may always differ when a run goes on: none of it changes what is computed (micro-batches: but for rounding, and dropout's draws).
-HARMLESS = ("eval_every", "save_every", "keep_checkpoints", "log_every", "micro_batch_size",
-            "keep_freed_memory")
+# These flags may always change when a run is resumed: they do not change what is computed
+# (micro_batch_size changes rounding and dropout's random numbers).
+RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every",
+                     "micro_batch_size", "keep_freed_memory")
 
-GROUPS = {  # of --help: title -> fields of TrainConfig
-    "where it begins": ("init",),
-    "the text": ("corpus", "text_field", "filters", "sentences", "stream", "data"),
-    "the tokenizer (its size is --vocab-size)": ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency"),
+GROUPS = {  # heading in --help -> fields of TrainConfig
+    "starting point": ("init",),
+    "text": ("corpus", "text_field", "filters", "sentences", "stream", "data"),
+    "tokenizer (its size is --vocab-size)":
+        ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency"),
     "examples and masks": ("examples", "max_length", "masking", "mlm_probability", "nsp_weight"),
-    "the length of the run: one of these": LENGTHS,
-    "a step, and the memory it takes": ("batch_size", "micro_batch_size", "batch_ramp", "ramp_from", "gradient_checkpointing", "compile"),
-    "optimiser and learning rate": ("optimizer", "learning_rate", "muon_learning_rate", "muon_momentum", "schedule", "warmup", "decay",
-                                    "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
-    "the machine": ("device", "precision", "keep_freed_memory", "seed"),
-    "what is written, and how often": ("log_every", "eval_every", "eval_examples", "save_every", "keep_checkpoints"),
+    "length of the run: one of these": LENGTHS,
+    "batch size and memory":
+        ("batch_size", "micro_batch_size", "batch_ramp", "ramp_from", "gradient_checkpointing",
+         "compile"),
+    "optimizer and learning rate":
+        ("optimizer", "learning_rate", "muon_learning_rate", "muon_momentum", "schedule", "warmup",
+         "decay", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
+    "device": ("device", "precision", "keep_freed_memory", "seed"),
+    "logging, evaluation, checkpoints":
+        ("log_every", "eval_every", "eval_examples", "save_every", "keep_checkpoints"),
 }
 EPILOG = """\
-Values in brackets are those of quickstart; `--preset NAME --show` prints all of another preset. With --init the model's come from its
-folder, and the training's are plain: adamw at 1e-4, 15 % masked, a length that is given.
+Values in brackets are those of the preset quickstart; `--preset NAME --show` prints another one.
+With --init the model's values come from its folder, and the training's are plain defaults: AdamW
+at 1e-4, 15 % masked; add --max-steps, --epochs or --minutes.
 
   train.py --minutes 1                             a first look
   train.py --corpus my_texts/ --out runs/mine      your own text, the same recipe
   train.py --preset kant --max-steps 20            a published recipe, its first steps
-  train.py --resume --out runs/mine                go on after Ctrl-C or a crash
+  train.py --resume --out runs/mine                continue after Ctrl-C or a crash
 
-What warm-up, clipping, accumulation and precision do: docs/book/09-loop.md. Which values were tried: docs/log.md."""
+Warm-up, clipping, gradient accumulation and precision are explained in docs/book/09-loop.md;
+docs/log.md lists which values were tried."""
 
 
 def parser():
-    """The parser of train.py: --preset, --out, --resume, --may-differ, and a flag for each field of the two configurations."""
-    out = Parser(prog="train.py", formatter_class=RawDescriptionHelpFormatter,
-                 usage="train.py [--preset NAME | --init FOLDER] [--corpus TEXT] [--out DIR] [--minutes M | --max-steps N | --epochs E] [--resume] "
-                 "[FLAG VALUE ...]",
-                 description="Pre-train a BERT from raw text. Without any flag: a small one, on the documentation "
-                 "that is on this machine, in five minutes on a CPU.",
-                 epilog=EPILOG)
-    out.add_argument("--preset", default=None, help=f"where values come from that are not given: {', '.join(PRESETS)} (default: quickstart)")
-    out.add_argument("--out", default=None, help="folder of the run (default: runs/PRESET, or the next free name)")
-    out.add_argument("--resume", action="store_true", help="go on with the run in --out (default: the newest run of the preset)")
-    out.add_argument("--may-differ", default="", metavar="NAMES", help="with --resume: fields that may differ from the run's own, with commas")
-    out.add_argument("--profile", action="store_true", help="train a few steps, show where their time goes beside what they compute, and stop")
-    out.add_argument("--show", action="store_true", help="print the configuration and stop")
+    """Return the parser: --preset, --out, --resume, ..., and a flag for each field of the configs."""
+    out = Parser(
+        prog="train.py", formatter_class=RawDescriptionHelpFormatter,
+        usage="train.py [--preset NAME | --init FOLDER] [--corpus TEXT] [--out DIR] "
+              "[--minutes M | --max-steps N | --epochs E] [--resume] [FLAG VALUE ...]",
+        description="Pre-train a BERT from raw text. Without flags: a small model on this "
+                    "machine's documentation, in five minutes on a CPU.",
+        epilog=EPILOG)
+    add = out.add_argument
+    add("--preset", help=f"where unset values come from: {', '.join(PRESETS)} (default: quickstart)")
+    add("--out", help="folder of the run (default: runs/PRESET, or the next free name)")
+    add("--resume", action="store_true",
+        help="continue the run in --out (default: the newest run of the preset)")
+    add("--may-differ", default="", metavar="NAMES",
+        help="with --resume: comma-separated fields that may differ from the run's own")
+    add("--profile", action="store_true",
+        help="train a few steps, show where the time goes, and stop")
+    add("--show", action="store_true", help="print the configuration and stop")
     model, train = PRESETS["quickstart"]
-    add_flags(out.add_argument_group("the model"), BertConfig, shown=model)
+    add_flags(out.add_argument_group("model"), BertConfig, shown=model)
     for title, names in GROUPS.items():
         add_flags(out.add_argument_group(title), TrainConfig, names, train, unset_at_zero=LENGTHS)
     return out
 
 
-def configure(arguments):
-    """(BertConfig, TrainConfig) of a new run: the preset, or what --init begins with, and the given flags laid over it."""
-    preset, of_model, of_training = preset_of(arguments), explicit_flags(arguments, BertConfig), explicit_flags(arguments, TrainConfig)
-    model, train = configuration(arguments.init, of_model | of_training) if arguments.init else PRESETS[preset]
-    model, train = replace(model, **of_model), override(train, of_training)
-    if train.stream and (train.epochs or train.data):
-        raise ValueError("--stream cannot know how long an epoch is: give --max-steps or --minutes" if train.epochs else
-                         f"--stream tokenizes the text itself: leave out --data {train.data}")
+def parse(argv=None):
+    """Return the parsed arguments; print an error and exit if they are wrong."""
+    return parser().parse_args(argv)
+
+
+def configure(args, folder):
+    """Return (preset, BertConfig, TrainConfig) of the run in ``folder``, new or resumed."""
+    return resume_config(args, folder) if args.resume else new_config(args)
+
+
+def new_config(args):
+    """Return (preset, BertConfig, TrainConfig) of a new run.
+
+    The values come from the preset, or from --init's folder, overridden by the explicit flags.
+    """
+    preset = preset_name(args)
+    model_flags = explicit_flags(args, BertConfig)
+    train_flags = explicit_flags(args, TrainConfig)
+    if args.init:
+        model, train = init_config(args.init, model_flags | train_flags)
+    else:
+        model, train = PRESETS[preset]
+    model = replace(model, **model_flags)
+    train = override(train, train_flags)
+    if train.stream and train.epochs:
+        raise ValueError("with --stream the length of an epoch is unknown: use --max-steps or --minutes")
+    if train.stream and train.data:
+        raise ValueError(f"--stream tokenizes the text itself: leave out --data {train.data}")
     if train.examples == "pairs" and model.segments < 2:
-        raise ValueError(f"--examples pairs needs a model that tells two sentences apart, this {model.family} has {model.segments} segment type(s): "
-                         "take --family bert with --type-vocab-size 2, or other examples")
-    return model, with_length(train)
+        raise ValueError(
+            f"--examples pairs needs two segment types, this {model.family} has {model.segments}: "
+            "use --family bert --type-vocab-size 2, or other examples")
+    return preset, model, require_length(train)
 
 
-def preset_of(arguments):
-    """The name of the preset that was asked for: quickstart where none was, and init where a model's folder stands for it."""
-    if arguments.init:
-        if arguments.preset:
-            raise ValueError(f"--preset {arguments.preset} is a model that begins with fresh weights, --init {arguments.init} one that has some: "
-                             "leave out one of them (a preset's --corpus and its other flags can be given alone)")
+def preset_name(args):
+    """Return the preset's name: quickstart by default, "init" with --init."""
+    if args.init:
+        if args.preset:
+            raise ValueError(f"--preset {args.preset} starts from fresh weights, --init {args.init} "
+                             "from trained ones: leave out one of them")
         return "init"
-    preset = arguments.preset or "quickstart"
+    preset = args.preset or "quickstart"
     if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}, there are {', '.join(PRESETS)}" + suggestion(preset, PRESETS))
+        raise ValueError(f"unknown preset {preset!r}{suggestion(preset, PRESETS)} "
+                         f"(presets: {', '.join(PRESETS)})")
     return preset
 
 
-def tokenizer_of(data):
-    """The tokenizer of prepared token files: RUN/tokenizer for RUN/data; "" where there are none. ValueError where it is not there."""
-    if not data:
-        return ""
-    beside = Path(data).parent / "tokenizer"
-    if not holds_tokenizer(beside):
-        raise ValueError(f"--data {data} needs the tokenizer that it was made with, and there is no {beside}: add --tokenizer FOLDER")
-    return str(beside)
-
-
-def with_length(train):
-    """The TrainConfig itself; ValueError where it says nothing of how long to train."""
+def require_length(train):
+    """Return the TrainConfig; raise ValueError if it does not say how long to train."""
     if not (train.max_steps or train.epochs or train.minutes):
-        raise ValueError("how long? give one of --max-steps, --epochs and --minutes")
+        raise ValueError("how long should it train? Add --max-steps, --epochs or --minutes")
     return train
 
 
-def resumed(arguments, run):
-    """(preset, BertConfig, TrainConfig) with which the run in ``run`` goes on.
+def resume_config(args, folder):
+    """Return (preset, BertConfig, TrainConfig) of the run in ``folder``, to resume it.
 
-    Raises ValueError listing every field in which the command line differs from the run, unless --may-differ names it.
+    Raises ValueError that lists every flag which differs from the run's own configuration,
+    unless --may-differ names it.
     """
-    preset, model, train = read_config(run)
-    allowed = {name.strip().replace("-", "_") for name in arguments.may_differ.split(",") if name.strip()}
-    known = [f.name for cls in (BertConfig, TrainConfig) for f in fields(cls)]
-    for name in allowed:
-        if name not in known:
-            raise ValueError(f"--may-differ names no field: {name!r}" + suggestion(name, known))
-    if arguments.preset and arguments.preset != preset:
-        raise ValueError(f"{run} was started with --preset {preset}, not {arguments.preset}")
-    changes, refused = {BertConfig: {}, TrainConfig: {}}, []
-    for cls, stored in ((BertConfig, model), (TrainConfig, train)):
-        for name, value in explicit_flags(arguments, cls).items():
-            if value in (getattr(stored, name), "auto"):  # "auto" was decided when the run began
+    preset, model, train = read_config(folder)
+    if args.preset and args.preset != preset:
+        raise ValueError(f"{folder} was started with --preset {preset}, not {args.preset}")
+    allowed = {*RESUME_MAY_CHANGE, *may_differ_fields(args)}
+    changes = {BertConfig: {}, TrainConfig: {}}
+    refused = []
+    for config in (model, train):
+        for name, value in explicit_flags(args, type(config)).items():
+            stored = getattr(config, name)
+            if value in (stored, "auto"):  # "auto" was decided when the run started
                 continue
-            if name in allowed or name in HARMLESS:
-                changes[cls][name] = value
+            if name in allowed:
+                changes[type(config)][name] = value
             else:
-                refused.append(f"{name}: {getattr(stored, name)} in the run, {value} now")
+                refused.append(f"{name}: {stored} in the run, {value} now")
     if refused:
-        raise ValueError(f"{run} was started otherwise: " + "; ".join(refused) +
+        raise ValueError(f"{folder} was started with other values: " + "; ".join(refused) +
                          ". Leave these flags out, or allow the change with --may-differ NAME,...")
-    if changes[TrainConfig].keys() & set(LENGTHS):
-        changes[TrainConfig] = {name: 0 for name in LENGTHS} | changes[TrainConfig]
-    return preset, replace(model, **changes[BertConfig]), with_length(replace(train, **changes[TrainConfig]))
+    train = override(train, changes[TrainConfig])
+    return preset, replace(model, **changes[BertConfig]), require_length(train)
 
 
-def run_folder(arguments):
-    """Where the run is: --out, else runs/PRESET; a new run never takes a name that is in use."""
-    preset = preset_of(arguments)
-    if arguments.resume:
-        if arguments.out:
-            return Path(arguments.out)
-        runs = [p.parent for p in Path("runs").glob("*/config.json") if re.fullmatch(re.escape(preset) + r"(-\d+)?", p.parent.name)]
-        if not runs:
-            raise ValueError(f"there is no run of preset {preset} in runs/ to go on with: name it with --out")
-        return max(runs, key=lambda run: max(p.stat().st_mtime for p in run.iterdir()))
-    if arguments.out:
-        folder = Path(arguments.out)
-        if (folder / "config.json").exists():
-            raise ValueError(f"{folder} holds a run already: add --resume to go on with it, or choose another --out")
-        # .NAME.tmp-PID is left over from a process that was killed while it wrote
-        if folder.exists() and (not folder.is_dir() or any(not re.fullmatch(r"\..*\.tmp-\d+", path.name) for path in folder.iterdir())):
-            raise ValueError(f"{folder} exists and is not empty: choose another --out")
-        return folder
-    folder, number = Path("runs") / preset, 2
-    while folder.exists():
-        folder, number = Path("runs") / f"{preset}-{number}", number + 1
+def may_differ_fields(args):
+    """Return the field names of --may-differ. "max-steps,seed" -> {"max_steps", "seed"}"""
+    names = {name.strip().replace("-", "_") for name in args.may_differ.split(",")} - {""}
+    known = [f.name for cls in (BertConfig, TrainConfig) for f in fields(cls)]
+    for name in names - set(known):
+        raise ValueError(f"--may-differ: no field is called {name!r}" + suggestion(name, known))
+    return names
+
+
+def print_config(args):
+    """Print the configuration as JSON (--show). Return the exit code."""
+    preset, model, train = configure(args, run_folder(args))
+    print(json.dumps({"preset": preset, "model": asdict(model), "train": asdict(train)}, indent=1))
+    return 0
+
+
+def run_folder(args):
+    """Return the folder of the run: --out, else runs/PRESET, or the next free name."""
+    preset = preset_name(args)
+    if args.resume:
+        return Path(args.out) if args.out else newest_run(preset)
+    if not args.out:
+        return next_free_folder(Path("runs") / preset)
+    folder = Path(args.out)
+    if (folder / "config.json").exists():
+        raise ValueError(f"{folder} already holds a run: add --resume to continue it, or choose another --out")
+    if folder.exists() and not is_empty(folder):
+        raise ValueError(f"{folder} exists and is not empty: choose another --out")
     return folder
+
+
+def newest_run(preset):
+    """Return the run of a preset in runs/ that was written to last."""
+    pattern = re.escape(preset) + r"(-\d+)?"
+    runs = [path.parent for path in Path("runs").glob("*/config.json")
+            if re.fullmatch(pattern, path.parent.name)]
+    if not runs:
+        raise ValueError(f"runs/ holds no run of preset {preset} to resume: name it with --out")
+    return max(runs, key=lambda run: max(path.stat().st_mtime for path in run.iterdir()))
+
+
+def is_empty(folder):
+    """Whether a folder holds nothing but temporary files of a killed process (.NAME.tmp-PID)."""
+    return folder.is_dir() and all(re.fullmatch(r"\..*\.tmp-\d+", path.name) for path in folder.iterdir())

@@ -1,12 +1,15 @@
-"""Several processes that train one model, each on its share of every batch (data parallel).
+"""Data-parallel training: several processes train one model, each on its shard of every batch.
 
     torchrun --nproc-per-node 2 train.py --preset kant --out runs/kant
 
-torchrun starts the processes and numbers them: rank 0 to world - 1, one for each GPU (on a CPU: as many as are asked for). All have the same weights.
-Each step, every rank computes the gradient of its share; the shares are added up; all take the same step. What only one may do (prepare
-the text, print, write checkpoints) is done by rank 0, while the others wait. A run of one process is the same code with nothing to add.
+torchrun starts the processes and numbers them with ranks 0 to world_size - 1, one per GPU (on
+a CPU: as many as you ask for). All ranks hold the same weights. In each step every rank
+computes the gradient of its shard, the gradients are averaged over the ranks (all-reduce), and
+all ranks take the same optimizer step. Rank 0, the main process, also prepares the text,
+prints, and writes checkpoints. A run of one process uses the same code.
 
-Order and masks are functions of the batch number, so a run may go on with another number of ranks: the batches stay the same.
+The order of examples and their masks depend only on (seed, epoch), so a run may be resumed
+with another number of ranks: the batches stay the same.
 """
 import contextlib
 import inspect
@@ -17,97 +20,118 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-# The tables of rotary positions never change: DDP need not send them in every forward pass. Torch 2.13 has another name for that.
-SENDING = next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in inspect.signature(DistributedDataParallel).parameters)
-PATIENCE = timedelta(days=7)  # rank 0 may prepare a large corpus while the others wait; a rank that dies is noticed by torchrun
+# The rotary tables are buffers that never change, so DDP need not broadcast them before each
+# forward pass. Torch 2.13 renamed the option.
+DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters
+SYNC_BUFFERS = ("forward_sync_buffers" if "forward_sync_buffers" in DDP_OPTIONS
+                else "broadcast_buffers")
+# The other ranks wait while rank 0 prepares a large corpus. torchrun notices a rank that dies.
+TIMEOUT = timedelta(days=7)
 
 
-class Ranks:
-    """This process among those of the run. As a context manager it leaves the group at the end.
+class Distributed:
+    """This process's position in the run. Use it as a context manager to leave the group.
 
-    >>> ranks = Ranks()                          # not started by torchrun
-    >>> ranks.rank, ranks.world, ranks.sum(3.0, 4.0), ranks.agree(False, 1.5)
-    (0, 1, [3.0, 4.0], (False, 1.5))
+    >>> dist = Distributed()            # not started by torchrun: one process
+    >>> dist.rank, dist.world_size, dist.is_main, dist.sum(3.0, 4.0)
+    (0, 1, True, [3.0, 4.0])
     """
 
     def __init__(self):
-        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.local_rank, self.local_world = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", self.world))
-        self.cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if self.world > 1 and not dist.is_initialized():
-            one_each = self.cards >= self.local_world
-            if one_each:
-                torch.cuda.set_device(self.local_rank)  # "cuda" means this card from now on
-            dist.init_process_group("cpu:gloo,cuda:nccl" if one_each else "gloo", timeout=PATIENCE)
+        self.rank = int(os.environ.get("RANK", 0))
+        self.world_size = int(os.environ.get("WORLD_SIZE", 1))
+        self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        self.local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", self.world_size))
+        self.num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if self.world_size > 1 and not dist.is_initialized():
+            gpu_per_rank = self.num_gpus >= self.local_world_size
+            if gpu_per_rank:
+                torch.cuda.set_device(self.local_rank)  # "cuda" now means this GPU
+            backend = "cpu:gloo,cuda:nccl" if gpu_per_rank else "gloo"
+            dist.init_process_group(backend, timeout=TIMEOUT)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        if self.world > 1 and dist.is_initialized():
+        if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
     @property
-    def first(self):
-        """Whether this is the rank that prints and writes."""
+    def is_main(self):
+        """Whether this is rank 0, the process that prints and writes."""
         return self.rank == 0
 
-    def checked(self, device):
-        """The device of the run; ValueError where it is a GPU and this machine has not one for each of its ranks."""
-        if device.type == "cuda" and self.world > 1 and self.cards < self.local_world:
-            gpus = f"{self.cards} GPU{'s' * (self.cards > 1)}"
-            raise ValueError(f"{self.local_world} ranks on this machine, {gpus}: --nproc-per-node {self.cards}, or --device cpu")
+    def check_device(self, device):
+        """Return the device; raise ValueError if this machine has fewer GPUs than ranks."""
+        too_few = self.num_gpus < self.local_world_size
+        if device.type == "cuda" and self.world_size > 1 and too_few:
+            raise ValueError(
+                f"{self.local_world_size} ranks but {self.num_gpus} GPU(s) on this machine: "
+                f"use --nproc-per-node {self.num_gpus}, or --device cpu")
         return device
 
-    def share(self, numbers):
-        """Which examples of a batch are this rank's -> an array, never empty: (numbers, whether they count).
+    def shard(self, indices):
+        """Return (this rank's part of a batch's example indices, whether they count).
 
-        A last batch of fewer examples than ranks leaves some without any. They take one that does not count, since all ranks must
-        compute a gradient when one does.
+        A last batch may hold fewer examples than there are ranks. A rank without an example
+        computes one that does not count, since the all-reduce needs a gradient from every rank.
         """
-        own = numbers[self.rank :: self.world]
-        return (own, True) if len(own) else (numbers[:1], False)
+        own = indices[self.rank :: self.world_size]
+        return (own, True) if len(own) else (indices[:1], False)
 
     def wrap(self, model):
-        """The model whose backward pass adds up the gradients of all ranks: their mean, while it goes on computing."""
-        if self.world == 1:
+        """Return the model with gradients averaged over the ranks during the backward pass."""
+        if self.world_size == 1:
             return model
-        return DistributedDataParallel(model, gradient_as_bucket_view=True, **{SENDING: False})
+        return DistributedDataParallel(model, gradient_as_bucket_view=True, **{SYNC_BUFFERS: False})
 
-    def gradients_stay(self, model):
-        """A context for a forward and backward pass that adds up nothing yet: of all micro-batches of a step but the last."""
-        return model.no_sync() if self.world > 1 else contextlib.nullcontext()
+    def gradient_sync(self, model, enabled):
+        """Return the context of one micro-batch; gradients are all-reduced only if enabled."""
+        if self.world_size > 1 and not enabled:
+            return model.no_sync()
+        return contextlib.nullcontext()
 
     def sum(self, *values):
-        """Each number added up over all ranks -> list of floats."""
-        return self._added(values) if self.world > 1 else list(values)
+        """Return each value summed over the ranks, as a list of floats."""
+        return self._all_reduce(values) if values and self.world_size > 1 else list(values)
 
-    def agree(self, stop, elapsed):
-        """(whether any rank was asked to stop, the seconds of rank 0): what all must decide alike, once a step."""
-        if self.world == 1:
-            return stop, elapsed
-        stops, elapsed = self._added((stop, elapsed if self.first else 0.0))
+    def any(self, flag):
+        """Return whether the flag is true on at least one rank."""
+        return self.sum(float(flag))[0] > 0
+
+    def agree_on_stop(self, stop_requested, elapsed):
+        """Return (whether any rank was asked to stop, rank 0's elapsed seconds).
+
+        All ranks must take the same decisions from the same clock, or they would wait for
+        each other forever.
+        """
+        if self.world_size == 1:
+            return stop_requested, elapsed
+        stops, elapsed = self._all_reduce((stop_requested, elapsed if self.is_main else 0.0))
         return stops > 0, elapsed
 
-    def _added(self, values):
-        numbers = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(numbers)
-        return numbers.tolist()
+    def _all_reduce(self, values):
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(tensor)
+        return tensor.tolist()
 
-    def text_of_first(self, text):
-        """A short text as rank 0 has it."""
-        if self.world == 1:
+    def broadcast_str(self, text):
+        """Return rank 0's text on every rank."""
+        if self.world_size == 1:
             return text
-        size = int(self.sum(len(text.encode()) if self.first else 0)[0])
-        letters = torch.tensor(list(text.encode()) if self.first else [0] * size, dtype=torch.uint8)
-        dist.broadcast(letters, 0)
-        return bytes(letters.tolist()).decode()
+        data = text.encode()
+        num_bytes = int(self.sum(len(data) if self.is_main else 0)[0])
+        buffer = list(data) if self.is_main else [0] * num_bytes
+        tensor = torch.tensor(buffer, dtype=torch.uint8)
+        dist.broadcast(tensor, src=0)
+        return bytes(tensor.tolist()).decode()
 
     @contextlib.contextmanager
-    def in_turn(self):
-        """Rank 0 goes first, the others when it is done: they find on disk what it has made."""
-        if not self.first:
+    def main_process_first(self):
+        """Run the block on rank 0 first, then on the others, which reuse the files it wrote."""
+        if not self.is_main:
             dist.barrier()
         yield
-        if self.first and self.world > 1:
+        if self.is_main and self.world_size > 1:
             dist.barrier()

@@ -1,7 +1,6 @@
-"""What may go wrong in training, and what is said then: what happened, what is saved, how to go on."""
+"""What a failed run leaves behind: a clear error, the last checkpoint, and the command to resume."""
 import contextlib
 import errno
-import math
 import shlex
 import signal
 import sys
@@ -9,154 +8,85 @@ import sys
 from minibert.training.checkpoint import checkpoints
 from tokenizer.utils.files import remove
 
-MAX_SKIPPED = 20  # steps in a row whose gradient is no number, before the run gives up
+LOST_RANK = ("gloo", "NCCL", "Connection")  # in torch's message when another process has died
+OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator")  # torch.OutOfMemoryError; on a CPU
 
 
-def go_on(folder):
-    """The command that goes on with a run."""
-    return f"Go on with:  python train.py --resume --out {shlex.quote(str(folder))}"
+def resume_command(folder):
+    """Return the sentence that tells how to resume the run in ``folder``."""
+    return f"Resume with:  python train.py --resume --out {shlex.quote(str(folder))}"
 
 
-def kept(folder):
-    """What may be said of a run that fails: where it has a checkpoint, that it still has it; else nothing."""
-    return " The last checkpoint is untouched." if checkpoints(folder) else ""
-
-
-def where_it_goes_on(folder):
-    """What is left of a run that has ended before its time, and the command that goes on from there; nothing where it is no run yet."""
+def resume_hint(folder):
+    """Return what is left of an interrupted run and how to resume it; "" if it is no run yet."""
     if not (folder / "config.json").is_file():
         return ""
-    steps = [int(path.name.removeprefix("step-")) for path in checkpoints(folder)]
-    left = f"The last checkpoint (step {steps[-1]:,}) is kept." if steps else "There is no checkpoint yet: training begins again at step 1."
-    return f" {left} {go_on(folder)}"
-
-
-def say_how_to_go_on(error, folder):
-    """After what was no fault of the run: Ctrl-C, a full disk, a worker that was killed."""
-    how = where_it_goes_on(folder)
-    if how and (isinstance(error, (KeyboardInterrupt, ChildProcessError)) or getattr(error, "errno", None) == errno.ENOSPC):
-        print(f"stopped.{how}", file=sys.stderr)
+    saved = checkpoints(folder)
+    if not saved:
+        return f" There is no checkpoint yet: training starts again at step 1. {resume_command(folder)}"
+    step = int(saved[-1].name.removeprefix("step-"))
+    return f" The last checkpoint (step {step:,}) is kept. {resume_command(folder)}"
 
 
 @contextlib.contextmanager
-def how_to_go_on_told(folder):
-    """Within, a run trains: where that ends by no fault of its own, its user is told what is left."""
+def explain_failures(run):
+    """Within the block, turn failures of a run into errors that say what to do next."""
     try:
-        yield
-    except BaseException as error:
-        say_how_to_go_on(error, folder)
+        with explain_lost_rank(run):
+            yield
+    except RuntimeError as error:
+        if any(words in str(error) for words in OUT_OF_MEMORY):
+            raise ValueError(out_of_memory_message(run)) from error
+        raise
+    except (KeyboardInterrupt, OSError) as error:
+        # Ctrl-C, a full disk and a killed worker process are not the run's fault: it can resume.
+        disk_full = getattr(error, "errno", None) == errno.ENOSPC
+        if disk_full or isinstance(error, (KeyboardInterrupt, ChildProcessError)):
+            if hint := resume_hint(run.folder):
+                print(f"stopped.{hint}", file=sys.stderr)
         raise
 
 
 @contextlib.contextmanager
-def whole_or_gone(folder, new, made):
-    """Within, a run is made ready. Where its configuration or text cannot work, a new one leaves nothing that stands in the way of the next try.
-
-    new: whether this process is the one that writes what is new in ``folder``; made: whether it made the folder itself
-    """
+def cleanup_on_failure(run):
+    """Leave no files behind if a new run fails on bad input before its training starts."""
     try:
         yield
     except BaseException as error:
-        if isinstance(error, ValueError) and new:
-            for name in ("config.json", "tokenizer", "data"):
-                remove(folder / name)
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
-        else:
-            say_how_to_go_on(error, folder)
+        if not run.has_started:
+            if isinstance(error, ValueError) and run.is_new and run.dist.is_main:
+                for name in ("config.json", "tokenizer", "data"):
+                    remove(run.folder / name)
+            if run.made_folder and not any(run.folder.iterdir()):
+                run.folder.rmdir()
         raise
 
 
-@contextlib.contextmanager
-def out_of_memory_told(folder, size=None, checkpointing=True):
-    """What torch says of too little memory -> a ValueError that says what to do.
-
-    size: how many examples are computed at once; None: it is not they that take the memory.  checkpointing: whether they take as little as
-    --gradient-checkpointing leaves, or that would not help.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not any(words in str(error) for words in ("out of memory", "DefaultCPUAllocator")):  # torch.OutOfMemoryError; a CPU
-            raise
-        if size is None:
-            raise ValueError("out of memory, and not for a batch's examples: fewer of them would not help. Free what other programs hold, or begin "
-                             "anew with a smaller model: a weight, its gradient and AdamW's two moments take 16 bytes." + kept(folder)) from error
-        if size > 1:
-            raise ValueError(f"out of memory with {size} examples at once: half of them fit more easily, and the result stays the same. "
-                             f"{go_on(folder)} --micro-batch-size {size // 2}") from error
-        less = f", or let it take less. {go_on(folder)} --gradient-checkpointing --may-differ gradient-checkpointing"
-        raise ValueError("out of memory with one example: begin anew with a smaller model or a smaller --max-length"
-                         + ("" if checkpointing else less)) from error
+def out_of_memory_message(run):
+    """Return the remedies for too little memory, the cheapest first."""
+    size = run.config.micro_batch
+    resume = resume_command(run.folder)
+    remedies = []
+    if size > 1:
+        remedies.append(f"fewer examples at once, which gives the same result. {resume} "
+                        f"--micro-batch-size {size // 2}")
+    if not run.config.gradient_checkpointing:
+        remedies.append(f"less kept for the backward pass. {resume} "
+                        "--gradient-checkpointing --may-differ gradient-checkpointing")
+    remedies.append("a smaller model or --max-length, in a new run")
+    return f"out of memory with {size} examples at once. Try " + "\nor ".join(remedies)
 
 
 @contextlib.contextmanager
-def lost_ranks_told(ranks, folder):
-    """What torch says when another rank of the run has died, or refused to begin -> a line that says so, and exit code 1.
-
-    The line is written at once, below a bar that the other may have left: torchrun, which has noticed as well, is about to send SIGTERM, which
-    asks for nothing now.
-    """
+def explain_lost_rank(run):
+    """Within the block, exit with code 1 and a clear message if another rank has died."""
     try:
         yield
     except RuntimeError as error:
-        if ranks.world == 1 or not any(word in str(error) for word in ("gloo", "NCCL", "Connection")):
+        if run.dist.world_size == 1 or not any(word in str(error) for word in LOST_RANK):
             raise
+        # torchrun has noticed too and is about to send SIGTERM, which must not interrupt this.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print("\nerror: another rank of this run has ended (anything it said stands above), so this one cannot go on."
-              + where_it_goes_on(folder), file=sys.stderr, flush=True)
+        print("\nerror: another rank of this run has died (see its message above), so this one "
+              "cannot continue." + resume_hint(run.folder), file=sys.stderr, flush=True)
         raise SystemExit(1) from error
-
-
-def refuse_nan(loss, step, folder):
-    """ValueError for a loss that is no number."""
-    if not math.isfinite(loss):
-        raise ValueError(f"the loss is {loss} at step {step:,}: try a lower --learning-rate or a longer --warmup.{kept(folder)}")
-
-
-class Skips:
-    """The steps that changed nothing, since their gradient was inf or NaN, taken out of the count of a run's ``state``.
-
-    They are counted where the gradient is: a GPU that is asked stops for the answer, so it is asked once for many steps (``look``).
-    "ahead": how many the schedule has not been told of yet. It hears of them at its own times alone, whenever else somebody looked.
-    folder: of the run, for what is said of its checkpoints.
-
-    >>> skips = Skips({"step": 2, "skipped": 0, "skipped_in_a_row": 0, "ahead": 0, "window_batches": 2}, None)
-    >>> skips.add(False), skips.add(True), skips.look("bf16"), skips.state["step"], skips.look("bf16")
-    (None, None, 1, 1, 0)
-    """
-
-    def __init__(self, state, folder):
-        self.state, self.folder, self.broken, self.steps = state, folder, 0, 0
-
-    def add(self, broken):
-        """One step. broken (), bool, on its device: whether its gradient was inf or NaN"""
-        self.broken, self.steps = self.broken + broken, self.steps + 1
-
-    def look(self, precision, schedule=False):
-        """Correct the state -> how many steps since the last look changed nothing. ValueError where ``MAX_SKIPPED`` in a row did.
-
-        schedule: whether the schedule is told as well.
-        """
-        skipped, steps, state = int(self.broken), self.steps, self.state
-        self.broken, self.steps = 0, 0
-        state["skipped"] += skipped
-        state["ahead"] = 0 if schedule else state["ahead"] + skipped
-        for name in ("step", "window_batches"):
-            state[name] -= skipped
-        state["skipped_in_a_row"] = state["skipped_in_a_row"] + skipped if skipped == steps else 0
-        refuse_skipped(state["skipped_in_a_row"], precision, self.folder)
-        return skipped
-
-    def tell(self, precision):
-        """Look, and tell the schedule -> how many steps fewer it counts than it did."""
-        ahead = self.state["ahead"]
-        return ahead + self.look(precision, schedule=True)
-
-
-def refuse_skipped(in_a_row, precision, folder):
-    """ValueError where step after step has an inf or NaN in its gradient: with fp16, whatever the scale."""
-    if in_a_row >= MAX_SKIPPED:
-        remedy = "use --precision bf16 or fp32, or" if precision == "fp16" else "try a longer --warmup or"
-        raise ValueError(f"{MAX_SKIPPED} {precision} steps in a row had inf or NaN in their gradient: {remedy} a lower --learning-rate."
-                         + kept(folder))

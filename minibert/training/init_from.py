@@ -1,11 +1,13 @@
-"""Going on from a model that is there: ``python train.py --init FOLDER``.
+"""Continue from a model that exists: ``python train.py --init FOLDER``.
 
-The folder is a published one, or a run of one's own. Its configuration, its tokenizer and its weights are taken; the optimiser, the order and
-the masks begin anew. Whatever the folder's model was made for, what is wanted of it is the encoder. A head that it lacks starts fresh, and one
-that pre-training has no use for, such as a classifier, is left behind; both are said.
+FOLDER is a published model or a run. Its configuration, tokenizer and weights are taken; the
+optimizer, the order of examples and the masks start fresh. Pre-training needs the encoder and
+the MLM head: a head that the folder lacks starts fresh, and one that pre-training does not use,
+such as a classifier, is left out. Both are printed.
 
-The training has ``TrainConfig``'s own numbers, AdamW at 1e-4 as Gururangan et al. 2020 ("Don't Stop Pretraining") went on with on the texts
-of a task, and not a preset's: those are for fresh weights, and so high that they would undo what the model knows.
+Training uses ``TrainConfig``'s defaults, AdamW at 1e-4 as in Gururangan et al. 2020 ("Don't Stop
+Pretraining"), not those of a preset: the presets' learning rates are for fresh weights and would
+destroy what the model has learned.
 """
 from dataclasses import asdict
 
@@ -18,56 +20,67 @@ from minibert.formats.model_files import locate
 from minibert.model import BertForMaskedLM
 from tokenizer import load_tokenizer
 
-NOT_IN_WEIGHTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")  # these fit any weights
-OF_THE_TOKENIZER = ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency")
-PARTS = {"bert.pooler.": "the pooler", "head.": "the head that fills masks", "nsp.": "the head that judges next sentences"}  # by our names' beginning
+# These fields fit any weights, so flags may set them.
+FREE_FIELDS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
+TOKENIZER_FIELDS = ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency")
+PARTS = {  # prefix of parameter names -> what it is called in messages
+    "bert.pooler.": "the pooler",
+    "head.": "the MLM head",
+    "nsp.": "the next-sentence head",
+}
 
 
-def configuration(folder, flags):
-    """(BertConfig, TrainConfig) that a run with --init begins with, before its flags are laid over them.
+def init_config(folder, flags):
+    """Return the (BertConfig, TrainConfig) that a run with --init starts from.
 
-    flags: {field of either: value} from the command line. Raises ValueError that lists each which says otherwise than the folder, with both
-    values, and for a folder whose files do not fit each other: now, since it may take long until the weights are needed.
-
-    configuration("bert-base-uncased", {"batch_size": 8}) -> BertConfig(...), TrainConfig(tokenizer="bert-base-uncased", tokenizer_kind="wordpiece")
+    flags: {field of either: value} from the command line. Raises ValueError that lists every
+    flag which contradicts the folder, and for a folder whose files do not fit each other.
     """
-    place, beside = locate(folder)
-    model, tokenizer = load_config(place), load_tokenizer(beside)
-    there = asdict(model) | dict.fromkeys(OF_THE_TOKENIZER, "decided") | {"tokenizer": str(beside), "tokenizer_kind": tokenizer.kind}
-    refused = [f"{name}: {there[name]} in the folder, {value} now" for name, value in flags.items()
-               if name not in NOT_IN_WEIGHTS and value != there.get(name, value)]
-    if flags.get("max_length", 0) > model.max_length:
-        refused.append(f"max_length: {model.max_length} at most in the folder, {flags['max_length']} now")
+    model_folder, tokenizer_folder = locate(folder)
+    model, tokenizer = load_config(model_folder), load_tokenizer(tokenizer_folder)
+    fixed = asdict(model) | dict.fromkeys(TOKENIZER_FIELDS, "as it was trained")
+    fixed |= {"tokenizer": str(tokenizer_folder), "tokenizer_kind": tokenizer.kind}
+    refused = [f"{name}: {fixed[name]} in the folder, {value} now" for name, value in flags.items()
+               if name in fixed and name not in FREE_FIELDS and value != fixed[name]]
+    max_length = flags.get("max_length", 0)
+    if max_length > model.max_length:
+        refused.append(f"max_length: at most {model.max_length} in the folder, {max_length} now")
     if refused:
-        raise ValueError(f"--init {folder} is another model: " + "; ".join(refused) + ". Leave these flags out")
+        raise ValueError(f"--init {folder} is another model: {'; '.join(refused)}. Leave these flags out")
     check_tokenizer(model, tokenizer)
     with torch.device("meta"):  # shapes without memory
-        fresh = BertForMaskedLM(model)
-    _state(fresh, place)
-    return model, TrainConfig(tokenizer=str(beside), tokenizer_kind=tokenizer.kind, max_length=min(TrainConfig.max_length, model.max_length))
+        empty_model = BertForMaskedLM(model)
+    read_weights(empty_model, model_folder)  # check names and shapes now, before anything slow
+    return model, TrainConfig(tokenizer=str(tokenizer_folder), tokenizer_kind=tokenizer.kind,
+                              max_length=min(TrainConfig.max_length, model.max_length))
 
 
-def start_from(folder, model):
-    """Give a model with fresh weights those of ``folder``: the encoder whole, of the heads what is there. -> what is to be said of it
+def load_initial_weights(folder, model):
+    """Copy the weights of ``folder`` into a fresh model; return a line that describes them.
 
-    model: a BertForMaskedLM or BertForPreTraining of the folder's config.
-
-    of a classifier: 'reviews; fresh, as it has none: the head that fills masks; not used: bert.pooler.dense, classifier'
+    For a classifier: 'reviews; fresh: the MLM head; not used: bert.pooler.dense, classifier'
     """
-    state, fresh, unused = _state(model, locate(folder)[0])
+    weights, fresh, unused = read_weights(model, locate(folder)[0])
     own = model.state_dict()
-    model.load_state_dict(own | state)
-    parts, modules = [], dict.fromkeys(name.rpartition(".")[0] for name in unused)
-    for begin, part in PARTS.items():
-        missing = [name in fresh for name in own if name.startswith(begin)]
-        if any(missing):
-            parts.append(part if all(missing) else f"a part of {part}")
-    return str(folder) + (f"; fresh, as it has none: {', '.join(parts)}" if parts else "") + (f"; not used: {', '.join(modules)}" if modules else "")
+    model.load_state_dict(own | weights)
+    fresh_parts = []
+    for prefix, part in PARTS.items():
+        is_fresh = [name in fresh for name in own if name.startswith(prefix)]
+        if any(is_fresh):
+            fresh_parts.append(part if all(is_fresh) else f"a part of {part}")
+    unused_modules = dict.fromkeys(name.rpartition(".")[0] for name in unused)
+    text = str(folder)
+    if fresh_parts:
+        text += f"; fresh: {', '.join(fresh_parts)}"
+    if unused_modules:
+        text += f"; not used: {', '.join(unused_modules)}"
+    return text
 
 
-def _state(model, place):
-    """-> (state_dict of what is there, names of ours that are not, names of theirs that have no use)"""
-    prefix, (path, tensors) = ENCODER[model.config.family], load_tensors(place)
-    if not any(name.startswith(prefix) for name in tensors):  # the file of an encoder alone leaves it out
+def read_weights(model, folder):
+    """Return (state dict in our names, our names that are missing, their names without use)."""
+    path, tensors = load_tensors(folder)
+    prefix = ENCODER[model.config.family]
+    if not any(name.startswith(prefix) for name in tensors):  # the file of a bare encoder
         tensors = {prefix + name: tensor for name, tensor in tensors.items()}
     return map_state_dict(model, tensors, path, heads_may_differ=True)

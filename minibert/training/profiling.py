@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from minibert.analysis.plots import COLORS
 from minibert.attention import attention_masks, is_local
+from minibert.device import autocast
 from minibert.masking import IGNORE_INDEX
 from minibert.model import autocast_dtype, gather_positions
 from minibert.training.flops import forward_flops
@@ -24,12 +25,12 @@ def show(trainer):
     """Print the table, draw RUN/profile.png and return the exit code 0."""
     with contextlib.closing(trainer.batches):
         rows = measure(trainer, REPEATS)
-    if not trainer.ranks.first:
+    if not trainer.dist.is_main:
         return 0
     print("\n" + table(rows))
     try:
-        draw(rows, trainer.folder / "profile.png")
-        print(f"picture     {trainer.folder / 'profile.png'}")
+        draw(rows, trainer.run.folder / "profile.png")
+        print(f"picture     {trainer.run.folder / 'profile.png'}")
     except ImportError:
         print('picture     none: pip install -e ".[plots]" installs matplotlib')
     return 0
@@ -48,11 +49,11 @@ def measure(trainer, repeats):
     scale = sum(len(micro) for micro in micro_batches) / len(batch)
 
     seconds = {"data": num_batches * clock(lambda: next(trainer.batches))}
-    with trainer.autocast():
+    with autocast(trainer.device, config.precision):
         for part, run in model_parts(trainer.model, batch).items():
             seconds[part] = scale * clock(run)
-    trainer.optimiser_step(micro_batches)  # creates the moments
-    step = clock(lambda: trainer.optimiser_step(micro_batches))
+    trainer.step(micro_batches)  # creates the moments
+    step = clock(lambda: trainer.step(micro_batches))
     seconds["optimizer"] = clock(trainer.optimizer.step, lambda: set_gradients(trainer.model))
     # Data is not a part of the step: it is prefetched in a thread.
     explained = sum(value for part, value in seconds.items() if part != "data")

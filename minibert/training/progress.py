@@ -1,8 +1,7 @@
-"""What a long run needs besides training: a metrics file, a progress bar, and a way to be stopped that loses nothing."""
+"""The metrics file, the progress bar, the screen and the lock of a run."""
 import contextlib
 import json
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -10,100 +9,117 @@ from pathlib import Path
 from tqdm import tqdm
 
 from minibert.formats.run_folder import read_metrics_lines
+from tokenizer.utils.cli import sigterm_as_interrupt
 from tokenizer.utils.files import atomic_write, errors_name, locked
 
 
 class Metrics:
-    """metrics.jsonl: one JSON object a line, first what is expected, then training and evaluation lines.
+    """metrics.jsonl: one JSON object per line; the first holds the expected losses.
 
-    A run that goes on from step N first drops the lines after step N, and its final evaluation: they will be written again.
+    A run that resumes at step N first drops the lines after step N: it will write them again.
     """
 
     def __init__(self, path, step, header):
         self.path = Path(path)
-        kept = [json.dumps(header)]
+        lines = [header]
         if step and self.path.is_file():
-            kept += [json.dumps(line) for line in read_metrics_lines(self.path) if 0 < line.get("step", 0) <= step and "final" not in line]
-        atomic_write(self.path, "\n".join(kept) + "\n")
+            lines += [line for line in read_metrics_lines(self.path)
+                      if 0 < line.get("step", 0) <= step and "final" not in line]
+        atomic_write(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def write(self, values):
-        """Append one line; the system has it when this returns."""
+        """Append one line and flush it."""
         with errors_name(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
 
 @contextlib.contextmanager
-def alone(folder, first=True):
-    """The one process that works in ``folder``: ValueError where another does. Within, SIGTERM is as Ctrl-C: KeyboardInterrupt.
+def locked_run(folder, is_main=True):
+    """Lock a run's folder for this process; SIGTERM acts like Ctrl-C inside the block.
 
-    first: False for the other ranks of a run, which work in it together.
+    Only the main process takes the lock: all ranks of a run work in the same folder.
+    Raises ValueError if another process has the lock.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with locked(folder, f"another process is training in {folder}: wait for it, or choose another --out") if first else contextlib.nullcontext():
-            yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    message = f"another process is training in {folder}: wait for it, or choose another --out"
+    with sigterm_as_interrupt(), locked(folder, message) if is_main else contextlib.nullcontext():
+        yield
 
 
-class Screen:
-    """Standard output that may be closed early (``train.py | head``): what nobody reads any more is dropped, and training goes on.
+class Output:
+    """Standard output that may be closed early (``train.py | head``) without ending the run.
 
-    silent: nothing is written at all (one rank of a run speaks for all).
+    silent: write nothing, for the ranks that are not the main process.
     """
 
     def __init__(self, stream, silent=False):
         self.stream, self.silent = stream, silent
 
     def write(self, text):
-        """Write and flush; where the reader is gone, from now on into nothing."""
         if self.silent:
             return
         try:
             self.stream.write(text)
             self.stream.flush()
-        except BrokenPipeError:
-            with open(os.devnull, "w") as nothing:
-                os.dup2(nothing.fileno(), self.stream.fileno())
+        except BrokenPipeError:  # the reader has gone: from now on, write to nowhere
+            with open(os.devnull, "w") as devnull:
+                os.dup2(devnull.fileno(), self.stream.fileno())
 
     def __getattr__(self, name):
         return getattr(self.stream, name)
 
 
 class ProgressBar(tqdm):
-    """A bar over steps, or over seconds where the run has a length in minutes, with loss, rate and tokens a second."""
+    """A bar over steps, or over seconds with --minutes; shows loss, learning rate, throughput."""
 
     @classmethod
     def of(cls, total_steps, minutes, state, hidden=False):
-        """The bar of a run that stands at ``state``."""
-        total, done = (60 * minutes, min(state["elapsed"], 60 * minutes)) if minutes else (total_steps, state["step"])
-        quiet = 0.1 if sys.stderr.isatty() else 10.0  # seconds between prints; a log file needs few
-        place = "{n:.0f}/{total:.0f} s" if minutes else "{n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
-        shape = "{percentage:3.0f}%|{bar:20}| " + place + "{postfix}"
-        bar = cls(total=total, initial=done, bar_format=shape, mininterval=quiet, dynamic_ncols=True, disable=hidden)
-        bar.by_clock, bar.tokens, bar.since = bool(minutes), 0, time.monotonic()
+        """Return the bar of a run in the given TrainState."""
+        total, done = total_steps, state.step
+        counter = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+        if minutes:
+            total = 60 * minutes
+            done = min(state.elapsed, total)
+            counter = "{n:.0f}/{total:.0f} s"
+        # A log file needs few lines; a terminal is updated ten times a second.
+        interval = 0.1 if sys.stderr.isatty() else 10.0
+        bar = cls(total=total, initial=done, mininterval=interval, dynamic_ncols=True, disable=hidden,
+                  bar_format="{percentage:3.0f}%|{bar:20}| " + counter + "{postfix}")
+        bar.by_clock = bool(minutes)
+        bar.tokens = 0  # since the last call of show()
+        bar.since = time.monotonic()
         return bar
 
     def advance(self, state, tokens):
-        """One step is done."""
+        """Count one finished step."""
         self.tokens += tokens
-        self.update((min(state["elapsed"], self.total) if self.by_clock else state["step"]) - self.n)
+        position = min(state.elapsed, self.total) if self.by_clock else state.step
+        self.update(position - self.n)
 
-    def show(self, step, means, rate, position):
-        """Show the losses, the rate, the tokens a second since the last call, and of a stream how far it has read."""
+    def show(self, step, losses, lr, data_state):
+        """Show the mean losses, the learning rate and the tokens per second since the last call."""
         now = time.monotonic()
-        speed = self.tokens / max(now - self.since, 1e-9)
-        self.tokens, self.since = 0, now
-        pairs = f" pairs {means['nsp_accuracy']:.0%}" if "nsp_accuracy" in means else ""
-        place = f" {place_of(position)}" if "pass" in position else ""
-        self.set_postfix_str(f"step {step:,} loss {means['loss']:.3f}{pairs} rate {rate:.1e} {speed:,.0f} tokens/s{place}", refresh=False)
+        throughput = self.tokens / max(now - self.since, 1e-9)
+        self.tokens = 0
+        self.since = now
+        text = f"step {step:,} loss {losses['loss']:.3f}"
+        if "nsp_accuracy" in losses:
+            text += f" NSP {losses['nsp_accuracy']:.0%}"
+        text += f" lr {lr:.1e} {throughput:,.0f} tokens/s"
+        if "pass" in data_state:
+            text += f" {stream_position(data_state)}"
+        self.set_postfix_str(text, refresh=False)
 
 
-def place_of(position):
-    """Where a stream is in its corpus, from the ``position`` of its batches.
+def stream_position(data_state):
+    """Return how far a stream has read its corpus, from the state of its batches.
 
-    >>> place_of({"pass": 0, "read": (38_200_000, 1_120_000_000)}), place_of({"pass": 2, "read": None})
-    ('pass 1, 38.2 of 1,120.0 MB', 'pass 3')
+    >>> stream_position({"pass": 0, "read": (38_200_000, 1_120_000_000)})
+    'pass 1, 38.2 of 1,120.0 MB'
+    >>> stream_position({"pass": 2, "read": None})
+    'pass 3'
     """
-    read = ", {:,.1f} of {:,.1f} MB".format(*(size / 1e6 for size in position["read"])) if position.get("read") else ""
-    return f"pass {position['pass'] + 1}{read}"
+    text = f"pass {data_state['pass'] + 1}"
+    if data_state.get("read"):
+        done, total = data_state["read"]
+        text += f", {done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+    return text

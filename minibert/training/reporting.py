@@ -1,4 +1,4 @@
-"""What a run says: before the first step what to expect, after the last one what came of it."""
+"""What a run prints: before the first step what to expect, then its progress, then the results."""
 import math
 import shlex
 import sys
@@ -9,126 +9,234 @@ from minibert.analysis.plots import plot_loss
 from minibert.analysis.probes import known_probes, masked_passages
 from minibert.device import describe, peak_memory
 from minibert.masking import IGNORE_INDEX
-from minibert.training.progress import place_of
+from minibert.training.failures import resume_command
+from minibert.training.progress import Metrics, ProgressBar, stream_position
+from minibert.training.state import check_finite
 from tokenizer.utils.terminal import TextStyle, display_width, padded
 
-WIDTH = 96  # columns of the example
+EXAMPLE_COLUMNS = 96
 
 
-def expectations(trainer):
-    """What a learner should know before the first number appears."""
-    config, c, state = trainer.config, trainer.model.config, trainer.state
-    per_epoch = trainer.steps_per_epoch
-    one = f"one epoch is {math.ceil(per_epoch):,} steps" if per_epoch else "streamed"
-    epochs = f" ({trainer.total_steps / per_epoch:.1f} epochs)" if per_epoch else ""
-    length = f"{config.minutes:g} minutes" if config.minutes else f"{trainer.total_steps:,} steps{epochs}"
-    together = {"tokens": "", "words": ", whole words", "spans": ", in spans of words"}[config.masking]
-    print(f"model       {c.family}: {c.num_hidden_layers} layers of {c.hidden_size}, {c.num_attention_heads} heads, "
+class Report:
+    """Prints, logs to metrics.jsonl and moves the progress bar. Only rank 0 is seen and writes."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+        state, config, is_main = trainer.state, trainer.config, trainer.dist.is_main
+        print_expectations(trainer)
+        self.metrics = None
+        if is_main:
+            header = {"label": trainer.model.config.family, **trainer.data.validation.expected}
+            self.metrics = Metrics(trainer.run.folder / "metrics.jsonl", state.step, header)
+        self.bar = ProgressBar.of(trainer.total_steps, config.minutes, state, hidden=not is_main)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.bar.close()
+
+    def advance(self, losses):
+        """Count a step on the bar."""
+        self.bar.advance(self.trainer.state, losses.num_tokens)
+
+    def skipped(self, scaler):
+        """Show that steps were skipped."""
+        self.bar.set_postfix_str(f"step skipped: inf or NaN in its gradient, "
+                                 f"loss scale {scaler.get_scale():g}")
+
+    def log(self, lr, grad_norm):
+        """Write the mean losses since the last log, and show them on the bar."""
+        trainer, state = self.trainer, self.trainer.state
+        if not state.num_losses:
+            return
+        losses = state.mean_losses(trainer.dist)
+        state.reset_losses()
+        check_finite(sum(losses.values()), state.step)
+        self.write({"step": state.step, **losses, "learning_rate": lr, "grad_norm": float(grad_norm)})
+        self.bar.show(state.step, losses, lr, state.data_state)
+        if state.step == 1:
+            self.bar.write(first_loss_line(trainer, losses["loss"]))
+
+    def evaluation(self, scores, final):
+        """Write validation scores."""
+        scores = {f"eval_{name}": value for name, value in scores.items()}
+        self.write({"step": self.trainer.state.step, **scores} | ({"final": True} if final else {}))
+
+    def write(self, values):
+        if self.metrics:
+            self.metrics.write({**values, "elapsed": round(self.trainer.state.elapsed, 3)})
+
+    def stopped(self):
+        """Print how to resume. Return the exit code of a stopped run."""
+        step, folder = self.trainer.state.step, self.trainer.run.folder
+        print(f"stopped at step {step:,}, checkpoint saved. {resume_command(folder)}")
+        return 130
+
+    def results(self, scores):
+        print_results(self.trainer, scores)
+
+
+def print_expectations(trainer):
+    """Print what a learner should know before the first loss appears."""
+    config, model_config, state = trainer.config, trainer.model.config, trainer.state
+    print(f"model       {model_config.family}: {model_config.num_hidden_layers} layers of "
+          f"{model_config.hidden_size}, {model_config.num_attention_heads} attention heads, "
           f"{trainer.model.num_parameters():,} parameters")
     print(f"device      {describe(trainer.device, config.precision)}")
+    grouping = {"tokens": "", "words": ", whole words", "spans": ", in spans of words"}
+    epoch = "streamed"
+    if trainer.steps_per_epoch:
+        epoch = f"one epoch is {math.ceil(trainer.steps_per_epoch):,} steps"
     print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
-          f"(at most {config.batch_size * config.max_length:,}), "
-          f"{config.mlm_probability:.0%} of them to be predicted{together}; {one}")
-    seen, hidden = masked_example(trainer.batches.peek(), trainer.tokenizer, TextStyle.of(sys.stdout))
-    print(f"it sees     {seen}\nto predict  {hidden}")
-    rates = f"rate {config.learning_rate:g}" + (f", muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
-    print(f"length      {length}; {rates}, {config.schedule}")
-    ln_vocab, entropy = trainer.expected["ln_vocab"], trainer.expected["unigram_entropy"]
+          f"(at most {config.batch_size * config.max_length:,}), {config.mlm_probability:.0%} of "
+          f"them to predict{grouping[config.masking]}; {epoch}")
+    style = TextStyle.of(sys.stdout)
+    inputs, targets = masked_example(trainer.batches.peek(), trainer.tokenizer, style)
+    print(f"input       {inputs}\nto predict  {targets}")
+    print(f"length      {run_length(trainer)}; {learning_rates(config)}, {config.schedule} schedule")
+    print_expected_losses(trainer)
+    if state.step:
+        where = f", at {stream_position(state.data_state)} of the text" if config.stream else ""
+        print(f"resuming    at step {state.step:,} after {state.elapsed / 60:.1f} minutes{where}")
+
+
+def run_length(trainer):
+    """Return the length of the run: "5 minutes", or "2,672 steps (1.2 epochs)"."""
+    if trainer.config.minutes:
+        return f"{trainer.config.minutes:g} minutes"
+    epochs = ""
+    if trainer.steps_per_epoch:
+        epochs = f" ({trainer.total_steps / trainer.steps_per_epoch:.1f} epochs)"
+    return f"{trainer.total_steps:,} steps{epochs}"
+
+
+def learning_rates(config):
+    """Return the peak learning rates of the run's optimizer."""
+    text = f"learning rate {config.learning_rate:g}"
+    return text + (f", Muon {config.muon_learning_rate:g}" if config.optimizer == "muon" else "")
+
+
+def print_expected_losses(trainer):
+    """Print the losses that mark the way from guessing to reading context."""
+    config, vocab_size = trainer.config, trainer.model.config.vocab_size
+    expected = trainer.data.validation.expected
+    ln_vocab, entropy = expected["ln_vocab"], expected["unigram_entropy"]
+    indent = "\n            "
     if config.init:
-        print(f"expect      a first loss far below the unigram entropy {entropy:.2f} where the model knows such text: it reads context.\n"
-              f"            Near ln({c.vocab_size:,}) = {ln_vocab:.2f} nats or above where its head is fresh: that is learned first.")
+        print(f"expect      a first loss far below the unigram entropy {entropy:.2f}, if the model "
+              f"knows such text.{indent}With a fresh MLM head it starts near "
+              f"ln({vocab_size:,}) = {ln_vocab:.2f} nats.")
     else:
-        copying = trainer.expected["copying_loss"]
-        print(f"expect      a first loss of about ln({c.vocab_size:,}) = {ln_vocab:.2f} nats, then a plateau near the unigram entropy "
-              f"{entropy:.2f}:\n            there it knows how frequent each token is. Copying what was left unmasked\n"
-              f"            brings it to {copying:.2f}. Below that, it reads context.")
+        print(f"expect      a first loss near ln({vocab_size:,}) = {ln_vocab:.2f} nats (every token "
+              f"equally likely),{indent}then a plateau near the unigram entropy {entropy:.2f} (token "
+              f"frequencies are known),{indent}or {expected['copying_loss']:.2f} with copying of "
+              "unmasked tokens. Below that, the model reads context.")
     if config.examples == "pairs":
-        weight = f", and counts {config.nsp_weight:g} times" if config.nsp_weight != 1 else ""
-        print(f"            Beside it, does sentence B follow A? That loss starts at ln 2 = {math.log(2):.2f}{weight}.")
-    if state["step"]:
-        place = f", in {place_of(trainer.batches.state_dict())} of the text" if config.stream else ""
-        print(f"resuming    at step {state['step']:,} after {state['elapsed'] / 60:.1f} minutes{place}")
+        weight = f", weighted by {config.nsp_weight:g}" if config.nsp_weight != 1 else ""
+        print(f"            The next-sentence loss starts at ln 2 = {math.log(2):.2f}{weight}.")
 
 
 def masked_example(batch, tokenizer, style):
-    """A piece of a batch in two lines that line up: what the model sees, and under each token that is to be predicted what stood there.
+    """Return a piece of a batch as two aligned lines: the input, and below it the labels.
 
-    The first piece is taken that has most of the three cases: [MASK], a random token, the token itself (80, 10 and 10 % of what is to be predicted).
+    The piece shows as many as possible of the three cases: [MASK], a random token, and the
+    unchanged token (80, 10 and 10 % of the tokens to predict).
 
         [CLS] the [MASK] sat blue the mat [SEP]
                   cat        on   the
     """
     @cache
-    def shown(number):
-        token = tokenizer.id_to_token(number)
-        return style.visible(tokenizer.token_text(token) if tokenizer.kind == "bpe" else token)  # WordPiece's ## is as good a sign as a space
+    def shown(token_id):
+        token = tokenizer.id_to_token(token_id)
+        return style.visible(tokenizer.token_text(token) if tokenizer.kind == "bpe" else token)
 
-    pieces = []
-    for tokens, labels in zip(batch.input_ids[:64].tolist(), batch.labels[:64].tolist()):
-        left = 0  # columns of the piece
-        for token, label in zip(tokens, labels):
-            if token == tokenizer.pad_token_id:
+    pieces = []  # each: list of (input cell, label cell, case)
+    for ids, labels in zip(batch.input_ids[:64].tolist(), batch.labels[:64].tolist()):
+        room = 0  # columns left in the current piece
+        for token_id, label in zip(ids, labels):
+            if token_id == tokenizer.pad_token_id:
                 break
-            seen, hidden = shown(token), "" if label == IGNORE_INDEX else shown(label)
-            case = hidden and ("mask" if token == tokenizer.mask_token_id else "same" if token == label else "random")
-            width = max(display_width(seen), display_width(hidden))
-            if width > left:
+            above = shown(token_id)
+            below, case = "", None
+            if label != IGNORE_INDEX:
+                below = shown(label)
+                unmasked = "unchanged" if token_id == label else "random"
+                case = "mask" if token_id == tokenizer.mask_token_id else unmasked
+            width = max(display_width(above), display_width(below))
+            if width > room:
                 pieces.append([])
-                left = WIDTH
-            pieces[-1].append((padded(seen, width), padded(hidden, width), case))
-            left -= width + 1
-    *lines, _ = zip(*max(pieces, key=lambda piece: len({case for *_, case in piece if case})))
-    return tuple(" ".join(cells).rstrip() for cells in lines)
+                room = EXAMPLE_COLUMNS
+            pieces[-1].append((padded(above, width), padded(below, width), case))
+            room -= width + 1
+    best = max(pieces, key=lambda piece: len({case for _, _, case in piece if case}))
+    inputs = " ".join(above for above, _, _ in best)
+    targets = " ".join(below for _, below, _ in best)
+    return inputs.rstrip(), targets.rstrip()
 
 
-def first_loss(trainer, loss):
-    """The line that says whether a run begins as it should."""
-    expected = "" if trainer.config.init else f" (expected about {trainer.expected['ln_vocab']:.2f})"
-    return f"first loss  {loss:.2f}{expected}; peak memory {peak_memory(trainer.device) / 2**30:.2f} GiB"
+def first_loss_line(trainer, loss):
+    """Return the line that shows whether a run starts as it should."""
+    ln_vocab = trainer.data.validation.expected["ln_vocab"]
+    expected = "" if trainer.config.init else f" (expected about {ln_vocab:.2f})"
+    memory = peak_memory(trainer.device) / 2**30
+    return f"first loss  {loss:.2f}{expected}; peak memory {memory:.2f} GiB"
 
 
-def result(trainer, scores):
-    """Held-out scores, a picture, and a few filled masks."""
-    state, entropy, folder, tokenizer = trainer.state, trainer.expected["unigram_entropy"], trainer.folder, trainer.tokenizer
-    skipped = f", {state['skipped']} skipped" if state["skipped"] else ""
-    place = f", to {place_of(state['data_state'])} of the text" if trainer.config.stream else ""
-    print(f"trained     {state['step']:,} steps in {state['elapsed'] / 60:.1f} minutes{skipped}{place}")
-    copying = trainer.expected["copying_loss"]
-    reads = f", {copying - scores['loss']:.2f} of that by reading context" if scores["loss"] < copying else ""
-    distance = f"{abs(entropy - scores['loss']):.2f} {'below' if scores['loss'] < entropy else 'above'} the unigram entropy{reads}"
-    print(f"held out    loss {scores['loss']:.3f} nats ({distance}), perplexity {scores['perplexity']:.1f}, "
-          f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits a byte")
-    if "nsp_accuracy" in scores:
-        print(f"pairs       {scores['nsp_accuracy']:.1%} told right of {scores['pairs']:,} held out, where the more frequent answer alone would be "
-              f"right in {scores['nsp_chance']:.1%}; loss {scores['nsp_loss']:.3f}")
-    if trainer.config.stream and trainer.config.filters:
-        print(f"filters     {trainer.train_source.corpus.reports['train'].summary()} in this pass over the text, up to here")
+def print_results(trainer, scores):
+    """Print the validation scores, draw the loss curve, and fill a few masks."""
+    state, config, folder = trainer.state, trainer.config, trainer.run.folder
+    skipped = f", {state.skipped} skipped" if state.skipped else ""
+    where = f", to {stream_position(state.data_state)} of the text" if config.stream else ""
+    print(f"trained     {state.step:,} steps in {state.elapsed / 60:.1f} minutes{skipped}{where}")
+    print_scores(scores, trainer.data.validation.expected)
+    if config.stream and config.filters:
+        summary = trainer.data.train_source.corpus.reports["train"].summary()
+        print(f"filters     {summary} in this pass over the text so far")
     try:
         plot_loss([folder], folder / "loss.png")
-        print(f"picture     {folder / 'loss.png'}")
+        print(f"loss curve  {folder / 'loss.png'}")
     except ImportError:
-        print('picture     none: pip install -e ".[plots]" brings matplotlib')
+        print('loss curve  none: install matplotlib with pip install -e ".[plots]"')
     print(f"model       {folder / 'model'}")
-    probes = [probe for probe in probes_of(trainer) if len(tokenizer.encode(probe).ids) <= trainer.model.config.max_length]
+    print_filled_masks(trainer)
+
+
+def print_scores(scores, expected):
+    """Print the validation loss and where it lies relative to the expected losses."""
+    loss, entropy, copying = scores["loss"], expected["unigram_entropy"], expected["copying_loss"]
+    side = "below" if loss < entropy else "above"
+    distance = f"{abs(entropy - loss):.2f} {side} the unigram entropy"
+    if loss < copying:
+        distance += f", {copying - loss:.2f} of it from reading context"
+    print(f"validation  loss {loss:.3f} nats ({distance}), perplexity {scores['perplexity']:.1f}, "
+          f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits per byte")
+    if "nsp_accuracy" in scores:
+        print(f"NSP         accuracy {scores['nsp_accuracy']:.1%} on {scores['pairs']:,} pairs "
+              f"(the more frequent answer: {scores['nsp_chance']:.1%}), loss {scores['nsp_loss']:.3f}")
+
+
+def print_filled_masks(trainer):
+    """Fill the masks of a few sentences: those of a known corpus, else validation passages."""
+    tokenizer, run = trainer.tokenizer, trainer.run
+    probes = (known_probes(run.preset, trainer.config.corpus, tokenizer)
+              or masked_passages(trainer.data.validation.examples, tokenizer))
+    max_length = trainer.model.config.max_length
+    probes = [probe for probe in probes if len(tokenizer.encode(probe).ids) <= max_length]
     style = TextStyle.of(sys.stdout)
     for probe in probes:
         print(f"\n{probe}")
         for answer in fill_mask(trainer.model, tokenizer, probe):
             print(answer_line(answer, style))
-    ask = probes[0] if probes else f"Return a new {tokenizer.mask_token} object."
-    print(f"\nask it yourself:  python -m minibert fill-mask {shlex.quote(str(folder))} {shlex.quote(ask)}")
+    question = probes[0] if probes else f"Return a new {tokenizer.mask_token} object."
+    command = f"python -m minibert fill-mask {shlex.quote(str(run.folder))} {shlex.quote(question)}"
+    print(f"\nask it yourself:  {command}")
 
 
 def answer_line(answer, style):
-    """One of the answers of ``fill_mask``, without the space before a word and with signs for what is nothing else.
+    """Return one answer of ``fill_mask`` as a line; a line end is shown as a sign.
 
-    {"score": 0.31, "token_str": " list", ...} -> '    31.0%  list'; a line end, "\\n" -> '    31.0%  ↵'
+    {"score": 0.31, "token_str": " list", ...} -> '    31.0%  list'
     """
     text = answer["token_str"]
     return f"   {answer['score']:6.1%}  {style.visible(text.strip() or text)}"
-
-
-def probes_of(trainer):
-    """Texts with one mask: those of a known corpus, else held-out passages with the token in their middle hidden."""
-    tokenizer, config = trainer.tokenizer, trainer.config
-    return known_probes(trainer.preset, config.corpus, tokenizer) or masked_passages(trainer.eval_examples, tokenizer)

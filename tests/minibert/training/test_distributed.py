@@ -9,11 +9,12 @@ import warnings
 
 import pytest
 import torch
-from train_helpers import PAIRS, StopAfter, losses, run, weights
+from train_helpers import PAIRS, losses, run, stop_after, weights
 
 import train
 from minibert.training import checkpoint
-from minibert.training.distributed import Ranks
+from minibert.training.distributed import Distributed
+from minibert.training.progress import ProgressBar
 
 FORK = multiprocessing.get_context("fork")  # torch is loaded already
 
@@ -74,7 +75,7 @@ def test_several_ranks_compute_what_one_process_does(text, tmp_path, world, flag
 def test_a_run_goes_on_with_another_number_of_ranks(text, tmp_path, monkeypatch):
     """Six steps by one process; three by one process and three by two ranks: one log, one checkpoint, the same losses and weights."""
     run(text, tmp_path / "one", "--max-steps", "6")
-    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 3}))
+    stop_after(monkeypatch, 3)
     assert run(text, tmp_path / "two", "--max-steps", "6") == 130
     monkeypatch.undo()
     codes, failed = together(2, lambda rank: train.main(["--resume", "--out", str(tmp_path / "two")]))
@@ -135,28 +136,28 @@ def test_sigterm_in_the_middle_of_a_step_finishes_it_on_all_ranks(text, tmp_path
     assert [line[0] for line in losses(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
 
 
-LOST = "error: another rank of this run has ended (anything it said stands above), so this one cannot go on."
+LOST = "error: another rank of this run has died (see its message above), so this one cannot continue."
 
 
 @pytest.mark.parametrize("who", [0, 1])
 @pytest.mark.parametrize("save_every, left", [("2", "The last checkpoint (step 4) is kept."),
-                                              ("0", "There is no checkpoint yet: training begins again at step 1.")])
+                                              ("0", "There is no checkpoint yet: training starts again at step 1.")])
 def test_a_rank_that_is_killed_ends_the_others_with_a_clear_error_and_a_run_that_goes_on(text, tmp_path, capfd, who, save_every, left):
     def work(rank):
         if rank == who:
-            real = train.Trainer.optimiser_step
+            real = train.Trainer.step
 
             def killed(self, batches):
-                if self.state["step"] == 5:
+                if self.state.step == 5:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return real(self, batches)
-            train.Trainer.optimiser_step = killed
+            train.Trainer.step = killed
         return run(text, tmp_path / "run", "--max-steps", "20", "--save-every", save_every)
 
     codes, _ = together(2, work)
     assert codes == ([-9, 1] if who == 0 else [1, -9])
     said = capfd.readouterr().err.splitlines()
-    assert said.count(f"{LOST} {left} Go on with:  python train.py --resume --out {tmp_path / 'run'}") == 1
+    assert said.count(f"{LOST} {left} Resume with:  python train.py --resume --out {tmp_path / 'run'}") == 1
     assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
     assert losses(tmp_path / "run")[-1][0] == 20
 
@@ -173,8 +174,9 @@ def test_a_lost_rank_is_told_before_torchrun_s_sigterm_and_nothing_else_is(text,
         def killed(self, batches):
             os.kill(os.getpid(), signal.SIGKILL)
         if rank == 0:
-            train.Trainer.optimiser_step = killed
-        train.ProgressBar.close, Ranks.__exit__ = torchrun(train.ProgressBar.close), torchrun(Ranks.__exit__)
+            train.Trainer.step = killed
+        ProgressBar.close = torchrun(ProgressBar.close)
+        Distributed.__exit__ = torchrun(Distributed.__exit__)
         return run(text, tmp_path / "run", "--max-steps", "20")
 
     assert together(2, work)[0] == [-9, -15]
@@ -195,8 +197,8 @@ def test_the_clock_of_the_first_rank_and_a_stop_of_any_decide():
     heard = FORK.SimpleQueue()
 
     def work(rank):
-        with Ranks() as ranks:
-            heard.put([ranks.agree(False, 10.0 + rank), ranks.agree(rank == 1, 20.0 + rank)])
+        with Distributed() as dist:
+            heard.put([dist.agree_on_stop(False, 10.0 + rank), dist.agree_on_stop(rank == 1, 20.0 + rank)])
 
     codes, failed = together(2, work)
     assert codes == [0, 0], failed
@@ -214,24 +216,24 @@ def test_each_rank_takes_a_gpu_of_its_own_or_none_does(monkeypatch, cards, local
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, timeout: begun.append(backend))
-    ranks = Ranks()
+    dist = Distributed()
     assert begun == [backend] and taken == mine
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert ranks.checked(cpu) == cpu
+    assert dist.check_device(cpu) == cpu
     if cards >= local:
-        assert ranks.checked(cuda) == cuda
+        assert dist.check_device(cuda) == cuda
     elif cards:
-        with pytest.raises(ValueError, match=f"^{local} ranks on this machine, {cards} GPUs?: --nproc-per-node {cards}, or --device cpu$"):
-            ranks.checked(cuda)
+        with pytest.raises(ValueError, match=f"{local} ranks but {cards} GPU.*--nproc-per-node {cards}, or --device cpu$"):
+            dist.check_device(cuda)
 
 
 def test_a_run_asks_whether_each_rank_has_a_gpu(text, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "choose_device", lambda name: torch.device("cuda"))
-    codes, failed = together(2, lambda rank: (setattr(Ranks, "checked", refused), run(text, tmp_path / "run"))[1])
+    monkeypatch.setattr("minibert.training.run.choose_device", lambda name: torch.device("cuda"))
+    codes, failed = together(2, lambda rank: (setattr(Distributed, "check_device", refused), run(text, tmp_path / "run"))[1])
     assert codes == [1, 1] and "ValueError: cuda is refused" in failed[0] and not (tmp_path / "run").exists()
 
 
-def refused(ranks, device):
+def refused(dist, device):
     raise ValueError(f"{device} is refused")
 
 
@@ -246,18 +248,18 @@ def test_ddp_warns_of_nothing_and_sends_no_tables(text, tmp_path):
 
 
 def test_micro_batches_are_added_up_over_ranks_once_a_step(text, tmp_path):
-    """DDP decides in the forward pass whether the backward pass will add up: both must stand in ``gradients_stay``."""
+    """DDP decides in the forward pass whether the backward pass will add up: both must stand in ``gradient_sync``."""
     counts = FORK.SimpleQueue()
 
     def work(rank):
-        calls, real = [], train.Trainer.optimiser_step
+        calls, real = [], train.Trainer.step
 
         def counted(self, batches):
             if not calls:
-                self.parallel.register_comm_hook(None, lambda state, bucket: (calls.append(bucket.is_last()), all_reduced(bucket))[1])
+                self.ddp_model.register_comm_hook(None, lambda state, bucket: (calls.append(bucket.is_last()), all_reduced(bucket))[1])
                 calls.append(False)
             return real(self, batches)
-        train.Trainer.optimiser_step = counted
+        train.Trainer.step = counted
         code = run(text, tmp_path / "run", "--max-steps", "3", "--batch-size", "8", "--micro-batch-size", "1")
         counts.put(sum(calls))
         return code
@@ -278,7 +280,7 @@ def test_the_sum_of_losses_goes_on_over_a_stop(text, tmp_path, monkeypatch, flag
     """Lines of metrics are means of ten steps; two ranks stop after the fifth and go on: the tenth step's line is that of one process."""
     flags = [*flags, "--log-every", "10", "--max-steps", "10"]
     run(text, tmp_path / "one", *flags)
-    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 5}))
+    stop_after(monkeypatch, 5)
     codes, failed = together(2, lambda rank: run(text, tmp_path / "two", *flags))
     assert codes == [130, 130], failed
     monkeypatch.undo()
@@ -300,12 +302,12 @@ def test_dropout_differs_between_ranks(text, tmp_path):
     draws = FORK.SimpleQueue()
 
     def work(rank):
-        real = train.Trainer.loop
+        real = train.Trainer.fit
 
-        def loop(self, stop):
+        def fit(self):
             draws.put((rank, torch.rand(1).item()))
-            return real(self, stop)
-        train.Trainer.loop = loop
+            return real(self)
+        train.Trainer.fit = fit
         return run(text, tmp_path / "run", "--max-steps", "1", "--hidden-dropout-prob", "0.5")
 
     assert together(2, work)[0] == [0, 0]

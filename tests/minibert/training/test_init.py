@@ -5,14 +5,13 @@ import shutil
 import pytest
 import torch
 from test_distributed import together
-from train_helpers import PAIRS, StopAfter, losses, run, same, weights
+from train_helpers import PAIRS, losses, run, same, stop_after, weights
 
 import train
 from minibert import from_pretrained, save_pretrained
 from minibert.formats.run_folder import load_run
 from minibert.model import BertModel
 from tokenizer import load_tokenizer
-from tokenizer.utils.progress import StopRequest
 
 SMALL = "--max-length 16 --batch-size 4 --device cpu --precision fp32 --log-every 1 --eval-every 0 --eval-examples 8".split()
 
@@ -49,9 +48,9 @@ def test_a_run_that_was_stopped_goes_on_without_the_folder_that_it_began_with(te
     shutil.copytree(first, init)
     assert start(text, init, tmp_path / "whole", "--max-steps", "3") == 0
     for steps in (0, 2):
-        monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": steps}))
+        stop_after(monkeypatch, steps)
         assert start(text, init, tmp_path / f"stopped-{steps}", "--max-steps", "3") == 130
-    monkeypatch.setattr(train, "StopRequest", StopRequest)
+    stop_after(monkeypatch, None)
     shutil.rmtree(init)
     for steps in (0, 2):
         out = tmp_path / f"stopped-{steps}"
@@ -70,7 +69,7 @@ def test_an_encoder_without_a_head_starts_pairs(text, first, tmp_path, capsys):
     (tmp_path / "encoder/vocab.json").unlink()
     (tmp_path / "encoder/merges.txt").unlink()
     assert start(text, tmp_path / "encoder", tmp_path / "run", "--max-steps", "2", *PAIRS) == 0
-    assert "; fresh, as it has none: the pooler, the head that fills masks, the head that judges next sentences\n" in capsys.readouterr().out
+    assert "; fresh: the pooler, the MLM head, the next-sentence head\n" in capsys.readouterr().out
     assert load_run(tmp_path / "run")[0].nsp is not None
 
 
@@ -78,9 +77,9 @@ def test_an_encoder_without_a_head_starts_pairs(text, first, tmp_path, capsys):
     (["--max-steps", "2", "--hidden-size", "32", "--family", "roberta"],
      "family: bert in the folder, roberta now; hidden_size: 16 in the folder, 32 now"),
     (["--max-steps", "2", "--tokenizer-kind", "wordpiece"], "tokenizer_kind: bpe in the folder, wordpiece now"),
-    (["--max-steps", "2", "--preset", "kant"], "--preset kant is a model that begins with fresh weights, --init .* one that has some"),
+    (["--max-steps", "2", "--preset", "kant"], "--preset kant starts from fresh weights"),
     ([], "how long"),
-    (["--max-steps", "2", "--max-length", "1000"], "max_length: 128 at most in the folder, 1000 now. Leave"),
+    (["--max-steps", "2", "--max-length", "1000"], "max_length: at most 128 in the folder, 1000 now. Leave"),
 ])
 def test_what_contradicts_the_folder_is_refused_and_leaves_no_run(text, first, tmp_path, flags, message):
     with pytest.raises(ValueError, match=message):
@@ -90,7 +89,7 @@ def test_what_contradicts_the_folder_is_refused_and_leaves_no_run(text, first, t
 
 def test_a_folder_that_holds_no_model_is_refused(text, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="a model is a folder with config.json and model.safetensors"):
+    with pytest.raises(ValueError, match="empty: not a run directory"):
         start(text, tmp_path / "empty", tmp_path / "run", "--max-steps", "2")
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         start(text, tmp_path / "nowhere", tmp_path / "run", "--max-steps", "2")

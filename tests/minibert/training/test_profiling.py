@@ -66,8 +66,8 @@ def test_profile_prints_each_part_and_trains_nothing(tmp_path, capsys, monkeypat
 def test_with_a_ramp_a_full_step_is_profiled(text, tmp_path, monkeypatch):
     """Three batches of two examples, which are prepared three times as long as one: as a step has when the ramp is done."""
     monkeypatch.setattr("minibert.training.profiling.REPEATS", 1)
-    sizes, found, real, measured = [], [], train.Trainer.optimiser_step, train.profile.measure
-    monkeypatch.setattr(train.Trainer, "optimiser_step", lambda self, micros: (sizes.append([len(micro) for micro in micros]), real(self, micros))[1])
+    sizes, found, real, measured = [], [], train.Trainer.step, train.profiling.measure
+    monkeypatch.setattr(train.Trainer, "step", lambda self, micros: (sizes.append([len(micro) for micro in micros]), real(self, micros))[1])
     monkeypatch.setattr("minibert.training.profiling.measure", lambda *arguments: found.append(measured(*arguments)) or found[-1])
     flags = ["--batch-size", "6", "--profile", "--max-steps", "9", "--mlm-probability", "0.99"]
     ramp = ["--batch-ramp", "0.5", "--ramp-from", "2"]

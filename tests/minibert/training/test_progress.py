@@ -7,7 +7,8 @@ import time
 import pytest
 
 from minibert.analysis.plots import plot_loss, read_metrics, smooth
-from minibert.training.progress import Metrics, ProgressBar, alone
+from minibert.training.progress import Metrics, ProgressBar, locked_run
+from minibert.training.state import TrainState
 from tokenizer.utils.progress import StopRequest
 
 
@@ -40,24 +41,24 @@ def test_a_signal_asks_for_an_orderly_end_and_a_second_one_stops_at_once(number)
 def test_while_a_run_is_prepared_sigterm_is_as_ctrl_c(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
-        with alone(tmp_path):
+        with locked_run(tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
-    with alone(tmp_path):  # the folder is free again
+    with locked_run(tmp_path):  # the folder is free again
         pass
 
 
 def test_the_bar_counts_steps_or_seconds():
-    steps = ProgressBar.of(100, 0, {"step": 40, "elapsed": 9.0})
-    steps.advance({"step": 41, "elapsed": 9.5}, tokens=5)
-    clock = ProgressBar.of(0, 2, {"step": 40, "elapsed": 9.0})
-    clock.advance({"step": 41, "elapsed": 130.0}, tokens=5)
+    steps = ProgressBar.of(100, 0, TrainState(step=40, elapsed=9.0))
+    steps.advance(TrainState(step=41, elapsed=9.5), tokens=5)
+    clock = ProgressBar.of(0, 2, TrainState(step=40, elapsed=9.0))
+    clock.advance(TrainState(step=41, elapsed=130.0), tokens=5)
     assert (steps.n, steps.total) == (41, 100) and (clock.n, clock.total) == (120, 120)
     steps.close(), clock.close()
 
 
 def test_of_a_stream_the_bar_says_how_far_it_has_read():
-    bar = ProgressBar.of(100, 0, {"step": 0, "elapsed": 0.0})
+    bar = ProgressBar.of(100, 0, TrainState())
     for position, expected in (({"pass": 1, "read": [38_200_000, 1_120_000_000]}, "tokens/s pass 2, 38.2 of 1,120.0 MB"),
                                ({"pass": 0, "read": None}, "tokens/s pass 1"), ({"epoch": 0, "first": 0}, "tokens/s")):
         bar.show(10, {"loss": 5.0}, 1e-3, position)

@@ -9,12 +9,11 @@ import time
 
 import pytest
 import torch
-from train_helpers import PAIRS, StopAfter, losses, run, same, weights
+from train_helpers import PAIRS, losses, run, same, stop_after, weights
 
 import train
 from data.corpora import FileCorpus
 from minibert.training import checkpoint
-from tokenizer.utils.progress import StopRequest
 
 
 @pytest.mark.parametrize("flags", [
@@ -36,23 +35,23 @@ def test_a_run_that_was_stopped_and_resumed_equals_an_uninterrupted_one(text, tm
     monkeypatch.setattr("data.stream.WINDOW_BATCHES", 3)
     flags = ["--max-steps", "40", "--preset", "quickstart", "--examples", "lines", "--batch-size", "10", *flags]  # an epoch ends after 29 steps
     assert run(text, tmp_path / "whole", *flags) == 0
-    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 20}))
+    stop_after(monkeypatch, 20)
     assert run(text, tmp_path / "parts", *flags) == 130
     assert checkpoint.checkpoints(tmp_path / "parts")[-1].name == "step-0000020"
-    monkeypatch.setattr(train, "StopRequest", StopRequest)
+    stop_after(monkeypatch, None)
     assert train.main(["--resume", "--out", str(tmp_path / "parts")]) == 0
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
     one, two = (json.loads((tmp_path / name / "checkpoints/step-0000040/state.json").read_text()) for name in ("whole", "parts"))
-    assert one["scaler"] == two["scaler"] and (one["step"], one["batches"]) == (two["step"], two["batches"])
+    assert one["scaler"] == two["scaler"] and (one["step"], one["data_state"]) == (two["step"], two["data_state"])
 
 
 def test_a_stream_goes_on_in_the_same_text_alone(text, tmp_path, monkeypatch):
     copy = tmp_path / "copy.txt"
     copy.write_text(text.read_text())
-    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 2}))
+    stop_after(monkeypatch, 2)
     assert run(copy, tmp_path / "run", "--max-steps", "4", "--stream") == 130
-    monkeypatch.setattr(train, "StopRequest", StopRequest)
+    stop_after(monkeypatch, None)
     copy.write_text(text.read_text().replace("a", "o"))
     resume = ["--resume", "--out", str(tmp_path / "run")]
     with pytest.raises(ValueError, match="the text of the corpus has changed"):
@@ -85,7 +84,7 @@ def test_ctrl_c_while_a_stream_reads_on_stops_at_once_and_loses_nothing(text, tm
     assert 0 < done < 40 and checkpoint.checkpoints(tmp_path / "parts")[-1].name == f"step-{done:07}"
     monkeypatch.setattr(FileCorpus, "documents", real)
     assert train.main(["--resume", "--out", str(tmp_path / "parts")]) == 0
-    assert re.search(rf"resuming    at step {done} after .* minutes, in pass 1, 0.0 of 0.0 MB of the text\n", capsys.readouterr().out)
+    assert re.search(rf"resuming    at step {done} after .* minutes, at pass 1, 0.0 of 0.0 MB of the text\n", capsys.readouterr().out)
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole") and same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
 
 
@@ -132,15 +131,15 @@ class Clock:
 def test_minutes_are_counted_on_where_a_run_goes_on(text, tmp_path, monkeypatch):
     """Rates follow the seconds that were trained, not those that passed in between; a length that is over already is refused."""
     clock = Clock()
-    monkeypatch.setattr(train, "time", clock)
+    monkeypatch.setattr("minibert.training.state.time", clock)
     run(text, tmp_path / "whole", "--minutes", "0.099")
-    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 10}))
+    stop_after(monkeypatch, 10)
     assert run(text, tmp_path / "parts", "--minutes", "0.099") == 130
     clock.now += 86_400
     resume = ["--resume", "--out", str(tmp_path / "parts")]
-    with pytest.raises(ValueError, match=r"has trained for 0\.04 minutes, which is past the 0\.01 asked for"):
+    with pytest.raises(ValueError, match=r"has trained for 0\.04 minutes, more than the 0\.01 asked for"):
         train.main([*resume, "--minutes", "0.01", "--may-differ", "minutes"])
-    monkeypatch.setattr(train, "StopRequest", StopRequest)
+    stop_after(monkeypatch, None)
     assert train.main(resume) == 0
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole") and losses(tmp_path / "whole")[-1][3] < 1e-3
     assert train.main(resume) == 0  # its last step ended a moment after its time: that is not too long
@@ -150,9 +149,9 @@ def test_minutes_are_counted_on_where_a_run_goes_on(text, tmp_path, monkeypatch)
 def test_a_change_that_was_allowed_is_remembered(text, tmp_path, monkeypatch):
     run(text, tmp_path / "run", "--max-steps", "2")
     resume = ["--resume", "--out", str(tmp_path / "run")]
-    monkeypatch.setattr(train, "StopRequest", type("Stop", (StopAfter,), {"looks": 2}))
+    stop_after(monkeypatch, 2)
     assert train.main([*resume, "--max-steps", "8", "--may-differ", "max-steps,weight-decay", "--weight-decay", "0.5"]) == 130
-    monkeypatch.setattr(train, "StopRequest", StopRequest)
+    stop_after(monkeypatch, None)
     assert train.main(resume) == 0
     state = json.loads((tmp_path / "run/checkpoints/step-0000008/state.json").read_text())
     assert state["step"] == 8 and state["config"]["train"]["weight_decay"] == 0.5

@@ -30,6 +30,18 @@ def same(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
+def num_batches(state):
+    """Return how many batches a run has taken, from its state.json."""
+    data = state["data_state"]
+    return data["epoch"] * data["batches_per_epoch"] + data["batch"]
+
+
+def stop_after(monkeypatch, steps):
+    """Make the next run stop after so many steps, as Ctrl-C would; None: let it finish."""
+    stop = StopRequest if steps is None else type("Stop", (StopAfter,), {"looks": steps})
+    monkeypatch.setattr(train, "StopRequest", stop)
+
+
 class StopAfter(StopRequest):
     """Ctrl-C after so many looks at ``requested``: one look a step."""
 

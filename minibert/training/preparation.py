@@ -1,0 +1,226 @@
+"""Corpus -> tokenizer -> token files -> batches: what a run needs before it can train.
+
+Everything is made once and kept in the run's folder, so that a resumed run finds it there:
+
+    RUN/tokenizer/      the trained (or copied) tokenizer
+    RUN/data/train/     token files (see data/token_file); with --stream there is only eval/
+    RUN/data/eval/
+"""
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from data import TokenFile, open_corpus, prepare
+from data.corpora import take_characters
+from data.quality.filters import FilteredCorpus
+from data.sentences import SentenceCorpus
+from data.sources.named import CACHE
+from data.stream import Stream
+from minibert.batches import Batches, StreamBatches
+from minibert.checks import check_length
+from minibert.config import BertConfig
+from minibert.device import autocast
+from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
+from minibert.examples import make_examples, max_ids
+from minibert.masking import Masker
+from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
+from tokenizer.base import Tokenizer
+from tokenizer.formats.vocab_files import holds_tokenizer
+from tokenizer.word_starts import WordStarts
+
+# How much of a stream is read before training: for the tokenizer, and for validation.
+STREAM_TOKENIZER_CHARACTERS = 200_000_000
+STREAM_EVAL_CHARACTERS = 5_000_000
+EVAL_MLM_PROBABILITY = 0.15  # the same for every run, so that validation losses can be compared
+
+
+@dataclass
+class Data:
+    """What ``prepare_data`` returns."""
+
+    tokenizer: Tokenizer
+    model_config: BertConfig  # with the tokenizer's vocabulary size and padding id
+    train_source: TokenFile | Stream
+    train_batches: Batches | StreamBatches
+    validation: "Validation"
+
+
+def prepare_data(run):
+    """Prepare a run's text on the main process; the other ranks then load the same files.
+
+    Raises ValueError if the corpus, tokenizer and configuration do not fit each other.
+    """
+    with run.dist.main_process_first():
+        data_folder = Path(run.config.data or run.folder / "data")
+        corpus = None
+        if not has_all_files(run, data_folder):
+            corpus = open_training_corpus(run)
+            print(f"corpus      {corpus.description}")
+        tokenizer = prepare_tokenizer(run, corpus)
+        # The vocabulary size comes from the tokenizer: a small corpus may have fewer tokens
+        # than requested.
+        model_config = replace(run.model_config, vocab_size=tokenizer.vocab_size,
+                               pad_token_id=tokenizer.pad_token_id)
+        check_length(model_config, run.config.max_length)
+        max_ids(run.config.examples, tokenizer, run.config.max_length)
+        if not run.reuses_files:
+            run.write_config()  # before the part that takes long: --resume can continue it
+        if not (run.folder / "tokenizer").is_dir():
+            tokenizer.save(run.folder / "tokenizer")
+        train_source, eval_file = prepare_token_files(run, data_folder, corpus, tokenizer)
+    train_batches = make_train_batches(run, train_source, tokenizer)
+    validation = Validation(run, eval_file, tokenizer)
+    return Data(tokenizer, model_config, train_source, train_batches, validation)
+
+
+def is_prepared(run, data_folder, split):
+    """Whether a split's token file exists and may be used."""
+    return bool(run.config.data) or (run.reuses_files and (data_folder / split).is_dir())
+
+
+def has_all_files(run, data_folder):
+    """Whether nothing needs to be read from the corpus."""
+    if run.config.stream or not tokenizer_folder(run):
+        return False
+    return is_prepared(run, data_folder, "train") and is_prepared(run, data_folder, "eval")
+
+
+def open_training_corpus(run):
+    """Return the corpus of the run, cut into sentences and filtered if the flags say so."""
+    config = run.config
+    if not config.corpus:
+        raise ValueError(f"preset {run.preset} needs a text: add --corpus FILE_OR_FOLDER "
+                         "(or --corpus pydocs, the documentation on this machine)")
+    corpus = open_corpus(config.corpus, text_field=config.text_field, cache=CACHE)
+    if config.sentences:
+        corpus = SentenceCorpus(corpus)
+    if config.filters:
+        limit = STREAM_EVAL_CHARACTERS if config.stream else None
+        corpus = FilteredCorpus(corpus, config.filters, limit)
+    return corpus
+
+
+# ------------------------------------------------------------------------------ the tokenizer
+
+
+def tokenizer_folder(run):
+    """Return the folder of an existing tokenizer, or None if one must be trained."""
+    config = run.config
+    own = run.folder / "tokenizer"
+    if run.reuses_files and own.is_dir():
+        return own
+    if config.tokenizer:
+        return Path(config.tokenizer)
+    if not config.data:
+        return None
+    # RUN/data was tokenized with RUN/tokenizer
+    folder = Path(config.data).parent / "tokenizer"
+    if not holds_tokenizer(folder):
+        raise ValueError(f"--data {config.data} needs the tokenizer it was made with, but {folder} "
+                         "does not exist: add --tokenizer FOLDER")
+    return folder
+
+
+def prepare_tokenizer(run, corpus):
+    """Load the run's tokenizer or train it on the corpus."""
+    if run.config.data and (run.config.filters or run.config.sentences):
+        raise ValueError(f"--filters and --sentences have no effect on {run.config.data}, which is "
+                         "prepared already: use python -m data prepare --filters ...")
+    folder = tokenizer_folder(run)
+    if folder:
+        tokenizer = load_tokenizer(folder)
+    else:
+        tokenizer = train_tokenizer(corpus, run.model_config, run.config)
+    tokenizer.require("cls", "sep", "pad", "mask")
+    summary = tokenizer.training_summary or f"vocabulary: {tokenizer.vocab_size:,} entries, loaded"
+    print(f"tokenizer   {summary}")
+    return tokenizer
+
+
+def train_tokenizer(corpus, model_config, config):
+    """Train byte-level BPE or WordPiece on the training documents of a corpus."""
+    texts = corpus.documents("train")
+    if config.stream:
+        texts = take_characters(texts, STREAM_TOKENIZER_CHARACTERS)
+    sizes = {"vocab_size": model_config.vocab_size, "min_frequency": config.min_frequency}
+    if config.tokenizer_kind == "bpe":
+        return ByteLevelBPE.train_from_iterator(texts, **sizes)
+    if config.tokenizer_kind == "wordpiece":
+        return WordPiece.train_from_iterator(texts, lowercase=config.lowercase,
+                                             criterion=config.tokenizer_criterion, **sizes)
+    raise ValueError(f"tokenizer_kind is {config.tokenizer_kind!r}: it must be bpe or wordpiece")
+
+
+# ---------------------------------------------------------------------------- the token files
+
+
+def prepare_token_files(run, data_folder, corpus, tokenizer):
+    """Return (training TokenFile or Stream, validation TokenFile), tokenizing what is missing."""
+    config = run.config
+
+    def token_file(split):
+        if is_prepared(run, data_folder, split):
+            return TokenFile(data_folder / split)
+        documents = corpus.documents(split)
+        if config.stream:
+            documents = take_characters(documents, STREAM_EVAL_CHARACTERS)
+        return prepare(documents, tokenizer, data_folder / split)
+
+    if config.stream:
+        train_source, eval_file = Stream(corpus, tokenizer), token_file("eval")
+        measured, train_size = eval_file, "a stream"
+    else:
+        train_source, eval_file = token_file("train"), token_file("eval")
+        measured, train_size = train_source, f"{train_source.num_tokens:,}"
+    ratio = measured.num_bytes / max(measured.num_tokens, 1)
+    print(f"tokens      {train_size} for training, {eval_file.num_tokens:,} for validation; "
+          f"{ratio:.2f} bytes per token")
+    if config.filters and not config.stream and corpus:
+        print(f"filters     {corpus.reports['train'].summary()}")
+    for file in {eval_file, measured}:
+        file.unigram_counts(tokenizer.vocab_size)  # checks that every id is in the vocabulary
+    return train_source, eval_file
+
+
+def make_train_batches(run, train_source, tokenizer):
+    """Return this rank's endless iterator of masked training batches."""
+    config = run.config
+    word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
+    masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids,
+                    config.mlm_probability, config.masking, word_starts)
+    options = {
+        "masker": masker, "batch_size": config.batch_unit, "pad_token_id": tokenizer.pad_token_id,
+        "seed": config.seed, "shard": run.dist.shard,
+        # GPUs multiply lengths that are multiples of 8 faster; a CPU only pays for the padding
+        "pad_to_multiple_of": 1 if run.device.type == "cpu" else 8,
+        # a compiled model is compiled again for each new shape, so keep the number of masks fixed
+        "static_mask_rate": config.mlm_probability if config.compile else 0.0,
+    }
+    examples_of = partial(make_examples, config.examples, tokenizer=tokenizer, max_length=config.max_length)
+    if config.stream:
+        return StreamBatches(train_source, examples_of, **options)
+    return Batches(examples_of(train_source), **options)
+
+
+class Validation:
+    """The validation set with its fixed masks, and the losses that a run can expect on it."""
+
+    def __init__(self, run, eval_file, tokenizer):
+        config = run.config
+        examples = make_examples(config.examples, eval_file, tokenizer=tokenizer, max_length=config.max_length)
+        self.examples = examples.at(EVAL_SEED, 0)
+        self.masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids,
+                             EVAL_MLM_PROBABILITY)
+        self.num_examples = config.eval_examples
+        check_eval_set(self.examples, self.masker, self.num_examples)
+        self.expected = expected_losses(self.examples, self.masker.is_special, limit=8 * self.num_examples)
+        self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
+        self.pad_token_id = tokenizer.pad_token_id
+        self.batch_size = min(32, config.micro_batch)
+        self.autocast = partial(autocast, run.device, config.precision)
+
+    def evaluate(self, model, final=False):
+        """Return the validation scores; the final evaluation takes up to 8 times the examples."""
+        limit = self.num_examples * (8 if final else 1)
+        return evaluate(model, self.examples, self.masker, self.pad_token_id, self.batch_size, limit,
+                        autocast=self.autocast, bytes_per_token=self.bytes_per_token)

@@ -1,0 +1,74 @@
+"""One run of train.py: its folder, configuration and process, from the lock to the last error."""
+import contextlib
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from minibert.config import BertConfig, TrainConfig
+from minibert.device import choose_device, choose_precision, keep_freed_memory
+from minibert.formats.run_folder import write_config
+from minibert.training import cli
+from minibert.training.distributed import Distributed
+from minibert.training.failures import cleanup_on_failure, explain_failures
+from minibert.training.progress import Output, locked_run
+
+
+@dataclass
+class Run:
+    """What every part of a run needs to know."""
+
+    folder: Path
+    preset: str
+    model_config: BertConfig
+    config: TrainConfig
+    dist: Distributed
+    device: torch.device
+    is_new: bool                 # not resumed
+    made_folder: bool = False    # by this process
+    has_started: bool = False    # the preparation is over, training has begun
+
+    @property
+    def reuses_files(self):
+        """Whether tokenizer and token files in the folder are taken as they are.
+
+        A resumed run does, and so do the ranks that wait for rank 0 to write them.
+        """
+        return not self.is_new or not self.dist.is_main
+
+    def write_config(self):
+        write_config(self.folder, self.preset, self.model_config, self.config)
+
+    def start(self):
+        """Training begins: from now on a failure leaves the folder to be resumed."""
+        if self.dist.is_main:
+            self.write_config()  # of a resumed run only now, when its checkpoint has been read
+        self.has_started = True
+
+
+@contextlib.contextmanager
+def open_run(args, dist):
+    """Lock the run's folder and yield the Run; errors inside say what to do next.
+
+    Raises ValueError for flags that cannot work; that leaves no folder behind.
+    """
+    folder = Path(dist.broadcast_str(str(cli.run_folder(args))))
+    preset, model_config, config = cli.configure(args, folder)
+    device = dist.check_device(choose_device(config.device))
+    # "auto" is decided once and written to config.json: a resumed run keeps its precision
+    config = replace(config, precision=choose_precision(config.precision, device))
+    torch.manual_seed(config.seed)
+    if device.type == "cpu" and config.keep_freed_memory:
+        keep_freed_memory()
+    run = Run(folder, preset, model_config, config, dist, device, is_new=not args.resume)
+    output = Output(sys.stdout, silent=not dist.is_main)
+    with explain_failures(run):
+        with dist.main_process_first():
+            run.made_folder = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)  # at once: no other run takes the name
+        with locked_run(folder, dist.is_main), cleanup_on_failure(run):
+            with contextlib.redirect_stdout(output):
+                origin = f"from {config.init}" if config.init else f"preset {preset}"
+                print(f"run         {folder} ({origin})")
+                yield run

@@ -1,31 +1,42 @@
-"""A learner's window into a tokenizer: what ``python -m tokenizer inspect`` shows.
+"""Show what a tokenizer does: the views of ``python -m tokenizer inspect``.
 
-Three views: a text cut into its tokens; a word made step by step; the statistics of a vocabulary. Each is worked out as data
-(``cut``, ``merge_steps`` and ``match_steps``, ``statistics``) and then laid out in lines for people. The steps are taken here
-anew, slowly and in the open, as ``reference.py`` does; tests hold them to the encoders.
+There are three views: a text split into its tokens, a word encoded step by step, and the statistics
+of a vocabulary. Each is computed as data (``split_text``, ``word_steps``, ``statistics``) and then
+rendered as lines. The steps are computed here again, slowly, as in ``reference.py``; tests compare
+them with the encoders.
 """
 import shutil
 import textwrap
 from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
-from tokenizer.pretokenize import byte_characters, utf8
+from tokenizer.pretokenize import byte_characters, token_bytes, utf8
 from tokenizer.utils.terminal import display_width, padded
 from tokenizer.wordpiece import INSIDE
 
-LONGEST = 16  # the histogram's last row: this and more
-
-_AS_BYTES = str.maketrans({char: chr(byte) for byte, char in enumerate(byte_characters())})
+MAX_LENGTH_ROW = 16  # the last row of the histogram is for this length and all longer ones
 
 
-# A text cut into its tokens
+def is_byte_level(tokenizer):
+    """Return True for byte-level BPE, False for WordPiece; any other kind is an error."""
+    if tokenizer.kind not in ("bpe", "wordpiece"):
+        raise ValueError(f"unknown tokenizer kind {tokenizer.kind!r}")
+    return tokenizer.kind == "bpe"
+
+
+# A text split into its tokens
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a text as it is shown. ``kind``: token | special | unknown | between (what a tokenizer drops).
+    """A stretch of a text as it is shown.
 
-    ``source``: the characters that it was made from, '' for what the template adds; ``shared``: other tokens are made of them, too.
+    kind    "token", "special", "unknown", or "between" for text that the tokenizer drops
+    text    the text to show
+    source  the characters that the token was made from; '' for tokens that the template adds
+    shared  whether other tokens are made from the same character
     """
+
     kind: str
     text: str
     source: str = ""
@@ -34,93 +45,116 @@ class Piece:
     token: str = None
 
 
-def has_template(tokenizer):
-    """Whether the vocabulary holds the tokens that ``encode`` adds. GPT-2's does not."""
-    return all(part in ("A", "B") or getattr(tokenizer, f"{part}_token") is not None for part, _ in tokenizer.template)
+def split_text(tokenizer, text):
+    """Split a text into ``Piece``s, including the template's tokens and what the tokenizer drops.
 
-
-def cut(tokenizer, text):
-    """A text as the pieces that a tokenizer makes of it, the template's tokens and what it drops included.
-
-    "Hugs" -> [Piece("special", "[CLS]", ...), Piece("token", "Hug", "Hug", ...), Piece("token", "s", "s", ...), ...]
+    "Hugs" -> [Piece("special", "[CLS]", ...), Piece("token", "Hug", "Hug", ...), ...]
     """
     pieces = []
     for part, _ in tokenizer.template:
         if part == "A":
-            pieces += _cut_plain(tokenizer, text)
-        elif has_template(tokenizer):
+            pieces += _split_plain(tokenizer, text)
+        elif tokenizer.has_template_tokens():
             token = getattr(tokenizer, f"{part}_token")
-            pieces.append(Piece("special", token, token_id=tokenizer.token_to_id(token), token=token))
+            token_id = tokenizer.token_to_id(token)
+            pieces.append(Piece("special", token, token_id=token_id, token=token))
     return pieces
 
 
-def _cut_plain(tokenizer, text):
-    """A text without its frame -> Pieces, also for what stands between tokens and belongs to none."""
-    found = tokenizer._added.encode(text, tokenizer._encode_plain)  # not ``encode``, whose offsets may be trimmed
+def _split_plain(tokenizer, text):
+    """Split a text without its template into ``Piece``s."""
+    # Not ``encode``: its offsets may be trimmed.
+    found = tokenizer._added.encode(text, tokenizer._encode_plain)
     added = {token.content for token in tokenizer.added_tokens}
-    starts = [start for _, start, _ in found] + [len(text)]
-    pieces, done = [], 0
-    for i, (token_id, start, end) in enumerate(found):
+    next_starts = [start for _, start, _ in found[1:]] + [len(text)]
+    pieces = []
+    done = 0
+    for (token_id, start, end), next_start in zip(found, next_starts):
         token = tokenizer.id_to_token(token_id)
         if done < start:
             pieces.append(Piece("between", text[done:start]))
-        shared = start < done or starts[i + 1] < end
-        kind = "unknown" if token_id == tokenizer.unk_token_id else "special" if token in added else "token"
-        own = kind == "token" and (shared or tokenizer.kind == "bpe")
-        pieces.append(Piece(kind, tokenizer.token_text(token) if own else text[start:end], text[start:end], shared, token_id, token))
+        shared = start < done or next_start < end
+        kind = "token"
+        if token_id == tokenizer.unk_token_id:
+            kind = "unknown"
+        elif token in added:
+            kind = "special"
+        # WordPiece tokens are normalized; show the original text, unless tokens share a character.
+        shown = text[start:end]
+        if kind == "token" and (shared or is_byte_level(tokenizer)):
+            shown = tokenizer.token_text(token)
+        pieces.append(Piece(kind, shown, text[start:end], shared, token_id, token))
         done = max(done, end)
-    return pieces + ([Piece("between", text[done:])] if done < len(text) else [])
+    if done < len(text):
+        pieces.append(Piece("between", text[done:]))
+    return pieces
 
 
-def text_view(tokenizer, text, style):
-    """Lines: how many, the text in pieces, and a table of its tokens."""
-    pieces = cut(tokenizer, text)
+def render_text(tokenizer, text, style):
+    """Return lines: a summary, the text in pieces, and a table of its tokens."""
+    pieces = split_text(tokenizer, text)
     tokens = [piece for piece in pieces if piece.token is not None]
-    lines = [counted(pieces, text, style), "", *painted(pieces, style).rstrip("\n").split("\n"), ""]
-    width = min(30, max([5, *(display_width(style.visible(piece.token)) for piece in tokens)]))
+    painted = render_pieces(pieces, style).rstrip("\n")
+    lines = [summarize(pieces, text, style), "", *painted.split("\n"), ""]
+    widths = [display_width(style.visible(piece.token)) for piece in tokens]
+    width = min(30, max([5, *widths]))
     lines.append(f"{'id':>8}  {'token':<{width}}  text")
     for piece in tokens:
-        source = part_of(tokenizer, piece) + style.visible(piece.source) if piece.source else "added"
+        source = "added"
+        if piece.source:
+            source = shared_note(tokenizer, piece) + style.visible(piece.source)
         lines.append(f"{piece.token_id:>8}  {padded(style.visible(piece.token), width)}  {source}")
     return lines
 
 
-def counted(pieces, text, style):
-    """The pieces of a text in one line: '4 tokens, 2 of them added; 4 characters, 2.00 a token'"""
+def summarize(pieces, text, style):
+    """Return one line of counts: '4 tokens, 2 of them added; 4 characters, 2.00 per token'."""
     tokens = [piece for piece in pieces if piece.token is not None]
-    inside = sum(bool(piece.source) for piece in tokens)
-    ratio = f", {len(text) / inside:.2f} a token" if inside else ""
-    unknown = sum(piece.kind == "unknown" for piece in tokens)
-    share = f"; {unknown} unknown ({unknown / inside:.0%})" + ", marked ?" * (not style.color) if unknown else ""
-    return f"{plural(len(tokens), 'token')}, {len(tokens) - inside} of them added; {plural(len(text), 'character')}{ratio}{share}"
+    num_inside = sum(bool(piece.source) for piece in tokens)
+    line = f"{plural(len(tokens), 'token')}, {len(tokens) - num_inside} of them added; "
+    line += plural(len(text), "character")
+    if num_inside:
+        line += f", {len(text) / num_inside:.2f} per token"
+    num_unknown = sum(piece.kind == "unknown" for piece in tokens)
+    if num_unknown:
+        line += f"; {num_unknown} unknown ({num_unknown / num_inside:.0%})"
+        line += "" if style.color else ", marked ?"
+    return line
 
 
-def painted(pieces, style):
-    """The pieces of a text side by side, neighbours told apart: '[CLS]⟦hug⟧⟦s⟧[SEP]'"""
-    shown, number = "", 0
+def render_pieces(pieces, style):
+    """Return pieces side by side, so that neighbors look different: '[CLS]⟦hug⟧⟦s⟧[SEP]'."""
+    rendered = ""
+    num_tokens = 0  # alternates the colors
     for piece in pieces:
-        shown += style.paint(piece.text, piece.kind, number)
-        number += piece.token is not None  # what lies between has no colour of its own
-    return shown
+        rendered += style.paint(piece.text, piece.kind, num_tokens)
+        if piece.token is not None:  # text between tokens has a color of its own
+            num_tokens += 1
+    return rendered
 
 
-def part_of(tokenizer, piece):
-    """What a token is of its source, where other tokens are made of that, too: 'byte f0 of ', 'bytes 9f 98 of '; 'part of ' for WordPiece."""
+def shared_note(tokenizer, piece):
+    """Say which part of its character a token is: 'byte f0 of ', 'part of ' (WordPiece), or ''."""
     if not piece.shared:
         return ""
-    if tokenizer.kind != "bpe" or piece.kind != "token":
+    if not is_byte_level(tokenizer) or piece.kind != "token":
         return "part of "
-    data = piece.token.translate(_AS_BYTES).encode("latin-1")
-    return f"byte{'s' * (len(data) > 1)} {data.hex(' ')} of "
+    data = token_bytes(piece.token)
+    return f"{'byte' if len(data) == 1 else 'bytes'} {data.hex(' ')} of "
 
 
-# A word made step by step
+# A word encoded step by step
 
-def words_of(tokenizer, text):
-    """The words that merges or matches stay within: "It's" -> ['It', "'s"] (byte-level BPE), ['it', "'", 's'] (uncased WordPiece)"""
-    if tokenizer.kind == "bpe":
+def split_words(tokenizer, text):
+    """Return the words of a text as the tokenizer sees them.
+
+    "It's" -> ['It', "'s"] (byte-level BPE), ['it', "'", 's'] (uncased WordPiece)
+    """
+    if is_byte_level(tokenizer):
         normalize = tokenizer._added.normalize
-        text = tokenizer._with_prefix_space(normalize(text)[0] if normalize else text)
+        if normalize:
+            text, _ = normalize(text)
+        text = tokenizer._with_prefix_space(text)
     words = tokenizer._words(text)
     if not words:
         raise ValueError(f"--word {text!r}: there is no word in it")
@@ -128,197 +162,270 @@ def words_of(tokenizer, text):
 
 
 def merge_steps(tokenizer, word):
-    """Byte-level BPE: a word's bytes, and each merge that follows: (rank, left, right, its place, all pieces after it).
+    """Return a word's bytes, and each merge as (rank, left, right, index, pieces after it).
 
     'hugs' with the merges u g and h ug -> ['h', 'u', 'g', 's'],
     [(0, 'u', 'g', 1, ['h', 'ug', 's']), (1, 'h', 'ug', 0, ['hug', 's'])]
     """
     ranks = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
-    first = pieces = [byte_characters()[byte] for byte in utf8(word)]
+    no_merge = len(ranks)
+    symbols = [byte_characters()[byte] for byte in utf8(word)]
+    pieces = symbols
     steps = []
     while len(pieces) > 1:
-        rank, place = min((ranks.get(pair, len(ranks)), place) for place, pair in enumerate(zip(pieces, pieces[1:])))
-        if rank == len(ranks):  # no two neighbours are a merge
+        # The lowest rank first, the leftmost of equals.
+        rank, i = min((ranks.get(pair, no_merge), i) for i, pair in enumerate(pairwise(pieces)))
+        if rank == no_merge:
             break
-        left, right = pieces[place:place + 2]
-        pieces = [*pieces[:place], left + right, *pieces[place + 2:]]
-        steps.append((rank, left, right, place, pieces))
-    return first, steps
+        left, right = pieces[i : i + 2]
+        pieces = [*pieces[:i], left + right, *pieces[i + 2 :]]
+        steps.append((rank, left, right, i, pieces))
+    return symbols, steps
 
 
 def match_steps(tokenizer, word):
-    """WordPiece: for each piece, which others were tried before it, the longest first: [(tried, found), ...]
+    """Return, for each piece of a word, (longer candidates that were tried first, piece found).
 
-    'hugs' with h, hug and ##s -> [(['hugs'], 'hug'), ([], '##s')]. Found is None where nothing fits, and the word is unknown;
-    no step at all is taken for a word that is too long.
+    'hugs' with h, hug and ##s -> [(['hugs'], 'hug'), ([], '##s')]
+
+    The piece is None if nothing fits; then the word is unknown. A word that is too long has no
+    steps.
     """
-    steps, start = [], 0
-    while start < len(word) <= tokenizer.max_input_chars_per_word:
-        candidates = [INSIDE * (start > 0) + word[start:end] for end in range(len(word), start, -1)]
-        tried = next((n for n, candidate in enumerate(candidates) if candidate in tokenizer._pieces), None)
-        if tried is None:
-            return [*steps, (candidates, None)]
-        steps.append((candidates[:tried], candidates[tried]))
-        start = len(word) - tried
+    if len(word) > tokenizer.max_input_chars_per_word:
+        return []
+    steps = []
+    start = 0
+    while start < len(word):
+        prefix = INSIDE if start > 0 else ""
+        tried = []
+        for end in range(len(word), start, -1):
+            candidate = prefix + word[start:end]
+            if candidate in tokenizer._pieces:
+                break
+            tried.append(candidate)
+        else:
+            return [*steps, (tried, None)]
+        steps.append((tried, candidate))
+        start = end
     return steps
 
 
-def steps_of(tokenizer, text):
-    """The steps of each word as dicts, for programs. "hugs" -> [{"word": "hugs", "steps": [...], "tokens": [...], "ids": [...]}]"""
+def word_steps(tokenizer, text):
+    """Return the steps of each word of a text as dicts with word, steps, tokens and ids."""
     result = []
-    for word in words_of(tokenizer, text):
-        if tokenizer.kind == "bpe":
-            first, steps = merge_steps(tokenizer, word)
-            tokens = steps[-1][-1] if steps else first
-            steps = [{"rank": rank, "left": left, "right": right, "pieces": pieces} for rank, left, right, _, pieces in steps]
+    for word in split_words(tokenizer, text):
+        if is_byte_level(tokenizer):
+            tokens, merges = merge_steps(tokenizer, word)
+            steps = []
+            for rank, left, right, _, tokens in merges:
+                steps.append({"rank": rank, "left": left, "right": right, "pieces": tokens})
         else:
-            steps = match_steps(tokenizer, word)
-            tokens = [found for _, found in steps]
-            tokens = tokens if tokens and None not in tokens else [tokenizer.unk_token]
-            steps = [{"tried": tried, "found": found} for tried, found in steps]
-        result.append({"word": word, "steps": steps, "tokens": tokens, "ids": [tokenizer.token_to_id(token) for token in tokens]})
+            matches = match_steps(tokenizer, word)
+            tokens = [found for _, found in matches]
+            if not tokens or None in tokens:
+                tokens = [tokenizer.unk_token]
+            steps = [{"tried": tried, "found": found} for tried, found in matches]
+        ids = [tokenizer.token_to_id(token) for token in tokens]
+        result.append({"word": word, "steps": steps, "tokens": tokens, "ids": ids})
     return result
 
 
-def word_view(tokenizer, text, style):
-    """Lines: each word of a text, step by step."""
+def render_words(tokenizer, text, style):
+    """Return lines: each word of a text, step by step."""
     if text in {added.content for added in tokenizer.added_tokens}:
-        return [f"{style.visible(text)} is token {tokenizer.token_to_id(text)} as a whole: it was added, and is never cut"]
+        token_id = tokenizer.token_to_id(text)
+        return [f"{style.visible(text)} is token {token_id}, an added token, which is never split"]
     lines = []
-    for result in steps_of(tokenizer, text):
-        tokens, ids = result["tokens"], result["ids"]
-        size = plural(len(utf8(result["word"])), "byte") if tokenizer.kind == "bpe" else plural(len(result["word"]), "character")
-        lines += [f"{style.visible(result['word'])}  ({size}, {plural(len(tokens), 'token')})", ""]
-        rows = _merge_rows if tokenizer.kind == "bpe" else _match_rows
-        lines += [*rows(tokenizer, result["word"], style), ""]
-        lines += [f"{token_id:>8}  {style.visible(token)}" for token_id, token in zip(ids, tokens)] + [""]
+    for result in word_steps(tokenizer, text):
+        word, tokens = result["word"], result["tokens"]
+        if is_byte_level(tokenizer):
+            size = plural(len(utf8(word)), "byte")
+            rows = _merge_rows(tokenizer, word, style)
+        else:
+            size = plural(len(word), "character")
+            rows = _match_rows(tokenizer, word, style)
+        lines += [f"{style.visible(word)}  ({size}, {plural(len(tokens), 'token')})", ""]
+        lines += [*rows, ""]
+        for token_id, token in zip(result["ids"], tokens):
+            lines.append(f"{token_id:>8}  {style.visible(token)}")
+        lines.append("")
     return lines[:-1]
 
 
 def _merge_rows(tokenizer, word, style):
-    """Lines of a table: the bytes of a word, then each merge with its rank and what the word is after it."""
-    def shown(pieces, new=None):
+    """Yield the lines of a table: the bytes of a word, then each merge and the pieces after it."""
+
+    def show(pieces, new=None):
         texts = [tokenizer.token_text(piece) for piece in pieces]
-        return " ".join(style.paint(text) if i == new else style.visible(text) for i, text in enumerate(texts))
-    first, steps = merge_steps(tokenizer, word)
-    merges = [" + ".join(style.visible(tokenizer.token_text(part)) for part in (left, right)) for _, left, right, _, _ in steps]
+        return " ".join(
+            style.paint(text) if i == new else style.visible(text) for i, text in enumerate(texts)
+        )
+
+    pieces, steps = merge_steps(tokenizer, word)
+    merges = [
+        " + ".join(style.visible(tokenizer.token_text(part)) for part in (left, right))
+        for _, left, right, _, _ in steps
+    ]
     width = max(map(display_width, ["merge", *merges]))
     yield f"{'rank':>8}  {'merge':<{width}}  pieces"
-    yield f"{'':>8}  {'':<{width}}  {shown(first)}"
-    for (rank, _, _, place, pieces), merge in zip(steps, merges):
-        yield f"{rank:>8}  {padded(merge, width)}  {shown(pieces, place)}"
-    if len(steps[-1][-1] if steps else first) > 1:
-        yield f"{'':>8}  no two neighbours that are left are a merge"
+    yield f"{'':>8}  {'':<{width}}  {show(pieces)}"
+    for (rank, _, _, i, pieces), merge in zip(steps, merges):
+        yield f"{rank:>8}  {padded(merge, width)}  {show(pieces, i)}"
+    if len(pieces) > 1:
+        yield f"{'':>8}  no merge applies to what is left"
 
 
 def _match_rows(tokenizer, word, style):
-    """Lines of a table: for each place in a word the piece that was found, and the longer ones that were tried before it."""
+    """Yield the lines of a table: each piece found, and the longer candidates tried before it."""
     steps = match_steps(tokenizer, word)
     if not steps:
-        yield f"longer than {tokenizer.max_input_chars_per_word} characters: unknown without a try"
+        yield f"longer than {tokenizer.max_input_chars_per_word} characters, so it is unknown"
         return
-    width = max([7, *(display_width(style.visible(found)) for _, found in steps if found)])
-    room = max(40, shutil.get_terminal_size().columns - width - 2)
+    widths = [display_width(style.visible(found)) for _, found in steps if found]
+    width = max([7, *widths])
+    max_columns = max(40, shutil.get_terminal_size().columns - width - 2)
     yield f"{'found':<{width}}  tried before it, the longest first"
     for tried, found in steps:
         head = padded(style.visible(found or "nothing"), width) + "  "
-        for line in textwrap.wrap(" ".join(map(style.visible, tried)) or "-", room, break_long_words=False, break_on_hyphens=False):
+        candidates = " ".join(map(style.visible, tried)) or "-"
+        for line in textwrap.wrap(
+            candidates, max_columns, break_long_words=False, break_on_hyphens=False
+        ):
             yield head + line
             head = " " * len(head)
     if not found:
-        yield "so the whole word is unknown"
+        yield "so the word is unknown"
 
 
 # The statistics of a vocabulary
 
 def statistics(tokenizer):
-    """What a vocabulary holds, as a dict: kind, size, special tokens, what it is made of, lengths, settings, fingerprint, ...
+    """Return what a vocabulary contains, as a dict.
 
-    Lengths are those of the tokens' texts, added tokens left out: in bytes, the space before a word included, for byte-level
-    BPE, else in characters.
+    Lengths are those of the tokens' texts, without added tokens: in bytes for byte-level BPE,
+    including the space before a word; in characters for WordPiece.
     """
     special = dict(zip(tokenizer.special_tokens, tokenizer.special_ids))
-    added = {token.content: tokenizer.token_to_id(token.content) for token in tokenizer.added_tokens}
+    added = [token.content for token in tokenizer.added_tokens]
+    added = {token: tokenizer.token_to_id(token) for token in added}
     tokens = [token for token in tokenizer.get_vocab() if token not in added]
-    if tokenizer.kind == "bpe":
+    if is_byte_level(tokenizer):
         lengths = {token: len(token) for token in tokens}
-        made_of = {"bytes": len(set(tokens) & set(byte_characters())), "merges": len(tokenizer.merges)}
-        begin = [token for token in tokens if token.startswith(byte_characters()[ord(" ")])]
+        num_bytes = len(set(tokens) & set(byte_characters()))
+        made_of = {"bytes": num_bytes, "merges": len(tokenizer.merges)}
+        space = byte_characters()[ord(" ")]
+        num_word_starts = sum(token.startswith(space) for token in tokens)
     else:
-        lengths = {token: len(token.removeprefix(INSIDE) or token) for token in tokens}
-        begin = [token for token in tokens if not token.startswith(INSIDE) or token == INSIDE]
-        characters = sum(lengths[token] == 1 for token in begin)
-        inside = sum(length == 1 for length in lengths.values()) - characters
-        made_of = {"characters": characters, "characters inside words": inside, "longer pieces": len(tokens) - characters - inside}
+        lengths = {token: len(tokenizer.token_text(token)) for token in tokens}
+        word_starts = [tok for tok in tokens if not tok.startswith(INSIDE) or tok == INSIDE]
+        num_word_starts = len(word_starts)
+        num_characters = sum(lengths[token] == 1 for token in word_starts)
+        num_inside = sum(length == 1 for length in lengths.values()) - num_characters
+        made_of = {
+            "characters": num_characters,
+            "characters inside words": num_inside,
+            "longer pieces": len(tokens) - num_characters - num_inside,
+        }
     longest = sorted(tokens, key=lambda token: (-lengths[token], token))
     of_letters = [token for token in longest if tokenizer.token_text(token).strip().isalpha()]
-    return {"kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "special_tokens": special,
-            "other_added_tokens": {token: token_id for token, token_id in added.items() if token not in special},
-            "made_of": made_of, "begin_a_word": len(begin), "lengths": dict(sorted(Counter(lengths.values()).items())),
-            "longest_tokens": longest[:10], "longest_of_letters": of_letters[:10],
-            "settings": tokenizer._settings(), "model_max_length": tokenizer.model_max_length, "fingerprint": tokenizer.fingerprint}
+    return {
+        "kind": tokenizer.kind,
+        "vocab_size": tokenizer.vocab_size,
+        "special_tokens": special,
+        "other_added_tokens": {token: i for token, i in added.items() if token not in special},
+        "made_of": made_of,
+        "begin_a_word": num_word_starts,
+        "lengths": dict(sorted(Counter(lengths.values()).items())),
+        "longest_tokens": longest[:10],
+        "longest_of_letters": of_letters[:10],
+        "settings": tokenizer._settings(),
+        "model_max_length": tokenizer.model_max_length,
+        "fingerprint": tokenizer.fingerprint,
+    }
 
 
-def statistics_view(tokenizer, style):
-    """Lines: the statistics, with a histogram of lengths."""
-    facts = statistics(tokenizer)
-    unit = "bytes, with the space before" if tokenizer.kind == "bpe" else "characters"
-    rest = sum(facts["lengths"].values())
-    share = f" ({facts['begin_a_word'] / rest:.0%} of all that were not added)" if rest else ""
-    rows = {"kind": {"bpe": "byte-level BPE", "wordpiece": "WordPiece"}[tokenizer.kind], "tokens": f"{tokenizer.vocab_size:,}",
-            "special tokens": _named(facts["special_tokens"], style) or "none",
-            "also added": _named(facts["other_added_tokens"], style),
-            "made of": ", ".join(f"{number:,} {what}" for what, number in facts["made_of"].items()),
-            "begin a word": f"{facts['begin_a_word']:,}{share}",
-            "settings": ", ".join(f"{name} {value}" for name, value in facts["settings"].items()),
-            "longest text": facts["model_max_length"] and f"{facts['model_max_length']:,} tokens, says the model",
-            "fingerprint": facts["fingerprint"]}
+def render_statistics(tokenizer, style):
+    """Return lines: the statistics, with a histogram of lengths."""
+    stats = statistics(tokenizer)
+    kind, unit = "WordPiece", "characters"
+    if is_byte_level(tokenizer):
+        kind, unit = "byte-level BPE", "bytes, with the space before"
+    word_starts = f"{stats['begin_a_word']:,}"
+    num_tokens = sum(stats["lengths"].values())
+    if num_tokens:
+        word_starts += f" ({stats['begin_a_word'] / num_tokens:.0%} of all but added tokens)"
+    max_length = stats["model_max_length"]
+    rows = {
+        "kind": kind,
+        "tokens": f"{tokenizer.vocab_size:,}",
+        "special tokens": _list_tokens(stats["special_tokens"], style) or "none",
+        "other added": _list_tokens(stats["other_added_tokens"], style),
+        "made of": ", ".join(f"{count:,} {name}" for name, count in stats["made_of"].items()),
+        "begin a word": word_starts,
+        "settings": ", ".join(f"{name} {value}" for name, value in stats["settings"].items()),
+        "max length": f"{max_length:,} tokens, says the model" if max_length else "",
+        "fingerprint": stats["fingerprint"],
+    }
     lines = [f"{name:>14}  {value}" for name, value in rows.items() if value]
-    lines += ["", f"{'length':>14}  tokens (in {unit})", *_histogram(facts["lengths"], style)]
-    for title, name in (("tokens", "longest_tokens"), ("of letters", "longest_of_letters")):
-        if name == "longest_tokens" or facts[name] != facts["longest_tokens"]:
-            lines += ["", f"{'longest':>14}  {title}"]
-            texts = [(token, style.visible(tokenizer.token_text(token))) for token in facts[name]]
-            lines += [f"{tokenizer.token_to_id(token):>14}  {text if len(text) <= 60 else text[:60] + style.signs.rest}" for token, text in texts]
+    lines += ["", f"{'length':>14}  tokens (in {unit})", *_histogram(stats["lengths"], style)]
+    lines += _longest_rows(tokenizer, "tokens", stats["longest_tokens"], style)
+    if stats["longest_of_letters"] != stats["longest_tokens"]:
+        lines += _longest_rows(tokenizer, "of letters", stats["longest_of_letters"], style)
     return lines
 
 
-def _named(tokens, style):
+def _list_tokens(tokens, style, limit=20):
     names = [f"{style.visible(token)} {token_id}" for token, token_id in tokens.items()]
-    return ", ".join(names[:20]) + f", and {len(names) - 20:,} more" * (len(names) > 20)
+    more = f", and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def _histogram(lengths, style):
-    """{1: 256, 2: 900, ...} -> a row for each length, the last for all longer ones."""
+    """Yield a row for each length, the last one for all longer tokens."""
     counts = Counter()
     for length, count in lengths.items():
-        counts[min(length, LONGEST)] += count
+        counts[min(length, MAX_LENGTH_ROW)] += count
     for length in range(1, max(counts, default=0) + 1):
-        more = "+" if length == LONGEST else ""
+        label = f"{length}+" if length == MAX_LENGTH_ROW else f"{length}"
         bar = style.signs.bar * round(40 * counts[length] / max(counts.values()))
-        yield f"{f'{length}{more}':>14}  {counts[length]:>7,} {bar}".rstrip()
+        yield f"{label:>14}  {counts[length]:>7,} {bar}".rstrip()
 
 
-# Both together, and small things
+def _longest_rows(tokenizer, title, tokens, style):
+    yield ""
+    yield f"{'longest':>14}  {title}"
+    for token in tokens:
+        text = style.visible(tokenizer.token_text(token))
+        if len(text) > 60:
+            text = text[:60] + style.signs.rest
+        yield f"{tokenizer.token_to_id(token):>14}  {text}"
 
-def as_data(tokenizer, text=None, word=None):
-    """All that is asked for, for ``--json``."""
+
+# All views together
+
+def collect_data(tokenizer, text=None, word=None):
+    """Return the requested views as data, for ``--json``."""
     data = statistics(tokenizer)
     if text is not None:
-        data["encoding"] = asdict(tokenizer.encode(text, add_special_tokens=has_template(tokenizer)))
+        encoding = tokenizer.encode(text, add_special_tokens=tokenizer.has_template_tokens())
+        data["encoding"] = asdict(encoding)
     if word is not None:
-        data["words"] = steps_of(tokenizer, word)
+        data["words"] = word_steps(tokenizer, word)
     return data
 
 
-def as_lines(tokenizer, text, word, style):
-    """The views that are asked for, as lines; the vocabulary's where none is."""
+def render_lines(tokenizer, text, word, style):
+    """Return the requested views as lines; the statistics if there is neither text nor word."""
     if text is None and word is None:
-        return statistics_view(tokenizer, style)
-    lines = text_view(tokenizer, text, style) if text is not None else []
-    return lines + ([""] * bool(lines) + word_view(tokenizer, word, style) if word is not None else [])
+        return render_statistics(tokenizer, style)
+    lines = [] if text is None else render_text(tokenizer, text, style)
+    if word is not None:
+        if lines:
+            lines.append("")
+        lines += render_words(tokenizer, word, style)
+    return lines
 
 
-def plural(number, what):
+def plural(count, noun):
     """plural(1, "token") -> '1 token'; plural(1200, "token") -> '1,200 tokens'"""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

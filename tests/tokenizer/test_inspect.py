@@ -7,7 +7,7 @@ import pytest
 from tokenizer_samples import STORY, wild_texts
 
 from tokenizer import ByteLevelBPE, WordPiece
-from tokenizer.inspect import as_data, as_lines, cut, match_steps, merge_steps, statistics, steps_of, words_of
+from tokenizer.inspect import collect_data, match_steps, merge_steps, render_lines, split_text, split_words, statistics, word_steps
 from tokenizer.pretokenize import byte_characters
 from tokenizer.utils.terminal import ASCII, TextStyle
 
@@ -29,7 +29,7 @@ def wordpiece():
 
 
 def lines(tokenizer, text=None, word=None, style=PLAIN):
-    return as_lines(tokenizer, text, word, style)
+    return render_lines(tokenizer, text, word, style)
 
 
 # A text cut into its tokens
@@ -37,7 +37,7 @@ def lines(tokenizer, text=None, word=None, style=PLAIN):
 def test_byte_level_tokens_in_borders_with_their_ids(bpe):
     # of the three line ends the last is a word of its own, as it stands before a letter
     assert lines(bpe, "hugs hug\n\n\nhé") == [
-        "10 tokens, 2 of them added; 13 characters, 1.62 a token",
+        "10 tokens, 2 of them added; 13 characters, 1.62 per token",
         "",
         "<s>⟦hug⟧⟦s⟧⟦·hug⟧⟦↵",
         "↵⟧",
@@ -60,7 +60,7 @@ def test_byte_level_tokens_in_borders_with_their_ids(bpe):
 def test_word_pieces_with_what_is_dropped_between_them(wordpiece):
     # x is not in the vocabulary, so hé is spelled, and hx is unknown; 한 is taken apart into three letters, one token each
     assert lines(wordpiece, " Embedding, hé hx\n한[MASK] ") == [
-        "13 tokens, 2 of them added; 26 characters, 2.36 a token; 1 unknown (9%), marked ?",
+        "13 tokens, 2 of them added; 26 characters, 2.36 per token; 1 unknown (9%), marked ?",
         "",
         "[CLS]·⟦Em⟧⟦bed⟧⟦ding⟧⟦,⟧·⟦h⟧⟦é⟧·⟦hx⟧?↵",
         "⟦ᄒ⟧⟦ᅡ⟧⟦ᆫ⟧[MASK]·[SEP]",
@@ -131,7 +131,7 @@ def test_an_empty_text_and_one_that_is_dropped_whole(bpe, wordpiece):
 def test_a_vocabulary_without_the_templates_tokens_shows_what_it_has():
     gpt2 = ByteLevelBPE(["<|endoftext|>", *sorted(byte_characters())], [], ["<|endoftext|>"])
     assert lines(gpt2, "hi")[2] == "⟦h⟧⟦i⟧"
-    assert as_data(gpt2, "hi")["encoding"]["tokens"] == ["h", "i"]
+    assert collect_data(gpt2, "hi")["encoding"]["tokens"] == ["h", "i"]
 
 
 def test_what_is_shown_cannot_upset_a_terminal(bpe, wordpiece):
@@ -148,7 +148,7 @@ def test_what_is_shown_cannot_upset_a_terminal(bpe, wordpiece):
 def test_the_pieces_are_the_text(bpe, wordpiece):
     for text in [*wild_texts(500, seed=22), STORY]:
         for tokenizer in (bpe, wordpiece):
-            pieces = cut(tokenizer, text)
+            pieces = split_text(tokenizer, text)
             assert [piece.token for piece in pieces if piece.token] == tokenizer.encode(text).tokens
             if not any(piece.shared for piece in pieces):
                 assert "".join(piece.text for piece in pieces[1:-1]) == text
@@ -189,7 +189,7 @@ def test_the_merges_of_a_word_by_hand(bpe):
         "       0  u + g    · h ⟦ug⟧ s",
         "       1  h + ug   · ⟦hug⟧ s",
         "       2  · + hug  ⟦·hug⟧ s",
-        "          no two neighbours that are left are a merge",
+        "          no merge applies to what is left",
         "",
         "     263  Ġhug",
         "      87  s"]
@@ -198,7 +198,7 @@ def test_the_merges_of_a_word_by_hand(bpe):
 
 
 def test_each_word_of_a_text_is_made_apart(bpe):
-    assert words_of(bpe, "hug's é") == ["hug", "'s", " é"]
+    assert split_words(bpe, "hug's é") == ["hug", "'s", " é"]
     shown = lines(bpe, word="hug é")
     assert shown[0] == "hug  (3 bytes, 1 token)" and shown[9] == "·é  (3 bytes, 3 tokens)" and shown[12].split() == ["·", r"\xc3", r"\xa9"]
 
@@ -223,10 +223,10 @@ def test_a_word_is_unknown_where_nothing_fits_or_it_is_too_long(wordpiece):
         "found    tried before it, the longest first",
         "h        hum hu",
         "nothing  ##um ##u",
-        "so the whole word is unknown",
+        "so the word is unknown",
         "",
         "       1  [UNK]"]
-    assert lines(wordpiece, word="h" * 13)[2] == "longer than 12 characters: unknown without a try"
+    assert lines(wordpiece, word="h" * 13)[2] == "longer than 12 characters, so it is unknown"
 
 
 def test_tries_are_wrapped_to_the_terminal(wordpiece, monkeypatch):
@@ -239,7 +239,7 @@ def test_tries_are_wrapped_to_the_terminal(wordpiece, monkeypatch):
 
 
 def test_an_added_token_is_never_cut(bpe):
-    assert lines(bpe, word="<mask>") == ["<mask> is token 4 as a whole: it was added, and is never cut"]
+    assert lines(bpe, word="<mask>") == ["<mask> is token 4, an added token, which is never split"]
 
 
 @pytest.mark.parametrize("word", ["", " ", "\u200b"])
@@ -254,20 +254,20 @@ def test_the_steps_lead_where_the_encoders_go():
                       WordPiece.train_from_iterator(texts, 3000, show_progress=False)):
         for text in texts:
             if words_or_none(tokenizer, text):
-                assert [i for word in steps_of(tokenizer, text) for i in word["ids"]] == tokenizer.encode_ids(text)
+                assert [i for word in word_steps(tokenizer, text) for i in word["ids"]] == tokenizer.encode_ids(text)
 
 
 def words_or_none(tokenizer, text):
     try:
-        return words_of(tokenizer, text)
+        return split_words(tokenizer, text)
     except ValueError:
         return None
 
 
 def test_the_word_is_what_the_tokenizer_makes_of_it_a_space_before_or_a_composed_letter(bpe):
     spaced = ByteLevelBPE(list(bpe.get_vocab()), MERGES, add_prefix_space=True, unicode_form="NFC")
-    assert words_of(spaced, "hug") == [" hug"] and steps_of(spaced, "hug")[0]["tokens"] == ["Ġhug"]
-    assert words_of(spaced, "e\u0301") == [" \xe9"]
+    assert split_words(spaced, "hug") == [" hug"] and word_steps(spaced, "hug")[0]["tokens"] == ["Ġhug"]
+    assert split_words(spaced, "e\u0301") == [" \xe9"]
 
 
 # The statistics of a vocabulary
@@ -296,7 +296,7 @@ def test_the_vocabulary_at_a_glance(bpe):
         "        tokens  265",
         "special tokens  <s> 0, <pad> 1, </s> 2, <unk> 3, <mask> 4",
         "       made of  256 bytes, 4 merges",
-        "  begin a word  2 (1% of all that were not added)",
+        "  begin a word  2 (1% of all but added tokens)",
         "      settings  add_prefix_space False",
         f"   fingerprint  {bpe.fingerprint}",
         ""]
@@ -324,9 +324,9 @@ def test_a_vocabulary_of_nothing_but_an_unknown_token():
 
 
 def test_all_of_it_for_programs(bpe, wordpiece):
-    data = json.loads(json.dumps(as_data(bpe, "hugs", "hug")))
+    data = json.loads(json.dumps(collect_data(bpe, "hugs", "hug")))
     assert data["encoding"]["ids"] == [0, 262, 87, 2] and data["vocab_size"] == 265
     assert data["words"] == [{"word": "hug", "tokens": ["hug"], "ids": [262], "steps": [
         {"rank": 0, "left": "u", "right": "g", "pieces": ["h", "ug"]}, {"rank": 1, "left": "h", "right": "ug", "pieces": ["hug"]}]}]
-    assert "words" not in as_data(bpe, "hugs") and "encoding" not in as_data(bpe)
-    assert as_data(wordpiece, None, "hugs")["words"][0]["steps"] == [{"tried": ["hugs"], "found": "hug"}, {"tried": [], "found": "##s"}]
+    assert "words" not in collect_data(bpe, "hugs") and "encoding" not in collect_data(bpe)
+    assert collect_data(wordpiece, None, "hugs")["words"][0]["steps"] == [{"tried": ["hugs"], "found": "hug"}, {"tried": [], "found": "##s"}]

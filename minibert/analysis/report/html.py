@@ -4,7 +4,7 @@ A page is one file. It loads nothing, and its Content-Security-Policy forbids th
 """
 from html import escape
 
-from tokenizer.inspect import cut, painted
+from tokenizer.inspect import render_pieces, split_text
 from tokenizer.utils.terminal import TextStyle, escaped
 
 EMPTY = ("meta", "wbr")  # elements without an end
@@ -55,7 +55,7 @@ class HtmlStyle(TextStyle):
 
 def coloured_tokens(tokenizer, text):
     """A text cut into its tokens, each in a colour that its neighbours do not have, as ``python -m tokenizer inspect`` does."""
-    return tag("p", Markup(painted(cut(tokenizer, text), HtmlStyle(color=True))), class_="tokens")
+    return tag("p", Markup(render_pieces(split_text(tokenizer, text), HtmlStyle(color=True))), class_="tokens")
 
 
 def document(title, *children):

@@ -72,7 +72,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
             batch = collate(examples, chunk, masker, pad_token_id, EVAL_SEED, 0).to(device)
             with autocast() if autocast else torch.autocast(device.type, enabled=False):
                 out = model(**batch.model_inputs())
-            # Means are weighted by what they are means of. Logits (M, V) are not kept.
+            # Only sums are kept, no logits (M, V): memory does not grow with the set.
             sums["loss"] += out.mlm_loss.item() * batch.num_masked
             sums["correct"] += (out.logits.argmax(-1) == out.labels).sum().item()
             sums["masked"] += batch.num_masked

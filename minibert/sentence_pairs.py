@@ -74,39 +74,41 @@ class Pairs:
             2, self.max_ids, self.num_documents, np.int32, endpoint=True)
         targets = np.where(is_short, short_lengths, self.max_ids)  # ids in a chunk
 
-        for document, target in enumerate(targets.tolist()):
-            first = int(self.documents[document])
-            last = int(self.documents[document + 1])
-            coins = draws.segments.random((last - first, 2)).tolist()
-            start = first
-            while start < last:
-                end = self._fill(start, last, target)  # a chunk: segments start to end - 1
-                split, coin = coins[start - first]
-                middle = start + 1 + int(split * (end - start - 1))  # A: start to middle - 1
+        for document in range(self.num_documents):
+            target = int(targets[document])
+            doc_start = int(self.documents[document])  # indices of segments
+            doc_end = int(self.documents[document + 1])
+            coins = draws.segments.random((doc_end - doc_start, 2)).tolist()
+            start = doc_start
+            while start < doc_end:
+                # A chunk is the segments start to end - 1, and A is start to middle - 1.
+                end = self._fill(start, doc_end, target)
+                split, coin = coins[start - doc_start]
+                middle = start + 1 + int(split * (end - start - 1))
                 a_start = self.segments[start]
                 a_end = self.segments[middle]
                 if end - start == 1 or coin < 0.5:
-                    b_first, b_last = self._random_piece(
+                    b_first, b_end = self._random_piece(
                         document, target - (a_end - a_start), draws.elsewhere)
-                    yield a_start, a_end, self.segments[b_first], self.segments[b_last], 1
-                    start = middle
+                    yield a_start, a_end, self.segments[b_first], self.segments[b_end], 1
+                    start = middle  # the rest of the chunk is not lost
                 else:
                     yield a_start, a_end, a_end, self.segments[end], 0
                     start = end
 
-    def _fill(self, start, last, num_ids):
-        """Return the end of the shortest run of segments that has num_ids ids, at most ``last``."""
-        return bisect_left(self.segments, self.segments[start] + num_ids, start + 1, last)
+    def _fill(self, start, limit, num_ids):
+        """Return the end of the shortest run of segments with num_ids ids, or else ``limit``."""
+        return bisect_left(self.segments, self.segments[start] + num_ids, start + 1, limit)
 
     def _random_piece(self, document, num_ids, rng):
         """Return (first segment, end) of a random piece of another document."""
-        which, where = rng.random(2).tolist()
-        other = int(which * (self.num_documents - 1))
+        document_draw, segment_draw = rng.random(2).tolist()
+        other = int(document_draw * (self.num_documents - 1))
         other += other >= document  # skip the document itself
-        first = int(self.documents[other])
-        last = int(self.documents[other + 1])
-        start = first + int(where * (last - first))
-        return start, self._fill(start, last, num_ids)
+        doc_start = int(self.documents[other])
+        doc_end = int(self.documents[other + 1])
+        start = doc_start + int(segment_draw * (doc_end - doc_start))
+        return start, self._fill(start, doc_end, num_ids)
 
     def _cut(self, pairs, rng):
         """Return records of pairs (n, 5) from ``_walk``, cut to max_ids."""

@@ -1,94 +1,127 @@
-"""One word in two contexts: how far apart are its vectors, layer by layer?
+"""Compare the vectors of one word in two texts, layer by layer.
 
-    python -m minibert contexts runs/books record "He broke the record." "She played the record." --out record.png
+    python -m minibert contexts runs/books record "He broke the record." "Play the record."
 
-A table of word vectors has one for `record`, whatever is meant. A BERT begins so, too: before the first layer (0) both are the same, but for
-their position. Then each layer mixes in more of the sentence, and the two go apart. How far says little alone, since in many models all vectors
-lie in a narrow cone (Ethayarajh 2019): so beside it stands the mean cosine of different words of the two sentences.
+Word2vec has one vector for "record", whatever it means. In a BERT the two are equal before the
+first layer, except for their positions. Each layer then mixes in more of the text, and the two
+vectors separate. The cosine has no absolute scale, because in many models all vectors lie in a
+narrow cone (Ethayarajh 2019): compare it with the mean cosine of different words.
 """
 import json
 import re
-from argparse import HelpFormatter
 
 import torch
 
 from minibert.analysis.activations import cosine, hidden_activations
-from minibert.analysis.plots import drawn, plot_contexts
-from minibert.formats.run_folder import load_run
-from tokenizer.utils.cli import Parser
+from minibert.analysis.command import analysis_parser, load_model
+from minibert.analysis.plots import plot_contexts, require_matplotlib
+from tokenizer.utils.terminal import render_table
 
 
 def word_in_contexts(model, tokenizer, word, first, second):
-    """The vectors of ``word`` in two texts, compared. Where the word is several tokens, their mean is taken; where a text has it twice, the first.
+    """Compare the vectors of ``word`` in two texts.
 
-    -> {"word", "contexts": [text, text], "tokens": [tokens of the word, in each], "layers": [{"layer": 0, "cosine", "others"}, ...]}, layer 0
-    being the embeddings; others: the mean cosine of two different tokens, one of each text, special tokens left out; None where there are none.
-    Raises ValueError for a text without the word, and what ``hidden_activations`` does.
+    A word of several tokens has the mean of their vectors. If a text has the word twice, the
+    first occurrence counts. Returns {"word", "contexts": [text, text], "tokens": [the word's
+    tokens in each], "layers": [{"layer": 0, "cosine", "others"}, ...]}. Layer 0 is the
+    embeddings; "others" is the mean cosine of different words (None if there are none).
+    Raises ValueError for a text without the word.
 
-    word_in_contexts(model, tokenizer, "record", "He broke the record.", "She played the record.")["layers"][-1]
-    -> {"layer": 4, "cosine": 0.71, "others": 0.22}
+        word_in_contexts(model, tokenizer, "record", "He broke the record.", "Play the record.")
+        -> {..., "layers": [..., {"layer": 4, "cosine": 0.71, "others": 0.22}]}
     """
-    seen = [hidden_activations(model, tokenizer, text) for text in (first, second)]
-    places = [places_of(word, text, one.encoding) for text, one in zip((first, second), seen)]
-    a, b = (one.vectors[:, some].mean(dim=1) for one, some in zip(seen, places))  # (L + 1, H)
-    values = zip(cosine(a, b).tolist(), mean_of_different(*seen))
-    layers = [{"layer": number, "cosine": round(same, 6), "others": others} for number, (same, others) in enumerate(values)]
-    return {"word": word, "contexts": [first, second], "tokens": [[one.texts[i] for i in some] for one, some in zip(seen, places)], "layers": layers}
+    vectors = []
+    tokens = []
+    activations = []
+    for text in (first, second):
+        one = hidden_activations(model, tokenizer, text)
+        indices = token_indices(word, text, one.encoding)
+        vectors.append(one.vectors[:, indices].mean(dim=1))  # (L + 1, H)
+        tokens.append([one.texts[i] for i in indices])
+        activations.append(one)
+    cosines = cosine(*vectors).tolist()
+    others = mean_cosine_of_others(*activations)
+    layers = [
+        {"layer": i, "cosine": round(cosines[i], 6), "others": others[i]}
+        for i in range(len(cosines))
+    ]
+    return {"word": word, "contexts": [first, second], "tokens": tokens, "layers": layers}
 
 
-def places_of(word, text, encoding):
-    """The numbers of the tokens that ``word`` is made of where it first stands in ``text`` as a word, in capitals or not.
+def token_indices(word, text, encoding):
+    """Return the indices of the tokens of the first occurrence of ``word``, in any case.
 
     "record", "A record.", <s> A Ġrecord . </s> -> [2]
     """
-    found = re.search(rf"(?<!\w){re.escape(word.strip())}(?!\w)", text, re.IGNORECASE) if word.strip() else None
-    if not found:
-        raise ValueError(f'the word "{word}" does not stand in the text "{text}": both texts must have it')
-    return [i for i, ((start, end), special) in enumerate(zip(encoding.offsets, encoding.special_tokens_mask))
-            if not special and start < found.end() and end > found.start()]
+    word = word.strip()
+    match = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) if word else None
+    if not match:
+        raise ValueError(f'the word "{word}" is not in the text "{text}": both texts need it')
+    indices = []
+    for i in ordinary_tokens(encoding):
+        start, end = encoding.offsets[i]
+        if start < match.end() and end > match.start():  # the spans overlap
+            indices.append(i)
+    return indices
 
 
-def mean_of_different(one, other):
-    """Two ``Activations`` -> for each layer the mean cosine of pairs of different tokens, one of each text. None, as often, where all are alike."""
-    rows, columns = ([i for i, special in enumerate(seen.encoding.special_tokens_mask) if not special] for seen in (one, other))
-    different = torch.tensor([[one.encoding.ids[i] != other.encoding.ids[j] for j in columns] for i in rows])  # (T, T)
+def ordinary_tokens(encoding):
+    """Return the indices of the tokens that are not special tokens."""
+    return [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
+
+
+def mean_cosine_of_others(a, b):
+    """Return, for each layer, the mean cosine of pairs of different tokens of two texts.
+
+    a and b are ``Activations``; special tokens do not count. None for each layer if the texts
+    have no two different tokens.
+    """
+    rows = ordinary_tokens(a.encoding)
+    columns = ordinary_tokens(b.encoding)
+    row_ids = torch.tensor(a.encoding.ids)[rows]
+    column_ids = torch.tensor(b.encoding.ids)[columns]
+    different = row_ids[:, None] != column_ids  # (T_a, T_b)
     if not different.any():
-        return [None] * len(one.vectors)
-    cosines = cosine(one.vectors[:, rows, None], other.vectors[:, None, columns])  # (L + 1, T, T)
+        return [None] * len(a.vectors)
+    cosines = cosine(a.vectors[:, rows, None], b.vectors[:, None, columns])  # (L + 1, T_a, T_b)
     return [round(value, 6) for value in cosines[:, different].mean(dim=1).tolist()]
 
 
-def as_table(result):
-    """A result of ``word_in_contexts`` as lines of text.
+def layer_table(result):
+    """Return a result of ``word_in_contexts`` as a table.
 
-    >>> print(as_table({"word": "record", "layers": [{"layer": 0, "cosine": 1.0, "others": 0.05}, {"layer": 1, "cosine": 0.625, "others": None}]}))
+    >>> print(layer_table({"word": "record", "layers": [
+    ...     {"layer": 0, "cosine": 1.0, "others": 0.05},
+    ...     {"layer": 1, "cosine": 0.625, "others": None}]}))
     layer  record  other words
         0  1.0000       0.0500
         1  0.6250            -
     """
-    width = max(6, len(result["word"]))
-    rows = [f"layer  {result['word']:>{width}}  other words"]
+    rows = [["layer", result["word"], "other words"]]
     for layer in result["layers"]:
         others = "-" if layer["others"] is None else f"{layer['others']:.4f}"
-        rows.append(f"{layer['layer']:>5}  {layer['cosine']:>{width}.4f}  {others:>11}")
-    return "\n".join(rows)
+        rows.append([str(layer["layer"]), f"{layer['cosine']:.4f}", others])
+    return render_table(rows, align="r")
 
 
 def main(args=None):
-    """The command: a table, with --out a picture; with --json one object."""
-    parser = Parser(prog="python -m minibert contexts", formatter_class=HelpFormatter,
-                    description="One word in two contexts: the cosine of its two vectors, layer by layer.",
-                    epilog="Layer 0 are the embeddings. Other words: the mean cosine of different words of the two texts, to compare with.")
-    parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
-    parser.add_argument("word", metavar="WORD", help="a word that stands in both texts")
+    """Print a table, and plot the cosines with --out; with --json print one object."""
+    parser = analysis_parser(
+        "contexts",
+        "Compare the vectors of one word in two texts, layer by layer.",
+        epilog="layer 0: the embeddings\n"
+        "other words: the mean cosine of different words of the two texts",
+    )
+    parser.add_argument("word", metavar="WORD", help="a word that is in both texts")
     parser.add_argument("first", metavar="TEXT", help="one text")
     parser.add_argument("second", metavar="TEXT", help="another text")
-    parser.add_argument("--out", metavar="PICTURE", help="draw the cosines into this file, .png or .svg (needs matplotlib)")
-    parser.add_argument("--json", action="store_true", help="for programs: one line of JSON")
+    parser.add_argument("--out", metavar="FILE", help="plot the cosines (.png, .svg; matplotlib)")
     args = parser.parse_args(args)
-    result = word_in_contexts(*load_run(args.run), args.word, args.first, args.second)
     if args.out:
-        drawn(plot_contexts, result, args.out)
-    print(json.dumps(result) if args.json else as_table(result))
+        require_matplotlib()
+    result = word_in_contexts(*load_model(args), args.word, args.first, args.second)
+    if args.out:
+        plot_contexts(result, args.out)
+    print(json.dumps(result) if args.json else layer_table(result))
     if args.out and not args.json:
         print(args.out)

@@ -1,119 +1,156 @@
-"""How well does a model expect a text? Its pseudo-perplexity: each token is masked in turn, and guessed from all the others.
+"""Score texts by pseudo-perplexity: mask each token in turn and predict it from all others.
 
     python -m minibert perplexity runs/books "He broke the record." "Record the broke he."
     python -m minibert perplexity runs/books --tokens "He broke the record."
 
-A left-to-right model has the perplexity of a text. A BERT sees both sides, so the product of its guesses is no probability of the text; but it
-serves to compare texts, or models with one vocabulary (Salazar et al. 2020, "Masked Language Model Scoring", section 2):
+A left-to-right model has the perplexity of a text. A BERT sees both sides, so the product of its
+predictions is not a probability of the text. It still compares texts, or models with the same
+vocabulary (Salazar et al. 2020, "Masked Language Model Scoring", section 2):
 
-    pseudo-log-likelihood  PLL = sum over the tokens of ln p(token | all others)          nats
-    pseudo-perplexity      e^(-PLL / tokens): 1 where each is certain, V where all V entries are as likely
+    pseudo-log-likelihood   PLL = sum over the tokens of ln p(token | all others)     nats
+    pseudo-perplexity       e^(-PLL / tokens): 1 if each token is certain, V if the model
+                            knows nothing (V = vocabulary size)
 
-A word that is cut into several tokens is guessed from its own other pieces, and seems more expected than it is (Kauf and Ivanova 2023).
+A word of several tokens is predicted from its own other pieces, so it scores too well (Kauf and
+Ivanova 2023).
 """
 import json
 import math
 import sys
-from argparse import HelpFormatter
-from itertools import islice
 
 import torch
 
-from minibert.checks import check_length, check_tokenizer
-from minibert.device import choose_device
-from minibert.formats.run_folder import load_run
+from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
+from minibert.analysis.mask_filling import check_fills_masks
+from minibert.checks import check_length
 from minibert.masking import IGNORE_INDEX
-from tokenizer.utils.cli import Parser
 from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import TextStyle
 
-BATCH = 64  # rows that go through the model at once: one for each token of a text
+BATCH = 64  # sequences per forward pass; a text gives one sequence for each of its tokens
 
 
 @torch.no_grad()
 def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
-    """Each text's pseudo-perplexity -> list of {"text", "tokens": [{"token", "id", "log_likelihood"}, ...], "pseudo_log_likelihood",
-    "pseudo_perplexity"}. Special tokens, unknown ones included, are seen but not guessed, as in training.
+    """Return {"text", "tokens", "pseudo_log_likelihood", "pseudo_perplexity"} for each text.
 
-    Raises ValueError for a text with no token to guess or too many for the model, a model that fills no masks, a tokenizer that does not fit.
+    "tokens" is a list of {"token", "id", "log_likelihood"}. Special and unknown tokens are
+    context but are not predicted, as in training. Raises ValueError for a text that is too long
+    or has no token to predict, and for a model without an MLM head.
 
-    pseudo_perplexity(model, tokenizer, ["He broke the record."]) -> [{"text": "He broke the record.", "pseudo_perplexity": 8.3, ...}]
+        pseudo_perplexity(model, tokenizer, ["He broke the record."])
+        -> [{"text": "He broke the record.", "pseudo_perplexity": 8.3, ...}]
     """
-    if not hasattr(model, "head"):
-        raise ValueError("the model has no head that fills masks: it was saved as the encoder alone, or fine-tuned")
-    check_tokenizer(model.config, tokenizer)
-    tokenizer.require("mask")
-    rows = [torch.tensor(tokenizer.encode(text).ids) for text in texts]
-    guessed = [[place for place, id in enumerate(ids.tolist()) if id not in tokenizer.special_ids] for ids in rows]
-    for text, ids, places in zip(texts, rows, guessed):
+    check_fills_masks(model, tokenizer)
+    sequences = [torch.tensor(tokenizer.encode(text).ids) for text in texts]
+    targets = []  # the positions to predict, for each text
+    for text, ids in zip(texts, sequences):
         check_length(model.config, len(ids))
-        if not places:
-            raise ValueError(f"no token of the text {text!r} can be guessed: it is empty, or of special tokens alone")
-    found = [[] for _ in texts]
-    by_length = sorted(range(len(texts)), key=lambda n: len(rows[n]))  # little padding
-    questions = ((n, place) for n in by_length for place in guessed[n])
+        positions = [p for p, i in enumerate(ids.tolist()) if i not in tokenizer.special_ids]
+        if not positions:
+            raise ValueError(f"the text {text!r} has no token to predict")
+        targets.append(positions)
+
+    # Texts of similar length share a batch, so there is little padding.
+    by_length = sorted(range(len(texts)), key=lambda i: len(sequences[i]))
+    queries = [(i, position) for i in by_length for position in targets[i]]
+    values = [[] for _ in texts]
     was_training = model.training
     model.eval()
-    with progress_bar(sum(map(len, guessed)), "guessing", "tokens") as bar:
-        while some := list(islice(questions, batch_size)):
-            for (n, _), value in zip(some, log_likelihoods(model, [rows[n] for n, _ in some], [place for _, place in some], tokenizer)):
-                found[n].append(value)
-            bar.update(len(some))
+    with progress_bar(len(queries), "predicting", "tokens") as bar:
+        for start in range(0, len(queries), batch_size):
+            batch = queries[start : start + batch_size]
+            rows = [sequences[i] for i, _ in batch]
+            positions = [position for _, position in batch]
+            batch_values = log_likelihoods(model, rows, positions, tokenizer)
+            for (i, _), value in zip(batch, batch_values):
+                values[i].append(value)
+            bar.update(len(batch))
     model.train(was_training)
-    return [_result(tokenizer, text, ids[places].tolist(), values) for text, ids, places, values in zip(texts, rows, guessed, found)]
+
+    results = []
+    for text, ids, positions, log_probs in zip(texts, sequences, targets, values):
+        tokens = []
+        for token_id, value in zip(ids[positions].tolist(), log_probs):
+            token = tokenizer.id_to_token(token_id)
+            tokens.append({"token": token, "id": token_id, "log_likelihood": value})
+        results.append({
+            "text": text,
+            "tokens": tokens,
+            "pseudo_log_likelihood": sum(log_probs),
+            "pseudo_perplexity": perplexity(log_probs),
+        })
+    return results
 
 
-def log_likelihoods(model, rows, places, tokenizer):
-    """ln p of the token at one place of each row, given the rest of the row: rows, B of (T,) ids; places, B numbers -> B floats"""
+def log_likelihoods(model, sequences, positions, tokenizer):
+    """Return ln p of the token at one position of each sequence, given the other tokens.
+
+    sequences: B tensors (T_i,); positions: B ints; returns B floats
+    """
     device = next(model.parameters()).device
-    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)  # (B, T)
-    real = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]  # (B, T)
-    at = torch.arange(len(rows)), torch.tensor(places)
-    labels = torch.full_like(ids, IGNORE_INDEX)
-    labels[at], ids[at] = ids[at], tokenizer.mask_token_id
-    out = model(ids.to(device), real.long().to(device), labels=labels.to(device))  # logits (B, V): of the masked places alone
-    return out.logits.float().log_softmax(dim=-1).gather(1, out.labels[:, None]).squeeze(1).tolist()
-
-
-def _result(tokenizer, text, ids, values):
-    tokens = [{"token": tokenizer.id_to_token(id), "id": id, "log_likelihood": value} for id, value in zip(ids, values)]
-    return {"text": text, "tokens": tokens, "pseudo_log_likelihood": sum(values), "pseudo_perplexity": perplexity(values)}
+    pad_id = tokenizer.pad_token_id
+    ids = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=pad_id)
+    B, T = ids.shape
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    attention_mask = (torch.arange(T) < lengths[:, None]).long()  # (B, T)
+    rows = torch.arange(B)
+    positions = torch.tensor(positions)
+    labels = torch.full_like(ids, IGNORE_INDEX)  # (B, T)
+    labels[rows, positions] = ids[rows, positions]
+    ids[rows, positions] = tokenizer.mask_token_id
+    # With labels, the model computes the logits of the masked positions only: (B, V).
+    out = model(ids.to(device), attention_mask.to(device), labels=labels.to(device))
+    log_probs = out.logits.float().log_softmax(dim=-1)  # (B, V)
+    return log_probs.gather(1, out.labels[:, None]).squeeze(1).tolist()
 
 
 def perplexity(log_likelihoods):
-    """e^(- their mean).
+    """Return e^(-mean).
 
     >>> perplexity([math.log(1 / 2), math.log(1 / 8)])
     4.0
     """
-    return round(math.exp(min(-sum(log_likelihoods) / len(log_likelihoods), 700)), 6)
+    mean = sum(log_likelihoods) / len(log_likelihoods)
+    return round(math.exp(min(-mean, 700)), 6)  # e^710 overflows a float
 
 
 def main(args=None):
-    """The command: the pseudo-perplexity of each text, and that of all; with --json one line a text."""
-    parser = Parser(prog="python -m minibert perplexity", formatter_class=HelpFormatter,
-                    description="The pseudo-perplexity of texts: each token masked in turn, and guessed from the others.",
-                    epilog="1: each token was certain. As large as the vocabulary: nothing was known. Compare models with one vocabulary only.")
-    parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, or one with a model and its tokenizer")
-    parser.add_argument("text", metavar="TEXT", nargs="*", default=[], help="a text; '-' or none: each line of standard input is one")
-    parser.add_argument("--tokens", action="store_true", help="show each token with its probability, too")
-    parser.add_argument("--json", action="store_true", help="for programs: one line of JSON a text, as pseudo_perplexity() returns it")
+    """Print the pseudo-perplexity of each text and of all; or one line of JSON per text."""
+    parser = analysis_parser(
+        "perplexity",
+        "Score texts by pseudo-perplexity: mask and predict each token in turn.",
+        epilog="1: every token was certain. The vocabulary size: the model knows nothing.\n"
+        "Compare only models with the same vocabulary.",
+        device=True,
+    )
+    parser.add_argument("text", metavar="TEXT", nargs="*", default=[],
+                        help="a text; '-' or none: each line of standard input")
+    parser.add_argument("--tokens", action="store_true", help="print the probability of each token")
     args = parser.parse_args(args, rest="text")
-    model, tokenizer = load_run(args.run)
-    texts = [line for line in map(str.strip, sys.stdin) if line] if args.text in ([], ["-"]) else args.text
+    model, tokenizer = load_model(args)
+    texts = [text for _, text in texts_or_stdin(args.text)]
     if not texts:
-        raise ValueError('there is no text: add one, such as "He broke the record."')
-    results = pseudo_perplexity(model.to(choose_device("auto")), tokenizer, texts)
+        raise ValueError('no text is given: add one, such as "He broke the record."')
+    results = pseudo_perplexity(model, tokenizer, texts)
+    if args.json:
+        for result in results:
+            print(json.dumps(result))
+    else:
+        _print_results(results, tokenizer, args.tokens)
+
+
+def _print_results(results, tokenizer, with_tokens):
     style = TextStyle.of(sys.stdout)
-    if args.tokens and not args.json:
+    if with_tokens:
         print(f"{'perplexity':>12}  text\n{'probability':>12}  token")
     for result in results:
-        if args.json:
-            print(json.dumps(result))
-            continue
-        print(f"{result['pseudo_perplexity']:12,.2f}  {style.visible(result['text']).replace(style.signs.white[0], ' ')}")
-        for token in result["tokens"] * args.tokens:
-            print(f"{math.exp(token['log_likelihood']):12.2g}  {style.visible(tokenizer.token_text(token['token']))}")
-    if len(results) > 1 and not args.json:
-        print(f"{perplexity([token['log_likelihood'] for result in results for token in result['tokens']]):12,.2f}  all {len(results):,} texts, "
-              "token by token")
+        text = style.visible(result["text"]).replace(style.signs.white[0], " ")
+        print(f"{result['pseudo_perplexity']:12,.2f}  {text}")
+        if with_tokens:
+            for token in result["tokens"]:
+                token_text = style.visible(tokenizer.token_text(token["token"]))
+                print(f"{math.exp(token['log_likelihood']):12.2g}  {token_text}")
+    if len(results) > 1:
+        values = [token["log_likelihood"] for result in results for token in result["tokens"]]
+        print(f"{perplexity(values):12,.2f}  all {len(results):,} texts, token by token")

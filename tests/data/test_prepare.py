@@ -30,14 +30,6 @@ def test_the_number_of_workers_does_not_change_the_bytes(tmp_path, monkeypatch):
     assert bytes(TokenFile(tmp_path / "2").ids[:].tolist()).decode() == text
 
 
-def test_a_killed_worker_is_an_error_with_advice(monkeypatch, tmp_path):
-    def kill(function, items, shared, workers, advice, num_inline):
-        raise ChildProcessError(f"one of 2 worker processes was killed: {advice}")
-    monkeypatch.setattr(MODULE, "map_in_order", kill)
-    with pytest.raises(OSError, match="killed: use one process: python -m data .*--workers 1"):
-        prepare(iter(DOCUMENTS), Characters(), tmp_path / "tokens", 2, show_progress=False)
-
-
 def test_lines_and_documents_without_ids_are_left_out(tmp_path):
     class WithoutDots(Characters):
         def encode_texts(self, texts):
@@ -48,13 +40,6 @@ def test_lines_and_documents_without_ids_are_left_out(tmp_path):
     assert [tokens.segment(i).tolist() for i in range(3)] == [[97, 98], [99], [100]]
     meta = json.loads((tmp_path / "tokens/meta.json").read_text())
     assert meta["num_bytes"] == 3 + 2 + 3
-
-
-def test_replacing_a_token_file_is_announced(tmp_path, capsys):
-    prepare(["a"], Characters(), tmp_path / "tokens", workers=1)
-    assert "will be replaced" not in capsys.readouterr().err
-    prepare(["a"], Characters(), tmp_path / "tokens", workers=1)
-    assert f"the token file in {tmp_path / 'tokens'} will be replaced" in capsys.readouterr().err
 
 
 PROGRAM = """

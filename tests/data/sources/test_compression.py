@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from data.readers import read_documents
-from data.sources.compression import check_compressed, is_partial, longest, partial_path
+from data.sources.compression import check_compressed
 
 TEXTS = [f"line number {i} {'é' * (i % 7)}x" for i in range(60)]
 CONTENT = "".join(f'{{"text": "{text}"}}\n' for text in TEXTS).encode()
@@ -79,12 +79,3 @@ def test_bad_downloads_fail_the_check(tmp_path, content, is_complete, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
         check_compressed(path, is_complete, show_progress=False)
-
-
-def test_names_of_partial_files():
-    assert partial_path("x/a-00000.json.bz2", 7).name == "a-00000.first-7MB.json.bz2"
-    assert is_partial(partial_path("a.txt", 1))
-    assert not is_partial("a.first.jsonl.gz")
-    assert not is_partial("first-5MB/a.jsonl")
-    names = ["b.jsonl.gz", "a.first-10MB.jsonl.gz", "b.first-90MB.jsonl.gz", "a.first-9MB.jsonl.gz"]
-    assert [path.name for path in longest(names)] == ["a.first-10MB.jsonl.gz", "b.jsonl.gz"]

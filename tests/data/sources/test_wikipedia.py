@@ -137,13 +137,6 @@ def test_the_size_of_a_download_can_be_limited(home, tmp_path):
     assert next(read_documents(tmp_path / partial_files[1])) == "0 is a number."
 
 
-def test_the_newest_of_several_dumps_is_used(tmp_path):
-    newest = f"{WIKI}-20260920-00000.first-9MB.json.bz2"
-    for name in (f"{WIKI}-20260913-00000.json.bz2", newest, "other.json.bz2", FILES[1] + ".part"):
-        (tmp_path / name).touch()
-    assert names(wikipedia.find(tmp_path)) == [newest]
-
-
 def test_an_unfinished_dump_is_not_used(home, tmp_path):
     content = home.files[SECOND]
     home.files[SECOND] = 403

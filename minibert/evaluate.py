@@ -63,7 +63,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     check_eval_set(examples, masker, limit)
     was_training = model.training
     device = next(model.parameters()).device
-    model.eval()
+    model.eval()  # no dropout
     sums = Counter()
     indices = eval_subset(examples, limit)
     try:
@@ -72,7 +72,8 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
             batch = collate(examples, chunk, masker, pad_token_id, EVAL_SEED, 0).to(device)
             with autocast() if autocast else torch.autocast(device.type, enabled=False):
                 out = model(**batch.model_inputs())
-            # Only sums are kept, no logits (M, V): memory does not grow with the set.
+            # Means become sums, so that each token has the same weight whatever the batch size.
+            # No logits (M, V) are kept: memory does not grow with the set.
             sums["loss"] += out.mlm_loss.item() * batch.num_masked
             sums["correct"] += (out.logits.argmax(-1) == out.labels).sum().item()
             sums["masked"] += batch.num_masked
@@ -118,10 +119,10 @@ def bytes_per_token(token_file, tokenizer, kind):
 
 def token_counts(examples, is_special, limit=4096):
     """Return the count of each ordinary token in ``eval_subset``, (V,); is_special: (V,) bool."""
-    counts = np.zeros(len(is_special), dtype=np.int64)
+    counts = np.zeros(len(is_special), dtype=np.int64)  # (V,)
     for i in eval_subset(examples, limit):
         counts += np.bincount(examples[i], minlength=len(counts))
-    counts[is_special] = 0
+    counts[is_special] = 0  # special tokens are never predicted
     return counts
 
 
@@ -157,9 +158,9 @@ def copying_loss(counts, num_ordinary):
 
     # How often each token is seen: as the true one in proportion to its count, or at random.
     present = counts[counts > 0]
-    absent = np.zeros(num_ordinary - len(present))
+    absent = np.zeros(num_ordinary - len(present))  # these are seen only at random
     seen = (1 - is_random) * np.append(present / present.sum(), absent) + each_random
-    # The same if the true token is known: that one, or any at random.
+    # The same if the true token is known (the first one here): that one, or any at random.
     seen_given_true = np.full(num_ordinary, each_random)
     seen_given_true[0] += 1 - is_random
 

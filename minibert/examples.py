@@ -98,8 +98,9 @@ class Lines(Examples):
     def __init__(self, token_file, tokenizer, max_length):
         super().__init__(tokenizer, max_length)
         self.ids = token_file.ids
-        self.segments = token_file.segments  # where each segment starts in ids
-        self.lengths = np.empty(token_file.num_segments, np.int32)
+        self.segments = token_file.segments  # (n + 1,): where each segment starts in ids
+        self.lengths = np.empty(token_file.num_segments, np.int32)  # (n,)
+        # The index is read in parts: it may be larger than the memory.
         for first, sizes in iter_lengths(self.segments):
             self.lengths[first : first + len(sizes)] = np.minimum(sizes, self.max_ids)
         self.not_empty = None  # indices of the segments that have ids; None: all have
@@ -170,14 +171,13 @@ class TokenStream:
 
     The [SEP] (>) replaces the line end (/) of a document's last segment. A tokenizer without a
     token for the line end has only the [SEP]s. Nothing is copied: where a segment starts in the
-    stream follows from where it starts in the file, and from how many line ends and [SEP]s come
-    before it.
+    stream follows from where it starts in the file.
     """
 
     def __init__(self, token_file, tokenizer):
         self.ids = token_file.ids
-        self.segments = token_file.segments  # where each segment starts in ids
-        self.documents = token_file.documents  # the first segment of each document
+        self.segments = token_file.segments  # (n + 1,): where each segment starts in ids
+        self.documents = token_file.documents  # (m + 1,): the first segment of each document
         self.num_documents = len(self.documents) - 1
         # Byte-level BPE: ['Ċ'] (preceded by 'Ġ' if it adds a space); WordPiece: []
         self.line_end = tokenizer.encode_ids("\n")[-1:]
@@ -188,6 +188,7 @@ class TokenStream:
 
     def segment_start(self, segment, document):
         """Return where a segment, which belongs to that document, starts in the stream."""
+        # Before it, each segment or only each document has ended with one extra token.
         num_separators = segment if self.line_end else document
         return int(self.segments[segment]) + num_separators
 
@@ -204,13 +205,15 @@ class TokenStream:
 
     def read(self, start, end):
         """Return the ids at positions start to end - 1 of the stream, a 1-D int64 array."""
+        # Find the document, and in it the segment, that contains position ``start``.
         documents = range(self.num_documents)
         document = bisect_right(documents, start, key=self.document_start) - 1
         segments = range(self.documents[document], self.documents[document + 1])
         segment = segments[bisect_right(
             segments, start, key=lambda segment: self.segment_start(segment, document)) - 1]
-        skip = start - self.segment_start(segment, document)  # ids before ``start``
+        skip = start - self.segment_start(segment, document)  # ids of it that come before
 
+        # Copy segment after segment, and after each its line end or [SEP].
         out = np.empty(end - start, dtype=np.int64)
         filled = 0
         while filled < len(out):

@@ -243,7 +243,7 @@ class Batches:
 
     masker, pad_token_id, padding (pad_to_multiple_of, static_mask_rate): see ``collate``.
     shard: a function from the indices of a batch to (the indices of this process, whether they
-    count), as ``Ranks.share``; None: this process takes the complete batch.
+    count), like ``Distributed.shard``; None: this process takes the complete batch.
     """
 
     def __init__(self, examples, masker, batch_size, pad_token_id, seed, shard=None, **padding):

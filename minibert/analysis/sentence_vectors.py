@@ -137,7 +137,7 @@ def main(args=None):
         device=True,
     )
     parser.add_argument("file", metavar="FILE",
-                        help="sentences: .txt (one per line), .tsv, .csv or .jsonl, also .gz or .bz2")
+                        help="sentences: .txt (one per line), .tsv, .csv, .jsonl, also .gz, .bz2")
     parser.add_argument("queries", metavar="QUERY", nargs="+", help="a text to look for")
     parser.add_argument("--column", default="sentence", help="column or field of the sentences")
     parser.add_argument("--pooling", default="mean", choices=POOLINGS,

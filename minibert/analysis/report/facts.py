@@ -1,13 +1,13 @@
-"""A page for a run: one HTML file with its curves, its configuration, its vocabulary, filled masks, attention maps, a text cut into tokens.
+"""Describe a run on one HTML page: curves, configuration, vocabulary, filled masks, attention.
 
     python -m minibert report runs/books                      # writes runs/books/report.html
     python -m minibert report runs/books --text "He broke the [MASK]." --out page.html
 
-The file loads nothing and runs nothing: it can be mailed, or opened on a phone. A run that is not finished has a page as well (of its newest
-checkpoint, or without a model), and so has a folder with a model alone. This module gathers the facts; ``page.py`` lays them out.
+The page loads nothing and runs nothing: you can mail it or open it on a phone. A run that is not
+finished has a page too, of its newest checkpoint or without a model, and so has a folder with
+only a model. This module collects the facts; ``page.py`` lays them out.
 """
 import json
-from argparse import HelpFormatter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,10 +15,11 @@ import numpy as np
 
 from data import TokenFile
 from minibert.analysis.activations import hidden_activations
-from minibert.analysis.attention_maps import head_statistics
-from minibert.analysis.mask_filling import MASK, fill_mask
+from minibert.analysis.attention_maps import head_statistics, round_rows
+from minibert.analysis.command import analysis_parser
+from minibert.analysis.mask_filling import MASK, fill_each_mask
 from minibert.analysis.plots import read_metrics
-from minibert.analysis.probes import PROBES, known_probes, masked_passages
+from minibert.analysis.probes import known_probes, masked_passages
 from minibert.analysis.report.page import page
 from minibert.analysis.report.svg import is_number
 from minibert.evaluate import EVAL_SEED
@@ -27,55 +28,79 @@ from minibert.formats.run_folder import load_run, read_config
 from minibert.presets import PRESETS
 from tokenizer import load_tokenizer
 from tokenizer.inspect import statistics
-from tokenizer.utils.cli import Parser
 from tokenizer.utils.files import atomic_write
 from tokenizer.word_starts import WordStarts
 
-SAMPLE = "He didn't know 1,234 words; tokenization, the café's naïve internationalization, cost €5.\n    return 🙂"
-IN_A_MAP = 32  # tokens: of a longer text the first ones are drawn
-HELD_OUT_IDS = 200_000  # that are looked at for the share of whole words
+SAMPLE = (
+    "He didn't know 1,234 words; tokenization, the café's naïve internationalization, cost €5.\n"
+    "    return 🙂"
+)
+MAX_MAP_TOKENS = 32  # of a longer text the first tokens are drawn
+VALIDATION_IDS = 200_000  # ids that are read for the share of one-token words
 
 
-def gather(folder, texts=()):
-    """What the page of a run says -> (facts, tokenizer or None). texts: asked in place of the preset's sentences; those with a mask are filled.
+def collect_facts(folder, texts=()):
+    """Return (facts for the page of a run, its tokenizer or None).
 
-    facts: a dict of JSON values, its parts empty where there is nothing to say: "folder", "notes" (what could not be shown, and why), "preset",
-    "model", "train", "unlike_preset", "training" (curves, evaluations), "finetuned", "vocabulary", "held_out_words", "masks", "attention",
-    "samples". Raises FileNotFoundError and ValueError for a folder that is neither a run nor a model, and for texts that cannot be asked.
+    texts    filled and shown instead of the preset's sentences
+    facts    a dict of JSON values; parts without content are empty, and "notes" says why
+
+    Raises FileNotFoundError or ValueError for a folder that is neither a run nor a model.
     """
-    folder, notes = Path(folder), []
+    folder = Path(folder)
+    notes = []
     model, tokenizer = load_parts(folder, notes)
-    preset, train = configuration(folder, notes)
-    facts = {"folder": str(folder), "preset": preset, "model": {}, "train": asdict(train) if train else {}, "unlike_preset": [],
-             "training": training(folder, notes), "finetuned": finetuned(folder, notes), "vocabulary": {}, "held_out_words": {}, "masks": [],
-             "attention": {}, "samples": []}
+    preset, train = load_config(folder, notes)
+    facts = {
+        "folder": str(folder),
+        "preset": preset,
+        "model": {},
+        "train": asdict(train) if train else {},
+        "differs_from_preset": [],
+        "training": training_facts(folder, notes),
+        "finetuned": finetuning_facts(folder, notes),
+        "vocabulary": {},
+        "validation_words": {},
+        "masks": [],
+        "attention": {},
+        "samples": [],
+        "notes": notes,
+    }
     if model:
-        facts["model"] = {**asdict(model.config), "parameters": model.num_parameters(), "class": type(model).__name__}
+        config = asdict(model.config)
+        num_parameters = model.num_parameters()
+        facts["model"] = {**config, "parameters": num_parameters, "class": type(model).__name__}
         if preset in PRESETS:
             usual = {**asdict(PRESETS[preset][0]), **asdict(PRESETS[preset][1])}
-            facts["unlike_preset"] = [name for name, value in {**asdict(model.config), **facts["train"]}.items() if usual.get(name, value) != value]
+            actual = {**config, **facts["train"]}
+            facts["differs_from_preset"] = [
+                name for name, value in actual.items() if usual.get(name, value) != value
+            ]
     if tokenizer:
-        examples = held_out(folder, train, tokenizer, notes)
+        token_file, examples = load_validation(folder, train, tokenizer, notes)
+        texts = [MASK.sub(lambda _: tokenizer.mask_token or "", text) for text in texts]
         facts["vocabulary"] = statistics(tokenizer)
-        facts["held_out_words"] = held_out_words(examples[0], tokenizer) if examples else {}
-        asked = [MASK.sub(lambda _: tokenizer.mask_token or "", text) for text in texts]
-        facts["samples"] = [SAMPLE, *asked]
+        facts["samples"] = [SAMPLE, *texts]
+        if token_file:
+            facts["validation_words"] = word_statistics(token_file, tokenizer)
         if model:
-            asked = asked or usual_texts(preset, train, examples, model, tokenizer)
-            facts["masks"] = filled(model, tokenizer, asked, notes)
-            facts["attention"] = attention(model, tokenizer, asked[0])
-    return facts | {"notes": notes}, tokenizer
+            corpus = train.corpus if train else ""
+            texts = texts or default_texts(preset, corpus, examples, model, tokenizer)
+            facts["masks"] = filled_masks(model, tokenizer, texts, notes)
+            facts["attention"] = attention_facts(model, tokenizer, texts[0])
+    return facts, tokenizer
 
 
 def load_parts(folder, notes):
-    """(model, tokenizer) of a folder, None for what there is not (yet), with a note why. Raises as ``load_run`` where there is nothing at all."""
+    """Return (model, tokenizer), None for what the folder does not have (yet)."""
     try:
         return load_run(folder)
     except ValueError as error:
-        if not any((folder / name).exists() for name in ("metrics.jsonl", "tokenizer")):
+        if not (folder / "metrics.jsonl").exists() and not (folder / "tokenizer").exists():
             raise
-        begun = (folder / "model").exists() or any(folder.glob("checkpoints/step-*"))
-        notes.append(f"No model is shown: {error if begun else 'no checkpoint was written yet.'}")
+        has_weights = (folder / "model").exists() or any(folder.glob("checkpoints/step-*"))
+        reason = error if has_weights else "no checkpoint was written yet."
+        notes.append(f"No model is shown: {reason}")
     try:
         return None, load_tokenizer(folder / "tokenizer")
     except (OSError, ValueError) as error:
@@ -83,118 +108,154 @@ def load_parts(folder, notes):
     return None, None
 
 
-def configuration(folder, notes):
-    """(preset, TrainConfig) of a run; ("", None) of a folder that is no run, whose config.json, if any, is a model's."""
+def load_config(folder, notes):
+    """Return (preset, TrainConfig) of a run, or ("", None)."""
     try:
         preset, _, train = read_config(folder)
         return preset, train
     except ValueError as error:
-        if (folder / "metrics.jsonl").exists():
-            notes.append(f"No configuration of the training is shown: {error}")
+        if (folder / "metrics.jsonl").exists():  # otherwise config.json is that of a model
+            notes.append(f"No training configuration is shown: {error}")
     return "", None
 
 
-def training(folder, notes):
-    """metrics.jsonl as {"expected": its first line, "curves": {name: [[step, value], ...]}, "evaluations": its lines, "step", "seconds",
-    "finished": whether it came to its end}; {} where there is none."""
+def training_facts(folder, notes):
+    """Return the curves, evaluations and progress in metrics.jsonl, or {}."""
     if not (folder / "metrics.jsonl").is_file():
-        notes.append("No curves are shown: there is no metrics.jsonl in the folder, so it is a model alone, or its training has not begun.")
+        notes.append("No curves are shown: the folder has no metrics.jsonl.")
         return {}
     lines, evaluations, expected = read_metrics(folder)
     finished = any(line.get("final") is True for line in evaluations)
-    left_out = sum(type(value) in (int, float) and not is_number(value) for line in (expected, *lines, *evaluations) for value in line.values())
-    if left_out:
-        notes.append(f"Left out of the curves: {left_out:,} values of metrics.jsonl that are no number, infinite, or beyond 1e100.")
-    expected, *lines = [{name: value for name, value in line.items() if is_number(value)} for line in (expected, *lines, *evaluations)]
-    lines, curves = [line for line in lines if "step" in line], {}
+    lines = [_numbers(line) for line in (*lines, *evaluations)]
+    lines = [line for line in lines if "step" in line]
+    curves = {}  # name -> [[step, value], ...]
     for line in lines:
         for name in line.keys() - {"step", "elapsed"}:
             curves.setdefault(name, []).append([line["step"], line[name]])
-    return {"expected": expected, "curves": curves, "evaluations": [line for line in lines if "eval_loss" in line],
-            "step": max((line["step"] for line in lines), default=0), "seconds": max((line.get("elapsed", 0) for line in lines), default=0),
-            "finished": finished}
+    return {
+        "expected": _numbers(expected),
+        "curves": curves,
+        "evaluations": [line for line in lines if "eval_loss" in line],
+        "step": max((line["step"] for line in lines), default=0),
+        "seconds": max((line.get("elapsed", 0) for line in lines), default=0),
+        "finished": finished,
+    }
 
 
-def finetuned(folder, notes):
-    """What was fine-tuned from this run, or in this folder: list of {"folder", "metric", "mean", "deviation", "constant", "train", "tune"}"""
-    found = []
+def _numbers(line):
+    """Return the values of a line that can be drawn: a broken file may hold anything."""
+    return {name: value for name, value in line.items() if is_number(value)}
+
+
+def finetuning_facts(folder, notes):
+    """Return a dict for each finetune.json in the folder or its subfolders."""
+    results = []
     for path in sorted([*folder.glob("finetune.json"), *folder.glob("*/finetune.json")]):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
-            numbers = {"mean": result["pretrained"]["mean"], "deviation": result["pretrained"]["deviation"], "constant": result["constant"]}
-            if not all(map(is_number, numbers.values())):
-                raise ValueError("scores that are no numbers")
-            found.append({"folder": str(path.parent), "tune": str(result["tuning"]["tune"]), "metric": str(result["metric"]),
-                          "train": str(result["train"]), **numbers})
+            numbers = {
+                "mean": result["pretrained"]["mean"],
+                "deviation": result["pretrained"]["deviation"],
+                "constant": result["constant"],
+            }
+            texts = {
+                "folder": str(path.parent),
+                "tune": str(result["tuning"]["tune"]),
+                "metric": str(result["metric"]),
+                "train": str(result["train"]),
+            }
+            if not all(is_number(value) for value in numbers.values()):
+                raise ValueError("a score is not a number")
+            results.append(texts | numbers)
         except (KeyError, TypeError, ValueError, RecursionError, OSError):
-            notes.append(f"Nothing is shown of {path}: it is not as minibert.finetuning.command writes it.")
-    return found
+            notes.append(f"Nothing is shown of {path}: finetune did not write it.")
+    return results
 
 
-def held_out(folder, train, tokenizer, notes):
-    """(token file, examples) of the held-out text; None where there is none."""
-    place = Path(train.data or folder / "data") / "eval" if train else None
-    if place is None or not place.is_dir():
-        return None
+def load_validation(folder, train, tokenizer, notes):
+    """Return (token file, examples) of the validation text, or (None, None)."""
+    path = Path(train.data or folder / "data") / "eval" if train else None
+    if path is None or not path.is_dir():
+        return None, None
     try:
-        file = TokenFile(place)
-        return file, make_examples(train.examples, file, tokenizer, train.max_length).at(EVAL_SEED, 0)
+        token_file = TokenFile(path)
+        examples = make_examples(train.examples, token_file, tokenizer, train.max_length)
+        return token_file, examples.at(EVAL_SEED, 0)
     except (OSError, ValueError) as error:
-        notes.append(f"Nothing is shown of the held-out text: {error}")
-    return None
+        notes.append(f"Nothing is shown of the validation text: {error}")
+    return None, None
 
 
-def held_out_words(file, tokenizer):
-    """Of the first ids of held-out text {"words", "whole": share of the words that are one token, "tokens_per_word"}; {} of an empty file."""
-    ids = np.asarray(file.ids[:HELD_OUT_IDS])
+def word_statistics(token_file, tokenizer):
+    """Return {"words", "whole": share of one-token words, "tokens_per_word"} of a token file."""
+    ids = np.asarray(token_file.ids[:VALIDATION_IDS])
     if not len(ids):
         return {}
     starts = WordStarts(tokenizer)(ids)  # (N,) bool
-    starts[np.asarray(file.segments[:-1])[file.segments[:-1] < len(ids)]] = True  # a line begins with a word
-    sizes = np.diff(np.append(np.flatnonzero(starts), len(ids)))
-    return {"words": len(sizes), "whole": round(float((sizes == 1).mean()), 4), "tokens_per_word": round(float(sizes.mean()), 4)}
+    line_starts = np.asarray(token_file.segments[:-1])
+    starts[line_starts[line_starts < len(ids)]] = True  # a line begins with a word
+    lengths = np.diff(np.append(np.flatnonzero(starts), len(ids)))
+    return {
+        "words": len(lengths),
+        "whole": round(float((lengths == 1).mean()), 4),
+        "tokens_per_word": round(float(lengths.mean()), 4),
+    }
 
 
-def usual_texts(preset, train, examples, model, tokenizer):
-    """What the run is asked where nobody says: the sentences of its corpus or preset, held-out passages, or those of any English text."""
-    texts = known_probes(preset, train.corpus if train else "", tokenizer) or (masked_passages(examples[1], tokenizer) if examples else [])
-    texts = texts or [probe.replace("<mask>", tokenizer.mask_token or "") for probe in PROBES["kant"][:1]]
-    return [text for text in texts if len(tokenizer.encode(text)) <= model.config.max_length] or [""]
+def default_texts(preset, corpus, examples, model, tokenizer):
+    """Return the probes of the corpus or preset, validation passages, or an English sentence."""
+    texts = known_probes(preset, corpus, tokenizer)
+    if not texts and examples is not None:
+        texts = masked_passages(examples, tokenizer)
+    if not texts:
+        texts = known_probes("kant", "kant", tokenizer)[:1] if tokenizer.mask_token else [""]
+    max_length = model.config.max_length
+    return [text for text in texts if len(tokenizer.encode(text)) <= max_length] or [""]
 
 
-def filled(model, tokenizer, texts, notes):
-    """The texts that have masks, with their answers: list of {"text", "answers": for each mask a list as ``fill_mask`` has it}"""
+def filled_masks(model, tokenizer, texts, notes):
+    """Return {"text", "answers": a list for each mask} for each text with a mask."""
     if not hasattr(model, "head"):
-        notes.append("No mask is filled: the model has no head for it, since it was fine-tuned, or saved as the encoder alone.")
+        notes.append("No mask is filled: the model is fine-tuned or only an encoder.")
         return []
-    found = []
+    masks = []
     for text in texts:
         if tokenizer.mask_token_id in tokenizer.encode(text).ids:
-            answers = fill_mask(model, tokenizer, text)
-            found.append({"text": text, "answers": answers if isinstance(answers[0], list) else [answers]})
-    return found
+            masks.append({"text": text, "answers": fill_each_mask(model, tokenizer, text)})
+    return masks
 
 
-def attention(model, tokenizer, text):
-    """{"text", "length": its tokens, "tokens": those that are shown, "layers": for each a list of heads, {"weights", and its ``head_statistics``}}"""
-    seen = hidden_activations(model, tokenizer, text)
-    layers = [[{"weights": [[round(weight, 3) for weight in row] for row in head[:IN_A_MAP, :IN_A_MAP].tolist()], **head_statistics(head)} for head in layer]
-              for layer in seen.attention]
-    return {"text": text, "length": len(seen.texts), "tokens": seen.texts[:IN_A_MAP], "layers": layers}
+def attention_facts(model, tokenizer, text):
+    """Return {"text", "length", "tokens", "layers"}; a layer is a list of heads with weights."""
+    activations = hidden_activations(model, tokenizer, text)
+    layers = []
+    for layer in activations.attention:
+        heads = []
+        for weights in layer:
+            shown = round_rows(weights[:MAX_MAP_TOKENS, :MAX_MAP_TOKENS], 3)
+            heads.append({"weights": shown, **head_statistics(weights)})
+        layers.append(heads)
+    tokens = activations.texts
+    return {
+        "text": text,
+        "length": len(tokens),
+        "tokens": tokens[:MAX_MAP_TOKENS],
+        "layers": layers,
+    }
 
 
 def main(args=None):
-    """The command: write the page; with --json print the facts that are on it."""
-    parser = Parser(prog="python -m minibert report", formatter_class=HelpFormatter,
-                    description="One HTML page for a run: curves, configuration, vocabulary, filled masks, attention maps.",
-                    epilog="The page loads nothing and runs nothing. It may show passages of the held-out text: look before you publish it.")
-    parser.add_argument("run", metavar="RUN", help="folder that train.py wrote, finished or not, or one with a model and its tokenizer")
+    """Write the page; with --json print the facts on it."""
+    parser = analysis_parser(
+        "report",
+        "Describe a run on one HTML page.",
+        epilog="The page may quote the validation text: check it before you publish it.",
+    )
     parser.add_argument("--out", metavar="FILE", help="the page (default: RUN/report.html)")
-    parser.add_argument("--text", metavar="TEXT", action="append", default=[], help="a text to ask and to show, with <mask> or [MASK] or without, in "
-                        "place of the preset's; may be given several times, attention is drawn of the first")
-    parser.add_argument("--json", action="store_true", help="for programs: the facts on the page as one line of JSON")
+    parser.add_argument("--text", metavar="TEXT", action="append", default=[],
+                        help="text to show, with or without masks; may be repeated")
     args = parser.parse_args(args)
-    facts, tokenizer = gather(args.run, args.text)
+    facts, tokenizer = collect_facts(args.run, args.text)
     out = Path(args.out) if args.out else Path(args.run) / "report.html"
     atomic_write(out, page(facts, tokenizer))
     print(json.dumps(facts | {"out": str(out)}) if args.json else out)

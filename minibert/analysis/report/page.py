@@ -1,160 +1,265 @@
-"""The facts of a run (``report.py``) as an HTML page: section after section, each left out where there is nothing to say."""
+"""Lay out the facts of a run (``facts.py``) as an HTML page; empty sections are left out."""
 import shlex
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+
+from minibert.analysis.attention_maps import SHARES
 from minibert.analysis.plots import smooth
-from minibert.analysis.report.html import coloured_tokens, document, joined, table, tag
+from minibert.analysis.report.html import colored_tokens, document, join, table, tag
 from minibert.analysis.report.svg import attention_map, bars, chart
-from minibert.config import BertConfig
+from minibert.config import FAMILIES, BertConfig
 from tokenizer.inspect import plural
 from tokenizer.utils.terminal import TextStyle, visible
 
-SCORES = {"eval_loss": ("loss, nats a masked token", "{:.3f}"), "eval_perplexity": ("perplexity", "{:,.1f}"),
-          "eval_accuracy": ("masked accuracy", "{:.1%}"), "eval_bits_per_byte": ("bits a byte", "{:.3f}"),
-          "eval_nsp_accuracy": ("pairs told right", "{:.1%}"), "eval_nsp_chance": ("pairs, by the more frequent answer", "{:.1%}"),
-          "eval_nsp_loss": ("loss of pairs, nats", "{:.3f}"), "eval_masked": ("masked tokens asked", "{:,}"), "eval_pairs": ("pairs asked", "{:,}")}
-SMALL_CURVES = (("eval_accuracy", "Masked accuracy, held out", "dots"), ("nsp_accuracy", "Pairs told right, training", "line"),
-                ("learning_rate", "Learning rate", "line"), ("grad_norm", "Length of the gradient", "line"))
+METRICS = {  # key in metrics.jsonl -> (name, format)
+    "eval_loss": ("loss, nats per masked token", "{:.3f}"),
+    "eval_perplexity": ("perplexity", "{:,.1f}"),
+    "eval_accuracy": ("masked accuracy", "{:.1%}"),
+    "eval_bits_per_byte": ("bits per byte", "{:.3f}"),
+    "eval_nsp_accuracy": ("accuracy of sentence pairs", "{:.1%}"),
+    "eval_nsp_chance": ("accuracy of the more frequent answer", "{:.1%}"),
+    "eval_nsp_loss": ("loss of sentence pairs, nats", "{:.3f}"),
+    "eval_masked": ("masked tokens", "{:,}"),
+    "eval_pairs": ("sentence pairs", "{:,}"),
+}
+TILES = ("eval_loss", "eval_perplexity", "eval_accuracy", "eval_bits_per_byte")
+SMALL_CURVES = (
+    ("eval_accuracy", "Masked accuracy, validation", "dots"),
+    ("nsp_accuracy", "Accuracy of sentence pairs, training", "line"),
+    ("learning_rate", "Learning rate", "line"),
+    ("grad_norm", "Gradient norm", "line"),
+)
+KINDS = {"bpe": "byte-level BPE", "wordpiece": "WordPiece"}
+MAX_LENGTHS = 24  # bars of the histogram of token lengths
 
 
 def page(facts, tokenizer=None):
-    """Facts as ``report.gather`` finds them -> the HTML of a page, which loads nothing and runs nothing."""
+    """Return the HTML of a page for the facts of ``collect_facts``."""
     name = Path(facts["folder"]).resolve().name
-    sections = (summary, curves, scores, masks, attention, samples, vocabulary, configuration)
-    return document(f"{name} - minibert", tag("h1", name), *(tag("p", note, class_="note") for note in facts["notes"]),
-                    *(section(facts, tokenizer) for section in sections),
-                    tag("p", "made by ", tag("code", f"python -m minibert report {shlex.quote(facts['folder'])}"), class_="soft"))
+    command = f"python -m minibert report {shlex.quote(facts['folder'])}"
+    return document(
+        f"{name} - minibert",
+        tag("h1", name),
+        *(warning(note) for note in facts["notes"]),
+        summary(facts),
+        curves(facts["training"]),
+        evaluation(facts["training"], facts["finetuned"]),
+        masks(facts["masks"]),
+        attention(facts["attention"]),
+        samples(facts["samples"], tokenizer),
+        vocabulary(facts["vocabulary"], facts["validation_words"], tokenizer),
+        configuration(facts),
+        soft(join(["made by ", tag("code", command)])),
+    )
 
 
 def section(title, *children):
-    """A part of the page; nothing where it has no content."""
+    """Return a part of the page, or "" if it has no content."""
     return tag("section", tag("h2", title), *children) if any(children) else ""
 
 
-def summary(facts, _):
-    """One line of what the model is, and its main numbers on tiles."""
-    model, training = facts["model"], facts["training"]
-    said = [f"{model['family']}: {model['num_hidden_layers']} layers of {model['hidden_size']}, {model['num_attention_heads']} heads, "
-            f"{model['parameters']:,} parameters"] if model else []
-    said += [f"preset {facts['preset']}"] * bool(facts["preset"])
+def soft(*children):
+    return tag("p", *children, class_="soft")
+
+
+def warning(text):
+    return tag("p", text, class_="note")
+
+
+def summary(facts):
+    """Return one line about the model, and tiles with its main numbers."""
+    model = facts["model"]
+    training = facts["training"]
+    parts = []
     tiles = []
+    if model:
+        parts.append(
+            f"{model['family']}: {model['num_hidden_layers']} layers of {model['hidden_size']}, "
+            f"{model['num_attention_heads']} heads, {model['parameters']:,} parameters"
+        )
+    if facts["preset"]:
+        parts.append(f"preset {facts['preset']}")
     if training:
-        said.append("trained to its end" if training["finished"] else "training has not come to its end")
+        parts.append("training finished" if training["finished"] else "training not finished")
         last = training["evaluations"][-1] if training["evaluations"] else {}
-        tiles = [(SCORES[key][1].format(last[key]), f"held-out {SCORES[key][0].split(',')[0]}")
-                 for key in ("eval_loss", "eval_perplexity", "eval_accuracy", "eval_bits_per_byte") if key in last]
-        tiles += [(f"{training['step']:,}", "steps"), (f"{training['seconds'] / 60:,.1f}", "minutes of training")]
-    return joined((tag("p", "; ".join(said), class_="soft"),
-                   tag("div", *(tag("div", tag("b", number), tag("span", what)) for number, what in tiles), class_="tiles") if tiles else ""))
+        for key in TILES:
+            if key in last:
+                name, shape = METRICS[key]
+                tiles.append((shape.format(last[key]), f"validation {name.split(',')[0]}"))
+        tiles.append((f"{training['step']:,}", "steps"))
+        tiles.append((f"{training['seconds'] / 60:,.1f}", "minutes of training"))
+    boxes = [tag("div", tag("b", number), tag("span", name)) for number, name in tiles]
+    return join([soft("; ".join(parts)), tag("div", *boxes, class_="tiles") if boxes else ""])
 
 
-def curves(facts, _):
-    """The loss, large; what else was measured, small."""
-    found = facts["training"].get("curves", {})
-    entropy = facts["training"].get("expected", {}).get("unigram_entropy")
-    loss = found.get("loss", [])
-    smoothed = list(zip((step for step, _ in loss), smooth([value for _, value in loss])))
-    main = chart("Loss, nats a masked token", [("training", "line", smoothed), ("held out", "dots", found.get("eval_loss", []))],
-                 None if entropy is None else ("unigram entropy: context ignored", entropy))
-    small = [chart(caption, [(caption, how, found[name])], small=True) for name, caption, how in SMALL_CURVES if len(found.get(name, [])) > 1]
-    return section("Training", main, tag("div", *small, class_="pair") if any(small) else "")
+def curves(training):
+    """Return the loss curves, large, and other curves, small."""
+    found = training.get("curves", {})
+    steps = [step for step, _ in found.get("loss", [])]
+    smoothed = smooth([value for _, value in found.get("loss", [])])
+    entropy = training.get("expected", {}).get("unigram_entropy")
+    guide = None if entropy is None else ("unigram entropy: context ignored", entropy)
+    lines = [
+        ("training", "line", list(zip(steps, smoothed))),
+        ("validation", "dots", found.get("eval_loss", [])),
+    ]
+    small = []
+    for name, caption, kind in SMALL_CURVES:
+        if len(found.get(name, [])) > 1:
+            small.append(chart(caption, [(caption, kind, found[name])], small=True))
+    loss = chart("Loss, nats per masked token", lines, guide)
+    return section("Training", loss, tag("div", *small, class_="pair") if small else "")
 
 
-def scores(facts, _):
-    """The last evaluation in full, and what was fine-tuned."""
-    evaluations, children = facts["training"].get("evaluations"), []
+def evaluation(training, finetuned):
+    """Return the last evaluation, and the results of fine-tuning."""
+    children = []
+    evaluations = training.get("evaluations")
     if evaluations:
         last = evaluations[-1]
-        loss, step = min((one["eval_loss"], one["step"]) for one in evaluations)
-        rows = [(what, shape.format(last[key])) for key, (what, shape) in SCORES.items() if key in last]
-        children = [tag("p", f"At step {last['step']:,}, on held-out text, with masks that never change. Lowest loss of "
-                             f"{plural(len(evaluations), 'evaluation')}: {loss:.3f} at step {step:,}.", class_="soft"), table(rows)]
-    if facts["finetuned"]:
-        rows = [(one["folder"], one["tune"], one["metric"], f"{one['mean']:.4f} ± {one['deviation']:.4f}", f"{one['constant']:.4f}", one["train"])
-                for one in facts["finetuned"]]
-        head = ("folder", "what learned", "metric", "score over the seeds", "always the same answer", "examples")
+        best = min(evaluations, key=lambda line: line["eval_loss"])
+        children.append(soft(
+            f"Step {last['step']:,}, validation text, fixed masks. The lowest loss of "
+            f"{plural(len(evaluations), 'evaluation')} is {best['eval_loss']:.3f} at step "
+            f"{best['step']:,}."
+        ))
+        rows = [
+            (name, shape.format(last[key])) for key, (name, shape) in METRICS.items() if key in last
+        ]
+        children.append(table(rows))
+    if finetuned:
+        rows = []
+        for one in finetuned:
+            score = f"{one['mean']:.4f} ± {one['deviation']:.4f}"
+            constant = f"{one['constant']:.4f}"
+            rows.append(
+                (one["folder"], one["tune"], one["metric"], score, constant, one["train"])
+            )
+        head = ("folder", "tuned", "metric", "mean over seeds", "constant answer", "examples")
         children += [tag("h3", "Fine-tuned"), table(rows, head)]
     return section("Evaluation", *children)
 
 
-def masks(facts, _):
-    """Each text with its masks filled."""
+def masks(filled):
+    """Return each text with bars for the answers to its masks."""
     children = []
-    for asked in facts["masks"]:
-        for number, answers in enumerate(asked["answers"], start=1):
-            which = f" (mask {number})" if len(asked["answers"]) > 1 else ""
-            rows = [(f"{answer['score']:.1%}", visible(answer["token_str"].strip() or answer["token_str"]), answer["score"]) for answer in answers]
-            children += [tag("h3", asked["text"] + which), bars(rows)]
+    for one in filled:
+        for i, answers in enumerate(one["answers"], start=1):
+            title = one["text"] + (f" (mask {i})" if len(one["answers"]) > 1 else "")
+            rows = []
+            for answer in answers:
+                token = visible(answer["token_str"].strip() or answer["token_str"])
+                rows.append((f"{answer['score']:.1%}", token, answer["score"]))
+            children += [tag("h3", title), bars(rows)]
     return section("Filled masks", *children)
 
 
-def attention(facts, _):
-    """A map for each layer with the tokens beside it; its heads behind a line that opens."""
-    seen = facts["attention"]
-    if not seen:
+def attention(facts):
+    """Return a map for each layer, and its heads in a part that opens."""
+    if not facts:
         return ""
-    shown, cut = len(seen["tokens"]), f" Shown are the first {len(seen['tokens'])} of {seen['length']} tokens."
-    children = [tag("p", "Each row's token looks at the columns' tokens: a full square is all of its attention, one half as full a quarter. "
-                         "Each layer is the mean of its heads. Weights show what is read, not why." + cut * (seen["length"] > shown), class_="soft"),
-                tag("p", seen["text"], class_="mono")]
-    maps, details = [], []
-    for number, heads in enumerate(seen["layers"], start=1):
-        mean = [[sum(weights) / len(heads) for weights in zip(*rows)] for rows in zip(*(head["weights"] for head in heads))]
-        maps.append(attention_map(f"layer {number}", mean, seen["tokens"]))
-        each = [attention_map(f"head {head}: {habit(one)}", one["weights"]) for head, one in enumerate(heads, start=1)]
-        details.append(tag("details", tag("summary", f"layer {number}: its {plural(len(heads), 'head')}"), tag("div", *each, class_="heads")))
-    return section("Attention", *children, tag("div", *maps, class_="maps"), *details)
+    tokens = facts["tokens"]
+    explanation = (
+        "Each row's token looks at the columns' tokens, the more the fuller the square. Each layer "
+        "is the mean of its heads. Weights show what is read, not why."
+    )
+    if facts["length"] > len(tokens):
+        explanation += f" The first {len(tokens)} of {facts['length']} tokens are shown."
+    maps = []
+    details = []
+    for i, heads in enumerate(facts["layers"], start=1):
+        mean = mean_map([head["weights"] for head in heads])
+        maps.append(attention_map(f"layer {i}", mean, tokens))
+        head_maps = []
+        for j, head in enumerate(heads, start=1):
+            head_maps.append(attention_map(f"head {j}: {habit(head)}", head["weights"]))
+        title = f"layer {i}: {plural(len(heads), 'head')}"
+        body = tag("div", *head_maps, class_="heads")
+        details.append(tag("details", tag("summary", title), body))
+    text = tag("p", facts["text"], class_="mono")
+    return section("Attention", soft(explanation), text, tag("div", *maps, class_="maps"), *details)
+
+
+def mean_map(maps):
+    """Return the mean of maps, each a list of T lists of T numbers."""
+    return np.mean(maps, axis=0).tolist()
 
 
 def habit(head):
-    """What a head does most, where it does one thing with half of its attention or more; else how broadly it looks.
+    """Return where a head looks with at least half of its attention, or how broadly it looks.
 
-    >>> habit({"itself": 0.1, "previous": 0.8, "next": 0.0, "first": 0.1, "last": 0.0, "spread": 1.6})
+    >>> habit({"itself": 0.1, "previous": 0.8, "next": 0, "first": 0.1, "last": 0, "spread": 1.6})
     'previous, 80%'
     """
-    name = max(("itself", "previous", "next", "first", "last"), key=head.get)
+    name = max(SHARES, key=head.get)
     return f"{name}, {head[name]:.0%}" if head[name] >= 0.5 else f"over {head['spread']:.1f}"
 
 
-def samples(facts, tokenizer):
-    """Some texts cut into tokens, in colours."""
-    return section("A text in its tokens", *([tag("p", "Spaces are ·, line ends ↵; bytes of a character that was cut are spelled.", class_="soft")]
-                                             if facts["samples"] else []), *(coloured_tokens(tokenizer, text) for text in facts["samples"]))
-
-
-def vocabulary(facts, tokenizer):
-    """What the vocabulary holds: sizes, lengths, the longest tokens."""
-    found, words = facts["vocabulary"], facts["held_out_words"]
-    if not found:
+def samples(texts, tokenizer):
+    """Return texts split into colored tokens."""
+    if not texts:
         return ""
-    count = sum(found["lengths"].values())
-    rows = [("kind", {"bpe": "byte-level BPE", "wordpiece": "WordPiece"}[found["kind"]]), ("tokens", f"{found['vocab_size']:,}"),
-            ("special tokens", ", ".join(f"{token} {number}" for token, number in found["special_tokens"].items())),
-            ("made of", ", ".join(f"{number:,} {what}" for what, number in found["made_of"].items())),
-            ("begin a word", f"{found['begin_a_word']:,}" + (f" ({found['begin_a_word'] / count:.0%})" if count else ""))]
+    explanation = "Spaces are ·, line ends ↵; the bytes of a split character are escaped."
+    tokens = [colored_tokens(tokenizer, text) for text in texts]
+    return section("Tokens of a text", soft(explanation), *tokens)
+
+
+def vocabulary(facts, words, tokenizer):
+    """Return the size of the vocabulary, the lengths of its tokens, and the longest ones."""
+    if not facts:
+        return ""
+    total = sum(facts["lengths"].values())
+    share = f" ({facts['begin_a_word'] / total:.0%})" if total else ""
+    special = [f"{token} {token_id}" for token, token_id in facts["special_tokens"].items()]
+    rows = [
+        ("kind", KINDS[facts["kind"]]),
+        ("tokens", f"{facts['vocab_size']:,}"),
+        ("special tokens", ", ".join(special)),
+        ("made of", ", ".join(f"{count:,} {name}" for name, count in facts["made_of"].items())),
+        ("begin a word", f"{facts['begin_a_word']:,}{share}"),
+    ]
     if words:
-        rows.append(("whole words", f"{words['whole']:.1%} of {words['words']:,} held-out words are one token; "
-                                    f"{words['tokens_per_word']:.2f} tokens a word"))
-    rows.append(("fingerprint", found["fingerprint"][:16]))
-    unit = "bytes, with the space before a word" if found["kind"] == "bpe" else "characters"
-    most = max(found["lengths"].values(), default=1)
-    histogram = [(f"{number:,}", length, number / most) for length, number in list(found["lengths"].items())[:24]]
-    longest = [(tokenizer.token_to_id(token), tag("code", TextStyle().visible(tokenizer.token_text(token))))
-               for token in found["longest_of_letters"] or found["longest_tokens"]]
-    return section("Vocabulary", table(rows), tag("div", tag("div", tag("h3", f"How many tokens are how long ({unit})"), bars(histogram)),
-                                                  tag("div", tag("h3", "The longest tokens of letters"), table(longest)), class_="pair"))
+        rows.append((
+            "validation words",
+            f"{words['whole']:.1%} of {words['words']:,} are one token; "
+            f"{words['tokens_per_word']:.2f} tokens per word",
+        ))
+    rows.append(("fingerprint", facts["fingerprint"][:16]))
+    most = max(facts["lengths"].values(), default=1)
+    histogram = []
+    for length, count in list(facts["lengths"].items())[:MAX_LENGTHS]:
+        histogram.append((f"{count:,}", length, count / most))
+    longest = []
+    for token in facts["longest_of_letters"] or facts["longest_tokens"]:
+        shown = TextStyle().visible(tokenizer.token_text(token))
+        longest.append((tokenizer.token_to_id(token), tag("code", shown)))
+    unit = "characters"
+    if facts["kind"] == "bpe":
+        unit = "bytes, with the space before a word"
+    lengths = tag("div", tag("h3", f"Tokens by length ({unit})"), bars(histogram))
+    tokens = tag("div", tag("h3", "Longest tokens of letters"), table(longest))
+    return section("Vocabulary", table(rows), tag("div", lengths, tokens, class_="pair"))
 
 
-def configuration(facts, _):
-    """Every number of the model and of the training; those in bold are not the preset's."""
-    others = {"modernbert", "roberta", "bert"} - {facts["model"].get("family")}
-    other = {f.name for f in fields(BertConfig) if f.metadata["help"].partition(":")[0] in others}  # fields of other families alone
-
-    def rows(values):
-        return [(name, tag("b", value) if name in facts["unlike_preset"] else value) for name, value in values.items()
-                if value != "" and name not in other]
-    titles = {"model": "The model", "train": "The training"}
-    parts = [tag("div", tag("h3", title), table(rows(facts[name]))) for name, title in titles.items() if facts[name]]
-    note = [tag("p", "In bold: what is not as the preset has it.", class_="soft")] if facts["unlike_preset"] else []
-    return section("Configuration", *note, tag("div", *parts, class_="pair") if parts else "")
+def configuration(facts):
+    """Return all fields of both configurations; bold ones differ from the preset."""
+    # The help of a field that only other families have begins with their names.
+    other_families = set(FAMILIES) - {facts["model"].get("family")}
+    hidden = {
+        field.name
+        for field in fields(BertConfig)
+        if field.metadata["help"].partition(":")[0] in other_families
+    }
+    parts = []
+    for key, title in (("model", "Model"), ("train", "Training")):
+        rows = []
+        for name, value in facts[key].items():
+            if value != "" and name not in hidden:
+                differs = name in facts["differs_from_preset"]
+                rows.append((name, tag("b", value) if differs else value))
+        if rows:
+            parts.append(tag("div", tag("h3", title), table(rows)))
+    note = soft("Bold: not as in the preset.") if facts["differs_from_preset"] else ""
+    return section("Configuration", note, tag("div", *parts, class_="pair") if parts else "")

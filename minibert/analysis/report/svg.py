@@ -1,116 +1,163 @@
-"""Drawings for a page, as SVG written out by hand: curves, bars, attention maps. No library, no script; colours are the style sheet's (markup.py).
+"""Draw curves, bars and attention maps as SVG, without a library or a script.
 
-Labels of curves are HTML beside the SVG: the drawing stretches with the page, and the letters stay as large as letters are.
+Colors come from the style sheet (page.css). The labels of curves are HTML next to the SVG: the
+drawing stretches with the page, and the letters keep their size.
 """
 import math
 from itertools import groupby
 
-from minibert.analysis.report.html import Markup, joined, tag
+from minibert.analysis.report.html import Markup, join, tag
 from tokenizer.utils.terminal import display_width
 
-POINTS = 500  # of a curve, at most: a screen shows no more
-SHADES = 10  # of an attention map: of the root of a weight, so that broad attention is seen, too; below the second, 2 % and less is left out
-LONGEST = 12  # columns of a token beside a map
+MAX_POINTS = 500  # per curve: a screen shows no more
+# Shades follow the square root of a weight, so that broad attention is visible too. Weights
+# below 2 % are not drawn.
+SHADES = 10
+MAX_LABEL = 12  # width of a token next to a map, in columns
 LARGEST = 1e100  # sums and differences of such numbers are still finite
 
 
 def is_number(value):
-    """Whether a JSON value is a number that can be drawn: no bool, no NaN, and not as large as only broken files have it.
+    """Whether a JSON value can be drawn: a number, not a bool, not NaN, not huge.
 
     >>> is_number(3), is_number(True), is_number(10**400)
     (True, False, False)
     """
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+    is_numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_numeric and -LARGEST < value < LARGEST
 
 
 def chart(caption, curves, guide=None, small=False):
-    """Curves over steps. curves: a list of (name, "line" or "dots", [(step, value), ...]); guide: (name, value), a dashed level.
+    """Return a figure with curves over steps, or Markup("") if there are no points.
 
-    -> a figure; Markup("") where there is no point at all.
+    curves: a list of (name, "line" or "dots", [(step, value), ...])
+    guide: (name, value), a dashed horizontal line
     """
-    curves = [(name, how, downsample([point for point in points if all(map(is_number, point))])) for name, how, points in curves]
-    curves = [curve for curve in curves if curve[2]]
-    if not curves:
+    drawable = []
+    for name, kind, points in curves:
+        points = downsample([p for p in points if is_number(p[0]) and is_number(p[1])])
+        if points:
+            drawable.append((name, kind, points))
+    if not drawable:
         return Markup("")
-    steps = [step for *_, points in curves for step, _ in points]
-    values = [value for *_, points in curves for _, value in points] + ([guide[1]] if guide else [])
-    across, up = ticks(0, max(max(steps), 1)), ticks(min(values), max(values))
-    low, high, last = min(up[0], min(values)), max(up[-1], max(values)), max(across[-1], max(steps))
-
-    def place(step, value):
-        return f"{1000 * step / last:.1f} {1000 * (high - value) / (high - low):.1f}"
-
-    lines = [tag("path", class_="grid", d="".join(f"M0 {place(0, value).split()[1]}H1000" for value in up))]
+    steps = [step for _, _, points in drawable for step, _ in points]
+    values = [value for _, _, points in drawable for _, value in points]
     if guide:
-        lines.append(tag("path", class_="guide", d=f"M0 {place(0, guide[1]).split()[1]}H1000"))
-    for _, how, points in curves:
-        d = "M" + "L".join(place(*point) for point in points) if how == "line" else "".join(f"M{place(*point)}h0" for point in points)
-        lines.append(tag("path", class_=how, d=d))
-    drawing = tag("svg", *lines, viewBox="0 0 1000 1000", preserveAspectRatio="none", aria_hidden="true")
-    labels = [tag("span", shown(value), class_="y", style=f"bottom:{100 * (value - low) / (high - low):.1f}%") for value in up]
-    labels += [tag("span", shown(step), class_="x", style=f"left:{100 * step / last:.1f}%") for step in across]
-    names = [(name, how) for name, how, _ in curves] + ([(guide[0], "guide")] if guide else [])
-    legend = joined(tag("span", tag("i", class_=how), name, class_="key") for name, how in names)
-    return tag("figure", tag("figcaption", tag("b", caption), " ", legend if len(names) > 1 else ""),
-               tag("div", drawing, *labels, tag("span", "step", class_="what"), class_="plot small" if small else "plot"))
+        values.append(guide[1])
+    x_ticks = ticks(0, max(max(steps), 1))
+    y_ticks = ticks(min(values), max(values))
+    last = max(x_ticks[-1], max(steps))
+    low = min(y_ticks[0], min(values))
+    high = max(y_ticks[-1], max(values))
+
+    def x(step):
+        return f"{1000 * step / last:.1f}"
+
+    def y(value):
+        return f"{1000 * (high - value) / (high - low):.1f}"
+
+    def horizontal(value):
+        return f"M0 {y(value)}H1000"
+
+    paths = [tag("path", class_="grid", d="".join(horizontal(value) for value in y_ticks))]
+    legend = [(name, kind) for name, kind, _ in drawable]
+    if guide:
+        paths.append(tag("path", class_="guide", d=horizontal(guide[1])))
+        legend.append((guide[0], "guide"))
+    for _, kind, points in drawable:
+        coordinates = [f"{x(step)} {y(value)}" for step, value in points]
+        if kind == "line":
+            d = "M" + "L".join(coordinates)
+        else:
+            d = "".join(f"M{point}h0" for point in coordinates)  # h0: a dot
+        paths.append(tag("path", class_=kind, d=d))
+    box = {"viewBox": "0 0 1000 1000", "preserveAspectRatio": "none", "aria_hidden": "true"}
+    labels = []
+    for value in y_ticks:
+        bottom = f"bottom:{100 * (value - low) / (high - low):.1f}%"
+        labels.append(tag("span", tick_label(value), class_="y", style=bottom))
+    for step in x_ticks:
+        left = f"left:{100 * step / last:.1f}%"
+        labels.append(tag("span", tick_label(step), class_="x", style=left))
+    labels.append(tag("span", "step", class_="what"))
+    keys = [tag("span", tag("i", class_=kind), name, class_="key") for name, kind in legend]
+    return tag(
+        "figure",
+        tag("figcaption", tag("b", caption), " ", join(keys if len(keys) > 1 else [])),
+        tag("div", tag("svg", *paths, **box), *labels, class_="plot small" if small else "plot"),
+    )
 
 
 def ticks(low, high, most=6):
-    """Round numbers from below ``low`` to above ``high``, at most so many and at least two.
+    """Return 2 to ``most`` + 1 round numbers that span low to high.
 
     >>> ticks(0, 1876), ticks(2.9, 9.1), ticks(5, 5)
     ([0, 500, 1000, 1500, 2000], [2, 4, 6, 8, 10], [5, 5.1])
     """
     span = next((size for size in (high - low, abs(high)) if size > 1 / LARGEST), 1)
-    step = 10.0 ** math.floor(math.log10(span / most))
+    magnitude = 10.0 ** math.floor(math.log10(span / most))
     for factor in (1, 2, 5, 10, 20):
-        first, last = math.floor(low / (factor * step) + 1e-9), math.ceil(high / (factor * step) - 1e-9)
+        step = factor * magnitude
+        first = math.floor(low / step + 1e-9)
+        last = math.ceil(high / step - 1e-9)
         if last - first < most:
             break
-    found = [number * factor * step for number in range(first, max(last, first + 1) + 1)]
-    return [int(value) if value == int(value) else float(f"{value:.12g}") for value in found]
+    values = [i * step for i in range(first, max(last, first + 1) + 1)]
+    return [int(value) if value == int(value) else float(f"{value:.12g}") for value in values]
 
 
-def shown(number):
-    """A number beside an axis: 20000 -> '20,000'; 0.006 -> '0.006'; 10**30 -> '1e+30'"""
-    return f"{number:,}" if isinstance(number, int) and abs(number) < 10**15 else f"{number:g}"
+def tick_label(value):
+    """20000 -> '20,000'; 0.006 -> '0.006'; 10**30 -> '1e+30'"""
+    return f"{value:,}" if isinstance(value, int) and abs(value) < 10**15 else f"{value:g}"
 
 
 def downsample(points):
-    """At most POINTS of them, evenly, the last one always."""
-    stride = -(-len(points) // POINTS)
+    """Return about MAX_POINTS points, evenly spaced, always with the last one."""
+    stride = math.ceil(len(points) / MAX_POINTS)
     return points if stride <= 1 else points[:-1:stride] + points[-1:]
 
 
 def bars(rows):
-    """Rows of (number as text, name, share of the longest bar from 0 to 1), as horizontal bars."""
-    return tag("div", *(joined((tag("span", number), tag("span", name, class_="mono"), tag("i", style=f"width:{100 * share:.1f}%")))
-                        for number, name, share in rows), class_="bars")
+    """Return horizontal bars; rows: (number as text, name, length from 0 to 1)."""
+    cells = []
+    for number, name, length in rows:
+        cells.append(tag("span", number))
+        cells.append(tag("span", name, class_="mono"))
+        cells.append(tag("i", style=f"width:{100 * length:.1f}%"))
+    return tag("div", *cells, class_="bars")
 
 
-def attention_map(name, weights, tokens=None):
-    """A map of T x T squares, of which one for a quarter of a row's attention is half as full as one for all of it. tokens: T strings,
-    written beside the rows and above the columns.
+def attention_map(name, weights, tokens=()):
+    """Return a map of T x T squares, with the tokens (T strings) as labels of rows and columns.
 
-    attention_map("head 1", [[1.0, 0.0], [0.5, 0.5]]) -> <figure>... <svg viewBox="0 0 2 2"> ... one path for each shade
+    The opacity of a square is the square root of its weight.
     """
     size = len(weights)
-    labels = [token if display_width(token) <= LONGEST else token[:LONGEST - 1] + "…" for token in tokens or ()]
-    margin = round(0.4 + 0.39 * max(map(display_width, labels), default=-1), 2) if labels else 0
-    shades = {}
-    for row, line in enumerate(weights):
+    squares = {}  # shade -> path; equal neighbors in a row share one rectangle
+    for row, row_weights in enumerate(weights):
         column = 0
-        for shade, alike in groupby(round(SHADES * math.sqrt(weight)) for weight in line):
-            count = len(list(alike))
-            shades.setdefault(shade, []).append(f"M{column} {row}h{count}v1h-{count}z")
-            column += count
-    squares = [tag("path", d="".join(places), fill_opacity=f"{shade / SHADES:g}") for shade, places in sorted(shades.items()) if shade > 1]
-    inside = [tag("rect", width=size, height=size), *squares]
-    inside += [tag("text", label, x=-0.2, y=row + 0.7, text_anchor="end") for row, label in enumerate(labels)]
-    inside += [tag("text", label, transform=f"translate({column + 0.7} -0.2)rotate(-90)") for column, label in enumerate(labels)]
-    whole = round(size + margin, 2)
-    box = {"viewBox": f"{-margin:g} {-margin:g} {whole:g} {whole:g}", "role": "img", "aria_label": f"attention, {name}", "class_": "map"}
-    if labels:
-        box["style"] = f"max-width:{1.9 * whole:.1f}rem;min-width:{0.8 * whole:.1f}rem"  # letters of a size that can be read
-    drawing = tag("svg", *inside, **box)
-    return tag("figure", tag("figcaption", name), tag("div", drawing, class_="scroll") if labels else drawing)
+        for shade, group in groupby(round(SHADES * math.sqrt(weight)) for weight in row_weights):
+            width = len(list(group))
+            squares.setdefault(shade, []).append(f"M{column} {row}h{width}v1h-{width}z")
+            column += width
+    elements = [tag("rect", width=size, height=size)]
+    for shade in sorted(squares):
+        if shade > 1:
+            path = "".join(squares[shade])
+            elements.append(tag("path", d=path, fill_opacity=f"{shade / SHADES:g}"))
+    margin = 0
+    for i, token in enumerate(tokens):
+        label = token if display_width(token) <= MAX_LABEL else token[: MAX_LABEL - 1] + "…"
+        margin = max(margin, round(0.4 + 0.39 * display_width(label), 2))
+        elements.append(tag("text", label, x=-0.2, y=i + 0.7, text_anchor="end"))
+        turned = f"translate({i + 0.7} -0.2)rotate(-90)"
+        elements.append(tag("text", label, transform=turned))
+    side = round(size + margin, 2)
+    box = {"viewBox": f"{-margin:g} {-margin:g} {side:g} {side:g}", "role": "img",
+           "aria_label": f"attention, {name}", "class_": "map"}
+    if tokens:  # a size at which the labels are readable
+        box["style"] = f"max-width:{1.9 * side:.1f}rem;min-width:{0.8 * side:.1f}rem"
+    drawing = tag("svg", *elements, **box)
+    if tokens:
+        drawing = tag("div", drawing, class_="scroll")
+    return tag("figure", tag("figcaption", name), drawing)

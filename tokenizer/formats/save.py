@@ -1,43 +1,47 @@
 """Write a tokenizer folder."""
-import os
 from pathlib import Path
 
 from tokenizer.formats.vocab_files import holds_tokenizer
 from tokenizer.utils.files import atomic_folder, atomic_write, check_writable
 
-OWN_FILES = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "tokens.tsv",
-             "special_tokens_map.json", "added_tokens.json"}  # the last two are other programs', and go when a tokenizer is replaced
+# The last two are written by other programs, and removed when a tokenizer is replaced.
+OWN_FILES = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokenizer_config.json",
+             "tokens.tsv", "special_tokens_map.json", "added_tokens.json"}
 
 
 def check_save_folder(folder, overwrite=False):
-    """An error that is better told before training: where no tokenizer can be saved in ``folder``, or one is there already."""
+    """Raise an error, before training, if no tokenizer can be saved in ``folder``."""
     if not str(folder):
-        raise ValueError("the name of the folder is empty: name a folder for the tokenizer")
-    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ValueError("the name of the tokenizer folder is empty")
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file; a tokenizer is saved as a folder")
     check_writable(folder)
-    if os.path.exists(folder) and not _in_parts(folder):  # it is replaced from beside it
-        check_writable(Path(folder).absolute().parent)
+    if folder.exists() and not _must_stay(folder):
+        check_writable(folder.absolute().parent)  # the new folder is made there, then renamed
     if holds_tokenizer(folder) and not overwrite:
-        raise ValueError(f"{folder} holds a tokenizer already: choose another folder, or replace it with --overwrite")
-
-
-def _in_parts(folder):
-    """Whether files go into ``folder`` one by one, as other things are in it; or a shell, which would else stand in a folder that is gone."""
-    folder = Path(folder)
-    return folder.exists() and (folder.samefile(Path.cwd()) or bool({path.name for path in folder.iterdir()} - OWN_FILES))
+        raise ValueError(f"{folder} already has a tokenizer: choose another folder, "
+                         "or replace it with --overwrite")
 
 
 def save_files(folder, files):
-    """Write {name: text} into ``folder``: all at once, or file by file where the folder holds other things too, or is the current one."""
+    """Write {name: text} into ``folder``: all files at once if possible, else one by one."""
     check_save_folder(folder, overwrite=True)
     folder = Path(folder)
-    if _in_parts(folder):
-        for name, text in files.items():
-            atomic_write(folder / name, text)
-        for name in OWN_FILES - set(files):  # of the tokenizer that was here before
-            (folder / name).unlink(missing_ok=True)
+    if not _must_stay(folder):
+        with atomic_folder(folder) as temporary:
+            for name, text in files.items():
+                (temporary / name).write_bytes(text.encode("utf-8"))
         return
-    with atomic_folder(folder) as temporary:
-        for name, text in files.items():
-            (temporary / name).write_bytes(text.encode("utf-8"))
+    for name, text in files.items():
+        atomic_write(folder / name, text)
+    for name in OWN_FILES - set(files):
+        (folder / name).unlink(missing_ok=True)  # a file of the previous tokenizer
+
+
+def _must_stay(folder):
+    """Return whether ``folder`` cannot be replaced: it has other files, or is the current one."""
+    if not folder.exists():
+        return False
+    has_other_files = any(path.name not in OWN_FILES for path in folder.iterdir())
+    return has_other_files or folder.samefile(Path.cwd())

@@ -1,23 +1,24 @@
-"""``tokenizer.json`` and ``tokenizer_config.json``, as Hugging Face's tokenizers and transformers read them: writing.
+"""Write ``tokenizer.json`` and ``tokenizer_config.json``, which transformers reads.
 
-``tokenizer.json`` holds a whole tokenizer as a line of stations that a text passes. Its parts, in that order:
+``tokenizer.json`` describes a tokenizer as a pipeline. Its parts, in the order in which a text
+passes through them:
 
-    added_tokens     strings that are looked for before all else, '<mask>' say, with how each is looked for (``added.py``)
-    normalizer       text -> cleaner text: null for byte-level BPE, BertNormalizer for BERT (``normalize.py``)
-    pre_tokenizer    text -> words: ByteLevel is GPT-2's pattern and alphabet, BertPreTokenizer punctuation (``pretokenize.py``)
-    model            word -> tokens -> ids: the vocabulary; for BPE the merges in order of rank, for WordPiece its prefix
-    post_processor   puts '[CLS]' and '[SEP]' around a text or a pair, and numbers the two: TemplateProcessing spells it out
-    decoder          tokens -> text, the way back
-    truncation, padding    what to do with lengths; here that is said when encoding, so: null
+    added_tokens     strings that are searched for first, such as '<mask>' (``added_tokens.py``)
+    normalizer       text -> cleaner text: null for byte-level BPE, BertNormalizer for BERT
+    pre_tokenizer    text -> words: ByteLevel (GPT-2's pattern) or BertPreTokenizer
+    model            word -> tokens -> ids: the vocabulary; merges (BPE) or prefix (WordPiece)
+    post_processor   adds '[CLS]' and '[SEP]' to a text or a pair, and sets the type ids
+    decoder          tokens -> text
+    truncation, padding    null: here these are arguments of ``encode``
 
-``AutoTokenizer.from_pretrained(folder)`` first asks the configuration for ``tokenizer_class``. "PreTrainedTokenizerFast" means:
-take tokenizer.json as it is. Naming RobertaTokenizer or BertTokenizer instead would have the tokenizer rebuilt from the vocabulary,
-by rules of that class and with defaults for what it does not ask. Special tokens keep their parts by ``mask_token`` and so on.
+``AutoTokenizer.from_pretrained(folder)`` reads ``tokenizer_class`` first. "PreTrainedTokenizerFast"
+makes it use tokenizer.json as it is. With RobertaTokenizer or BertTokenizer it would rebuild the
+tokenizer from the vocabulary, with that class's defaults.
 
-One thing cannot be said in these files: that WordPiece never makes a special token from plain text. Where a special token could be a
-word or a piece of one ("ab" or "##b", not "[MASK]"), transformers may take it for that, in an uncased "AB" say, and we do not.
+One difference remains. Our WordPiece never makes a special token from plain text. If a special
+token could also be a word or a piece ("ab" or "##b", not "[MASK]"), transformers may make it.
 
-``published.py`` is the way back.
+``tokenizer.loading.tokenizer_json_read`` reads these files.
 """
 import json
 from dataclasses import asdict
@@ -26,64 +27,107 @@ ROLE_NAMES = ("cls", "pad", "sep", "unk", "mask")
 
 
 def tokenizer_json_files(tokenizer):
-    """The two files of a tokenizer. -> {"tokenizer.json": text, "tokenizer_config.json": text}"""
-    return {"tokenizer.json": as_text(tokenizer_json(tokenizer)), "tokenizer_config.json": as_text(configuration(tokenizer))}
+    """Return {"tokenizer.json": text, "tokenizer_config.json": text}."""
+    return {"tokenizer.json": to_text(tokenizer_json(tokenizer)),
+            "tokenizer_config.json": to_text(tokenizer_config(tokenizer))}
 
 
-def as_text(document):
+def to_text(document):
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
-def configuration(tokenizer):
-    """tokenizer_config.json as a dict: what kind it is, its settings, the parts that special tokens play, the fingerprint."""
+def tokenizer_config(tokenizer):
+    """Return tokenizer_config.json as a dict: settings, roles of special tokens, fingerprint."""
     roles = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ROLE_NAMES}
     config = {"kind": tokenizer.kind, **tokenizer._settings(), **roles}
-    config["additional_special_tokens"] = [token for token in tokenizer.special_tokens if token not in roles.values()]
+    config["additional_special_tokens"] = [
+        token for token in tokenizer.special_tokens if token not in roles.values()]
     if trims_offsets(tokenizer):
         config["trim_offsets"] = True
     if tokenizer.model_max_length is not None:
         config["model_max_length"] = tokenizer.model_max_length
-    types = {type_id for _, type_id in tokenizer.pair_template}
-    config["model_input_names"] = ["input_ids", *(["token_type_ids"] if 1 in types else []), "attention_mask"]
+    uses_type_ids = any(type_id == 1 for _, type_id in tokenizer.pair_template)
+    config["model_input_names"] = ["input_ids", "attention_mask"]
+    if uses_type_ids:
+        config["model_input_names"].insert(1, "token_type_ids")
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     config["fingerprint"] = tokenizer.fingerprint
     return config
 
 
 def tokenizer_json(tokenizer):
-    """tokenizer.json as a dict. Nothing in it is asked of anyone else: ids, flags and templates are the tokenizer's own."""
-    stations = byte_level_stations if tokenizer.kind == "bpe" else wordpiece_stations
-    normalizer, pre_tokenizer, decoder, model = stations(tokenizer)
-    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added_tokens(tokenizer),
-            "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "post_processor": post_processor(tokenizer),
-            "decoder": decoder, "model": model}
+    """Return tokenizer.json as a dict."""
+    parts = byte_level_parts(tokenizer) if tokenizer.kind == "bpe" else wordpiece_parts(tokenizer)
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added_tokens(tokenizer),
+        "normalizer": parts["normalizer"],
+        "pre_tokenizer": parts["pre_tokenizer"],
+        "post_processor": post_processor(tokenizer),
+        "decoder": parts["decoder"],
+        "model": parts["model"],
+    }
 
 
 def added_tokens(tokenizer):
-    """[{"id": 4, "content": "<mask>", "single_word": False, "lstrip": True, ...}, ...] in order of ids."""
-    tokens = sorted(tokenizer.added_tokens, key=lambda token: tokenizer.token_to_id(token.content))
-    return [{"id": tokenizer.token_to_id(token.content), **asdict(token), "single_word": False, "rstrip": False}
-            for token in tokens]
+    """Return [{"id": 4, "content": "<mask>", "lstrip": True, ...}, ...] in order of ids."""
+    entries = []
+    for token in tokenizer.added_tokens:
+        token_id = tokenizer.token_to_id(token.content)
+        entries.append({"id": token_id, **asdict(token), "single_word": False, "rstrip": False})
+    return sorted(entries, key=lambda entry: entry["id"])
 
 
-def byte_level_stations(tokenizer):
-    """Byte-level BPE. Here trim_offsets says nothing: the post-processor's does."""
-    byte_level = {"type": "ByteLevel", "add_prefix_space": tokenizer.add_prefix_space, "trim_offsets": False, "use_regex": True}
-    model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "", "end_of_word_suffix": "",
-             "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": tokenizer.get_vocab(),
-             "merges": [f"{left} {right}" for left, right in tokenizer.merges]}  # the older spelling, which all versions read
-    normalizer = {"type": tokenizer.unicode_form} if tokenizer.unicode_form else None
-    return normalizer, byte_level, byte_level, model
+def byte_level(tokenizer, trim_offsets):
+    return {"type": "ByteLevel", "add_prefix_space": tokenizer.add_prefix_space,
+            "trim_offsets": trim_offsets, "use_regex": True}
 
 
-def wordpiece_stations(tokenizer):
-    """WordPiece. clean_text, the removal of control characters, is always on; the rest of the clean-up has settings."""
-    normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": tokenizer.normalizer.tokenize_chinese_chars,
-                  "strip_accents": tokenizer.normalizer.strip_accents, "lowercase": tokenizer.normalizer.lowercase}
-    vocabulary = {token: token_id for token, token_id in tokenizer.get_vocab().items() if token not in tokenizer.not_pieces}
-    model = {"type": "WordPiece", "unk_token": tokenizer.unk_token, "continuing_subword_prefix": "##",
-             "max_input_chars_per_word": tokenizer.max_input_chars_per_word, "vocab": vocabulary}
-    return normalizer, {"type": "BertPreTokenizer"}, {"type": "WordPiece", "prefix": "##", "cleanup": True}, model
+def byte_level_parts(tokenizer):
+    """Return the parts of a byte-level BPE. trim_offsets matters in the post-processor only."""
+    return {
+        "normalizer": {"type": tokenizer.unicode_form} if tokenizer.unicode_form else None,
+        "pre_tokenizer": byte_level(tokenizer, trim_offsets=False),
+        "decoder": byte_level(tokenizer, trim_offsets=False),
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": tokenizer.get_vocab(),
+            # the older spelling, which all versions read
+            "merges": [f"{left} {right}" for left, right in tokenizer.merges],
+        },
+    }
+
+
+def wordpiece_parts(tokenizer):
+    """Return the parts of a WordPiece. clean_text, removing control characters, is always on."""
+    vocabulary = tokenizer.get_vocab()
+    return {
+        "normalizer": {
+            "type": "BertNormalizer",
+            "clean_text": True,
+            "handle_chinese_chars": tokenizer.normalizer.tokenize_chinese_chars,
+            "strip_accents": tokenizer.normalizer.strip_accents,
+            "lowercase": tokenizer.normalizer.lowercase,
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": tokenizer.unk_token,
+            "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": tokenizer.max_input_chars_per_word,
+            "vocab": {token: i for token, i in vocabulary.items() if token not in tokenizer.not_pieces},
+        },
+    }
 
 
 def trims_offsets(tokenizer):
@@ -91,24 +135,44 @@ def trims_offsets(tokenizer):
 
 
 def post_processor(tokenizer):
-    """What trims offsets, if anything does, then the templates. A part that has nothing to do is left out; None where both have not."""
-    parts = [template_processing(tokenizer)]
+    """Return the part that trims offsets and the one that adds special tokens, as far as needed."""
+    parts = []
     if trims_offsets(tokenizer):
-        parts.insert(0, {"type": "ByteLevel", "add_prefix_space": tokenizer.add_prefix_space, "trim_offsets": True, "use_regex": True})
-    parts = [part for part in parts if part]
-    return {"type": "Sequence", "processors": parts} if len(parts) > 1 else parts[0] if parts else None
+        parts.append(byte_level(tokenizer, trim_offsets=True))
+    templates = template_processing(tokenizer)
+    if templates:
+        parts.append(templates)
+    if len(parts) > 1:
+        return {"type": "Sequence", "processors": parts}
+    return parts[0] if parts else None
 
 
 def template_processing(tokenizer):
-    """The templates; None, which adds nothing, where the vocabulary has not the tokens for them.
+    """Return the templates; None, which adds nothing, if the vocabulary lacks their tokens.
 
-    (("cls", 0), ("A", 0), ("sep", 0)) -> "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", ...
+    (("cls", 0), ("A", 0), ("sep", 0))
+    -> [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", ...}}, ...
     """
-    def spelled_out(template):
-        return [{"Sequence": {"id": part, "type_id": type_id}} if part in ("A", "B") else
-                {"SpecialToken": {"id": getattr(tokenizer, f"{part}_token"), "type_id": type_id}} for part, type_id in template]
-    used = {getattr(tokenizer, f"{part}_token") for part, _ in tokenizer.template + tokenizer.pair_template if part not in ("A", "B")}
+    used = set()
+
+    def pieces(template):
+        result = []
+        for part, type_id in template:
+            if part in ("A", "B"):
+                result.append({"Sequence": {"id": part, "type_id": type_id}})
+            else:
+                token = getattr(tokenizer, f"{part}_token")
+                used.add(token)
+                result.append({"SpecialToken": {"id": token, "type_id": type_id}})
+        return result
+
+    single = pieces(tokenizer.template)
+    pair = pieces(tokenizer.pair_template)
     if None in used:
         return None
-    return {"type": "TemplateProcessing", "single": spelled_out(tokenizer.template), "pair": spelled_out(tokenizer.pair_template),
-            "special_tokens": {token: {"id": token, "ids": [tokenizer.token_to_id(token)], "tokens": [token]} for token in sorted(used)}}
+    special_tokens = {}
+    for token in sorted(used):
+        ids = [tokenizer.token_to_id(token)]
+        special_tokens[token] = {"id": token, "ids": ids, "tokens": [token]}
+    return {"type": "TemplateProcessing", "single": single, "pair": pair,
+            "special_tokens": special_tokens}

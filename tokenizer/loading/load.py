@@ -3,111 +3,154 @@ from pathlib import Path
 
 from tokenizer.base import ROLES
 from tokenizer.bpe import ByteLevelBPE
-from tokenizer.formats.schema import TOKENIZER_CONFIG, TOKENIZER_JSON, check_shapes
+from tokenizer.formats.schema import TOKENIZER_CONFIG, TOKENIZER_JSON, check_types
 from tokenizer.formats.vocab_files import (
-    A_TOKENIZER_IS,
-    DAMAGED,
+    FOLDER_CONTENTS,
     VOCABULARIES,
-    content,
+    damaged,
     holds_tokenizer,
     max_length,
     read_config,
     read_merges,
     read_vocab_json,
     read_vocab_txt,
+    token_content,
 )
-from tokenizer.loading.tokenizer_json_read import NO_TEMPLATES, all_tokens, load_tokenizer_json, named_tokens
+from tokenizer.loading.tokenizer_json_read import (
+    NO_TEMPLATES,
+    all_tokens,
+    load_tokenizer_json,
+    named_tokens,
+)
 from tokenizer.wordpiece import WordPiece
 
 
 def load_tokenizer(folder):
-    """The tokenizer that was saved in ``folder``, by this project or another.
+    """Return the tokenizer that was saved in ``folder``, by this project or another.
 
-    ``tokenizer.json`` is taken where there is one, and must agree with the other files. Without it and without a
-    ``tokenizer_config.json`` the customary special tokens are looked for in the vocabulary, and WordPiece is taken to be uncased
-    if no token has a capital letter. Raises FileNotFoundError or ValueError that names the file, the line and what to do.
+    ``tokenizer.json`` is read if it exists, and must agree with the other files. Without it and
+    without ``tokenizer_config.json``, the usual special tokens are searched for in the vocabulary,
+    and a WordPiece is uncased if no token has a capital letter.
+
+    Raises FileNotFoundError or ValueError, which name the file.
 
     load_tokenizer("runs/kant/tokenizer") -> a ByteLevelBPE
     """
     folder = Path(folder)
     if folder.is_file():
-        raise ValueError(f"{folder}: is a file; name its folder: {A_TOKENIZER_IS}")
+        raise ValueError(f"{folder}: is a file, not a folder; {FOLDER_CONTENTS}")
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; {A_TOKENIZER_IS}")
+        raise FileNotFoundError(f"{folder}: no such folder; {FOLDER_CONTENTS}")
     if not holds_tokenizer(folder):
-        raise FileNotFoundError(f"{folder}: there is no tokenizer in it; {A_TOKENIZER_IS}")
-    config = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        known = {key: value for key, value in read_config(folder / name).items() if value is not None}
-        check_shapes(folder / name, known, TOKENIZER_CONFIG)
-        config.update(known)
-    kind = config.get("kind") or ("wordpiece" if (folder / "vocab.txt").exists()
-                                  and not (folder / "merges.txt").exists() else "bpe")
-    if kind not in ("bpe", "wordpiece"):
-        raise ValueError(f"{folder / 'tokenizer_config.json'}: kind is {kind!r}, but must be 'bpe' or 'wordpiece'")
-    load = load_tokenizer_json if (folder / "tokenizer.json").exists() else _load_bpe if kind == "bpe" else _load_wordpiece
+        raise FileNotFoundError(f"{folder}: has no tokenizer; {FOLDER_CONTENTS}")
+
+    config = _read_configs(folder)
+    load = _choose_loader(folder, config)
     try:
         tokenizer = load(folder, config)
     except ValueError as error:
+        if str(folder) in str(error):
+            raise
         vocabulary = next(folder / name for name in VOCABULARIES if (folder / name).exists())
-        raise (error if str(folder) in str(error) else ValueError(f"{vocabulary}: {error}")) from None
-    except (TypeError, AttributeError, KeyError):
-        raise ValueError(f"{folder / 'tokenizer_config.json'}: a setting has a value of the wrong type: "
-                         f"{DAMAGED}") from None
+        raise ValueError(f"{vocabulary}: {error}") from None
+    except (TypeError, AttributeError, KeyError) as error:
+        problem = f"has a setting of the wrong type ({error})"
+        raise damaged(folder / "tokenizer_config.json", problem) from None
     tokenizer.folder = folder
+
     if config.get("fingerprint", tokenizer.fingerprint) != tokenizer.fingerprint:
-        raise ValueError(f"{folder}: the files do not fit the fingerprint in tokenizer_config.json: one of them was cut "
-                         f"short, changed, or comes from another tokenizer. Copy or save the tokenizer again; if the "
-                         f"change was meant, delete the fingerprint from tokenizer_config.json")
+        raise ValueError(f"{folder}: the fingerprint in tokenizer_config.json differs, so a file "
+                         "was changed or cut short: copy or save the tokenizer again, or, if you "
+                         "meant the change, delete the fingerprint")
     return tokenizer
 
 
+def _read_configs(folder):
+    """Return the settings and special tokens of both configuration files as one dict."""
+    config = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        values = read_config(folder / name)
+        values = {key: value for key, value in values.items() if value is not None}
+        check_types(folder / name, values, TOKENIZER_CONFIG)
+        config.update(values)
+    return config
+
+
+def _choose_loader(folder, config):
+    is_wordpiece = (folder / "vocab.txt").exists() and not (folder / "merges.txt").exists()
+    kind = config.get("kind") or ("wordpiece" if is_wordpiece else "bpe")
+    if kind not in ("bpe", "wordpiece"):
+        path = folder / "tokenizer_config.json"
+        raise ValueError(f"{path}: kind is {kind!r}, but must be 'bpe' or 'wordpiece'")
+    if (folder / "tokenizer.json").exists():
+        return load_tokenizer_json
+    return _load_bpe if kind == "bpe" else _load_wordpiece
+
+
 def _load_bpe(folder, config):
-    """vocab.json and merges.txt, with what tokenizer_config.json says, if anything -> ByteLevelBPE"""
+    """Load vocab.json and merges.txt."""
     vocabulary = read_vocab_json(folder / "vocab.json")
     tokens, added = _with_added_tokens(folder, config, vocabulary)
     merges = read_merges(folder / "merges.txt", vocabulary)
-    specials, roles = _special_tokens(config, tokens, added)
-    made_for = str(config.get("tokenizer_class"))
-    return ByteLevelBPE(tokens, merges, specials, config.get("add_prefix_space", False), max_length(config), roles, added=added,
-                        templates=NO_TEMPLATES if made_for.startswith("GPT2") else None,
-                        trim_offsets=config.get("trim_offsets", made_for.startswith("Roberta")))  # that class's default
+    special_tokens, roles = _special_tokens(config, tokens, added)
+    # These classes of transformers have defaults that are not in the files.
+    tokenizer_class = str(config.get("tokenizer_class"))
+    templates = NO_TEMPLATES if tokenizer_class.startswith("GPT2") else None
+    trim_offsets = config.get("trim_offsets", tokenizer_class.startswith("Roberta"))
+    return ByteLevelBPE(tokens, merges, special_tokens, config.get("add_prefix_space", False),
+                        max_length(config), roles, added=added, templates=templates,
+                        trim_offsets=trim_offsets)
 
 
 def _load_wordpiece(folder, config):
-    """vocab.txt, with what tokenizer_config.json says -> WordPiece; without it, cased if a capital letter stands in the vocabulary."""
+    """Load vocab.txt."""
     vocabulary = read_vocab_txt(folder / "vocab.txt")
     tokens, added = _with_added_tokens(folder, config, vocabulary)
-    specials, roles = _special_tokens(config, tokens, added)
-    uncased = not any(char.isupper() for token in tokens if token not in specials and not token.startswith("[")
-                      for char in token)
-    return WordPiece(tokens, specials, config.get("do_lower_case", uncased), config.get("strip_accents"),
-                     config.get("tokenize_chinese_chars", True), config.get("max_input_chars_per_word", 100),
-                     max_length(config), roles, added=added, not_pieces={token.content for token in added} - set(vocabulary))
+    special_tokens, roles = _special_tokens(config, tokens, added)
+    ordinary = (token for token in tokens
+                if token not in special_tokens and not token.startswith("["))
+    is_cased = any(char.isupper() for token in ordinary for char in token)
+    return WordPiece(tokens, special_tokens, config.get("do_lower_case", not is_cased),
+                     config.get("strip_accents"), config.get("tokenize_chinese_chars", True),
+                     config.get("max_input_chars_per_word", 100), max_length(config), roles,
+                     added=added, not_pieces={token.content for token in added} - set(vocabulary))
 
 
 def _with_added_tokens(folder, config, tokens):
-    """The tokens, and those that were added to them: in ``added_tokens_decoder`` of the configuration, or, older, added_tokens.json.
+    """Return (all tokens, added tokens).
 
-    {"50265": {"content": "<ent>", "special": false, "normalized": true, "lstrip": false, ...}}; {"<ent>": 50265}
+    Added tokens are in tokenizer_config.json, under "added_tokens_decoder":
+        {"50265": {"content": "<ent>", "special": false, "normalized": true, "lstrip": false}}
+    or, in older folders, in added_tokens.json:
+        {"<ent>": 50265}
     """
-    path, entries = folder / "tokenizer_config.json", config.get("added_tokens_decoder") or {}
-    entries = [{**entry, "id": int(token_id)} for token_id, entry in entries.items()]
+    path = folder / "tokenizer_config.json"
+    entries = []
+    for token_id, entry in (config.get("added_tokens_decoder") or {}).items():
+        entries.append({**entry, "id": int(token_id)})
     if not entries:
         path = folder / "added_tokens.json"
         special = {token.content for token in named_tokens(config)}
-        entries = [{"content": token, "id": token_id, "special": token in special, "normalized": token not in special, "lstrip": False}
-                   for token, token_id in read_config(path).items()]
-    document = {"model": {"vocab": {token: i for i, token in enumerate(tokens)}}, "added_tokens": entries}
-    check_shapes(path, document, TOKENIZER_JSON)
+        for token, token_id in read_config(path).items():
+            entries.append({"content": token, "id": token_id, "special": token in special,
+                            "normalized": token not in special, "lstrip": False})
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    document = {"model": {"vocab": vocabulary}, "added_tokens": entries}
+    check_types(path, document, TOKENIZER_JSON)
     return all_tokens(path, document, {})
 
 
 def _special_tokens(config, tokens, added):
-    """Which tokens are special, and the parts that the configuration gives them. -> (list of tokens, {role: token})"""
+    """Return (special tokens, {role: token})."""
     vocabulary = set(tokens)
-    roles = {role: content(config.get(f"{role}_token")) for role in ROLES}
-    roles = {role: token for role, token in roles.items() if token in vocabulary}
-    customary = [name for role, names in ROLES.items() if role not in roles for name in names]
-    named = [*roles.values(), *customary, *(token.content for token in [*added, *named_tokens(config)] if token.special)]
-    return list(dict.fromkeys(token for token in named if token in vocabulary)), roles
+    roles = {}
+    usual = []
+    for role, names in ROLES.items():
+        token = token_content(config.get(f"{role}_token"))
+        if token in vocabulary:
+            roles[role] = token
+        else:
+            usual += names
+    marked = [token.content for token in [*added, *named_tokens(config)] if token.special]
+    candidates = dict.fromkeys([*roles.values(), *usual, *marked])
+    return [token for token in candidates if token in vocabulary], roles

@@ -113,63 +113,67 @@ def test_a_failed_save_leaves_the_old_tokenizer(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["tok"]
 
 
-def edit(path, change):
-    path.write_bytes(change(path.read_bytes()))
+def replace(old, new):
+    return lambda content: content.replace(old, new, 1)
 
 
+CUT = "differs, so a file was changed or cut short"
 BROKEN_BPE = [
-    ("vocab.json", lambda b: b[:200], "vocab.json: line 1 column .* is not JSON.*cut short"),
-    ("vocab.json", lambda b: b"[1]", "vocab.json: must be a JSON object"),
-    ("vocab.json", lambda b: b"\xff" + b, "vocab.json: byte 0 is not UTF-8"),
-    ("vocab.json", lambda b: b.replace(b'"!":5', b'"!":4'), "vocab.json: '!' has the id 4 .line 1 column 50.,"),
-    ("vocab.json", lambda b: b.replace(b'"!":5', b'"!":"5"'), "vocab.json: '!' has the id '5'"),
-    ("vocab.json", lambda b: b.replace(b'"#"', b'"!"'), "vocab.json: '!' stands there twice .line 1 column 63."),
-    ("vocab.json", lambda b: b.replace(b'"!"', b'"!!"'), "lacks 1 of the 256 bytes .*'!'"),
-    ("merges.txt", lambda b: b.replace(b"\n", b"\nabc\n", 1), "merges.txt: line 2 must be two tokens"),
-    ("merges.txt", lambda b: b.replace(b"\n", b"\nqqq x\n", 1), "merges.txt: line 2 needs 'qqq', which is not in vocab.json"),
-    ("merges.txt", lambda b: b + b.split(b"\n")[1] + b"\n", "merges.txt: line .* repeats the merge"),
-    ("merges.txt", lambda b: b[:b.index(b"\n", 100) + 1], "do not fit the fingerprint"),
-    ("merges.txt", lambda b: b"", "do not fit the fingerprint"),
-    ("tokenizer_config.json", lambda b: b[:30], "tokenizer_config.json: line .* is not JSON"),
-    ("tokenizer_config.json", lambda b: b.replace(b'"bpe"', b'"unigram"'), "kind is 'unigram'"),
-    ("tokenizer_config.json", lambda b: b.replace(b'"<mask>"', b'["<mask>"]'), "a special token must be a string .*, but one is \\['<mask>'"),
-    ("tokenizer_config.json", lambda b: b.replace(b'"model_max_length": 128', b'"added_tokens_decoder": [1]'), "value of the wrong type"),
-    ("tokenizer_config.json", lambda b: b.replace(b'space": false', b'space": true'), "do not fit the fingerprint"),
+    ("vocab.json", lambda content: content[:200], "vocab.json: is not valid JSON"),
+    ("vocab.json", lambda content: b"[1]", "vocab.json: is not a JSON object"),
+    ("vocab.json", lambda content: b"\xff" + content, "vocab.json: is not UTF-8"),
+    ("vocab.json", replace(b'"!":5', b'"!":4'), "vocab.json: '!' has the id 4"),
+    ("vocab.json", replace(b'"!":5', b'"!":"5"'), "vocab.json: '!' has the id '5'"),
+    ("vocab.json", replace(b'"#"', b'"!"'), "vocab.json: .*a key occurs twice"),
+    ("vocab.json", replace(b'"!"', b'"!!"'), "lacks 1 of the 256 bytes .*'!'"),
+    ("merges.txt", replace(b"\n", b"\nabc\n"), "merges.txt: merge ..abc.. is not a pair"),
+    ("merges.txt", replace(b"\n", b"\nqqq x\n"), "merges.txt: merge .* needs 'qqq'"),
+    ("merges.txt", lambda content: content + content.split(b"\n")[1] + b"\n", "occurs twice"),
+    ("merges.txt", lambda content: content[:content.index(b"\n", 100) + 1], CUT),
+    ("merges.txt", lambda content: b"", CUT),
+    ("tokenizer_config.json", lambda content: content[:30], "is not valid JSON"),
+    ("tokenizer_config.json", replace(b'"bpe"', b'"unigram"'), "kind is 'unigram'"),
+    ("tokenizer_config.json", replace(b'"<mask>"', b'["<mask>"]'), "'<mask>'.* is not a string"),
+    ("tokenizer_config.json", replace(b'space": false', b'space": true'), CUT),
 ]
 BROKEN_WORDPIECE = [
-    ("vocab.txt", lambda b: b[:-4], "do not fit the fingerprint"),
-    ("vocab.txt", lambda b: b.replace(b"[SEP]\n", b"\n"), "vocab.txt: line 4 is empty"),
-    ("vocab.txt", lambda b: b.replace(b"[SEP]\n", b"[CLS]\n"), "vocab.txt: line 4 repeats .*of line 3"),
-    ("vocab.txt", lambda b: b.replace(b"[UNK]\n", b"UNK\n"), "no .UNK. token"),
-    ("vocab.txt", lambda b: b + b"\xff", "vocab.txt: byte .* is not UTF-8"),
-    ("tokenizer_config.json", lambda b: b.replace(b'word": 100', b'word": "100"'), "max_input_chars_per_word is .100., a value of the wrong type"),
+    ("vocab.txt", lambda content: content[:-4], CUT),
+    ("vocab.txt", replace(b"[SEP]\n", b"\n"), "vocab.txt: line 4 is empty"),
+    ("vocab.txt", replace(b"[SEP]\n", b"[CLS]\n"), "vocab.txt: line 4 repeats"),
+    ("vocab.txt", replace(b"[UNK]\n", b"UNK\n"), "no .UNK. token"),
+    ("vocab.txt", lambda content: content + b"\xff", "vocab.txt: is not UTF-8"),
 ]
 
 
-@pytest.mark.parametrize("make, name, change, message", [(bpe, *case) for case in BROKEN_BPE]
-                         + [(wordpiece, *case) for case in BROKEN_WORDPIECE])
+@pytest.mark.parametrize("make, name, change, message", [
+    *[(bpe, *case) for case in BROKEN_BPE], *[(wordpiece, *case) for case in BROKEN_WORDPIECE]])
 def test_a_broken_file_is_named(tmp_path, make, name, change, message):
-    """In a folder without tokenizer.json, which would know better in some cases: ``test_published.py``."""
     tok = make()
     tok.model_max_length = 128
-    tok.save(tmp_path / "tok")
-    (tmp_path / "tok" / "tokenizer.json").unlink()
-    edit(tmp_path / "tok" / name, change)
+    tok.save(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()  # else its disagreement with the file is reported
+    path = tmp_path / name
+    path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ValueError, match=message) as raised:
-        load_tokenizer(tmp_path / "tok")
-    assert str(tmp_path) in str(raised.value) and "\n" not in str(raised.value)
-
-
-def test_missing_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none: no such folder; a tokenizer is a folder with"):
-        load_tokenizer(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match="there is no tokenizer in it"):
         load_tokenizer(tmp_path)
-    bpe().save(tmp_path / "tok")
-    (tmp_path / "tok" / "tokenizer.json").unlink()
-    (tmp_path / "tok" / "merges.txt").unlink()
+    assert str(tmp_path) in str(raised.value)
+
+
+def test_a_missing_folder_or_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none: no such folder; a tokenizer folder has"):
+        load_tokenizer(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}: has no tokenizer"):
+        load_tokenizer(tmp_path)
+    bpe().save(tmp_path)
+    with pytest.raises(ValueError, match="vocab.json: is a file, not a folder"):
+        load_tokenizer(tmp_path / "vocab.json")
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "merges.txt").unlink()
     with pytest.raises(FileNotFoundError, match="merges.txt: no such file"):
-        load_tokenizer(tmp_path / "tok")
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").mkdir()
+    with pytest.raises(OSError, match="tokenizer.json: is a folder, not a file"):
+        load_tokenizer(tmp_path)
 
 
 def test_the_fingerprint_changes_with_all_that_decides_ids():

@@ -1,13 +1,11 @@
 """Folders that others wrote, and what is said about tokenizer.json when it is damaged, at odds with its neighbours, or of another kind."""
 import json
-import re
 from pathlib import Path
 
 import pytest
 from tokenizer_samples import STORY
 
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
-from tokenizer.formats.vocab_files import place
 
 PUBLISHED = Path(__file__).parents[1] / "golden" / "published"
 
@@ -154,7 +152,7 @@ def test_the_roles_of_unusual_tokens_come_from_the_template_and_the_configuratio
     (tmp_path / "tokenizer_config.json").write_text('{"mask_token": null}')
     assert load_tokenizer(tmp_path).mask_token == "<gap>"
     (tmp_path / "tokenizer_config.json").write_text('{"sep_token": "<gap>"}')
-    with pytest.raises(ValueError, match="puts '<end>' after a text, but the sep token is '<gap>': make sep_token .* the same"):
+    with pytest.raises(ValueError, match="uses '<end>' as the sep token, but .* has '<gap>'"):
         load_tokenizer(tmp_path)
 
 
@@ -189,7 +187,7 @@ def test_tokens_added_to_the_older_files_are_read(tmp_path, name, text):
     assert loaded.encode("x DONKEYS<ent>[MASK]").ids[2:5] == [tok.vocab_size, tok.vocab_size + 1, tok.mask_token_id]
     assert "<ent>" in loaded.special_tokens and "donkeys" not in loaded.special_tokens
     (tmp_path / name).write_text(text % (tok.vocab_size, tok.vocab_size + 2))
-    with pytest.raises(ValueError, match=f"{name}: '<ent>' has the id .* must have the ids 0 to"):
+    with pytest.raises(ValueError, match=f"{name}: '<ent>' has the id .* must be 0 to"):
         load_tokenizer(tmp_path)
 
 
@@ -200,125 +198,119 @@ def test_gpt2_without_tokenizer_json_adds_nothing_either(tmp_path):
     assert load_tokenizer(tmp_path).encode("a<|endoftext|>", "b").tokens == ["a", "<|endoftext|>", "b"]
 
 
-# What is refused
+# Unsupported features
 
-UNSUPPORTED_BPE = [
-    (lambda d: d["model"].update(type="Unigram"), "model.type is 'Unigram'"),
-    (lambda d: d["model"].update(byte_fallback=True), "model.byte_fallback is True"),
-    (lambda d: d["model"].update(ignore_merges=True), "model.ignore_merges is True"),
-    (lambda d: d["model"].update(dropout=0.1), "model.dropout is 0.1"),
-    (lambda d: d["model"].update(end_of_word_suffix="</w>"), "model.end_of_word_suffix is '</w>'"),
-    (lambda d: d["model"].update(continuing_subword_prefix="##"), "model.continuing_subword_prefix is '##'"),
-    (lambda d: d.update(normalizer={"type": "NFKC"}), "normalizer is 'NFKC'"),
-    (lambda d: d.update(pre_tokenizer={"type": "Metaspace"}), "pre_tokenizer is {'type': 'Metaspace'}"),
-    (lambda d: d.update(pre_tokenizer=None), "pre_tokenizer is None"),
-    (lambda d: d["pre_tokenizer"].update(use_regex=False), "pre_tokenizer is .*'use_regex': False"),
-    (lambda d: d.update(post_processor={"type": "Other"}), "post_processor is 'Other'"),
-    (lambda d: d.update(post_processor={"type": "Sequence", "processors": [{"type": "A"}, {"type": "B"}]}), r"post_processor is \['A', 'B'\]"),
-    (lambda d: d["added_tokens"][3].update(rstrip=True), r"added_tokens\[3\].rstrip \(of '<unk>'\) is True"),
-    (lambda d: d["added_tokens"][3].update(single_word=True), r"added_tokens\[3\].single_word \(of '<unk>'\) is True"),
-]
-UNSUPPORTED_WORDPIECE = [
-    (lambda d: d["model"].update(continuing_subword_prefix="@@"), "model.continuing_subword_prefix is '@@'"),
-    (lambda d: d.update(normalizer=None), "normalizer is None"),
-    (lambda d: d.update(normalizer={"type": "Lowercase"}), "normalizer is 'Lowercase'"),
-    (lambda d: d["normalizer"].update(clean_text=False), "normalizer.clean_text is False"),
-    (lambda d: d.update(pre_tokenizer={"type": "Whitespace"}), "pre_tokenizer is 'Whitespace'"),
-]
+def put(value, *keys):
+    """Return a function that sets ``document[key][key]... = value``."""
+    def change(document):
+        for key in keys[:-1]:
+            document = document[key]
+        document[keys[-1]] = value
+    return change
 
 
-@pytest.mark.parametrize("make, change, message", [(bpe, *case) for case in UNSUPPORTED_BPE] + [(wordpiece, *case) for case in UNSUPPORTED_WORDPIECE])
-def test_what_would_give_other_ids_is_refused_by_name(tmp_path, make, change, message):
-    change_json(only_tokenizer_json(make(), tmp_path), change)
-    with pytest.raises(ValueError, match=f"^{tmp_path}/tokenizer.json: {message}.*which is not supported: what is read here is") as raised:
+TWO_PROCESSORS = {"type": "Sequence", "processors": [{"type": "A"}, {"type": "B"}]}
+
+
+@pytest.mark.parametrize("make, change, message", [
+    (bpe, put("Unigram", "model", "type"), "model.type is 'Unigram'"),
+    (bpe, put(True, "model", "byte_fallback"), "model.byte_fallback is True"),
+    (bpe, put(True, "model", "ignore_merges"), "model.ignore_merges is True"),
+    (bpe, put(0.1, "model", "dropout"), "model.dropout is 0.1"),
+    (bpe, put("</w>", "model", "end_of_word_suffix"), "model.end_of_word_suffix is '</w>'"),
+    (bpe, put("##", "model", "continuing_subword_prefix"), "model.continuing_subword_prefix is"),
+    (bpe, put({"type": "NFKC"}, "normalizer"), "normalizer is 'NFKC'"),
+    (bpe, put({"type": "Metaspace"}, "pre_tokenizer"), "pre_tokenizer is {'type': 'Metaspace'}"),
+    (bpe, put(None, "pre_tokenizer"), "pre_tokenizer is None"),
+    (bpe, put(False, "pre_tokenizer", "use_regex"), "pre_tokenizer.use_regex is False"),
+    (bpe, put({"type": "Other"}, "post_processor"), "post_processor is 'Other'"),
+    (bpe, put(TWO_PROCESSORS, "post_processor"), r"post_processor is \['A', 'B'\]"),
+    (bpe, put(True, "added_tokens", 3, "rstrip"), "rstrip of the added token '<unk>'"),
+    (bpe, put(True, "added_tokens", 3, "single_word"), "single_word of the added token '<unk>'"),
+    (wordpiece, put("@@", "model", "continuing_subword_prefix"), "model.continuing_subword"),
+    (wordpiece, put(None, "normalizer"), "normalizer is None"),
+    (wordpiece, put({"type": "Lowercase"}, "normalizer"), "normalizer is .*'Lowercase'"),
+    (wordpiece, put(False, "normalizer", "clean_text"), "normalizer.clean_text is False"),
+    (wordpiece, put({"type": "Whitespace"}, "pre_tokenizer"), "pre_tokenizer is .*'Whitespace'"),
+])
+def test_an_unsupported_feature_is_refused_by_name(tmp_path, make, change, message):
+    path = only_tokenizer_json(make(), tmp_path)
+    change_json(path, change)
+    with pytest.raises(ValueError, match=f"^{path}: {message}.* is not supported"):
         load_tokenizer(tmp_path)
-    assert "\n" not in str(raised.value)
 
 
-# What is damaged
+# Damaged files
 
-DAMAGED = [
-    (lambda text: text[:1000], r"line \d+ column \d+ is not JSON .* cut short"),
-    (lambda text: "[]", "must be a JSON object"),
-    (lambda text: text.replace('"!": 5', '"!": 4'),
-     r"'!' has the id 4 \(line 161 column 7\), but the 355 tokens must have the ids 0 to 354, each once"),
-    (lambda text: text.replace('"!": 5', '"!": null'), "'!' has the id None"),
-    (lambda text: text.replace('"#": 7', '"!": 7'), r"'!' stands there twice \(line 163 column 7\)"),
-    (lambda text: text.replace('"h e"', '"h qqq"'),
-     r"model.merges\[\d+\], 'h qqq', needs 'qqq', which is not in model.vocab \(line \d+ column 7\)"),
-    (lambda text: text.replace('"h e"', '"h a"'), r"model.merges\[3\], 'h a', is there already as 1 \(line \d+ column 7\)"),
-    (lambda text: text.replace('"h e"', '"he"'), r"model.merges\[\d+\] must be two tokens, but is 'he' \(line \d+ column 7\)"),
-    (lambda text: text.replace('"h e"', '["h", "e", 1]'), r"model.merges\[\d+\] must be two tokens, but is \['h', 'e', 1\]"),
-    (lambda text: text.replace('"h e"', "7"), "a part has a value of the wrong type"),
-    (lambda text: text.replace('"id": 3,', '"id": 2,', 1), r"added_tokens gives '<unk>' the id 2, model.vocab 3 \(line 159 column 7\)"),
-    (lambda text: text.replace('"content": "<unk>",', ""), "there is no 'content' where one belongs"),
-    (lambda text: text.replace('"model": {', '"modle": {'), "there is no 'model' where one belongs"),
-    (lambda text: text.replace('"ids": [\n          2', '"ids": [\n          7'),
-     r"post_processor says that '</s>' has the ids \[7\], which the vocabulary does not"),
-    (lambda text: text.replace('"ids": [\n          2', '"ids": [\n          2, 2'), r"post_processor says that '</s>' has the ids \[2, 2\]"),
-    (lambda text: text.replace('"ids": [\n          2', '"ids": [\n          355'), r"'</s>' has the ids \[355\]"),  # one past the end
-    (lambda text: text.replace('"ids": [\n          2', '"ids": [\n          -353'), r"ids\[0\] is -353"),
-    (lambda text: text.replace('"!": 5', '"!!": 5'), "lacks 1 of the 256 bytes .*'!'"),
-]
+def replace(old, new):
+    return lambda text: text.replace(old, new, 1)
 
 
-@pytest.mark.parametrize("change, message", DAMAGED)
-def test_a_damaged_tokenizer_json_is_named_with_the_line(tmp_path, change, message):
+IDS = '"ids": [\n          2'
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda text: text[:1000], "is not valid JSON"),
+    (lambda text: "[]", "is not a JSON object"),
+    (replace('"!": 5', '"!": 4'), "'!' has the id 4, but the ids must be 0 to 354, each once"),
+    (replace('"!": 5', '"!": null'), "'!' has the id None"),
+    (replace('"#": 7', '"!": 7'), "a key occurs twice"),
+    (replace('"h e"', '"h qqq"'), "merge .*'h', 'qqq'.* needs 'qqq', which is not a token"),
+    (replace('"h e"', '"h a"'), "merge .*'h', 'a'.* occurs twice"),
+    (replace('"h e"', '"he"'), "merge .*'he'.* is not a pair of tokens"),
+    (replace('"h e"', '["h", "e", 1]'), "is not a pair of tokens"),
+    (replace('"h e"', "7"), "has a value of the wrong type"),
+    (replace('"id": 3,', '"id": 2,'), "gives '<unk>' the id 2 in added_tokens, but 3 in model.vocab"),
+    (replace('"content": "<unk>",', ""), "lacks the key 'content'"),
+    (replace('"model": {', '"modle": {'), "lacks the key 'model'"),
+    (replace(IDS, IDS[:-1] + "7"), r"has the ids \[7\] for '</s>' in post_processor"),
+    (replace(IDS, IDS + ", 2"), r"has the ids \[2, 2\] for '</s>'"),
+    (replace(IDS, IDS[:-1] + "355"), r"has the ids \[355\] for '</s>'"),  # one past the end
+    (replace(IDS, IDS[:-1] + "-353"), r"ids\[0\] is -353"),
+    (replace('"!": 5', '"!!": 5'), "lacks 1 of the 256 bytes .*'!'"),
+])
+def test_a_damaged_tokenizer_json_is_refused(tmp_path, change, message):
     path = only_tokenizer_json(bpe(), tmp_path)
     text = path.read_text(encoding="utf-8")
     assert change(text) != text
     path.write_text(change(text), encoding="utf-8")
-    with pytest.raises(ValueError, match=message) as raised:
-        load_tokenizer(tmp_path)
-    assert str(raised.value).startswith(str(tmp_path)) and "\n" not in str(raised.value)
-    for line, column in re.findall(r"\(line (\d+) column (\d+)\)", str(raised.value)):
-        assert change(text).splitlines()[int(line) - 1][int(column) - 1] == '"'
-
-
-def test_the_place_of_a_string_in_a_file(tmp_path):
-    path = tmp_path / "a.json"
-    path.write_text('{"a": 1, "b \\" c": 2, "\\u00e9": 3,\n "x": ["a", "b"], "y": ["b", "a"]}')
-    assert place(path, "a") == " (line 2 column 30)" and place(path, "a", key=True) == " (line 1 column 2)"
-    assert place(path, "a", "b") == " (line 2 column 8)" and place(path, 'b " c') == " (line 1 column 10)"
-    assert place(path, "é") == " (line 1 column 23)" and place(path, "c") == ""
-
-
-def test_a_missing_unknown_token_is_named(tmp_path):
-    change_json(only_tokenizer_json(wordpiece(), tmp_path), lambda d: d["model"].update(unk_token="<unk>"))
-    with pytest.raises(ValueError, match="tokenizer.json: model.unk_token is '<unk>', which is not in the vocabulary"):
+    with pytest.raises(ValueError, match=f"^{path}: .*{message}"):
         load_tokenizer(tmp_path)
 
 
-# What disagrees
+def test_an_unknown_token_that_is_not_in_the_vocabulary_is_refused(tmp_path):
+    change_json(only_tokenizer_json(wordpiece(), tmp_path), put("<unk>", "model", "unk_token"))
+    with pytest.raises(ValueError, match="has the unk_token '<unk>', which is not in the vocab"):
+        load_tokenizer(tmp_path)
+
+
+# Files that disagree
+
+def without_last_line(text):
+    return text[:text.rindex("\n", 0, -1) + 1]
+
 
 @pytest.mark.parametrize("make, name, change, message", [
-    (bpe, "vocab.json", lambda text: text.replace('"!":5,"\\"":6', '"\\"":5,"!":6'),
-     r"vocab.json and tokenizer.json disagree: '\"' has the id 5 there \(line 1 column 50\), 6 in tokenizer.json"),
-    (bpe, "vocab.json", lambda text: text[:text.rindex(",")] + "}",
-     r"vocab.json and tokenizer.json disagree: '\S+' is not there, 354 in tokenizer.json"),
-    (bpe, "vocab.json", lambda text: text[:99], "vocab.json: line 1 column .* is not JSON"),
-    (bpe, "merges.txt", lambda text: text.replace("\nh e\n", "\ne h\n"), r"merges.txt: line \d+ needs 'eh', which is not in vocab.json"),
-    (bpe, "merges.txt", lambda text: text.replace("\nh e\n", "\n"),
-     r"merges.txt and tokenizer.json disagree: merge \d+ is '.*' there \(line \d+\), h e in"),
-    (bpe, "merges.txt", lambda text: text[:text.rindex("\n", 0, -1) + 1],
-     "merges.txt and tokenizer.json disagree: there are 93 merges there, 94 in"),
-    (wordpiece, "vocab.txt", lambda text: text.replace("[UNK]\n[CLS]\n", "[CLS]\n[UNK]\n"),
-     r"vocab.txt and tokenizer.json disagree: '\[CLS\]' has the id 1 there \(line 2\), 2 in tokenizer.json"),
-    (wordpiece, "vocab.txt", lambda text: text[:text.rindex("\n", 0, -1) + 1], r"vocab.txt and tokenizer.json disagree: '\S+' is not there, \d+ in"),
-    (wordpiece, "vocab.txt", lambda text: text.replace("[UNK]\n", "[UNK]\n[UNK]\n"), "vocab.txt: line 3 repeats '.UNK.' of line 2"),
-    (bpe, "tokenizer_config.json", lambda text: text.replace('space": false', 'space": true'),
-     "tokenizer.json and tokenizer_config.json disagree: add_prefix_space is False in the first, True in the second"),
-    (wordpiece, "tokenizer_config.json", lambda text: text.replace('case": true', 'case": false'), "disagree: do_lower_case is True"),
-    (bpe, "tokenizer_config.json", lambda text: text.replace('"fingerprint": "', '"fingerprint": "0'), "do not fit the fingerprint"),
+    (bpe, "vocab.json", replace('"!":5,"\\"":6', '"\\"":5,"!":6'), "vocab.json .* disagree on the id"),
+    (bpe, "vocab.json", lambda text: text[:text.rindex(",")] + "}", "vocab.json .* disagree on the id"),
+    (bpe, "merges.txt", replace("\nh e\n", "\ne h\n"), "merges.txt: merge .* needs 'eh'"),
+    (bpe, "merges.txt", replace("\nh e\n", "\n"), "merges.txt .* disagree on the merges"),
+    (bpe, "merges.txt", without_last_line, "merges.txt .* disagree on the merges"),
+    (wordpiece, "vocab.txt", replace("[UNK]\n[CLS]\n", "[CLS]\n[UNK]\n"), r"the id of '\[CLS\]'"),
+    (wordpiece, "vocab.txt", without_last_line, "vocab.txt .* disagree on the id"),
+    (bpe, "tokenizer_config.json", replace('space": false', 'space": true'),
+     "disagree: add_prefix_space is False in the first, True in the second"),
+    (wordpiece, "tokenizer_config.json", replace('case": true', 'case": false'), "do_lower_case"),
+    (bpe, "tokenizer_config.json", replace('"fingerprint": "', '"fingerprint": "0'), "fingerprint"),
 ])
-def test_files_that_disagree_are_named_with_the_place(tmp_path, make, name, change, message):
+def test_files_that_disagree_are_refused(tmp_path, make, name, change, message):
     make().save(tmp_path)
     text = (tmp_path / name).read_text(encoding="utf-8")
     assert change(text) != text
     (tmp_path / name).write_text(change(text), encoding="utf-8")
     with pytest.raises(ValueError, match=message) as raised:
         load_tokenizer(tmp_path)
-    assert str(tmp_path) in str(raised.value) and "\n" not in str(raised.value)
+    assert str(tmp_path) in str(raised.value)
 
 
 def test_older_files_may_lack_added_tokens(tmp_path):

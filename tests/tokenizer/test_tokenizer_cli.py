@@ -183,7 +183,7 @@ def test_a_trained_tokenizer_is_replaced_only_when_that_is_said(folder):
     (folder / "twice" / "notes.md").write_text("mine")
     before = {path.name: path.read_bytes() for path in (folder / "twice").iterdir()}
     code, out, error = train()
-    assert (code, out, error) == (1, "", f"error: {folder / 'twice'} holds a tokenizer already: choose another folder, "
+    assert (code, out, error) == (1, "", f"error: {folder / 'twice'} already has a tokenizer: choose another folder, "
                                          "or replace it with --overwrite\n")
     assert {path.name: path.read_bytes() for path in (folder / "twice").iterdir()} == before
     assert train("--overwrite")[1].splitlines()[-1] == f"written to {folder / 'twice'}, replaced the tokenizer that was there"

@@ -1,4 +1,4 @@
-"""Device and precision are chosen by what is there, and said."""
+"""Device, precision and memory."""
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -8,41 +8,41 @@ import torch
 
 from minibert import device
 
-
-def test_auto_takes_the_first_device_that_is_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert device.choose_device("auto").type == "cuda"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert device.choose_device("auto").type == "mps"
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert device.choose_device("auto").type == "cpu"
-    with pytest.raises(ValueError, match="use --device cpu"):
-        device.choose_device("cuda")
+CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
 
 
-def test_auto_precision_is_bf16_where_the_hardware_has_it(monkeypatch):
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    for has, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(device, "cpu_has_bf16", lambda has=has: has)
-        assert device.choose_precision("auto", cpu) == expected
-    for has, expected in ((True, "bf16"), (False, "fp16")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has, **_: has)
-        assert device.choose_precision("auto", cuda) == expected
-    assert device.choose_precision("auto", torch.device("mps")) == "fp32"
-    assert device.choose_precision("fp16", cpu) == "fp16"
+@pytest.mark.parametrize("cuda, mps, expected", [
+    (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_auto_is_the_first_device_available(cuda, mps, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert device.choose_device("auto").type == expected
+    if not cuda and not mps:
+        with pytest.raises(ValueError, match="use --device cpu"):
+            device.choose_device("cuda")
 
 
-@pytest.mark.parametrize("precision, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
-def test_products_run_in_the_precision_and_weights_stay_float32(precision, dtype):
+@pytest.mark.parametrize("has_bf16, on_cpu, on_cuda", [
+    (True, "bf16", "bf16"), (False, "fp32", "fp16")])
+def test_auto_precision_is_bf16_if_the_hardware_has_it(has_bf16, on_cpu, on_cuda, monkeypatch):
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: has_bf16)
+    assert device.choose_precision("auto", CPU) == on_cpu
+    assert device.choose_precision("auto", CUDA) == on_cuda
+    assert device.choose_precision("auto", MPS) == "fp32"
+    assert device.choose_precision("fp16", CPU) == "fp16"
+
+
+@pytest.mark.parametrize("precision", device.DTYPES)
+def test_products_have_the_precision_and_weights_stay_float32(precision):
     layer = torch.nn.Linear(4, 4)
-    with device.autocast(torch.device("cpu"), precision):
-        assert layer(torch.ones(1, 4)).dtype == dtype
+    with device.autocast(CPU, precision):
+        assert layer(torch.ones(1, 4)).dtype == device.DTYPES[precision]
     assert layer.weight.dtype == torch.float32
 
 
-def test_the_memory_of_this_process_is_reported_in_bytes():
-    assert 2**20 < device.peak_memory(torch.device("cpu")) < 2**45
+def test_peak_memory_is_in_bytes():
+    assert 2**20 < device.peak_memory(CPU) < 2**45
 
 
 STEPS = """
@@ -68,8 +68,9 @@ print(keep_freed_memory(), before == list(losses()))
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 def test_keeping_freed_memory_changes_no_numbers():
     # The setting is for a whole process, so the test has a process of its own.
-    output = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
-    assert output.stdout.split() == ["True", "True"]
+    command = [sys.executable, "-c", STEPS]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert output.split() == ["True", "True"]
 
 
 def test_without_mallopt_freed_memory_is_not_kept(monkeypatch):

@@ -42,7 +42,7 @@ def page(facts, tokenizer=None):
     return document(
         f"{name} - minibert",
         tag("h1", name),
-        *(warning(note) for note in facts["notes"]),
+        *(tag("p", note, class_="note") for note in facts["notes"]),
         summary(facts),
         curves(facts["training"]),
         evaluation(facts["training"], facts["finetuned"]),
@@ -62,10 +62,6 @@ def section(title, *children):
 
 def soft(*children):
     return tag("p", *children, class_="soft")
-
-
-def warning(text):
-    return tag("p", text, class_="note")
 
 
 def summary(facts):
@@ -170,7 +166,7 @@ def attention(facts):
     maps = []
     details = []
     for i, heads in enumerate(facts["layers"], start=1):
-        mean = mean_map([head["weights"] for head in heads])
+        mean = np.mean([head["weights"] for head in heads], axis=0).tolist()  # (T, T)
         maps.append(attention_map(f"layer {i}", mean, tokens))
         head_maps = []
         for j, head in enumerate(heads, start=1):
@@ -180,11 +176,6 @@ def attention(facts):
         details.append(tag("details", tag("summary", title), body))
     text = tag("p", facts["text"], class_="mono")
     return section("Attention", soft(explanation), text, tag("div", *maps, class_="maps"), *details)
-
-
-def mean_map(maps):
-    """Return the mean of maps, each a list of T lists of T numbers."""
-    return np.mean(maps, axis=0).tolist()
 
 
 def habit(head):

@@ -1,4 +1,6 @@
 """Models so small that their activations can be worked out by hand."""
+import math
+
 import torch
 
 from minibert.config import BertConfig
@@ -34,6 +36,18 @@ def model_for(tokenizer, family="modernbert", layers=2, heads=2, **options):
         initializer_range=0.5,
         **options,
     ))
+
+
+def constant_model(tokenizer, probabilities):
+    """Return a model that gives every mask these probabilities, and the other tokens the rest."""
+    model = model_for(tokenizer)
+    rest = (1 - sum(probabilities.values())) / (tokenizer.vocab_size - len(probabilities))
+    with torch.no_grad():
+        model.bert.embeddings.token.weight.zero_()  # tied to the head: logits = its bias
+        model.head.bias.fill_(math.log(rest))
+        for token, probability in probabilities.items():
+            model.head.bias[tokenizer.token_to_id(token)] = math.log(probability)
+    return model
 
 
 def saved(folder, model, tokenizer):

@@ -3,51 +3,23 @@ import json
 import math
 
 import pytest
-import torch
-from reading_models import saved
+from reading_models import constant_model, saved
 
 from minibert.analysis.compare import compare, comparison_table, main, split_arguments
-from minibert.config import BertConfig
-from minibert.model import BertForMaskedLM
 from tokenizer import ByteLevelBPE, WordPiece
 
 TEXT = "They came back and [MASK] was waiting."
 
 
-def constant_model(kind, probabilities):
-    """Return a model that gives every mask these probabilities, and its tokenizer.
-
-    The rest of the probability is spread over the other tokens.
-    """
-    tokenizer_class = ByteLevelBPE if kind == "bpe" else WordPiece
-    corpus = ["They came back and he was waiting, she was waiting."] * 9
-    tokenizer = tokenizer_class.train_from_iterator(corpus, vocab_size=400, show_progress=False)
-    model = BertForMaskedLM(BertConfig(
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=8,
-        max_position_embeddings=24,
-        pad_token_id=tokenizer.pad_token_id,
-    ))
-    rest = (1 - sum(probabilities.values())) / (tokenizer.vocab_size - len(probabilities))
-    with torch.no_grad():
-        model.bert.embeddings.token.weight.zero_()  # tied to the head: logits = its bias
-        bias = model.head.bias
-        bias.fill_(math.log(rest))
-        for word, probability in probabilities.items():
-            token = "Ġ" + word if kind == "bpe" else word
-            bias[tokenizer.token_to_id(token)] = math.log(probability)
-    return model, tokenizer
-
-
 @pytest.fixture(scope="module")
 def runs():
     """A byte-level and a WordPiece run, whose mask tokens differ; they lean opposite ways."""
+    corpus = ["They came back and he was waiting, she was waiting."] * 9
+    bpe = ByteLevelBPE.train_from_iterator(corpus, 400, show_progress=False)
+    wordpiece = WordPiece.train_from_iterator(corpus, 400, show_progress=False)
     return [
-        ("a", *constant_model("bpe", {"he": 0.4, "she": 0.1})),
-        ("b", *constant_model("wordpiece", {"he": 0.05, "she": 0.5})),
+        ("a", constant_model(bpe, {"Ġhe": 0.4, "Ġshe": 0.1}), bpe),
+        ("b", constant_model(wordpiece, {"he": 0.05, "she": 0.5}), wordpiece),
     ]
 
 
@@ -91,8 +63,9 @@ def test_several_masks_and_three_runs(runs):
     assert masks[0][0]["log_ratios"] == {}
 
 
-def test_a_probability_of_zero_has_a_finite_ratio():
-    model, tokenizer = constant_model("wordpiece", {"he": 1 - 1e-9, "she": 1e-60})
+def test_a_probability_of_zero_has_a_finite_ratio(runs):
+    _, _, tokenizer = runs[1]
+    model = constant_model(tokenizer, {"he": 1 - 1e-9, "she": 1e-60})
     entry = compare([("a", model, tokenizer)], TEXT, targets=["he", "she"])[0][0]
     assert entry["targets"]["she"] == 0
     assert 80 < entry["log_ratios"]["he/she"] < 90

@@ -235,10 +235,3 @@ def test_a_line_of_standard_input_without_a_mask_is_named(run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", iter(["Return <mask>\n", "\n", "no mask\n"]))
     with pytest.raises(ValueError, match="^standard input:3: no <mask> in the text"):
         main([str(run)])
-
-
-def test_an_unknown_flag_suggests_the_nearest(run, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main([str(run), "--json", "a <mask>", "--topk", "2"])
-    assert stopped.value.code == 2
-    assert "unknown flag --topk: did you mean --top-k?" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from reading_models import LINES, model_for, saved, tokenizer_of
+from reading_models import LINES, constant_model, model_for, saved, tokenizer_of
 
 from minibert import pseudo_perplexity
 from minibert.analysis.pseudo_likelihood import main, perplexity
@@ -15,18 +15,6 @@ from minibert.model import BertModel
 @pytest.fixture(scope="module")
 def bpe():
     return tokenizer_of()
-
-
-def constant_model(tokenizer, probabilities):
-    """Return a model that gives every mask these probabilities, and the others the rest."""
-    model = model_for(tokenizer)
-    rest = (1 - sum(probabilities.values())) / (tokenizer.vocab_size - len(probabilities))
-    with torch.no_grad():
-        model.bert.embeddings.token.weight.zero_()  # tied to the head: logits = its bias
-        model.head.bias.fill_(math.log(rest))
-        for token, probability in probabilities.items():
-            model.head.bias[tokenizer.token_to_id(token)] = math.log(probability)
-    return model
 
 
 def test_a_uniform_model_has_the_size_of_its_vocabulary(bpe):

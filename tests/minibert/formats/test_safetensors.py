@@ -74,16 +74,11 @@ ENTRY = json.dumps(entry()).encode()
 
 @pytest.mark.parametrize("header, message", [
     ({"a": entry(offsets=(0, 12))}, "needs 8 bytes, its offsets span 12"),
-    ({"a": entry(offsets=(8, 0))}, "needs 8 bytes, its offsets span -8"),
     ({"a": entry(), "b": entry(offsets=(4, 12))}, "tensor b starts at 4, expected 8"),
     ({"a": entry(), "b": entry(offsets=(16, 24))}, "tensor b starts at 16"),
-    ({"a": entry(), "b": entry(offsets=(0, 8))}, "tensor b starts at 0, expected 8"),
     ({"a": entry(), "b": entry(offsets=(8, 16))}, "16 bytes of tensors, the file holds 8"),
-    ({"a": entry(shape=(1,), offsets=(0, 4))}, "describes 4 bytes"),
     ({"a": entry(shape=(2**58,), offsets=(0, 2**60))}, "describes 1,152,921,504,606,846,976 bytes"),
-    ({"a": entry(shape=(2**58,), offsets=(0, 8))}, "needs 1,152,921,504,606,846,976 bytes"),
     ({"a": entry(shape=(0, 2**62), offsets=(0, 0))}, "impossible shape"),
-    ({"a": entry(shape=(2**60,), offsets=(0, 2**62))}, "impossible shape"),
     ({"a": entry(dtype="F31")}, "unknown dtype 'F31'"),
     ({"a": entry(shape=(-2,))}, "invalid entry"),
     ({"a": entry(shape=(2.0,))}, "invalid entry"),
@@ -94,7 +89,6 @@ ENTRY = json.dumps(entry()).encode()
     ({"a\x1b[2J": entry()}, "unprintable characters"),
     (["a"], "the header is a list"),
     (b'{"a":' + ENTRY + b',"a":' + ENTRY + b"}", "the key 'a' occurs twice"),
-    (b'{"a":', "not valid JSON"),
     (b"[" * 100_000, "not valid JSON"),
     (b'{"\xff":1}', "not valid JSON"),
 ])

@@ -1,132 +1,75 @@
-"""WordPiece: training, greedy longest match against the slow twin, unknown words, decoding."""
+"""WordPiece: training, longest match against the reference, unknown words, decoding."""
 import pytest
 from tokenizer_samples import STORY, corpus_files, random_texts
 
 from tokenizer import WordPiece, reference
 from tokenizer.pretokenize import bert_words
 
-SMALL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "h", "hug", "em", "##s", "##bed", "##ding", "##e", "it", "'", "t", "isn",
-         "s", ",", ".", "?", "!", "##", "we", "ll"]
+SMALL = (
+    "[PAD] [UNK] [CLS] [SEP] [MASK] h hug em ##s ##bed ##ding ##e it ' t isn s , . ? ! ## we ll"
+).split()
 
 
-@pytest.fixture(scope="module")
-def tok():
-    return WordPiece.train_from_iterator([STORY], vocab_size=300, show_progress=False)
+def train(texts, *args, **options):
+    return WordPiece.train_from_iterator(texts, *args, show_progress=False, **options)
 
 
 def tokens(tok, text):
     return tok.encode(text, add_special_tokens=False).tokens
 
 
+@pytest.fixture(scope="module")
+def tok():
+    return train([STORY], 300)
+
+
+# Training
+
 def test_ids_are_specials_then_characters_then_inner_characters_then_pieces():
-    tok = WordPiece.train_from_iterator(["ab ab cab"], vocab_size=20, show_progress=False)
-    # ##a ##b once, a ##b twice; so ab is learned, and nothing else stands twice
-    assert [tok.id_to_token(i) for i in range(tok.vocab_size)] == [
-        "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "##a", "##b", "ab"]
+    tok = train(["ab ab cab"], 20)
+    # a ##b occurs twice, ##a ##b once. So ab is learned, and nothing else occurs twice.
+    assert list(tok.get_vocab()) == [*SMALL[:5], "a", "b", "c", "##a", "##b", "ab"]
     assert tok.training_summary == "vocabulary: asked for 20, reached 11: no pair occurs 2 times"
 
 
-def test_greedy_longest_match_by_hand():
-    tok = WordPiece(SMALL)
-    assert tokens(tok, "Hugs embedding") == ["hug", "##s", "em", "##bed", "##ding"]
-    assert tokens(tok, "hums") == ["[UNK]"]      # h fits, ##u does not: the whole word is unknown
-    assert tokens(tok, "hug hums") == ["hug", "[UNK]"]
-    assert tok.encode("hugs x", add_special_tokens=False).offsets == [(0, 3), (3, 4), (5, 6)]
-
-
-def test_a_word_of_100_characters_is_spelled_and_one_of_101_is_unknown():
-    tok = WordPiece([*SMALL, "a", "##a"])
-    assert tokens(tok, "a" * 100) == ["a"] + ["##a"] * 99
-    assert tokens(tok, "a" * 101) == ["[UNK]"]
-    assert tokens(tok, "A\u0301" * 100) == ["a"] + ["##a"] * 99  # counted after normalizing
-    assert tokens(WordPiece([*SMALL, "a", "##a"], max_input_chars_per_word=200), "a" * 101) == ["a"] + ["##a"] * 100
-
-
-def test_encoding_agrees_with_the_slow_twin(tok):
-    vocabulary = set(tok.get_vocab()) - set(tok.special_tokens)
-    for text in random_texts(2000, seed=3) + STORY.splitlines():
-        normalized, _ = tok.normalizer.normalize(text)
-        words = [normalized[start:end] for start, end in bert_words(normalized)]
-        slow = [piece for word in words for piece in
-                (reference.spell_word(word, vocabulary) if len(word) <= 100 else ["[UNK]"])]
-        assert [tok.id_to_token(i) for i in tok.encode_ids(text)] == slow
-
-
-def test_ids_alone_are_those_of_encode_for_short_texts_and_long_ones(tok, monkeypatch):
-    for text in random_texts(700, seed=7):
-        ids = tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids
-        monkeypatch.setattr("tokenizer.base.SHORT_TEXT", 0)
-        assert tok.encode_ids(text) == ids
-        monkeypatch.undo()
-        assert tok.encode_ids(text) == ids
-
-
-def test_white_space_is_nothing(tok):
-    assert tok.encode_ids("\n") == tok.encode_ids("  \t") == tok.encode_ids("") == []
-    assert tok.encode_ids("the cat\n") == tok.encode_ids("\tThe \r\n CAT")
-
-
-def test_special_tokens_are_found_before_normalizing(tok):
-    assert tok.encode("the [MASK]!").tokens == ["[CLS]", "the", "[MASK]", *tokens(tok, "!"), "[SEP]"]
-    assert "[MASK]" not in tokens(tok, "[mask]")
-    assert not {2, 3, 4} & set(tok.encode_ids("[CLS][SEP][MASK]"))
-
-
-def test_offsets_point_into_the_text_as_written(tok):
-    text = "Ｅ The\x00 CAFÉ, 中文"
-    encoding = tok.encode(text, add_special_tokens=False)
-    spans = [text[start:end] for start, end in encoding.offsets]
-    assert "The" in spans and "," in spans and "中" in spans and "文" in spans
-    assert "".join(spans) in ("ＥTheCAFÉ,中文", "ＥTheCAFE,中文")
-
-
-def test_decoding_joins_pieces_and_cleans_spaces():
-    tok = WordPiece(SMALL)
-    assert tok.decode(tok.encode("Hugs, embedding.").ids) == "hugs, embedding."
-    assert tok.decode(tok.encode("isn't it? it's! we'll").ids) == "isn't it? it's! we'll"
-    assert tok.decode([8, 6, 8]) == "##s hugs"  # a piece that continues nothing is shown as it is
-    assert tok.decode([2, 6, 3], skip_special_tokens=False) == "[CLS] hug [SEP]"
-    assert tok.decode([]) == ""
-
-
 def test_accents_and_case():
-    cased = WordPiece.train_from_iterator(["Café Café"], 30, lowercase=False, show_progress=False)
+    cased = train(["Café Café"], 30, lowercase=False)
     assert tokens(cased, "Café") == ["Café"] and tokens(cased, "cafe") == ["[UNK]"]
-    uncased = WordPiece.train_from_iterator(["Café Café"], 30, show_progress=False)
+    uncased = train(["Café Café"], 30)
     assert tokens(uncased, "CAFE café") == ["cafe", "cafe"]
-    accents = WordPiece.train_from_iterator(["Café Café"], 30, strip_accents=False, show_progress=False)
+    accents = train(["Café Café"], 30, strip_accents=False)
     assert tokens(accents, "CAFÉ cafe") == ["café", "[UNK]"]
 
 
 def test_only_the_most_frequent_characters_are_kept():
-    tok = WordPiece.train_from_iterator(["aaa bb c"], 30, 1, limit_alphabet=2, show_progress=False)
+    tok = train(["aaa bb c"], 30, 1, limit_alphabet=2)
     assert tok.token_to_id("c") is None and tokens(tok, "c") == ["[UNK]"]
 
 
 @pytest.mark.parametrize("criterion", ["frequency", "likelihood"])
-def test_a_minimum_of_none_is_a_minimum_of_one(criterion):
-    zero, one = (WordPiece.train_from_iterator(["aab ab caab"], 300, minimum, criterion=criterion, show_progress=False) for minimum in (0, 1))
+def test_a_minimum_frequency_of_zero_means_one(criterion):
+    zero, one = (train(["aab ab caab"], 300, n, criterion=criterion) for n in (0, 1))
     assert zero.get_vocab() == one.get_vocab() and zero.training_summary == one.training_summary
 
 
-def test_order_of_texts_does_not_matter():
+def test_the_order_of_texts_does_not_matter():
     lines = STORY.splitlines()
-    one = WordPiece.train_from_iterator(lines, 300, show_progress=False)
-    other = WordPiece.train_from_iterator(lines[::-1], 300, show_progress=False)
-    assert one.fingerprint == other.fingerprint
+    assert train(lines, 300).fingerprint == train(lines[::-1], 300).fingerprint
 
 
-def test_bad_options():
-    def train(**options):
-        return WordPiece.train_from_iterator(["abc"], show_progress=False, **options)
-    with pytest.raises(ValueError, match="unknown criterion 'ratio': use 'frequency' or 'likelihood'"):
-        train(criterion="ratio")
-    with pytest.raises(ValueError, match=r"vocab_size=9 is smaller than the 5 special tokens and the 5 characters.*at least 10"):
-        train(vocab_size=9)
-    with pytest.raises(ValueError, match=r"must include '\[UNK\]'"):
-        train(special_tokens=("[PAD]",))
+@pytest.mark.parametrize("options, message", [
+    ({"criterion": "ratio"}, "unknown criterion 'ratio': use 'frequency' or 'likelihood'"),
+    ({"vocab_size": 9}, "smaller than the 5 special tokens and the 5 characters.*at least 10"),
+    ({"special_tokens": ("[PAD]",)}, r"must include '\[UNK\]'"),
+])
+def test_bad_training_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        train(["abc"], **options)
+
+
+def test_bad_texts_and_vocabularies_are_refused():
     with pytest.raises(ValueError, match="corpus is empty"):
-        WordPiece.train_from_iterator([" \n", ""], show_progress=False)
+        train([" \n", ""])
     with pytest.raises(ValueError, match="no .UNK. token"):
         WordPiece(["[PAD]", "a"], ["[PAD]"])
     with pytest.raises(ValueError, match="lone surrogate"):
@@ -135,4 +78,75 @@ def test_bad_options():
 
 def test_kant_in_word_pieces():
     tok = WordPiece.train(corpus_files("kant"), vocab_size=8_000, show_progress=False)
-    assert tok.encode("The Critique of Pure Reason.").tokens == ["[CLS]", "the", "critique", "of", "pure", "reason", ".", "[SEP]"]
+    assert tokens(tok, "The Critique of Pure Reason.") == "the critique of pure reason .".split()
+
+
+# Encoding
+
+def test_the_longest_piece_is_matched():
+    tok = WordPiece(SMALL)
+    assert tokens(tok, "Hugs embedding") == ["hug", "##s", "em", "##bed", "##ding"]
+    assert tokens(tok, "hug hums") == ["hug", "[UNK]"]  # h fits, ##u does not: all is unknown
+    assert tok.encode("hugs x", add_special_tokens=False).offsets == [(0, 3), (3, 4), (5, 6)]
+
+
+def test_a_word_of_more_than_100_characters_is_unknown():
+    tok = WordPiece([*SMALL, "a", "##a"])
+    assert tokens(tok, "a" * 100) == ["a"] + ["##a"] * 99
+    assert tokens(tok, "a" * 101) == ["[UNK]"]
+    assert tokens(tok, "A\u0301" * 100) == ["a"] + ["##a"] * 99  # counted after normalizing
+    tok = WordPiece([*SMALL, "a", "##a"], max_input_chars_per_word=200)
+    assert tokens(tok, "a" * 101) == ["a"] + ["##a"] * 100
+
+
+def test_encoding_agrees_with_the_reference(tok):
+    vocabulary = set(tok.get_vocab()) - set(tok.special_tokens)
+    for text in random_texts(2000, seed=3) + STORY.splitlines():
+        normalized, _ = tok.normalizer.normalize(text)
+        slow = []
+        for start, end in bert_words(normalized):
+            if end - start > 100:
+                slow.append("[UNK]")
+            else:
+                slow += reference.spell_word(normalized[start:end], vocabulary)
+        assert [tok.id_to_token(i) for i in tok.encode_ids(text)] == slow
+
+
+def test_encode_ids_equals_encode_for_short_and_long_texts(tok, monkeypatch):
+    for text in random_texts(700, seed=7):
+        ids = tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids
+        monkeypatch.setattr("tokenizer.base.SHORT_TEXT", 0)
+        assert tok.encode_ids(text) == ids
+        monkeypatch.undo()
+        assert tok.encode_ids(text) == ids
+
+
+def test_white_space_has_no_tokens(tok):
+    assert tok.encode_ids("\n") == tok.encode_ids("  \t") == tok.encode_ids("") == []
+    assert tok.encode_ids("the cat\n") == tok.encode_ids("\tThe \r\n CAT")
+
+
+def test_special_tokens_are_found_before_normalizing(tok):
+    assert tokens(tok, "the [MASK]!") == ["the", "[MASK]", *tokens(tok, "!")]
+    assert "[MASK]" not in tokens(tok, "[mask]")
+    assert not {2, 3, 4} & set(tok.encode_ids("[CLS][SEP][MASK]"))
+
+
+def test_offsets_point_into_the_original_text(tok):
+    text = "Ｅ The\x00 CAFÉ, 中文"
+    offsets = tok.encode(text, add_special_tokens=False).offsets
+    spans = [text[start:end] for start, end in offsets]
+    assert {"The", ",", "中", "文"} <= set(spans)
+    assert "".join(spans) in ("ＥTheCAFÉ,中文", "ＥTheCAFE,中文")
+
+
+# Decoding
+
+def test_decoding_joins_pieces_and_removes_spaces():
+    tok = WordPiece(SMALL)
+    assert tok.decode(tok.encode("Hugs, embedding.").ids) == "hugs, embedding."
+    assert tok.decode(tok.encode("isn't it? it's! we'll").ids) == "isn't it? it's! we'll"
+    assert tok.decode([8, 6, 8]) == "##s hugs"  # a piece that continues nothing keeps its ##
+    assert tok.decode([2, 6, 3], skip_special_tokens=False) == "[CLS] hug [SEP]"
+    assert tok.decode([]) == ""
+    assert [tok.token_text(token) for token in ("##s", "##", "[SEP]")] == ["s", "##", "[SEP]"]

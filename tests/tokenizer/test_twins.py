@@ -1,6 +1,6 @@
-"""The tokenizers as a user calls them, from text to ids, against the slow twins that a lecture would show.
+"""The tokenizers, from text to ids, against the functions of ``reference.py``.
 
-Small alphabets and few words: ties, runs of one letter and overlapping pairs are common there, and rare in real text.
+Small alphabets and few words make ties, runs of one letter and overlapping pairs common.
 """
 import random
 from collections import Counter
@@ -15,49 +15,68 @@ POOLS = ["ab", "a ", "ab ", "abc  ", "aé 1", "a\n ", "it's "]
 
 
 def random_texts(rng, pool):
-    return ["".join(rng.choices(pool, k=rng.randint(0, 14))) for _ in range(rng.randint(1, 6))] + [pool]
+    texts = ["".join(rng.choices(pool, k=rng.randint(0, 14))) for _ in range(rng.randint(1, 6))]
+    return [*texts, pool]
 
 
-@pytest.mark.parametrize("long_word", [64, 0])
-def test_byte_level_bpe_from_text_to_ids(monkeypatch, long_word):
-    monkeypatch.setattr("tokenizer.bpe.LONG_WORD", long_word)  # 0: every word is encoded as if it were a long one
+def gpt2_symbols(texts):
+    """Return the words of texts, in bytes."""
+    words = (word for text in texts for word in GPT2_PATTERN.findall(text))
+    return [reference.byte_symbols(word) for word in words]
+
+
+@pytest.mark.parametrize("long_word", [64, 0])  # 0: encode every word as if it were long
+def test_byte_level_bpe(monkeypatch, long_word):
+    monkeypatch.setattr("tokenizer.bpe.LONG_WORD", long_word)
     rng = random.Random(long_word)
     for _ in range(500):
         pool = rng.choice(POOLS)
-        texts, size, min_frequency = random_texts(rng, pool), 257 + rng.randint(0, 12), rng.choice([1, 2, 2, 3])
-        tok = ByteLevelBPE.train_from_iterator(texts, size, min_frequency, ("<unk>",), workers=1, show_progress=False)
-        words = Counter(reference.byte_symbols(word) for text in texts for word in GPT2_PATTERN.findall(text))
+        texts = random_texts(rng, pool)
+        size = 257 + rng.randint(0, 12)
+        minimum = rng.choice([1, 2, 2, 3])
+        tok = ByteLevelBPE.train_from_iterator(
+            texts, size, minimum, ("<unk>",), workers=1, show_progress=False
+        )
         alphabet = ["<unk>", *sorted(byte_characters())]
-        tokens, merges = reference.train(words, alphabet, size, min_frequency)
-        assert [tok.id_to_token(i) for i in range(tok.vocab_size)] == tokens and tok.merges == merges
+        words = Counter(gpt2_symbols(texts))
+        tokens, merges = reference.train(words, alphabet, size, minimum)
+        assert list(tok.get_vocab()) == tokens and tok.merges == merges
         for text in random_texts(rng, pool):
-            assert [tok.id_to_token(i) for i in tok.encode_ids(text)] == [
-                token for word in GPT2_PATTERN.findall(text) for token in reference.encode_word(reference.byte_symbols(word), merges)]
+            slow = [reference.encode_word(word, merges) for word in gpt2_symbols([text])]
+            assert [tok.id_to_token(i) for i in tok.encode_ids(text)] == sum(slow, [])
 
 
-@pytest.mark.parametrize("criterion, train", [("frequency", reference.train), ("likelihood", reference.train_by_likelihood)])
-def test_wordpiece_from_text_to_vocabulary(criterion, train):
+@pytest.mark.parametrize("criterion, train", [
+    ("frequency", reference.train), ("likelihood", reference.train_by_likelihood)
+])
+def test_wordpiece_training(criterion, train):
     rng = random.Random(1)
     for _ in range(1000):
         texts = random_texts(rng, rng.choice(["ab ", "abc  ", "a b"]))
-        words = Counter(reference.wordpiece_symbols(word) for text in texts for word in text.split())
-        first = {letter for text in texts for letter in text} - {" "}
-        inside = {letter for word in words for letter in word[1:]}
-        alphabet, min_frequency = [*SPECIAL_TOKENS, *sorted(first), *sorted(inside)], rng.choice([1, 2, 3])
+        words = Counter(reference.wordpiece_symbols(w) for text in texts for w in text.split())
+        characters = {char for text in texts for char in text} - {" "}
+        inside = {symbol for word in words for symbol in word[1:]}
+        alphabet = [*SPECIAL_TOKENS, *sorted(characters), *sorted(inside)]
+        minimum = rng.choice([1, 2, 3])
         size = len(alphabet) + rng.randint(0, 8)
-        tok = WordPiece.train_from_iterator(texts, size, min_frequency, criterion=criterion, workers=1, show_progress=False)
-        tokens, _ = train(words, alphabet, size, min_frequency, reference.join_pieces)
-        assert [tok.id_to_token(i) for i in range(tok.vocab_size)] == tokens
+        tok = WordPiece.train_from_iterator(
+            texts, size, minimum, criterion=criterion, workers=1, show_progress=False
+        )
+        tokens, _ = train(words, alphabet, size, minimum, reference.join_pieces)
+        assert list(tok.get_vocab()) == tokens
 
 
-def test_wordpiece_from_text_to_ids():
+def test_wordpiece_encoding():
     rng = random.Random(2)
-    unknown = 0
+    num_unknown = 0
     for _ in range(1000):
-        pieces = {"##" * rng.randint(0, 1) + "".join(rng.choices("abc", k=rng.randint(1, 4))) for _ in range(rng.randint(1, 20))}
+        pieces = set()
+        for _ in range(rng.randint(1, 20)):
+            prefix = rng.choice(["", "##"])
+            pieces.add(prefix + "".join(rng.choices("abc", k=rng.randint(1, 4))))
         tok = WordPiece([*SPECIAL_TOKENS, *sorted(pieces)])
         for text in random_texts(rng, "abc "):
-            slow = [piece for word in text.split() for piece in reference.spell_word(word, pieces)]
+            slow = sum([reference.spell_word(word, pieces) for word in text.split()], [])
             assert [tok.id_to_token(i) for i in tok.encode_ids(text)] == slow
-            unknown += slow.count("[UNK]")
-    assert unknown > 500
+            num_unknown += slow.count("[UNK]")
+    assert num_unknown > 500

@@ -18,12 +18,10 @@ import torch
 
 from minibert.batches import prefetch
 from minibert.device import autocast, compile_model
-from minibert.formats.huggingface import save_pretrained
 from minibert.model import BertForMaskedLM, BertForPreTraining
 from minibert.optim import grad_accum_steps_at, lr_multiplier, make_optimizer
 from minibert.training import checkpoint, cli, profiling
 from minibert.training.distributed import Distributed
-from minibert.training.failures import explain_lost_rank
 from minibert.training.init_from import load_initial_weights
 from minibert.training.preparation import prepare_data
 from minibert.training.reporting import Report
@@ -69,6 +67,7 @@ class Trainer:
         config, state = self.config, self.state
         with self.dist.main_process_first():
             resumed = checkpoint.restore(self)
+            self.batches.peek()  # an empty corpus, or changed text, fails here
             # An epoch's length is unknown for a stream (0), the number of steps for --minutes (0).
             batches_per_epoch = self.batches.batches_per_epoch or 0
             self.steps_per_epoch = batches_per_epoch * config.batch_unit / config.batch_size
@@ -88,7 +87,7 @@ class Trainer:
         self.model.train()
         state.start_clock()
         with (StopRequest() as stop, report, closing(self.step_batches(stop)) as steps,
-              explain_lost_rank(self.run)):
+              self.run.explain_lost_rank()):
             for micro_batches, data_state in steps:
                 lr = self.set_learning_rate()
                 losses, grad_norm = self.step(micro_batches)
@@ -139,8 +138,10 @@ class Trainer:
         self.stopped, self.state.elapsed = self.dist.agree_on_stop(stop.requested, elapsed)
         if self.stopped:
             return True
+        if self.progress() < 1:
+            return False
         # If the last steps were skipped, the schedule has not ended yet.
-        return self.progress() >= 1 and not self.state.drop_skipped_steps(self.config.precision, True)
+        return not self.state.drop_skipped_steps(self.config.precision, sync_schedule=True)
 
     def set_learning_rate(self):
         """Set the learning rate of the next step; return AdamW's."""
@@ -187,7 +188,7 @@ class Trainer:
     def finish(self, report):
         """Save the model in the Hugging Face layout and print the results. Return 0."""
         if self.dist.is_main:
-            save_pretrained(self.model, self.run.folder / "model", self.tokenizer)
+            checkpoint.save_model(self)
             report.results(self.evaluate(report, final=True))
         return 0
 

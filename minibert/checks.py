@@ -65,20 +65,3 @@ def check_tokenizer(config, tokenizer):
     if tokenizer.pad_token_id != config.pad_token_id:
         raise ValueError(f"tokenizer pads with id {tokenizer.pad_token_id}, model with "
                          f"{config.pad_token_id}: {fix}")
-
-
-def check_not_past(folder, state, total_steps, minutes):
-    """Raise ValueError if a resumed run is already longer than the length requested now.
-
-    state: that of its checkpoint, None for a new run; total_steps, minutes: 0 = no such limit.
-    """
-    if not state:
-        return
-    if 0 < total_steps < state["step"]:
-        raise ValueError(f"{folder} is at step {state['step']:,}, which is past the "
-                         f"{total_steps:,} steps asked for")
-    done = state["elapsed"] / 60
-    # With an unchanged limit the last step ends a moment after it, which is no error.
-    if 0 < minutes < done and minutes != state["config"]["train"]["minutes"]:
-        raise ValueError(f"{folder} has trained for {done:.2f} minutes, which is past the "
-                         f"{minutes:g} asked for")

@@ -1,4 +1,4 @@
-"""The rooms and their doors: imports go one way, only four packages are used, nothing that is loaded runs code, every example runs."""
+"""The structure of the project: imports go one way, few packages are used, examples run."""
 import ast
 import doctest
 import importlib
@@ -11,14 +11,41 @@ import pytest
 
 from minibert import BertConfig
 
-ROOT = Path(__file__).parent.parent
-PRODUCT = sorted(path for path in [*ROOT.glob("tokenizer/**/*.py"), *ROOT.glob("data/**/*.py"), *ROOT.glob("minibert/**/*.py"), ROOT / "train.py"]
-                 if "cache" not in path.parts)
-MAY_IMPORT = {
-    "tokenizer": {"tokenizer", "numpy", "regex", "tqdm"},
-    "data": {"data", "tokenizer", "numpy", "tqdm"},
-    "minibert": {"minibert", "data", "tokenizer", "numpy", "torch", "tqdm", "matplotlib"},
-    "train.py": {"minibert", "data", "tokenizer", "torch", "tqdm"},
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("tokenizer", "data", "minibert")
+PRODUCT = [ROOT / "train.py"]
+for package in PACKAGES:
+    PRODUCT += sorted((ROOT / package).rglob("*.py"))
+
+# From the bottom up: a module imports only from its own layer and from those above this line.
+LAYERS = (
+    ("tokenizer.utils",),
+    ("tokenizer.normalize", "tokenizer.pretokenize", "tokenizer.reference", "tokenizer.encoding",
+     "tokenizer.word_starts", "tokenizer.added_tokens"),
+    ("tokenizer.fast",),
+    ("tokenizer.trainers", "tokenizer.formats"),
+    ("tokenizer.base", "tokenizer.bpe", "tokenizer.wordpiece"),
+    ("tokenizer.loading",),
+    ("tokenizer",),
+    ("data.splits", "data.sentences"),
+    ("data.token_file", "data.sources", "data.readers"),
+    ("data",),
+    ("minibert.config", "minibert.model", "minibert.attention", "minibert.heads",
+     "minibert.masking", "minibert.examples", "minibert.sentence_pairs", "minibert.batches",
+     "minibert.optim", "minibert.evaluate", "minibert.device", "minibert.checks",
+     "minibert.presets"),
+    ("minibert.formats",),
+    ("minibert.finetuning",),
+    ("minibert.analysis",),
+    ("minibert.training",),
+    ("minibert", "train"),
+)
+# Packages other than Python's own.
+ALLOWED = {
+    "tokenizer": {"numpy", "regex", "tqdm"},
+    "data": {"numpy", "tqdm"},
+    "minibert": {"numpy", "torch", "tqdm", "matplotlib"},
+    "train": {"torch", "tqdm"},
 }
 
 
@@ -26,19 +53,53 @@ def name(path):
     return str(path.relative_to(ROOT))
 
 
-def imports(tree):
-    for node in ast.walk(tree):
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path) for path in PRODUCT}
+
+
+def imported_modules(path):
+    """Yield the full name of every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module.split(".")[0]
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                yield module if module in MODULES else node.module
+
+
+def layer(module):
+    """Return the index of the layer with the longest matching name."""
+    matches = [(len(prefix), index) for index, prefixes in enumerate(LAYERS) for prefix in prefixes
+               if module == prefix or module.startswith(prefix + ".")]
+    return max(matches)[1]
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=name)
-def test_imports_go_one_way_and_nothing_else_is_used(path):
-    room = path.relative_to(ROOT).parts[0]
-    used = set(imports(ast.parse(path.read_text(encoding="utf-8")))) - set(sys.stdlib_module_names)
-    assert used <= MAY_IMPORT[room]
+def test_imports_go_one_way(path):
+    own_layer = layer(module_name(path))
+    upward = [module for module in imported_modules(path)
+              if module.split(".")[0] in (*PACKAGES, "train") and layer(module) > own_layer]
+    assert upward == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    imports = {module_name(path): set(imported_modules(path)) & MODULES for path in PRODUCT}
+    while imports:
+        free = {module for module, needed in imports.items() if not needed & imports.keys()}
+        assert free, f"a circle among {sorted(imports)}"
+        imports = {module: needed for module, needed in imports.items() if module not in free}
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=name)
+def test_only_four_packages_are_used(path):
+    package = module_name(path).split(".")[0]
+    used = {module.split(".")[0] for module in imported_modules(path)}
+    assert used - set(sys.stdlib_module_names) - set(PACKAGES) <= ALLOWED[package]
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=name)
@@ -53,19 +114,20 @@ def test_nothing_that_is_loaded_runs_code(path):
                 assert {k.arg: ast.unparse(k.value) for k in node.keywords}.get("weights_only") == "True"
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=name)
-def test_every_module_says_what_it_is(path):
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+WITH_EXAMPLES = [path for path in PRODUCT
+                 if re.search("^ +>>> ", path.read_text(encoding="utf-8"), re.M)]
 
 
-@pytest.mark.parametrize("path", [path for path in PRODUCT if re.search("^ +>>> ", path.read_text(encoding="utf-8"), re.M)], ids=name)
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=name)
 def test_the_examples_in_docstrings_are_true(path):
-    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
-    failed, tried = doctest.testmod(module, extraglobs={"BertConfig": BertConfig}, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    module = importlib.import_module(module_name(path))
+    failed, tried = doctest.testmod(
+        module, extraglobs={"BertConfig": BertConfig},
+        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert tried and not failed
 
 
-def test_no_two_files_of_tests_have_one_name():
-    """pytest imports them by name: two of them could not be collected together, as `make test ARGS=...` and `make parity` do."""
+def test_test_files_have_distinct_names():
+    """pytest imports them by name, so two of the same name cannot be collected together."""
     names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
-    assert [name for name, times in names.items() if times > 1] == []
+    assert [name for name, count in names.items() if count > 1] == []

@@ -37,6 +37,11 @@ def save_trainer(trainer):
              trainer.scaler, trainer.config.keep_checkpoints)
 
 
+def save_model(trainer):
+    """Write RUN/model, the trained model in the Hugging Face layout with its tokenizer."""
+    save_pretrained(trainer.model, trainer.run.folder / "model", trainer.tokenizer)
+
+
 def restore(trainer):
     """Load the newest readable checkpoint into a trainer; return whether there was one."""
     def warn(message):
@@ -63,10 +68,12 @@ def check_not_finished(trainer):
     """
     folder, state, total_steps = trainer.run.folder, trainer.state, trainer.total_steps
     if 0 < total_steps < state.step:
-        raise ValueError(f"{folder} is at step {state.step:,}, past the {total_steps:,} steps asked for")
+        raise ValueError(f"{folder} is at step {state.step:,}, past the {total_steps:,} steps "
+                         "asked for")
     done, minutes = state.elapsed / 60, trainer.config.minutes
     if 0 < minutes < done and minutes != saved_minutes(folder):
-        raise ValueError(f"{folder} has trained for {done:.2f} minutes, more than the {minutes:g} asked for")
+        raise ValueError(f"{folder} has trained for {done:.2f} minutes, more than the "
+                         f"{minutes:g} asked for")
 
 
 def saved_minutes(run):
@@ -76,14 +83,15 @@ def saved_minutes(run):
 
 
 def save(run, state, model, optimizer, scaler, keep):
-    """Write RUN/checkpoints/step-N, N = state["step"], and keep the newest ``keep``. Return its folder.
+    """Write RUN/checkpoints/step-N, N = state["step"]; keep the newest ``keep``. Return its folder.
 
     state: a dict of JSON values. Old checkpoints are removed after the new one is complete.
     """
     folder = Path(run) / "checkpoints" / f"step-{state['step']:07d}"
     with atomic_folder(folder) as temporary:
         save_pretrained(model, temporary)
-        for name, value in (("optimizer.pt", optimizer.state_dict()), ("random.pt", _random_states())):
+        tensors = {"optimizer.pt": optimizer.state_dict(), "random.pt": _random_states()}
+        for name, value in tensors.items():
             # torch.save to memory, Python to disk: a full disk is then an OSError that says so
             buffer = io.BytesIO()
             torch.save(value, buffer)
@@ -130,7 +138,8 @@ def load(folder, model, optimizer, scaler):
     except (torch.OutOfMemoryError, MemoryError, PermissionError):
         raise  # not the checkpoint's fault
     except Exception as error:  # whatever a broken file makes a parser raise
-        raise ValueError(f"the checkpoint {folder} cannot be read ({error_summary(error)})") from error
+        reason = error_summary(error)
+        raise ValueError(f"the checkpoint {folder} cannot be read ({reason})") from error
     _set_random_states(random_states)
     return state
 
@@ -158,8 +167,9 @@ def load_newest(run, model, optimizer, scaler, warn=print):
             warn(f"warning: {broken.name} is kept as {kept_as}")
         return state
     if folders:
-        raise ValueError(f"none of the {len(folders)} checkpoints in {Path(run) / 'checkpoints'} "
-                         "can be read: move them away to start from scratch")
+        where = Path(run) / "checkpoints"
+        raise ValueError(f"none of the {len(folders)} checkpoints in {where} can be read: "
+                         "move them away to start from scratch")
     return None
 
 

@@ -55,7 +55,7 @@ docs/log.md lists which values were tried."""
 
 
 def parser():
-    """Return the parser: --preset, --out, --resume, ..., and a flag for each field of the configs."""
+    """Return the parser: --preset, --out, --resume, ... and a flag for each configuration field."""
     out = Parser(
         prog="train.py", formatter_class=RawDescriptionHelpFormatter,
         usage="train.py [--preset NAME | --init FOLDER] [--corpus TEXT] [--out DIR] "
@@ -64,7 +64,7 @@ def parser():
                     "machine's documentation, in five minutes on a CPU.",
         epilog=EPILOG)
     add = out.add_argument
-    add("--preset", help=f"where unset values come from: {', '.join(PRESETS)} (default: quickstart)")
+    add("--preset", help=f"source of unset values: {', '.join(PRESETS)} (default: quickstart)")
     add("--out", help="folder of the run (default: runs/PRESET, or the next free name)")
     add("--resume", action="store_true",
         help="continue the run in --out (default: the newest run of the preset)")
@@ -105,7 +105,8 @@ def new_config(args):
     model = replace(model, **model_flags)
     train = override(train, train_flags)
     if train.stream and train.epochs:
-        raise ValueError("with --stream the length of an epoch is unknown: use --max-steps or --minutes")
+        raise ValueError("with --stream the length of an epoch is unknown: "
+                         "use --max-steps or --minutes")
     if train.stream and train.data:
         raise ValueError(f"--stream tokenizes the text itself: leave out --data {train.data}")
     if train.examples == "pairs" and model.segments < 2:
@@ -119,8 +120,8 @@ def preset_name(args):
     """Return the preset's name: quickstart by default, "init" with --init."""
     if args.init:
         if args.preset:
-            raise ValueError(f"--preset {args.preset} starts from fresh weights, --init {args.init} "
-                             "from trained ones: leave out one of them")
+            raise ValueError(f"--preset {args.preset} starts from fresh weights, "
+                             f"--init {args.init} from trained ones: leave out one of them")
         return "init"
     preset = args.preset or "quickstart"
     if preset not in PRESETS:
@@ -189,7 +190,8 @@ def run_folder(args):
         return next_free_folder(Path("runs") / preset)
     folder = Path(args.out)
     if (folder / "config.json").exists():
-        raise ValueError(f"{folder} already holds a run: add --resume to continue it, or choose another --out")
+        raise ValueError(f"{folder} already holds a run: add --resume to continue it, "
+                         "or choose another --out")
     if folder.exists() and not is_empty(folder):
         raise ValueError(f"{folder} exists and is not empty: choose another --out")
     return folder
@@ -207,4 +209,5 @@ def newest_run(preset):
 
 def is_empty(folder):
     """Whether a folder holds nothing but temporary files of a killed process (.NAME.tmp-PID)."""
-    return folder.is_dir() and all(re.fullmatch(r"\..*\.tmp-\d+", path.name) for path in folder.iterdir())
+    return folder.is_dir() and all(re.fullmatch(r"\..*\.tmp-\d+", path.name)
+                                   for path in folder.iterdir())

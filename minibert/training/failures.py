@@ -1,4 +1,4 @@
-"""What a failed run leaves behind: a clear error, the last checkpoint, and the command to resume."""
+"""What a failed run leaves: a clear error, the last checkpoint, and the command to resume."""
 import contextlib
 import errno
 import shlex
@@ -23,7 +23,8 @@ def resume_hint(folder):
         return ""
     saved = checkpoints(folder)
     if not saved:
-        return f" There is no checkpoint yet: training starts again at step 1. {resume_command(folder)}"
+        return (" There is no checkpoint yet: training starts again at step 1. "
+                + resume_command(folder))
     step = int(saved[-1].name.removeprefix("step-"))
     return f" The last checkpoint (step {step:,}) is kept. {resume_command(folder)}"
 

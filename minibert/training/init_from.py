@@ -22,7 +22,8 @@ from tokenizer import load_tokenizer
 
 # These fields fit any weights, so flags may set them.
 FREE_FIELDS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
-TOKENIZER_FIELDS = ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency")
+TOKENIZER_FIELDS = ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase",
+                    "min_frequency")
 PARTS = {  # prefix of parameter names -> what it is called in messages
     "bert.pooler.": "the pooler",
     "head.": "the MLM head",
@@ -46,7 +47,8 @@ def init_config(folder, flags):
     if max_length > model.max_length:
         refused.append(f"max_length: at most {model.max_length} in the folder, {max_length} now")
     if refused:
-        raise ValueError(f"--init {folder} is another model: {'; '.join(refused)}. Leave these flags out")
+        raise ValueError(f"--init {folder} is another model: {'; '.join(refused)}. "
+                         "Leave these flags out")
     check_tokenizer(model, tokenizer)
     with torch.device("meta"):  # shapes without memory
         empty_model = BertForMaskedLM(model)

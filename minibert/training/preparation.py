@@ -196,7 +196,8 @@ def make_train_batches(run, train_source, tokenizer):
         # a compiled model is compiled again for each new shape, so keep the number of masks fixed
         "static_mask_rate": config.mlm_probability if config.compile else 0.0,
     }
-    examples_of = partial(make_examples, config.examples, tokenizer=tokenizer, max_length=config.max_length)
+    examples_of = partial(make_examples, config.examples, tokenizer=tokenizer,
+                          max_length=config.max_length)
     if config.stream:
         return StreamBatches(train_source, examples_of, **options)
     return Batches(examples_of(train_source), **options)
@@ -207,13 +208,15 @@ class Validation:
 
     def __init__(self, run, eval_file, tokenizer):
         config = run.config
-        examples = make_examples(config.examples, eval_file, tokenizer=tokenizer, max_length=config.max_length)
+        examples = make_examples(config.examples, eval_file, tokenizer=tokenizer,
+                                 max_length=config.max_length)
         self.examples = examples.at(EVAL_SEED, 0)
         self.masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids,
                              EVAL_MLM_PROBABILITY)
         self.num_examples = config.eval_examples
         check_eval_set(self.examples, self.masker, self.num_examples)
-        self.expected = expected_losses(self.examples, self.masker.is_special, limit=8 * self.num_examples)
+        self.expected = expected_losses(self.examples, self.masker.is_special,
+                                        limit=8 * self.num_examples)
         self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
         self.pad_token_id = tokenizer.pad_token_id
         self.batch_size = min(32, config.micro_batch)
@@ -222,5 +225,5 @@ class Validation:
     def evaluate(self, model, final=False):
         """Return the validation scores; the final evaluation takes up to 8 times the examples."""
         limit = self.num_examples * (8 if final else 1)
-        return evaluate(model, self.examples, self.masker, self.pad_token_id, self.batch_size, limit,
-                        autocast=self.autocast, bytes_per_token=self.bytes_per_token)
+        return evaluate(model, self.examples, self.masker, self.pad_token_id, self.batch_size,
+                        limit, autocast=self.autocast, bytes_per_token=self.bytes_per_token)

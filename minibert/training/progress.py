@@ -82,8 +82,9 @@ class ProgressBar(tqdm):
             counter = "{n:.0f}/{total:.0f} s"
         # A log file needs few lines; a terminal is updated ten times a second.
         interval = 0.1 if sys.stderr.isatty() else 10.0
-        bar = cls(total=total, initial=done, mininterval=interval, dynamic_ncols=True, disable=hidden,
-                  bar_format="{percentage:3.0f}%|{bar:20}| " + counter + "{postfix}")
+        layout = "{percentage:3.0f}%|{bar:20}| " + counter + "{postfix}"
+        bar = cls(total=total, initial=done, mininterval=interval, dynamic_ncols=True,
+                  disable=hidden, bar_format=layout)
         bar.by_clock = bool(minutes)
         bar.tokens = 0  # since the last call of show()
         bar.since = time.monotonic()

@@ -53,7 +53,8 @@ class Report:
         losses = state.mean_losses(trainer.dist)
         state.reset_losses()
         check_finite(sum(losses.values()), state.step)
-        self.write({"step": state.step, **losses, "learning_rate": lr, "grad_norm": float(grad_norm)})
+        self.write({"step": state.step, **losses, "learning_rate": lr,
+                    "grad_norm": float(grad_norm)})
         self.bar.show(state.step, losses, lr, state.data_state)
         if state.step == 1:
             self.bar.write(first_loss_line(trainer, losses["loss"]))
@@ -94,7 +95,8 @@ def print_expectations(trainer):
     style = TextStyle.of(sys.stdout)
     inputs, targets = masked_example(trainer.batches.peek(), trainer.tokenizer, style)
     print(f"input       {inputs}\nto predict  {targets}")
-    print(f"length      {run_length(trainer)}; {learning_rates(config)}, {config.schedule} schedule")
+    print(f"length      {run_length(trainer)}; {learning_rates(config)}, "
+          f"{config.schedule} schedule")
     print_expected_losses(trainer)
     if state.step:
         where = f", at {stream_position(state.data_state)} of the text" if config.stream else ""
@@ -128,10 +130,11 @@ def print_expected_losses(trainer):
               f"knows such text.{indent}With a fresh MLM head it starts near "
               f"ln({vocab_size:,}) = {ln_vocab:.2f} nats.")
     else:
-        print(f"expect      a first loss near ln({vocab_size:,}) = {ln_vocab:.2f} nats (every token "
-              f"equally likely),{indent}then a plateau near the unigram entropy {entropy:.2f} (token "
-              f"frequencies are known),{indent}or {expected['copying_loss']:.2f} with copying of "
-              "unmasked tokens. Below that, the model reads context.")
+        print(f"expect      a first loss near ln({vocab_size:,}) = {ln_vocab:.2f} nats (every "
+              f"token equally likely),{indent}then a plateau near the unigram entropy "
+              f"{entropy:.2f} (token frequencies are known),{indent}or "
+              f"{expected['copying_loss']:.2f} with copying of unmasked tokens. Below that, the "
+              "model reads context.")
     if config.examples == "pairs":
         weight = f", weighted by {config.nsp_weight:g}" if config.nsp_weight != 1 else ""
         print(f"            The next-sentence loss starts at ln 2 = {math.log(2):.2f}{weight}.")
@@ -213,7 +216,8 @@ def print_scores(scores, expected):
           f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits per byte")
     if "nsp_accuracy" in scores:
         print(f"NSP         accuracy {scores['nsp_accuracy']:.1%} on {scores['pairs']:,} pairs "
-              f"(the more frequent answer: {scores['nsp_chance']:.1%}), loss {scores['nsp_loss']:.3f}")
+              f"(the more frequent answer: {scores['nsp_chance']:.1%}), "
+              f"loss {scores['nsp_loss']:.3f}")
 
 
 def print_filled_masks(trainer):

@@ -11,7 +11,7 @@ from minibert.device import choose_device, choose_precision, keep_freed_memory
 from minibert.formats.run_folder import write_config
 from minibert.training import cli
 from minibert.training.distributed import Distributed
-from minibert.training.failures import cleanup_on_failure, explain_failures
+from minibert.training.failures import cleanup_on_failure, explain_failures, explain_lost_rank
 from minibert.training.progress import Output, locked_run
 
 
@@ -39,6 +39,9 @@ class Run:
 
     def write_config(self):
         write_config(self.folder, self.preset, self.model_config, self.config)
+
+    def explain_lost_rank(self):
+        return explain_lost_rank(self)
 
     def start(self):
         """Training begins: from now on a failure leaves the folder to be resumed."""

@@ -8,7 +8,7 @@ MAX_SKIPPED_IN_A_ROW = 20  # steps with an inf or NaN gradient, before the run g
 
 @dataclass
 class TrainState:
-    """The counters of a run. Fields are saved in state.json; attributes set in __post_init__ are not.
+    """The counters of a run. The fields are saved in state.json; other attributes are not.
 
     A step with an inf or NaN gradient changes no weight and must not count. Whether the gradient
     was finite is known on the device only, and asking a GPU makes it stop. So steps are counted
@@ -76,9 +76,11 @@ class TrainState:
         self.skipped_in_a_row = self.skipped_in_a_row + skipped if skipped == steps else 0
         self.schedule_lag = 0 if sync_schedule else self.schedule_lag + skipped
         if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            remedy = "use --precision bf16 or fp32, or" if precision == "fp16" else "try a longer --warmup or"
-            raise ValueError(f"the gradient was inf or NaN for {MAX_SKIPPED_IN_A_ROW} {precision} steps "
-                             f"in a row: {remedy} a lower --learning-rate")
+            remedy = "try a longer --warmup or"
+            if precision == "fp16":
+                remedy = "use --precision bf16 or fp32, or"
+            raise ValueError(f"the gradient was inf or NaN for {MAX_SKIPPED_IN_A_ROW} {precision} "
+                             f"steps in a row: {remedy} a lower --learning-rate")
         return skipped
 
     def note_eval_loss(self, loss):

@@ -1,15 +1,19 @@
-"""SST-2 cut anew, so that no sentence is in both files: what is held out are whole sentences that the model has seen no part of.
+"""Split SST-2 again so that no sentence is in both files.
 
     python benchmarks/by_sentence.py "$MINIBERT_CORPORA"/../tasks/sst2 runs/by-sentence/sst2
-    python benchmarks/finetuning.py RUN --tasks runs/by-sentence --on sst2 --out runs/by-sentence/finetuning.json
+    python benchmarks/finetuning.py RUN --tasks runs/by-sentence --on sst2 \\
+        --out runs/by-sentence/finetuning.json
 
-The rows of SST-2 are phrases, cut out of some thousands of sentences by a parser (Socher et al. 2013, section 3), each with a label of its
-own. A dev file drawn from the rows has phrases of the sentences of the training file, and a model is paid for learning those by heart. Which
-phrases belong to one sentence is not in the file; it shows in the words:
+The rows of SST-2 are phrases that a parser cut out of some thousands of sentences (Socher et al.
+2013, section 3), each with its own label. If the dev file is drawn from the rows, it has phrases of
+sentences in the training file, and memorizing those is rewarded. The files do not say which phrases
+belong to one sentence, but the words show it:
 
-- rows that share WORDS words in a row are of one sentence, and so are rows that share them with a third one
-- of the sentences drawn for the dev file the longest row is kept (the sentence, or most of it, as in GLUE's own dev file), the others are left out
-- a shorter row is left out of the training file where one of those sentences has its words in a row
+- rows that share WORDS consecutive words belong to one sentence, and so do rows that share them
+  with a third row
+- of each sentence drawn for the dev file only the longest row is kept (the sentence or most of it,
+  as in GLUE's own dev file)
+- a row that is too short for this is removed from the training file if it occurs in a dev sentence
 """
 import argparse
 import random
@@ -26,70 +30,83 @@ WORDS = 5
 
 
 def main(args=None):
-    parser = argparse.ArgumentParser(description="SST-2 cut anew, so that no sentence is in both files.")
-    parser.add_argument("folder", type=Path, help="with SST-2's train.tsv and dev.tsv")
+    parser = argparse.ArgumentParser(
+        description="Split SST-2 again so that no sentence is in both files.")
+    parser.add_argument("folder", type=Path, help="folder with SST-2's train.tsv and dev.tsv")
     parser.add_argument("out", type=Path, help="folder for the two new files")
-    parser.add_argument("--dev", type=int, default=3000, metavar="N", help="sentences of the dev file (default 3000)")
+    parser.add_argument("--dev", type=int, default=3000, metavar="N",
+                        help="sentences in the dev file (default 3000)")
     args = parser.parse_args(args)
     if any((args.out / f"{part}.tsv").exists() for part in ("train", "dev")):
-        raise ValueError(f"{args.out} holds such files already: choose another folder for the new ones")
+        raise ValueError(f"{args.out} holds such files already: choose another folder")
     check_writable(args.out)
-    rows = [row for part in ("train", "dev") for row in rows_of(args.folder / f"{part}.tsv")]
+    rows = rows_of(args.folder / "train.tsv") + rows_of(args.folder / "dev.tsv")
     train, dev = cut(rows, args.dev)
     args.out.mkdir(parents=True, exist_ok=True)
-    for part, kept in (("train", train), ("dev", dev)):
-        atomic_write(args.out / f"{part}.tsv", "sentence\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in kept))
-    print(f"{len(rows):,} rows; {args.out}: train.tsv with {len(train):,}, dev.tsv with {len(dev):,} whole sentences")
+    for part, part_rows in (("train", train), ("dev", dev)):
+        lines = "".join(f"{text}\t{label}\n" for text, label in part_rows)
+        atomic_write(args.out / f"{part}.tsv", "sentence\tlabel\n" + lines)
+    print(f"{len(rows):,} rows; {args.out}: train.tsv with {len(train):,} rows, dev.tsv with "
+          f"{len(dev):,} sentences")
 
 
 def rows_of(path):
-    """[(text, label), ...] of a file of SST-2."""
+    """Return the (text, label) pairs of a file of SST-2."""
     examples = read_examples(path)
     return list(zip(examples.texts, examples.labels))
 
 
-def runs(text, length=WORDS):
-    """All runs of so many words: "a b c d e f" -> [("a", "b", "c", "d", "e"), ("b", "c", "d", "e", "f")]; none of a shorter text."""
+def ngrams(text, n=WORDS):
+    """Return all sequences of n consecutive words, none for a shorter text.
+
+    "a b c d e f" -> [("a", "b", "c", "d", "e"), ("b", "c", "d", "e", "f")]
+    """
     words = text.split()
-    return [tuple(words[start : start + length]) for start in range(len(words) - length + 1)]
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
 def sentences(texts):
-    """Which texts are of one sentence -> [[numbers of texts], ...], those of fewer than WORDS words in none.
+    """Group texts by sentence: a list of lists of indices, without texts of fewer than WORDS words.
 
-    Each text points to one before it in its sentence, or to itself; following that leads to the first one (union and find).
+    Union-find: each text points to an earlier one of its sentence or to itself, and following the
+    pointers leads to the first one.
     """
-    first = list(range(len(texts)))
+    parent = list(range(len(texts)))
 
-    def find(number):
-        while first[number] != number:
-            first[number] = first[first[number]]  # a shorter way next time
-            number = first[number]
-        return number
+    def find(i):
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]  # shorten the path for the next time
+            i = parent[i]
+        return i
 
-    seen = {}  # run of words -> a text that has it
-    for number, text in enumerate(texts):
-        for words in runs(text):
-            one, other = find(seen.setdefault(words, number)), find(number)
-            first[max(one, other)] = min(one, other)
+    first_with = {}  # n-gram -> index of the first text that has it
+    for i, text in enumerate(texts):
+        for ngram in ngrams(text):
+            a = find(first_with.setdefault(ngram, i))
+            b = find(i)
+            parent[max(a, b)] = min(a, b)
     groups = defaultdict(list)
-    for number, text in enumerate(texts):
-        if runs(text):
-            groups[find(number)].append(number)
+    for i, text in enumerate(texts):
+        if ngrams(text):
+            groups[find(i)].append(i)
     return list(groups.values())
 
 
-def cut(rows, wanted, seed=0):
-    """rows [(text, label), ...] -> (rows of the training file in their order, rows of the dev file). ValueError for too few sentences."""
+def cut(rows, num_dev, seed=0):
+    """Split (text, label) rows into training rows and ``num_dev`` dev rows."""
     texts = [text for text, _ in rows]
     groups = sentences(texts)
-    if not 0 < wanted < len(groups):
-        raise ValueError(f"{wanted} sentences for dev.tsv, but there are {len(groups)} in all")
+    if not 0 < num_dev < len(groups):
+        raise ValueError(f"{num_dev} sentences for dev.tsv, but there are {len(groups)} in all")
     random.Random(seed).shuffle(groups)
-    held_out = {number for group in groups[:wanted] for number in group}
-    taken = {words for number in held_out for length in range(1, WORDS) for words in runs(texts[number], length)}
-    train = [row for number, row in enumerate(rows) if number not in held_out and tuple(row[0].split()) not in taken]
-    return train, [rows[max(group, key=lambda number: len(texts[number].split()))] for group in groups[:wanted]]
+    dev_groups = groups[:num_dev]
+    in_dev = {i for group in dev_groups for i in group}
+    short_phrases = {words for i in in_dev for n in range(1, WORDS)
+                     for words in ngrams(texts[i], n)}
+    train = [row for i, row in enumerate(rows)
+             if i not in in_dev and tuple(row[0].split()) not in short_phrases]
+    dev = [rows[max(group, key=lambda i: len(texts[i].split()))] for group in dev_groups]
+    return train, dev
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""A corpus much larger than its share of memory: prepared, trained on, and trained on without preparation; rates and peaks of memory.
+"""A corpus much larger than memory: prepare it, train on it, and train without preparing it.
 
     python benchmarks/large_corpus.py CORPORA --out benchmarks/results/large-corpus.json
 
-CORPORA is a folder with the folder books/ of .txt files, which are repeated with variations (tokenizer_speed.py) up to --megabytes. Each step is
-a command of its own, as a user gives it; memory is the peak of the proportional set sizes of the command's processes (memory.py). Rates are MB of
-text a second: of preparing over the whole command, of training over the steps alone (most of the command is torch loading and files being checked).
+CORPORA is a folder with books/, a folder of .txt files. They are repeated with variations
+(tokenizer_speed.py) up to --megabytes. Each step is a separate command, as a user would give it.
+Memory is the peak proportional set size of the command's processes (memory.py). Rates are MB
+of text per second: of the whole command for preparing, of the training steps only for training
+(most of a short command is importing torch and checking files).
 """
 import argparse
 import json
@@ -18,9 +20,11 @@ from tokenizer_speed import machine, varied
 
 ROOT = Path(__file__).parent.parent
 VOCABULARY = 8192
-SMALL = ("--preset", "quickstart", "--hidden-size", 128, "--num-attention-heads", 2, "--intermediate-size", 256, "--batch-size", 8,
-         "--eval-examples", 32)
-NAMES = ("numpy", "regex", "torch")
+BATCH_SIZE = 8
+TOKENS_PER_SEQUENCE = 126  # of 128 with the special tokens
+SMALL = ("--preset", "quickstart", "--hidden-size", 128, "--num-attention-heads", 2,
+         "--intermediate-size", 256, "--batch-size", BATCH_SIZE, "--eval-examples", 32)
+PACKAGES = ("numpy", "regex", "torch")
 
 
 def python(*arguments):
@@ -29,51 +33,68 @@ def python(*arguments):
 
 
 def steps(corpora, megabytes, train_steps, folder):
-    """Yield (name, what was measured, bytes of text, their seconds) for each step."""
-    books, text, tokenizer, tokens = sorted(Path(corpora, "books").glob("*.txt")), folder / "text.txt", folder / "tokenizer", folder / "tokens"
+    """Yield (name, result of ``measured``, bytes of text, seconds for them) of each step."""
+    books = sorted(Path(corpora, "books").glob("*.txt"))
+    text = folder / "text.txt"
+    tokenizer = folder / "tokenizer"
+    tokens = folder / "tokens"
     varied(books, megabytes, text)
     size = text.stat().st_size
-    python("-m", "tokenizer", "train", "--kind", "bpe", "--vocab-size", VOCABULARY, "--out", tokenizer, *books)
+    python("-m", "tokenizer", "train", "--kind", "bpe", "--vocab-size", VOCABULARY,
+           "--out", tokenizer, *books)
     for split in ("train", "eval"):
-        done = python("-m", "data", "prepare", text, "--tokenizer", tokenizer, "--split", split, "--out", tokens / split, "--json")
+        done = python("-m", "data", "prepare", text, "--tokenizer", tokenizer, "--split", split,
+                      "--out", tokens / split, "--json")
         yield f"prepare, {split}", done, size, done["seconds"]
     done = python("-m", "data", "inspect", tokens / "train", "--json")
     yield "inspect", done, size, done["seconds"]
+
     meta = json.loads((tokens / "train" / "meta.json").read_text())
-    read = train_steps * 8 * 126 * meta["num_bytes"] / meta["num_tokens"]  # eight blocks a step, of 128 ids with the special ones
+    tokens_read = train_steps * BATCH_SIZE * TOKENS_PER_SEQUENCE
+    bytes_read = tokens_read * meta["num_bytes"] / meta["num_tokens"]
     train = (ROOT / "train.py", *SMALL, "--tokenizer", tokenizer, "--max-steps", train_steps)
-    yield "train", python(*train, "--data", tokens, "--out", folder / "run"), read, seconds_of_training(folder / "run")
+    done = python(*train, "--data", tokens, "--out", folder / "run")
+    yield "train", done, bytes_read, seconds_of_training(folder / "run")
     done = python(*train, "--stream", "--corpus", text, "--out", folder / "streamed")
-    yield "train, streamed", done, read, seconds_of_training(folder / "streamed")
-    part = folder / "twentieth"  # what is held out, as both parts: what the model itself takes, and torch
+    yield "train, streamed", done, bytes_read, seconds_of_training(folder / "streamed")
+
+    # The small eval split as both splits: the memory of the model and of torch themselves.
+    part = folder / "twentieth"
     part.mkdir()
     for split in ("train", "eval"):
         (part / split).symlink_to(tokens / "eval")
-    yield "train on a twentieth", python(*train, "--data", part, "--out", folder / "small"), read, seconds_of_training(folder / "small")
+    done = python(*train, "--data", part, "--out", folder / "small")
+    yield "train on a twentieth", done, bytes_read, seconds_of_training(folder / "small")
 
 
 def seconds_of_training(run):
-    """What the steps of a run took, as its last line of metrics says."""
+    """Return the seconds of a run's steps, from its last line of metrics."""
     return json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["elapsed"]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpora", help="folder that holds books/")
-    parser.add_argument("--megabytes", type=int, default=1000, help="size of the text (default 1000)")
-    parser.add_argument("--steps", type=int, default=50, help="steps of training (default 50)")
+    parser.add_argument("--megabytes", type=int, default=1000,
+                        help="size of the text (default 1000)")
+    parser.add_argument("--steps", type=int, default=50, help="training steps (default 50)")
     parser.add_argument("--out", help="write the results here, as JSON")
     args = parser.parse_args()
-    command = f"python benchmarks/large_corpus.py CORPORA --megabytes {args.megabytes} --steps {args.steps}"
-    results = {"command": command, **machine(NAMES), "rows": []}
+    command = (f"python benchmarks/large_corpus.py CORPORA --megabytes {args.megabytes} "
+               f"--steps {args.steps}")
+    results = {"command": command, **machine(PACKAGES), "rows": []}
     print("| step | seconds | MB of text a second | peak memory |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for name, done, size, seconds in steps(args.corpora, args.megabytes, args.steps, Path(folder)):
+        all_steps = steps(args.corpora, args.megabytes, args.steps, Path(folder))
+        for name, done, size, seconds in all_steps:
             rate = size / 1e6 / seconds
-            results["rows"].append({"step": name, "seconds": done["seconds"], "megabytes_per_second": rate, "peak_megabytes": done["megabytes"]})
+            results["rows"].append({
+                "step": name, "seconds": done["seconds"], "megabytes_per_second": rate,
+                "peak_megabytes": done["megabytes"]})
             peak = f"{done['megabytes']:,.0f} MB" if done["megabytes"] else ""
             print(f"| {name} | {done['seconds']:.1f} | {rate:.3g} | {peak} |", flush=True)
-            if args.out:  # after each row: an interruption loses one at most
+            if args.out:  # after each row, so that an interruption loses at most one
                 Path(args.out).write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -1,13 +1,16 @@
-"""How right the filter for near duplicates is: its estimates held against the true similarity, which is computed for each pair.
+"""Check the near-duplicate filter: compare its decisions with the true similarities.
 
     python benchmarks/near_duplicates.py pydocs --filters short,duplicates
-    python benchmarks/near_duplicates.py "$MINIBERT_CORPORA"/books --filters short,duplicates --documents 40000
+    python benchmarks/near_duplicates.py "$MINIBERT_CORPORA"/books --filters short,duplicates \\
+        --documents 40000
 
-Nothing here depends on the speed of a machine: the same texts give the same line. (The text of pydocs is that of the installed packages.)
+The result does not depend on the speed of the machine. (The text of pydocs is that of the installed
+packages.)
 
-- near duplicates: documents with a true similarity of 0.8 or more to an earlier one that the filter kept.
-- found: documents that the filter drops, rightly or not.
-- judged otherwise: documents dropped below 0.8 or kept from there on, and the true similarities between which they all lie.
+- near duplicates: documents with a true similarity of 0.8 or more to an earlier one that was kept
+- found: documents that the filter drops, rightly or not
+- judged otherwise: documents below 0.8 that were dropped, or others that were kept, and the range
+  of their true similarities
 """
 import argparse
 import sys
@@ -17,22 +20,25 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the filter of this checkout, installed or not
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
 from data import open_corpus  # noqa: E402
 from data.quality.filters import Filters  # noqa: E402
 from data.quality.near_duplicates import SIMILARITY, NearDuplicates, shingles  # noqa: E402
 
 
-class Exact:
-    """The texts that were kept, by their shingles: what they share is counted, so each pair is compared and most cost nothing."""
+class ExactIndex:
+    """The kept texts by shingle. Only texts that share a shingle are compared."""
 
     def __init__(self):
-        self.sizes, self.with_shingle = [], defaultdict(list)  # of each text its number of shingles; shingle -> numbers of texts
+        self.sizes = []  # number of shingles of each text
+        self.with_shingle = defaultdict(list)  # shingle -> indices of texts
 
     def nearest(self, text_shingles):
-        """The true similarity of a text to the one that is most like it, 0 where none shares a shingle (``near_duplicates.jaccard``)."""
-        shared = Counter(chain.from_iterable(self.with_shingle.get(shingle, ()) for shingle in text_shingles))
-        return max((both / (self.sizes[number] + len(text_shingles) - both) for number, both in shared.items()), default=0.0)
+        """Return the highest Jaccard similarity to a kept text, 0 if none shares a shingle."""
+        matches = (self.with_shingle.get(shingle, ()) for shingle in text_shingles)
+        num_shared = Counter(chain.from_iterable(matches))
+        size = len(text_shingles)
+        return max((n / (self.sizes[i] + size - n) for i, n in num_shared.items()), default=0.0)
 
     def keep(self, text_shingles):
         for shingle in text_shingles:
@@ -41,32 +47,43 @@ class Exact:
 
 
 def evaluate_file(documents, show_progress=True):
-    """Yield (true similarity to the nearest earlier text that was kept, whether the filter drops it) for each document."""
-    exact, drops = Exact(), NearDuplicates()
+    """Yield (true similarity to the nearest kept text, whether it is dropped) per document."""
+    index = ExactIndex()
+    drops = NearDuplicates()
     for text in tqdm(documents, unit=" documents", disable=not show_progress):
-        text_shingles = {hash(shingle) for shingle in shingles(text)}  # 64 bits in place of five words
+        text_shingles = {hash(shingle) for shingle in shingles(text)}  # 64 bits, not five words
         dropped = drops(text)
-        yield exact.nearest(text_shingles), dropped
+        yield index.nearest(text_shingles), dropped
         if not dropped:
-            exact.keep(text_shingles)
+            index.keep(text_shingles)
 
 
 def summary(results):
-    """``[(0.9, True), (0.75, True), (0.0, False)] -> "3 documents: 1 near duplicates, 2 found; 1 evaluate_file otherwise, between 0.750 and 0.750"``"""
-    wrong = [similarity for similarity, dropped in results if (similarity >= SIMILARITY) != dropped]
-    line = (f"{len(results):,} documents: {sum(similarity >= SIMILARITY for similarity, _ in results):,} near duplicates, "
-            f"{sum(dropped for _, dropped in results):,} found; {len(wrong):,} judged otherwise")
+    """Return the results of ``evaluate_file`` as a line.
+
+    [(0.9, True), (0.75, True), (0.0, False)]
+    -> "3 documents: 1 near duplicates, 2 found; 1 judged otherwise, between 0.750 and 0.750"
+    """
+    num_near = sum(similarity >= SIMILARITY for similarity, _ in results)
+    num_found = sum(dropped for _, dropped in results)
+    wrong = [similarity for similarity, dropped in results
+             if (similarity >= SIMILARITY) != dropped]
+    line = (f"{len(results):,} documents: {num_near:,} near duplicates, {num_found:,} found; "
+            f"{len(wrong):,} judged otherwise")
     return line + (f", between {min(wrong):.3f} and {max(wrong):.3f}" if wrong else "")
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(args=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", help="a name, a file or a folder, as for train.py --corpus")
-    parser.add_argument("--documents", type=int, default=None, help="the first so many of it (default: all)")
-    parser.add_argument("--filters", default="", help="of what these filters keep (data/quality/filters.py)")
-    args = parser.parse_args(arguments)
+    parser.add_argument("--documents", type=int, help="only the first N documents (default: all)")
+    parser.add_argument("--filters", default="",
+                        help="filters to apply first (data/quality/filters.py)")
+    args = parser.parse_args(args)
     documents = open_corpus(args.corpus).documents("all")
-    documents = Filters(args.filters).keep(documents) if args.filters else documents
+    if args.filters:
+        documents = Filters(args.filters).keep(documents)
     print(summary(list(evaluate_file(islice(documents, args.documents)))))
 
 

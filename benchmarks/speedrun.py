@@ -1,12 +1,16 @@
-"""The best model that five minutes buy: three books by Kant, the last 5 % of the text held out, 15 % masked, the same masks for everybody.
+"""The best model that five minutes of training buy, on three books by Kant.
 
-    python benchmarks/speedrun.py --out benchmarks/results/speedrun.json                       (make speedrun)
-    python benchmarks/speedrun.py --ablation --out benchmarks/results/ablation.json            each choice of the recipe changed alone
+    python benchmarks/speedrun.py --out benchmarks/results/speedrun.json          (make speedrun)
+    python benchmarks/speedrun.py --ablation --out benchmarks/results/ablation.json
     python benchmarks/speedrun.py --table benchmarks/results/speedrun.json
 
-The recipe is the preset ``quickstart`` of train.py and nothing else; only the split is made here, because a record needs one that never changes.
-Learning the tokenizer and preparing the text (seconds) are not in the five minutes, evaluating at the end is not, all else is. Every row is
-written as it is done; the same command goes on where it was. Without --ablation each record stays, beside its date, machine and commit.
+The last 5 % of the text are the validation set, with 15 % of the tokens masked, the same for every
+record. The recipe is the preset ``quickstart`` of train.py and nothing else; only the split is made
+here, because records need one that never changes. With --ablation each choice of the recipe is
+changed separately. Training the tokenizer and preparing the text (seconds) do not count, nor does
+the evaluation at the end; everything else does. Each row is written when it is finished, and the
+same command continues after an interruption. Without --ablation every record is kept, with date,
+machine and commit.
 """
 import argparse
 import json
@@ -23,23 +27,21 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed o
 import train  # noqa: E402
 from data import TokenFile, open_corpus, prepare  # noqa: E402
 from data.sources.named import CACHE  # noqa: E402
-from minibert.analysis.mask_filling import fill_mask
+from minibert.analysis.mask_filling import fill_mask  # noqa: E402
 from minibert.evaluate import EVAL_SEED, bytes_per_token, evaluate, unigram_entropy  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
-from minibert.formats.run_folder import (
-    load_run,  # noqa: E402
-    read_metrics_lines,  # noqa: E402
-)
+from minibert.formats.run_folder import load_run, read_metrics_lines  # noqa: E402
 from minibert.masking import Masker  # noqa: E402
 from minibert.presets import PRESETS  # noqa: E402
 from tokenizer import ByteLevelBPE  # noqa: E402
 from tokenizer.utils.cli import run  # noqa: E402
 from tokenizer.utils.files import atomic_write  # noqa: E402
 
-HELD_OUT = 0.05
+EVAL_SHARE = 0.05
 PROBE = "Human thinking involves human <mask>."
-# The MLP is not gated there: four times the width, as in the papers.
-POST_NORM = "--family roberta --type-vocab-size 1 --pad-token-id 1 --max-position-embeddings 130 --intermediate-size 512 --local-attention 128"
+# Its MLP is not gated: four times as wide as the hidden size, as in the papers.
+POST_NORM = ("--family roberta --type-vocab-size 1 --pad-token-id 1 --max-position-embeddings 130 "
+             "--intermediate-size 512 --local-attention 128")
 CHOICES = {  # of the ablation: name -> what differs from the preset
     "the recipe": "",
     "15 % masked in training": "--mlm-probability 0.15",
@@ -65,83 +67,106 @@ def main(args=None):
     args = parse(args)
     if args.table:
         return print(table(json.loads(args.table.read_text(encoding="utf-8"))), end="")
-    old = json.loads(args.out.read_text(encoding="utf-8")) if args.out and args.out.is_file() else {"rows": []}
-    command = "python benchmarks/speedrun.py" + (" --ablation" if args.ablation else "") + f" --minutes {args.minutes:g}"
-    results = {"command": command, "rows": old["rows"]}
+    rows = []
+    if args.out and args.out.is_file():
+        rows = json.loads(args.out.read_text(encoding="utf-8"))["rows"]
+    ablation = " --ablation" if args.ablation else ""
+    command = f"python benchmarks/speedrun.py{ablation} --minutes {args.minutes:g}"
     for name in args.only or (CHOICES if args.ablation else ["the recipe"]):
-        if args.ablation and any(row["name"] == name and row["minutes"] == args.minutes for row in results["rows"]):
+        finished = any(row["name"] == name and row["minutes"] == args.minutes for row in rows)
+        if args.ablation and finished:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            results["rows"].append(one(name, args, Path(folder)))
-        print(table({"rows": results["rows"][-1:]}), flush=True)
+            rows.append(train_row(name, args, Path(folder)))
+        print(table({"rows": rows[-1:]}), flush=True)
         if args.out:
-            atomic_write(args.out, json.dumps(results, indent=1) + "\n")
+            atomic_write(args.out, json.dumps({"command": command, "rows": rows}, indent=1) + "\n")
 
 
 def parse(args):
-    parser = argparse.ArgumentParser(description="The best model of Kant in five minutes, and what each choice of its recipe is worth.")
-    parser.add_argument("--corpus", default="kant", help="a corpus as train.py takes it (default kant)")
-    parser.add_argument("--minutes", type=float, default=5, help="of training (default 5)")
-    parser.add_argument("--ablation", action="store_true", help="each choice of the recipe changed alone")
+    parser = argparse.ArgumentParser(
+        description="The best model of Kant in five minutes, and what each choice is worth.")
+    parser.add_argument("--corpus", default="kant",
+                        help="a corpus that train.py accepts (default kant)")
+    parser.add_argument("--minutes", type=float, default=5, help="minutes of training (default 5)")
+    parser.add_argument("--ablation", action="store_true",
+                        help="change each choice of the recipe separately")
     parser.add_argument("--only", nargs="+", choices=CHOICES, metavar="NAME",
-                        help="only these rows of the ablation: " + "; ".join(CHOICES).replace("%", "%%"))
+                        help="only these rows of the ablation: "
+                             + "; ".join(CHOICES).replace("%", "%%"))
     parser.add_argument("--extra", default="", help="more flags for train.py")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the run here")
     parser.add_argument("--out", type=Path, help="write the results here, as JSON")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of a results file, and nothing else")
+    parser.add_argument("--table", type=Path, metavar="FILE",
+                        help="only print the table of a results file")
     return parser.parse_args(args)
 
 
-def one(name, args, folder):
-    """Train with one choice changed -> its row."""
+def train_row(name, args, folder):
+    """Train with one choice changed. Return the row of results."""
     flags = (CHOICES[name] + " " + args.extra).split()
-    words = dict(zip(flags[::2], flags[1::2]))
-    make_data(args.corpus, int(words.get("--vocab-size", PRESETS["quickstart"][0].vocab_size)), folder)
+    vocab_size = PRESETS["quickstart"][0].vocab_size
+    for flag, value in zip(flags, flags[1:]):
+        if flag == "--vocab-size":  # the last one counts
+            vocab_size = int(value)
+    make_data(args.corpus, vocab_size, folder)
     run = args.keep or folder / "run"
-    code = train.main(["--preset", "quickstart", "--data", str(folder / "data"), "--tokenizer", str(folder / "tokenizer"), "--out", str(run),
+    code = train.main(["--preset", "quickstart", "--data", str(folder / "data"),
+                       "--tokenizer", str(folder / "tokenizer"), "--out", str(run),
                        "--minutes", str(args.minutes), *flags])
     if code:
         sys.exit(code)  # Ctrl-C
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent,
+                         capture_output=True, text=True)
     last = read_metrics_lines(run / "metrics.jsonl")[-1]
-    return {"name": name, "flags": " ".join(flags), "date": time.strftime("%Y-%m-%d"), "commit": commit, "minutes": args.minutes,
-            "steps": last["step"], "elapsed": last["elapsed"], **asked(run, folder), "torch": torch.__version__, "python": platform.python_version(),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads"}
+    device = f"cpu, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    return {"name": name, "flags": " ".join(flags), "date": time.strftime("%Y-%m-%d"),
+            "commit": git.stdout.strip(), "minutes": args.minutes, "steps": last["step"],
+            "elapsed": last["elapsed"], **validate(run, folder), "torch": torch.__version__,
+            "python": platform.python_version(), "device": device}
 
 
 def make_data(corpus, vocab_size, folder):
-    """tokenizer/, data/train and data/eval in ``folder``: the last 5 % of the characters, whole paragraphs, are held out."""
+    """Write tokenizer/, data/train and data/eval, the last 5 % of the text."""
     documents = list(open_corpus(corpus, cache=CACHE).documents("all"))
-    characters, begin = sum(map(len, documents)), 0
-    last = len(documents)
-    while begin < HELD_OUT * characters:
-        last -= 1
-        begin += len(documents[last])
-    tokenizer = ByteLevelBPE.train_from_iterator(documents[:last], vocab_size=vocab_size)
+    num_characters = sum(map(len, documents))
+    num_eval = 0
+    split = len(documents)
+    while num_eval < EVAL_SHARE * num_characters:
+        split -= 1
+        num_eval += len(documents[split])
+    tokenizer = ByteLevelBPE.train_from_iterator(documents[:split], vocab_size=vocab_size)
     tokenizer.save(folder / "tokenizer")
-    prepare(documents[:last], tokenizer, folder / "data" / "train")
-    prepare(documents[last:], tokenizer, folder / "data" / "eval")
+    prepare(documents[:split], tokenizer, folder / "data" / "train")
+    prepare(documents[split:], tokenizer, folder / "data" / "eval")
 
 
-def asked(run, folder):
-    """What the run says of all held-out blocks, in float32, and of the probe."""
+def validate(run, folder):
+    """Evaluate a run on all of the validation set, in float32, and on the probe."""
     model, tokenizer = load_run(run)
     file = TokenFile(folder / "data" / "eval")
-    blocks = make_examples("blocks", file, tokenizer, 128).at(EVAL_SEED, 0)
+    examples = make_examples("blocks", file, tokenizer, 128).at(EVAL_SEED, 0)
     masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids, 0.15)
-    scores = evaluate(model, blocks, masker, tokenizer.pad_token_id, limit=len(blocks), bytes_per_token=bytes_per_token(file, tokenizer, "blocks"))
+    scores = evaluate(model, examples, masker, tokenizer.pad_token_id, limit=len(examples),
+                      bytes_per_token=bytes_per_token(file, tokenizer, "blocks"))
     answer = fill_mask(model, tokenizer, PROBE, top_k=1)[0]
-    return {"loss": scores["loss"], "accuracy": scores["accuracy"], "bits_per_byte": scores["bits_per_byte"], "masked": scores["masked"],
-            "unigram_entropy": unigram_entropy(blocks, masker.is_special, limit=len(blocks)), "parameters": model.num_parameters(),
-            "answer": answer["token_str"], "score": answer["score"]}
+    return {"loss": scores["loss"], "accuracy": scores["accuracy"],
+            "bits_per_byte": scores["bits_per_byte"], "masked": scores["masked"],
+            "unigram_entropy": unigram_entropy(examples, masker.is_special, limit=len(examples)),
+            "parameters": model.num_parameters(), "answer": answer["token_str"],
+            "score": answer["score"]}
 
 
 def table(results):
-    """The rows as Markdown."""
-    lines = ["| recipe | minutes | steps | held-out loss | masked accuracy | bits a byte | first for the probe | date, commit |", "|---" * 8 + "|"]
+    """Return the rows as Markdown."""
+    lines = ["| recipe | minutes | steps | held-out loss | masked accuracy | bits a byte "
+             "| first for the probe | date, commit |", "|---" * 8 + "|"]
     for row in results["rows"]:
-        cells = (row["name"], f"{row['minutes']:g}", f"{row['steps']:,}", f"{row['loss']:.3f}", f"{row['accuracy']:.1%}",
-                 f"{row['bits_per_byte']:.3f}", f"{row['answer'].strip()} ({row['score']:.0%})", f"{row['date']}, {row['commit']}")
+        cells = [row["name"], f"{row['minutes']:g}", f"{row['steps']:,}", f"{row['loss']:.3f}",
+                 f"{row['accuracy']:.1%}", f"{row['bits_per_byte']:.3f}",
+                 f"{row['answer'].strip()} ({row['score']:.0%})", f"{row['date']}, {row['commit']}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

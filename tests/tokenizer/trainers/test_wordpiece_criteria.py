@@ -38,4 +38,4 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path):
 def test_a_name_that_is_none_of_the_files_is_told(tmp_path):
     (tmp_path / "one.txt").write_text(STORY, encoding="utf-8")
     done = run(tmp_path / "one.txt", "--held-out", "three")
-    assert done.returncode == 1 and "error: of --held-out three each must be the name of one of the files" in done.stderr
+    assert done.returncode == 1 and "error: each name of --held-out three must be one of the files" in done.stderr

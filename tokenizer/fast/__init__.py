@@ -1,1 +1,1 @@
-"""Array code behind the fast paths; not needed to understand BERT."""
+"""Array code behind the fast paths. Not needed to understand BERT."""

@@ -1,13 +1,16 @@
-"""Where words begin, for a batch of texts at once: the patterns of ``pretokenize.py`` as a few operations on whole arrays of bytes.
+"""Not needed to understand BERT. The same as: where ``gpt2_words`` or ``bert_words`` begin a word.
 
-A pattern walks from character to character. Here every byte is given the kind of the character that it belongs to, by a table;
-and whether a word begins at a byte follows from its kind and its neighbours', for all bytes in one comparison.
+The patterns of ``pretokenize.py`` walk from character to character. Here a table gives each byte
+the class of its character, and whether a word begins at a byte follows from its class and those of its
+neighbors: a few comparisons of whole arrays, for a batch of texts at once.
 
-The patterns themselves say which kind a character is: each is asked once, when it is first met. A few characters do not fit, such as the
-white space of more than one byte for GPT-2's. A stretch with one of these in it is left whole, for the pattern: it ends where
-another character is followed by white space, which no word goes across.
+The patterns themselves define the classes: each character is tried once, when it first occurs. A
+few characters fit no class, such as white space of several bytes in GPT-2's pattern. A stretch of
+text with such a FOREIGN character is not cut; it ends where another character is followed by white
+space, which no word crosses.
 
-So what comes out are units: words with the space before them, and some longer stretches. Each can be treated without the others.
+So the results are *units*: words with the space before them, and a few longer stretches. Each unit
+can be split into words independently of the others.
 """
 import re
 from functools import cache
@@ -18,138 +21,174 @@ import numpy as np
 from tokenizer.normalize import BertNormalizer
 from tokenizer.pretokenize import bert_words, gpt2_words
 
-# Kinds. A word of BERT's is a run of letters (numbers among them) or a single other character.
+# Character classes. BERT's words are runs of LETTERs (with numbers) or one OTHER character.
 UNKNOWN, SPACE, OTHER_SPACE, LETTER, NUMBER, OTHER, FOREIGN = range(7)
 
-# Where a long text can be cut and each part treated without the other: between a visible character of ASCII and white space, and after a
-# Chinese comma or full stop that a Chinese character follows.
+# Positions where a long text can be cut into parts that are processed separately: between a visible
+# ASCII character and white space, and between a Chinese comma or full stop and a Chinese character.
 SAFE_CUT = re.compile(r"[!-~](?=[ \n])|[。，](?=[\u5000-\u9fff])")
 SAFE_CUT_BYTES = re.compile(rb"[!-~](?=[ \n])|(?:\xe3\x80\x82|\xef\xbc\x8c)(?=[\xe5-\xe9])")
 
-_ONE_LETTER = np.isin(np.arange(256), list(b"stmd"))  # 's 't 'm 'd
-
-
-def gpt2_kind(char):
-    """Of two equal characters with another between, GPT-2's pattern makes one word if all three are of one kind.
-
-    >>> [gpt2_kind(char) for char in "é1+\\n"] == [LETTER, NUMBER, OTHER, OTHER_SPACE], gpt2_kind("\u3000") == FOREIGN
-    (True, True)
-    """
-    if char == " ":
-        return SPACE
-    kinds = [kind for side, kind in (("a", LETTER), ("1", NUMBER), ("+", OTHER)) if len(gpt2_words(side + char + side)) == 1]
-    return kinds[0] if kinds else OTHER_SPACE if char.isascii() else FOREIGN
-
-
-def bert_kind(char, **options):
-    """What a character between two letters makes of them with BERT: one word, two words, or three. FOREIGN if it depends on the settings.
-
-    >>> [bert_kind(char) for char in "é\u3000€,中"] == [LETTER, SPACE, LETTER, OTHER, OTHER]
-    True
-    """
-    kinds = set()
-    for lowercase, strip_accents in ((True, True), (True, False), (False, True), (False, False)):
-        normal, _ = BertNormalizer(lowercase, strip_accents, **options).normalize(f"a{char}a")
-        words = [normal[start:end] for start, end in bert_words(normal)]
-        kinds.add({1: LETTER, 2: SPACE, 3: OTHER}.get(len(words) if words[0][0] == words[-1][-1] == "a" else None))
-    return kinds.pop() if len(kinds) == 1 and None not in kinds else FOREIGN
-
-
-def bert_kind_without_cjk(char):
-    """The same where Chinese characters are letters: tokenize_chinese_chars=False."""
-    return bert_kind(char, tokenize_chinese_chars=False)
+IS_S_T_M_D = np.isin(np.arange(256), list(b"stmd"))  # the contractions 's 't 'm 'd
 
 
 def split_text(text, size):
-    """A text in parts of about ``size`` characters, cut at sure borders, so that its units are the parts' units; longer where there is none.
+    """Split a text at safe cuts into parts of about ``size`` characters, longer if there is none.
 
     >>> split_text("one two three", size=2)
     ['one', ' two', ' three']
     """
     cuts = [0]
     while cuts[-1] < len(text):
-        border = SAFE_CUT.search(text, cuts[-1] + size - 1)
-        cuts.append(border.end() if border else len(text))
+        match = SAFE_CUT.search(text, cuts[-1] + size - 1)
+        cuts.append(match.end() if match else len(text))
     return [text[start:end] for start, end in pairwise(cuts)]
 
 
+def gpt2_class(char):
+    """Return the class of a character in GPT-2's pattern.
+
+    The pattern makes one word of three characters only if all are of the same class.
+
+    >>> [gpt2_class(char) for char in "é1+\\n"] == [LETTER, NUMBER, OTHER, OTHER_SPACE]
+    True
+    >>> gpt2_class("\u3000") == FOREIGN
+    True
+    """
+    if char == " ":
+        return SPACE
+    for side, char_class in (("a", LETTER), ("1", NUMBER), ("+", OTHER)):
+        if len(gpt2_words(side + char + side)) == 1:
+            return char_class
+    return OTHER_SPACE if char.isascii() else FOREIGN
+
+
+def bert_class(char, **options):
+    """Return the class of a character for BERT: what it does between two letters.
+
+    A LETTER makes one word of them, a SPACE two, OTHER three. If that depends on the settings, the
+    character is FOREIGN.
+
+    >>> [bert_class(char) for char in "é\u3000€,中"] == [LETTER, SPACE, LETTER, OTHER, OTHER]
+    True
+    """
+    classes = set()
+    for lowercase in (True, False):
+        for strip_accents in (True, False):
+            normalizer = BertNormalizer(lowercase, strip_accents, **options)
+            text, _ = normalizer.normalize(f"a{char}a")
+            words = [text[start:end] for start, end in bert_words(text)]
+            if words[0][0] == words[-1][-1] == "a":
+                classes.add({1: LETTER, 2: SPACE, 3: OTHER}.get(len(words), FOREIGN))
+            else:
+                classes.add(FOREIGN)
+    return classes.pop() if len(classes) == 1 else FOREIGN
+
+
+def bert_class_without_cjk(char):
+    """The same with tokenize_chinese_chars=False: Chinese characters are letters."""
+    return bert_class(char, tokenize_chinese_chars=False)
+
+
 @cache
-def known_kinds(kind_of):
-    """The kinds of all characters, by code point; UNKNOWN until a character is first met. -> (1114112,) uint8"""
+def class_table(class_of):
+    """Return the table code point -> class, UNKNOWN until a character occurs. (1114112,) uint8"""
     table = np.zeros(0x110000, np.uint8)
-    table[:128] = [kind_of(chr(point)) for point in range(128)]
+    table[:128] = [class_of(chr(code)) for code in range(128)]
     return table
 
 
-def kinds(kind_of, data):
-    """data (N,) uint8: UTF-8, at least three more bytes after it. -> the kind of the character that each byte belongs to (N,)"""
-    table = known_kinds(kind_of)
-    kind = table[data]
-    first = np.flatnonzero(data >= 0xC0)  # of the bytes of a character that has more than one
-    if len(first):
-        length = 2 + (data[first] >= 0xE0) + (data[first] >= 0xF0)
-        points = data[first] & (0x7F >> length)  # the bits that belong to the code point: 5, 4 or 3; six more in each byte that follows
-        for place in range(1, 4):
-            more = length > place
-            points[more] = points[more] << 6 | data[first[more] + place] & 0x3F
-        for point in np.unique(points[table[points] == UNKNOWN]).tolist():
-            table[point] = kind_of(chr(point))
-        for place in range(4):
-            kind[first[length > place] + place] = table[points[length > place]]
-    return kind
+def byte_classes(class_of, data):
+    """Return for each byte the class of the character to which it belongs. -> (N,) uint8
+
+    data: UTF-8 with at least three more bytes after it, (N,) uint8
+    """
+    table = class_table(class_of)
+    classes = table[data]
+    first = np.flatnonzero(data >= 0xC0)  # the first bytes of characters of two to four bytes
+    if not len(first):
+        return classes
+    lengths = 2 + (data[first] >= 0xE0) + (data[first] >= 0xF0)
+    # Decode: 5, 4 or 3 bits of the first byte, then 6 bits of each byte after it.
+    codes = data[first] & (0x7F >> lengths)
+    for i in range(1, 4):
+        longer = lengths > i
+        codes[longer] = codes[longer] << 6 | data[first[longer] + i] & 0x3F
+    for code in np.unique(codes[table[codes] == UNKNOWN]).tolist():
+        table[code] = class_of(chr(code))
+    for i in range(4):
+        longer = lengths > i
+        classes[first[longer] + i] = table[codes[longer]]
+    return classes
 
 
-def gpt2_boundaries(data, begins):
-    """Where GPT-2's words begin (``pretokenize.GPT2_PATTERN``).
+def gpt2_boundaries(data, text_starts):
+    """Return where GPT-2's words begin (``pretokenize.GPT2_PATTERN``). -> (N,) bool
 
-    data (N,) uint8: texts in UTF-8, end to end, with at least three more bytes after them; begins (N,) bool: where a text begins,
-    and where the last one ends. -> (N,) bool
+    data          UTF-8 of all texts, with at least three more bytes after it, (N,) uint8
+    text_starts   where texts begin, and where the last one ends, (N,) bool
 
     "it's 3\\n" -> i, ', the space, the line end; "a  b" -> a, both spaces
     """
-    kind = kinds(gpt2_kind, data)
-    before, here = kind[:-1], kind[1:]
-    starts = begins.copy()
-    starts[1:] |= (here != before) & (before != SPACE)  # a space belongs to what follows
-    space = (kind == SPACE) | (kind == OTHER_SPACE)
-    inside = np.flatnonzero(space[1:] & space[:-1]) + 1  # within a run of white space only its last character begins a word,
-    starts[inside] = begins[inside]                      # and that only if something visible follows in the same text
+    classes = byte_classes(gpt2_class, data)
+    previous = classes[:-1]
+    starts = text_starts.copy()
+    # A new class begins a new word, but a space belongs to the word after it.
+    starts[1:] |= (classes[1:] != previous) & (previous != SPACE)
+
+    # In a run of white space only the last character begins a word, and only if something visible
+    # follows in the same text.
+    is_space = (classes == SPACE) | (classes == OTHER_SPACE)
+    inside = np.flatnonzero(is_space[1:] & is_space[:-1]) + 1
+    starts[inside] = text_starts[inside]
     inside = inside[inside + 1 < len(data)]
-    starts[inside] |= ~space[inside + 1] & ~begins[inside + 1]
+    starts[inside] |= ~is_space[inside + 1] & ~text_starts[inside + 1]
 
-    quote = np.flatnonzero((data[:-2] == ord("'")) & starts[:-2])
-    quote = quote[~begins[quote + 1]]
-    second, third = data[quote + 1], data[quote + 2]
-    one = quote[_ONE_LETTER[second]]
-    two = quote[~begins[quote + 2] & (np.isin(second, list(b"rv")) & (third == ord("e")) | (second == ord("l")) & (third == ord("l")))]
-    for contractions, length in ((one, 2), (two, 3)):
+    # Contractions: 's 't 'm 'd, and 're 've 'll. 'real is 're and al.
+    quotes = np.flatnonzero((data[:-2] == ord("'")) & starts[:-2])
+    quotes = quotes[~text_starts[quotes + 1]]
+    second = data[quotes + 1]
+    third = data[quotes + 2]
+    is_re_ve = ((second == ord("r")) | (second == ord("v"))) & (third == ord("e"))
+    is_ll = (second == ord("l")) & (third == ord("l"))
+    two_letters = quotes[~text_starts[quotes + 2] & (is_re_ve | is_ll)]
+    one_letter = quotes[IS_S_T_M_D[second]]
+    for contractions, length in ((one_letter, 2), (two_letters, 3)):
         starts[contractions + 1] = False
-        starts[contractions + length] = True  # 'real is 're and al
-    return _whole_where_foreign(starts, kind, space, begins)
+        starts[contractions + length] = True
+    return _uncut_foreign(starts, classes, is_space, text_starts)
 
 
-def bert_boundaries(data, begins, kind_of=bert_kind):
-    """Where BERT's words begin, each with the white space before it; arguments and result as of ``gpt2_boundaries``. "it's 3" -> i, ', s, the space"""
-    kind = kinds(kind_of, data)
-    starts = begins.copy()
-    starts[1:] |= (kind[:-1] != SPACE) & ((kind[1:] != LETTER) | (kind[:-1] != LETTER))
-    starts &= (data & 0xC0) != 0x80  # not within a character
-    return _whole_where_foreign(starts, kind, kind == SPACE, begins)
+def bert_boundaries(data, text_starts, class_of=bert_class):
+    """Return where BERT's words begin, each with the white space before it. -> (N,) bool
+
+    Arguments as ``gpt2_boundaries``. "it's 3" -> i, ', s, the space
+    """
+    classes = byte_classes(class_of, data)
+    previous = classes[:-1]
+    starts = text_starts.copy()
+    starts[1:] |= (previous != SPACE) & ((classes[1:] != LETTER) | (previous != LETTER))
+    starts &= (data & 0xC0) != 0x80  # not inside a character
+    return _uncut_foreign(starts, classes, classes == SPACE, text_starts)
 
 
-def bert_boundaries_without_cjk(data, begins):
-    """The same where Chinese characters are letters: tokenize_chinese_chars=False."""
-    return bert_boundaries(data, begins, bert_kind_without_cjk)
+def bert_boundaries_without_cjk(data, text_starts):
+    """The same with tokenize_chinese_chars=False: Chinese characters are letters."""
+    return bert_boundaries(data, text_starts, bert_class_without_cjk)
 
 
-def _whole_where_foreign(starts, kind, space, begins):
-    """Take out the borders inside a stretch with a foreign character, which are in doubt: of GPT-2's "a b\\u3000c d" -> 'a', ' b\\u3000c', ' d'"""
-    foreign = np.flatnonzero(kind == FOREIGN)
+def _uncut_foreign(starts, classes, is_space, text_starts):
+    """Remove the boundaries inside stretches with a foreign character, which are uncertain.
+
+    GPT-2: "a b\\u3000c d" -> 'a', ' b\\u3000c', ' d'
+    """
+    foreign = np.flatnonzero(classes == FOREIGN)
     if not len(foreign):
         return starts
-    sure = begins.copy()  # borders whatever the foreign characters may be
-    sure[1:] |= space[1:] & ~space[:-1] & (kind[:-1] != FOREIGN)
-    stretch = np.cumsum(sure, dtype=np.int32)
-    whole = np.zeros(stretch[-1] + 1, bool)
-    whole[stretch[foreign]] = True
-    return (starts & ~whole[stretch]) | sure
+    # Boundaries that are certain whatever the foreign characters are.
+    certain = text_starts.copy()
+    certain[1:] |= is_space[1:] & ~is_space[:-1] & (classes[:-1] != FOREIGN)
+    stretch = np.cumsum(certain, dtype=np.int32)  # index of the stretch of each byte
+    is_foreign = np.zeros(stretch[-1] + 1, bool)
+    is_foreign[stretch[foreign]] = True
+    return (starts & ~is_foreign[stretch]) | certain

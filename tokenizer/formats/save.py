@@ -12,7 +12,7 @@ OWN_FILES = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokeniz
 def check_save_folder(folder, overwrite=False):
     """Raise an error, before training, if no tokenizer can be saved in ``folder``."""
     if not str(folder):
-        raise ValueError("the name of the tokenizer folder is empty")
+        raise ValueError("the name of the folder is empty")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file; a tokenizer is saved as a folder")

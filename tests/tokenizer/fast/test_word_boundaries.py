@@ -108,7 +108,7 @@ def test_units_have_one_number_each_however_they_collide(monkeypatch):
     rng = random.Random(6)
     texts = [" ".join("".join(rng.choices("ab", k=rng.randint(1, 20))) for _ in range(50)) for _ in range(40)]
     for places in (1, 3, 20):  # with two places nearly everything collides
-        monkeypatch.setattr("tokenizer.fast.unit_table.PLACES", places)
+        monkeypatch.setattr("tokenizer.fast.unit_table.HASH_BITS", places)
         units = UnitTable(gpt2_boundaries)
         for _ in range(2):
             for text in texts:

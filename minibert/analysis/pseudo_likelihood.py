@@ -70,17 +70,21 @@ def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
 
     results = []
     for text, ids, positions, log_probs in zip(texts, sequences, targets, values):
-        tokens = []
-        for token_id, value in zip(ids[positions].tolist(), log_probs):
-            token = tokenizer.id_to_token(token_id)
-            tokens.append({"token": token, "id": token_id, "log_likelihood": value})
-        results.append({
-            "text": text,
-            "tokens": tokens,
-            "pseudo_log_likelihood": sum(log_probs),
-            "pseudo_perplexity": perplexity(log_probs),
-        })
+        results.append(_result(tokenizer, text, ids[positions].tolist(), log_probs))
     return results
+
+
+def _result(tokenizer, text, token_ids, log_probs):
+    tokens = [
+        {"token": tokenizer.id_to_token(token_id), "id": token_id, "log_likelihood": value}
+        for token_id, value in zip(token_ids, log_probs)
+    ]
+    return {
+        "text": text,
+        "tokens": tokens,
+        "pseudo_log_likelihood": sum(log_probs),
+        "pseudo_perplexity": perplexity(log_probs),
+    }
 
 
 def log_likelihoods(model, sequences, positions, tokenizer):

@@ -72,14 +72,11 @@ def chart(caption, curves, guide=None, small=False):
             d = "".join(f"M{point}h0" for point in coordinates)  # h0: a dot
         paths.append(tag("path", class_=kind, d=d))
     box = {"viewBox": "0 0 1000 1000", "preserveAspectRatio": "none", "aria_hidden": "true"}
-    labels = []
-    for value in y_ticks:
-        bottom = f"bottom:{100 * (value - low) / (high - low):.1f}%"
-        labels.append(tag("span", tick_label(value), class_="y", style=bottom))
-    for step in x_ticks:
-        left = f"left:{100 * step / last:.1f}%"
-        labels.append(tag("span", tick_label(step), class_="x", style=left))
-    labels.append(tag("span", "step", class_="what"))
+    labels = [
+        *(tick_label(value, "y", f"bottom:{100 - float(y(value)) / 10:.1f}%") for value in y_ticks),
+        *(tick_label(step, "x", f"left:{float(x(step)) / 10:.1f}%") for step in x_ticks),
+        tag("span", "step", class_="what"),
+    ]
     keys = [tag("span", tag("i", class_=kind), name, class_="key") for name, kind in legend]
     return tag(
         "figure",
@@ -106,9 +103,10 @@ def ticks(low, high, most=6):
     return [int(value) if value == int(value) else float(f"{value:.12g}") for value in values]
 
 
-def tick_label(value):
-    """20000 -> '20,000'; 0.006 -> '0.006'; 10**30 -> '1e+30'"""
-    return f"{value:,}" if isinstance(value, int) and abs(value) < 10**15 else f"{value:g}"
+def tick_label(value, axis, style):
+    """Return the label of a tick: 20000 is '20,000', 0.006 is '0.006', 10**30 is '1e+30'."""
+    is_short = isinstance(value, int) and abs(value) < 10**15
+    return tag("span", f"{value:,}" if is_short else f"{value:g}", class_=axis, style=style)
 
 
 def downsample(points):

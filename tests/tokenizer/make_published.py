@@ -1,28 +1,57 @@
-"""Folders in the layouts of published models, small, and the ids that transformers gives for them: ``golden/published/``.
+"""Make ``golden/published/``: small folders laid out like published models, and transformers' ids.
 
     pip install tokenizers==0.23.3 transformers==5.23; python tests/tokenizer/make_published.py
 
-The vocabularies are those in ``golden/``; what is put around them is what RoBERTa, GPT-2, BERT and ModernBERT have. The live
-tests make the same folders anew (``make parity``).
+The vocabularies are those in ``golden/``; the files around them are those of RoBERTa, GPT-2, BERT
+and ModernBERT. The live tests make the same folders again (``make parity``).
 """
+
 import json
 import sys
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast, RobertaTokenizer
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
+from transformers import (
+    AutoTokenizer,
+    BertTokenizer,
+    GPT2Tokenizer,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
-TEXTS = ["", " ", "The cat's  café isn't\there;\n\n   IT'S   THERE.", "x <mask> y  [MASK][MASK] z", "cafe\u0301 e\u0323\u0301 \u212b ｶﾞ",
-         "donkey" * 20, "<s>a</s> [CLS]b[SEP]<|endoftext|>", "3rd 1,000 |||IP_ADDRESS||| millers flour\u3000FLOUR", "İstanbul ΣΑΣ ß 中文 😀",
-         "👩\u200d👧", "a" + " " * 30 + "b", "tail   "]
+TEXTS = [
+    "",
+    " ",
+    "The cat's  café isn't\there;\n\n   IT'S   THERE.",
+    "x <mask> y  [MASK][MASK] z",
+    "cafe\u0301 e\u0323\u0301 \u212b ｶﾞ",
+    "donkey" * 20,
+    "<s>a</s> [CLS]b[SEP]<|endoftext|>",
+    "3rd 1,000 |||IP_ADDRESS||| millers flour\u3000FLOUR",
+    "İstanbul ΣΑΣ ß 中文 😀",
+    "👩\u200d👧",
+    "a" + " " * 30 + "b",
+    "tail   ",
+]
 UNUSED_BYTES = {chr(code) for code in (0xC0, 0xC1, *range(0xF5, 0x100))}
 
 
 def bpe_vocabulary():
     """(tokens without special ones, in order; merges)"""
     vocabulary = json.loads((GOLDEN / "vocab.json").read_text(encoding="utf-8"))
-    merges = [tuple(line.split(" ")) for line in (GOLDEN / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]]
+    merges = [
+        tuple(line.split(" "))
+        for line in (GOLDEN / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    ]
     return list(vocabulary)[5:], merges
 
 
@@ -34,11 +63,15 @@ def byte_level(tokens, merges):
 
 
 def roberta(folder):
-    """As roberta-base is published: the mask token takes the space before it; RobertaProcessing; vocab.json and merges.txt beside it."""
+    """As roberta-base: the mask takes the space before it; vocab.json and merges.txt included."""
     tokens, merges = bpe_vocabulary()
     tokenizer = byte_level(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"], merges)
-    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True)])
-    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    tokenizer.add_special_tokens(
+        ["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True)]
+    )
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), add_prefix_space=False
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
     tokenizer.model.save(str(folder))
     (folder / "tokenizer_config.json").write_text('{"model_max_length": 512}')
@@ -48,7 +81,9 @@ def roberta(folder):
 def roberta_by_transformers(folder):
     """What RobertaTokenizer of transformers 5 writes, with a space put before each text."""
     tokens, merges = bpe_vocabulary()
-    vocabulary = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"])}
+    vocabulary = {
+        token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"])
+    }
     RobertaTokenizer(vocabulary, merges, add_prefix_space=True).save_pretrained(folder)
 
 
@@ -60,30 +95,56 @@ def gpt2(folder):
 
 
 def modernbert(folder):
-    """NFC; bytes that UTF-8 never has left out; runs of spaces and a mark for private data as added tokens that are not special."""
+    """NFC; without bytes that UTF-8 never uses; added tokens that are not special."""
     tokens, merges = bpe_vocabulary()
-    tokenizer = byte_level(["<|endoftext|>", "<|padding|>", *(token for token in tokens if token not in UNUSED_BYTES)], merges)
+    tokenizer = byte_level(
+        ["<|endoftext|>", "<|padding|>", *(token for token in tokens if token not in UNUSED_BYTES)],
+        merges,
+    )
     tokenizer.normalizer = normalizers.NFC()
     plain = ["|||IP_ADDRESS|||", *(" " * length for length in range(24, 1, -1))]
     tokenizer.add_tokens([AddedToken(token, normalized=True) for token in plain])
-    tokenizer.add_special_tokens(["<|endoftext|>", "<|padding|>", "[UNK]", "[CLS]", "[SEP]", "[PAD]", AddedToken("[MASK]", lstrip=True)])
+    tokenizer.add_special_tokens(
+        [
+            "<|endoftext|>",
+            "<|padding|>",
+            "[UNK]",
+            "[CLS]",
+            "[SEP]",
+            "[PAD]",
+            AddedToken("[MASK]", lstrip=True),
+        ]
+    )
     tokenizer.add_tokens([AddedToken(f"[unused{i}]", normalized=False) for i in range(3)])
     ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing("[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", ids)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]",
-                            mask_token="[MASK]", model_max_length=8192).save_pretrained(folder)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", ids
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        mask_token="[MASK]",
+        model_max_length=8192,
+    ).save_pretrained(folder)
 
 
 def bert(folder, kind="uncased", **options):
     tokens = (GOLDEN / kind / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    BertTokenizer({token: i for i, token in enumerate(tokens)}, do_lower_case=kind == "uncased", **options).save_pretrained(folder)
+    BertTokenizer(
+        {token: i for i, token in enumerate(tokens)}, do_lower_case=kind == "uncased", **options
+    ).save_pretrained(folder)
 
 
 def bert_with_terms(folder):
-    """Terms of a field, added to a finished vocabulary: found within words, too, and in any case."""
+    """Terms added to a finished vocabulary: found in any case, and within words."""
     bert(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens(["miller", AddedToken("Flour", normalized=True), AddedToken("THERE", normalized=False)])
+    tokenizer.add_tokens(
+        ["miller", AddedToken("Flour", normalized=True), AddedToken("THERE", normalized=False)]
+    )
     tokenizer.save_pretrained(folder)
 
 
@@ -96,8 +157,16 @@ def bert_of_old(folder):
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
-LAYOUTS = {"roberta": roberta, "roberta-by-transformers": roberta_by_transformers, "gpt2": gpt2, "modernbert": modernbert, "bert": bert,
-           "bert-cased": lambda folder: bert(folder, "cased"), "bert-with-terms": bert_with_terms, "bert-of-old": bert_of_old}
+LAYOUTS = {
+    "roberta": roberta,
+    "roberta-by-transformers": roberta_by_transformers,
+    "gpt2": gpt2,
+    "modernbert": modernbert,
+    "bert": bert,
+    "bert-cased": lambda folder: bert(folder, "cased"),
+    "bert-with-terms": bert_with_terms,
+    "bert-of-old": bert_of_old,
+}
 
 
 def make(name, folder):
@@ -109,14 +178,23 @@ def make(name, folder):
 
 def compact(path):
     """No line ends and no indentation: these files are checked in."""
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")), ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(
+            json.loads(path.read_text(encoding="utf-8")), ensure_ascii=False, separators=(",", ":")
+        )
+        + "\n",
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ["modernbert", "gpt2", "bert-with-terms"]:
         folder = GOLDEN / "published" / name
         theirs = make(name, folder)
-        rows = [[text, theirs(text)["input_ids"], theirs(text, "the cat")["input_ids"]] for text in TEXTS]
+        rows = [
+            [text, theirs(text)["input_ids"], theirs(text, "the cat")["input_ids"]]
+            for text in TEXTS
+        ]
         for file in folder.glob("*.json"):
             compact(file)
         (folder / "ids.json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")

@@ -1,8 +1,9 @@
-"""The reference library, live: `make parity`. The same ids and offsets, templates, truncation, padding and decoding.
+"""Compare ids, offsets, templates, truncation, padding and decoding with the tokenizers library.
 
-Each of our tokenizers stands beside the library's with the same vocabulary. The texts are ``wild_text``'s: any code points of
-all planes, assigned or not, and whatever else has been trouble for a tokenizer.
+Run by `make parity`. Each of our tokenizers has the same vocabulary as one of the library's. The
+texts are those of ``wild_text``: any code points, and other things that are hard to tokenize.
 """
+
 import random
 
 import pytest
@@ -20,10 +21,15 @@ def library():
 
 def library_bpe(library, folder, special_tokens, add_prefix_space=False):
     from tokenizers.implementations import ByteLevelBPETokenizer
-    tok = ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), add_prefix_space=add_prefix_space)
+
+    tok = ByteLevelBPETokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), add_prefix_space=add_prefix_space
+    )
     tok.add_special_tokens([*special_tokens[:-1], library.AddedToken("<mask>", lstrip=True)])
     # trim_offsets=False: as ours, offsets hold the space before a word
-    tok.post_processor = library.processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=False, add_prefix_space=False)
+    tok.post_processor = library.processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), trim_offsets=False, add_prefix_space=False
+    )
     return tok
 
 
@@ -31,43 +37,76 @@ def library_bpe(library, folder, special_tokens, add_prefix_space=False):
 def pairs(library, tmp_path_factory):
     """{name: (our tokenizer, the library's with the same vocabulary)}"""
     from tokenizers.implementations import BertWordPieceTokenizer
+
     folder = tmp_path_factory.mktemp("pairs")
     texts = [STORY, *random_texts(2000, seed=99), *wild_texts(2000, seed=98)]
     bpe = ByteLevelBPE.train_from_iterator(texts, 2000, show_progress=False)
     bpe.save(folder)
     spaced = ByteLevelBPE(list(bpe.get_vocab()), bpe.merges, add_prefix_space=True)
-    result = {"bpe": (bpe, library_bpe(library, folder, bpe.special_tokens)),
-              "bpe with a space before": (spaced, library_bpe(library, folder, bpe.special_tokens, add_prefix_space=True))}
-    for name, lowercase, strip_accents in [("uncased", True, None), ("cased", False, None), ("lower case with accents", True, False),
-                                           ("cased without accents", False, True)]:
-        ours = WordPiece.train_from_iterator(texts, 6000, lowercase=lowercase, strip_accents=strip_accents, show_progress=False)
+    result = {
+        "bpe": (bpe, library_bpe(library, folder, bpe.special_tokens)),
+        "bpe with a space before": (
+            spaced,
+            library_bpe(library, folder, bpe.special_tokens, add_prefix_space=True),
+        ),
+    }
+    for name, lowercase, strip_accents in [
+        ("uncased", True, None),
+        ("cased", False, None),
+        ("lower case with accents", True, False),
+        ("cased without accents", False, True),
+    ]:
+        ours = WordPiece.train_from_iterator(
+            texts, 6000, lowercase=lowercase, strip_accents=strip_accents, show_progress=False
+        )
         ours.save(folder / name)
-        result[name] = ours, BertWordPieceTokenizer(str(folder / name / "vocab.txt"), lowercase=lowercase, strip_accents=strip_accents)
+        result[name] = (
+            ours,
+            BertWordPieceTokenizer(
+                str(folder / name / "vocab.txt"), lowercase=lowercase, strip_accents=strip_accents
+            ),
+        )
     return result
 
 
 def assert_same_encoding(ours, theirs, text):
-    mine, their = ours.encode(text, add_special_tokens=False), theirs.encode(text, add_special_tokens=False)
+    mine, their = (
+        ours.encode(text, add_special_tokens=False),
+        theirs.encode(text, add_special_tokens=False),
+    )
     assert mine.ids == their.ids, ascii(text)
     assert mine.offsets == their.offsets, ascii(text)
 
 
-@pytest.mark.parametrize("name, number", [("bpe", 100_000), ("uncased", 100_000), ("cased", 20_000), ("bpe with a space before", 20_000),
-                                          ("lower case with accents", 20_000), ("cased without accents", 20_000)])
+@pytest.mark.parametrize(
+    "name, number",
+    [
+        ("bpe", 100_000),
+        ("uncased", 100_000),
+        ("cased", 20_000),
+        ("bpe with a space before", 20_000),
+        ("lower case with accents", 20_000),
+        ("cased without accents", 20_000),
+    ],
+)
 def test_ids_and_offsets_are_equal_on_random_texts(pairs, name, number):
     for text in wild_texts(number, seed=11):
         assert_same_encoding(*pairs[name], text)
 
 
 @pytest.mark.parametrize("name", ["bpe", "uncased"])
-def test_ids_are_equal_where_special_tokens_are_plain_text(pairs, name):
-    """``encode_ids``, the fast way without offsets, and ``split_special_tokens``: what a file happens to spell is no special token."""
+def test_ids_are_equal_if_special_tokens_are_split(pairs, name):
+    """Neither ``encode_ids`` nor ``split_special_tokens`` recognizes special tokens in a text."""
     ours, theirs = pairs[name]
     theirs._tokenizer.encode_special_tokens = True
     try:
         for text in wild_texts(10_000, seed=12):
             ids = theirs.encode(text, add_special_tokens=False).ids
-            assert ours.encode_ids(text) == ours.encode(text, add_special_tokens=False, split_special_tokens=True).ids == ids, ascii(text)
+            assert (
+                ours.encode_ids(text)
+                == ours.encode(text, add_special_tokens=False, split_special_tokens=True).ids
+                == ids
+            ), ascii(text)
     finally:
         theirs._tokenizer.encode_special_tokens = False
 
@@ -75,23 +114,27 @@ def test_ids_are_equal_where_special_tokens_are_plain_text(pairs, name):
 @pytest.mark.parametrize("corpus", ["kant", "books", "news"])
 def test_ids_and_offsets_are_equal_on_the_lines_of_corpora(pairs, corpus):
     for file in corpus_files(corpus)[:4]:
-        lines = file.read_text(encoding="latin-1" if corpus == "news" else "utf-8").splitlines(keepends=True)
+        lines = file.read_text(encoding="latin-1" if corpus == "news" else "utf-8").splitlines(
+            keepends=True
+        )
         for name in ("bpe", "uncased"):
             for line in lines[:10_000]:
                 assert_same_encoding(*pairs[name], line)
 
 
-def test_ids_are_equal_on_whole_books(pairs):
+def test_ids_are_equal_on_entire_books(pairs):
     for corpus in ("kant", "books", "news"):
-        text = corpus_files(corpus)[0].read_text(encoding="latin-1" if corpus == "news" else "utf-8")[:500_000]
+        text = corpus_files(corpus)[0].read_text(
+            encoding="latin-1" if corpus == "news" else "utf-8"
+        )[:500_000]
         for ours, theirs in pairs.values():
             assert ours.encode_ids(text) == theirs.encode(text, add_special_tokens=False).ids
 
 
-def assert_same_fields(mine, their, what):
-    """All but ``tokens``, which follow from the ids: theirs writes a mask token together with the space that it took."""
+def assert_same_fields(mine, their, inputs):
+    """Compare all fields except ``tokens``: the library writes a mask token with its space."""
     for field in ("ids", "type_ids", "offsets", "attention_mask", "special_tokens_mask"):
-        assert getattr(mine, field) == getattr(their, field), (field, ascii(what))
+        assert getattr(mine, field) == getattr(their, field), (field, ascii(inputs))
 
 
 @pytest.mark.parametrize("name", ["bpe", "uncased"])
@@ -104,12 +147,27 @@ def test_pairs_truncation_and_padding_are_equal_on_random_texts(pairs, name):
             second = rng.choice([None, second])
             max_length = rng.choice([None, *range(5, 40)])
             length, multiple = rng.choice([(None, None), (24, None), (None, 8)])
-            theirs.no_truncation() if max_length is None else theirs.enable_truncation(max_length, strategy="longest_first")
+            theirs.no_truncation() if max_length is None else theirs.enable_truncation(
+                max_length, strategy="longest_first"
+            )
             theirs.no_padding()
             if length or multiple:
-                theirs.enable_padding(pad_id=ours.pad_token_id, pad_token=ours.pad_token, length=length, pad_to_multiple_of=multiple)
-            mine = ours.encode(first, second, max_length=max_length, pad_to_length=length, pad_to_multiple_of=multiple)
-            assert_same_fields(mine, theirs.encode(first, second), (first, second, max_length, length, multiple))
+                theirs.enable_padding(
+                    pad_id=ours.pad_token_id,
+                    pad_token=ours.pad_token,
+                    length=length,
+                    pad_to_multiple_of=multiple,
+                )
+            mine = ours.encode(
+                first,
+                second,
+                max_length=max_length,
+                pad_to_length=length,
+                pad_to_multiple_of=multiple,
+            )
+            assert_same_fields(
+                mine, theirs.encode(first, second), (first, second, max_length, length, multiple)
+            )
     finally:
         theirs.no_truncation()
         theirs.no_padding()
@@ -123,9 +181,14 @@ def test_padded_batches_are_equal(pairs, name):
     try:
         for start in range(0, len(texts), 8):
             multiple = rng.choice([None, 8])
-            theirs.enable_padding(pad_id=ours.pad_token_id, pad_token=ours.pad_token, pad_to_multiple_of=multiple)
-            batch = texts[start:start + 8]
-            for mine, their in zip(ours.encode_batch(batch, padding=True, pad_to_multiple_of=multiple), theirs.encode_batch(batch)):
+            theirs.enable_padding(
+                pad_id=ours.pad_token_id, pad_token=ours.pad_token, pad_to_multiple_of=multiple
+            )
+            batch = texts[start : start + 8]
+            for mine, their in zip(
+                ours.encode_batch(batch, padding=True, pad_to_multiple_of=multiple),
+                theirs.encode_batch(batch),
+            ):
                 assert_same_fields(mine, their, batch)
     finally:
         theirs.no_padding()
@@ -140,8 +203,11 @@ def test_every_way_to_truncate_a_pair_is_equal(pairs, name):
             theirs.enable_truncation(max_length)
             for first in texts:
                 for second in [None, *texts]:
-                    assert_same_fields(ours.encode(first, second, max_length=max_length), theirs.encode(first, second),
-                                       (first, second, max_length))
+                    assert_same_fields(
+                        ours.encode(first, second, max_length=max_length),
+                        theirs.encode(first, second),
+                        (first, second, max_length),
+                    )
     finally:
         theirs.no_truncation()
 

@@ -1,4 +1,5 @@
-"""Facts checked in: what the reference library gives for small vocabularies (``make_golden.py`` made them)."""
+"""Compare with stored results of the tokenizers library (made by ``make_golden.py``)."""
+
 import json
 from pathlib import Path
 
@@ -17,7 +18,9 @@ def test_the_trained_files_are_the_references_byte_for_byte(tmp_path):
         assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
 
 
-@pytest.mark.parametrize("name, folder", [("bpe", GOLDEN), ("uncased", GOLDEN / "uncased"), ("cased", GOLDEN / "cased")])
+@pytest.mark.parametrize(
+    "name, folder", [("bpe", GOLDEN), ("uncased", GOLDEN / "uncased"), ("cased", GOLDEN / "cased")]
+)
 def test_ids_and_offsets_are_the_references(name, folder):
     tok = load_tokenizer(folder)
     for row in TEXTS:

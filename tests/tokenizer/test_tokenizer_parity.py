@@ -1,7 +1,8 @@
-"""The reference library, live: `make parity`. The same files from training; every code point cut alike.
+"""Compare training and the handling of every code point with the tokenizers library: `make parity`.
 
-``test_parity_encoding.py`` goes on with ids and offsets.
+``test_parity_encoding.py`` compares ids and offsets.
 """
+
 import random
 
 import pytest
@@ -21,9 +22,14 @@ def library():
 
 def library_bpe(library, files, vocab_size, min_frequency, special_tokens):
     from tokenizers.implementations import ByteLevelBPETokenizer
+
     tok = ByteLevelBPETokenizer()
-    options = {"vocab_size": vocab_size, "min_frequency": min_frequency, "special_tokens": list(special_tokens),
-               "show_progress": False}
+    options = {
+        "vocab_size": vocab_size,
+        "min_frequency": min_frequency,
+        "special_tokens": list(special_tokens),
+        "show_progress": False,
+    }
     if isinstance(files[0], str):
         tok.train_from_iterator(files, **options)
     else:
@@ -36,23 +42,37 @@ def assert_same_files(ours, theirs, tmp_path):
     theirs.save_model(str(tmp_path / "theirs"))
     ours.save(tmp_path / "ours")
     for name in ("vocab.json", "merges.txt"):
-        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes(), name
+        assert (tmp_path / "ours" / name).read_bytes() == (
+            tmp_path / "theirs" / name
+        ).read_bytes(), name
 
 
-@pytest.mark.parametrize("corpus, vocab_size, min_frequency", [
-    ("kant", 52_000, 2), ("kant", 8_192, 2), ("kant", 3_000, 5), ("news", 52_000, 2), ("books", 52_000, 2)])
-def test_training_on_corpora_gives_the_same_files(library, tmp_path, corpus, vocab_size, min_frequency):
+@pytest.mark.parametrize(
+    "corpus, vocab_size, min_frequency",
+    [
+        ("kant", 52_000, 2),
+        ("kant", 8_192, 2),
+        ("kant", 3_000, 5),
+        ("news", 52_000, 2),
+        ("books", 52_000, 2),
+    ],
+)
+def test_training_on_corpora_gives_the_same_files(
+    library, tmp_path, corpus, vocab_size, min_frequency
+):
     files = corpus_files(corpus)
     if corpus == "news":  # they are in Latin-1
         for file in files:
             (tmp_path / file.name).write_bytes(file.read_text(encoding="latin-1").encode())
         files = sorted(tmp_path.glob("*.txt"))
     ours = ByteLevelBPE.train(files, vocab_size, min_frequency, show_progress=False)
-    assert_same_files(ours, library_bpe(library, files, vocab_size, min_frequency, ours.special_tokens), tmp_path)
+    assert_same_files(
+        ours, library_bpe(library, files, vocab_size, min_frequency, ours.special_tokens), tmp_path
+    )
 
 
 def random_bytes(seed):
-    """100,000 random bytes as text, in two ways: each byte as one character; and as UTF-8, with U+FFFD for what is none."""
+    """Return 100,000 random bytes as two texts: read as Latin-1, and as UTF-8 with U+FFFD."""
     data = random.Random(seed).randbytes(100_000)
     return [data.decode("latin-1"), data.decode("utf-8", errors="replace")]
 
@@ -69,15 +89,30 @@ def test_training_on_random_bytes_gives_the_same_files(library, tmp_path, from_f
         vocab_size, min_frequency = [(261, 1), (700, 2), (3_000, 3), (20_000, 2)][seed]
         train = ByteLevelBPE.train if from_files else ByteLevelBPE.train_from_iterator
         ours = train(texts, vocab_size, min_frequency, show_progress=False)
-        assert_same_files(ours, library_bpe(library, texts, vocab_size, min_frequency, ours.special_tokens), tmp_path)
+        assert_same_files(
+            ours,
+            library_bpe(library, texts, vocab_size, min_frequency, ours.special_tokens),
+            tmp_path,
+        )
 
 
 REPEATS = {
     "one letter, each length": ["a" * length for length in range(1, 70)],
     "one long run": ["a" * 30_000],
-    "runs of 2**n - 1, 2**n, 2**n + 1": ["a" * (2 ** n + d) for n in range(1, 12) for d in (-1, 0, 1)],
+    "runs of 2**n - 1, 2**n, 2**n + 1": [
+        "a" * (2**n + d) for n in range(1, 12) for d in (-1, 0, 1)
+    ],
     "abab": ["ab" * length for length in range(1, 40)] + ["ba" * length for length in range(1, 40)],
-    "overlaps": ["aaabaaab" * 5, "aabaabaa" * 7, "abaababaab" * 9, "abcab" * 11, "aab", "baa", "aba", "bab"],
+    "overlaps": [
+        "aaabaaab" * 5,
+        "aabaabaa" * 7,
+        "abaababaab" * 9,
+        "abcab" * 11,
+        "aab",
+        "baa",
+        "aba",
+        "bab",
+    ],
     "Fibonacci's word": ["abaababaabaababaababa" * 30],
     "spaces": [" " * length + "a" + "\n" * length for length in range(30)],
     "digits and signs": ["0" * 64 + "." * 64 + "0." * 32, "--" * 33, "=" * 80],
@@ -90,8 +125,14 @@ REPEATS = {
 @pytest.mark.parametrize("min_frequency", [1, 2])
 def test_training_on_repeats_gives_the_same_files(library, tmp_path, texts, min_frequency):
     for vocab_size in (264, 275, 400, 5_000):
-        ours = ByteLevelBPE.train_from_iterator(texts, vocab_size, min_frequency, show_progress=False)
-        assert_same_files(ours, library_bpe(library, texts, vocab_size, min_frequency, ours.special_tokens), tmp_path)
+        ours = ByteLevelBPE.train_from_iterator(
+            texts, vocab_size, min_frequency, show_progress=False
+        )
+        assert_same_files(
+            ours,
+            library_bpe(library, texts, vocab_size, min_frequency, ours.special_tokens),
+            tmp_path,
+        )
 
 
 def test_training_on_300_adversarial_corpora_gives_the_same_files(library, tmp_path):
@@ -103,24 +144,37 @@ def test_training_on_300_adversarial_corpora_gives_the_same_files(library, tmp_p
             letters = ["ab", "abc ", "a \n"][number % 4 % 3]
             texts = ["".join(rng.choices(letters, k=rng.randint(0, 30))) for _ in range(20)] + ["a"]
         vocab_size, min_frequency = 261 + rng.randint(0, 80), rng.choice([1, 2, 3])
-        ours = ByteLevelBPE.train_from_iterator(texts, vocab_size, min_frequency, show_progress=False)
-        assert_same_files(ours, library_bpe(library, texts, vocab_size, min_frequency, ours.special_tokens), tmp_path)
+        ours = ByteLevelBPE.train_from_iterator(
+            texts, vocab_size, min_frequency, show_progress=False
+        )
+        assert_same_files(
+            ours,
+            library_bpe(library, texts, vocab_size, min_frequency, ours.special_tokens),
+            tmp_path,
+        )
 
 
 def test_word_pieces_of_training_differ_by_less_than_half_a_percent(library):
     from tokenizers.implementations import BertWordPieceTokenizer
+
     files = corpus_files("kant")
     for vocab_size in (3_000, 30_522):  # two runs of theirs differ as much from each other
         ours = WordPiece.train(files, vocab_size, show_progress=False)
         theirs = BertWordPieceTokenizer()
         theirs.train([str(file) for file in files], vocab_size=vocab_size, show_progress=False)
-        only_ours, only_theirs = set(ours.get_vocab()) - set(theirs.get_vocab()), set(theirs.get_vocab()) - set(ours.get_vocab())
-        print(f"WordPiece {vocab_size}: of {ours.vocab_size} only ours {len(only_ours)}, only theirs {len(only_theirs)}")
+        only_ours, only_theirs = (
+            set(ours.get_vocab()) - set(theirs.get_vocab()),
+            set(theirs.get_vocab()) - set(ours.get_vocab()),
+        )
+        print(
+            f"WordPiece {vocab_size}: of {ours.vocab_size} tokens {len(only_ours)} are only ours, "
+            f"{len(only_theirs)} only theirs"
+        )
         assert max(len(only_ours), len(only_theirs)) <= 0.005 * ours.vocab_size
 
 
 def test_every_code_point_is_treated_alike(library):
-    """All 1,112,064, assigned or not: normalizing, BERT's words and GPT-2's words. None may differ (``unicode_versions.py``)."""
+    """Normalizing, BERT's words and GPT-2's words of all 1,112,064 code points. None differs."""
     normalizer = library.normalizers.BertNormalizer(lowercase=True)
     ours, words = BertNormalizer(), library.pre_tokenizers.BertPreTokenizer()
     byte_level = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -129,7 +183,10 @@ def test_every_code_point_is_treated_alike(library):
         text = f"a{char}\u0323 1{char}!{char}"
         normal, _ = ours.normalize(text)
         spans = [text[start:end] for _, (start, end) in byte_level.pre_tokenize_str(text)]
-        if (normal != normalizer.normalize_str(text) or gpt2_words(text) != spans
-                or bert_words(text) != [span for _, span in words.pre_tokenize_str(text)]):
+        if (
+            normal != normalizer.normalize_str(text)
+            or gpt2_words(text) != spans
+            or bert_words(text) != [span for _, span in words.pre_tokenize_str(text)]
+        ):
             differ.append(f"U+{ord(char):04X}")
     assert differ == []

@@ -1,4 +1,5 @@
-"""Whole words and spans: where words begin by their ids, and what is masked together."""
+"""Whole-word and span masking: where words begin, and what is masked together."""
+
 import numpy as np
 import pytest
 
@@ -18,30 +19,41 @@ from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.pretokenize import gpt2_words
 from tokenizer.word_starts import WordStarts
 
-TEXT = ("The naïve reader asks: what is a token? In 1905, three students (of 17) found 3,000 words -- and none of them was whole. "
-        "Don't they know? Élan, größe and so on; see page 12b for more.\n\nA second paragraph   with spaces.\n") * 3
+TEXT = (
+    "The naïve reader asks: what is a token? In 1905, three students (of 17) found 3,000 words -- "
+    "and none of them was whole. Don't they know? Élan, größe and so on; see page 12b for more.\n\n"
+    "A second paragraph   with spaces.\n"
+) * 3
 MASK, SPECIAL = 4, (0, 1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("vocab_size", [270, 300, 400])
-def test_words_of_byte_level_bpe_are_those_of_its_pattern(vocab_size):
+def test_words_of_byte_level_bpe_are_those_of_gpt2s_pattern(vocab_size):
     tok = ByteLevelBPE.train_from_iterator([TEXT], vocab_size, show_progress=False)
     ids = tok.encode(TEXT).ids
     starts = WordStarts(tok)(ids)
     expected = [True]
     for word in gpt2_words(TEXT):
-        # white space is one word for the pattern, and one for each of its tokens here: no letter is lost by that
+        # For the pattern white space is one word; here each of its tokens is one.
         pieces = tok.encode_ids(word)
         expected += [True] * len(pieces) if word.isspace() else [True] + [False] * (len(pieces) - 1)
-    split = [i for i, token in enumerate(tok.encode(TEXT).tokens) if token == "t" and tok.encode(TEXT).tokens[i - 1] == "'"]
-    for i in split:  # 't of "don't" in two tokens, ' and t, counts as two words: the ids do not say more
+    split = [
+        i
+        for i, token in enumerate(tok.encode(TEXT).tokens)
+        if token == "t" and tok.encode(TEXT).tokens[i - 1] == "'"
+    ]
+    for i in (
+        split
+    ):  # 't of "don't" in two tokens, ' and t, counts as two words: the ids do not say more
         expected[i] = True
     assert starts.tolist() == [*expected, True]
 
 
 def test_words_of_wordpiece():
     tok = WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "em", "##bed", "##ding", "a"])
-    assert WordStarts(tok)([[2, 5, 6, 7, 8, 3, 6, 0]]).tolist() == [[True, True, False, False, True, True, True, True]]
+    assert WordStarts(tok)([[2, 5, 6, 7, 8, 3, 6, 0]]).tolist() == [
+        [True, True, False, False, True, True, True, True]
+    ]
 
 
 def every_third(ids):
@@ -57,7 +69,7 @@ def masker(objective, probability=0.15, starts=every_third):
     return Masker(1000, MASK, SPECIAL, probability, objective, starts)
 
 
-def test_the_tokens_of_a_word_share_one_fate():
+def test_the_tokens_of_a_word_are_masked_together():
     ids = np.random.default_rng(0).integers(5, 1000, (500, 300))
     corrupted, labels = masker("words")(ids, 0, 0, np.arange(500))
     selected = (labels != IGNORE_INDEX).reshape(500, 100, 3)
@@ -66,76 +78,103 @@ def test_the_tokens_of_a_word_share_one_fate():
     chosen = selected.all(-1)
     assert (masked[chosen].all(-1) == masked[chosen].any(-1)).all()
     assert chosen.mean() == pytest.approx(0.15, abs=0.01)
-    assert masked[chosen].all(-1).mean() == pytest.approx(0.8, abs=0.02) and same[chosen].all(-1).mean() == pytest.approx(0.1, abs=0.02)
+    assert masked[chosen].all(-1).mean() == pytest.approx(0.8, abs=0.02) and same[chosen].all(
+        -1
+    ).mean() == pytest.approx(0.1, abs=0.02)
 
 
 @pytest.mark.parametrize("objective", ["words", "spans"])
-def test_special_tokens_and_padding_are_left_alone(objective):
+def test_special_tokens_and_padding_are_never_masked(objective):
     ids = np.random.default_rng(1).integers(0, 20, (50, 60))
     corrupted, labels = masker(objective, 0.5, uneven)(ids, 0, 0, np.arange(50))
     special = np.isin(ids, SPECIAL)
-    assert (labels[special] == IGNORE_INDEX).all() and (corrupted[special] == ids[special]).all() and (labels[~special] != IGNORE_INDEX).any()
+    assert (
+        (labels[special] == IGNORE_INDEX).all()
+        and (corrupted[special] == ids[special]).all()
+        and (labels[~special] != IGNORE_INDEX).any()
+    )
 
 
 @pytest.mark.parametrize("objective", ["words", "spans"])
-def test_a_mask_depends_neither_on_padding_nor_on_the_rest_of_the_batch(objective):
+def test_a_mask_does_not_depend_on_padding_or_the_rest_of_the_batch(objective):
     ids = np.random.default_rng(2).integers(5, 1000, (3, 60))
     together, _ = masker(objective, 0.3, uneven)(ids, 0, 2, [10, 11, 12])
-    alone, _ = masker(objective, 0.3, uneven)(np.pad(ids[1:2], ((0, 0), (0, 24)), constant_values=1), 0, 2, [11])
+    alone, _ = masker(objective, 0.3, uneven)(
+        np.pad(ids[1:2], ((0, 0), (0, 24)), constant_values=1), 0, 2, [11]
+    )
     assert (together[1] == alone[0, :60]).all()
 
 
 @pytest.mark.parametrize("probability", [0.15, 0.4])
-def test_spans_cover_the_share_that_was_asked_for_in_runs_of_words(probability):
+def test_spans_cover_the_requested_share_in_runs_of_words(probability):
     ids = np.random.default_rng(3).integers(5, 1000, (300, 900))
     _, labels = masker("spans", probability)(ids, 0, 0, np.arange(300))
     words = (labels != IGNORE_INDEX).reshape(300, 300, 3)
     assert (words.all(-1) == words.any(-1)).all()
     words = words.all(-1)
     assert words.mean() == pytest.approx(probability, rel=0.05)
-    runs = np.diff(np.flatnonzero(np.diff(np.pad(words, ((0, 0), (1, 1))).astype(int).ravel()))).reshape(-1)[::2]
+    runs = np.diff(
+        np.flatnonzero(np.diff(np.pad(words, ((0, 0), (1, 1))).astype(int).ravel()))
+    ).reshape(-1)[::2]
     assert runs.mean() > 3.7  # a span has 3.8 words, and some touch
 
 
 @pytest.mark.parametrize("length", range(3, 9))
 def test_spans_fit_into_rows_shorter_than_the_longest_span(length):
-    """Alone in its batch a row of one to six words has fewer words than a span may have. All asked for, all are selected."""
+    """One to six words are fewer than a span may have. At probability 1 all are selected."""
     _, labels = masker("spans", 1, uneven)(np.array([[0, *range(10, 8 + length), 2]]), 0, 0, [0])
     assert (labels != IGNORE_INDEX).tolist() == [[False, *[True] * (length - 2), False]]
 
 
 @pytest.mark.parametrize("probability", [0.15, 0.3])
-def test_spans_cover_each_word_of_a_short_row_as_often_as_any_other(probability):
-    """[CLS] ten words [SEP] five words [SEP]: the first of the row and the first after [SEP] are no exception."""
+def test_spans_cover_each_word_of_a_short_row_equally_often(probability):
+    """The first word of a row and the first after [SEP] are no exceptions."""
     ids = np.full((20_000, 18), 10)
     ids[:, [0, 11, 17]] = 2
-    _, labels = masker("spans", probability, lambda ids: np.ones(ids.shape, bool))(ids, 0, 0, np.arange(20_000))
+    _, labels = masker("spans", probability, lambda ids: np.ones(ids.shape, bool))(
+        ids, 0, 0, np.arange(20_000)
+    )
     share = (labels != IGNORE_INDEX)[:, ids[0] == 10].mean(0)  # (15,): of each word
-    assert share == pytest.approx(np.full(15, probability), abs=0.013)  # four standard deviations at 0.3
+    assert share == pytest.approx(
+        np.full(15, probability), abs=0.013
+    )  # four standard deviations at 0.3
     assert share.mean() == pytest.approx(probability, abs=0.005)
 
 
-def test_spans_are_what_a_walk_from_word_to_word_gives():
-    """The slow twin: nine words in front of the row, then its own; at each a coin; a span covers what follows, up to its length or the row's end."""
+def test_spans_agree_with_a_walk_from_word_to_word():
+    """A slow version: walk over nine words before the row, then those of the row.
+
+    At each word draw whether a span starts. A span covers the words up to its length or the end.
+    """
     ids = np.random.default_rng(4).integers(0, 60, (20, 80))
     made = masker("spans", 0.4, uneven)
     corrupted, labels = made(ids, 7, 8, np.arange(20) + 5)
-    rate, longer = span_start_probability(0.4), span_length_survival()
+    start_probability, survival = span_start_probability(0.4), span_length_survival()
     for b in range(20):
-        begin, fate, draw, size = (dict(zip(range(-9, 80), uniform(7, 8, [b + 5], 80, stream, before=9)[0]))
-                                   for stream in (SELECT, ACTION, REPLACEMENT, SPAN_LENGTH))
+        begin, fate, draw, size = (
+            dict(zip(range(-9, 80), uniform(7, 8, [b + 5], 80, stream, before=9)[0]))
+            for stream in (SELECT, ACTION, REPLACEMENT, SPAN_LENGTH)
+        )
         special = np.isin(ids[b], SPECIAL)
         starts = [t for t in range(80) if t == 0 or special[t] or ids[b, t] % 3]
-        words = [range(t, t + 1) for t in range(-9, 0)] + [range(start, end) for start, end in zip(starts, [*starts[1:], 80])]
+        words = [range(t, t + 1) for t in range(-9, 0)] + [
+            range(start, end) for start, end in zip(starts, [*starts[1:], 80])
+        ]
         action = {}
         for w, word in enumerate(words):
-            if begin[word[0]] < rate:
-                length = 1 + sum(size[word[0]] < longer[k] for k in range(1, MAX_SPAN_WORDS))
-                for covered in words[w:w + length]:
+            if begin[word[0]] < start_probability:
+                length = 1 + sum(size[word[0]] < survival[k] for k in range(1, MAX_SPAN_WORDS))
+                for covered in words[w : w + length]:
                     action.update(dict.fromkeys(covered, fate[word[0]]))
         for t in range(80):
             token, label = ids[b, t], IGNORE_INDEX
             if t in action and not special[t]:
                 label = token
-                token = MASK if action[t] < 0.8 else made.ordinary_ids[int(draw[t] * len(made.ordinary_ids))] if action[t] < 0.9 else token
+                token = (
+                    MASK
+                    if action[t] < 0.8
+                    else made.ordinary_ids[int(draw[t] * len(made.ordinary_ids))]
+                    if action[t] < 0.9
+                    else token
+                )
             assert (corrupted[b, t], labels[b, t]) == (token, label)

@@ -1,8 +1,8 @@
 """Not needed to understand BERT. The same as: where ``gpt2_words`` or ``bert_words`` begin a word.
 
 The patterns of ``pretokenize.py`` walk from character to character. Here a table gives each byte
-the class of its character, and whether a word begins at a byte follows from its class and those of its
-neighbors: a few comparisons of whole arrays, for a batch of texts at once.
+the class of its character, and whether a word begins at a byte follows from its class and those of
+its neighbors: a few comparisons of whole arrays, for a batch of texts at once.
 
 The patterns themselves define the classes: each character is tried once, when it first occurs. A
 few characters fit no class, such as white space of several bytes in GPT-2's pattern. A stretch of

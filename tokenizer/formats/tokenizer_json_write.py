@@ -109,7 +109,8 @@ def byte_level_parts(tokenizer):
 
 def wordpiece_parts(tokenizer):
     """Return the parts of a WordPiece. clean_text, removing control characters, is always on."""
-    vocabulary = tokenizer.get_vocab()
+    vocabulary = {token: i for token, i in tokenizer.get_vocab().items()
+                  if token not in tokenizer.not_pieces}
     return {
         "normalizer": {
             "type": "BertNormalizer",
@@ -125,7 +126,7 @@ def wordpiece_parts(tokenizer):
             "unk_token": tokenizer.unk_token,
             "continuing_subword_prefix": "##",
             "max_input_chars_per_word": tokenizer.max_input_chars_per_word,
-            "vocab": {token: i for token, i in vocabulary.items() if token not in tokenizer.not_pieces},
+            "vocab": vocabulary,
         },
     }
 

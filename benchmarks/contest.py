@@ -22,11 +22,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
+from unittest import mock
 
 import torch
 from tqdm import tqdm
@@ -34,13 +34,12 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the product of this checkout, installed or not
 import train  # noqa: E402
 from data import TokenFile, prepare  # noqa: E402
-from minibert.config import BertConfig, TrainConfig  # noqa: E402
+from minibert.config import BertConfig  # noqa: E402
 from minibert.device import choose_device, choose_precision, peak_memory  # noqa: E402
 from minibert.examples import make_examples  # noqa: E402
 from minibert.presets import PRESETS
 from minibert.training.flops import training_flops  # noqa: E402
 from tokenizer import ByteLevelBPE, load_tokenizer  # noqa: E402
-from tokenizer.utils.progress import StopRequest  # noqa: E402
 
 STEPS = 12  # of a round
 ROBERTA = {"family": "roberta", "type_vocab_size": 1, "pad_token_id": 1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -101,33 +100,37 @@ class Turns:
             torch.cuda.synchronize()  # a GPU is given its work ahead: its clock is read when that is done
         return time.perf_counter()
 
-    def line(self, values):
-        """A line of metrics of ours."""
-
     def tell(self, answer):
         print(json.dumps(answer), file=self.answers, flush=True)
 
 
 def ours(shape, folder, turns, device, **recipe):
-    """train.py's own loop on the prepared files."""
+    """Run train.py on the prepared files. Return its run folder."""
     model, examples, max_length, batch_size = SHAPES[shape]
-    endless = {"max_steps": 10 ** 9, "eval_every": 0, "save_every": 0}
-    config = TrainConfig(**{**endless, "examples": examples, "max_length": max_length, "batch_size": batch_size, **recipe})
-    config = replace(config, precision=choose_precision(config.precision, device))
-    file, tokenizer = TokenFile(folder / "data"), load_tokenizer(folder / "tokenizer")
+    config = {"max_steps": 10**9, "eval_every": 0, "save_every": 0, "examples": examples,
+              "max_length": max_length, "batch_size": batch_size, "device": device.type} | recipe
 
     class Measured(train.Trainer):
-        def log(self, *arguments):
-            super().log(*arguments)
-            turns.step_done()
+        def fit(self):
+            turns.wait()
+            return super().fit()
 
-    torch.manual_seed(config.seed)
-    trainer = Measured(Path(tempfile.mkdtemp(dir=folder)), "kant", model, config, tokenizer, file, file, device)
-    trainer.load()
-    trainer.metrics = SimpleNamespace(write=turns.line)
-    turns.wait()
-    with StopRequest() as stop:
-        trainer.loop(stop)
+        def found_skipped_steps(self):  # called once at the end of each step
+            found = super().found_skipped_steps()
+            turns.step_done()
+            return found
+
+    run = Path(tempfile.mkdtemp(dir=folder))
+    for split in ("train", "eval"):
+        (run / "splits").mkdir(exist_ok=True)
+        (run / "splits" / split).symlink_to((folder / "data").resolve())
+    flags = ["--preset", "kant", "--data", run / "splits", "--tokenizer", folder / "tokenizer",
+             "--out", run / "run"]
+    for name, value in (asdict(model) | config).items():
+        flags += ["--" + name.replace("_", "-"), value]
+    with mock.patch.object(train, "Trainer", Measured):
+        train.main([str(flag) for flag in flags])
+    return run / "run"
 
 
 def theirs(shape, folder, turns, device, dropout=0.1, workers=0, **settings):

@@ -31,6 +31,7 @@ from contest import CONTESTANTS, SHAPES, STEPS, TOO_LONG, make_data, measure, ou
 from tqdm import tqdm
 
 from minibert.device import choose_device, choose_precision, describe
+from minibert.formats.run_folder import read_metrics_lines
 from tokenizer import ByteLevelBPE
 from tokenizer.utils.cli import Parser, run
 from tokenizer.utils.files import atomic_write
@@ -84,24 +85,15 @@ class Watch:
         if self.steps == WATCHED[1]:
             raise Done
 
-    def line(self, values):
-        """A line of metrics."""
 
-
-class Losses:
-    """In the place of ``contest.Turns``: the losses of the lines of metrics."""
-
-    def __init__(self):
-        self.losses = []
+class NoTurns:
+    """In the place of ``contest.Turns``: nothing is measured."""
 
     def wait(self):
-        """Nobody else has a turn."""
+        """There are no others to wait for."""
 
     def step_done(self):
         """A step."""
-
-    def line(self, values):
-        self.losses.append(values["loss"])
 
 
 class Done(Exception):
@@ -129,9 +121,10 @@ def precision(shape, folder, device, **recipe):
     """{recipe: the mean training loss of the last tenth of the steps}"""
     ended = {}
     for name, other in PRECISIONS.items():
-        losses = Losses()
-        ours(shape, folder, losses, device, **(TRAINED | other | recipe))
-        ended[name] = mean(losses.losses[-max(1, len(losses.losses) // 10):])
+        run = ours(shape, folder, NoTurns(), device, **(TRAINED | other | recipe))
+        lines = read_metrics_lines(run / "metrics.jsonl")
+        losses = [line["loss"] for line in lines if "loss" in line]
+        ended[name] = mean(losses[-max(1, len(losses) // 10):])
     return ended
 
 

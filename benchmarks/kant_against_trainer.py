@@ -158,13 +158,14 @@ def clocks():
 def ours(args, folder, lines, recorder):
     """train.py as it is, with the preset's recipe: only size, length and data are given."""
     class Recorded(train.Trainer):
-        def loop(self, stop):
+        def fit(self):
             recorder.begin()
-            super().loop(stop)
+            return super().fit()
 
-        def log(self, *arguments):
-            super().log(*arguments)
-            recorder.step_done(self.state["step"], lambda place: save_pretrained(self.model, place), self.device)
+        def found_skipped_steps(self):  # called once at the end of each step
+            found = super().found_skipped_steps()
+            recorder.step_done(self.state.step, lambda folder: save_pretrained(self.model, folder), self.device)
+            return found
 
     flags = [word for name, value in SIZES[args.size].items() for word in ("--" + name.replace("_", "-"), str(value))]
     own, train.Trainer = train.Trainer, Recorded

@@ -83,9 +83,9 @@ def test_memory_counts_shared_pages_once():
     """A parent with 60 MB and its fork with 40 MB more have 100 MB together, not 160."""
     program = """
 import os, time
-shared = bytearray(os.urandom(1 << 20) * 60)
+shared = bytearray(b"x") * 60_000_000
 if os.fork() == 0:
-    more = bytearray(os.urandom(1 << 20) * 40)
+    more = bytearray(b"x") * 40_000_000
     time.sleep(1.5)
     os._exit(0)
 os.wait()

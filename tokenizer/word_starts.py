@@ -1,4 +1,4 @@
-"""Find where words begin from token ids alone, which whole-word and span masking need.
+"""Find where words begin from token ids, for whole-word and span masking.
 
 A WordPiece token that continues a word starts with '##'. Byte-level BPE has no such mark, but
 its words are an optional space followed by letters, or digits, or other characters (see

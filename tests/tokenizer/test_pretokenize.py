@@ -15,18 +15,14 @@ def written(word):
     [
         ("a \n\nb  ", ["a", "ĠĊ", "Ċ", "b", "ĠĠ"]),
         ("3rd 1,000", ["3", "rd", "Ġ1", ",", "000"]),
-        (
-            "it's IT'S we'll",
-            ["it", "'s", "ĠIT", "'", "S", "Ġwe", "'ll"],
-        ),  # contractions in lower case only
+        # Contractions are found in lower case only.
+        ("it's IT'S we'll", ["it", "'s", "ĠIT", "'", "S", "Ġwe", "'ll"]),
         (
             "I'd I'm don't you've they're",
             ["I", "'d", "ĠI", "'m", "Ġdon", "'t", "Ġyou", "'ve", "Ġthey", "'re"],
         ),
-        (
-            "x\r\ny",
-            ["x", "č", "Ċ", "y"],
-        ),  # of two white spaces before a letter the last stands alone
+        # Of two white spaces before a letter, the last is a word.
+        ("x\r\ny", ["x", "č", "Ċ", "y"]),
         ("a\tb", ["a", "ĉ", "b"]),
         ("é", ["Ã©"]),
         ("a\u2028b", ["a", "âĢ¨", "b"]),

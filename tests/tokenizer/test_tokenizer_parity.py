@@ -79,7 +79,7 @@ def random_bytes(seed):
 
 @pytest.mark.parametrize("from_files", [False, True])
 def test_training_on_random_bytes_gives_the_same_files(library, tmp_path, from_files):
-    """In files a line ends at the byte 10 alone; as strings, the texts are taken whole."""
+    """In files only byte 10 ends a line; strings are not cut into lines."""
     for seed in range(4):
         texts = [*random_bytes(seed), "".join(wild_texts(500, seed))]
         if from_files:

@@ -58,21 +58,7 @@ def random_texts(number, seed=0):
 
 
 EMOJI = "😀😍👋👍🏳👨👩👧👦💻🚀❤☺1#*"
-SPECIALS = [
-    "<s>",
-    "</s>",
-    "<pad>",
-    "<unk>",
-    "<mask>",
-    "[CLS]",
-    "[SEP]",
-    "[PAD]",
-    "[UNK]",
-    "[MASK]",
-    "<mas",
-    "[MASK",
-    "[mask]",
-]
+SPECIALS = "<s> </s> <pad> <unk> <mask> [CLS] [SEP] [PAD] [UNK] [MASK] <mas [MASK [mask]".split()
 SPACES = (
     " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2009\u200a\u200b\u2028\u2029"
     "\u202f\u205f\u2060\u3000\ufeff"

@@ -136,7 +136,14 @@ def ours(shape, folder, turns, device, **recipe):
 def theirs(shape, folder, turns, device, dropout=0.1, workers=0, **settings):
     """The Trainer on the same examples. workers: processes that make its batches, where there is a GPU."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers import AutoTokenizer, DataCollatorForLanguageModeling, RobertaConfig, RobertaForMaskedLM, TrainerCallback, TrainingArguments
+    from transformers import (
+        AutoTokenizer,
+        DataCollatorForLanguageModeling,
+        RobertaConfig,
+        RobertaForMaskedLM,
+        TrainerCallback,
+        TrainingArguments,
+    )
     from transformers import Trainer as TheirTrainer
 
     model, _, _, batch_size = SHAPES[shape]

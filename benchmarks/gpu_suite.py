@@ -27,7 +27,16 @@ from statistics import mean
 
 import numpy as np
 import torch
-from contest import CONTESTANTS, SHAPES, STEPS, TOO_LONG, make_data, measure, ours, table  # which finds the product of this checkout
+from contest import (  # which finds the product of this checkout
+    CONTESTANTS,
+    SHAPES,
+    STEPS,
+    TOO_LONG,
+    make_data,
+    measure,
+    ours,
+    table,
+)
 from tqdm import tqdm
 
 from minibert.device import choose_device, choose_precision, describe

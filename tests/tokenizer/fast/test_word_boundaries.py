@@ -6,7 +6,11 @@ import pytest
 from tokenizer_samples import STORY, random_texts
 
 from tokenizer.fast.unit_table import UnitTable, join_texts
-from tokenizer.fast.word_boundaries import bert_boundaries, bert_boundaries_without_cjk, gpt2_boundaries
+from tokenizer.fast.word_boundaries import (
+    bert_boundaries,
+    bert_boundaries_without_cjk,
+    gpt2_boundaries,
+)
 from tokenizer.normalize import BertNormalizer
 from tokenizer.pretokenize import GPT2_PATTERN, bert_words, gpt2_words
 from tokenizer.utils.unicode_tables import WHITE_SPACE

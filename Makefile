@@ -1,40 +1,43 @@
-# Each target makes the virtual environment where it is missing; where it is there, that costs nothing.
+# Each target first creates the virtual environment, unless it exists already.
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
-# Texts for measuring, where somebody has put them beside the checkout (tests that need them are skipped elsewhere).
+# The corpora of the benchmarks, if they are next to the checkout. Tests that need them are skipped
+# without them.
 ifneq ($(wildcard ../shared/corpora),)
 export MINIBERT_CORPORA ?= $(abspath ../shared/corpora)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-slow kant kant-small wikipedia wikipedia-small amazon amazon-small lint parity speedrun ablation bench bench-tokenizers bench-steps bench-gpu links book pictures exercises clean
+.PHONY: help train test test-slow kant kant-small wikipedia wikipedia-small amazon amazon-small lint \
+        parity speedrun ablation bench bench-tokenizers bench-steps bench-gpu links book pictures \
+        exercises clean
 
-help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+help:  ## print this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
 
-train: $(VENV)/.ready  ## train a small BERT from nothing, in five minutes on a CPU (ARGS="--minutes 1" and other flags of train.py)
+train: $(VENV)/.ready  ## train a small BERT from scratch in five minutes on a CPU (ARGS="--minutes 1", ...)
 	$(RUN) train.py $(ARGS)
 
-kant: $(VENV)/.ready  ## KantaiBERT: tokenizer and RoBERTa on three books by Kant; for a GPU (ARGS="--max-steps 20" for a look)
+kant: $(VENV)/.ready  ## KantaiBERT: a tokenizer and a RoBERTa on three books by Kant, for a GPU
 	$(RUN) train.py --preset $@ $(ARGS)
 
-kant-small: $(VENV)/.ready  ## the same, smaller: five minutes on a CPU
+kant-small: $(VENV)/.ready  ## a smaller KantaiBERT: five minutes on a CPU
 	$(RUN) train.py --preset $@ $(ARGS)
 
-wikipedia: $(VENV)/.ready  ## WordPiece and BERT with next sentences on Wikipedia; for a GPU (ARGS="--corpus wikipedia:en", or --corpus FILE)
+wikipedia: $(VENV)/.ready  ## WordPiece and BERT with next-sentence prediction on Wikipedia, for a GPU
 	$(RUN) train.py --preset $@ $(ARGS)
 
-wikipedia-small: $(VENV)/.ready  ## the same, smaller: five minutes on a CPU
+wikipedia-small: $(VENV)/.ready  ## a smaller BERT on Wikipedia: five minutes on a CPU
 	$(RUN) train.py --preset $@ $(ARGS)
 
-amazon: $(VENV)/.ready  ## RoBERTa in blocks of 512 on reviews; for a GPU (ARGS="--corpus amazon:Books", or --corpus FILE)
+amazon: $(VENV)/.ready  ## RoBERTa on reviews, in packed sequences of 512 tokens, for a GPU
 	$(RUN) train.py --preset $@ $(ARGS)
 
-amazon-small: $(VENV)/.ready  ## the same, smaller: five minutes on a CPU
+amazon-small: $(VENV)/.ready  ## a smaller RoBERTa on reviews: five minutes on a CPU
 	$(RUN) train.py --preset $@ $(ARGS)
 
-test: $(VENV)/.ready  ## the whole suite, under three minutes, in two processes (with ARGS="-k masking", or other flags of pytest: in one)
+test: $(VENV)/.ready  ## run all tests, in under three minutes (ARGS="-k masking": flags of pytest)
 ifdef ARGS
 	$(RUN) -m pytest -q $(ARGS)
 else
@@ -43,36 +46,37 @@ else
 	wait $$half || status=1; cat $(VENV)/test.log; exit $$status
 endif
 
-test-slow: $(VENV)/.ready  ## what takes longer: kills at random moments, longer trainings, a million texts there and back
+test-slow: $(VENV)/.ready  ## run the slow tests: kills at random moments, longer runs, a million round trips
 	$(RUN) -m pytest -q -m slow $(ARGS)
 
-parity: $(VENV)/.ready-parity  ## compare with tokenizers and transformers, live
+parity: $(VENV)/.ready-parity  ## compare with the packages tokenizers and transformers
 	$(RUN) -m pytest -q -m parity $(ARGS)
 
-speedrun: $(VENV)/.ready  ## the best model of Kant in five minutes, all cores: a record is a row of benchmarks/results/speedrun.json
+speedrun: $(VENV)/.ready  ## train the best model of Kant in five minutes; updates benchmarks/results/speedrun.json
 	$(RUN) benchmarks/speedrun.py --out benchmarks/results/speedrun.json $(ARGS)
 
-ablation: $(VENV)/.ready  ## each choice of that recipe changed alone, five minutes each (an hour and a half)
+ablation: $(VENV)/.ready  ## change each choice of that recipe by itself (an hour and a half)
 	$(RUN) benchmarks/speedrun.py --ablation --out benchmarks/results/ablation.json $(ARGS)
 
-bench: bench-tokenizers bench-steps  ## speed and memory against other libraries, on the texts of MINIBERT_CORPORA (two hours)
+bench: bench-tokenizers bench-steps  ## measure speed and memory against other libraries (two hours)
 
-bench-tokenizers: $(VENV)/.ready-bench  ## the tokenizers' part of it
+bench-tokenizers: $(VENV)/.ready-bench  ## measure only the tokenizers
 	$(RUN) benchmarks/tokenizer_speed.py $(MINIBERT_CORPORA) --out benchmarks/results/tokenizer-speed.json $(ARGS)
 
-bench-steps: $(VENV)/.ready-bench  ## the training steps' part of it (twenty minutes)
+bench-steps: $(VENV)/.ready-bench  ## measure only the training steps (twenty minutes)
 	$(RUN) benchmarks/step_time.py $(MINIBERT_CORPORA) --out benchmarks/results/step-time.json $(ARGS)
 
-bench-gpu: $(VENV)/.ready-bench  ## all of it that needs a GPU, in under ten minutes: speed, memory, stops, fp16 beside bf16 (needs no texts)
+bench-gpu: $(VENV)/.ready-bench  ## measure speed and memory on a GPU, fp16 and bf16 (ten minutes, no corpora needed)
 	$(RUN) benchmarks/gpu_suite.py --out benchmarks/results/gpu.json $(ARGS)
 
-lint: $(VENV)/.ready-lint  ## ruff
+lint: $(VENV)/.ready-lint  ## check the style with ruff, the product first
+	$(VENV)/bin/ruff check train.py minibert tokenizer data exercises
 	$(VENV)/bin/ruff check .
 
-links: $(VENV)/.ready  ## the links of the documentation: renumber those to lines of code, check all
+links: $(VENV)/.ready  ## renumber the documentation's links to lines of code, and check all links
 	$(RUN) docs/book/check.py --mend
 
-book: $(VENV)/.ready  ## run every snippet and command of the book, the long ones too, and say what came out differently (ARGS="--only 03 --write")
+book: $(VENV)/.ready  ## run every snippet and command of the book and print what differs (ARGS="--only 03")
 	$(RUN) docs/book/run.py $(ARGS)
 
 pictures: $(VENV)/.ready  ## draw the pictures of the book (ARGS="--only 03")
@@ -81,7 +85,7 @@ pictures: $(VENV)/.ready  ## draw the pictures of the book (ARGS="--only 03")
 exercises: $(VENV)/.ready  ## check your answers to the exercises (ARGS="--only 3")
 	$(RUN) exercises/check.py $(ARGS)
 
-clean:  ## remove the environment and caches (runs/ stays)
+clean:  ## remove the environment and the caches, but not runs/
 	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -42,9 +42,9 @@ class Parser(argparse.ArgumentParser):
         """
         namespace, unknown = self.parse_known_args(args, namespace)
         if rest:
-            words = [word for word in unknown if not word.startswith("-")]
+            words = [word for word in unknown if word == "-" or not word.startswith("-")]
             setattr(namespace, rest, getattr(namespace, rest) + words)
-            unknown = [word for word in unknown if word.startswith("-")]
+            unknown = [word for word in unknown if word.startswith("-") and word != "-"]
         if unknown:
             word = unknown[0].split("=")[0]
             kind = "flag" if word.startswith("-") else "argument"

@@ -224,7 +224,7 @@ def test_json_is_what_the_function_returns_and_flags_may_be_anywhere(run, bpe, c
     assert [len(answers) for answers in two] == [2, 2]
 
 
-@pytest.mark.parametrize("texts", [[], ["-"]])
+@pytest.mark.parametrize("texts", [[], ["-"], ["--top-k", "1", "-"]])
 def test_texts_are_read_from_standard_input(texts, run, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", iter(["Return <mask>\n", "\n", "a <mask>\n"]))
     main([str(run), *texts, "--top-k", "1"])

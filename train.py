@@ -8,8 +8,9 @@
 
     text -> tokenizer -> token file -> examples -> masked batches -> model -> loss -> step
 
-This file is the training loop. What comes before it (corpus, tokenizer, batches) is in
-minibert/training/preparation.py; the flags are the fields of minibert/config.py.
+This file is the training loop. The corpus, the tokenizer and the batches are prepared in
+minibert/training/preparation.py; the losses are weighted in minibert/training/state.py; the
+schedule is in minibert/optim.py; the flags are the fields of minibert/config.py.
 """
 import math
 from contextlib import closing
@@ -43,18 +44,29 @@ def main(argv=None):
 
 
 class Trainer:
-    """The model, the optimizer and the state of one run."""
+    """The model, the optimizer and the state of one run.
+
+    An optimizer step trains on config.batch_size examples. They come as one batch, or with
+    --batch-ramp as several smaller ones; ``prefetch`` splits each batch into micro-batches of
+    config.micro_batch examples, which go through the model at once.
+    """
 
     def __init__(self, run, data):
-        self.run, self.config, self.dist, self.device = run, run.config, run.dist, run.device
-        self.data, self.batches, self.tokenizer = data, data.train_batches, data.tokenizer
+        self.run = run
+        self.config = run.config
+        self.dist = run.dist
+        self.device = run.device
+        self.data = data
+        self.batches = data.train_batches
+        self.tokenizer = data.tokenizer
+        self.stopped = False  # by Ctrl-C or SIGTERM
         # BertForPreTraining adds next-sentence prediction, which needs pairs of sentences.
         model_class = BertForPreTraining if self.config.examples == "pairs" else BertForMaskedLM
         self.model = model_class(data.model_config).to(self.device)
         self.model.bert.gradient_checkpointing = self.config.gradient_checkpointing
-        # The same weights, compiled (--compile) and with gradients averaged over the ranks.
-        step_model = compile_model(self.model, self.config) if self.config.compile else self.model
-        self.ddp_model = self.dist.wrap(step_model)
+        # What a step calls: the same weights, compiled if asked, wrapped in DDP if there are ranks.
+        train_model = compile_model(self.model, self.config) if self.config.compile else self.model
+        self.train_model = self.dist.wrap(train_model)
         self.optimizer = make_optimizer(self.model, self.config)
         # fp16 has 5 exponent bits: small gradients would become 0, so the loss is scaled up and
         # the gradients down again. For bf16 and fp32 the scaler is disabled: it does nothing.
@@ -67,8 +79,8 @@ class Trainer:
         config, state = self.config, self.state
         with self.dist.main_process_first():
             resumed = checkpoint.restore(self)
-            self.batches.peek()  # an empty corpus, or changed text, fails here
-            # An epoch's length is unknown for a stream (0), the number of steps for --minutes (0).
+            self.batches.peek()  # an empty corpus, or a changed stream, is an error here
+            # 0 means unknown: steps_per_epoch of a stream, total_steps of a run by --minutes.
             batches_per_epoch = self.batches.batches_per_epoch or 0
             self.steps_per_epoch = batches_per_epoch * config.batch_unit / config.batch_size
             self.total_steps = config.max_steps or math.ceil(config.epochs * self.steps_per_epoch)
@@ -77,7 +89,7 @@ class Trainer:
                 checkpoint.check_not_finished(self)
             elif config.init:
                 print(f"weights     from {load_initial_weights(config.init, self.model)}")
-                self.save_checkpoint()  # as step 0, so that resuming does not need --init's folder
+                self.save_checkpoint()  # step 0: resuming does not need --init's folder
         self.run.start()
 
     def fit(self):
@@ -86,6 +98,7 @@ class Trainer:
         report = Report(self)
         self.model.train()
         state.start_clock()
+        # closing: end the prefetching thread even if the loop raises
         with (StopRequest() as stop, report, closing(self.step_batches(stop)) as steps,
               self.run.explain_lost_rank()):
             for micro_batches, data_state in steps:
@@ -93,9 +106,9 @@ class Trainer:
                 losses, grad_norm = self.step(micro_batches)
                 state.finish_step(losses, grad_norm, data_state)
                 report.advance(losses)
-                if self.found_skipped_steps():  # their gradient was inf or NaN: they do not count
+                if self.uncount_skipped_steps():
                     report.skipped(self.scaler)
-                    continue
+                    continue  # state.step went back: what is due now will be due again
                 if self.is_log_step(state.step):
                     report.log(lr, grad_norm)
                 if is_due(state.step, config.eval_every):
@@ -108,43 +121,45 @@ class Trainer:
 
     def step(self, micro_batches):
         """Take one optimizer step. Return (losses, gradient norm)."""
-        return training_step(self.ddp_model, self.optimizer, self.scaler, micro_batches,
+        return training_step(self.train_model, self.optimizer, self.scaler, micro_batches,
                              self.config, self.dist)
 
     def step_batches(self, stop):
         """Yield (micro-batches, data state) for each optimizer step until the run is finished."""
         prefetched = prefetch(self.batches, self.device, self.config.micro_batch)
-        with closing(prefetched):  # a background thread prepares the next batches
+        # A background thread prepares the next batches while the model trains.
+        with closing(prefetched):
             while not self.finished(stop):
-                # Gradient accumulation: with --batch-ramp, later steps take more batches.
+                # One batch per step, or with --batch-ramp more and more of them.
                 num_batches = grad_accum_steps_at(self.progress(), self.config)
                 batches = stop.interruptible(lambda: [next(prefetched) for _ in range(num_batches)])
                 if self.dist.any(not batches):
                     continue  # a stop was requested while a stream was reading
                 micro_batches = [micro for micros, _ in batches for micro in micros]
                 yield micro_batches, batches[-1][1]
-                self.state.read_clock()  # logging, evaluating and saving take time, too
+                self.state.read_clock()  # --minutes includes logging, evaluating and saving
 
     def progress(self):
         """Return the fraction of the run that is done: of its minutes, or of its steps."""
         if self.config.minutes:
             return self.state.elapsed / (60 * self.config.minutes)
-        # + 0.5: a step takes the learning rate that the schedule has in the middle of the step
-        return (self.state.step + self.state.schedule_lag + 0.5) / self.total_steps
+        # + 0.5: the middle of the next step, so that no step has a learning rate of exactly 0
+        return (self.state.step + self.state.schedule_lead + 0.5) / self.total_steps
 
     def finished(self, stop):
-        """Return whether the schedule has ended or any rank was asked to stop."""
+        """Agree with the other ranks on the clock and on stopping; return whether to end."""
         elapsed = self.state.elapsed
         self.stopped, self.state.elapsed = self.dist.agree_on_stop(stop.requested, elapsed)
         if self.stopped:
             return True
         if self.progress() < 1:
             return False
-        # If the last steps were skipped, the schedule has not ended yet.
-        return not self.state.drop_skipped_steps(self.config.precision, sync_schedule=True)
+        # Skipped steps do not count: unless the time is over, they are still to be taken.
+        skipped = self.state.drop_skipped_steps(self.config.precision, correct_schedule=True)
+        return bool(self.config.minutes) or not skipped
 
     def set_learning_rate(self):
-        """Set the learning rate of the next step; return AdamW's."""
+        """Set each group's learning rate; return AdamW's, for the log (Muon has its own peak)."""
         config = self.config
         multiplier = lr_multiplier(self.progress(), config.schedule, config.warmup, config.decay)
         for group in self.optimizer.param_groups:
@@ -154,24 +169,24 @@ class Trainer:
     def is_log_step(self, step):
         return step == 1 or is_due(step, self.config.log_every)
 
-    def found_skipped_steps(self):
-        """Uncount skipped steps if it is time to ask for them; return whether there were any.
+    def uncount_skipped_steps(self):
+        """At certain steps, uncount those whose gradient was inf or NaN; return whether any was.
 
-        Only the device knows whether a gradient was finite. A CPU is asked after every step. A
-        GPU would have to finish its queued work first, so it is asked only before something is
-        logged, evaluated or saved. Until the next log step the schedule may be a few skipped
-        steps ahead; evaluating or saving more often must not change that.
+        Only the device knows whether a gradient was finite. Reading that is free on a CPU. On a
+        GPU it waits for all queued work, so it is read only before logging, evaluating or saving
+        (see ``TrainState``).
         """
         config, state = self.config, self.state
-        is_log = self.is_log_step(state.step + state.schedule_lag)
-        sync_schedule = self.device.type == "cpu" or is_log
+        # By the uncorrected count, so that evaluating or saving cannot move the log steps.
+        is_log = self.is_log_step(state.step + state.schedule_lead)
+        correct_schedule = self.device.type == "cpu" or is_log
         intervals = (config.log_every, config.eval_every, config.save_every)
-        if not sync_schedule and not any(is_due(state.step, every) for every in intervals):
+        if not correct_schedule and not any(is_due(state.step, every) for every in intervals):
             return False
-        return state.drop_skipped_steps(config.precision, sync_schedule) > 0
+        return state.drop_skipped_steps(config.precision, correct_schedule) > 0
 
     def evaluate(self, report, final=False):
-        """Compute and log the validation scores on rank 0; the other ranks continue."""
+        """Compute and log the validation scores on rank 0; the others wait at the next step."""
         if not self.dist.is_main:
             return None
         scores = self.data.validation.evaluate(self.model, final)
@@ -181,7 +196,7 @@ class Trainer:
 
     def save_checkpoint(self):
         """Save everything that resuming needs; rank 0 writes."""
-        self.state.drop_skipped_steps(self.config.precision)
+        self.state.drop_skipped_steps(self.config.precision)  # the saved step is a real one
         checkpoint.save_trainer(self)
         self.saved_step = self.state.step
 
@@ -208,19 +223,22 @@ def training_step(model, optimizer, scaler, micro_batches, config, dist):
             with autocast(device, config.precision):
                 out = model(**batch.model_inputs())  # forward
                 loss = losses.add(out, batch, config.nsp_weight)
-            scaler.scale(loss * dist.world_size).backward()  # DDP averages over ranks; we sum
+            # backward: the loss is this rank's share of a sum, but DDP divides by world_size
+            scaler.scale(loss * dist.world_size).backward()
     scaler.unscale_(optimizer)  # clip the true gradients, not the scaled ones
+    # max_grad_norm 0: clip at infinity, which only measures the norm
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
-    # Fused AdamW and Muon skip the update where found_inf is 1: no sync is needed.
+    # torch's fused AdamW (and our Muon) read this attribute and change nothing if it is 1. In
+    # fp16 the GradScaler sets it itself.
     optimizer.found_inf = (~grad_norm.isfinite()).float()
     scaler.step(optimizer)
-    scaler.update()  # fp16: halve the scale after an overflow
+    scaler.update()  # fp16: halve the scale after an overflow, double it after 2,000 good steps
     optimizer.zero_grad(set_to_none=True)
     return losses, grad_norm
 
 
 def is_due(step, every):
-    """Return whether something that happens every so many steps is due; 0 means never."""
+    """Return whether an action repeated every ``every`` steps is due; 0 means never."""
     return every > 0 and step % every == 0
 
 

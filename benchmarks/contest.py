@@ -115,8 +115,8 @@ def ours(shape, folder, turns, device, **recipe):
             turns.wait()
             return super().fit()
 
-        def found_skipped_steps(self):  # called once at the end of each step
-            found = super().found_skipped_steps()
+        def uncount_skipped_steps(self):  # called once at the end of each step
+            found = super().uncount_skipped_steps()
             turns.step_done()
             return found
 

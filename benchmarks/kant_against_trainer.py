@@ -162,8 +162,8 @@ def ours(args, folder, lines, recorder):
             recorder.begin()
             return super().fit()
 
-        def found_skipped_steps(self):  # called once at the end of each step
-            found = super().found_skipped_steps()
+        def uncount_skipped_steps(self):  # called once at the end of each step
+            found = super().uncount_skipped_steps()
             recorder.step_done(self.state.step, lambda folder: save_pretrained(self.model, folder), self.device)
             return found
 

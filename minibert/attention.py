@@ -3,7 +3,7 @@
     x (B, T, H) -> q, k, v (B, nh, T, hs) -> weights (B, nh, T, T) -> weights @ v -> (B, T, H)
 
 Also here: the masks that hide padding and far tokens, and rotary position embeddings.
-In the comments: B sequences of T tokens; H = hidden_size = nh heads x hs; nothing is causal.
+In the comments: B sequences of T tokens; H = hidden_size = nh heads x hs. There is no causal mask.
 
 Sources: Vaswani et al. 2017, section 3.2 (attention); Su et al. 2021 (rotary positions);
 Beltagy et al. 2020, section 3.1 (sliding window); Warner et al. 2024, section 2.1 (ModernBERT).
@@ -27,9 +27,9 @@ def attention_by_hand(q, k, v, mask=None, dropout=0.0):
 
 
 def attention_weights(q, k, mask=None):
-    """Return how much query i takes of key j: (B, nh, T, T), where each row sums to 1."""
-    # The dot product of two random vectors grows with sqrt(hs). Without the division the softmax
-    # would put nearly all weight on one key, and its gradient would vanish.
+    """Return how much of value j goes into output i: (B, nh, T, T), where each row sums to 1."""
+    # The standard deviation of the dot product of two random vectors grows with sqrt(hs). Without
+    # the division the softmax would put nearly all weight on one key, and its gradient vanish.
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)  # (B, nh, T, T)
     if mask is not None:
         scores = scores + mask
@@ -57,7 +57,7 @@ class Attention(nn.Module):
     def forward(self, x, mask=None, rope=None):
         """x (B, T, H); mask from ``attention_masks``; rope (2, T, hs/2), see ``rope_table``."""
         q, k, v, mask = self.project_qkv(x, mask, rope)
-        # The same numbers either way; each device gets the one that is faster on it.
+        # Equal up to rounding; written by hand it is faster on a CPU.
         attention_fn = attention_by_hand if x.device.type == "cpu" else attention_fused
         y = attention_fn(q, k, v, mask, self.dropout if self.training else 0.0)  # (B, nh, T, hs)
         y = y.transpose(1, 2).reshape(x.shape)  # concatenate the heads: (B, T, H)
@@ -101,7 +101,7 @@ def attention_masks(config, attention_mask, T, dtype, device):
     reach = config.local_attention // 2
     has_local = any(is_local(config, layer) for layer in range(config.num_hidden_layers))
     if not has_local or T <= reach + 1:
-        return global_mask, global_mask
+        return global_mask, global_mask  # no local layer, or every token is within reach
     position = torch.arange(T, device=device)
     in_window = (position[:, None] - position[None, :]).abs() <= reach  # (T, T)
     if visible is not None:
@@ -111,15 +111,15 @@ def attention_masks(config, attention_mask, T, dtype, device):
 
 def additive_mask(visible, dtype):
     """Turn booleans into numbers to add to the scores: True -> 0, False -> hugely negative."""
-    # Not -inf: the softmax of a row without any visible key would be 0/0 = NaN. And only half
-    # the smallest finite number: adding a score of -16 to that one overflows in fp16.
-    hidden = torch.finfo(dtype).min / 2
+    # Not -inf: the softmax of a row without any visible key would be 0/0 = NaN. And half of the
+    # minimum, since minimum + score can overflow in fp16: -65504 - 16 = -inf.
+    blocked = torch.finfo(dtype).min / 2
     zeros = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    return zeros.masked_fill(~visible, hidden)
+    return zeros.masked_fill(~visible, blocked)
 
 
 def is_local(config, layer):
-    """Return whether a layer sees only a window: in ModernBERT all but every n-th one."""
+    """Return whether a layer sees only a window: with rotary positions, all but every n-th."""
     return config.rotary and layer % config.global_attn_every_n_layers != 0
 
 
@@ -129,11 +129,10 @@ def rope_table(base, config):
     Pair i of a vector turns by base^(-2i/hs) from one token to the next: the first pairs turn
     fast and tell neighbors apart, the last ones turn slowly and tell far tokens apart.
     """
-    # Real numbers even where the model is built on the meta device: the tables are not saved,
-    # so loading a state_dict would leave them empty.
+    # Not on the meta device: the tables are not in a checkpoint, so nothing would fill them.
     device = "cpu" if torch.empty(0).device.type == "meta" else None
-    pair = torch.arange(0, config.head_size, 2, device=device).float()  # (hs/2,) = 0, 2, 4, ...
-    speed = 1.0 / base ** (pair / config.head_size)  # (hs/2,)
+    two_i = torch.arange(0, config.head_size, 2, device=device).float()  # (hs/2,): 2i of pair i
+    speed = 1.0 / base ** (two_i / config.head_size)  # (hs/2,)
     position = torch.arange(config.max_position_embeddings, device=device).float()
     angle = position[:, None] * speed  # (max_position_embeddings, hs/2)
     return torch.stack((angle.cos(), angle.sin()))
@@ -142,8 +141,11 @@ def rope_table(base, config):
 def apply_rotary(x, cos, sin):
     """Rotate each pair (x[i], x[i + hs/2]) by the angle of its position (Su et al. 2021).
 
-    x (..., T, hs); cos, sin (T, hs/2). The dot product of a query rotated by m steps and a key
-    rotated by n steps depends only on m - n: this is how attention sees distances.
+    Su et al. pair neighbors, x[2i] and x[2i + 1]; this is Hugging Face's order, equivalent up to
+    a permutation. x (..., T, hs); cos, sin (T, hs/2).
+
+    The dot product of a query rotated by m steps and a key rotated by n steps depends only on
+    m - n: this is how attention sees distances.
 
     >>> quarter_turn = torch.full((1, 1), math.pi / 2)
     >>> apply_rotary(torch.tensor([[1.0, 0.0]]), quarter_turn.cos(), quarter_turn.sin()).round()

@@ -5,9 +5,10 @@
     out = model(**batch.model_inputs())
     state = batches.state_dict()                # {"epoch": 0, "batch": 1, ...}, for the checkpoint
 
-The order of an epoch is a pure function of (seed, epoch), and masks are a pure function of
-(seed, epoch, example, position). So the state is two integers, and a run that is resumed at step
-one million computes its next batch directly: nothing is skipped or replayed.
+For a given corpus and batch size, the order is a pure function of (seed, epoch), and the masks
+of (seed, epoch, example, position). So (epoch, batch) locates the next batch, and a run that is
+resumed at step one million computes it directly, replaying nothing. (The state of a stream also
+says where it is in the text.)
 """
 import contextlib
 import math
@@ -21,7 +22,7 @@ from data.stream import Prefetcher
 from minibert.masking import IGNORE_INDEX
 from minibert.sentence_pairs import TooFewDocuments
 
-WINDOW = 50  # batches sorted by length together: enough to save padding, few enough to stay random
+SORTED_BATCHES = 50  # sorted by length together: saves padding, and stays random
 
 
 MODEL_INPUTS = ("input_ids", "labels", "masked_positions", "attention_mask", "token_type_ids",
@@ -30,25 +31,26 @@ MODEL_INPUTS = ("input_ids", "labels", "masked_positions", "attention_mask", "to
 
 @dataclass
 class Batch:
-    """B examples, padded to T tokens, M of which are to be predicted.
+    """B examples, padded to T tokens. The MLM head computes M positions of them.
 
-    If not given, masked_positions and the counts are computed from the other tensors.
+    These are the masked tokens and a few fillers, see ``find_masked_positions``. If not
+    given, masked_positions and the counts are computed from the other tensors.
     """
 
     input_ids: torch.Tensor  # (B, T) int64: 80 % of the selected tokens are [MASK]
     labels: torch.Tensor  # (B, T) int64: the true ids of the selected tokens, -100 elsewhere
-    masked_positions: torch.Tensor | None = None  # (M,) int64: see the function of this name
+    masked_positions: torch.Tensor | None = None  # (M,) int64: where the head computes logits
     num_tokens: int | None = None  # special tokens included, padding not
     num_masked: int | None = None  # labels that are not -100
     num_examples: int | None = None  # B, or 0 for a dummy
     attention_mask: torch.Tensor | None = None  # (B, T) int64, 0 for padding; None: no padding
     token_type_ids: torch.Tensor | None = None  # (B, T) int64, 1 for sentence B; None: no pairs
     next_sentence_label: torch.Tensor | None = None  # (B,) int64, 1 if B is random; None: no pairs
-    static_mask_rate: float = 0.0  # see ``masked_positions``
+    static_mask_rate: float = 0.0  # see ``find_masked_positions``
 
     def __post_init__(self):
         if self.masked_positions is None:
-            self.masked_positions = masked_positions(self.labels, self.static_mask_rate)
+            self.masked_positions = find_masked_positions(self.labels, self.static_mask_rate)
         if self.num_tokens is None:
             mask = self.attention_mask
             self.num_tokens = self.input_ids.numel() if mask is None else int(mask.sum())
@@ -98,19 +100,19 @@ class Batch:
                        masked_positions=None, num_tokens=0, num_masked=0, num_examples=0)
 
 
-def masked_positions(labels, static_mask_rate=0.0):
+def find_masked_positions(labels, static_mask_rate=0.0):
     """Return where tokens are to be predicted: labels (B, T) -> (M,) int64, indices into B*T.
 
-    They are found here, on the CPU: a GPU would have to stop and wait for their count. M is rounded
-    up to a multiple of 8, the shapes that a GPU multiplies fastest; the filling is a position
-    without a label, repeated.
+    They are found here, on the CPU: on a GPU, finding their count would wait for all queued work.
+    M is rounded up to a multiple of 8, which GPUs multiply fastest, by repeating one position
+    without a label (a filler).
 
-    static_mask_rate: if M should be the same for all batches of a shape, since torch.compile
-    compiles once for each M: the share of the tokens that is masked. M is then the mean of that
-    binomial plus four standard deviations; one batch in 30,000 has more masked tokens (with whole
-    words and spans a few more do). 0: M is as small as the labels allow.
+    static_mask_rate: the share of the tokens that is masked, if M must be the same for all batches
+    of a shape (torch.compile compiles once for each M). M is then the mean of the binomial plus
+    four standard deviations, which one batch in 30,000 exceeds (a few more with whole words and
+    spans). With 0, M is as small as the labels allow.
 
-    >>> masked_positions(torch.tensor([[-100, 7, -100], [-100, 9, 8]])).tolist()
+    >>> find_masked_positions(torch.tensor([[-100, 7, -100], [-100, 9, 8]])).tolist()
     [1, 4, 5, 0, 0, 0, 0, 0]
     """
     has_label = labels.flatten() != IGNORE_INDEX  # (B*T,)
@@ -134,8 +136,8 @@ def collate(examples, indices, masker, pad_token_id, seed, epoch,
             pad_to_multiple_of=8, static_mask_rate=0.0):
     """Return the examples with these indices (B,) as a Batch, padded and masked.
 
-    T is the length of the longest example, rounded up to a multiple of 8, since GPUs prefer such
-    shapes, and few of them; but never more than max_length. On a CPU, use 1: batches of short lines
+    T is the length of the longest example, rounded up to a multiple of 8 (GPUs prefer such
+    shapes, and few different ones), at most max_length. On a CPU, use 1: batches of short lines
     then cost a fifth less. Examples of 3 and 5 ids -> input_ids (2, 8).
     """
     indices = np.asarray(indices)
@@ -177,37 +179,37 @@ def epoch_order(lengths, batch_size, seed, epoch):
     n = len(lengths)
     indices = np.arange(n, dtype=np.uint32 if n < 1 << 32 else np.int64)
     rng.shuffle(indices)
-    # Batch i is indices[ends[i] : ends[i + 1]].
-    ends = np.append(np.arange(0, n, batch_size), n)
+    # bounds (batches + 1,): batch i is indices[bounds[i] : bounds[i + 1]].
+    bounds = np.append(np.arange(0, n, batch_size), n)
     if lengths.min() == lengths.max():
-        return BatchOrder(indices, ends)
+        return BatchOrder(indices, bounds)
 
-    for first_batch in range(0, len(ends) - 1, WINDOW):
+    for first_batch in range(0, len(bounds) - 1, SORTED_BATCHES):
         start = first_batch * batch_size
-        window = indices[start : start + WINDOW * batch_size]
+        window = indices[start : start + SORTED_BATCHES * batch_size]
         by_length = window[np.argsort(lengths[window], kind="stable")]
         batches = np.split(by_length, range(batch_size, len(window), batch_size))
         batches = [batches[i] for i in rng.permutation(len(batches))]
         indices[start : start + len(window)] = np.concatenate(batches)
-        # The smaller batch of the last window may now be anywhere in it, so the ends move.
+        # The smaller batch of the last window may now be anywhere in it, so the bounds move.
         sizes = [len(batch) for batch in batches]
-        ends[first_batch + 1 : first_batch + 1 + len(batches)] = start + np.cumsum(sizes)
-    return BatchOrder(indices, ends)
+        bounds[first_batch + 1 : first_batch + 1 + len(batches)] = start + np.cumsum(sizes)
+    return BatchOrder(indices, bounds)
 
 
 class BatchOrder:
     """A sequence of arrays, stored as one array: a large corpus has millions of batches."""
 
-    def __init__(self, indices, ends):
+    def __init__(self, indices, bounds):
         self.indices = indices
-        self.ends = ends
+        self.bounds = bounds
 
     def __len__(self):
-        return len(self.ends) - 1
+        return len(self.bounds) - 1
 
     def __getitem__(self, i):
-        i = range(len(self))[i]  # an IndexError after the last one ends a for loop
-        return self.indices[self.ends[i] : self.ends[i + 1]]
+        i = range(len(self))[i]  # IndexError after the last batch, which ends a for loop
+        return self.indices[self.bounds[i] : self.bounds[i + 1]]
 
 
 class NoExample(ValueError):
@@ -231,11 +233,12 @@ class EpochBatches:
         return len(self.order)
 
     def __getitem__(self, i):
-        indices, counts = self.order[i], True
+        indices = self.order[i]
+        is_real = True
         if self.shard:
-            indices, counts = self.shard(indices)
+            indices, is_real = self.shard(indices)
         batch = collate(self.examples, indices, *self.collate_args, **self.padding)
-        return batch if counts else batch.as_dummy()
+        return batch if is_real else batch.as_dummy()
 
 
 class Batches:

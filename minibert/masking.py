@@ -1,14 +1,15 @@
 """Masking: which tokens the model must predict (Devlin et al. 2018, section 3.1 and appendix A.1).
 
-Each ordinary token is selected with a probability of 15 %. Its true id becomes the label, and all
-other labels are -100, which cross entropy ignores. In the input, a selected token is
+Each ordinary token is selected with probability 15 % in BERT (--mlm-probability; the quickstart
+takes 40 %). Its true id becomes the label, and all other labels are -100, which cross entropy
+ignores. In the input, a selected token is
 
     replaced by [MASK]              80 %
     replaced by a random token      10 %
     left unchanged                  10 %
 
-Why 10 % + 10 %? [MASK] never occurs when the model is used later. Since any visible token may be
-wrong, the model must learn a good vector for every token, not only for [MASK].
+Why 10 % + 10 %? [MASK] never occurs when the model is fine-tuned on another task. Since any
+visible token may be wrong, the model must learn a good vector for every token, not only [MASK].
 
 The objective decides which tokens are selected together and treated the same way:
 
@@ -21,7 +22,7 @@ The objective decides which tokens are selected together and treated the same wa
 
 Masks are drawn again in every epoch (dynamic masking: RoBERTa, Liu et al. 2019, section 4.1), and
 yet they are a pure function of (seed, epoch, example, position). A resumed run, more processes,
-another padding and other micro-batches all see the same masks. That is why random numbers are
+different padding or micro-batches all see the same masks. That is why random numbers are
 hashed from these four here, and not taken from a generator one after another.
 
 Random replacements are ordinary tokens; Google's code may also draw special tokens.
@@ -38,7 +39,7 @@ OBJECTIVES = ("tokens", "words", "spans")
 MASK_SHARE = 0.8  # replaced by [MASK]
 RANDOM_SHARE = 0.1  # replaced by a random token
 
-MAX_SPAN_WORDS = 10  # 3.8 on average (SpanBERT, section 3.1)
+MAX_SPAN_WORDS = 10  # the mean length is then 3.8 (SpanBERT, section 3.1)
 SPAN_DECAY = 0.8  # P(length = k) is proportional to 0.8^k
 
 # Each token has several random numbers, one stream for each decision: see ``uniform``.
@@ -57,13 +58,14 @@ def _mix(x):
 def uniform(seed, epoch, examples, length, stream, before=0):
     """Return random numbers in [0, 1), shape (B, before + length).
 
-    The number of position t in row b depends on seed, epoch, examples[b], t and stream only.
+    Column before + t belongs to position t. Its number in row b depends only on seed, epoch,
+    examples[b], t and stream.
 
     seed, epoch    integers >= 0
     examples       (B,) integers: the index of each row's example
     stream         SELECT (is the token selected?), ACTION (masked, replaced or unchanged?),
                    REPLACEMENT (by which token?) or SPAN_LENGTH (of a span that starts here)
-    before         also return numbers for so many positions before the row, -before to -1
+    before         also return numbers for this many positions before the row, -before to -1
 
     >>> uniform(0, 0, [7], 4, stream=0)[0, 2] == uniform(0, 0, [3, 7], 9, stream=0)[1, 2]
     np.True_
@@ -90,7 +92,7 @@ class Masker:
 
     >>> masker = Masker(10, mask_token_id=4, special_ids=(0, 1, 2, 3, 4), probability=0.5)
     >>> corrupted, labels = masker(np.array([[0, 7, 8, 9, 2]]), seed=0, epoch=0, examples=[0])
-    >>> corrupted.tolist(), labels.tolist()  # 8 became a random 6, 9 [MASK]; 7 was not selected
+    >>> corrupted.tolist(), labels.tolist()  # 8 -> random 6, 9 -> [MASK], 7 not selected
     ([[0, 7, 6, 4, 2]], [[-100, -100, 8, 9, -100]])
     """
 
@@ -141,7 +143,7 @@ class Masker:
 
         The random numbers of a word's first token decide for the complete word.
         """
-        # Words are numbered through the batch; the first token of each row starts a word.
+        # Words are numbered consecutively across the batch; each row starts with a new word.
         word_of = np.cumsum(starts).reshape(starts.shape) - 1  # (B, T): index of a token's word
         selected = draw(SELECT)[starts] < self.probability  # (words,)
         action = draw(ACTION)[starts]  # (words,)
@@ -158,24 +160,26 @@ class Masker:
             its length in words       3       2             SPAN_LENGTH
             covered by           -1   1   1   3   3  -1     index of the word where the span starts
 
-        Each row begins with nine imaginary words of one token, from which spans reach into the
-        text. Without them, the first words of a row would be covered less often than others; and
-        no span can reach from one row into the next. A span continues across special tokens, which
-        are not selected themselves.
+        Each row gets nine imaginary one-token words in front, where spans may start, too.
+        Without them its first words would be covered less often than the others. They also
+        absorb spans that run over the end of the previous row. A span continues across special
+        tokens, which are not selected themselves.
         """
         before = MAX_SPAN_WORDS - 1
         starts = np.pad(starts, ((0, 0), (before, 0)), constant_values=True)  # (B, 9 + T)
-        # Words are numbered through the batch, imaginary ones included.
+        # Words are numbered consecutively across the batch, imaginary ones included.
         word_of = np.cumsum(starts).reshape(starts.shape) - 1  # (B, 9 + T)
-        select = draw(SELECT, before)[starts]  # (words,): numbers of each word's first token
+        # Random numbers of each word's first token, (words,)
+        u_select = draw(SELECT, before)[starts]
+        u_length = draw(SPAN_LENGTH, before)[starts]
         action = draw(ACTION, before)[starts]
-        length = draw(SPAN_LENGTH, before)[starts]
 
-        span_starts = select < span_start_probability(self.probability)  # (words,)
+        span_starts = u_select < span_start_probability(self.probability)  # (words,)
         survival = span_length_survival()[1:]  # P(length > 1), ..., P(length > 9)
-        span_words = 1 + (length[:, None] < survival).sum(1)  # (words,): if a span starts here
+        # Inverse transform: the length is 1 + the number of k with u < P(length > k).
+        span_words = 1 + (u_length[:, None] < survival).sum(1)  # (words,): if a span starts here
 
-        covered_by = np.full(len(select), -1)  # (words,)
+        covered_by = np.full(len(u_select), -1)  # (words,)
         for step in range(before, -1, -1):  # the nearest start is written last, so it wins
             reaches = np.flatnonzero(span_starts & (span_words > step))
             reaches = reaches[reaches + step < len(covered_by)]  # not past the end of the batch
@@ -187,7 +191,7 @@ class Masker:
 
 
 def span_start_probability(probability):
-    """Return how often a span must start at a word to cover a share ``probability`` of all words.
+    """Return the probability of a span start at a word that covers this share of all words.
 
     A word is uncovered if for every k = 0 to 9, no span of more than k words starts k words before
     it. If spans start with probability p, that happens with probability

@@ -3,8 +3,8 @@
     ids (B, T) -> Embeddings -> Block x num_hidden_layers -> hidden (B, T, H) -> head -> logits
 
 A block mixes the tokens (Attention, in attention.py), then processes each token by itself (MLP).
-Four switches of ``BertConfig`` are what six years changed between BERT and ModernBERT:
-``pre_norm``, ``rotary``, ``gated`` and ``use_bias``.
+Four switches of ``BertConfig`` lead from BERT to ModernBERT: ``pre_norm``, ``rotary`` (which
+also turns on local attention), ``gated`` and ``use_bias``.
 
 Sources: Vaswani et al. 2017, section 3 (the encoder); Devlin et al. 2018, section 3 and
 appendix A (BERT); Liu et al. 2019 (RoBERTa); Warner et al. 2024, section 2.1 (ModernBERT).
@@ -12,7 +12,8 @@ With equal weights all three give the logits of Hugging Face's implementations t
 (tests/minibert/formats/test_parity_models.py).
 
 In the comments: B sequences of T tokens; H = hidden_size; I = intermediate_size;
-V = vocab_size; M = number of masked tokens in the batch.
+V = vocab_size; M = positions that the MLM head computes: the masked tokens, and in training a
+few fillers with the label -100.
 """
 import math
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Embeddings(nn.Module):
         super().__init__()
         H, self.pad_token_id = config.hidden_size, config.pad_token_id
         self.positions_skip_padding = config.family == "roberta"
-        # padding_idx: as an input, padding gives no gradient to its embedding
+        # padding_idx: as an input, [PAD] gives its row no gradient (the tied decoder still does)
         self.token = nn.Embedding(config.vocab_size, H, padding_idx=self.pad_token_id)
         self.position = self.segment = None
         if not config.rotary:
@@ -79,8 +80,8 @@ def roberta_positions(input_ids, pad_token_id):
 class MLP(nn.Module):
     """Two linear layers with an activation between them: (B, T, H) -> (B, T, I) -> (B, T, H).
 
-    Gated (GeGLU, Shazeer 2020): the first layer is twice as wide, and one half of its output
-    multiplies the other half.
+    Gated (GeGLU, Shazeer 2020): the first layer is twice as wide; one half of its output goes
+    through the activation and multiplies the other half.
     """
 
     def __init__(self, config):
@@ -95,8 +96,8 @@ class MLP(nn.Module):
     def forward(self, x):
         x = self.up_proj(x)  # (B, T, I), gated (B, T, 2I)
         if self.gated:
-            x, gate = x.chunk(2, dim=-1)  # each (B, T, I)
-            x = self.activation(x) * gate
+            gate, x = x.chunk(2, dim=-1)  # each (B, T, I)
+            x = self.activation(gate) * x
         else:
             x = self.activation(x)
         return self.dropout(self.down_proj(x))  # (B, T, H)
@@ -124,7 +125,8 @@ class Block(nn.Module):
         """x (B, T, H) -> (B, T, H), or (M, H) with positions (M,), see ``gather_positions``."""
         if self.pre_norm:
             x = x + self.attention(self.attention_norm(x), mask, rope)
-            x = gather_positions(x, positions)  # attention needs all tokens, the MLP does not
+            # Attention needed all tokens as keys and values; from here on only these matter.
+            x = gather_positions(x, positions)
             return x + self.mlp(self.mlp_norm(x))
         x = x + self.attention(x, mask, rope)
         x = self.attention_norm(gather_positions(x, positions))
@@ -153,7 +155,7 @@ class PreTrainedModel(nn.Module):
         self.config = config
 
     def num_parameters(self):
-        """Return the number of parameters; the decoder shares the token embeddings."""
+        """Return the number of parameters; the tied decoder matrix is counted once."""
         return sum(p.numel() for p in self.parameters())
 
     @torch.no_grad()
@@ -165,11 +167,11 @@ class PreTrainedModel(nn.Module):
             if not isinstance(module, (nn.Linear, nn.Embedding)):
                 continue
             if self.config.pre_norm:
-                # ModernBERT (Warner et al. 2024, appendix): normals cut off at two standard
-                # deviations. Layers that write to the residual stream are smaller, so that the
-                # sum over all blocks starts at the same size at any depth.
-                is_residual = name.endswith(("out_proj", "down_proj", "head.dense"))
-                s = residual_std if is_residual else std
+                # ModernBERT (Warner et al. 2024, appendix): normal, truncated at two standard
+                # deviations. Layers that write to the residual stream (and head.dense) start
+                # smaller, so that the sum over all blocks has the same size at any depth.
+                is_scaled_down = name.endswith(("out_proj", "down_proj", "head.dense"))
+                s = residual_std if is_scaled_down else std
                 nn.init.trunc_normal_(module.weight, std=s, a=-2 * s, b=2 * s)
             else:
                 nn.init.normal_(module.weight, std=std)
@@ -236,7 +238,7 @@ class BertModel(PreTrainedModel):
                 # Keep only x; the backward pass computes the block again (Chen et al. 2016).
                 x = checkpoint(block, *args, use_reentrant=False)
             else:
-                x = block(*args)  # (B, T, H)
+                x = block(*args)  # (B, T, H); the last block with positions: (M, H) or (M + B, H)
         hidden = self.final_norm(x)  # (B, T, H), with positions (M, H) or (M + B, H)
 
         if self.pooler is None:
@@ -253,23 +255,23 @@ class BertModel(PreTrainedModel):
 
 
 def autocast_dtype(x):
-    """Return the dtype of matrix products with x. Masks have it, so that no layer converts them."""
+    """Return the dtype of matrix products with x; masks are made in it, once for all layers."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 @dataclass
 class ModelOutput:
-    """What a model with a head returns. Fields without labels to compute them from are None.
+    """What a model with a head returns. A field is None if the labels it needs were not given.
 
-    With labels, logits are (M, V): those of the masked tokens, in reading order.
+    With labels, logits are (M, V), a row for each computed position; fillers come last.
     """
     logits: torch.Tensor                    # (B, T, V) or (M, V); a classifier's (B, labels)
-    loss: torch.Tensor | None = None        # the sum of the losses below
-    labels: torch.Tensor | None = None      # (M,), the true ids of the masked tokens
+    loss: torch.Tensor | None = None        # mlm_loss + nsp_loss (training weights them itself)
+    labels: torch.Tensor | None = None      # (M,): the true ids; -100 for fillers
     mlm_loss: torch.Tensor | None = None    # mean over the masked tokens, 0 if there are none
     nsp_loss: torch.Tensor | None = None    # mean over the B pairs
-    nsp_logits: torch.Tensor | None = None  # (B, 2): B continues A, B is from elsewhere
+    nsp_logits: torch.Tensor | None = None  # (B, 2): class 0 "follows", class 1 "is random"
 
 
 class MLMHead(nn.Module):
@@ -331,17 +333,17 @@ class BertForMaskedLM(PreTrainedModel):
 
 
 def select_masked(labels, masked_positions):
-    """Return (labels, positions) of the masked tokens only, each (M,).
+    """Return (labels, positions), each (M,), of the positions to compute.
 
-    V is far larger than H: logits of all tokens would be the largest tensor of a step, and six
-    of seven rows would be thrown away.
+    V is far larger than H: logits of all tokens would be the largest tensor of a step, and with
+    15 % masked, six of seven rows would be thrown away.
     """
     if labels is None:
         return None, masked_positions
     labels = labels.flatten()  # (B*T,)
     if masked_positions is None:
         # A GPU has to wait here for M, which decides all shapes that follow.
-        # Training finds the positions in advance, on the CPU (batches.masked_positions).
+        # Training finds the positions in advance, on the CPU (batches.find_masked_positions).
         masked_positions = (labels != IGNORE_INDEX).nonzero().squeeze(1)  # (M,)
     return labels[masked_positions], masked_positions
 
@@ -354,6 +356,7 @@ class BertForPreTraining(BertForMaskedLM):
             raise ValueError("next-sentence prediction needs two segment types, this "
                              f"{config.family} has {config.segments}: set type_vocab_size to 2")
         super().__init__(config)
+        # The parent class builds the encoder without a pooler.
         self.bert.pooler = nn.Linear(config.hidden_size, config.hidden_size)
         self.nsp = nn.Linear(config.hidden_size, 2)
         self.init_weights()

@@ -3,32 +3,37 @@ import math
 import time
 from dataclasses import dataclass, field, fields
 
-MAX_SKIPPED_IN_A_ROW = 20  # steps with an inf or NaN gradient, before the run gives up
+MAX_SKIPPED_IN_A_ROW = 20  # the run gives up at the first check that finds this many
 
 
 @dataclass
 class TrainState:
     """The counters of a run. The fields are saved in state.json; other attributes are not.
 
-    A step with an inf or NaN gradient changes no weight and must not count. Whether the gradient
-    was finite is known on the device only, and asking a GPU makes it stop. So steps are counted
-    at once and corrected later: ``drop_skipped_steps`` reads the flags of all steps since its
-    last call in one sync.
+    Skipped steps: a step with an inf or NaN gradient changes no weight and must not count. Only
+    the device knows whether a gradient was finite, and reading that from a GPU waits for all its
+    queued work. So ``finish_step`` counts every step immediately, and ``drop_skipped_steps``
+    later uncounts those that were skipped since its last call, with one wait for all of them.
+    Until then the learning-rate schedule is ahead by the skipped steps.
 
     >>> import torch
     >>> state = TrainState()
     >>> state.finish_step({"loss": torch.tensor(2.0)}, torch.tensor(1.0), None)
     >>> state.finish_step({"loss": torch.tensor(0.0)}, torch.tensor(math.nan), None)
-    >>> state.step, state.drop_skipped_steps("bf16"), state.step, state.skipped
-    (2, 1, 1, 1)
+    >>> state.step
+    2
+    >>> state.drop_skipped_steps("bf16")
+    1
+    >>> state.step, state.skipped
+    (1, 1)
     """
 
     step: int = 0                # optimizer steps taken
-    data_state: dict | None = None   # of the batch iterator: where the next batch comes from
+    data_state: dict | None = None   # state_dict() of the batch iterator
     elapsed: float = 0.0         # seconds of training
     skipped: int = 0             # steps skipped because of an inf or NaN gradient
     skipped_in_a_row: int = 0
-    schedule_lag: int = 0        # skipped steps that the learning-rate schedule still counts
+    schedule_lead: int = 0       # skipped steps that the learning-rate schedule still counts
     best_eval_loss: float | None = None
     loss_sums: dict = field(default_factory=dict)  # name -> sum over the steps since the last log
     num_losses: int = 0          # steps in loss_sums
@@ -36,7 +41,8 @@ class TrainState:
 
     def __post_init__(self):
         self.start_clock()
-        self.unchecked_skips = 0  # a tensor on the device after the first step: no sync
+        # From the first step on a tensor on the device: adding to it does not wait.
+        self.unchecked_skips = 0
         self.unchecked_steps = 0
 
     def start_clock(self):
@@ -48,7 +54,7 @@ class TrainState:
     def finish_step(self, losses, grad_norm, data_state):
         """Count a step and add up its losses, without reading a value from the device.
 
-        losses: {name: scalar tensor}; empty if the step had no masked token.
+        losses: a StepLosses, or a dict {name: scalar tensor}; false without a masked token.
         """
         self.read_clock()
         found_inf = ~grad_norm.isfinite()
@@ -61,11 +67,12 @@ class TrainState:
             loss = loss.masked_fill(found_inf, 0.0)
             self.loss_sums[name] = self.loss_sums.get(name, 0.0) + loss
 
-    def drop_skipped_steps(self, precision, sync_schedule=False):
-        """Uncount the steps that were skipped since the last call; return how many (a sync).
+    def drop_skipped_steps(self, precision, correct_schedule=False):
+        """Uncount the steps that were skipped since the last call; return how many.
 
-        sync_schedule: subtract them from the learning-rate schedule too. This happens only at
-        log steps and at the end, so that evaluating or saving never changes training.
+        Waits for the device. correct_schedule: uncount them in the learning-rate schedule, too.
+        This happens only at log steps and at the end, so that evaluating or saving more often
+        never changes training.
         Raises ValueError after MAX_SKIPPED_IN_A_ROW skipped steps in a row.
         """
         skipped, steps = int(self.unchecked_skips), self.unchecked_steps
@@ -73,13 +80,14 @@ class TrainState:
         self.step -= skipped
         self.num_losses -= skipped
         self.skipped += skipped
-        self.skipped_in_a_row = self.skipped_in_a_row + skipped if skipped == steps else 0
-        self.schedule_lag = 0 if sync_schedule else self.schedule_lag + skipped
+        all_skipped = skipped == steps  # one good step since the last check restarts the count
+        self.skipped_in_a_row = self.skipped_in_a_row + skipped if all_skipped else 0
+        self.schedule_lead = 0 if correct_schedule else self.schedule_lead + skipped
         if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             remedy = "try a longer --warmup or"
             if precision == "fp16":
                 remedy = "use --precision bf16 or fp32, or"
-            raise ValueError(f"the gradient was inf or NaN for {MAX_SKIPPED_IN_A_ROW} {precision} "
+            raise ValueError(f"the gradient was inf or NaN for {self.skipped_in_a_row} {precision} "
                              f"steps in a row: {remedy} a lower --learning-rate")
         return skipped
 
@@ -88,7 +96,10 @@ class TrainState:
         self.best_eval_loss = loss if best is None else min(best, loss)
 
     def mean_losses(self, dist):
-        """Return {name: mean since the last log} over all ranks (a sync)."""
+        """Return {name: mean over the steps since the last log}. Waits for the device.
+
+        A rank's loss is its share of the step's mean, so the ranks are summed.
+        """
         sums = self.sum_losses(dist)
         return {name: total / self.num_losses for name, total in sums.items()}
 
@@ -100,7 +111,7 @@ class TrainState:
         self.loss_sums, self.num_losses = {}, 0
 
     def to_dict(self, dist):
-        """Return the fields as JSON values, with losses summed over the ranks (a sync)."""
+        """Return the fields as JSON values, with losses summed over the ranks."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return values | {"loss_sums": self.sum_losses(dist)}
 
@@ -127,15 +138,17 @@ class StepLosses:
         counts = [sum(batch.num_masked for batch in micro_batches),
                   sum(batch.num_examples for batch in micro_batches),
                   sum(batch.num_tokens for batch in micro_batches)]
-        self.num_masked, self.num_examples, self.num_tokens = dist.sum(*counts)
+        self.step_masked, self.step_examples, self.num_tokens = dist.sum(*counts)
         self.totals = {}
 
     def add(self, out, batch, nsp_weight):
-        """Add a micro-batch's losses; return its share of the joint loss, to call backward on."""
-        losses = {"loss": out.mlm_loss * (batch.num_masked / max(self.num_masked, 1))}
-        joint = losses["loss"]
+        """Add a micro-batch's losses; return its share of the joint loss for backward()."""
+        # out.mlm_loss is a mean over this micro-batch's masked tokens: make it a share of the
+        # mean over the step's masked tokens.
+        joint = out.mlm_loss * (batch.num_masked / max(self.step_masked, 1))
+        losses = {"loss": joint}  # logged as "loss": the MLM loss, without NSP
         if out.nsp_loss is not None:
-            share = batch.num_examples / self.num_examples
+            share = batch.num_examples / self.step_examples
             losses["nsp_loss"] = out.nsp_loss * share
             correct = out.nsp_logits.argmax(1) == batch.next_sentence_label
             losses["nsp_accuracy"] = correct.float().mean() * share
@@ -145,10 +158,11 @@ class StepLosses:
         return joint
 
     def items(self):
+        """As a dict's: TrainState.finish_step takes either."""
         return self.totals.items()
 
     def __bool__(self):
-        return self.num_masked > 0  # a step without a masked token has no loss to log
+        return self.step_masked > 0  # a step without a masked token has no loss to log
 
 
 def check_finite(loss, step):

@@ -15,7 +15,7 @@ from minibert.batches import (
     StreamBatches,
     collate,
     epoch_order,
-    masked_positions,
+    find_masked_positions,
     prefetch,
 )
 from minibert.examples import Examples, make_examples
@@ -217,7 +217,7 @@ def test_masked_positions_have_a_label_and_fillers_up_to_eight_have_none():
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_if_every_token_has_a_label_nothing_is_filled_up(rate):
-    assert masked_positions(torch.tensor([[7, 8, 9]]), rate).tolist() == [0, 1, 2]
+    assert find_masked_positions(torch.tensor([[7, 8, 9]]), rate).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("rate, is_static", [(0.3, True), (0.0, False)])

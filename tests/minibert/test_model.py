@@ -9,7 +9,7 @@ from small_models import PAD, batch, config, make
 from torch.nn import functional as F
 
 from minibert import model as module
-from minibert.batches import masked_positions
+from minibert.batches import find_masked_positions
 from minibert.checks import check_tokenizer
 from minibert.config import ACTIVATIONS, FAMILIES, BertConfig
 from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel, roberta_positions
@@ -124,7 +124,7 @@ def test_precomputed_masked_positions_change_nothing(family):
     """They are filled up to eight, with labels of -100."""
     model, (ids, mask, labels) = make(family).double(), batch(family)
     found = model(ids, mask, labels=labels)
-    given = model(ids, mask, labels=labels, masked_positions=masked_positions(labels))
+    given = model(ids, mask, labels=labels, masked_positions=find_masked_positions(labels))
     assert given.logits.shape == (8, 60)
     assert given.labels.tolist() == [*found.labels.tolist(), *[-100] * 4]
     torch.testing.assert_close(given.loss, found.loss, atol=1e-12, rtol=0)

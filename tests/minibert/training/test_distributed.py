@@ -256,7 +256,7 @@ def test_micro_batches_are_added_up_over_ranks_once_a_step(text, tmp_path):
 
         def counted(self, batches):
             if not calls:
-                self.ddp_model.register_comm_hook(None, lambda state, bucket: (calls.append(bucket.is_last()), all_reduced(bucket))[1])
+                self.train_model.register_comm_hook(None, lambda state, bucket: (calls.append(bucket.is_last()), all_reduced(bucket))[1])
                 calls.append(False)
             return real(self, batches)
         train.Trainer.step = counted

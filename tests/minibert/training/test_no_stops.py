@@ -108,7 +108,7 @@ def test_evaluating_and_saving_change_nothing_when_skipped_steps_are_found_late(
         folder = checkpoint.checkpoints(out)[-1]
         state = json.loads((folder / "state.json").read_text())
         assert (state["step"], num_batches(state), state["skipped"]) == (12, 15, 3)
-        assert state["schedule_lag"] == 0
+        assert state["schedule_lead"] == 0
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         scores = {line["step"]: line["eval_loss"] for line in lines if "eval_loss" in line}
         results[eval_every, save_every] = losses(out), weights(out), scores
@@ -131,9 +131,9 @@ def test_skipped_steps_are_uncounted_and_counted_in_a_row():
     state = TrainState(step=20)
     take_steps(state, *10 * [True])
     assert state.step == 30 and state.drop_skipped_steps("fp16") == 10
-    assert (state.step, state.skipped, state.skipped_in_a_row, state.schedule_lag) == (20, 10, 10, 10)
-    state.drop_skipped_steps("fp16", sync_schedule=True)
-    assert state.schedule_lag == 0
+    assert (state.step, state.skipped, state.skipped_in_a_row, state.schedule_lead) == (20, 10, 10, 10)
+    state.drop_skipped_steps("fp16", correct_schedule=True)
+    assert state.schedule_lead == 0
     take_steps(state, True, False, True)
     assert state.drop_skipped_steps("fp16") == 2 and state.skipped_in_a_row == 0
     take_steps(state, *20 * [True])

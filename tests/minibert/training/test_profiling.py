@@ -6,7 +6,7 @@ from train_helpers import SMALL
 
 import train
 from minibert import BertConfig
-from minibert.batches import Batch, masked_positions
+from minibert.batches import Batch, find_masked_positions
 from minibert.config import FAMILIES
 from minibert.model import BertForMaskedLM
 from minibert.training import profiling
@@ -41,7 +41,7 @@ def test_operations_are_those_that_torch_counts(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_parts_that_are_timed_have_these_operations(family):
     model, ids, labels = small_model(family)
-    batch = Batch(ids, labels, masked_positions=masked_positions(labels)[:6])
+    batch = Batch(ids, labels, masked_positions=find_masked_positions(labels)[:6])
     parts = profiling.model_parts(model, batch)
     for part, operations in forward_flops(model.config, [11, 11], 6).items():
         counted, _ = count(parts[part])

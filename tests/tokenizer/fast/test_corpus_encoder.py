@@ -1,4 +1,4 @@
-"""The fast way for many texts gives the ids of ``encode``, for any mixture of texts, and keeps its memory bounded."""
+"""Encoding many texts at once gives the ids of ``encode`` and keeps the caches bounded."""
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,23 +19,28 @@ def tok(request):
 
 
 def one_by_one(tok, texts):
-    return [tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids for text in texts]
+    return [tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids
+            for text in texts]
+
+
+def split_ids(ids, lengths):
+    return [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())]
 
 
 @pytest.mark.parametrize("long_text", [1 << 20, 7])
-def test_many_texts_at_once_have_the_ids_of_encode(tok, monkeypatch, long_text):
-    monkeypatch.setattr("tokenizer.fast.corpus_encoder.LONG_TEXT", long_text)  # longer texts are encoded in parts
+def test_encode_texts_agrees_with_encode(tok, monkeypatch, long_text):
+    # Longer texts are encoded in parts.
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.LONG_TEXT", long_text)
     texts = random_texts(1500, seed=7) + STORY.splitlines() + ["", "  ", "<s>", "[SEP] <mask>"]
-    for _ in range(2):  # the second time everything is looked up
-        ids, lengths = tok.encode_texts(texts)
-        assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, texts)
+    for _ in range(2):  # the second time everything is cached
+        assert split_ids(*tok.encode_texts(texts)) == one_by_one(tok, texts)
         assert tok.encode_ids(texts[5]) == one_by_one(tok, [texts[5]])[0]
     assert [part.tolist() for part in tok.encode_texts([])] == [[], []]
     assert [part.tolist() for part in tok.encode_texts(["", ""])] == [[], [0, 0]]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_documents_in_arrays_out(tok, workers, monkeypatch):
+def test_encode_documents_agrees_with_encode(tok, workers, monkeypatch):
     monkeypatch.setattr("tokenizer.fast.corpus_encoder.BATCH_CHARACTERS", 500)
     monkeypatch.setattr("tokenizer.fast.corpus_encoder.NUM_INLINE_BATCHES", 2)
     texts = random_texts(300, seed=8) + [STORY]
@@ -46,55 +51,62 @@ def test_documents_in_arrays_out(tok, workers, monkeypatch):
 
 
 def test_threads_may_share_a_tokenizer(tok):
-    texts = [f"{story} {number}" for number, story in enumerate(STORY.split() * 8)]
+    texts = [f"{story} {i}" for i, story in enumerate(STORY.split() * 8)]
     shares = [texts[start::8] for start in range(8)]
     tok._reset_caches()
     with ThreadPoolExecutor(8) as pool:
-        for some, (ids, lengths) in zip(shares * 20, pool.map(tok.encode_texts, shares * 20)):
-            assert [part.tolist() for part in np.split(ids, lengths[:-1].cumsum())] == one_by_one(tok, some)
+        for share, result in zip(shares * 20, pool.map(tok.encode_texts, shares * 20)):
+            assert split_ids(*result) == one_by_one(tok, share)
 
 
-def test_ids_take_two_bytes_where_two_are_enough():
+def test_small_vocabularies_use_two_bytes_per_id():
     assert (dtype_for(65_536), dtype_for(65_537)) == ("uint16", "uint32")
 
 
-def test_what_is_kept_stays_bounded(tok, monkeypatch):
+def test_caches_stay_bounded(tok, monkeypatch):
     monkeypatch.setattr("tokenizer.base.WORD_CACHE_SIZE", 10)
     monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)
     tok._word_ids.clear()
-    for number in range(100):
-        text = f"a{number} b"
+    for i in range(100):
+        text = f"a{i} b"
         assert [tok.encode_texts([text])[0].tolist()] == one_by_one(tok, [text])
         assert len(tok._word_ids) <= 10 and len(tok._corpus.units) <= 10 + 2
     tok.encode_texts(["x" * 101])
     assert "x" * 101 not in tok._word_ids
 
 
-def test_a_long_text_without_a_space_does_not_stay(tok, monkeypatch):
+def test_a_long_text_without_spaces_is_not_cached(tok, monkeypatch):
     monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)
-    for number in range(20):
-        tok.encode_texts([f"{number}" + "x,y" * 100])
+    for i in range(20):
+        tok.encode_texts([f"{i}" + "x,y" * 100])
     assert len(tok._corpus.ids) < 2 * 16 * 10 + 500
 
 
-def test_few_units_with_many_ids_do_not_stay_either(tok, monkeypatch):
-    monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)  # and 16 times as many ids
+def test_the_number_of_cached_ids_is_bounded(tok, monkeypatch):
+    # The cache holds at most 16 times as many ids as units.
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)
     tok._corpus.clear()
-    for length in range(80, 90):  # ten units of more than 40 ids: never more than there may be
+    for length in range(80, 90):
         assert len(tok.encode_ids("hd" * (length // 2) + "h" * (length % 2))) > 30
         assert len(tok._corpus.units) <= 10 and len(tok._corpus.ids) <= 16 * 10 + 90
 
 
 def test_an_interruption_leaves_no_unit_without_its_ids(tok, monkeypatch):
     class Interrupted(list):
-        def __iter__(self):  # when the ids are put down, after their number
+        def __iter__(self):
             raise KeyboardInterrupt
-    text, encode_unit = "quite new: one, two, three", tok._corpus.encode_unit
-    monkeypatch.setattr(tok._corpus, "encode_unit", lambda unit: (Interrupted if unit.strip() == "one" else list)(encode_unit(unit)))
+
+    def interrupted_encode(unit):
+        make = Interrupted if unit.strip() == "one" else list
+        return make(encode_unit(unit))
+    text = "quite new: one, two, three"
+    encode_unit = tok._corpus.encode_unit
+    monkeypatch.setattr(tok._corpus, "encode_unit", interrupted_encode)
     with pytest.raises(KeyboardInterrupt):
         tok.encode_texts([text])
     monkeypatch.setattr(tok._corpus, "encode_unit", encode_unit)
-    assert [tok.encode_texts([some])[0].tolist() for some in ("three two one", text)] == one_by_one(tok, ["three two one", text])
+    for other in ("three two one", text):
+        assert [tok.encode_texts([other])[0].tolist()] == one_by_one(tok, [other])
 
 
 def test_a_text_that_cannot_be_encoded_leaves_nothing_behind(tok):

@@ -94,13 +94,6 @@ def test_the_pooler_is_loaded_if_the_model_has_one():
     assert torch.equal(model.load_encoder_from(cases.model("bert")).bert.pooler.weight, before)
 
 
-def test_a_classifier_hands_its_layers_to_another_one():
-    first = classifier("modernbert")
-    second = BertForSequenceClassification(cases.config("modernbert"), ())
-    second.load_encoder_from(first)
-    assert torch.equal(first.dense.weight, second.dense.weight)
-    assert second.classifier.weight.shape == (1, 24)
-
 
 @pytest.mark.parametrize("labels", [LABELS, ()])
 @pytest.mark.parametrize("family", FAMILIES)

@@ -14,6 +14,7 @@ schedule is in minibert/optim.py; the flags are the fields of minibert/config.py
 """
 import math
 from contextlib import closing
+from itertools import islice
 
 import torch
 
@@ -132,7 +133,7 @@ class Trainer:
             while not self.finished(stop):
                 # One batch per step, or with --batch-ramp more and more of them.
                 num_batches = grad_accum_steps_at(self.progress(), self.config)
-                batches = stop.interruptible(lambda: [next(prefetched) for _ in range(num_batches)])
+                batches = stop.interruptible(lambda n=num_batches: list(islice(prefetched, n)))
                 if self.dist.any(not batches):
                     continue  # a stop was requested while a stream was reading
                 micro_batches = [micro for micros, _ in batches for micro in micros]

@@ -58,13 +58,13 @@ def test_two_compiled_ranks_compute_what_one_process_does(text, tmp_path):
 SLOW_STEP = """
 import sys, time
 import train
-real = train.Trainer.optimiser_step
+real = train.Trainer.step
 def slow(self, micros):
-    if self.state["step"] == 4:
+    if self.state.step == 4:
         print("the fifth step", flush=True)
         time.sleep(600)
     return real(self, micros)
-train.Trainer.optimiser_step = slow
+train.Trainer.step = slow
 sys.exit(train.main(sys.argv[1:]))
 """
 
@@ -94,6 +94,6 @@ def test_a_rank_that_is_killed_under_torchrun_is_told_of_by_the_other(text, tmp_
         if f"RANK={who}" in Path(f"/proc/{child}/environ").read_text().split("\0"):
             os.kill(int(child), signal.SIGKILL)
     rest = process.communicate(timeout=120)[0]
-    assert "error: another rank of this run has ended" in rest and f"--resume --out {tmp_path / 'run'}" in rest and "stopping" not in rest
+    assert "error: another rank of this run has died" in rest and f"--resume --out {tmp_path / 'run'}" in rest and "stopping" not in rest
     flags = ["--max-steps", "3", "--may-differ", "max-steps"]
     assert train.main(["--resume", "--out", str(tmp_path / "run"), *flags]) == 0 and losses(tmp_path / "run")[-1][0] == 3

@@ -14,7 +14,6 @@ schedule is in minibert/optim.py; the flags are the fields of minibert/config.py
 """
 import math
 from contextlib import closing
-from itertools import islice
 
 import torch
 
@@ -133,7 +132,8 @@ class Trainer:
             while not self.finished(stop):
                 # One batch per step, or with --batch-ramp more and more of them.
                 num_batches = grad_accum_steps_at(self.progress(), self.config)
-                batches = stop.interruptible(lambda n=num_batches: list(islice(prefetched, n)))
+                batches = stop.interruptible(
+                    lambda n=num_batches: [next(prefetched) for _ in range(n)])
                 if self.dist.any(not batches):
                     continue  # a stop was requested while a stream was reading
                 micro_batches = [micro for micros, _ in batches for micro in micros]

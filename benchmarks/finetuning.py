@@ -260,7 +260,7 @@ def train_row(args, model, tokenizer, task, size, mode, result, stop):
     steps = config.epochs * math.ceil(len(train) / config.batch_size)
     for seed in missing:
         classifier = new_classifier(model, labels, config, tuning, seed,
-                                    load_encoder_from=mode != SCRATCH)
+                                    use_pretrained=mode != SCRATCH)
         row["learning"] = count_parameters(classifier)
         cpu_start = time.process_time()
         start = time.perf_counter()

@@ -273,7 +273,11 @@ class Batches:
 
     def peek(self):
         """Return the next batch without advancing. Raises NoExample for an empty corpus."""
-        return self._enter_epoch()[self._batch]
+        epoch_batches = self._enter_epoch()
+        if self._batch >= len(epoch_batches):
+            raise ValueError(f"batch {self._batch:,} of an epoch of {len(epoch_batches):,}: the "
+                             "training data has changed since the checkpoint")
+        return epoch_batches[self._batch]
 
     def __iter__(self):
         return self

@@ -10,6 +10,8 @@ from minibert.masking import OBJECTIVES
 from tokenizer.utils.cli import suggestion
 
 FAMILIES = ("bert", "roberta", "modernbert")
+# A new one also needs its function in model.py and its Hugging Face name in
+# formats/huggingface_config.py; a test compares the three lists.
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 SCHEDULES = ("linear", "stable")
 LENGTHS = ("max_steps", "epochs", "minutes")  # a run sets exactly one of them

@@ -52,10 +52,10 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print,
                "train": len(train), "dev": len(dev),
                "constant": majority_baseline(train.labels, dev.labels, config)}
 
-    def create(seed, load_encoder_from):
-        return new_classifier(pretrained, labels, config, tuning, seed, load_encoder_from)
+    def create(seed, use_pretrained):
+        return new_classifier(pretrained, labels, config, tuning, seed, use_pretrained)
 
-    counts = count_parameters(create(seed=0, load_encoder_from=True))
+    counts = count_parameters(create(seed=0, use_pretrained=True))
     results["learning"] = counts
     say(f"trained      {tuning.tune}: {counts['trained']:,} of {counts['parameters']:,} parameters "
         f"({counts['share']:.2%}), {counts['head']:,} of them in the head")
@@ -73,7 +73,7 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print,
 def train_seeds(create, train, dev, config, stop, say, on_best):
     """Run ``fit`` for every variant and seed. Return {variant: [history of each seed]}.
 
-    create: (seed, load_encoder_from) -> a classifier to train.
+    create: (seed, use_pretrained) -> a classifier to train.
     """
     variants = ["pretrained", "from_scratch"] if config.from_scratch else ["pretrained"]
     steps = math.ceil(len(train) / config.batch_size)
@@ -86,7 +86,7 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
     with progress_bar(total_steps, "fine-tuning", "steps") as bar:
         for variant, seed in itertools.product(variants, range(config.seeds)):
             is_pretrained = variant == "pretrained"
-            model = create(seed, load_encoder_from=is_pretrained)
+            model = create(seed, use_pretrained=is_pretrained)
 
             def keep_best(score, model=model, is_pretrained=is_pretrained):
                 nonlocal best_score
@@ -107,16 +107,16 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
     return histories
 
 
-def new_classifier(pretrained, labels, config, tuning, seed, load_encoder_from=True):
+def new_classifier(pretrained, labels, config, tuning, seed, use_pretrained=True):
     """Return the classifier that a seed starts with, on its device.
 
-    load_encoder_from: start from the weights of ``pretrained`` rather than from random ones;
+    use_pretrained: start from the weights of ``pretrained`` rather than from random ones;
     config: a FinetuneConfig with its device resolved.
     """
     torch.manual_seed(seed)
     shape = replace(pretrained.config, hidden_dropout_prob=config.hidden_dropout_prob)
     model = BertForSequenceClassification(shape, labels, config.dropout)
-    if load_encoder_from:
+    if use_pretrained:
         model.load_encoder_from(pretrained)
     return attach(model, tuning).to(config.device)
 

@@ -122,12 +122,12 @@ def test_pretraining_gains_over_random_weights(bert):
 # ------------------------------------------------------------------------------------------ seeds
 
 
-@pytest.mark.parametrize("load_encoder_from", [True, False])
-def test_fine_tuning_uses_dropout_though_pretraining_did_not(run, load_encoder_from):
+@pytest.mark.parametrize("use_pretrained", [True, False])
+def test_fine_tuning_uses_dropout_though_pretraining_did_not(run, use_pretrained):
     pretrained = from_pretrained(run / "model")
     assert pretrained.config.hidden_dropout_prob == 0
     config = FinetuneConfig(hidden_dropout_prob=0.25, device="cpu")
-    model = new_classifier(pretrained, ("0", "1"), config, Tuning(), 0, load_encoder_from)
+    model = new_classifier(pretrained, ("0", "1"), config, Tuning(), 0, use_pretrained)
     dropouts = {name: module.p for name, module in model.named_modules()
                 if isinstance(module, torch.nn.Dropout)}
     assert dropouts.pop("dropout") == 0.1  # the head

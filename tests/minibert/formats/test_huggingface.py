@@ -4,10 +4,11 @@ import json
 import pytest
 import torch
 
+from minibert import config, model
 from minibert.config import ACTIVATIONS, FAMILIES, BertConfig
 from minibert.formats import safetensors
 from minibert.formats.huggingface import from_pretrained, hf_names, save_pretrained
-from minibert.formats.huggingface_config import config_from_json
+from minibert.formats.huggingface_config import HF_ACTIVATIONS, config_from_json
 from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
 
 
@@ -54,6 +55,10 @@ def test_a_model_is_loaded_as_it_was_saved(family, cls, tmp_path):
 def test_heads_and_attention_patterns_are_saved(model, tmp_path):
     save_pretrained(model, tmp_path)
     assert_same_model(from_pretrained(tmp_path), model)
+
+
+def test_every_activation_has_a_function_and_a_hugging_face_name():
+    assert set(model.ACTIVATIONS) == set(config.ACTIVATIONS) == set(HF_ACTIVATIONS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -294,7 +294,7 @@ def test_an_unknown_device_says_which_there_are(text, tmp_path):
 def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code():
     """As a user sees it, in a process of its own."""
     for flags, code, last in ((["--preset", "kantt"], 1, f"error: unknown preset 'kantt': did you mean kant? (presets: {', '.join(PRESETS)})"),
-                              (["--batchsize", "3"], 2, "(train.py --help lists what there is)")):
+                              (["--batchsize", "3"], 2, "(train.py --help lists all flags)")):
         done = run_command(train.__file__, *flags)
         assert done.returncode == code and done.stderr.splitlines()[-1] == last and "Traceback" not in done.stderr
 

@@ -11,134 +11,176 @@ from data.quality.report import inspect_corpus, inspect_tokens
 from data.quality.tables import render_result
 from data.sources import kant, named
 from data.token_file.shards import shard_name
+from tokenizer import load_tokenizer
 from tokenizer.formats.vocab_files import holds_tokenizer
 from tokenizer.utils.cli import Parser, at_least, run, sigterm_as_interrupt, suggestion
 from tokenizer.utils.files import atomic_lines
 
-FILTERS_HELP = f"{', '.join(FILTERS)}, with commas between; or all; all,short=50 changes one of them"
-
 DESCRIPTIONS = {
-    "list": "The named corpora, and where on this machine they are, or would be.",
-    "download": "Fetch a named corpus from its public home. What is there already is not fetched again.",
-    "prepare": "Tokenize a corpus into a token file, which training maps into memory.",
-    "filter": "Write the documents that are worth keeping as .jsonl, and say what was dropped and why.",
-    "inspect": "What is in a corpus or in a token file: counts, duplicated lines, entropy, the longest lines.",
+    "list": "List the named corpora and where they are.",
+    "download": "Download a named corpus. Files that are already there are not fetched again.",
+    "prepare": "Tokenize a corpus into a token file, which training reads. If it is interrupted, "
+               "repeat the command to resume.",
+    "filter": "Write the documents that pass quality filters as .jsonl, and report what was "
+              "dropped and why.",
+    "inspect": "Report on a corpus or a token file: counts, duplicates, entropy, longest lines.",
 }
 
 
 def main(arguments=None):
-    """Run one command; its result goes to the screen, or as JSON to stdout with --json."""
-    parser = Parser(prog="python -m data", description="Text -> documents -> token file.")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-
-    command = commands.add_parser("list", help="the named corpora and where they are")
-    command.set_defaults(call=list_corpora)
-
-    command = commands.add_parser("download", help="fetch a named corpus from its public home")
-    command.add_argument("name", help=", ".join(named.NAMED))
-    command.add_argument("--out", type=Path, default=None, help="folder for its files (default: where training looks for it)")
-    command.add_argument("--language", default=None, help="wikipedia: the language, as in en.wikipedia.org (default: simple)")
-    command.add_argument("--category", default=None, help="amazon: the category of the reviews (default: Digital_Music)")
-    command.add_argument("--megabytes", type=int, default=None,
-                         help=f"wikipedia and amazon: how much of the packed files, 0 for all (default: {named.DEFAULT_MEGABYTES})")
-    command.add_argument("--no-checksum", action="store_true", help="kant: take the text as it comes, a newer edition say")
-    command.set_defaults(call=download)
-
-    command = commands.add_parser("prepare", help="tokenize a corpus into a token file", epilog="""
-Stopped with Ctrl-C, by a full disk or by kill -9, it has lost next to nothing: the same command goes on where it was.""")
-    command.add_argument("source", nargs="+", metavar="FILE_OR_NAME", help="files, folders, or the name of a corpus")
-    command.add_argument("--tokenizer", required=True, metavar="FOLDER", help="made by python -m tokenizer train, or a run that has one")
-    command.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the token file goes")
-    command.add_argument("--split", choices=("train", "eval", "all"), default="all", help="which part of the corpus")
-    command.add_argument("--text-field", default="text", help="the field or column of .jsonl, .csv, .tsv with the text")
-    command.add_argument("--workers", type=at_least(1), default=None, help="processes (default: one a core)")
-    command.add_argument("--filters", default="", metavar="NAMES", help=FILTERS_HELP)
-    command.set_defaults(call=prepare_corpus)
-
-    command = commands.add_parser("filter", help="write the documents that are worth keeping, and say what was dropped and why")
-    command.add_argument("source", nargs="+", metavar="FILE_OR_NAME", help="files, folders, or the name of a corpus")
-    command.add_argument("--filters", default="all", metavar="NAMES", help=FILTERS_HELP)
-    command.add_argument("--out", required=True, type=Path, metavar="FILE.jsonl", help='one document a line: {"text": ...}')
-    command.add_argument("--text-field", default="text", help="the field or column of .jsonl, .csv, .tsv with the text")
-    command.set_defaults(call=filter_corpus)
-
-    command = commands.add_parser("inspect", help="what is in a token file or a corpus: counts, duplicates, entropy")
-    command.add_argument("source", nargs="+", metavar="FOLDER_OR_FILES", help="a token file's folder; or files, folders, a name")
-    command.add_argument("--text-field", default="text", help="the field or column of .jsonl, .csv, .tsv with the text")
-    command.set_defaults(call=inspect)
-
-    for name, command in commands.choices.items():
-        command.description = DESCRIPTIONS[name]
-        command.add_argument("--json", action="store_true", help="print the result for programs")
-    options = parser.parse_args(arguments)
-    result = options.call(options)
+    """Run a command and print its result, as a table or with --json as JSON."""
+    options = make_parser().parse_args(arguments)
+    result = COMMANDS[options.command](options)
     print(json.dumps(result) if options.json else render_result(result))
 
 
+def make_parser():
+    parser = Parser(prog="python -m data", description="Text -> documents -> token file.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    for name, description in DESCRIPTIONS.items():
+        command = commands.add_parser(name, help=description, description=description)
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    command = commands.choices["download"]
+    command.add_argument("name", help=", ".join(named.NAMED))
+    command.add_argument("--out", type=Path, default=None,
+                         help="folder for the files (default: where training looks for them)")
+    command.add_argument("--language", default=None,
+                         help="wikipedia: the language, as in en.wikipedia.org (default: simple)")
+    command.add_argument("--category", default=None,
+                         help="amazon: the category of the reviews (default: Digital_Music)")
+    command.add_argument("--megabytes", type=at_least(0), default=None,
+                         help="wikipedia and amazon: how much of the compressed files, 0 for all "
+                              f"(default: {named.DEFAULT_MEGABYTES})")
+    command.add_argument("--no-checksum", action="store_true",
+                         help="kant: accept a text that has changed, such as a newer edition")
+
+    for name in ("prepare", "filter", "inspect"):
+        command = commands.choices[name]
+        what = "the folder of a token file, or " if name == "inspect" else ""
+        command.add_argument("source", nargs="+", metavar="FILE_OR_NAME",
+                             help=f"{what}files, folders, or the name of a corpus")
+        command.add_argument("--text-field", default="text",
+                             help="the field or column of .jsonl, .csv and .tsv with the text")
+
+    filters_help = f"a list such as short=50,markup; or all ({', '.join(FILTERS)})"
+    command = commands.choices["prepare"]
+    command.add_argument("--tokenizer", required=True, type=Path, metavar="FOLDER",
+                         help="the folder of a tokenizer, or of a run")
+    command.add_argument("--out", required=True, type=Path, metavar="FOLDER",
+                         help="folder for the token file")
+    command.add_argument("--split", choices=("train", "eval", "all"), default="all",
+                         help="which part of the corpus")
+    command.add_argument("--workers", type=at_least(1), default=None,
+                         help="number of processes (default: one per core)")
+    command.add_argument("--filters", default="", metavar="NAMES", help=filters_help)
+
+    command = commands.choices["filter"]
+    command.add_argument("--filters", default="all", metavar="NAMES", help=filters_help)
+    command.add_argument("--out", required=True, type=Path, metavar="FILE.jsonl",
+                         help='file with one document per line: {"text": ...}')
+    return parser
+
+
 def list_corpora(options):
-    """Name, description and place of each corpus."""
+    """Return name, description and location of each corpus."""
     return [{"name": name, "description": description, "where": named.location(name)}
             for name, description in named.NAMED.items()]
 
 
 def download(options):
-    """Fetch a corpus; say where its files are."""
-    if options.name not in named.NAMED:
-        raise ValueError(f"no corpus is named {options.name}{suggestion(options.name, list(named.NAMED))} "
-                         f"(there are: {', '.join(named.NAMED)})")
-    for flag, owners in (("language", ["wikipedia"]), ("category", ["amazon"]), ("megabytes", list(named.DOWNLOADERS)), ("no_checksum", ["kant"])):
-        if options.name not in owners and not any(getattr(options, flag) is nothing for nothing in (None, False)):  # 0 is something
-            raise ValueError(f"--{flag.replace('_', '-')} belongs to {' and '.join(owners)}, not to {options.name}")
-    if options.name == "pydocs":
-        return {"name": "pydocs", "files": [], "note": "nothing to download: it is read from the installed packages"}
-    if options.name == "kant":
-        files = kant.fetch(options.out or named.CACHE / "kant", checksum=not options.no_checksum,
-                                      show_progress=not options.json)
-        return {"name": "kant", "files": [str(file) for file in files]}
+    """Download a corpus and return where its files are."""
+    name = options.name
+    if name not in named.NAMED:
+        raise ValueError(f"no corpus is named {name}{suggestion(name, list(named.NAMED))} "
+                         f"(corpora: {', '.join(named.NAMED)})")
+    _check_flag(name, "--language", options.language is not None, ["wikipedia"])
+    _check_flag(name, "--category", options.category is not None, ["amazon"])
+    _check_flag(name, "--megabytes", options.megabytes is not None, list(named.DOWNLOADERS))
+    _check_flag(name, "--no-checksum", options.no_checksum, ["kant"])
+
+    show_progress = not options.json
+    if name == "pydocs":
+        return {"name": name, "files": [],
+                "note": "nothing to download: it is read from the installed packages"}
+    if name == "kant":
+        files = kant.fetch(options.out or named.CACHE / "kant",
+                           checksum=not options.no_checksum, show_progress=show_progress)
+        return {"name": name, "files": [str(file) for file in files]}
+
     variant = options.language or options.category
-    name = options.name + (f":{variant}" if variant else "")
-    megabytes = named.DEFAULT_MEGABYTES if options.megabytes is None else options.megabytes
-    if megabytes < 0:
-        raise ValueError(f"--megabytes {megabytes}: a number from 0 (all of it)")
-    files = named.fetch(name, options.out, megabytes, show_progress=not options.json)
-    return {"name": name, "files": [str(file) for file in files], "bytes": sum(file.stat().st_size for file in files),
-            "train_with": f"train.py --preset {options.name} --corpus {options.out or name}"}
+    full_name = f"{name}:{variant}" if variant else name
+    megabytes = options.megabytes
+    if megabytes is None:
+        megabytes = named.DEFAULT_MEGABYTES
+    files = named.fetch(full_name, options.out, megabytes, show_progress=show_progress)
+    return {
+        "name": full_name,
+        "files": [str(file) for file in files],
+        "bytes": sum(file.stat().st_size for file in files),
+        "train_with": f"train.py --preset {name} --corpus {options.out or full_name}",
+    }
+
+
+def _check_flag(name, flag, is_given, corpora):
+    if is_given and name not in corpora:
+        raise ValueError(f"{flag} is for {' and '.join(corpora)}, not for {name}")
 
 
 def prepare_corpus(options):
-    """Make a token file; return its meta."""
-    from tokenizer import load_tokenizer
-    inside = Path(options.tokenizer) / "tokenizer"  # of a run
-    tokenizer = load_tokenizer(inside if holds_tokenizer(inside) and not holds_tokenizer(options.tokenizer) else options.tokenizer)
+    """Write a token file and return its meta.json."""
+    folder = options.tokenizer
+    if not holds_tokenizer(folder) and holds_tokenizer(folder / "tokenizer"):
+        folder = folder / "tokenizer"  # of a run
+    tokenizer = load_tokenizer(folder)
     corpus = _open(options, options.workers)
-    corpus = FilteredCorpus(corpus, options.filters) if options.filters else corpus
+    if options.filters:
+        corpus = FilteredCorpus(corpus, options.filters)
     with sigterm_as_interrupt():
-        tokens = prepare(corpus.documents(options.split), tokenizer, options.out, options.workers, not options.json)
-    result = {"folder": str(options.out), "corpus": corpus.name, "split": options.split, **tokens.meta}
-    return {**result, "filters": corpus.reports[options.split].report()} if options.filters else result
+        tokens = prepare(corpus.documents(options.split), tokenizer, options.out,
+                         options.workers, show_progress=not options.json)
+    result = {"folder": str(options.out), "corpus": corpus.name, "split": options.split}
+    result.update(tokens.meta)
+    if options.filters:
+        result["filters"] = corpus.reports[options.split].report()
+    return result
 
 
 def filter_corpus(options):
-    """Write what the filters keep; return their report."""
+    """Write the documents that pass the filters and return the filters' report."""
     filters = Filters(options.filters)
     if options.out.suffix != ".jsonl" or options.out.is_dir():
-        raise ValueError(f"--out {options.out}: give the name of a .jsonl file; it is written as one JSON object a line")
-    documents = tqdm(_open(options).documents("all"), desc="filter", unit=" documents", disable=options.json)
+        raise ValueError(f"--out {options.out}: give the name of a .jsonl file")
+    documents = tqdm(_open(options).documents("all"), desc="filter", unit=" documents",
+                     disable=options.json)
+    lines = (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents))
     with sigterm_as_interrupt():
-        atomic_lines(options.out, (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents)))
+        atomic_lines(options.out, lines)
     return {"file": str(options.out), **filters.report()}
 
 
 def inspect(options):
-    """Look at a token file where the one source is the folder of one, else at a corpus."""
-    folder = Path(options.source[0])
-    if len(options.source) == 1 and ((folder / "meta.json").exists() or (folder / shard_name(0)).exists()):
-        return inspect_tokens(folder, show_progress=not options.json)
-    return inspect_corpus(_open(options), show_progress=not options.json)
+    """Report on a token file, or on a corpus."""
+    show_progress = not options.json
+    if len(options.source) == 1:
+        folder = Path(options.source[0])
+        # A token file without meta.json is damaged, and inspect_tokens reports it.
+        if (folder / "meta.json").exists() or (folder / shard_name(0)).exists():
+            return inspect_tokens(folder, show_progress)
+    return inspect_corpus(_open(options), show_progress)
 
 
 def _open(options, workers=None):
-    return open_corpus(options.source if len(options.source) > 1 else options.source[0], options.text_field, workers=workers)
+    return open_corpus(options.source, options.text_field, workers=workers)
+
+
+COMMANDS = {
+    "list": list_corpora,
+    "download": download,
+    "prepare": prepare_corpus,
+    "filter": filter_corpus,
+    "inspect": inspect,
+}
 
 
 if __name__ == "__main__":

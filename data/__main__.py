@@ -35,6 +35,7 @@ def main(arguments=None):
 
 
 def make_parser():
+    """Return the parser of ``python -m data`` with its subcommands."""
     parser = Parser(prog="python -m data", description="Text -> documents -> token file.")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
     for name, description in DESCRIPTIONS.items():

@@ -58,6 +58,7 @@ to get started:
 
 
 def add_train(commands):
+    """Add the subcommand train: learn a vocabulary from text files."""
     train = commands.add_parser("train", help="learn a vocabulary from text files", epilog="""
 examples:
   python -m tokenizer train --vocab-size 52000 --out kant-bpe kant/*.txt
@@ -95,6 +96,7 @@ examples:
 
 
 def add_encode(commands):
+    """Add the subcommand encode: text to ids."""
     encode = commands.add_parser("encode", help="text -> ids", epilog="""
 examples:
   python -m tokenizer encode my-tokenizer "A text." "Another."      a line of ids for each
@@ -117,6 +119,7 @@ examples:
 
 
 def add_decode(commands):
+    """Add the subcommand decode: ids to text."""
     decode = commands.add_parser("decode", help="ids -> text", epilog="""
 examples:
   python -m tokenizer decode my-tokenizer 0 262 2
@@ -131,6 +134,7 @@ examples:
 
 
 def add_inspect(commands):
+    """Add the subcommand inspect: show a vocabulary, a text or a word."""
     inspect = commands.add_parser("inspect", help="show a vocabulary, a text or a word", epilog="""
 examples:
   python -m tokenizer inspect my-tokenizer                          size, special tokens, lengths

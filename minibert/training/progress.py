@@ -55,6 +55,7 @@ class Output:
         self.stream, self.silent = stream, silent
 
     def write(self, text):
+        """Write and flush; write to nowhere once the reader has gone."""
         if self.silent:
             return
         try:

@@ -116,6 +116,11 @@ class TokenFile:
     def tokenizer_fingerprint(self):
         return self.meta["tokenizer_fingerprint"]
 
+    @property
+    def fingerprint(self):
+        """Changes with the contents: the checksum of meta.json, which has that of every file."""
+        return self.meta["crc32"]
+
     def segment(self, i):
         """Return the ids of segment ``i``, a view of the memory map; ``i`` may be negative."""
         if not -self.num_segments <= i < self.num_segments:

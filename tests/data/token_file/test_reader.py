@@ -80,6 +80,14 @@ def test_meta_json_is_plain_json_with_the_checksum_of_each_file(token_file):
         assert file["crc32"] == f"{zlib.crc32((token_file.folder / file['file']).read_bytes()):08x}"
 
 
+def test_the_fingerprint_changes_with_the_text_and_nothing_else(tmp_path):
+    documents = ["abc", "de\nf"]
+    fingerprint = write_token_file(tmp_path / "one", documents).fingerprint
+    assert write_token_file(tmp_path / "two", documents).fingerprint == fingerprint
+    for other in (["abd", "de\nf"], ["abc", "def"], ["abcde\nf"], ["de\nf", "abc"]):
+        assert write_token_file(tmp_path / "other", other).fingerprint != fingerprint
+
+
 def replace(old, new):
     def edit(path):
         path.write_text(path.read_text().replace(old, new))

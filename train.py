@@ -20,7 +20,7 @@ import torch
 from minibert.batches import prefetch
 from minibert.device import autocast, compile_model
 from minibert.model import BertForMaskedLM, BertForPreTraining
-from minibert.optim import grad_accum_steps_at, lr_multiplier, make_optimizer
+from minibert.optim import batches_per_step, lr_multiplier, make_optimizer
 from minibert.training import checkpoint, cli, profiling
 from minibert.training.distributed import Distributed
 from minibert.training.init_from import load_initial_weights
@@ -131,7 +131,7 @@ class Trainer:
         with closing(prefetched):
             while not self.finished(stop):
                 # One batch per step, or with --batch-ramp more and more of them.
-                num_batches = grad_accum_steps_at(self.progress(), self.config)
+                num_batches = batches_per_step(self.progress(), self.config)
                 batches = stop.interruptible(
                     lambda n=num_batches: [next(prefetched) for _ in range(n)])
                 if self.dist.any(not batches):

@@ -15,30 +15,30 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def attention_by_hand(q, k, v, mask=None, dropout=0.0):
+def attention_by_hand(q, k, v, attention_bias=None, dropout=0.0):
     """Return scaled dot-product attention (Vaswani et al. 2017, section 3.2.1).
 
-    q, k, v (B, nh, T, hs); mask is added to the scores and broadcasts to (B, nh, T, T), see
-    ``attention_masks``. Returns (B, nh, T, hs).
+    q, k, v (B, nh, T, hs); attention_bias is added to the scores and broadcasts to (B, nh, T, T),
+    see ``attention_biases``. Returns (B, nh, T, hs).
     """
-    weights = attention_weights(q, k, mask)  # (B, nh, T, T)
+    weights = attention_weights(q, k, attention_bias)  # (B, nh, T, T)
     weights = F.dropout(weights, dropout, training=dropout > 0)
     return weights @ v  # (B, nh, T, T) @ (B, nh, T, hs) -> (B, nh, T, hs)
 
 
-def attention_weights(q, k, mask=None):
+def attention_weights(q, k, attention_bias=None):
     """Return how much of value j goes into output i: (B, nh, T, T), where each row sums to 1."""
     # The standard deviation of the dot product of two random vectors grows with sqrt(hs). Without
     # the division the softmax would put nearly all weight on one key, and its gradient vanish.
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-2, -1)  # (B, nh, T, T)
-    if mask is not None:
-        scores = scores + mask
+    if attention_bias is not None:
+        scores = scores + attention_bias
     return scores.softmax(dim=-1)
 
 
-def attention_fused(q, k, v, mask=None, dropout=0.0):
+def attention_fused(q, k, v, attention_bias=None, dropout=0.0):
     """Return the same as ``attention_by_hand``, without holding all (T, T) weights in memory."""
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=attention_bias, dropout_p=dropout)
 
 
 class Attention(nn.Module):
@@ -54,17 +54,18 @@ class Attention(nn.Module):
         self.out_dropout = nn.Dropout(config.hidden_dropout_prob)
         self.prefix = None  # prefix tuning (finetuning/adapters.py) sets it
 
-    def forward(self, x, mask=None, rope=None):
-        """x (B, T, H); mask from ``attention_masks``; rope (2, T, hs/2), see ``rope_table``."""
-        q, k, v, mask = self.project_qkv(x, mask, rope)
+    def forward(self, x, attention_bias=None, rope=None):
+        """x (B, T, H); the bias of ``attention_biases``; rope (2, T, hs/2), see ``rope_table``."""
+        q, k, v, attention_bias = self.project_qkv(x, attention_bias, rope)
         # Equal up to rounding; written by hand it is faster on a CPU.
         attention_fn = attention_by_hand if x.device.type == "cpu" else attention_fused
-        y = attention_fn(q, k, v, mask, self.dropout if self.training else 0.0)  # (B, nh, T, hs)
+        dropout = self.dropout if self.training else 0.0
+        y = attention_fn(q, k, v, attention_bias, dropout)  # (B, nh, T, hs)
         y = y.transpose(1, 2).reshape(x.shape)  # concatenate the heads: (B, T, H)
         return self.out_dropout(self.out_proj(y))
 
-    def project_qkv(self, x, mask=None, rope=None):
-        """Return q, k, v (B, nh, T, hs) and the mask; a prefix makes k and v longer than q."""
+    def project_qkv(self, x, attention_bias=None, rope=None):
+        """Return q, k, v (B, nh, T, hs) and the bias; a prefix makes k and v longer than q."""
         B, T, H = x.shape
         q, k, v = self.qkv(x).split(H, dim=-1)  # each (B, T, H)
         q = q.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, nh, T, hs)
@@ -76,40 +77,40 @@ class Attention(nn.Module):
             q = apply_rotary(q, cos, sin)
             k = apply_rotary(k, cos, sin)
         if self.prefix is not None:
-            k, v, mask = self.prefix(k, v, mask)
-        return q, k, v, mask
+            k, v, attention_bias = self.prefix(k, v, attention_bias)
+        return q, k, v, attention_bias
 
-    def weights(self, x, mask=None, rope=None):
+    def weights(self, x, attention_bias=None, rope=None):
         """Return the attention weights that ``forward`` uses: (B, nh, T, T)."""
-        q, k, _, mask = self.project_qkv(x, mask, rope)
-        return attention_weights(q, k, mask)
+        q, k, _, attention_bias = self.project_qkv(x, attention_bias, rope)
+        return attention_weights(q, k, attention_bias)
 
 
-def attention_masks(config, attention_mask, T, dtype, device):
-    """Return (mask of the global layers, mask of the local layers), made once per forward pass.
+def attention_biases(config, attention_mask, T, dtype, device):
+    """Return (bias of the global layers, bias of the local layers), made once per forward pass.
 
-    attention_mask (B, T): 1 = token, 0 = padding, None = no padding. A mask is added to the
+    attention_mask (B, T): 1 = token, 0 = padding, None = no padding. A bias is added to the
     scores and broadcasts to (B, nh, T, T): 0 where a query may look, a huge negative number
     elsewhere. It is None where nothing is hidden.
     """
     visible = None
     if attention_mask is not None:
         visible = attention_mask.bool()[:, None, None, :]  # (B, 1, 1, T)
-    global_mask = None if visible is None else additive_mask(visible, dtype)
+    global_bias = None if visible is None else additive_bias(visible, dtype)
 
     # Local layers see local_attention // 2 tokens to each side.
     reach = config.local_attention // 2
     has_local = any(is_local(config, layer) for layer in range(config.num_hidden_layers))
     if not has_local or T <= reach + 1:
-        return global_mask, global_mask  # no local layer, or every token is within reach
+        return global_bias, global_bias  # no local layer, or every token is within reach
     position = torch.arange(T, device=device)
     in_window = (position[:, None] - position[None, :]).abs() <= reach  # (T, T)
     if visible is not None:
         in_window = in_window & visible  # (B, 1, T, T)
-    return global_mask, additive_mask(in_window, dtype)
+    return global_bias, additive_bias(in_window, dtype)
 
 
-def additive_mask(visible, dtype):
+def additive_bias(visible, dtype):
     """Turn booleans into numbers to add to the scores: True -> 0, False -> hugely negative."""
     # Not -inf: the softmax of a row without any visible key would be 0/0 = NaN. And half of the
     # minimum, since minimum + score can overflow in fp16: -65504 - 16 = -inf.

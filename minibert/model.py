@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from minibert.attention import Attention, attention_masks, is_local, rope_table
+from minibert.attention import Attention, attention_biases, is_local, rope_table
 from minibert.checks import check_batch, check_labels
 from minibert.masking import IGNORE_INDEX
 
@@ -121,15 +121,15 @@ class Block(nn.Module):
         self.attention_norm = nn.Identity() if skip_first_norm else layer_norm(config)
         self.mlp_norm = layer_norm(config)
 
-    def forward(self, x, mask=None, rope=None, positions=None):
-        """x (B, T, H) -> (B, T, H), or (M, H) with positions (M,), see ``gather_positions``."""
+    def forward(self, x, attention_bias=None, rope=None, output_positions=None):
+        """x (B, T, H) -> (B, T, H), or only the vectors (M, H) at output_positions (M,)."""
         if self.pre_norm:
-            x = x + self.attention(self.attention_norm(x), mask, rope)
+            x = x + self.attention(self.attention_norm(x), attention_bias, rope)
             # Attention needed all tokens as keys and values; from here on only these matter.
-            x = gather_positions(x, positions)
+            x = gather_positions(x, output_positions)
             return x + self.mlp(self.mlp_norm(x))
-        x = x + self.attention(x, mask, rope)
-        x = self.attention_norm(gather_positions(x, positions))
+        x = x + self.attention(x, attention_bias, rope)
+        x = self.attention_norm(gather_positions(x, output_positions))
         return self.mlp_norm(x + self.mlp(x))
 
 
@@ -208,43 +208,44 @@ class BertModel(PreTrainedModel):
             self.register_buffer("local_rope", local_rope, persistent=False)
         self.init_weights()
 
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None, positions=None):
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, masked_positions=None):
         """Return hidden (B, T, H), and pooled (B, H) with a pooler.
 
         input_ids (B, T) int64; attention_mask (B, T), 1 = token, 0 = padding, None = no padding;
-        token_type_ids (B, T), None = all 0. With positions (M,), flat indices b * T + t, hidden
-        is (M, H): the last block computes only the tokens that the head reads.
+        token_type_ids (B, T), None = all 0. With masked_positions (M,), flat indices b * T + t,
+        hidden is (M, H): the last block computes only the tokens that the head reads.
 
         Raises ValueError for a sequence that is too long, unknown ids and shapes that differ.
         """
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
         B, T = input_ids.shape
-        if positions is not None and self.pooler is not None:
+        output_positions = masked_positions
+        if masked_positions is not None and self.pooler is not None:
             # The pooler reads the first token of each sequence.
-            first_tokens = torch.arange(0, B * T, T, device=positions.device)  # (B,)
-            positions = torch.cat((positions, first_tokens))  # (M + B,)
+            first_tokens = torch.arange(0, B * T, T, device=masked_positions.device)  # (B,)
+            output_positions = torch.cat((masked_positions, first_tokens))  # (M + B,)
 
         x = self.embeddings(input_ids, token_type_ids)  # (B, T, H)
         dtype = autocast_dtype(x)
-        global_mask, local_mask = attention_masks(self.config, attention_mask, T, dtype, x.device)
+        global_bias, local_bias = attention_biases(self.config, attention_mask, T, dtype, x.device)
         global_rope, local_rope = self.rope_cos_sin(T, dtype)
         for layer, block in enumerate(self.blocks):
             is_last = layer == len(self.blocks) - 1
             local = is_local(self.config, layer)
-            mask = local_mask if local else global_mask
+            attention_bias = local_bias if local else global_bias
             rope = local_rope if local else global_rope
-            args = (x, mask, rope, positions if is_last else None)
+            args = (x, attention_bias, rope, output_positions if is_last else None)
             if self.gradient_checkpointing and self.training:
                 # Keep only x; the backward pass computes the block again (Chen et al. 2016).
                 x = checkpoint(block, *args, use_reentrant=False)
             else:
-                x = block(*args)  # (B, T, H); the last block with positions: (M, H) or (M + B, H)
+                x = block(*args)  # (B, T, H), of the last block with positions (M, H) or (M + B, H)
         hidden = self.final_norm(x)  # (B, T, H), with positions (M, H) or (M + B, H)
 
         if self.pooler is None:
             return hidden
-        first = hidden[:, 0] if positions is None else hidden[-B:]  # (B, H)
-        hidden = hidden if positions is None else hidden[:-B]  # (M, H)
+        first = hidden[:, 0] if masked_positions is None else hidden[-B:]  # (B, H)
+        hidden = hidden if masked_positions is None else hidden[:-B]  # (M, H)
         return hidden, torch.tanh(self.pooler(first))
 
     def rope_cos_sin(self, T, dtype):
@@ -316,8 +317,8 @@ class BertForMaskedLM(PreTrainedModel):
         The other arguments are those of ``BertModel``.
         """
         check_labels(self.config, input_ids, labels)
-        labels, positions = select_masked(labels, masked_positions)
-        hidden = self.bert(input_ids, attention_mask, token_type_ids, positions)
+        labels, masked_positions = select_masked(labels, masked_positions)
+        hidden = self.bert(input_ids, attention_mask, token_type_ids, masked_positions)
         return self.mlm_output(hidden, labels)
 
     def mlm_output(self, hidden, labels=None):
@@ -333,7 +334,7 @@ class BertForMaskedLM(PreTrainedModel):
 
 
 def select_masked(labels, masked_positions):
-    """Return (labels, positions), each (M,), of the positions to compute.
+    """Return (labels, masked_positions), each (M,), of the positions to compute.
 
     V is far larger than H: logits of all tokens would be the largest tensor of a step, and with
     15 % masked, six of seven rows would be thrown away.
@@ -365,8 +366,8 @@ class BertForPreTraining(BertForMaskedLM):
                 next_sentence_label=None, masked_positions=None):
         """Return both logits and losses; next_sentence_label (B,): 0 = B follows A, 1 = not."""
         check_labels(self.config, input_ids, labels)
-        labels, positions = select_masked(labels, masked_positions)
-        hidden, pooled = self.bert(input_ids, attention_mask, token_type_ids, positions)
+        labels, masked_positions = select_masked(labels, masked_positions)
+        hidden, pooled = self.bert(input_ids, attention_mask, token_type_ids, masked_positions)
         out = self.mlm_output(hidden, labels)
         out.nsp_logits = self.nsp(pooled)  # (B, 2)
         if next_sentence_label is not None:

@@ -155,7 +155,7 @@ def orthogonalize(matrices, steps=5, dtype=torch.float32):
     return x.mT if tall else x
 
 
-def grad_accum_steps_at(progress, config):
+def batches_per_step(progress, config):
     """Return how many batches a step accumulates at ``progress``, with a batch ramp.
 
     The batch grows from ramp_from to batch_size in equal steps over the fraction ``batch_ramp`` of
@@ -164,7 +164,7 @@ def grad_accum_steps_at(progress, config):
 
     >>> from minibert.config import TrainConfig
     >>> config = TrainConfig(batch_size=32, ramp_from=8, batch_ramp=0.5)
-    >>> [grad_accum_steps_at(progress, config) for progress in (0, 0.12, 0.13, 0.3, 0.5, 1)]
+    >>> [batches_per_step(progress, config) for progress in (0, 0.12, 0.13, 0.3, 0.5, 1)]
     [1, 1, 2, 3, 4, 4]
     """
     if not config.batch_ramp:

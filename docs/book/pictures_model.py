@@ -10,7 +10,7 @@ import torch
 from drawing import COLORS, GREY, INK, PALE, PAPER, TINTS, Axes, Drawing
 
 from data import prepare
-from minibert.attention import attention_masks, rope_table
+from minibert.attention import attention_biases, rope_table
 from minibert.batches import epoch_order
 from minibert.config import BertConfig
 from minibert.examples import make_examples
@@ -121,7 +121,7 @@ def chapter_07_attention():
     real = torch.tensor([[1] * 12 + [0] * 4])
     titles = (("All see all but padding", "BERT; every third layer of ModernBERT"),
               ("A window of three to each side", "ModernBERT's other layers, made small"))
-    for panel, mask in enumerate(attention_masks(config, real, tokens, torch.float32, "cpu")):
+    for panel, mask in enumerate(attention_biases(config, real, tokens, torch.float32, "cpu")):
         left, top = 70 + 370 * panel, 62
         drawing.text(left, 28, titles[panel][0], 14, bold=True)
         drawing.text(left, 48, titles[panel][1], 12, colour=GREY)

@@ -261,19 +261,19 @@ class Prefix(nn.Module):
         super().__init__()
         self.keys_and_values = nn.Parameter(keys_and_values)
 
-    def forward(self, k, v, mask):
-        """Prepend the prefix to k and v (B, nh, T, hs), and p visible columns to the mask.
+    def forward(self, k, v, attention_bias):
+        """Prepend the prefix to k and v (B, nh, T, hs), and p visible columns to the bias.
 
-        -> k, v (B, nh, p + T, hs), and the mask, or None if it was None.
+        -> k, v (B, nh, p + T, hs), and the bias, or None if it was None.
         """
         B, num_heads, _, head_size = k.shape
         split = self.keys_and_values.to(k.dtype).unflatten(-1, (num_heads, head_size))
         prefix_k, prefix_v = split.transpose(1, 2)  # each (nh, p, hs)
         k = torch.cat((prefix_k.expand(B, -1, -1, -1), k), dim=2)
         v = torch.cat((prefix_v.expand(B, -1, -1, -1), v), dim=2)
-        if mask is not None:
-            mask = F.pad(mask, (prefix_k.shape[1], 0))  # 0 hides nothing
-        return k, v, mask
+        if attention_bias is not None:
+            attention_bias = F.pad(attention_bias, (prefix_k.shape[1], 0))  # 0 hides nothing
+        return k, v, attention_bias
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from minibert.analysis.plots import COLORS
-from minibert.attention import attention_masks, is_local
+from minibert.attention import attention_biases, is_local
 from minibert.device import autocast
 from minibert.masking import IGNORE_INDEX
 from minibert.model import autocast_dtype, gather_positions
@@ -78,7 +78,7 @@ def model_parts(model, batch):
     x = encoder.embeddings(batch.input_ids, batch.token_type_ids).detach()  # (B, T, H)
     T = x.shape[1]
     dtype = autocast_dtype(x)
-    masks = attention_masks(config, batch.attention_mask, T, dtype, x.device)
+    biases = attention_biases(config, batch.attention_mask, T, dtype, x.device)
     ropes = encoder.rope_cos_sin(T, dtype)
     token_embeddings = encoder.embeddings.token.weight  # (V, H)
     labels = batch.labels.flatten()[batch.masked_positions]  # (M,)
@@ -91,7 +91,7 @@ def model_parts(model, batch):
     def attention(x):
         for layer, block in enumerate(encoder.blocks):
             kind = int(is_local(config, layer))  # 0: global, 1: local
-            x = x + block.attention(block.attention_norm(x), masks[kind], ropes[kind])
+            x = x + block.attention(block.attention_norm(x), biases[kind], ropes[kind])
         return x
 
     def mlp(x):

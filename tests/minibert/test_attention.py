@@ -9,9 +9,9 @@ from torch import nn
 from minibert import attention
 from minibert.attention import (
     apply_rotary,
+    attention_biases,
     attention_by_hand,
     attention_fused,
-    attention_masks,
     rope_table,
 )
 from minibert.config import FAMILIES
@@ -62,30 +62,30 @@ def test_a_model_gives_the_same_logits_with_the_fused_kernel(family, monkeypatch
 
 def test_there_is_no_mask_if_nothing_is_hidden():
     modern = config("modernbert", local_attention=6)  # three tokens to each side
-    assert attention_masks(config("bert"), None, 24, torch.float32, "cpu") == (None, None)
-    assert attention_masks(modern, None, 4, torch.float32, "cpu") == (None, None)
-    global_mask, local_mask = attention_masks(modern, None, 5, torch.float32, "cpu")
-    assert global_mask is None and (local_mask < 0).sum() == 2  # the two corners
+    assert attention_biases(config("bert"), None, 24, torch.float32, "cpu") == (None, None)
+    assert attention_biases(modern, None, 4, torch.float32, "cpu") == (None, None)
+    global_bias, local_bias = attention_biases(modern, None, 5, torch.float32, "cpu")
+    assert global_bias is None and (local_bias < 0).sum() == 2  # the two corners
 
 
 def test_the_mask_of_a_local_layer_hides_far_tokens_and_padding():
     attention_mask = torch.tensor([[1, 1, 1, 1, 0]])
     modern = config("modernbert", local_attention=2)
-    masks = attention_masks(modern, attention_mask, 5, torch.bfloat16, "cpu")
-    global_mask, local_mask = masks
-    assert (global_mask == 0).int().tolist() == [[[[1, 1, 1, 1, 0]]]]
-    assert (local_mask[0, 0] == 0).int().tolist() == [
+    biases = attention_biases(modern, attention_mask, 5, torch.bfloat16, "cpu")
+    global_bias, local_bias = biases
+    assert (global_bias == 0).int().tolist() == [[[[1, 1, 1, 1, 0]]]]
+    assert (local_bias[0, 0] == 0).int().tolist() == [
         [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 0]]
-    assert local_mask.dtype == torch.bfloat16 and local_mask.isfinite().all()
+    assert local_bias.dtype == torch.bfloat16 and local_bias.isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_masked_score_stays_finite(dtype):
     """In fp16 the smallest number plus a score of -100 would be -inf."""
-    mask, _ = attention_masks(config("bert"), torch.tensor([[1, 0, 0]]), 3, dtype, "cpu")
+    mask, _ = attention_biases(config("bert"), torch.tensor([[1, 0, 0]]), 3, dtype, "cpu")
     scores = mask + torch.tensor([-100.0, 0, 0], dtype=dtype)
     assert scores.softmax(dim=-1).flatten().tolist() == [1, 0, 0]
-    mask, _ = attention_masks(config("bert"), torch.tensor([[0, 0, 0]]), 3, dtype, "cpu")
+    mask, _ = attention_biases(config("bert"), torch.tensor([[0, 0, 0]]), 3, dtype, "cpu")
     assert (mask - 100).softmax(dim=-1).isfinite().all()
 
 

@@ -19,7 +19,7 @@ from minibert.analysis.contextual_vectors import (
     token_indices,
     word_in_contexts,
 )
-from minibert.attention import Attention, attention_fused, attention_masks
+from minibert.attention import Attention, attention_biases, attention_fused
 from minibert.config import BertConfig
 from minibert.finetuning.adapters import add_prefix
 from minibert.formats.huggingface import save_pretrained
@@ -79,7 +79,7 @@ def test_the_weights_are_those_of_fused_attention(family):
     if config.rotary:
         angle = torch.rand(11, 2)
         rope = torch.stack((angle.cos(), angle.sin()))
-    for mask in attention_masks(config, padding_mask, 11, x.dtype, x.device):
+    for mask in attention_biases(config, padding_mask, 11, x.dtype, x.device):
         weights = attention.weights(x, mask, rope)
         torch.testing.assert_close(weights.sum(dim=-1), torch.ones(3, 4, 11))
         assert not weights[1, :, :7, 7:].any()

@@ -79,15 +79,15 @@ class BertConfig:
     local_rope_theta: float = option(10_000.0, "modernbert: rotary base of the local layers")
 
     def __post_init__(self):
-        _check_choice(self, "family", FAMILIES)
-        _check_choice(self, "activation", ACTIVATIONS)
-        _check_at_least(self, 1, "vocab_size", "hidden_size", "num_hidden_layers",
+        check_choice(self, "family", FAMILIES)
+        check_choice(self, "activation", ACTIVATIONS)
+        check_at_least(self, 1, "vocab_size", "hidden_size", "num_hidden_layers",
                         "num_attention_heads", "intermediate_size", "max_position_embeddings",
                         "global_attn_every_n_layers")
-        _check_at_least(self, 0, "type_vocab_size")
-        _check_at_least(self, 2, "local_attention")
-        _check_fraction(self, "hidden_dropout_prob", "attention_probs_dropout_prob")
-        _check_positive(self, "layer_norm_eps", "initializer_range", "global_rope_theta",
+        check_at_least(self, 0, "type_vocab_size")
+        check_at_least(self, 2, "local_attention")
+        check_fraction(self, "hidden_dropout_prob", "attention_probs_dropout_prob")
+        check_positive(self, "layer_norm_eps", "initializer_range", "global_rope_theta",
                         "local_rope_theta")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of "
@@ -243,22 +243,22 @@ class TrainConfig:
         "number of checkpoints to keep; each is three times as large as the model"))
 
     def __post_init__(self):
-        _check_choice(self, "tokenizer_kind", ("bpe", "wordpiece"))
-        _check_choice(self, "tokenizer_criterion", ("frequency", "likelihood"))
-        _check_choice(self, "examples", ("lines", "documents", "blocks", "pairs"))
-        _check_choice(self, "masking", OBJECTIVES)
-        _check_choice(self, "schedule", SCHEDULES)
-        _check_choice(self, "optimizer", ("adamw", "muon"))
-        _check_choice(self, "device", ("auto", "cuda", "mps", "cpu"))
-        _check_choice(self, "precision", ("auto", "fp32", "bf16", "fp16"))
-        _check_positive(self, "max_length", "batch_size", "learning_rate", "muon_learning_rate",
+        check_choice(self, "tokenizer_kind", ("bpe", "wordpiece"))
+        check_choice(self, "tokenizer_criterion", ("frequency", "likelihood"))
+        check_choice(self, "examples", ("lines", "documents", "blocks", "pairs"))
+        check_choice(self, "masking", OBJECTIVES)
+        check_choice(self, "schedule", SCHEDULES)
+        check_choice(self, "optimizer", ("adamw", "muon"))
+        check_choice(self, "device", ("auto", "cuda", "mps", "cpu"))
+        check_choice(self, "precision", ("auto", "fp32", "bf16", "fp16"))
+        check_positive(self, "max_length", "batch_size", "learning_rate", "muon_learning_rate",
                         "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon",
                         "log_every")
-        _check_at_least(self, 0, "micro_batch_size", "weight_decay", "max_grad_norm", "max_steps",
+        check_at_least(self, 0, "micro_batch_size", "weight_decay", "max_grad_norm", "max_steps",
                         "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight")
-        _check_fraction(self, "mlm_probability", "warmup", "decay", "adam_beta1", "adam_beta2",
+        check_fraction(self, "mlm_probability", "warmup", "decay", "adam_beta1", "adam_beta2",
                         "muon_momentum")
-        _check_positive(self, "mlm_probability")
+        check_positive(self, "mlm_probability")
         if self.schedule == "stable" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} must sum to at most 1")
         if sum(bool(getattr(self, name)) for name in LENGTHS) > 1:
@@ -287,7 +287,7 @@ class TrainConfig:
         return min(self.micro_batch_size or self.batch_size, self.batch_size)
 
 
-def _check_choice(config, name, choices):
+def check_choice(config, name, choices):
     value = getattr(config, name)
     if value not in choices:
         raise ValueError(f"{name} is {value!r}: choose from {', '.join(choices)}"
@@ -297,19 +297,19 @@ def _check_choice(config, name, choices):
 # `not` in the conditions below: NaN fails every comparison, and must be an error as well.
 
 
-def _check_at_least(config, minimum, *names):
+def check_at_least(config, minimum, *names):
     for name in names:
         if not getattr(config, name) >= minimum:
             raise ValueError(f"{name} is {getattr(config, name)}: it must be at least {minimum}")
 
 
-def _check_positive(config, *names):
+def check_positive(config, *names):
     for name in names:
         if not 0 < getattr(config, name) < float("inf"):
             raise ValueError(f"{name} is {getattr(config, name)}: it must be positive and finite")
 
 
-def _check_fraction(config, *names):
+def check_fraction(config, *names):
     for name in names:
         if not 0 <= getattr(config, name) < 1:
             raise ValueError(f"{name} is {getattr(config, name)}: it must be in [0, 1)")

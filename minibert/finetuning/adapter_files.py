@@ -48,7 +48,6 @@ def save_finetuned(model, tuning, folder, tokenizer, base, base_digest):
     LoRA is merged into the checkpoint; prefixes cannot be, so they are saved only as an adapter.
     base: the folder of the base model; base_digest: its ``encoder_digest``.
     """
-    folder = Path(folder)
     if tuning.tune != "prefix":
         save_pretrained(merged_copy(model) if tuning.tune == "lora" else model, folder, tokenizer)
     if tuning.tune == "all":
@@ -75,10 +74,6 @@ def load_finetuned(folder, base=None):
     has_checkpoint = (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
     if base is None and (has_checkpoint or not (folder / ADAPTER).is_file()):
         return load_run(folder)
-    for name in (ADAPTER, ADAPTER_WEIGHTS):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name}: no such file; an adapter is a folder with "
-                                    f"{ADAPTER} and {ADAPTER_WEIGHTS}")
     tuning, stored = read_adapter(folder / ADAPTER)
     base = folder / stored["base"] if base is None else Path(base)
     if not base.is_dir():
@@ -108,18 +103,20 @@ def read_adapter(path):
             raise ValueError("labels, base or digest is of the wrong type")
         if tuning.tune == "all" or not 0 <= stored["dropout"] < 1:
             raise ValueError(f"tune is {tuning.tune}, dropout is {stored['dropout']}")
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} does not describe an adapter ({error!r})") from None
+    except KeyError as error:
+        raise ValueError(f"{path} is not an adapter: it has no {error}") from None
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not an adapter: {error}") from None
     return tuning, stored
 
 
 def load_adapter_weights(model, path):
-    """Load an adapter.safetensors into a model. ValueError if names or shapes do not agree."""
+    """Load an adapter.safetensors. ValueError if names or shapes are not those of the model."""
     tensors = safetensors.read(path)
     found = {name: tensor.shape for name, tensor in tensors.items()}
     expected = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
     wrong = [name for name in expected | found if found.get(name) != expected.get(name)]
     if wrong:
         raise ValueError(f"{path}: {len(wrong)} tensors are missing, unexpected or of the wrong "
-                         f"shape for {ADAPTER}: {', '.join(wrong[:20])}")
+                         f"shape: {', '.join(wrong[:20])}")
     model.load_state_dict(tensors, strict=False)

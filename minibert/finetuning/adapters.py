@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.config import option
+from minibert.config import check_at_least, check_choice, check_positive, option
 from minibert.heads import BertForSequenceClassification
 from minibert.optim import num_stacked
 from tokenizer.utils.cli import suggestion
@@ -51,20 +51,13 @@ class Tuning:
     prefix_length: int = option(16, "prefix: trained keys and values in each layer")
 
     def __post_init__(self):
-        if self.tune not in DEFAULT_LR:
-            raise ValueError(f"tune is {self.tune!r}: choose from {', '.join(DEFAULT_LR)}"
-                             + suggestion(self.tune, DEFAULT_LR))
-        for name in ("lora_rank", "prefix_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if not 0 < self.lora_alpha < math.inf:
-            raise ValueError(f"lora_alpha is {self.lora_alpha}: it must be positive and finite")
+        check_choice(self, "tune", DEFAULT_LR)
+        check_at_least(self, 1, "lora_rank", "prefix_length")
+        check_positive(self, "lora_alpha")
         for name in self.matrices:
             if name not in MATRICES:
                 raise ValueError(f"lora_on names {name!r}: choose from {', '.join(MATRICES)}"
                                  + suggestion(name, MATRICES))
-        if len(set(self.matrices)) < len(self.matrices):
-            raise ValueError(f"lora_on {self.lora_on}: a name is repeated")
 
     @property
     def matrices(self):
@@ -75,8 +68,8 @@ class Tuning:
 def attach(model, tuning):
     """Add an adapter to a BertForSequenceClassification and freeze what it does not train.
 
-    Return the model itself. Raise ValueError for a rank or length that does not fit the model, and
-    for a model that has an adapter already.
+    Return the model itself. Raise ValueError for a rank or length that does not fit the model (then
+    create a new one), and for a model that has an adapter already.
 
     attach(BertForSequenceClassification(config, ("bad", "good")), Tuning(tune="lora"))
     """
@@ -86,23 +79,17 @@ def attach(model, tuning):
         return model
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(is_head_parameter(name))
-    try:
-        if tuning.tune == "lora":
-            add_lora(model, tuning)
-        elif tuning.tune == "prefix":
-            add_prefix(model, tuning.prefix_length)
-        elif tuning.tune == "bias":
-            train_biases(model)
-    except ValueError:  # it does not fit: leave the model as it was
-        model.requires_grad_(True)
-        raise
+    if tuning.tune == "lora":
+        add_lora(model, tuning)
+    elif tuning.tune == "prefix":
+        add_prefix(model, tuning.prefix_length)
+    elif tuning.tune == "bias":
+        train_biases(model)
     return model
 
 
 def is_head_parameter(name):
     """Return whether a BertForSequenceClassification's tensor belongs to its head.
-
-    BERT's pooler does.
 
     >>> is_head_parameter("classifier.weight"), is_head_parameter("bert.pooler.bias")
     (True, True)
@@ -116,10 +103,9 @@ def count_parameters(model):
     """Count what is trained: {"trained", "head", "parameters", "share"}.
 
     "head" is the part of "trained" in the head, "parameters" the model without its adapter, "share"
-    the quotient of "trained" and "parameters".
-
-    One block of width 4 with LoRA of rank 1 on the queries trains 1 * (4 + 4) parameters there, and
-    (4 * 4 + 4) + (2 * 4 + 2) in BERT's head for two labels -> {"trained": 38, "head": 30, ...}
+    the quotient of "trained" and "parameters". One block of width 4 with LoRA of rank 1 on the
+    queries trains 1 * (4 + 4) parameters there, and (4 * 4 + 4) + (2 * 4 + 2) in BERT's head for
+    two labels -> {"trained": 38, "head": 30, ...}
     """
     trained = head = parameters = 0
     for name, parameter in model.named_parameters():
@@ -148,10 +134,9 @@ def train_biases(model):
 class LoRALinear(nn.Linear):
     """A frozen linear layer with a trained low-rank update: W x + alpha / rank * B (A x).
 
-    A layer may stack several projections (query, key and value are one layer, and so are the two
-    halves of a gated MLP). ``parts`` are the indices of those that get an update, each its own.
-
-    The layer takes over weight and bias of the ``nn.Linear`` that it replaces.
+    It takes over weight and bias of the ``nn.Linear`` that it replaces. That layer may stack
+    several projections: query, key and value, or the two halves of a gated MLP. ``parts`` are the
+    indices of those that get an update, each its own.
     """
 
     def __init__(self, linear, parts, rank, alpha, num_stacked=1):
@@ -165,13 +150,13 @@ class LoRALinear(nn.Linear):
         if rank > min(rows, linear.in_features):
             raise ValueError(f"lora_rank {rank} is more than the rank of a matrix of "
                              f"{rows} x {linear.in_features}: lower it")
-        self.parts = list(parts)
+        self.parts = parts
         self.scale = alpha / rank
         # A x starts about as large as x, and B at zero: the update changes nothing yet.
         like = {"device": linear.weight.device, "dtype": linear.weight.dtype}
-        a = torch.randn(len(self.parts), rank, linear.in_features, **like)
+        a = torch.randn(len(parts), rank, linear.in_features, **like)
         self.lora_a = nn.Parameter(a / math.sqrt(linear.in_features))  # (parts, rank, I)
-        b = torch.zeros(len(self.parts), rows, rank, **like)
+        b = torch.zeros(len(parts), rows, rank, **like)
         self.lora_b = nn.Parameter(b)  # (parts, O / num_stacked, rank)
 
     def forward(self, x):
@@ -200,17 +185,11 @@ class LoRALinear(nn.Linear):
 
 def add_lora(model, tuning):
     """Replace each linear layer that ``tuning`` selects by a LoRALinear."""
-    replacements = []  # create all of them first: if one does not fit, the model stays as it was
     for block in model.bert.blocks:
         for name, parts in lora_targets(block, tuning.matrices).items():
-            module_name, _, attribute = name.rpartition(".")
-            module = block.get_submodule(module_name)
-            linear = getattr(module, attribute)
-            layer = LoRALinear(linear, parts, tuning.lora_rank, tuning.lora_alpha,
-                               num_stacked(name, model.config))
-            replacements.append((module, attribute, layer))
-    for module, attribute, layer in replacements:
-        setattr(module, attribute, layer)
+            layer = LoRALinear(block.get_submodule(name), parts, tuning.lora_rank,
+                               tuning.lora_alpha, num_stacked(name, model.config))
+            block.set_submodule(name, layer)
 
 
 def lora_targets(block, matrices):
@@ -253,13 +232,13 @@ def merged_copy(model):
 class Prefix(nn.Module):
     """Trained keys and values of one layer, prepended to those of the tokens.
 
-    keys_and_values (2, p, H). They are not tokens: they have no positions, and those of the tokens
-    do not change. (With rotary positions an unrotated key acts like one at position 0.)
+    They are not tokens: they have no positions, and those of the tokens do not change. (With rotary
+    positions an unrotated key acts like one at position 0.)
     """
 
     def __init__(self, keys_and_values):
         super().__init__()
-        self.keys_and_values = nn.Parameter(keys_and_values)
+        self.keys_and_values = nn.Parameter(keys_and_values)  # (2, p, H)
 
     def forward(self, k, v, attention_bias):
         """Prepend the prefix to k and v (B, nh, T, hs), and p visible columns to the bias.
@@ -283,23 +262,22 @@ def add_prefix(model, length):
     Prefixes that start as those of real words train far better than random numbers (Li and Liang
     2021, section 7.4). They also make the MLP unnecessary from which the paper computes prefixes.
     """
-    config = model.config
     encoder = model.bert
-    if length > config.max_length:
-        raise ValueError(f"prefix_length {length} is more than the {config.max_length} tokens "
-                         "that the model supports")
-    outputs = []  # of each block's qkv layer, (1, p, 3 H)
+    limit = model.config.max_length
+    if length > limit:
+        raise ValueError(f"prefix_length {length} is more than the {limit} tokens that the model "
+                         "supports")
+    prefixes = []
 
-    def record(module, inputs, output):
-        outputs.append(output)
-
-    hooks = [block.attention.qkv.register_forward_hook(record) for block in encoder.blocks]
-    ids = torch.randint(config.vocab_size, (1, length)).to(encoder.embeddings.token.weight.device)
-    was_training = encoder.training
-    encoder.eval()(ids)
-    encoder.train(was_training)
-    for hook in hooks:
-        hook.remove()
-    for block, qkv in zip(encoder.blocks, outputs):
+    def create_prefix(module, inputs, qkv):  # (1, p, 3 H)
         _, keys, values = qkv[0].chunk(3, dim=-1)  # each (p, H)
-        block.attention.prefix = Prefix(torch.stack((keys, values)))  # (2, p, H)
+        prefixes.append(Prefix(torch.stack((keys, values))))  # (2, p, H)
+
+    hooks = [block.attention.qkv.register_forward_hook(create_prefix) for block in encoder.blocks]
+    ids = torch.randint(model.config.vocab_size, (1, length))
+    was_training = encoder.training
+    encoder.eval()(ids.to(encoder.embeddings.token.weight.device))
+    encoder.train(was_training)
+    for block, prefix, hook in zip(encoder.blocks, prefixes, hooks):
+        hook.remove()
+        block.attention.prefix = prefix

@@ -9,8 +9,7 @@
 
 The model of the best seed is saved as a Hugging Face checkpoint (loaded by
 ``AutoModelForSequenceClassification``), together with finetune.json: columns, settings and scores.
-With ``--tune`` the trained part is also saved as an adapter (``adapter_files.py``); after prefix
-tuning there is only the adapter.
+With ``--tune`` the trained part is also saved as an adapter (``adapter_files.py``).
 """
 import json
 import sys
@@ -70,18 +69,17 @@ def train_command(args, tuning):
     train, dev = read_files(args, layout, config, say)
     if args.predict:  # report a mistake in this file before training
         read_examples(args.predict, layout, labeled=False, keep_empty=True)
-    c = model.config
-    say(f"model        {args.run}: {c.family}, {c.num_hidden_layers} layers of {c.hidden_size}")
+    size = f"{model.config.num_hidden_layers} layers of {model.config.hidden_size}"
+    say(f"model        {args.run}: {model.config.family}, {size}")
     digest = encoder_digest(model)
 
     def save(best_model, score):
         save_finetuned(best_model, tuning, out, tokenizer, args.run, digest)
 
+    results = {"run": str(args.run), "layout": asdict(layout), "config": asdict(config),
+               "tuning": asdict(tuning)}
     with StopRequest() as stop:
-        results = finetune(model, tokenizer, train, dev, config, stop, say, save, tuning)
-    settings = {"run": str(args.run), "layout": asdict(layout), "config": asdict(config),
-                "tuning": asdict(tuning)}
-    results = settings | results
+        results |= finetune(model, tokenizer, train, dev, config, stop, say, save, tuning)
     atomic_write(out / SETTINGS, json.dumps(results, indent=1) + "\n")
     report(results, say)
     if args.predict and not stop.requested:
@@ -89,9 +87,7 @@ def train_command(args, tuning):
         predictions, scores, message = evaluate_file(
             best_model, tokenizer, args.predict, layout, config)
         results["predicted"] = {"file": args.predict, "scores": scores}
-        say(f"predictions  {write_predictions(predictions, out)}")
-        if message:
-            say(message)
+        say(f"predictions  {write_predictions(predictions, out)}\n{message}".rstrip())
     if tuning.tune != "all":
         size = (out / ADAPTER_WEIGHTS).stat().st_size
         say(f"adapter      {out / ADAPTER_WEIGHTS}, {size / 1e3:,.0f} kB")
@@ -178,21 +174,21 @@ def read_files(args, layout, config, say):
 
 def report(results, say):
     """Print the scores."""
+    metric = results["metric"]
     for variant in NAMES:
         if variant in results:
             summary = results[variant]
-            num_seeds = len(summary["scores"])
-            line = f"{NAMES[variant]} {results['metric']} {summary['mean']:.4f}"
-            if num_seeds > 1:
-                line += f", standard deviation {summary['deviation']:.4f} over {num_seeds} seeds"
+            line = f"{NAMES[variant]} {metric} {summary['mean']:.4f}"
+            if len(summary["scores"]) > 1:
+                line += (f", standard deviation {summary['deviation']:.4f} over "
+                         f"{len(summary['scores'])} seeds")
             say(line)
     if "gain" in results:
         say(f"gain         {results['gain']:+.4f} from pre-training")
-    say(f"constant     {results['metric']} {results['constant']:.4f} for always the same answer")
+    say(f"constant     {metric} {results['constant']:.4f} for always the same answer")
     if results["pretrained"]["mean"] <= results["constant"]:
         config = results["config"]
         say("hint         the model did not beat a constant answer: try --learning-rate "
-            f"{10 * config['learning_rate']:g} (it was {config['learning_rate']:g}), more "
-            f"--epochs ({config['epochs']}) or --warmup 0.3 ({config['warmup']:g})")
+            f"{10 * config['learning_rate']:g}, more --epochs ({config['epochs']}) or --warmup 0.3")
     if "stopped" in results:
         say("stopped      the best model so far is saved")

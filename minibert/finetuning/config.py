@@ -7,10 +7,15 @@ pre-trained without it. Small models need a higher learning rate.
 """
 from dataclasses import dataclass, replace
 
-from minibert.config import TrainConfig, option
+from minibert.config import (
+    TrainConfig,
+    check_at_least,
+    check_choice,
+    check_fraction,
+    option,
+)
 from minibert.device import choose_device, choose_precision
 from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
-from tokenizer.utils.cli import suggestion
 
 TASKS = {"classification": CLASSIFICATION, "regression": REGRESSION}
 DEFAULT_METRIC = {"classification": "accuracy", "regression": "pearson"}
@@ -53,30 +58,19 @@ class FinetuneConfig:
     precision: str = option("auto", "auto (bf16 if the hardware has it), fp32, bf16 or fp16")
 
     def __post_init__(self):
-        if self.task not in TASKS:
-            raise ValueError(f"task is {self.task!r}: choose from {', '.join(TASKS)}"
-                             + suggestion(self.task, TASKS))
-        if self.metric_name not in self.metrics:
-            raise ValueError(f"metric is {self.metric!r}: a {self.task} has "
-                             f"{', '.join(self.metrics)}" + suggestion(self.metric, self.metrics))
-        minimum = {"epochs": 1, "patience": 1, "judge_every": 1, "seeds": 1,
-                   "examples": 0, "max_length": 0}
-        for name, smallest in minimum.items():
-            if getattr(self, name) < smallest:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least {smallest}")
-        for name in ("dropout", "hidden_dropout_prob"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must lie in [0, 1)")
+        check_choice(self, "task", TASKS)
+        check_choice(self, "metric", ("", *self.metrics))
+        check_at_least(self, 1, "epochs", "patience", "judge_every", "seeds")
+        check_at_least(self, 0, "examples", "max_length")
+        check_fraction(self, "dropout", "hidden_dropout_prob")
         self.train_config(seed=0)  # checks the other fields
 
     @property
     def metric_name(self):
-        """The metric that selects the best epoch."""
         return self.metric or DEFAULT_METRIC[self.task]
 
     @property
     def metrics(self):
-        """All metrics of the task: {name: function}."""
         return TASKS[self.task]
 
     def train_config(self, seed):

@@ -12,8 +12,7 @@ import csv
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +21,6 @@ from minibert.config import option
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.terminal import visible
 
-COLUMN_FLAGS = "--text, --pair and --label; a file without a header row needs --columns"
 MAX_CLASSES = 10  # numeric labels with more classes than this may be meant for a regression
 DEV_SEED = 10  # of the random dev set; fixed, so that scores can be compared
 
@@ -50,8 +48,6 @@ class Layout:
         words = [word.strip() for word in self.columns.split(",")]
         parts = self.parts(labeled=True)
         if not all(word.isdecimal() for word in words):
-            if len(set(words)) < len(words):
-                raise ValueError(f"columns {self.columns}: a name is repeated")
             return {name: i for i, name in enumerate(words)}
         if len(words) != len(parts):
             raise ValueError(f"columns {self.columns}: {len(words)} indices for the {len(parts)} "
@@ -76,26 +72,25 @@ class LabeledTexts:
         texts = [self.texts[i] for i in indices]
         labels = [self.labels[i] for i in indices]
         lines = [self.lines[i] for i in indices]
-        return LabeledTexts(self.path, texts, labels, lines, self.num_empty)
+        return replace(self, texts=texts, labels=labels, lines=lines)
 
 
-def read_examples(path, layout=None, regression=False, labeled=True, keep_empty=False,
-                  flag=COLUMN_FLAGS):
+def read_examples(path, layout=Layout(), regression=False, labeled=True, keep_empty=False):
     """Read a file of examples.
 
     labeled: read the labels too; keep_empty: keep rows without text, so that predictions and rows
-    correspond; flag: what an error about a missing column tells the user to change.
+    correspond.
 
     Raise FileNotFoundError; or ValueError, with file and line, for a missing column or label, rows
     of different lengths, a label that is not a number if one is needed, and an empty file.
 
     "sentence\\tlabel\\na fine film\\t1\\n" -> .texts ["a fine film"], .labels ["1"], .lines [2]
     """
-    layout = layout or Layout()
-    path = Path(path)
-    texts, labels, lines = [], [], []
+    texts = []
+    labels = []
+    lines = []
     num_empty = 0
-    for line, row in read_rows(path, layout, layout.parts(labeled), flag):
+    for line, row in read_rows(path, layout, layout.parts(labeled)):
         text = tuple(row[name].strip() for name in layout.parts(labeled=False))
         label = _read_label(f"{path}:{line}", row[layout.label], regression) if labeled else None
         if not any(text):
@@ -192,56 +187,54 @@ def split_dev(examples, share=0.1):
 # ---------------------------------------------------------------------------------- files -> rows
 
 
-def read_rows(path, layout, needed, flag=COLUMN_FLAGS):
+def read_rows(path, layout, needed):
     """Yield (line number, {column: str}) of each row, with the ``needed`` columns.
 
     Blank lines are skipped.
     """
-    file_format = format_of(path)
-    if file_format in (".jsonl", ".json"):
+    extension = format_of(path)
+    if extension in (".tsv", ".csv"):
+        yield from _table_rows(path, extension, layout, needed)
+    elif extension in (".jsonl", ".json"):
         if layout.columns:
             raise ValueError(f"{path}: a .jsonl names its fields itself: leave out --columns")
         for line, record in json_records(path):
-            _check_columns(f"{path}:{line}", record, needed, flag)
+            _check_columns(f"{path}:{line}", record, needed)
             yield line, {name: _as_text(f"{path}:{line}", name, record[name]) for name in needed}
-    elif file_format in (".tsv", ".csv"):
-        yield from _table_rows(path, file_format, layout, needed, flag)
     else:
         raise ValueError(f"{path}: examples are read from .tsv, .csv and .jsonl files (each also "
-                         f".gz or .bz2), not from {file_format}")
+                         f".gz or .bz2), not from {extension}")
 
 
-def _table_rows(path, file_format, layout, needed, flag):
+def _table_rows(path, extension, layout, needed):
     indices = layout.column_indices() if layout.columns else None
     width = None  # fields of the first row
-    for line, row in _tsv(path) if file_format == ".tsv" else _csv(path):
-        is_first = width is None
-        is_header = is_first and not layout.columns
-        if is_first:
+    for line, row in _tsv(path) if extension == ".tsv" else _csv(path):
+        is_header = indices is None
+        if is_header:
+            names = [name.strip() for name in row]
+            if any(names.count(name) > 1 for name in needed):
+                raise ValueError(f"{path}:{line}: a column name is repeated: rename one")
+            indices = {name: i for i, name in enumerate(names)}
+        if width is None:
             width = len(row)
-            if is_header:
-                names = [name.strip() for name in row]
-                if any(names.count(name) > 1 for name in needed):
-                    raise ValueError(f"{path}:{line}: a column name is repeated: rename one")
-                indices = {name: i for i, name in enumerate(names)}
-            _check_columns(f"{path}:{line}", indices, needed, flag)
+            _check_columns(f"{path}:{line}", indices, needed)
             if max(indices.values()) >= width:
                 raise ValueError(f"{path}:{line}: columns {layout.columns}, but this row has only "
-                                 f"{width} fields: is the file really a {file_format}?")
+                                 f"{width} fields: is the file really a {extension}?")
         if len(row) != width:
-            separator = "tab" if file_format == ".tsv" else "quotation mark"
             raise ValueError(f"{path}:{line}: {len(row)} fields in this row, {width} in the first: "
-                             f"is a {separator} missing or extra?")
+                             "is a tab or quotation mark missing or extra?")
         if not is_header:
             yield line, {name: row[indices[name]] for name in needed}
 
 
-def _check_columns(location, columns, needed, flag):
+def _check_columns(location, columns, needed):
     for name in needed:
         if name not in columns:
-            known = visible(", ".join(map(str, columns))[:200])  # safe to print, and not too long
-            raise ValueError(f"{location}: no column {name!r}; there are: {known}. "
-                             f"Name it with {flag}")
+            known = visible(", ".join(columns)[:200])  # safe to print, and not too long
+            raise ValueError(f"{location}: no column {name!r}; there are: {known}. Name one of "
+                             "them (see --help), or add a header row")
 
 
 def _as_text(location, name, value):

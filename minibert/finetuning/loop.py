@@ -12,14 +12,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from minibert.batches import epoch_order, round_up
 from minibert.device import autocast
-from minibert.examples import Examples
 from minibert.optim import lr_multiplier, make_optimizer
 from tokenizer.utils.progress import progress_bar
 
 ENCODE_BATCH = 512  # texts per call of encode_batch, so that the progress bar moves
 
 
-class EncodedTexts(Examples):
+class EncodedTexts:
     """Texts as token ids, and padded batches of them. ``lengths`` (N,): the tokens of each text.
 
     EncodedTexts(tokenizer, ["a fine film"], model_config, 128, labels=np.array([1])).batch([0])
@@ -95,61 +94,31 @@ def predict(model, texts, config, batch_size=64):
 
 def compute_metrics(logits, labels, metrics):
     """Return {metric: score} for logits (N, num_labels), or (N, 1) for a regression."""
-    is_regression = logits.shape[1] == 1
-    predictions = logits.squeeze(1) if is_regression else logits.argmax(dim=1)  # (N,)
+    predictions = logits.argmax(dim=1) if logits.shape[1] > 1 else logits.squeeze(1)  # (N,)
     return {name: metric(labels.tolist(), predictions.tolist()) for name, metric in metrics.items()}
 
 
-class EpochLoss:
-    """The mean training loss of an epoch.
-
-    ``add`` keeps each loss as a tensor on the device. Only ``mean`` reads the values, which makes
-    the CPU wait for the GPU; calling ``loss.item()`` at every step would wait at every step.
-    """
-
-    def __init__(self, first_step):
-        self.next_step = first_step  # the first one whose loss has not been read
-        self.total = 0.0
-        self.num_examples = 0
-        self.unread = []  # (loss on the device, batch size)
-
-    def add(self, loss, batch_size):
-        self.unread.append((loss.detach(), batch_size))
-
-    def mean(self):
-        """Return the mean loss per example. ValueError if a loss is not finite."""
-        losses = torch.stack([loss for loss, _ in self.unread]).tolist() if self.unread else []
-        for loss, (_, batch_size) in zip(losses, self.unread):
-            if not math.isfinite(loss):
-                raise ValueError(f"the loss is {loss} at step {self.next_step}: "
-                                 "lower --learning-rate")
-            self.next_step += 1
-            self.total += loss * batch_size
-            self.num_examples += batch_size
-        self.unread = []
-        return self.total / self.num_examples
-
-
-def training_step(model, batch, optimizer, scaler, precision, max_grad_norm):
+def training_step(model, batch, optimizer, scaler, train_config, multiplier):
     """Update the model once. Return the loss as a tensor on the device."""
-    device = batch["input_ids"].device
-    with autocast(device, precision):
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * multiplier
+    with autocast(batch["input_ids"].device, train_config.precision):
         loss = model(**batch).loss
     scaler.scale(loss).backward()
     scaler.unscale_(optimizer)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), train_config.max_grad_norm)
     scaler.step(optimizer)
     scaler.update()
-    optimizer.zero_grad(set_to_none=True)
-    return loss
+    optimizer.zero_grad()
+    return loss.detach()
 
 
 def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
     """Fine-tune a model and leave it with the weights of its best epoch.
 
     train, dev: EncodedTexts with labels; config: a FinetuneConfig with its device resolved; bar: a
-    tqdm that counts steps; stop: an object whose ``requested`` ends the training after a step;
-    on_best: called with the score after each epoch that is the best so far.
+    tqdm that counts steps; stop: its ``requested`` ends the training after a step; on_best: called
+    with the score after each epoch that is the best so far.
 
     Return a list of {"epoch", "train_loss", metric: score, ...}, one for each evaluated epoch.
     Raise ValueError if the loss is not finite.
@@ -159,42 +128,49 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
     optimizer = make_optimizer(model, train_config)
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
     total_steps = config.epochs * math.ceil(len(train) / config.batch_size)
-    step, history, best_score, best_weights = 0, [], -math.inf, None
+    step = 0
+    history = []
     for epoch in range(1, config.epochs + 1):
         model.train()
-        epoch_loss = EpochLoss(first_step=step + 1)
+        loss_sum = 0.0  # a tensor on the device: reading it at every step would be a wait
+        num_examples = 0
         for indices in epoch_order(train.lengths, config.batch_size, seed, epoch - 1):
             multiplier = lr_multiplier((step + 0.5) / total_steps, "linear", config.warmup, 0.0)
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * multiplier
-            loss = training_step(model, train.batch(indices, device), optimizer, scaler,
-                                 config.precision, train_config.max_grad_norm)
-            epoch_loss.add(loss, len(indices))
+            batch = train.batch(indices, device)
+            loss = training_step(model, batch, optimizer, scaler, train_config, multiplier)
+            loss_sum += loss * len(indices)
+            num_examples += len(indices)
             step += 1
-            if bar.update():  # the bar was redrawn: read the loss for its next line
-                best = f", {config.metric_name} {best_score:.3f}" if history else ""
-                line = f"seed {seed}, epoch {epoch}, loss {epoch_loss.mean():.3f}{best}"
-                bar.set_postfix_str(line, refresh=False)
+            if bar.update():  # the bar was redrawn: give it a new text
+                text = f"seed {seed}, epoch {epoch}, loss {mean_loss(loss_sum, num_examples):.3f}"
+                bar.set_postfix_str(text, refresh=False)
             if stop.requested:
                 break
         if stop.requested and history:  # drop the partial epoch, unless there is nothing else
             break
-        train_loss = epoch_loss.mean()
+        train_loss = mean_loss(loss_sum, num_examples)
         is_last = epoch == config.epochs or stop.requested
         if epoch % config.judge_every and not is_last:
             continue
         scores = compute_metrics(predict(model, dev, config), dev.labels, config.metrics)
         history.append({"epoch": epoch, "train_loss": train_loss, **scores})
-        if scores[config.metric_name] > best_score:
-            best_score = scores[config.metric_name]
+        best = best_epoch(history, config.metric_name)
+        if best is history[-1]:
             best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            on_best(best_score)
-        epochs_without_gain = epoch - best_epoch(history, config.metric_name)["epoch"]
-        if is_last or epochs_without_gain >= config.patience:
+            on_best(best[config.metric_name])
+        if is_last or epoch - best["epoch"] >= config.patience:
             break
     bar.update(total_steps - step)  # epochs that were not needed
     model.load_state_dict(best_weights)
     return history
+
+
+def mean_loss(loss_sum, num_examples):
+    """Return the mean loss per example. ValueError if it is not finite."""
+    mean = float(loss_sum) / num_examples
+    if not math.isfinite(mean):
+        raise ValueError(f"the loss is {mean}: lower --learning-rate")
+    return mean
 
 
 def best_epoch(history, metric):

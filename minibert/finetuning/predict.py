@@ -4,8 +4,8 @@
     python -m minibert finetune runs/books/finetuned --predict test.tsv --out answers
 
 The first command prints the predictions on standard output and scores on standard error; the second
-one writes answers/predictions.tsv. The columns are those of the training files (finetune.json),
-unless flags name others.
+one writes answers/predictions.tsv. The columns are those of the training files, as finetune.json
+records them, unless flags name others.
 """
 import json
 import sys
@@ -28,7 +28,7 @@ INFERENCE_FIELDS = {"max_length", "device", "precision"}  # those of FinetuneCon
 
 
 def predict_command(args):
-    """Run --predict without --train: print the predictions, or write them to the folder --out."""
+    """Run --predict without --train: print the predictions, or write them to --out."""
     fields = explicit_flags(args, FinetuneConfig) | explicit_flags(args, Tuning)
     training_only = [name for name in fields if name not in INFERENCE_FIELDS]
     if args.dev:
@@ -36,19 +36,17 @@ def predict_command(args):
     if training_only:
         flags = ", ".join("--" + name.replace("_", "-") for name in training_only)
         raise ValueError(f"{flags}: only for training: add --train FILE or leave it out")
-    if args.adapter:
-        model, tokenizer = load_finetuned(args.adapter, base=args.run)
-    else:
-        model, tokenizer = load_finetuned(args.run)
+    folder = args.adapter or args.run
+    model, tokenizer = load_finetuned(folder, base=args.run if args.adapter else None)
     tokenizer.require("cls", "sep", "pad")
     if not isinstance(model, BertForSequenceClassification):
         raise ValueError(f"{args.run} has not been fine-tuned: add --train FILE, or name the "
                          f"folder that fine-tuning wrote ({Path(args.run) / 'finetuned'})")
-    layout, config = read_settings(args.adapter or args.run)
+    layout, config = read_settings(folder)
     layout = replace(layout, **explicit_flags(args, Layout))
     config = replace(config, **explicit_flags(args, FinetuneConfig))
     if args.out:
-        check_writable(Path(args.out))
+        check_writable(args.out)
     predictions, scores, message = evaluate_file(model, tokenizer, args.predict, layout, config)
     if message:
         print(message, file=sys.stderr)
@@ -71,17 +69,20 @@ def read_settings(folder):
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return from_dict(Layout, stored["layout"]), from_dict(FinetuneConfig, stored["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} was not written by fine-tuning ({error!r})") from None
+    except KeyError as error:
+        raise ValueError(f"{path} was not written by fine-tuning: it has no {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} was not written by fine-tuning: {error}") from None
 
 
 def evaluate_file(model, tokenizer, path, layout, config):
     """Predict for every text of a file, and score the predictions if it has labels.
 
     Return (predictions, scores, message):
-    predictions: one {"prediction": label, "probability"} per row; for a regression without
-    "probability"; scores: {"accuracy": 0.8, ...}, or {} without usable labels; message: the scores,
-    or why there are none, as a line for people ("" if the file has no labels).
+
+    predictions   for each row {"prediction": label, "probability"}; of a regression, only a number
+    scores        {"accuracy": 0.8, ...}, or {} without usable labels
+    message       a line with the scores, or why there are none ("" if the file has no labels)
     """
     config = config.resolve_device()
     examples = read_examples(path, layout, labeled=False, keep_empty=True)
@@ -90,8 +91,8 @@ def evaluate_file(model, tokenizer, path, layout, config):
     logits = predict(model.to(config.device), texts, config)  # (N, num_labels)
     if model.labels:
         probabilities, classes = logits.softmax(dim=1).max(dim=1)  # (N,), (N,)
-        predictions = [{"prediction": model.labels[c], "probability": p}
-                       for c, p in zip(classes.tolist(), probabilities.tolist())]
+        answers = zip(classes.tolist(), probabilities.tolist())
+        predictions = [{"prediction": model.labels[c], "probability": p} for c, p in answers]
     else:
         predictions = [{"prediction": value} for value in logits.squeeze(1).tolist()]
     try:

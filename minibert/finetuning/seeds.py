@@ -26,39 +26,36 @@ NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
 SUBSET_SEED = 11  # of the subset that --examples draws; the same for every run
 
 
-def finetune(pretrained, tokenizer, train, dev, config, stop=None, say=print,
-             on_best=lambda model, score: None, tuning=None):
+def finetune(pretrained, tokenizer, train, dev, config, stop=SimpleNamespace(requested=False),
+             say=print, on_best=lambda model, score: None, tuning=Tuning()):
     """Fine-tune a model with each seed; with ``config.from_scratch`` also from random weights.
 
-    pretrained: any model with an encoder; train, dev: LabeledTexts; stop: an object whose
-    ``requested`` ends the training; say: called with each line of the report; on_best: called with
-    (model, score) after each epoch of a pre-trained model that is the best so far over all seeds;
-    tuning: which weights to train, by default all.
+    pretrained: any model with an encoder; train, dev: LabeledTexts; stop: its ``requested`` ends
+    the training; say: called with each line of the report; on_best: called with (model, score)
+    after each epoch of a pre-trained model that is the best so far over all seeds; tuning: which
+    weights to train.
 
     Return {"metric": "accuracy", "labels": ["0", "1"], "train": 2000, "dev": 872, "constant": 0.51,
     "learning": see ``count_parameters``, "pretrained": see ``summarize``, "from_scratch": the same,
-    "gain": 0.1}.
-    Raise ValueError, with file and line, for labels that cannot be learned.
+    "gain": 0.1}. Raise ValueError, with file and line, for labels that cannot be learned.
     """
-    tuning = tuning or Tuning()
     if config.from_scratch and tuning.tune != "all":
         raise ValueError(f"from_scratch with tune {tuning.tune}: a frozen random encoder cannot "
                          "learn: leave out one of the two")
-    stop = stop or SimpleNamespace(requested=False)
     config = config.resolve_device()
     labels = tuple(class_labels(train)) if config.task == "classification" else ()
     train, dev = encode_files(pretrained.config, tokenizer, train, dev, labels, config, say)
-    results = {"metric": config.metric_name, "labels": list(labels),
-               "train": len(train), "dev": len(dev),
-               "constant": majority_baseline(train.labels, dev.labels, config)}
 
     def create(seed, use_pretrained):
         return new_classifier(pretrained, labels, config, tuning, seed, use_pretrained)
 
     counts = count_parameters(create(seed=0, use_pretrained=True))
-    results["learning"] = counts
     say(f"trained      {tuning.tune}: {counts['trained']:,} of {counts['parameters']:,} parameters "
         f"({counts['share']:.2%}), {counts['head']:,} of them in the head")
+    results = {"metric": config.metric_name, "labels": list(labels),
+               "train": len(train), "dev": len(dev),
+               "constant": majority_baseline(train.labels, dev.labels, config),
+               "learning": counts}
     histories = train_seeds(create, train, dev, config, stop, say, on_best)
     for variant, of_variant in histories.items():
         results[variant] = summarize(of_variant, config.metric_name)
@@ -85,12 +82,11 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
     total_steps = steps * config.epochs * config.seeds * len(variants)
     with progress_bar(total_steps, "fine-tuning", "steps") as bar:
         for variant, seed in itertools.product(variants, range(config.seeds)):
-            is_pretrained = variant == "pretrained"
-            model = create(seed, use_pretrained=is_pretrained)
+            model = create(seed, variant == "pretrained")
 
-            def keep_best(score, model=model, is_pretrained=is_pretrained):
+            def keep_best(score, model=model, variant=variant):
                 nonlocal best_score
-                if is_pretrained and score > best_score:
+                if variant == "pretrained" and score > best_score:
                     best_score = score
                     on_best(model, score)
 
@@ -99,19 +95,18 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
                 break  # a seed that was cut short would distort the mean
             histories[variant].append(history)
             best = best_epoch(history, config.metric_name)
-            score = best[config.metric_name]
-            say(f"{NAMES[variant]} seed {seed}: {config.metric_name} {score:.4f} in epoch "
-                f"{best['epoch']} of {history[-1]['epoch']}")
+            say(f"{NAMES[variant]} seed {seed}: {config.metric_name} "
+                f"{best[config.metric_name]:.4f} in epoch {best['epoch']} of "
+                f"{history[-1]['epoch']}")
             if stop.requested:
                 break
     return histories
 
 
 def new_classifier(pretrained, labels, config, tuning, seed, use_pretrained=True):
-    """Return the classifier that a seed starts with, on its device.
+    """Return the classifier that a seed starts with, on the device of ``config``.
 
-    use_pretrained: start from the weights of ``pretrained`` rather than from random ones;
-    config: a FinetuneConfig with its device resolved.
+    use_pretrained: start from the weights of ``pretrained`` rather than from random ones.
     """
     torch.manual_seed(seed)
     shape = replace(pretrained.config, hidden_dropout_prob=config.hidden_dropout_prob)

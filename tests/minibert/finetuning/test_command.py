@@ -5,31 +5,15 @@ import re
 import numpy as np
 import pytest
 import torch
-from finetune_helpers import QUICK, flags, load_parts, make_run, sentences, silent, table
+from finetune_helpers import QUICK, flags, load_parts, sentences, silent, table
 
-from minibert.config import FAMILIES
 from minibert.finetuning import command, seeds
-from minibert.finetuning.adapters import DEFAULT_LR, Tuning, is_head_parameter
+from minibert.finetuning.adapters import DEFAULT_LR, Tuning
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.loop import fit
 from minibert.finetuning.seeds import choose_examples, finetune, new_classifier
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
-def run(request, tmp_path_factory):
-    return make_run(request.param, tmp_path_factory.mktemp(request.param))
-
-
-@pytest.fixture(scope="module")
-def modernbert(tmp_path_factory):
-    return make_run("modernbert", tmp_path_factory.mktemp("modernbert"))
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return make_run("bert", tmp_path_factory.mktemp("one"))
 
 
 def files(run):
@@ -44,12 +28,13 @@ def accuracy_of_predictions(words, run, capsys):
     return np.mean([json.loads(line)["prediction"] == label for line, label in zip(lines, labels)])
 
 
-# ------------------------------------------------------------------------------------ the results
+# the results
 
 
-def test_an_easy_task_is_learned_saved_and_predicted(run, tmp_path, capsys):
+def test_an_easy_task_is_learned_saved_and_predicted(any_run, tmp_path, capsys):
     out = tmp_path / "out"
-    command.main([str(run), *files(run), "--out", str(out), "--json", *flags(epochs=4, patience=4)])
+    options = flags(epochs=4, patience=4)
+    command.main([str(any_run), *files(any_run), "--out", str(out), "--json", *options])
     results = json.loads(capsys.readouterr().out)
     assert results["pretrained"]["mean"] >= 0.9
     assert results["constant"] == 0.5 and results["labels"] == ["0", "1"]
@@ -62,7 +47,7 @@ def test_an_easy_task_is_learned_saved_and_predicted(run, tmp_path, capsys):
     assert [line[0] for line in lines[1:]] == ["0", "1", "2"]
     assert lines[1][1] == "1" and lines[3][1] == "0"
     # The saved model is the one whose score was reported.
-    assert accuracy_of_predictions([str(out)], run, capsys) == results["pretrained"]["mean"]
+    assert accuracy_of_predictions([str(out)], any_run, capsys) == results["pretrained"]["mean"]
 
 
 @pytest.mark.parametrize("mode, options", [
@@ -119,12 +104,12 @@ def test_pretraining_gains_over_random_weights(bert):
     assert len(results["from_scratch"]["scores"]) == 2
 
 
-# ------------------------------------------------------------------------------------------ seeds
+# seeds
 
 
 @pytest.mark.parametrize("use_pretrained", [True, False])
-def test_fine_tuning_uses_dropout_though_pretraining_did_not(run, use_pretrained):
-    pretrained = from_pretrained(run / "model")
+def test_fine_tuning_uses_dropout_though_pretraining_did_not(any_run, use_pretrained):
+    pretrained = from_pretrained(any_run / "model")
     assert pretrained.config.hidden_dropout_prob == 0
     config = FinetuneConfig(hidden_dropout_prob=0.25, device="cpu")
     model = new_classifier(pretrained, ("0", "1"), config, Tuning(), 0, use_pretrained)
@@ -133,23 +118,6 @@ def test_fine_tuning_uses_dropout_though_pretraining_did_not(run, use_pretrained
     assert dropouts.pop("dropout") == 0.1  # the head
     assert list(dropouts.values()) == [0.25] * 3  # embeddings, attention and MLP of the one block
     assert model.config.attention_probs_dropout_prob == 0
-
-
-@pytest.mark.parametrize("mode", ["lora", "prefix", "bias", "head"])
-def test_the_encoder_stays_frozen_and_the_head_learns(bert, mode):
-    pretrained, tokenizer, train, dev = load_parts(bert)
-    config = FinetuneConfig(epochs=1, **QUICK)
-    tuning = Tuning(tune=mode)
-    models = []
-    finetune(pretrained, tokenizer, train, dev, config, say=silent, tuning=tuning,
-             on_best=lambda model, score: models.append(model))
-    after = models[0].state_dict()
-    for name, before in pretrained.state_dict().items():
-        if name.startswith("bert.") and not torch.equal(before, after[name]):
-            assert mode == "bias" and name.endswith("bias")
-    start = new_classifier(pretrained, ("0", "1"), config, tuning, 0).state_dict()
-    assert not any(torch.equal(after[name], start[name]) for name in start
-                   if is_head_parameter(name))
 
 
 def test_seeds_differ_and_are_reproducible(bert):
@@ -203,11 +171,11 @@ def test_a_loss_that_is_not_finite_raises(bert):
     model, tokenizer, train, dev = load_parts(bert)
     with torch.no_grad():
         model.bert.embeddings.token.weight.fill_(float("nan"))
-    with pytest.raises(ValueError, match="the loss is nan at step 1: lower --learning-rate"):
+    with pytest.raises(ValueError, match="the loss is nan: lower --learning-rate"):
         finetune(model, tokenizer, train, dev, FinetuneConfig(epochs=1, **QUICK), say=silent)
 
 
-# ------------------------------------------------------------------------------------ the command
+# the command
 
 
 def test_without_a_dev_file_a_tenth_is_split_off_and_empty_texts_are_counted(
@@ -221,18 +189,6 @@ def test_without_a_dev_file_a_tenth_is_split_off_and_empty_texts_are_counted(
     command.main([str(bert), *files(tmp_path), "--out", str(tmp_path / "b"), *flags(epochs=1)])
     assert "kept         1 rows" in capsys.readouterr().out
     assert json.loads((tmp_path / "b" / "finetune.json").read_text())["dev"] == 5
-
-
-def test_the_report_gives_a_hint_if_the_model_is_no_better_than_a_constant():
-    results = {"metric": "f1", "constant": 0.5,
-               "config": {"learning_rate": 5e-5, "epochs": 3, "warmup": 0.1},
-               "pretrained": {"mean": 0.5, "deviation": 0.01, "scores": [0.49, 0.51]}}
-    lines = []
-    command.report(results, lines.append)
-    assert lines[0] == "pre-trained  f1 0.5000, standard deviation 0.0100 over 2 seeds"
-    assert "try --learning-rate 0.0005 (it was 5e-05)" in lines[-1]
-    command.report(results | {"constant": 0.4}, lines.append)
-    assert sum("hint" in line for line in lines) == 1
 
 
 def test_each_mode_has_its_own_default_learning_rate(bert, tmp_path, monkeypatch):
@@ -249,13 +205,6 @@ def test_each_mode_has_its_own_default_learning_rate(bert, tmp_path, monkeypatch
     assert seen == [("all", 5e-5), ("lora", DEFAULT_LR["lora"]), ("prefix", 0.25)]
 
 
-def test_the_default_folder_is_the_next_free_one(tmp_path):
-    args = command.parser().parse_args([str(tmp_path)])
-    for name in ("finetuned", "finetuned-2", "finetuned-3"):
-        assert command.out_folder(args) == tmp_path / name
-        (tmp_path / name).mkdir()
-
-
 @pytest.mark.parametrize("words, message", [
     ("RUN", "nothing to do: give --train FILE"),
     ("DIR/absent --train TRAIN", "absent: no such folder"),
@@ -264,13 +213,10 @@ def test_the_default_folder_is_the_next_free_one(tmp_path):
     ("RUN --train DIR/absent.tsv", "no such file"),
     ("RUN --train TRAIN --text text", "train.tsv:1: no column 'text'; there are: sentence, label"),
     ("RUN --train TRAIN --dev DIR/other.tsv", "other.tsv:3: label '2' does not occur in training"),
-    ("RUN --train DIR/one.tsv --dev TRAIN", "all 2 examples have the label '0'"),
     ("RUN --train TRAIN --examples 1", "has only one label: raise --examples"),
     ("RUN --train TRAIN --out DIR/full", "holds a model already"),
-    ("RUN --train TRAIN --metric pearson", "a classification has accuracy, f1, matthews"),
-    ("RUN --train TRAIN --task clasification", "did you mean classification"),
+    ("RUN --train TRAIN --metric pearson", "metric is 'pearson': choose from"),
     ("RUN --train TRAIN --epochs 0", "epochs is 0: it must be at least 1"),
-    ("RUN --train TRAIN --dropout 1", "dropout is 1.0: it must lie in [0, 1)"),
     ("RUN --train TRAIN --learning-rate 0", "learning_rate is 0.0"),
     ("RUN --train TRAIN --max-length 35", "max_length 35 is more than the 34 tokens"),
     ("RUN --train TRAIN --lora-rank 4", "lora_rank belongs to --tune lora, but --tune is all"),
@@ -280,7 +226,6 @@ def test_the_default_folder_is_the_next_free_one(tmp_path):
 ])
 def test_mistakes_raise_and_leave_nothing_behind(bert, tmp_path, words, message):
     (tmp_path / "other.tsv").write_text(table([("a", "0"), ("b", "2")]))
-    (tmp_path / "one.tsv").write_text(table([("a", "0"), ("b", "0")]))
     save_pretrained(from_pretrained(bert / "model"), tmp_path / "full")
     out = tmp_path / "out"
     for name, path in (("RUN", bert), ("TRAIN", bert / "train.tsv"), ("DIR", tmp_path)):

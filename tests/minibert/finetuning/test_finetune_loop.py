@@ -4,33 +4,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from finetune_helpers import QUICK, load_parts, make_run
+from finetune_helpers import QUICK, load_parts
 
-from minibert.config import FAMILIES
 from minibert.finetuning.config import FinetuneConfig
-from minibert.finetuning.loop import (
-    EncodedTexts,
-    EpochLoss,
-    best_epoch,
-    compute_metrics,
-    fit,
-    predict,
-)
+from minibert.finetuning.loop import EncodedTexts, best_epoch, compute_metrics, fit, predict
 from minibert.heads import BertForSequenceClassification
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def run(request, tmp_path_factory):
-    return make_run(request.param, tmp_path_factory.mktemp(request.param))
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return make_run("bert", tmp_path_factory.mktemp("one"))
-
-
-def test_pairs_have_token_types_only_for_bert(run):
-    model, tokenizer, *_ = load_parts(run)
+def test_pairs_have_token_types_only_for_bert(any_run):
+    model, tokenizer, *_ = load_parts(any_run)
     texts = EncodedTexts(tokenizer, [("a film", "the plot"), ("a", "b")], model.config, 32)
     batch = texts.batch([0])
     encoding = tokenizer.encode("a film", "the plot", pad_to_multiple_of=8)
@@ -42,8 +24,8 @@ def test_pairs_have_token_types_only_for_bert(run):
         assert "token_type_ids" not in batch
 
 
-def test_predictions_do_not_depend_on_the_batch_size(run):
-    model, tokenizer, _, dev = load_parts(run)
+def test_predictions_do_not_depend_on_the_batch_size(any_run):
+    model, tokenizer, _, dev = load_parts(any_run)
     config = FinetuneConfig(device="cpu", precision="fp32")
     classifier = BertForSequenceClassification(model.config, ("0", "1")).load_encoder_from(model)
     texts = EncodedTexts(tokenizer, dev.texts, model.config, 32)
@@ -60,17 +42,6 @@ def test_metrics_read_the_largest_logit_or_the_value():
     values = torch.tensor([[1.0], [2.0], [6.0]])
     both = compute_metrics(values, torch.tensor([1.0, 2.0, 3.0]), {"both": lambda a, b: (a, b)})
     assert both == {"both": ([1, 2, 3], [1, 2, 6])}
-
-
-def test_the_epoch_loss_is_a_mean_over_examples_however_often_it_is_read():
-    losses = EpochLoss(first_step=7)
-    losses.add(torch.tensor(1.0), 2)
-    assert losses.mean() == losses.mean() == 1.0
-    losses.add(torch.tensor(4.0), 1)
-    assert losses.mean() == 2.0
-    losses.add(torch.tensor(float("nan")), 1)
-    with pytest.raises(ValueError, match="the loss is nan at step 9: lower --learning-rate"):
-        losses.mean()
 
 
 class CountingModel(torch.nn.Module):

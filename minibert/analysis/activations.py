@@ -64,12 +64,3 @@ def hidden_activations(model, tokenizer, text, style=None):
     style = style or TextStyle()
     texts = [style.visible(tokenizer.token_text(token)) for token in encoding.tokens]
     return Activations(encoding, texts, torch.stack(vectors), torch.stack(weights))
-
-
-def cosine(a, b):
-    """Return the cosine of the angle between vectors: (..., H) and (..., H) -> (...).
-
-    >>> cosine(torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[4.0, 3.0], [0.0, 2.0]]))
-    tensor([0.9600, 0.0000])
-    """
-    return torch.nn.functional.cosine_similarity(a, b, dim=-1)

@@ -9,15 +9,14 @@ At?", section 3): they look at the token itself, at a neighbor, at the first or 
 a head rests that found nothing, or broadly at all tokens. The weights show what is read, not
 why: they do not explain an answer.
 """
-import json
 import math
 import sys
 
 import torch
 
 from minibert.analysis.activations import hidden_activations
-from minibert.analysis.command import analysis_parser, load_model
-from minibert.analysis.plots import plot_attention, require_matplotlib
+from minibert.analysis.command import analysis_parser, load_model, print_result
+from minibert.analysis.plots import check_picture, plot_attention
 from tokenizer.utils.cli import at_least
 from tokenizer.utils.terminal import TextStyle, render_table
 
@@ -29,7 +28,7 @@ def attention_maps(model, tokenizer, text, layer=None, style=None):
 
     The result is {"text", "tokens": T strings, "maps"}. A map is {"name": "layer 1" or "head 1",
     "weights": T lists of T numbers} with its ``head_statistics``. Layers are counted from 1.
-    Raises ValueError for a layer that does not exist or an empty text.
+    Raises ValueError for a layer that does not exist.
 
         attention_maps(model, tokenizer, "A b.")["maps"][0]
         -> {"name": "layer 1", "weights": [[0.2, ...], ...], "itself": 0.31, ..., "spread": 2.7}
@@ -37,8 +36,6 @@ def attention_maps(model, tokenizer, text, layer=None, style=None):
     num_layers = model.config.num_hidden_layers
     if layer is not None and not 1 <= layer <= num_layers:
         raise ValueError(f"layer {layer}: the model has layers 1 to {num_layers}")
-    if not text.strip():
-        raise ValueError('the text is empty: give one, such as "He broke the record."')
     activations = hidden_activations(model, tokenizer, text, style)
     if layer is None:
         kind = "layer"
@@ -107,20 +104,16 @@ def main(args=None):
                         help="show the heads of this layer instead of the means of all layers")
     parser.add_argument("--out", metavar="FILE", help="draw the maps (.png or .svg; matplotlib)")
     args = parser.parse_args(args)
-    if args.out:
-        require_matplotlib()
+    check_picture(args.out)
     style = None if args.json else TextStyle.of(sys.stdout)
     result = attention_maps(*load_model(args), args.text, args.layer, style)
-    if args.out:
+
+    def draw(path):
         title = "mean of the heads of each layer"
         if args.layer is not None:
             title = f"heads of layer {args.layer}"
         maps = [(one["name"], one["weights"]) for one in result["maps"]]
-        plot_attention(maps, result["tokens"], title, args.out)
-    if args.json:
-        print(json.dumps(result))
-        return
-    print(f"{len(result['tokens'])} tokens: {' '.join(result['tokens'])}\n")
-    print(statistics_table(result["maps"]))
-    if args.out:
-        print(args.out)
+        plot_attention(maps, result["tokens"], title, path)
+
+    tokens = f"{len(result['tokens'])} tokens: {' '.join(result['tokens'])}"
+    print_result(args, result, f"{tokens}\n\n{statistics_table(result['maps'])}", draw)

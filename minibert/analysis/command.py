@@ -1,4 +1,5 @@
-"""What the analysis commands share: the parser, the model they load and the texts they read."""
+"""What the analysis commands share: the parser, the model that they load, texts and results."""
+import json
 import sys
 
 from minibert.device import choose_device
@@ -44,11 +45,10 @@ def texts_or_stdin(texts):
             yield f"standard input:{i}: ", line.strip()
 
 
-def split_commas(words):
-    """Return the words between commas, without duplicates.
-
-    >>> split_commas("he, she,he")
-    ['he', 'she']
-    """
-    stripped = [word.strip() for word in words.split(",")]
-    return list(dict.fromkeys(word for word in stripped if word))
+def print_result(args, result, text, draw):
+    """Print a result, as JSON with --json, else as text; with --out FILE call ``draw(FILE)``."""
+    if args.out:
+        draw(args.out)
+    print(json.dumps(result) if args.json else text)
+    if args.out and not args.json:
+        print(args.out)

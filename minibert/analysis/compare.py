@@ -8,12 +8,11 @@ corpora. With --targets, the log ratio ln(p(he) / p(she)) is one number for whic
 """
 import json
 import math
-from pathlib import Path
 
 import torch
 
-from minibert.analysis.command import RUN_HELP, analysis_parser, split_commas
-from minibert.analysis.mask_filling import MASK, fill_each_mask
+from minibert.analysis.command import RUN_HELP, analysis_parser
+from minibert.analysis.mask_filling import MASK, add_answer_flags, fill_each_mask
 from minibert.formats.run_folder import load_run
 from tokenizer.utils.terminal import render_table, visible
 
@@ -28,18 +27,19 @@ def compare(runs, text, top_k=5, targets=None):
     entry     {"run", "answers": the top_k {"token_str", "score"}}; with targets
               {"run", "targets": {word: probability}, "log_ratios": {"first/word": ln ratio}}
 
-    Raises ValueError for a text without a mask, and as ``fill_mask`` does, with the run's name.
+    Raises ValueError as ``fill_mask`` does, with the run's name.
 
         compare([("a", model, tokenizer)], "It is [MASK].", targets=["he", "she"])
         -> [[{"run": "a", "targets": {"he": 0.2, "she": 0.1}, "log_ratios": {"he/she": 0.69}}]]
     """
-    if not MASK.search(text):
-        raise ValueError(f'no mask in the text "{text}": write [MASK] or <mask> for a word')
     entries_by_run = []
     for name, model, tokenizer in runs:
         try:
             if targets is None:
-                entries = _answers(name, model, tokenizer, text, top_k)
+                entries = []
+                for answers in fill_each_mask(model, tokenizer, text, top_k):
+                    short = [{"token_str": a["token_str"], "score": a["score"]} for a in answers]
+                    entries.append({"run": name, "answers": short})
             else:
                 entries = _target_scores(name, model, tokenizer, text, targets)
         except ValueError as error:
@@ -47,15 +47,6 @@ def compare(runs, text, top_k=5, targets=None):
         entries_by_run.append(entries)
     num_masks = len(entries_by_run[0])
     return [[entries[i] for entries in entries_by_run] for i in range(num_masks)]
-
-
-def _answers(name, model, tokenizer, text, top_k):
-    """Return the entries of one run, one for each mask."""
-    entries = []
-    for answers in fill_each_mask(model, tokenizer, text, top_k):
-        short = [{"token_str": one["token_str"], "score": one["score"]} for one in answers]
-        entries.append({"run": name, "answers": short})
-    return entries
 
 
 def _target_scores(name, model, tokenizer, text, targets):
@@ -68,15 +59,12 @@ def _target_scores(name, model, tokenizer, text, targets):
     entries = []
     for i in range(len(scores[first])):
         at_mask = {word: values[i] for word, values in scores.items()}
-        log_ratios = {
-            f"{first}/{word}": _log_ratio(at_mask[first], at_mask[word]) for word in others
-        }
+        log_ratios = {}
+        for word in others:
+            ratio = max(at_mask[first], SMALLEST) / max(at_mask[word], SMALLEST)
+            log_ratios[f"{first}/{word}"] = math.log(ratio)
         entries.append({"run": name, "targets": at_mask, "log_ratios": log_ratios})
     return entries
-
-
-def _log_ratio(a, b):
-    return math.log(max(a, SMALLEST) / max(b, SMALLEST))
 
 
 def comparison_table(entries):
@@ -113,49 +101,28 @@ def _shown(token):
     return visible(token.strip() or token)
 
 
-def split_arguments(words):
-    """Split the arguments into (runs, texts): the first word with a mask is the first text.
-
-    >>> split_arguments(["runs/a", "runs/b", "A [MASK]."])
-    (['runs/a', 'runs/b'], ['A [MASK].'])
-    """
-    num_runs = next((i for i, word in enumerate(words) if MASK.search(word)), len(words))
-    runs = words[:num_runs]
-    texts = words[num_runs:]
-    if not texts:
-        for word in runs:
-            if not Path(word).is_dir():  # probably a text that lacks a mask
-                raise ValueError(f'"{word}" is neither a run nor a text with [MASK] or <mask>')
-        raise ValueError('no text is given: add one, such as "They came back and [MASK] left."')
-    if len(runs) < 2:
-        raise ValueError(f"compare takes at least two runs before the first text, not {len(runs)}")
-    return runs, texts
-
-
 def main(args=None):
     """Print a table for each mask of each text, or {"text", "masks"} as a line of JSON."""
     parser = analysis_parser("compare", "Fill the same masks with several runs.", run=False)
     parser.usage = f"{parser.prog} RUN RUN [RUN ...] TEXT [TEXT ...] [options]"
     parser.add_argument("words", metavar="RUN RUN ... TEXT ...", nargs="+",
-                        help=f"at least two runs ({RUN_HELP}), then texts with [MASK] or <mask>")
-    parser.add_argument("--top-k", type=int, default=5, help="number of answers for each mask")
-    parser.add_argument("--targets", metavar="WORD,WORD",
-                        help="compare the probabilities of these words instead")
+                        help=f"at least two runs ({RUN_HELP}), and texts with [MASK] or <mask>")
+    add_answer_flags(parser)
     args = parser.parse_args(args, rest="words")
-    folders, texts = split_arguments(args.words)
-    targets = None if args.targets is None else split_commas(args.targets)
-    if targets == []:
-        raise ValueError("--targets is empty: name at least one word")
+    texts = [word for word in args.words if MASK.search(word)]
+    folders = [word for word in args.words if not MASK.search(word)]
+    if len(folders) < 2 or not texts:
+        parser.error("name at least two runs, and a text with [MASK] or <mask>, such as "
+                     '"They came back and [MASK] left."')
     runs = [(folder, *load_run(folder)) for folder in folders]
-    is_first = True
+    blocks = []
     for text in texts:
-        masks = compare(runs, text, args.top_k, targets)
+        masks = compare(runs, text, args.top_k, args.targets)
         if args.json:
             print(json.dumps({"text": text, "masks": masks}))
             continue
         for i, entries in enumerate(masks, start=1):
-            if not is_first:
-                print()
-            is_first = False
-            print(f"{text}  (mask {i})" if len(masks) > 1 else text)
-            print(comparison_table(entries))
+            title = f"{text}  (mask {i})" if len(masks) > 1 else text
+            blocks.append(f"{title}\n{comparison_table(entries)}")
+    if blocks:
+        print("\n\n".join(blocks))

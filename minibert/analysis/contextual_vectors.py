@@ -7,14 +7,14 @@ first layer, except for their positions. Each layer then mixes in more of the te
 vectors separate. The cosine has no absolute scale, because in many models all vectors lie in a
 narrow cone (Ethayarajh 2019): compare it with the mean cosine of different words.
 """
-import json
 import re
 
 import torch
+from torch.nn.functional import cosine_similarity
 
-from minibert.analysis.activations import cosine, hidden_activations
-from minibert.analysis.command import analysis_parser, load_model
-from minibert.analysis.plots import plot_contexts, require_matplotlib
+from minibert.analysis.activations import hidden_activations
+from minibert.analysis.command import analysis_parser, load_model, print_result
+from minibert.analysis.plots import check_picture, plot_contexts
 from tokenizer.utils.terminal import render_table
 
 
@@ -39,11 +39,11 @@ def word_in_contexts(model, tokenizer, word, first, second):
         vectors.append(one.vectors[:, indices].mean(dim=1))  # (L + 1, H)
         tokens.append([one.texts[i] for i in indices])
         activations.append(one)
-    cosines = cosine(*vectors).tolist()
+    cosines = cosine_similarity(*vectors, dim=-1).tolist()
     others = mean_cosine_of_others(*activations)
     layers = [
-        {"layer": i, "cosine": round(cosines[i], 6), "others": others[i]}
-        for i in range(len(cosines))
+        {"layer": i, "cosine": round(value, 6), "others": others[i]}
+        for i, value in enumerate(cosines)
     ]
     return {"word": word, "contexts": [first, second], "tokens": tokens, "layers": layers}
 
@@ -83,7 +83,8 @@ def mean_cosine_of_others(a, b):
     different = row_ids[:, None] != column_ids  # (T_a, T_b)
     if not different.any():
         return [None] * len(a.vectors)
-    cosines = cosine(a.vectors[:, rows, None], b.vectors[:, None, columns])  # (L + 1, T_a, T_b)
+    cosines = cosine_similarity(  # (L + 1, T_a, T_b)
+        a.vectors[:, rows, None], b.vectors[:, None, columns], dim=-1)
     return [round(value, 6) for value in cosines[:, different].mean(dim=1).tolist()]
 
 
@@ -117,11 +118,6 @@ def main(args=None):
     parser.add_argument("second", metavar="TEXT", help="another text")
     parser.add_argument("--out", metavar="FILE", help="plot the cosines (.png, .svg; matplotlib)")
     args = parser.parse_args(args)
-    if args.out:
-        require_matplotlib()
+    check_picture(args.out)
     result = word_in_contexts(*load_model(args), args.word, args.first, args.second)
-    if args.out:
-        plot_contexts(result, args.out)
-    print(json.dumps(result) if args.json else layer_table(result))
-    if args.out and not args.json:
-        print(args.out)
+    print_result(args, result, layer_table(result), lambda path: plot_contexts(result, path))

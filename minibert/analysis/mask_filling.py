@@ -12,6 +12,8 @@ import torch
 
 from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
 from minibert.checks import check_length, check_tokenizer
+from tokenizer.inspect import is_byte_level
+from tokenizer.utils.cli import at_least
 from tokenizer.utils.terminal import visible
 
 # WordPiece vocabularies write [MASK], byte-level ones <mask>. Both are accepted.
@@ -23,8 +25,8 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
     """Return the ``top_k`` likeliest tokens for the mask in ``text``, the likeliest first.
 
     The result is a list of {score, token, token_str, sequence}: the probability, the id,
-    the token as text, and the text with this mask filled. A text with several masks gives
-    a list of such lists, in reading order.
+    the token as text, and the text with this mask filled. Special tokens are left out. A text
+    with several masks gives a list of such lists, in reading order.
 
     targets   words to choose from, each one token. In a byte-level vocabulary "list" and
               " list" are two tokens: a target without a space means the likelier of them.
@@ -57,12 +59,11 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
     answers = []
     for position, probs in zip(positions, probabilities):
         answer = []
-        for token_id in _likeliest(probs, top_k, candidates):
-            token_text = tokenizer.decode([token_id], skip_special_tokens=False)
+        for token_id in _likeliest(probs, top_k, candidates, tokenizer.special_ids):
             answer.append({
                 "score": probs[token_id].item(),
                 "token": token_id,
-                "token_str": token_text,
+                "token_str": tokenizer.decode([token_id], skip_special_tokens=False),
                 "sequence": _fill(tokenizer, ids, position, token_id),
             })
         answers.append(answer)
@@ -85,10 +86,11 @@ def fill_each_mask(model, tokenizer, text, top_k=5, targets=None):
     return answers if isinstance(answers[0], list) else [answers]
 
 
-def _likeliest(probs, top_k, candidates):
+def _likeliest(probs, top_k, candidates, special_ids):
     """Return the ids of the ``top_k`` likeliest tokens, of all or of one per candidate."""
     if candidates is None:
-        return probs.topk(min(top_k, len(probs))).indices.tolist()
+        best = probs.topk(min(top_k + len(special_ids), len(probs))).indices.tolist()
+        return [i for i in best if i not in special_ids][:top_k]
     best = {max(ids, key=lambda i: probs[i].item()) for ids in candidates}
     return sorted(best, key=lambda i: (-probs[i].item(), i))[:top_k]
 
@@ -110,7 +112,7 @@ def _target_ids(tokenizer, targets):
     unknown = []
     for target in targets:
         forms = [target]
-        if tokenizer.kind == "bpe" and not target[:1].isspace():
+        if is_byte_level(tokenizer) and not target[:1].isspace():
             forms = [" " + target, target]
         encoded = [tokenizer.encode_ids(form) for form in forms]
         single = [ids[0] for ids in encoded if len(ids) == 1 and ids[0] != tokenizer.unk_token_id]
@@ -121,9 +123,23 @@ def _target_ids(tokenizer, targets):
             unknown.append(f"{target!r} ({pieces})" if pieces else repr(target))
     if unknown:
         raise ValueError(f"targets that are not one token of the vocabulary: {', '.join(unknown)}")
-    if not candidates:
-        raise ValueError("targets is empty: name at least one word")
     return candidates
+
+
+def add_answer_flags(parser):
+    parser.add_argument("--top-k", type=at_least(1), default=5,
+                        help="number of answers for each mask")
+    parser.add_argument("--targets", metavar="WORD,WORD", type=split_commas,
+                        help="answer only with these words")
+
+
+def split_commas(words):
+    """Return the words between commas, without duplicates.
+
+    >>> split_commas("he, she,he")
+    ['he', 'she']
+    """
+    return list(dict.fromkeys(word.strip() for word in words.split(",")))
 
 
 def main(args=None):
@@ -135,15 +151,13 @@ def main(args=None):
     )
     parser.add_argument("text", metavar="TEXT", nargs="*", default=[],
                         help="a text with masks; '-' or none: each line of standard input")
-    parser.add_argument("--top-k", type=int, default=5, help="number of answers for each mask")
-    parser.add_argument("--targets", metavar="WORD,WORD", help="choose only from these words")
+    add_answer_flags(parser)
     args = parser.parse_args(args, rest="text")
     model, tokenizer = load_model(args)
-    targets = args.targets.split(",") if args.targets else None
     is_first = True
     for source, text in texts_or_stdin(args.text):
         try:
-            masks = fill_each_mask(model, tokenizer, text, args.top_k, targets)
+            masks = fill_each_mask(model, tokenizer, text, args.top_k, args.targets)
         except ValueError as error:
             raise ValueError(f"{source}{error}") from None
         if args.json:

@@ -52,15 +52,18 @@ def plot_loss(folders, path, by="step"):
     Thin line: training loss, smoothed. Dots: validation loss. Dashed line: unigram entropy,
     the loss of a model that ignores context. Raises ImportError without matplotlib.
     """
-    plt = pyplot()
-    figure, axes = plt.subplots(figsize=(7.5, 4.2))
+    def x_value(line):
+        return line["step"] if by == "step" else line["elapsed"] / 60
+
+    figure = new_figure(7.5, 4.2)
+    axes = figure.subplots()
     for i, folder in enumerate(folders):
         training, evaluations, expected = read_metrics(folder)
         color = COLORS[i % len(COLORS)]
-        x = [_x_value(line, by) for line in training]
+        x = [x_value(line) for line in training]
         y = smooth([line["loss"] for line in training])
         axes.plot(x, y, color=color, linewidth=0.8, alpha=0.6)
-        x = [_x_value(line, by) for line in evaluations]
+        x = [x_value(line) for line in evaluations]
         y = [line["eval_loss"] for line in evaluations]
         label = f"{expected.get('label', Path(folder).name)}, validation"
         axes.plot(x, y, "o-", color=color, markersize=3.5, label=label)
@@ -72,11 +75,7 @@ def plot_loss(folders, path, by="step"):
     axes.set_xlabel("optimizer step" if by == "step" else "minutes of training")
     axes.set_ylabel("loss (nats per masked token)")
     _finish(axes)
-    _save(plt, figure, path)
-
-
-def _x_value(line, by):
-    return line["step"] if by == "step" else line["elapsed"] / 60
+    _save(figure, path)
 
 
 def plot_attention(maps, tokens, title, path):
@@ -85,12 +84,11 @@ def plot_attention(maps, tokens, title, path):
     maps: a list of (name, (T, T) weights); tokens: T strings. Raises ImportError without
     matplotlib.
     """
-    plt = pyplot()
     num_columns = math.ceil(math.sqrt(len(maps)))
     num_rows = math.ceil(len(maps) / num_columns)
     size = 1.3 + 0.2 * len(tokens)  # inches
-    figsize = (size * num_columns, size * num_rows)
-    figure, grid = plt.subplots(num_rows, num_columns, figsize=figsize, squeeze=False)
+    figure = new_figure(size * num_columns, size * num_rows)
+    grid = figure.subplots(num_rows, num_columns, squeeze=False)
     for axes in grid.flat[len(maps) :]:
         axes.set_visible(False)
     positions = range(len(tokens))
@@ -102,13 +100,13 @@ def plot_attention(maps, tokens, title, path):
         axes.tick_params(length=0)
         axes.set_title(name, fontsize=9)
     figure.suptitle(f"{title}: each row's token looks at the columns' tokens", fontsize=10)
-    _save(plt, figure, path)
+    _save(figure, path)
 
 
 def plot_contexts(result, path):
     """Plot the cosines of ``word_in_contexts`` by layer. Raises ImportError without matplotlib."""
-    plt = pyplot()
-    figure, axes = plt.subplots(figsize=(6.5, 4))
+    figure = new_figure(6.5, 4)
+    axes = figure.subplots()
     layers = [layer["layer"] for layer in result["layers"]]
     cosines = [layer["cosine"] for layer in result["layers"]]
     others = [layer["others"] for layer in result["layers"]]
@@ -120,7 +118,7 @@ def plot_contexts(result, path):
     axes.set_ylabel("cosine")
     axes.set_title("\n".join(result["contexts"]), fontsize=10, parse_math=False)
     _finish(axes)
-    _save(plt, figure, path)
+    _save(figure, path)
 
 
 def _finish(axes):
@@ -129,26 +127,27 @@ def _finish(axes):
     axes.legend(frameon=False, fontsize=9)
 
 
-def pyplot():
-    """Return matplotlib.pyplot, set up to draw into files. Raises ImportError."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    return plt
+def new_figure(width, height):
+    """Return an empty matplotlib Figure, in inches. Raises ImportError without matplotlib."""
+    from matplotlib.figure import Figure
+    return Figure(figsize=(width, height), layout="tight")
 
 
-def require_matplotlib():
-    """Raise ValueError with a remedy if matplotlib is missing, before any work is done."""
+def check_picture(path):
+    """Raise ValueError, before any work is done, if matplotlib cannot draw into ``path``."""
+    if path is None:
+        return
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError('plots need matplotlib: pip install -e ".[plots]"')
+    from matplotlib.backend_bases import FigureCanvasBase
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix[1:] not in formats:
+        raise ValueError(f"{path}: not the name of a picture: let it end in .png or .svg")
 
 
-def _save(plt, figure, path):
-    figure.tight_layout()
+def _save(figure, path):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=140, facecolor="white")
-    plt.close(figure)
 
 
 def main(args=None):
@@ -159,8 +158,8 @@ def main(args=None):
                         help="picture, .png or .svg (default: loss.png, in RUN if there is one)")
     parser.add_argument("--by", default="step", choices=("step", "minutes"), help="horizontal axis")
     args = parser.parse_args(args)
-    require_matplotlib()
     folder = Path(args.runs[0]) if len(args.runs) == 1 else Path()
     out = args.out or str(folder / "loss.png")
+    check_picture(out)
     plot_loss(args.runs, out, args.by)
     print(json.dumps({"out": out}) if args.json else out)

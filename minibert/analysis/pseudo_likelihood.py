@@ -70,21 +70,16 @@ def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
 
     results = []
     for text, ids, positions, log_probs in zip(texts, sequences, targets, values):
-        results.append(_result(tokenizer, text, ids[positions].tolist(), log_probs))
+        tokens = []
+        for i, value in zip(ids[positions].tolist(), log_probs):
+            tokens.append({"token": tokenizer.id_to_token(i), "id": i, "log_likelihood": value})
+        results.append({
+            "text": text,
+            "tokens": tokens,
+            "pseudo_log_likelihood": sum(log_probs),
+            "pseudo_perplexity": perplexity(log_probs),
+        })
     return results
-
-
-def _result(tokenizer, text, token_ids, log_probs):
-    tokens = [
-        {"token": tokenizer.id_to_token(token_id), "id": token_id, "log_likelihood": value}
-        for token_id, value in zip(token_ids, log_probs)
-    ]
-    return {
-        "text": text,
-        "tokens": tokens,
-        "pseudo_log_likelihood": sum(log_probs),
-        "pseudo_perplexity": perplexity(log_probs),
-    }
 
 
 def log_likelihoods(model, sequences, positions, tokenizer):
@@ -134,8 +129,6 @@ def main(args=None):
     args = parser.parse_args(args, rest="text")
     model, tokenizer = load_model(args)
     texts = [text for _, text in texts_or_stdin(args.text)]
-    if not texts:
-        raise ValueError('no text is given: add one, such as "He broke the record."')
     results = pseudo_perplexity(model, tokenizer, texts)
     if args.json:
         for result in results:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from data.readers import format_of, text_lines
 from minibert.analysis.command import analysis_parser, load_model
 from minibert.checks import check_tokenizer
-from minibert.finetuning.labeled_files import Layout, read_examples
+from minibert.finetuning.labeled_files import Layout, read_rows
 from minibert.finetuning.loop import EncodedTexts
 from minibert.heads import encoder_of, mean_of_tokens
 from tokenizer.utils.cli import at_least
@@ -61,7 +61,7 @@ def sentence_vectors(model, tokenizer, texts, pooling="mean", bar=None):
         else:
             pooled = hidden[:, 0]
         vectors[indices] = pooled.float().cpu()
-        if bar is not None:
+        if bar:
             bar.update(len(indices))
     encoder.train(was_training)
     return vectors
@@ -71,60 +71,44 @@ def nearest(model, tokenizer, texts, queries, top_k=5, pooling="mean"):
     """Return the ``top_k`` texts with the largest cosine for each query, the nearest first.
 
     The result is a list of {"query", "mean": mean cosine of all texts, "nearest": [{"score",
-    "index" in texts, "text"}, ...]}. Of equal texts the earlier one is first. Only the vectors
-    of CHUNK texts are in memory at a time.
+    "index" in texts, "text"}, ...]}. Of equal texts the earlier one is first.
 
         nearest(model, tokenizer, ["a fine film", "rain"], ["a good film"], top_k=1)
         -> [{"query": "a good film", "mean": 0.8,
              "nearest": [{"score": 0.97, "index": 0, "text": "a fine film"}]}]
     """
-    if not texts or not queries:
-        raise ValueError("there must be at least one text and one query")
-    if not all(query.strip() for query in queries):
-        raise ValueError("a query is empty: name a text to look for")
+    if not texts:
+        raise ValueError("there are no texts to search")
     query_vectors = F.normalize(sentence_vectors(model, tokenizer, queries, pooling), dim=1)
-    best = torch.empty(len(queries), 0)  # (Q, up to top_k)
-    best_indices = torch.empty(len(queries), 0, dtype=torch.long)
-    totals = torch.zeros(len(queries), dtype=torch.float64)
+    cosines = []
     with progress_bar(len(texts), "reading", "texts") as bar:
         for start in range(0, len(texts), CHUNK):
             chunk = texts[start : start + CHUNK]
             vectors = F.normalize(sentence_vectors(model, tokenizer, chunk, pooling, bar), dim=1)
-            cosines = query_vectors @ vectors.T  # (Q, chunk)
-            totals += cosines.double().sum(dim=1)
-            indices = torch.arange(start, start + len(chunk)).expand(cosines.shape)
-            candidates = torch.cat((best, cosines), dim=1)
-            candidate_indices = torch.cat((best_indices, indices), dim=1)
-            # A stable sort keeps the earlier of two equal texts first.
-            best, order = candidates.sort(dim=1, descending=True, stable=True)
-            best = best[:, :top_k]
-            best_indices = candidate_indices.gather(1, order[:, :top_k])
+            cosines.append(query_vectors @ vectors.T)  # (Q, chunk)
+    cosines = torch.cat(cosines, dim=1)  # (Q, N)
+    # A stable sort keeps the earlier of two equal texts first.
+    order = cosines.argsort(dim=1, descending=True, stable=True)[:, :top_k]  # (Q, up to top_k)
     results = []
-    for i, query in enumerate(queries):
+    for query, scores, indices in zip(queries, cosines, order.tolist()):
         neighbors = []
-        for score, index in zip(best[i].tolist(), best_indices[i].tolist()):
-            neighbors.append({"score": round(score, 6), "index": index, "text": texts[index]})
-        mean = round(totals[i].item() / len(texts), 6)
+        for i in indices:
+            neighbors.append({"score": round(scores[i].item(), 6), "index": i, "text": texts[i]})
+        mean = round(scores.double().mean().item(), 6)
         results.append({"query": query, "mean": mean, "nearest": neighbors})
     return results
 
 
 def read_texts(path, column):
-    """Return {text: line of its first occurrence}: lines of a .txt, or a column of a table.
-
-    Raises ValueError for a file without text, and as ``read_examples`` does.
-    """
+    """Return {text: line of its first occurrence}: lines of a .txt, or a column of a table."""
     if format_of(path) == ".txt":
-        rows = ((i, line.strip()) for i, line in enumerate(text_lines(path), start=1))
+        rows = enumerate(text_lines(path), start=1)
     else:
-        examples = read_examples(path, Layout(text=column), labeled=False, flag="--column")
-        rows = zip(examples.lines, examples.texts)
+        rows = ((i, row[column]) for i, row in read_rows(path, Layout(), [column]))
     texts = {}
     for i, text in rows:
-        if text:
-            texts.setdefault(text, i)
-    if not texts:
-        raise ValueError(f"{path} has no text")
+        if text.strip():
+            texts.setdefault(text.strip(), i)
     return texts
 
 

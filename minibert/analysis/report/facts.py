@@ -54,32 +54,27 @@ def collect_facts(folder, texts=()):
     facts = {
         "folder": str(folder),
         "preset": preset,
-        "model": {},
+        "model": model_facts(model) if model else {},
         "train": asdict(train) if train else {},
         "differs_from_preset": [],
         "training": training_facts(folder, notes),
         "finetuned": finetuning_facts(folder, notes),
-        "vocabulary": {},
+        "vocabulary": statistics(tokenizer) if tokenizer else {},
         "validation_words": {},
         "masks": [],
         "attention": {},
         "samples": [],
         "notes": notes,
     }
-    if model:
-        config = asdict(model.config)
-        num_parameters = model.num_parameters()
-        facts["model"] = {**config, "parameters": num_parameters, "class": type(model).__name__}
-        if preset in PRESETS:
-            usual = {**asdict(PRESETS[preset][0]), **asdict(PRESETS[preset][1])}
-            actual = {**config, **facts["train"]}
-            facts["differs_from_preset"] = [
-                name for name, value in actual.items() if usual.get(name, value) != value
-            ]
+    if model and preset in PRESETS:
+        usual = {**asdict(PRESETS[preset][0]), **asdict(PRESETS[preset][1])}
+        actual = {**facts["model"], **facts["train"]}
+        facts["differs_from_preset"] = [
+            name for name, value in actual.items() if usual.get(name, value) != value
+        ]
     if tokenizer:
         token_file, examples = load_validation(folder, train, tokenizer, notes)
         texts = [MASK.sub(lambda _: tokenizer.mask_token or "", text) for text in texts]
-        facts["vocabulary"] = statistics(tokenizer)
         facts["samples"] = [SAMPLE, *texts]
         if token_file:
             facts["validation_words"] = word_statistics(token_file, tokenizer)
@@ -91,6 +86,12 @@ def collect_facts(folder, texts=()):
     return facts, tokenizer
 
 
+def model_facts(model):
+    """Return the fields of the model's config, its class and number of parameters."""
+    config = asdict(model.config)
+    return config | {"parameters": model.num_parameters(), "class": type(model).__name__}
+
+
 def load_parts(folder, notes):
     """Return (model, tokenizer), None for what the folder does not have (yet)."""
     try:
@@ -98,9 +99,7 @@ def load_parts(folder, notes):
     except ValueError as error:
         if not (folder / "metrics.jsonl").exists() and not (folder / "tokenizer").exists():
             raise
-        has_weights = (folder / "model").exists() or any(folder.glob("checkpoints/step-*"))
-        reason = error if has_weights else "no checkpoint was written yet."
-        notes.append(f"No model is shown: {reason}")
+        notes.append(f"No model is shown: {error}")
     try:
         return None, load_tokenizer(folder / "tokenizer")
     except (OSError, ValueError) as error:
@@ -124,9 +123,9 @@ def training_facts(folder, notes):
     if not (folder / "metrics.jsonl").is_file():
         notes.append("No curves are shown: the folder has no metrics.jsonl.")
         return {}
-    lines, evaluations, expected = read_metrics(folder)
+    training, evaluations, expected = read_metrics(folder)
     finished = any(line.get("final") is True for line in evaluations)
-    lines = [_numbers(line) for line in (*lines, *evaluations)]
+    lines = [_numbers(line) for line in (*training, *evaluations)]
     lines = [line for line in lines if "step" in line]
     curves = {}  # name -> [[step, value], ...]
     for line in lines:
@@ -153,20 +152,15 @@ def finetuning_facts(folder, notes):
     for path in sorted([*folder.glob("finetune.json"), *folder.glob("*/finetune.json")]):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
-            numbers = {
-                "mean": result["pretrained"]["mean"],
-                "deviation": result["pretrained"]["deviation"],
-                "constant": result["constant"],
-            }
-            texts = {
+            results.append({
                 "folder": str(path.parent),
-                "tune": str(result["tuning"]["tune"]),
-                "metric": str(result["metric"]),
-                "train": str(result["train"]),
-            }
-            if not all(is_number(value) for value in numbers.values()):
-                raise ValueError("a score is not a number")
-            results.append(texts | numbers)
+                "tune": result["tuning"]["tune"],
+                "metric": result["metric"],
+                "train": result["train"],
+                "mean": float(result["pretrained"]["mean"]),
+                "deviation": float(result["pretrained"]["deviation"]),
+                "constant": float(result["constant"]),
+            })
         except (KeyError, TypeError, ValueError, RecursionError, OSError):
             notes.append(f"Nothing is shown of {path}: finetune did not write it.")
     return results
@@ -228,6 +222,7 @@ def filled_masks(model, tokenizer, texts, notes):
 def attention_facts(model, tokenizer, text):
     """Return {"text", "length", "tokens", "layers"}; a layer is a list of heads with weights."""
     activations = hidden_activations(model, tokenizer, text)
+    tokens = activations.texts
     layers = []
     for layer in activations.attention:
         heads = []
@@ -235,13 +230,8 @@ def attention_facts(model, tokenizer, text):
             shown = round_rows(weights[:MAX_MAP_TOKENS, :MAX_MAP_TOKENS], 3)
             heads.append({"weights": shown, **head_statistics(weights)})
         layers.append(heads)
-    tokens = activations.texts
-    return {
-        "text": text,
-        "length": len(tokens),
-        "tokens": tokens[:MAX_MAP_TOKENS],
-        "layers": layers,
-    }
+    return {"text": text, "length": len(tokens), "tokens": tokens[:MAX_MAP_TOKENS],
+            "layers": layers}
 
 
 def main(args=None):

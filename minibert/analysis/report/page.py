@@ -1,6 +1,5 @@
 """Lay out the facts of a run (``facts.py``) as an HTML page; empty sections are left out."""
 import shlex
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ from minibert.analysis.attention_maps import SHARES
 from minibert.analysis.plots import smooth
 from minibert.analysis.report.html import colored_tokens, document, join, table, tag
 from minibert.analysis.report.svg import attention_map, bars, chart
-from minibert.config import FAMILIES, BertConfig
 from tokenizer.inspect import plural
 from tokenizer.utils.terminal import TextStyle, visible
 
@@ -31,7 +29,10 @@ SMALL_CURVES = (
     ("learning_rate", "Learning rate", "line"),
     ("grad_norm", "Gradient norm", "line"),
 )
-KINDS = {"bpe": "byte-level BPE", "wordpiece": "WordPiece"}
+KINDS = {  # kind -> (name, unit of the length of a token)
+    "bpe": ("byte-level BPE", "bytes, with the space before a word"),
+    "wordpiece": ("WordPiece", "characters"),
+}
 MAX_LENGTHS = 24  # bars of the histogram of token lengths
 
 
@@ -86,7 +87,7 @@ def summary(facts):
                 tiles.append((shape.format(last[key]), f"validation {name.split(',')[0]}"))
         tiles.append((f"{training['step']:,}", "steps"))
         tiles.append((f"{training['seconds'] / 60:,.1f}", "minutes of training"))
-    boxes = [tag("div", tag("b", number), tag("span", name)) for number, name in tiles]
+    boxes = [tag("div", tag("b", value), tag("span", name)) for value, name in tiles]
     return join([soft("; ".join(parts)), tag("div", *boxes, class_="tiles") if boxes else ""])
 
 
@@ -121,18 +122,14 @@ def evaluation(training, finetuned):
             f"{plural(len(evaluations), 'evaluation')} is {best['eval_loss']:.3f} at step "
             f"{best['step']:,}."
         ))
-        rows = [
-            (name, shape.format(last[key])) for key, (name, shape) in METRICS.items() if key in last
-        ]
-        children.append(table(rows))
+        shown = [(name, shape, last[key]) for key, (name, shape) in METRICS.items() if key in last]
+        children.append(table([(name, shape.format(value)) for name, shape, value in shown]))
     if finetuned:
         rows = []
         for one in finetuned:
             score = f"{one['mean']:.4f} ± {one['deviation']:.4f}"
-            constant = f"{one['constant']:.4f}"
-            rows.append(
-                (one["folder"], one["tune"], one["metric"], score, constant, one["train"])
-            )
+            rows.append((one["folder"], one["tune"], one["metric"], score,
+                         f"{one['constant']:.4f}", one["train"]))
         head = ("folder", "tuned", "metric", "mean over seeds", "constant answer", "examples")
         children += [tag("h3", "Fine-tuned"), table(rows, head)]
     return section("Evaluation", *children)
@@ -201,11 +198,12 @@ def vocabulary(facts, words, tokenizer):
     """Return the size of the vocabulary, the lengths of its tokens, and the longest ones."""
     if not facts:
         return ""
+    kind, unit = KINDS[facts["kind"]]
     total = sum(facts["lengths"].values())
     share = f" ({facts['begin_a_word'] / total:.0%})" if total else ""
     special = [f"{token} {token_id}" for token, token_id in facts["special_tokens"].items()]
     rows = [
-        ("kind", KINDS[facts["kind"]]),
+        ("kind", kind),
         ("tokens", f"{facts['vocab_size']:,}"),
         ("special tokens", ", ".join(special)),
         ("made of", ", ".join(f"{count:,} {name}" for name, count in facts["made_of"].items())),
@@ -226,9 +224,6 @@ def vocabulary(facts, words, tokenizer):
     for token in facts["longest_of_letters"] or facts["longest_tokens"]:
         shown = TextStyle().visible(tokenizer.token_text(token))
         longest.append((tokenizer.token_to_id(token), tag("code", shown)))
-    unit = "characters"
-    if facts["kind"] == "bpe":
-        unit = "bytes, with the space before a word"
     lengths = tag("div", tag("h3", f"Tokens by length ({unit})"), bars(histogram))
     tokens = tag("div", tag("h3", "Longest tokens of letters"), table(longest))
     return section("Vocabulary", table(rows), tag("div", lengths, tokens, class_="pair"))
@@ -236,18 +231,11 @@ def vocabulary(facts, words, tokenizer):
 
 def configuration(facts):
     """Return all fields of both configurations; bold ones differ from the preset."""
-    # The help of a field that only other families have begins with their names.
-    other_families = set(FAMILIES) - {facts["model"].get("family")}
-    hidden = {
-        field.name
-        for field in fields(BertConfig)
-        if field.metadata["help"].partition(":")[0] in other_families
-    }
     parts = []
     for key, title in (("model", "Model"), ("train", "Training")):
         rows = []
         for name, value in facts[key].items():
-            if value != "" and name not in hidden:
+            if value != "":
                 differs = name in facts["differs_from_preset"]
                 rows.append((name, tag("b", value) if differs else value))
         if rows:

@@ -14,7 +14,7 @@ MAX_POINTS = 500  # per curve: a screen shows no more
 # below 2 % are not drawn.
 SHADES = 10
 MAX_LABEL = 12  # width of a token next to a map, in columns
-LARGEST = 1e100  # sums and differences of such numbers are still finite
+LARGEST = 1e15  # a broken file may hold any number; no larger one is drawn
 
 
 def is_number(value):
@@ -41,43 +41,36 @@ def chart(caption, curves, guide=None, small=False):
     if not drawable:
         return Markup("")
     steps = [step for _, _, points in drawable for step, _ in points]
-    values = [value for _, _, points in drawable for _, value in points]
-    if guide:
-        values.append(guide[1])
     x_ticks = ticks(0, max(max(steps), 1))
-    y_ticks = ticks(min(values), max(values))
-    last = max(x_ticks[-1], max(steps))
-    low = min(y_ticks[0], min(values))
-    high = max(y_ticks[-1], max(values))
-
-    def x(step):
-        return f"{1000 * step / last:.1f}"
-
-    def y(value):
-        return f"{1000 * (high - value) / (high - low):.1f}"
-
-    def horizontal(value):
-        return f"M0 {y(value)}H1000"
-
-    paths = [tag("path", class_="grid", d="".join(horizontal(value) for value in y_ticks))]
-    legend = [(name, kind) for name, kind, _ in drawable]
+    x_max = x_ticks[-1]
     if guide:
-        paths.append(tag("path", class_="guide", d=horizontal(guide[1])))
-        legend.append((guide[0], "guide"))
-    for _, kind, points in drawable:
-        coordinates = [f"{x(step)} {y(value)}" for step, value in points]
-        if kind == "line":
-            d = "M" + "L".join(coordinates)
-        else:
-            d = "".join(f"M{point}h0" for point in coordinates)  # h0: a dot
-        paths.append(tag("path", class_=kind, d=d))
+        name, value = guide
+        drawable.append((name, "guide", [(0, value), (x_max, value)]))
+    values = [value for _, _, points in drawable for _, value in points]
+    y_ticks = ticks(min(values), max(values))
+    y_min = y_ticks[0]
+    y_max = y_ticks[-1]
+
+    def to_path(points, kind):
+        coordinates = []
+        for step, value in points:
+            x = 1000 * step / x_max
+            y = 1000 * (y_max - value) / (y_max - y_min)
+            coordinates.append(f"{x:.1f} {y:.1f}")
+        if kind == "dots":
+            return "".join(f"M{point}h0" for point in coordinates)
+        return "M" + "L".join(coordinates)
+
+    grid = "".join(to_path([(0, value), (x_max, value)], "line") for value in y_ticks)
+    paths = [tag("path", class_="grid", d=grid)]
+    paths += [tag("path", class_=kind, d=to_path(points, kind)) for _, kind, points in drawable]
     box = {"viewBox": "0 0 1000 1000", "preserveAspectRatio": "none", "aria_hidden": "true"}
-    labels = [
-        *(tick_label(value, "y", f"bottom:{100 - float(y(value)) / 10:.1f}%") for value in y_ticks),
-        *(tick_label(step, "x", f"left:{float(x(step)) / 10:.1f}%") for step in x_ticks),
-        tag("span", "step", class_="what"),
-    ]
-    keys = [tag("span", tag("i", class_=kind), name, class_="key") for name, kind in legend]
+    labels = [tag("span", "step", class_="what")]
+    for value in y_ticks:
+        labels.append(tick_label(value, "y", "bottom", (value - y_min) / (y_max - y_min)))
+    for step in x_ticks:
+        labels.append(tick_label(step, "x", "left", step / x_max))
+    keys = [tag("span", tag("i", class_=kind), name, class_="key") for name, kind, _ in drawable]
     return tag(
         "figure",
         tag("figcaption", tag("b", caption), " ", join(keys if len(keys) > 1 else [])),
@@ -91,7 +84,11 @@ def ticks(low, high, most=6):
     >>> ticks(0, 1876), ticks(2.9, 9.1), ticks(5, 5)
     ([0, 500, 1000, 1500, 2000], [2, 4, 6, 8, 10], [5, 5.1])
     """
-    span = next((size for size in (high - low, abs(high)) if size > 1 / LARGEST), 1)
+    span = high - low
+    if span <= 1e-9 * abs(high):  # one value
+        span = abs(high)
+    if span < 1e-30:
+        span = 1
     magnitude = 10.0 ** math.floor(math.log10(span / most))
     for factor in (1, 2, 5, 10, 20):
         step = factor * magnitude
@@ -103,10 +100,10 @@ def ticks(low, high, most=6):
     return [int(value) if value == int(value) else float(f"{value:.12g}") for value in values]
 
 
-def tick_label(value, axis, style):
-    """Return the label of a tick: 20000 is '20,000', 0.006 is '0.006', 10**30 is '1e+30'."""
-    is_short = isinstance(value, int) and abs(value) < 10**15
-    return tag("span", f"{value:,}" if is_short else f"{value:g}", class_=axis, style=style)
+def tick_label(value, axis, side, position):
+    """Return the label of a tick at a position from 0 to 1 along its axis."""
+    text = f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return tag("span", text, class_=axis, style=f"{side}:{100 * position:.1f}%")
 
 
 def downsample(points):
@@ -116,10 +113,10 @@ def downsample(points):
 
 
 def bars(rows):
-    """Return horizontal bars; rows: (number as text, name, length from 0 to 1)."""
+    """Return horizontal bars; rows: (value as text, name, length from 0 to 1)."""
     cells = []
-    for number, name, length in rows:
-        cells.append(tag("span", number))
+    for value, name, length in rows:
+        cells.append(tag("span", value))
         cells.append(tag("span", name, class_="mono"))
         cells.append(tag("i", style=f"width:{100 * length:.1f}%"))
     return tag("div", *cells, class_="bars")

@@ -5,7 +5,7 @@ import math
 import pytest
 from reading_models import constant_model, saved
 
-from minibert.analysis.compare import compare, comparison_table, main, split_arguments
+from minibert.analysis.compare import compare, comparison_table, main
 from tokenizer import ByteLevelBPE, WordPiece
 
 TEXT = "They came back and [MASK] was waiting."
@@ -38,10 +38,6 @@ def test_each_run_answers_with_its_own_likeliest_words(runs):
     assert scores == pytest.approx([0.4, 0.1, 0.5, 0.05], rel=1e-4)
 
 
-def test_both_spellings_of_a_mask_mean_the_same(runs):
-    assert compare(runs, TEXT) == compare(runs, TEXT.replace("[MASK]", "<mask>"))
-
-
 def test_targets_have_probabilities_and_the_log_of_their_ratio(runs):
     (first, second), = compare(runs, TEXT, targets=["he", "she"])
     assert first["targets"] == pytest.approx({"he": 0.4, "she": 0.1}, rel=1e-4)
@@ -49,18 +45,11 @@ def test_targets_have_probabilities_and_the_log_of_their_ratio(runs):
     assert second["log_ratios"] == pytest.approx({"he/she": math.log(0.1)}, rel=1e-4)
 
 
-def test_each_target_after_the_first_has_a_ratio(runs):
-    entry = compare(runs, TEXT, targets=["she", "was", "he"])[0][0]
-    assert list(entry["targets"]) == ["she", "was", "he"]
-    assert list(entry["log_ratios"]) == ["she/was", "she/he"]
-
-
 def test_several_masks_and_three_runs(runs):
     three = [*runs, ("c", *runs[0][1:])]
-    masks = compare(three, "[MASK] came and <mask> was waiting.", targets=["he"])
+    masks = compare(three, "[MASK] came and <mask> was waiting.", targets=["she", "was", "he"])
     assert [[entry["run"] for entry in entries] for entries in masks] == [["a", "b", "c"]] * 2
-    assert masks[0][0]["targets"] == pytest.approx({"he": 0.4}, rel=1e-4)
-    assert masks[0][0]["log_ratios"] == {}
+    assert list(masks[0][0]["log_ratios"]) == ["she/was", "she/he"]
 
 
 def test_a_probability_of_zero_has_a_finite_ratio(runs):
@@ -72,8 +61,6 @@ def test_a_probability_of_zero_has_a_finite_ratio(runs):
 
 
 def test_an_error_names_the_run(runs):
-    with pytest.raises(ValueError, match=r'no mask in the text "They came."'):
-        compare(runs, "They came.")
     with pytest.raises(ValueError, match="^a: targets that are not one token .*: 'nobody' "):
         compare(runs, TEXT, targets=["he", "nobody"])
 
@@ -87,22 +74,6 @@ def test_the_table_is_aligned_and_each_answer_is_one_line():
         "0.5000  he  0.1250  nobody",
         "0.2500  \\n  0.1000  it",
     ]
-
-
-def test_the_first_word_with_a_mask_is_the_first_text(tmp_path):
-    run = str(tmp_path)
-    texts = ["<mask> one", "two [MASK]"]
-    assert split_arguments([run, run, *texts]) == ([run, run], texts)
-
-
-@pytest.mark.parametrize("words, message", [
-    ([".", "<mask>"], "at least two runs before the first text, not 1"),
-    ([".", ".", "no mask here"], '"no mask here" is neither a run nor a text with'),
-    ([".", "."], "no text is given"),
-])
-def test_arguments_that_are_not_runs_and_texts_are_rejected(words, message):
-    with pytest.raises(ValueError, match=message):
-        split_arguments(words)
 
 
 def test_the_command_prints_a_table_for_each_mask(folders, capsys):
@@ -120,8 +91,13 @@ def test_the_command_prints_the_ratio_of_targets(folders, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["he", "0.4000", "0.0500"]
     assert lines[4].split() == ["ln(he/she)", "+1.39", "-2.30"]
-    with pytest.raises(ValueError, match="--targets is empty"):
-        main([*folders, TEXT, "--targets", " ,"])
+
+
+@pytest.mark.parametrize("words", [["a", TEXT], ["a", "b", "no mask here"]])
+def test_two_runs_and_a_text_with_a_mask_are_needed(words, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "error: name at least two runs, and a text with [MASK]" in capsys.readouterr().err
 
 
 def test_the_command_prints_json(folders, capsys):

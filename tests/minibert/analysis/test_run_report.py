@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from reading_models import LINES, model_for, saved, tokenizer_of
+from reading_models import LINES, model_for, saved
 
 from data import prepare
 from minibert.analysis.report.facts import collect_facts, main, word_statistics
@@ -58,11 +58,6 @@ class Page(HTMLParser):
 
 def write_metrics(folder, lines=METRICS):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-@pytest.fixture(scope="module")
-def bpe():
-    return tokenizer_of()
 
 
 @pytest.fixture
@@ -151,7 +146,7 @@ def test_word_statistics_worked_by_hand():
     assert word_statistics(file, tokenizer) == expected
 
 
-@pytest.mark.parametrize("low, high", [(0, 0), (1e-9, 3e-9), (-5, 5), (-1e100, 1e100), (0, 5e-324)])
+@pytest.mark.parametrize("low, high", [(0, 0), (1e-9, 3e-9), (-5, 5), (-1e15, 1e15), (0, 5e-324)])
 def test_ticks_span_the_values(low, high):
     values = ticks(low, high)
     assert 2 <= len(values) <= 7 and values[0] <= low and values[-1] >= high

@@ -3,7 +3,7 @@ import json
 
 import pytest
 import torch
-from reading_models import LINES, model_for, saved, tokenizer_of
+from reading_models import LINES, model_for, saved
 
 from minibert import sentence_vectors
 from minibert.analysis import sentence_vectors as module
@@ -17,11 +17,6 @@ TEXTS = [
     "The cat eats fish.",
     "She played the record.",
 ]
-
-
-@pytest.fixture(scope="module")
-def bpe():
-    return tokenizer_of()
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "modernbert"])
@@ -71,10 +66,8 @@ def test_neighbors_worked_by_hand(numbers_are_vectors, monkeypatch, chunk):
 
 def test_top_k_may_exceed_the_texts_but_there_must_be_some(numbers_are_vectors):
     assert len(nearest(None, None, ["0 1"], ["1 0"], top_k=9)[0]["nearest"]) == 1
-    with pytest.raises(ValueError, match="at least one text and one query"):
+    with pytest.raises(ValueError, match="no texts to search"):
         nearest(None, None, [], ["1 0"])
-    with pytest.raises(ValueError, match="a query is empty"):
-        nearest(None, None, ["0 1"], ["1 0", " "])
 
 
 def test_a_text_is_nearest_to_itself(bpe):
@@ -89,11 +82,8 @@ def test_texts_are_read_with_their_first_lines(tmp_path):
     assert read_texts(tmp_path / "a.txt", "sentence") == {"one": 1, "two": 3, "three": 5}
     (tmp_path / "a.tsv").write_text("sentence\tlabel\none\t1\ntwo\t0\n")
     assert read_texts(tmp_path / "a.tsv", "sentence") == {"one": 2, "two": 3}
-    with pytest.raises(ValueError, match="--column"):
+    with pytest.raises(ValueError, match="no column 'text'; there are: sentence, label"):
         read_texts(tmp_path / "a.tsv", "text")
-    (tmp_path / "b.txt").write_text(" \n\n")
-    with pytest.raises(ValueError, match="b.txt has no text"):
-        read_texts(tmp_path / "b.txt", "sentence")
 
 
 @pytest.fixture

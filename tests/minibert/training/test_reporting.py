@@ -53,7 +53,7 @@ def test_the_same_of_byte_pairs():
     """'old' is in pieces, as it was too rare for a merge."""
     tokenizer = ByteLevelBPE.train_from_iterator(["the cat the cat sat sat"] * 9 + ["old"], vocab_size=300, show_progress=False)
     ids = tokenizer.encode("cat sat the old cat").ids
-    assert len(ids) > 2 + 5 and masked_passages(Held([ids]), tokenizer)[0] == "cat sat <mask> old cat"
+    assert len(ids) > 2 + 5 and masked_passages(Held([ids]), tokenizer)[0] == "sat <mask> old cat"
 
 
 def test_an_answer_that_is_white_space_is_seen():

@@ -11,7 +11,6 @@ all sentences are close together: compare with the mean cosine of all sentences.
 """
 import json
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -48,11 +47,7 @@ def sentence_vectors(model, tokenizer, texts, pooling="mean", bar=None):
     vectors = torch.empty(len(texts), model.config.hidden_size)
     was_training = encoder.training
     encoder.eval()
-    # Texts of similar length share a batch, so there is little padding.
-    by_length = np.argsort(encoded.lengths, kind="stable")
-    for start in range(0, len(texts), BATCH):
-        indices = by_length[start : start + BATCH]
-        batch = encoded.batch(indices, device)
+    for indices, batch in encoded.batches(BATCH, device):
         hidden = encoder(**batch)
         if isinstance(hidden, tuple):  # an encoder with a pooler, which is not needed here
             hidden = hidden[0]  # (B, T, H)

@@ -59,7 +59,8 @@ class FinetuneConfig:
 
     def __post_init__(self):
         check_choice(self, "task", TASKS)
-        check_choice(self, "metric", ("", *self.metrics))
+        if self.metric:
+            check_choice(self, "metric", self.metrics)
         check_at_least(self, 1, "epochs", "patience", "judge_every", "seeds")
         check_at_least(self, 0, "examples", "max_length")
         check_fraction(self, "dropout", "hidden_dropout_prob")

@@ -47,6 +47,13 @@ class EncodedTexts:
     def __len__(self):
         return len(self.ids)
 
+    def batches(self, batch_size, device):
+        """Yield (indices, batch). Texts of similar length share a batch: little padding."""
+        by_length = np.argsort(self.lengths, kind="stable")
+        for start in range(0, len(self), batch_size):
+            indices = by_length[start : start + batch_size]
+            yield indices, self.batch(indices, device)
+
     def batch(self, indices, device="cpu"):
         """Return the model's arguments for these texts, padded to a common length T."""
         lengths = torch.from_numpy(self.lengths[indices])  # (B,)
@@ -78,12 +85,9 @@ def predict(model, texts, config, batch_size=64):
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    by_length = np.argsort(texts.lengths, kind="stable")  # texts of similar length: little padding
     logits = torch.empty(len(texts), model.classifier.out_features)
     with progress_bar(len(texts), "predicting", "texts") as bar:
-        for start in range(0, len(texts), batch_size):
-            indices = by_length[start : start + batch_size]
-            batch = texts.batch(indices, device)
+        for indices, batch in texts.batches(batch_size, device):
             batch.pop("labels", None)
             with autocast(device, config.precision):
                 logits[indices] = model(**batch).logits.float().cpu()

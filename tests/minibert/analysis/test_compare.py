@@ -5,7 +5,7 @@ import math
 import pytest
 from reading_models import constant_model, saved
 
-from minibert.analysis.compare import compare, comparison_table, main
+from minibert.analysis.compare import compare, main
 from tokenizer import ByteLevelBPE, WordPiece
 
 TEXT = "They came back and [MASK] was waiting."
@@ -63,17 +63,6 @@ def test_a_probability_of_zero_has_a_finite_ratio(runs):
 def test_an_error_names_the_run(runs):
     with pytest.raises(ValueError, match="^a: targets that are not one token .*: 'nobody' "):
         compare(runs, TEXT, targets=["he", "nobody"])
-
-
-def test_the_table_is_aligned_and_each_answer_is_one_line():
-    first = [{"token_str": " he", "score": 0.5}, {"token_str": "\n", "score": 0.25}]
-    second = [{"token_str": "nobody", "score": 0.125}, {"token_str": "it", "score": 0.1}]
-    entries = [{"run": "runs/a", "answers": first}, {"run": "b", "answers": second}]
-    assert comparison_table(entries).split("\n") == [
-        "runs/a      b",
-        "0.5000  he  0.1250  nobody",
-        "0.2500  \\n  0.1000  it",
-    ]
 
 
 def test_the_command_prints_a_table_for_each_mask(folders, capsys):

@@ -43,18 +43,17 @@ def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
     """
     check_fills_masks(model, tokenizer)
     sequences = [torch.tensor(tokenizer.encode(text).ids) for text in texts]
-    targets = []  # the positions to predict, for each text
-    for text, ids in zip(texts, sequences):
+    queries = []  # (index of a text, position of a token to predict)
+    for i, ids in enumerate(sequences):
         check_length(model.config, len(ids))
-        positions = [p for p, i in enumerate(ids.tolist()) if i not in tokenizer.special_ids]
+        positions = [p for p in range(len(ids)) if int(ids[p]) not in tokenizer.special_ids]
         if not positions:
-            raise ValueError(f"the text {text!r} has no token to predict")
-        targets.append(positions)
-
+            raise ValueError(f"the text {texts[i]!r} has no token to predict")
+        queries += [(i, position) for position in positions]
     # Texts of similar length share a batch, so there is little padding.
-    by_length = sorted(range(len(texts)), key=lambda i: len(sequences[i]))
-    queries = [(i, position) for i in by_length for position in targets[i]]
-    values = [[] for _ in texts]
+    queries.sort(key=lambda query: len(sequences[query[0]]))
+
+    results = [{"text": text, "tokens": []} for text in texts]
     was_training = model.training
     model.eval()
     with progress_bar(len(queries), "predicting", "tokens") as bar:
@@ -62,23 +61,18 @@ def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
             batch = queries[start : start + batch_size]
             rows = [sequences[i] for i, _ in batch]
             positions = [position for _, position in batch]
-            batch_values = log_likelihoods(model, rows, positions, tokenizer)
-            for (i, _), value in zip(batch, batch_values):
-                values[i].append(value)
+            values = log_likelihoods(model, rows, positions, tokenizer)
+            for (i, position), value in zip(batch, values):
+                token_id = sequences[i][position].item()
+                token = tokenizer.id_to_token(token_id)
+                results[i]["tokens"].append(
+                    {"token": token, "id": token_id, "log_likelihood": value})
             bar.update(len(batch))
     model.train(was_training)
-
-    results = []
-    for text, ids, positions, log_probs in zip(texts, sequences, targets, values):
-        tokens = []
-        for i, value in zip(ids[positions].tolist(), log_probs):
-            tokens.append({"token": tokenizer.id_to_token(i), "id": i, "log_likelihood": value})
-        results.append({
-            "text": text,
-            "tokens": tokens,
-            "pseudo_log_likelihood": sum(log_probs),
-            "pseudo_perplexity": perplexity(log_probs),
-        })
+    for result in results:
+        values = [token["log_likelihood"] for token in result["tokens"]]
+        result["pseudo_log_likelihood"] = sum(values)
+        result["pseudo_perplexity"] = perplexity(values)
     return results
 
 

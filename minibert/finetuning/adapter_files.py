@@ -74,6 +74,8 @@ def load_finetuned(folder, base=None):
     has_checkpoint = (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
     if base is None and (has_checkpoint or not (folder / ADAPTER).is_file()):
         return load_run(folder)
+    if not (folder / ADAPTER).is_file():
+        raise FileNotFoundError(f"{folder / ADAPTER}: no such file; --tune writes adapters")
     tuning, stored = read_adapter(folder / ADAPTER)
     base = folder / stored["base"] if base is None else Path(base)
     if not base.is_dir():

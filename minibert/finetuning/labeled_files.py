@@ -194,47 +194,42 @@ def read_rows(path, layout, needed):
     """
     extension = format_of(path)
     if extension in (".tsv", ".csv"):
-        yield from _table_rows(path, extension, layout, needed)
+        records = _table_records(path, extension, layout, needed)
     elif extension in (".jsonl", ".json"):
         if layout.columns:
             raise ValueError(f"{path}: a .jsonl names its fields itself: leave out --columns")
-        for line, record in json_records(path):
-            _check_columns(f"{path}:{line}", record, needed)
-            yield line, {name: _as_text(f"{path}:{line}", name, record[name]) for name in needed}
+        records = json_records(path)
     else:
         raise ValueError(f"{path}: examples are read from .tsv, .csv and .jsonl files (each also "
                          f".gz or .bz2), not from {extension}")
+    for line, record in records:
+        for name in needed:
+            if name not in record:
+                known = visible(", ".join(record)[:200])  # safe to print, and not too long
+                raise ValueError(f"{path}:{line}: no column {name!r}; there are: {known}. Name one "
+                                 "of them (see --help), or add a header row")
+        yield line, {name: _as_text(f"{path}:{line}", name, record[name]) for name in needed}
 
 
-def _table_rows(path, extension, layout, needed):
+def _table_records(path, extension, layout, needed):
+    """Yield (line number, {column: str}) of each row of a table."""
     indices = layout.column_indices() if layout.columns else None
     width = None  # fields of the first row
     for line, row in _tsv(path) if extension == ".tsv" else _csv(path):
-        is_header = indices is None
-        if is_header:
+        width = width or len(row)
+        if len(row) != width:
+            raise ValueError(f"{path}:{line}: {len(row)} fields in this row, {width} in the first: "
+                             "is a tab or quotation mark missing or extra?")
+        if indices is None:
             names = [name.strip() for name in row]
             if any(names.count(name) > 1 for name in needed):
                 raise ValueError(f"{path}:{line}: a column name is repeated: rename one")
             indices = {name: i for i, name in enumerate(names)}
-        if width is None:
-            width = len(row)
-            _check_columns(f"{path}:{line}", indices, needed)
-            if max(indices.values()) >= width:
-                raise ValueError(f"{path}:{line}: columns {layout.columns}, but this row has only "
-                                 f"{width} fields: is the file really a {extension}?")
-        if len(row) != width:
-            raise ValueError(f"{path}:{line}: {len(row)} fields in this row, {width} in the first: "
-                             "is a tab or quotation mark missing or extra?")
-        if not is_header:
-            yield line, {name: row[indices[name]] for name in needed}
-
-
-def _check_columns(location, columns, needed):
-    for name in needed:
-        if name not in columns:
-            known = visible(", ".join(columns)[:200])  # safe to print, and not too long
-            raise ValueError(f"{location}: no column {name!r}; there are: {known}. Name one of "
-                             "them (see --help), or add a header row")
+            continue
+        if max(indices.values()) >= width:
+            raise ValueError(f"{path}:{line}: columns {layout.columns}, but this row has only "
+                             f"{width} fields: is the file really a {extension}?")
+        yield line, {name: row[i] for name, i in indices.items()}
 
 
 def _as_text(location, name, value):

@@ -211,7 +211,7 @@ def test_each_mode_has_its_own_default_learning_rate(bert, tmp_path, monkeypatch
     ("RUN --predict TRAIN", "has not been fine-tuned"),
     ("RUN --adapter RUN --predict TRAIN", "adapter.json: no such file"),
     ("RUN --train DIR/absent.tsv", "no such file"),
-    ("RUN --train TRAIN --text text", "train.tsv:1: no column 'text'; there are: sentence, label"),
+    ("RUN --train TRAIN --text text", "train.tsv:2: no column 'text'; there are: sentence, label"),
     ("RUN --train TRAIN --dev DIR/other.tsv", "other.tsv:3: label '2' does not occur in training"),
     ("RUN --train TRAIN --examples 1", "has only one label: raise --examples"),
     ("RUN --train TRAIN --out DIR/full", "holds a model already"),

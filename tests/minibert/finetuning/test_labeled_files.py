@@ -75,7 +75,7 @@ def test_columns_can_be_named_or_numbered_by_a_flag(tmp_path):
 
 
 @pytest.mark.parametrize("name, content, columns, message", [
-    ("a.tsv", "src\t\x1b[31m", "", r"a.tsv:1: no column 'sentence'; there are: src, \\x1b\[31m"),
+    ("a.tsv", "b\t\x1b[m\na\t1", "", r"a.tsv:2: no column 'sentence'; there are: b, \\x1b\[m"),
     ("a.tsv", "src\t1", "7,1", "a.tsv:1: columns 7,1, but this row has only 2 fields"),
     ("a.tsv", "src\t1", "1", "columns 1: 1 indices for the 2 columns sentence, label"),
     ("a.tsv", "sentence\tlabel\tlabel", "", "a.tsv:1: a column name is repeated"),

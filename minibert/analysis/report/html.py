@@ -67,8 +67,8 @@ def table(rows, head=()):
 class HtmlStyle(TextStyle):
     """Shows tokens as a terminal does, with the colors of the style sheet."""
 
-    def in_color(self, line, kind, number):
-        return tag("span", line, class_=f"{kind} {'ab'[number % 2]}")
+    def in_color(self, line, kind, index):
+        return tag("span", line, class_=f"{kind} {'ab'[index % 2]}")
 
 
 def colored_tokens(tokenizer, text):

@@ -1,19 +1,21 @@
 """The tokenizer on the command line.
 
-    python -m tokenizer train --kind bpe --vocab-size 8000 --out FOLDER FILE...
+    python -m tokenizer train --kind bpe --vocab-size 8000 --out FOLDER TEXTS...
     python -m tokenizer encode FOLDER [--json] < text     one line of ids per line of text
     python -m tokenizer decode FOLDER < ids               and back
     python -m tokenizer inspect FOLDER [TEXT]             show a vocabulary or a split text
 """
 import json
-import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.formats.save import check_save_folder
 from tokenizer.formats.vocab_files import holds_tokenizer
-from tokenizer.inspect import collect_data, render_lines
+from tokenizer.inspect.statistics import render_statistics, statistics
+from tokenizer.inspect.text import render_text
+from tokenizer.inspect.word import render_words, word_steps
 from tokenizer.utils.cli import Parser, as_flags, at_least, run
 from tokenizer.utils.terminal import TextStyle
 from tokenizer.utils.validation import as_id_list
@@ -64,7 +66,8 @@ examples:
   python -m tokenizer train --vocab-size 52000 --out kant-bpe kant/*.txt
   python -m tokenizer train --kind wordpiece --vocab-size 30522 --cased --out cased books/*.txt""")
     flag = train.add_argument
-    flag("inputs", nargs="+", metavar="FILE", help="plain text in UTF-8, read line by line")
+    flag("inputs", nargs="+", metavar="TEXTS",
+         help="files with plain text in UTF-8, read line by line, or folders with .txt files")
     flag("--kind", choices=tuple(KINDS), default="bpe",
          help="bpe: byte-level, as RoBERTa; wordpiece: as BERT")
     sizes = ", ".join(f"{size} for {kind}" for kind, size in VOCAB_SIZE.items())
@@ -103,7 +106,7 @@ examples:
   python -m tokenizer encode my-tokenizer < book.txt > ids.txt      a line of ids for each line
   python -m tokenizer encode my-tokenizer --json "A text."          with tokens, offsets, masks""")
     flag = encode.add_argument
-    flag("folder", metavar="FOLDER", help="a folder with a tokenizer")
+    flag("folder", metavar="FOLDER", help="the folder of a tokenizer or of a run")
     flag("inputs", nargs="*", default=[], metavar="TEXT",
          help="a text; with '-' or none, each line of standard input (UTF-8) is one")
     flag("--no-special-tokens", action="store_true",
@@ -125,7 +128,7 @@ examples:
   python -m tokenizer decode my-tokenizer 0 262 2
   python -m tokenizer decode my-tokenizer < ids.txt                 a line of text for each line""")
     flag = decode.add_argument
-    flag("folder", metavar="FOLDER", help="a folder with a tokenizer")
+    flag("folder", metavar="FOLDER", help="the folder of a tokenizer or of a run")
     flag("inputs", nargs="*", default=[], metavar="ID",
          help="the ids of one text; with '-' or none, each line of standard input has the ids of "
               "one, separated by spaces or commas, or as encode --json prints them")
@@ -143,7 +146,7 @@ examples:
 In a text, · is a space, ↵ a line end, \\xf0 one byte of a character that was split.
 NO_COLOR=1 turns colors off.""")
     flag = inspect.add_argument
-    flag("folder", metavar="FOLDER", help="a folder with a tokenizer")
+    flag("folder", metavar="FOLDER", help="the folder of a tokenizer or of a run")
     flag("inputs", nargs="*", default=[], metavar="TEXT",
          help="a text to split; '-': standard input is the text")
     flag("--word", metavar="WORD",
@@ -158,8 +161,6 @@ def train_command(args):
     """Learn a vocabulary from files and save it."""
     # Find mistakes before the training, which may take long.
     check_save_folder(args.out, args.overwrite)
-    check_files(args.inputs)
-    will_replace = holds_tokenizer(args.out)
     args.vocab_size = args.vocab_size or VOCAB_SIZE[args.kind]
     options = {}
     for name in TRAINING_OPTIONS:
@@ -168,13 +169,12 @@ def train_command(args):
     if args.kind == "wordpiece":
         options["lowercase"] = not args.cased
         options["strip_accents"] = False if args.keep_accents else None
-    else:
-        for name in WORDPIECE_ONLY:
-            if getattr(args, name):
-                raise ValueError(f"{as_flags(name, [name])} is for --kind wordpiece")
+    for name in WORDPIECE_ONLY:
+        if getattr(args, name) and args.kind != "wordpiece":
+            raise ValueError(f"{as_flags(name, [name])} is for --kind wordpiece")
     try:
         tokenizer = KINDS[args.kind].train(
-            args.inputs, show_progress=not args.no_progress, **options
+            text_files(args.inputs), show_progress=not args.no_progress, **options
         )
     except ValueError as error:
         raise ValueError(as_flags(str(error), TRAINING_OPTIONS)) from None
@@ -190,27 +190,30 @@ def train_command(args):
         }))
     else:
         print(tokenizer.training_summary)
-        note = ", replaced the tokenizer that was there" if will_replace else ""
-        print(f"written to {os.path.realpath(args.out)}{note}")
+        print(f"written to {Path(args.out).resolve()}")
 
 
-def check_files(files):
-    """Raise ValueError for standard input, pipes and gzip: processes read parts of plain files."""
-    for file in files:
-        is_special = os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file)
-        if file == "-" or is_special:
-            raise ValueError(f"{file} is not a file: save the text in a file to train on it")
-        if os.path.isfile(file):
-            with open(file, "rb") as source:
-                if source.read(2) == b"\x1f\x8b":
-                    raise ValueError(
-                        f"{file} is compressed with gzip: unpack it first (gzip -dk {file})"
-                    )
+def text_files(paths):
+    """Return the files to train on: a folder stands for all .txt files in it."""
+    files = []
+    for path in map(Path, paths):
+        found = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
+        if not found:
+            raise ValueError(f"{path}: has no .txt file to train on (for other formats: "
+                             f"python train.py --corpus {path}, which also trains a tokenizer)")
+        files += found
+    return files
+
+
+def load(folder):
+    """Return the tokenizer in a folder, or that of a run, which is in its folder tokenizer/."""
+    part = Path(folder, "tokenizer")
+    return load_tokenizer(part if holds_tokenizer(part) else folder)
 
 
 def encode_command(args):
     """Print a line of ids for each text."""
-    tokenizer = load_tokenizer(args.folder)
+    tokenizer = load(args.folder)
     add_special_tokens = not args.no_special_tokens
     if add_special_tokens and not tokenizer.has_template_tokens():
         raise ValueError(
@@ -238,7 +241,7 @@ def encode_command(args):
 
 def decode_command(args):
     """Print a text for each line of ids."""
-    tokenizer = load_tokenizer(args.folder)
+    tokenizer = load(args.folder)
     inputs = [" ".join(args.inputs)] if args.inputs else []
     for line_number, line in enumerate(read_texts(inputs), start=1):
         try:
@@ -257,7 +260,7 @@ def decode_command(args):
 
 def inspect_command(args):
     """Show a vocabulary, how a text is split, or how a word is encoded."""
-    tokenizer = load_tokenizer(args.folder)
+    tokenizer = load(args.folder)
     text = None
     if args.inputs == ["-"]:
         text = "\n".join(read_texts(args.inputs))
@@ -265,8 +268,27 @@ def inspect_command(args):
         text = " ".join(args.inputs)
     if args.json:
         print(json.dumps(collect_data(tokenizer, text, args.word)))
-    else:
-        print("\n".join(render_lines(tokenizer, text, args.word, TextStyle.of(sys.stdout))))
+        return
+    style = TextStyle.of(sys.stdout)
+    views = []
+    if text is not None:
+        views.append(render_text(tokenizer, text, style))
+    if args.word is not None:
+        views.append(render_words(tokenizer, args.word, style))
+    if not views:
+        views.append(render_statistics(tokenizer, style))
+    print("\n\n".join("\n".join(lines) for lines in views))
+
+
+def collect_data(tokenizer, text, word):
+    """Return the requested views as data: the statistics, and those of a text or a word."""
+    data = statistics(tokenizer)
+    if text is not None:
+        encoding = tokenizer.encode(text, add_special_tokens=tokenizer.has_template_tokens())
+        data["encoding"] = asdict(encoding)
+    if word is not None:
+        data["words"] = word_steps(tokenizer, word)
+    return data
 
 
 def read_texts(inputs):

@@ -1,21 +1,31 @@
 """What both tokenizers share: special tokens, templates, truncation, padding, batches, saving.
 
-A subclass (``bpe.py``, ``wordpiece.py``) defines how to cut a text into words (``_words``), how
-to encode a word (``_encode_word``), the same with offsets (``_encode_plain``), how to decode
-tokens (``_decode_runs``, ``token_text``), which token a merge makes (``merged_token``), and
-which files store it (``_vocabulary_files``, ``_settings``).
+A subclass (``bpe.py``, ``wordpiece.py``) defines
+
+    train(files, ...)             learn a vocabulary
+    merged_token(left, right)     the token that a merge makes
+    _words(text)                  the words of a text, as a list
+    _encode_word(word)            the ids of a word, as a list
+    _encode_plain(text, shift)    (id, start + shift, end + shift) of each token of a text
+    _decode_runs(runs)            the text of a list of (are these added tokens, list of tokens)
+    token_text(token)             the text of one token
+    _vocabulary_files()           {file name: content}
+    _settings()                   other settings that affect ids, named as in tokenizer_config.json
 """
 import hashlib
 import json
 from dataclasses import asdict
+from functools import cached_property
 from itertools import groupby
 
 from tokenizer.added_tokens import AddedToken, AddedTokens
 from tokenizer.encoding import Encoding, longest_first, padded_length
 from tokenizer.fast.corpus_encoder import CorpusEncoder, encode_documents
+from tokenizer.fast.word_cache import WordCache
 from tokenizer.formats.save import save_files
 from tokenizer.formats.token_table import token_table
 from tokenizer.formats.tokenizer_json_write import tokenizer_json_files
+from tokenizer.trainers.counting import count_texts
 from tokenizer.utils.validation import as_id_list, check_int, checked_texts, split_pair
 
 # The roles of special tokens, and the tokens that RoBERTa and BERT use for them.
@@ -27,8 +37,6 @@ ROLES = {
     "mask": ("<mask>", "[MASK]"),
 }
 
-WORD_CACHE_SIZE = 1 << 18  # words, about 60 MB; far fewer words make up nearly all of real texts
-LONGEST_CACHED_WORD = 100  # characters; longer words rarely occur twice
 SHORT_TEXT = 500  # characters; up to this length the corpus encoder is slower than ``encode``
 
 
@@ -52,7 +60,6 @@ class Tokenizer:
     PAIR_TEMPLATE = None
     boundaries = None  # a function of fast/word_boundaries.py
     MASK_TAKES_SPACE = False  # whether the mask token includes the white space before it
-    add_prefix_space = False  # whether every text gets a space in front
 
     def __init__(self, tokens, special_tokens, model_max_length=None, roles=None, added=(),
                  templates=None, normalize=None):
@@ -91,20 +98,15 @@ class Tokenizer:
         self.folder = None
         self.training_summary = None
         self.learned = None
-        self._fingerprint = None
         self._reset_caches()
 
     def _check_tokens(self, special_tokens, added):
         for i, token in enumerate(self._tokens):
             if self._ids[token] != i:  # a later duplicate replaced the id
-                raise ValueError(
-                    f"the vocabulary contains {token!r} twice, as {i} and {self._ids[token]}"
-                )
+                raise ValueError(f"the vocabulary contains {token!r} twice")
         for token in (*special_tokens, *(token.content for token in added)):
             if token not in self._ids:
-                raise ValueError(
-                    f"special token {token!r} is not in the vocabulary of {len(self._tokens):,}"
-                )
+                raise ValueError(f"special token {token!r} is not in the vocabulary")
 
     def _set_roles(self, roles):
         """Set cls_token, cls_token_id, ..., from ``roles`` or the usual names."""
@@ -114,6 +116,13 @@ class Tokenizer:
                 token = next((name for name in usual_names if name in self.special_tokens), None)
             setattr(self, f"{role}_token", token)
             setattr(self, f"{role}_token_id", self._ids.get(token))
+
+    # Training
+
+    @classmethod
+    def train_from_iterator(cls, texts, *args, **options):
+        """Learn a vocabulary from an iterable of strings; otherwise as ``train``."""
+        return cls.train(texts, *args, count=count_texts, **options)
 
     # The vocabulary
 
@@ -194,8 +203,7 @@ class Tokenizer:
 
         "a b" -> .tokens ['<s>', 'a', 'Ġb', '</s>'], .offsets [(0, 0), (0, 1), (1, 3), (0, 0)]
         """
-        check_int(0, max_length=max_length, pad_to_length=pad_to_length)
-        check_int(1, pad_to_multiple_of=pad_to_multiple_of)
+        check_int(0, max_length=max_length)
         pieces = {"A": self._encode_text(text, split_special_tokens)}
         if pair is not None:
             pieces["B"] = self._encode_text(pair, split_special_tokens)
@@ -208,9 +216,8 @@ class Tokenizer:
                 for token_id, start, end in pieces[part]:
                     encoding.add(token_id, self._tokens[token_id], type_id, (start, end))
             elif add_special_tokens:
-                token = self._require_token(part)
-                encoding.add(self._ids[token], token, type_id, special=1)
-        self._pad(encoding, padded_length(len(encoding), pad_to_length, pad_to_multiple_of))
+                self._add_special(encoding, part, type_id)
+        self._pad(encoding, pad_to_length, pad_to_multiple_of)
         return encoding
 
     def encode_batch(self, inputs, *, padding=False, pad_to_length=None, pad_to_multiple_of=None,
@@ -223,14 +230,12 @@ class Tokenizer:
             raise TypeError(
                 "encode_batch takes a list of texts, not one text: pass [text], or use encode"
             )
-        check_int(0, pad_to_length=pad_to_length)
-        check_int(1, pad_to_multiple_of=pad_to_multiple_of)
         pairs = [split_pair(item, i) for i, item in enumerate(inputs)]
         encodings = [self.encode(text, pair, **options) for text, pair in pairs]
-        longest = max(map(len, encodings), default=0) if padding else 0
+        if padding:
+            pad_to_length = max([pad_to_length or 0, *map(len, encodings)])
         for encoding in encodings:
-            length = max(len(encoding), longest)
-            self._pad(encoding, padded_length(length, pad_to_length, pad_to_multiple_of))
+            self._pad(encoding, pad_to_length, pad_to_multiple_of)
         return encodings
 
     def num_special_tokens_to_add(self, pair=False):
@@ -262,26 +267,23 @@ class Tokenizer:
                 f"max_length={max_length} has no room for the {num_added} special tokens that are "
                 f"added: use at least {num_added}, or add_special_tokens=False"
             )
-        len_a, len_b = max_pieces, 0
-        if is_pair:
-            len_a, len_b = longest_first(len(pieces["A"]), len(pieces["B"]), max_pieces)
-            pieces["B"] = pieces["B"][:len_b]
+        len_a, len_b = longest_first(len(pieces["A"]), len(pieces.get("B", "")), max_pieces)
         pieces["A"] = pieces["A"][:len_a]
+        if is_pair:
+            pieces["B"] = pieces["B"][:len_b]
 
-    def _pad(self, encoding, length):
-        for _ in range(length - len(encoding)):
-            token = self._require_token("pad")
-            encoding.add(self._ids[token], token, attention=0, special=1)
-
-    def _require_token(self, role):
-        """Return the token of a role, or raise ValueError. "pad" -> '<pad>'"""
+    def _add_special(self, encoding, role, type_id=0, attention=1):
+        """Append the token of a role to an encoding."""
+        self.require(role)
         token = getattr(self, f"{role}_token")
-        if token is None:
-            raise ValueError(
-                f"the vocabulary has no {role} token ({' or '.join(ROLES[role])}): train with it, "
-                f"or encode with add_special_tokens=False and without padding"
-            )
-        return token
+        encoding.add(self._ids[token], token, type_id, attention=attention, special=1)
+
+    def _pad(self, encoding, pad_to_length, pad_to_multiple_of):
+        check_int(0, pad_to_length=pad_to_length)
+        check_int(1, pad_to_multiple_of=pad_to_multiple_of)
+        length = padded_length(len(encoding), pad_to_length, pad_to_multiple_of)
+        while len(encoding) < length:
+            self._add_special(encoding, "pad", attention=0)
 
     # Ids -> text
 
@@ -307,22 +309,19 @@ class Tokenizer:
 
     # Files
 
-    @property
+    @cached_property
     def fingerprint(self):
         """SHA-256 of everything that affects ids. Token files and checkpoints store it."""
-        if self._fingerprint is None:
-            roles = {role: getattr(self, f"{role}_token") for role in ROLES}
-            everything = [
-                self.kind,
-                self._vocabulary_files(),
-                self._settings(),
-                self.special_tokens,
-                roles,
-                *self._nonstandard,
-            ]
-            serialized = json.dumps(everything, sort_keys=True)
-            self._fingerprint = hashlib.sha256(serialized.encode()).hexdigest()
-        return self._fingerprint
+        everything = [
+            self.kind,
+            self._vocabulary_files(),
+            self._settings(),
+            self.special_tokens,
+            {role: getattr(self, f"{role}_token") for role in ROLES},
+            *self._nonstandard,
+        ]
+        serialized = json.dumps(everything, sort_keys=True)
+        return hashlib.sha256(serialized.encode()).hexdigest()
 
     def save(self, folder):
         """Write the files that ``load_tokenizer`` and transformers' ``AutoTokenizer`` read.
@@ -351,65 +350,8 @@ class Tokenizer:
 
     def _encode_plain_texts(self, texts):
         """Encode texts without added tokens. Return (all ids, number of ids of each text)."""
-        if self.add_prefix_space:
-            texts = [self._with_prefix_space(text) for text in texts]
         return self._corpus.encode(texts)
 
     def _encode_unit(self, unit):
         """Return the ids of a unit (``fast/unit_table.py``): one word, or a few together."""
         return [token_id for word in self._words(unit) for token_id in self._word_ids[word]]
-
-    def _with_prefix_space(self, text):
-        """Add GPT-2's ``add_prefix_space``, if it is set: 'a' -> ' a', ' a' -> ' a'."""
-        if self.add_prefix_space and text and not text.startswith(" "):
-            return " " + text
-        return text
-
-    # What a subclass defines
-
-    def _words(self, text):
-        """Return a list of words, normalized if the tokenizer normalizes."""
-        raise NotImplementedError
-
-    def _encode_word(self, word):
-        """Return a list of ids."""
-        raise NotImplementedError
-
-    def _encode_plain(self, text, shift):
-        """Encode a text without added tokens as (id, start + shift, end + shift) of each token."""
-        raise NotImplementedError
-
-    def _decode_runs(self, runs):
-        """Return the text of a list of (are these added tokens, list of tokens)."""
-        raise NotImplementedError
-
-    def token_text(self, token, errors="backslashreplace"):
-        """Return the text of one token; added tokens are written as they are."""
-        raise NotImplementedError
-
-    def merged_token(self, left, right):
-        """Return the token that merging two tokens makes."""
-        raise NotImplementedError
-
-    def _vocabulary_files(self):
-        """Return {file name: content}."""
-        raise NotImplementedError
-
-    def _settings(self):
-        """Return what else affects ids, with the names of tokenizer_config.json."""
-        raise NotImplementedError
-
-
-class WordCache(dict):
-    """word -> ids. A missing word is encoded and kept; a full cache is emptied."""
-
-    def __init__(self, encode_word):
-        self.encode_word = encode_word
-
-    def __missing__(self, word):
-        ids = self.encode_word(word)
-        if len(word) <= LONGEST_CACHED_WORD:
-            if len(self) >= WORD_CACHE_SIZE:
-                self.clear()
-            self[word] = ids
-        return ids

@@ -16,15 +16,15 @@ from tokenizer.fast.word_boundaries import gpt2_boundaries
 from tokenizer.formats.vocab_files import bpe_files
 from tokenizer.normalize import nfc
 from tokenizer.pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, token_bytes, utf8
-from tokenizer.trainers.counting import count_files, count_texts
+from tokenizer.trainers.counting import count_files
 from tokenizer.trainers.merges import learn_merges
 from tokenizer.trainers.options import check_training_options, training_summary
-from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.unicode_tables import WHITE_SPACE
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
-NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}  # bytes that published vocabularies may lack
+# UTF-8 never uses these bytes, so published vocabularies may lack them.
+NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
 LONG_WORD = 64  # bytes; for longer words a heap is faster than scanning all pairs
 NO_MERGE = 1 << 62  # the rank of a pair that is not merged
 
@@ -43,6 +43,7 @@ class ByteLevelBPE(Tokenizer):
     PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("sep", 0), ("B", 0), ("sep", 0))
     boundaries = staticmethod(gpt2_boundaries)
     MASK_TAKES_SPACE = True  # RoBERTa reads 'x <mask>' and 'x<mask>' alike
+    merged_token = staticmethod(str.__add__)  # 'Ġt', 'he' -> 'Ġthe'
 
     def __init__(self, tokens, merges, special_tokens=SPECIAL_TOKENS, add_prefix_space=False,
                  model_max_length=None, roles=None, added=(), templates=None, unicode_form=None,
@@ -50,6 +51,7 @@ class ByteLevelBPE(Tokenizer):
         """Build a tokenizer from its vocabulary.
 
         tokens: all tokens in order of ids.  merges: pairs of tokens in order of rank.
+        add_prefix_space: put a space before every text, so that its first word is a usual one.
         unicode_form: "NFC" composes each text first, as ModernBERT does.
         trim_offsets: leave the space before a word out of its offsets, as RoBERTa's files say.
         roles, added, templates: see ``Tokenizer``.
@@ -63,9 +65,10 @@ class ByteLevelBPE(Tokenizer):
         self.trim_offsets = trim_offsets
         self.merges = [tuple(pair) for pair in merges]
         self._check_vocabulary()
+
         # Encoding works on ids, which are faster to compare than strings.
-        self._byte_ids = [self._ids.get(char) for char in byte_characters()]
-        self._ranks = {}
+        self._byte_ids = [self._ids.get(char) for char in byte_characters()]  # byte -> id
+        self._ranks = {}       # (left id, right id) -> rank: 0 for the merge learned first
         self._merged_ids = []  # rank -> id of the merged token
         for rank, (left, right) in enumerate(self.merges):
             self._ranks[self._ids[left], self._ids[right]] = rank
@@ -83,6 +86,7 @@ class ByteLevelBPE(Tokenizer):
                 f"the vocabulary lacks {len(missing)} of the 256 bytes (first: {missing[0]!r}): "
                 f"it is not a byte-level vocabulary"
             )
+        # A space or an emoji in a token shows that the file is of another kind, such as WordPiece.
         byte_level = set(byte_characters())
         for i, token in enumerate(self._tokens):
             if token not in self._added_contents and not byte_level.issuperset(token):
@@ -95,7 +99,7 @@ class ByteLevelBPE(Tokenizer):
 
     @classmethod
     def train(cls, files, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS,
-              workers=None, max_words=None, show_progress=True):
+              workers=None, max_words=None, show_progress=True, count=count_files):
         """Learn a vocabulary from text files, which are streamed line by line, on all cores.
 
         vocab_size: an upper bound. Training stops earlier if no pair occurs ``min_frequency``
@@ -103,6 +107,7 @@ class ByteLevelBPE(Tokenizer):
         workers: number of processes, by default one per core. The result does not depend on it.
         max_words: the most distinct words to count at a time, to limit memory (a word takes about
             200 bytes). The rarest words are dropped; the summary reports the loss.
+        count: the function that counts words; ``train_from_iterator`` passes another.
 
         Raises FileNotFoundError, and ValueError if the corpus is empty or not UTF-8, or if
         ``vocab_size`` is smaller than the special tokens and the 256 bytes together.
@@ -111,51 +116,22 @@ class ByteLevelBPE(Tokenizer):
         -> 'vocabulary: asked for 52,000, reached 12,488: no pair occurs 2 times'
         """
         check_options(vocab_size, min_frequency, special_tokens, max_words, workers)
-        words = count_files(files, gpt2_boundaries, gpt2_words, workers, max_words, show_progress)
-        return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
-
-    @classmethod
-    def train_from_iterator(cls, texts, vocab_size=30000, min_frequency=2,
-                            special_tokens=SPECIAL_TOKENS, workers=None, max_words=None,
-                            show_progress=True):
-        """Learn a vocabulary from an iterable of strings; otherwise as ``train``."""
-        check_options(vocab_size, min_frequency, special_tokens, max_words, workers)
-        words = count_texts(texts, gpt2_boundaries, gpt2_words, workers, max_words, show_progress)
-        return cls._from_counts(words, vocab_size, min_frequency, special_tokens, show_progress)
-
-    @classmethod
-    def _from_counts(cls, words, vocab_size, min_frequency, special_tokens, show_progress):
-        """Learn merges from ``WordCounts`` and return the tokenizer."""
-        if not words:
-            raise ValueError("the corpus is empty: there is no text to learn a vocabulary from")
+        # Pairs never cross words, so the counts of words are all that training needs to know.
+        words = count(files, gpt2_boundaries, gpt2_words, workers, max_words, show_progress)
         tokens = [*special_tokens, *sorted(byte_characters())]
-        # ``learn_merges`` takes each word as a string whose characters' code points are token
-        # ids. Decoding as Latin-1 turns byte b into chr(b), and ``translate`` that into chr(id
-        # of b).
-        byte_ids = {byte: tokens.index(char) for byte, char in enumerate(byte_characters())}
-        words_in_ids = [
-            (utf8(word).decode("latin-1").translate(byte_ids), count)
-            for word, count in words.items()
-        ]
-        num_new = vocab_size - len(tokens)
-        with progress_bar(num_new, "learning merges", "tokens", show_progress) as bar:
-            learned = learn_merges(
-                words_in_ids,
-                tokens,
-                vocab_size,
-                max(1, min_frequency),
-                forbidden=set(special_tokens),
-                progress=lambda size: bar.update(size - len(tokens) - bar.n),
-            )
+        learned = learn_merges(
+            words_in_ids(words, tokens),
+            tokens,
+            vocab_size,
+            min_frequency,
+            forbidden=set(special_tokens),
+            show_progress=show_progress,
+        )
         merges = [(learned.tokens[left], learned.tokens[right]) for left, right in learned.merges]
         tokenizer = cls(learned.tokens, merges, special_tokens)
         tokenizer.learned = learned
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
-
-    def merged_token(self, left, right):
-        """Return the token that a merge makes: 'Ġt', 'he' -> 'Ġthe'."""
-        return left + right
 
     # Text -> ids
 
@@ -165,20 +141,26 @@ class ByteLevelBPE(Tokenizer):
     def _encode_word(self, word):
         """Return a word's ids (Sennrich et al. 2016, section 3.2).
 
-        Apply the merge of the lowest rank, the leftmost first, until none is left.
+        Apply the merge of the lowest rank, the leftmost first, until none is left. With the merges
+        l o, lo w, e r and w e, in this order, "lower" becomes
+
+            l o w e r  ->  lo w e r  ->  low e r  ->  low er
+
+        The pair w e never gets its turn: its w is taken by an earlier merge.
         """
         ids = [self._byte_ids[byte] for byte in utf8(word)]
         if len(ids) > LONG_WORD:
             return self._encode_long_word(ids)
 
-        # ranks[i] is the rank of the pair ids[i], ids[i + 1]. A merge changes two of them.
+        # ranks[i] is the rank of the pair ids[i], ids[i + 1].
         rank_of = self._ranks.get
         ranks = [rank_of(pair, NO_MERGE) for pair in pairwise(ids)]
         while ranks and (rank := min(ranks)) < NO_MERGE:
-            i = ranks.index(rank)
+            i = ranks.index(rank)  # the leftmost of equal ranks
             ids[i] = self._merged_ids[rank]
             del ids[i + 1]
             del ranks[i]
+            # Only the pairs on both sides of the merged token have changed.
             if i > 0:
                 ranks[i - 1] = rank_of((ids[i - 1], ids[i]), NO_MERGE)
             if i < len(ranks):
@@ -195,7 +177,7 @@ class ByteLevelBPE(Tokenizer):
         # the right one.
         before = list(range(-1, len(ids) - 1))
         after = list(range(1, len(ids) + 1))
-        heap = []  # (rank, left position, left id, right id)
+        heap = []  # (rank, left position, left id, right id): the smallest is merged next
 
         def push(left, right):
             """Push the pair at two neighboring positions, if it can be merged."""
@@ -220,6 +202,15 @@ class ByteLevelBPE(Tokenizer):
             push(left, after[left])
         return [token_id for token_id in ids if token_id is not None]
 
+    def _encode_plain_texts(self, texts):
+        return super()._encode_plain_texts([self._with_prefix_space(text) for text in texts])
+
+    def _with_prefix_space(self, text):
+        """Add GPT-2's ``add_prefix_space``, if it is set: 'a' -> ' a', ' a' -> ' a'."""
+        if self.add_prefix_space and text and not text.startswith(" "):
+            return " " + text
+        return text
+
     def _encode_unit(self, unit):
         """Return the ids of a unit. A unit that is a token often needs no merging."""
         if not unit.isascii():
@@ -237,8 +228,7 @@ class ByteLevelBPE(Tokenizer):
     def _encode_plain(self, text, shift):
         """Return (id, start, end) of each token.
 
-        Offsets include the space before a word, so together they cover the text. The bytes of one
-        character may be several tokens: each has the offsets of the entire character.
+        Offsets include the space before a word, so together they cover the text.
 
         'é' -> [(132, 0, 1), (107, 0, 1)], unless a merge has joined its two bytes
         """
@@ -248,7 +238,8 @@ class ByteLevelBPE(Tokenizer):
         for match in GPT2_PATTERN.finditer(spaced):
             word = match[0]
             # character_of[i]: the position of the character that byte i of the word belongs to.
-            character_of = range(match.start(), match.end())
+            # If its bytes are several tokens, each has the offsets of the entire character.
+            character_of = range(match.start(), match.end())  # ASCII: a byte is a character
             if not word.isascii():
                 character_of = [
                     position
@@ -257,6 +248,7 @@ class ByteLevelBPE(Tokenizer):
                 ]
             first_byte = 0
             for token_id in self._word_ids[word]:
+                # A byte-level token has as many characters as bytes.
                 last_byte = first_byte + len(self._tokens[token_id]) - 1
                 # An added space has no position in the text. It shares the first character's.
                 start = max(character_of[first_byte] - num_added, 0)
@@ -270,6 +262,7 @@ class ByteLevelBPE(Tokenizer):
         if not self.trim_offsets:
             return pieces
         trimmed = []
+        # Only offsets change: the ids are those of words with their spaces.
         for i, (token_id, start, end) in enumerate(pieces):
             token = self._tokens[token_id]
             if token in self._added_contents:
@@ -308,6 +301,7 @@ class ByteLevelBPE(Tokenizer):
 
     def _decode_runs(self, runs):
         """Join tokens. Bytes that are not UTF-8, as of half a character, become U+FFFD."""
+        # Join the bytes before decoding: a character may be split between two tokens.
         parts = []
         for is_added, tokens in runs:
             joined = "".join(tokens)
@@ -326,16 +320,29 @@ class ByteLevelBPE(Tokenizer):
         return settings
 
 
+def words_in_ids(words, tokens):
+    """Return [(word, count), ...] with each word as ``learn_merges`` takes it.
+
+    A word is a string whose characters have the ids of its bytes as code points. With the tokens
+    a, b, c, the word "cab" becomes "\\2\\0\\1".
+    """
+    ids = {byte: tokens.index(char) for byte, char in enumerate(byte_characters())}
+    result = []
+    for word, count in words.items():
+        # Latin-1 turns byte b into chr(b), and ``translate`` turns that into chr(id of b).
+        result.append((utf8(word).decode("latin-1").translate(ids), count))
+    return result
+
+
 def check_options(vocab_size, min_frequency, special_tokens, max_words, workers):
     """Raise ValueError unless the special tokens and the 256 bytes fit and do not overlap."""
     check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers)
-    byte_level = set(byte_characters())
-    for token in special_tokens:
-        if token in byte_level:
-            raise ValueError(
-                f"special token {token!r} is also one of the 256 byte characters: "
-                f"choose a longer name"
-            )
+    clashes = set(special_tokens) & set(byte_characters())
+    if clashes:
+        raise ValueError(
+            f"special token {min(clashes)!r} is also one of the 256 byte characters: "
+            f"choose a longer name"
+        )
     least = 256 + len(special_tokens)
     if vocab_size < least:
         raise ValueError(

@@ -3,9 +3,8 @@
 The original is BasicTokenizer in google-research/bert, tokenization.py.
 
 Four steps, in this order: drop control characters and turn all white space into ' '; put spaces
-around CJK characters, so that each becomes a word; strip accents; convert to lower case. Every
-character carries the position that it came from, so that a token can be located in the original
-text.
+around CJK characters; strip accents; convert to lower case. Every character carries the position
+that it came from, so that a token can be located in the original text.
 
 Byte-level BPE has no such step: it keeps every byte (see ``pretokenize.py``). Only ModernBERT's
 tokenizer changes the text, by composing it first (``nfc``).
@@ -63,7 +62,9 @@ class BertNormalizer:
         if surrogate:
             raise ValueError(surrogate_message(text, surrogate.start()))
 
+        # Uncased BERT reads Élan, ELAN and elan as the same word.
         strips_accents = self.lowercase if self.strip_accents is None else self.strip_accents
+        # Each step is a generator over (character, position), so the text is walked only once.
         chars = clean((char, position) for position, char in enumerate(text))
         if self.tokenize_chinese_chars:
             chars = space_out_cjk(chars)
@@ -79,11 +80,12 @@ def _text_and_positions(chars):
     return "".join(char for char, _ in chars), [position for _, position in chars]
 
 
-# Each step takes and returns an iterable of (character, position).
+# The steps. Each takes and returns an iterable of (character, position).
 
 def clean(chars):
     """Drop control characters and turn white space into ' ': 'a\\x00\\tb' -> 'a b'."""
     for char, position in chars:
+        # U+FFFD marks bytes that could not be decoded: it says nothing about the text.
         if char in "\0\ufffd" or is_control(char):
             continue
         yield " " if char in WHITE_SPACE else char, position
@@ -91,8 +93,9 @@ def clean(chars):
 
 def space_out_cjk(chars):
     """Put spaces around each CJK character: 'a中文b' -> 'a 中  文 b'."""
+    # Chinese has no spaces between words, so BERT treats each character as a word.
     for char, position in chars:
-        # The first test is quick and true for few characters of most languages.
+        # The first test is quick, and false for nearly all characters of most languages.
         if char >= "\u3400" and any(first <= ord(char) <= last for first, last in CJK_BLOCKS):
             yield from ((" ", position), (char, position), (" ", position))
         else:
@@ -101,15 +104,14 @@ def space_out_cjk(chars):
 
 def strip_accents(chars):
     """Decompose, then drop the nonspacing marks: 'é' -> 'e' + U+0301 -> 'e'."""
+    # A letter with its accent is one character, so only decomposing separates the two.
     return ((char, position) for char, position in decompose(chars) if not is_mark(char))
 
 
 def lower_case(chars):
-    """Convert one character at a time: 'ΣΑΣ' -> 'σασ'.
-
-    ``str.lower`` looks at the neighbors and turns the last Σ of a word into 'ς'. Hugging Face
-    does not.
-    """
+    """Convert one character at a time: 'ΣΑΣ' -> 'σασ'."""
+    # ``str.lower`` looks at the neighbors and turns the last Σ of a word into 'ς'. Hugging Face
+    # does not. One character may give two: İ becomes i and a dot above.
     return ((small, position) for char, position in chars for small in lower(char))
 
 
@@ -131,13 +133,11 @@ def decompose(chars):
 def in_canonical_order(run):
     """Sort marks by their combining class. A letter has class 0, so it stays in front.
 
-    Positions stay ascending, as in Hugging Face's library: a mark does not take its position
-    along. The positions of the run are assigned again from left to right. A character that was
-    the first of its position takes the next one; any other takes that of the character before
-    it.
-
     ``a, U+1E000, U+103A -> a at 0, U+103A at 1, U+1E000 at 2``
     """
+    # Positions stay ascending, as in Hugging Face's library: a mark does not take its position
+    # along. They are assigned again from left to right: a character that was the first of its
+    # position takes the next one; any other takes that of the character before it.
     positions = iter([position for _, position, is_first in run if is_first])
     position = run[0][1] if run else None
     for char, _, is_first in sorted(run, key=lambda entry: combining_class(entry[0])):
@@ -149,12 +149,7 @@ def in_canonical_order(run):
 def compose(chars):
     """Compose canonically (NFC): decompose, then join what has a composed character.
 
-    A mark joins the last letter, unless a mark of the same or a higher combining class is
-    between them. A letter joins the letter right before it, as in Hangul. 'e' + U+0301 -> 'é';
-    'é' + U+0323 -> 'ẹ' + U+0301, since U+0323 has the lower class and comes first
-
-    Positions stay ascending here, too: each character takes the next position and skips as many
-    as it absorbed.
+    'e' + U+0301 -> 'é'; 'é' + U+0323 -> 'ẹ' + U+0301, since U+0323 has the lower class.
     """
     result = []  # (character, how many positions it absorbed)
     positions = []
@@ -166,6 +161,8 @@ def compose(chars):
             positions.append(position)
         own_class = combining_class(char)
         composed = None
+        # A mark joins the last letter, unless a mark of the same or a higher class is between
+        # them. A letter joins the letter right before it, as in Hangul.
         if letter is not None and (last_class < own_class or last_class == 0):
             composed = compose_pair(result[letter][0], char)
         if composed:
@@ -176,6 +173,8 @@ def compose(chars):
         last_class = own_class
         result.append((char, int(is_new)))
 
+    # Positions stay ascending here, too: each character takes the next position and skips as
+    # many as it absorbed.
     num_taken = 0
     for char, num_absorbed in result:
         yield char, positions[num_taken if num_absorbed else max(num_taken - 1, 0)]

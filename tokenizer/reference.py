@@ -31,6 +31,7 @@ def byte_symbols(word):
     >>> byte_symbols(" hé")
     ('Ġ', 'h', 'Ã', '©')
     """
+    # UTF-8 writes é as two bytes, so 256 characters are enough to write any text.
     return tuple(byte_characters()[byte] for byte in word.encode("utf-8"))
 
 
@@ -40,12 +41,13 @@ def wordpiece_symbols(word):
     >>> wordpiece_symbols("hug")
     ('h', '##u', '##g')
     """
+    # So the vocabulary can tell a word that begins with u from a word that continues with u.
     return (word[0], *("##" + char for char in word[1:]))
 
 
 def join_pieces(left, right):
     """Merge two word pieces: ('h', '##ug') -> 'hug'; ('##u', '##g') -> '##ug'."""
-    return left + right.removeprefix("##")
+    return left + right.removeprefix("##")  # the left piece decides whether a word begins here
 
 
 def train(words, alphabet, vocab_size, min_frequency=2, join=str.__add__):
@@ -67,23 +69,25 @@ def train(words, alphabet, vocab_size, min_frequency=2, join=str.__add__):
     tokens = list(alphabet)
     merges = []
     while len(tokens) < vocab_size:
-        # Count every pair of neighbors, as often as its word occurs.
+        # Count every pair of neighbors, as often as its word occurs. With low, lower and lowest
+        # once each: l o 3, o w 3, w e 2, e r 1, e s 1, s t 1.
         counts = Counter()
         for word, count in words.items():
             for pair in zip(word, word[1:]):
                 counts[pair] += count
         if not counts:
-            break
+            break  # every word is one token
 
-        # Take the most frequent pair. On a tie, take the one whose parts came earlier.
+        # Take the most frequent pair, here l o. On a tie, such as that of l o and o w, take the
+        # pair whose parts came earlier, so that the result does not depend on the order of words.
         best = min(counts, key=lambda pair: (-counts[pair], *map(tokens.index, pair)))
         if counts[best] < min_frequency:
-            break
+            break  # a pair that occurs once teaches nothing about other texts
 
-        # Different pairs can give the same token: ab + c and a + bc.
+        # Make it a token: lo w, lo w e r, lo w e s t. In the next round lo w is the most frequent
+        # pair (3 times) and gives low; after that, low e gives lowe.
         merged = join(*best)
-        if merged not in tokens:
-            tokens.append(merged)
+        tokens.append(merged)
         merges.append(best)
         words = merge_all(words, best, merged)
     return tokens, merges
@@ -112,10 +116,11 @@ def train_by_likelihood(words, alphabet, vocab_size, min_frequency=2, join=str._
     num_digits = len(str(piece_counts(words).total()))
     decimals = min(6, 13 - num_digits)
     while len(tokens) < vocab_size:
+        pairs = {pair for word in words for pair in zip(word, word[1:])}
         gains = {}
-        for pair in {pair for word in words for pair in zip(word, word[1:])}:
+        for pair in pairs:
             merged_words = merge_all(words, pair, join(*pair))
-            # Each merge turns two pieces into one.
+            # Each merge turns two pieces into one, so this is how often the pair was merged.
             num_merged = piece_counts(words).total() - piece_counts(merged_words).total()
             if num_merged >= min_frequency:
                 gain = log_likelihood(merged_words) - log_likelihood(words)
@@ -125,11 +130,10 @@ def train_by_likelihood(words, alphabet, vocab_size, min_frequency=2, join=str._
 
         best = min(gains, key=lambda pair: (-gains[pair], *map(tokens.index, pair)))
         if gains[best] <= 0:
-            break
+            break  # every further merge would make the corpus less likely
 
         merged = join(*best)
-        if merged not in tokens:
-            tokens.append(merged)
+        tokens.append(merged)
         merges.append(best)
         words = merge_all(words, best, merged)
     return tokens, merges
@@ -146,6 +150,7 @@ def log_likelihood(words):
     """
     counts = piece_counts(words)
     total = counts.total()
+    # A piece that occurs count times contributes its log probability count times.
     return sum(count * log(count / total) for count in counts.values())
 
 
@@ -177,7 +182,7 @@ def merge(word, pair, merged):
     while i < len(word):
         if tuple(word[i : i + 2]) == pair:
             result.append(merged)
-            i += 2
+            i += 2  # a symbol belongs to one merge only: of a a a, the first two are merged
         else:
             result.append(word[i])
             i += 1
@@ -189,15 +194,19 @@ def encode_word(word, merges):
 
     >>> encode_word("hugs", [("u", "g"), ("h", "ug")])
     ['hug', 's']
+    >>> encode_word("lowest", [("l", "o"), ("lo", "w"), ("e", "s"), ("w", "e")])
+    ['low', 'es', 't']
     """
+    # Training merged the pair of rank 0 first, and every later merge was learned after that. So
+    # encoding must use the merges in the same order, to cut words as training did.
     rank = {pair: i for i, pair in enumerate(merges)}
     word = list(word)
     while len(word) > 1:
-        # min takes the first of equals: the leftmost pair of the lowest rank.
         pairs = list(zip(word, word[1:]))
+        # min takes the first of equals: the leftmost pair of the lowest rank.
         i = min(range(len(pairs)), key=lambda i: rank.get(pairs[i], len(rank)))
         if pairs[i] not in rank:
-            break
+            break  # no pair is left that training merged
         word[i : i + 2] = [word[i] + word[i + 1]]
     return word
 
@@ -212,6 +221,7 @@ def spell_word(word, vocabulary, unknown="[UNK]"):
     start = 0
     while start < len(word):
         prefix = "##" if start > 0 else ""
+        # The order of training plays no role here: only the vocabulary counts, and length.
         fitting = [
             end
             for end in range(start + 1, len(word) + 1)

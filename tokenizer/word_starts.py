@@ -3,8 +3,7 @@
 A WordPiece token that continues a word starts with '##'. Byte-level BPE has no such mark, but
 its words are an optional space followed by letters, or digits, or other characters (see
 ``pretokenize.py``). So a word begins at a token that starts with white space, and wherever the
-class
-of character changes from one token to the next: 'Ġdon', "'t" and '.' are three words.
+class of character changes from one token to the next: 'Ġdon', "'t" and '.' are three words.
 """
 import numpy as np
 
@@ -38,9 +37,8 @@ class WordStarts:
             raise ValueError(f"unknown tokenizer kind {tokenizer.kind!r}")
         special_ids = list(tokenizer.special_ids)
         self.begins[special_ids] = True
-        # NONE differs from every class: whatever follows a special token begins a word. That
-        # holds even for the second half of a word which the start of a packed sequence cut in
-        # two.
+        # NONE differs from every class: whatever follows a special token begins a word, even the
+        # second half of a word that the start of a packed sequence cut in two.
         self.last[special_ids] = NONE
 
     def __call__(self, ids):

@@ -20,17 +20,18 @@ from tokenizer.formats.vocab_files import wordpiece_files
 from tokenizer.normalize import BertNormalizer
 from tokenizer.pretokenize import bert_words
 from tokenizer.reference import join_pieces
-from tokenizer.trainers.counting import count_files, count_texts
+from tokenizer.trainers.counting import count_files
 from tokenizer.trainers.likelihood import learn_by_likelihood
 from tokenizer.trainers.merges import learn_merges
 from tokenizer.trainers.options import check_training_options, training_summary
-from tokenizer.utils.progress import progress_bar
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 INSIDE = "##"  # the prefix of every piece that is not the first of its word
+# Both return the same kind of result, so only the choice of the next merge differs.
 CRITERIA = {"frequency": learn_merges, "likelihood": learn_by_likelihood}
 
-_ASCII_WORD = re.compile("[A-Za-z0-9]+|[^A-Za-z0-9 ]")
+_ASCII_WORD = re.compile("[A-Za-z0-9]+|[^A-Za-z0-9 ]")  # letters and digits, or one other
+# What ``decode`` removes: 'it .' -> 'it.', and "isn ' t" -> "isn't" if the word ends there.
 _SPACE_BEFORE = re.compile(r" ([.,!?])")
 _CONTRACTION = re.compile(r" ' (s|t|m|d|re|ve|ll)(?![^ .,!?])")
 
@@ -42,7 +43,9 @@ class WordPiece(Tokenizer):
     """
 
     kind = "wordpiece"
+    # [CLS] A [SEP] B [SEP]. The type ids tell BERT which tokens belong to the second text.
     PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("B", 1), ("sep", 1))
+    merged_token = staticmethod(join_pieces)  # 'em', '##bed' -> 'embed'
 
     def __init__(self, tokens, special_tokens=SPECIAL_TOKENS, lowercase=True, strip_accents=None,
                  tokenize_chinese_chars=True, max_input_chars_per_word=100, model_max_length=None,
@@ -55,6 +58,7 @@ class WordPiece(Tokenizer):
         not_pieces: added tokens that no word is split into; a file's model vocabulary lacks them.
         roles, added, templates: see ``Tokenizer``.
         """
+        # Without spaces around Chinese characters, words begin in other places, too.
         self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
         self.boundaries = bert_boundaries if tokenize_chinese_chars else bert_boundaries_without_cjk
         searches_normalized = any(token.normalized for token in added)
@@ -70,6 +74,7 @@ class WordPiece(Tokenizer):
         self.max_input_chars_per_word = max_input_chars_per_word
         self.not_pieces = frozenset(not_pieces)
         excluded = self.not_pieces.union(self.special_tokens)
+        # No part of a word becomes a special token, even if its characters spell one.
         self._pieces = {token: i for token, i in self._ids.items() if token not in excluded}
         # These are found as added tokens, and words are split into them as well.
         both = sorted(token for token in self._added_contents if token in self._pieces)
@@ -81,14 +86,14 @@ class WordPiece(Tokenizer):
     @classmethod
     def train(cls, files, vocab_size=30522, min_frequency=2, lowercase=True, strip_accents=None,
               criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000,
-              workers=None, max_words=None, show_progress=True):
+              workers=None, max_words=None, show_progress=True, count=count_files):
         """Learn a vocabulary from text files.
 
         vocab_size: an upper bound. Training stops earlier if no pair occurs ``min_frequency``
             times or raises the likelihood; ``training_summary`` of the result reports that.
         criterion: "frequency" or "likelihood", see above.
         limit_alphabet: keep this many characters, the most frequent; other words become [UNK].
-        workers, max_words: as in ``ByteLevelBPE.train``.
+        workers, max_words, count: as in ``ByteLevelBPE.train``.
 
         Raises FileNotFoundError, and ValueError if the corpus is empty or not UTF-8, or if
         ``vocab_size`` is smaller than the special tokens and the alphabet together.
@@ -100,74 +105,27 @@ class WordPiece(Tokenizer):
             vocab_size, min_frequency, criterion, special_tokens, max_words, workers, limit_alphabet
         )
         normalizer = BertNormalizer(lowercase, strip_accents)
-        words_of = partial(normalized_words, normalizer)
-        words = count_files(files, bert_boundaries, words_of, workers, max_words, show_progress)
-        return cls._from_counts(
-            words, vocab_size, min_frequency, normalizer, criterion, special_tokens, limit_alphabet,
-            show_progress,
-        )
-
-    @classmethod
-    def train_from_iterator(cls, texts, vocab_size=30522, min_frequency=2, lowercase=True,
-                            strip_accents=None, criterion="frequency",
-                            special_tokens=SPECIAL_TOKENS, limit_alphabet=1000, workers=None,
-                            max_words=None, show_progress=True):
-        """Learn a vocabulary from an iterable of strings; otherwise as ``train``."""
-        check_options(
-            vocab_size, min_frequency, criterion, special_tokens, max_words, workers, limit_alphabet
-        )
-        normalizer = BertNormalizer(lowercase, strip_accents)
-        words_of = partial(normalized_words, normalizer)
-        words = count_texts(texts, bert_boundaries, words_of, workers, max_words, show_progress)
-        return cls._from_counts(
-            words, vocab_size, min_frequency, normalizer, criterion, special_tokens, limit_alphabet,
-            show_progress,
-        )
-
-    @classmethod
-    def _from_counts(cls, words, vocab_size, min_frequency, normalizer, criterion, special_tokens,
-                     limit_alphabet, show_progress):
-        """Learn pieces from ``WordCounts`` and return the tokenizer."""
-        if not words:
-            raise ValueError("the corpus is empty: there is no word to learn a vocabulary from")
+        words_of = partial(normalized_words, normalizer)  # a partial can be sent to workers
+        words = count(files, bert_boundaries, words_of, workers, max_words, show_progress)
         words_in_symbols = initial_symbols(words, limit_alphabet)
         tokens = initial_tokens(words_in_symbols, special_tokens)
-        if vocab_size < len(tokens):
-            raise ValueError(
-                f"vocab_size={vocab_size} is smaller than the {len(special_tokens)} special tokens "
-                f"and the {len(tokens) - len(special_tokens)} characters of this corpus (each with "
-                f"and without ##): use at least {len(tokens)}, or a smaller limit_alphabet"
-            )
+        check_size(vocab_size, tokens, special_tokens)
+        # The trainers compare and join symbols very often, so each symbol becomes an integer.
         ids = {token: i for i, token in enumerate(tokens)}
-        words_in_ids = [
-            ([ids[symbol] for symbol in symbols], count) for symbols, count in words_in_symbols
-        ]
-        learn = CRITERIA[criterion]
-        num_new = vocab_size - len(tokens)
-        with progress_bar(num_new, "learning pieces", "tokens", show_progress) as bar:
-            learned = learn(
-                words_in_ids,
-                tokens,
-                vocab_size,
-                max(1, min_frequency),
-                join_pieces,
-                forbidden=set(special_tokens),
-                progress=lambda size: bar.update(size - len(tokens) - bar.n),
-            )
-        tokenizer = cls(
-            learned.tokens,
-            special_tokens,
-            normalizer.lowercase,
-            normalizer.strip_accents,
-            normalizer.tokenize_chinese_chars,
+        learned = CRITERIA[criterion](
+            [([ids[symbol] for symbol in symbols], count) for symbols, count in words_in_symbols],
+            tokens,
+            vocab_size,
+            min_frequency,
+            join=join_pieces,
+            forbidden=set(special_tokens),
+            show_progress=show_progress,
         )
+        # Only the tokens are kept: encoding takes the longest piece, whichever merges made it.
+        tokenizer = cls(learned.tokens, special_tokens, lowercase, strip_accents)
         tokenizer.learned = learned
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
         return tokenizer
-
-    def merged_token(self, left, right):
-        """Return the token that a merge makes: 'em', '##bed' -> 'embed'."""
-        return join_pieces(left, right)
 
     # Text -> ids
 
@@ -180,29 +138,36 @@ class WordPiece(Tokenizer):
     def _encode_plain(self, text, shift):
         """Return (id, start, end) of each token. [UNK] has the offsets of its word."""
         normalized, positions = self.normalizer.normalize(text)
+        pieces = []
+        for start, end in bert_words(normalized):
+            pieces += self._spell_word(normalized[start:end], start)
+        # From positions in the normalized text to positions in the original: normalizing may
+        # drop characters and add spaces.
         return [
             (token_id, positions[start] + shift, positions[end - 1] + 1 + shift)
-            for word_start, word_end in bert_words(normalized)
-            for token_id, start, end in self._spell_word(
-                normalized[word_start:word_end], word_start
-            )
+            for token_id, start, end in pieces
         ]
 
     def _spell_word(self, word, shift):
         """Match the longest piece from the left, repeatedly. Return (id, start, end) of each piece.
 
-        'embedding' -> em, ##bed, ##ding
+        With the pieces low, ##er, ##est and ##e, "lowest" is tried in this order:
+
+            lowest lowes lowe low     -> low
+            ##est                     -> ##est
+
+        "lows" becomes [UNK], because nothing fits its s: not even the low before it remains.
         """
         unknown = [(self.unk_token_id, shift, shift + len(word))]
         if len(word) > self.max_input_chars_per_word:
-            return unknown
+            return unknown  # BERT's code does this, too: a text may contain very long strings
         pieces = []
         start = 0
         while start < len(word):
             for end in range(len(word), start, -1):
                 piece = word[start:end] if start == 0 else INSIDE + word[start:end]
                 if piece in self._pieces:
-                    break
+                    break  # the first that fits is the longest
             else:  # not even a single character fits
                 return unknown
             pieces.append((self._pieces[piece], shift + start, shift + end))
@@ -218,19 +183,18 @@ class WordPiece(Tokenizer):
         return token.removeprefix(INSIDE) or token
 
     def _decode_runs(self, runs):
-        """Join '##' pieces to the piece before them, and words by spaces.
-
-        Original spaces, case and accents are lost. Spaces before . , ! ? and around the
-        apostrophes of isn't and we'll are removed.
-        """
+        """Join '##' pieces to the piece before them, and words by spaces."""
         parts = []
         for is_added, tokens in runs:
             for token in tokens:
+                # '##' itself is two punctuation marks, not the inside of a word.
                 is_word = is_added or not token.startswith(INSIDE) or token == INSIDE
-                if is_word or not parts:
+                if is_word or not parts:  # the first piece keeps its ##: nothing is before it
                     parts.append(" " + token)
                 else:
                     parts.append(token[len(INSIDE) :])
+        # Where the original had spaces is lost. Guess: none before . , ! ? and none around the
+        # apostrophe of isn't and we'll.
         text = "".join(parts).removeprefix(" ")
         text = _SPACE_BEFORE.sub(r"\1", text)
         return _CONTRACTION.sub(r"'\1", text)
@@ -252,18 +216,15 @@ class WordPiece(Tokenizer):
 def normalized_words(normalizer, text):
     """Return the normalized words of a text: "It's" -> ['it', "'", 's']."""
     text = text.strip(" \t\n\r")
-    if text.isascii() and text.isprintable():  # a shortcut with the same result
+    # A shortcut with the same result: printable ASCII has no accents and no control characters.
+    if text.isascii() and text.isprintable():
         return _ASCII_WORD.findall(text.lower() if normalizer.lowercase else text)
     text, _ = normalizer.normalize(text)
     return [text[start:end] for start, end in bert_words(text)]
 
 
 def initial_symbols(words, limit_alphabet):
-    """Split words into the symbols that training begins with.
-
-    Only the most frequent ``limit_alphabet`` characters are kept (on a tie, the smaller code
-    point); the others are dropped. A symbol keeps its '##' even if the first character of its
-    word is dropped.
+    """Split words into the symbols that training begins with, without rare characters.
 
     >>> initial_symbols({"abc": 2, "äc": 1}, limit_alphabet=3)
     [(['a', '##b', '##c'], 2), (['##c'], 1)]
@@ -272,13 +233,16 @@ def initial_symbols(words, limit_alphabet):
     for word, count in words.items():
         for char in word:
             counts[char] += count
+    # A web corpus has many thousands of different characters, most of which occur a few times.
+    # Each of them would take two tokens. On a tie, keep the smaller code point.
     ranked = sorted(counts, key=lambda char: (-counts[char], char))
     kept = set(ranked[:limit_alphabet])
     result = []
     for word, count in words.items():
-        symbols = [
-            char if i == 0 else INSIDE + char for i, char in enumerate(word) if char in kept
-        ]
+        symbols = []
+        for i, char in enumerate(word):
+            if char in kept:  # a symbol keeps its ## even if the character before it is dropped
+                symbols.append(char if i == 0 else INSIDE + char)
         result.append((symbols, count))
     return result
 
@@ -290,6 +254,16 @@ def initial_tokens(words_in_symbols, special_tokens):
     characters = sorted({symbol[-1] for symbol in symbols})
     inside = sorted(symbol for symbol in symbols if len(symbol) > 1)
     return list(dict.fromkeys([*special_tokens, *characters, *inside]))
+
+
+def check_size(vocab_size, tokens, special_tokens):
+    """Raise ValueError if the initial tokens do not fit into the vocabulary."""
+    if vocab_size < len(tokens):
+        raise ValueError(
+            f"vocab_size={vocab_size} is smaller than the {len(special_tokens)} special tokens "
+            f"and the {len(tokens) - len(special_tokens)} characters of this corpus (each with "
+            f"and without ##): use at least {len(tokens)}, or a smaller limit_alphabet"
+        )
 
 
 def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers,

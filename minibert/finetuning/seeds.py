@@ -18,9 +18,8 @@ from minibert.finetuning.labeled_files import class_labels, encode_labels
 from minibert.finetuning.loop import EncodedTexts, best_epoch, fit
 from minibert.finetuning.metrics import mean_and_std
 from minibert.heads import BertForSequenceClassification
-from tokenizer.inspect import plural
 from tokenizer.utils.progress import progress_bar
-from tokenizer.utils.terminal import visible
+from tokenizer.utils.terminal import plural, visible
 
 NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
 SUBSET_SEED = 11  # of the subset that --examples draws; the same for every run

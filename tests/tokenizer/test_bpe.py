@@ -93,7 +93,7 @@ def test_bad_corpora_are_refused(tmp_path):
         ("empty.txt", ValueError, "corpus is empty"),
         ("binary.txt", ValueError, "binary.txt: line 2 is not UTF-8"),
         ("missing.txt", FileNotFoundError, "missing.txt: no such file"),
-        ("", FileNotFoundError, "is a folder"),
+        ("", FileNotFoundError, "is not a file"),
     ):
         with pytest.raises(error, match=message):
             ByteLevelBPE.train([tmp_path / name], 300, show_progress=False)

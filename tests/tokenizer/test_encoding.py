@@ -105,9 +105,9 @@ def test_a_vocabulary_without_the_tokens_of_the_template():
     tok = ByteLevelBPE.train_from_iterator(["a"], 300, 1, special_tokens=(), show_progress=False)
     assert tok.cls_token is tok.mask_token_id is None
     assert tok.encode("a", add_special_tokens=False).tokens == ["a"]
-    with pytest.raises(ValueError, match="no cls token .<s> or .CLS.."):
+    with pytest.raises(ValueError, match="has no cls token"):
         tok.encode("a")
-    with pytest.raises(ValueError, match="no pad token"):
+    with pytest.raises(ValueError, match="has no pad token"):
         tok.encode("a", add_special_tokens=False, pad_to_length=3)
 
 

@@ -1,7 +1,7 @@
 """The command line, as a user meets it."""
-import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -82,7 +82,7 @@ def test_a_tokenizer_is_only_replaced_with_overwrite(folder):
     (folder / "twice" / "notes.md").write_text("mine")
     code, out, error = train()
     assert (code, out) == (1, "") and "--overwrite" in error
-    assert "replaced the tokenizer" in train("--overwrite")[1]
+    assert train("--overwrite")[0] == 0
     assert (folder / "twice" / "notes.md").read_text() == "mine"
 
 
@@ -91,6 +91,18 @@ def test_a_bad_output_folder_is_reported_before_the_corpus_is_read(folder):
         code, _, error = run("train", "--out", out, folder / "no-such-file.txt")
         assert code == 1 and error.startswith("error: ") and error.count("\n") == 1
         assert "no-such-file" not in error  # that would be the second error
+
+
+def test_a_folder_stands_for_its_text_files(folder):
+    (folder / "corpus" / "more").mkdir(parents=True)
+    (folder / "corpus" / "more" / "a.txt").write_text(STORY, encoding="utf-8")
+    (folder / "corpus" / "notes.md").write_text("not a text")
+    train = ("train", "--vocab-size", 400, "--json", "--out")
+    of_folder = json.loads(run(*train, folder / "of-folder", folder / "corpus")[1])
+    of_file = json.loads(run(*train, folder / "of-file", folder / "story.txt")[1])
+    assert of_folder["fingerprint"] == of_file["fingerprint"]
+    code, _, error = run(*train, folder / "none", folder / "bpe")
+    assert code == 1 and "has no .txt file to train on" in error and "--corpus" in error
 
 
 def test_the_current_folder_can_be_the_output(folder):
@@ -164,8 +176,17 @@ def test_inspect_shows_the_vocabulary_a_text_or_a_word(folder):
     assert out == run("inspect", folder / "bpe", "-", text="The <mask>\n")[1]
     code, out, _ = run("inspect", folder / "bpe", "--word", " the")
     assert code == 0 and "⟦·the⟧" in out.splitlines()[-3]
-    data = json.loads(run("inspect", folder / "bpe", "The donkey", "--json")[1])
+    _, out, _ = run("inspect", folder / "bpe", "The donkey", "--word", "the", "--json")
+    data = json.loads(out)
     assert data["vocab_size"] == 355 and data["encoding"]["tokens"][0] == "<s>"
+    assert data["words"][0]["tokens"] == ["the"]
+
+
+def test_the_folder_of_a_run_means_its_tokenizer(folder):
+    shutil.copytree(folder / "bpe", folder / "run" / "tokenizer")
+    for command in ("inspect", "encode"):
+        expected = run(command, folder / "bpe", "The cat")
+        assert expected[0] == 0 and run(command, folder / "run", "The cat") == expected
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals")
@@ -200,12 +221,6 @@ def test_an_ascii_terminal_gets_escapes_and_valid_json(folder):
 
 # Errors
 
-def test_every_command_has_examples():
-    for command in ("train", "encode", "decode", "inspect"):
-        code, out, _ = run(command, "--help")
-        assert code == 0 and f"\n  python -m tokenizer {command} " in out
-
-
 WORDPIECE = ["train", "--kind", "wordpiece", "--out", "x", "README.md"]
 BPE = ["train", "--out", "x", "README.md"]
 
@@ -223,8 +238,7 @@ BPE = ["train", "--out", "x", "README.md"]
     ([*BPE, "--lowercase"], "wordpiece is lower case unless --cased is given", 2),
     ([*WORDPIECE, "--vocab-size", 30], "or a smaller --limit-alphabet\n", 1),
     ([*WORDPIECE, "--special-tokens", "[PAD]"], "--special-tokens must include '[UNK]'", 1),
-    (["train", "--out", "x", "-"], "- is not a file", 1),
-    (["train", "--out", "x", "/dev/null"], "/dev/null is not a file", 1),
+    (["train", "--out", "x", "/dev/null"], "/dev/null: is not a file", 1),
     (["encode", "no-such-folder"], "error: no-such-folder: no such folder", 1),
     (["inspect", "README.md"], "error: README.md: ", 1),
     (["inspect"], "FOLDER", 2),
@@ -244,11 +258,7 @@ def test_bad_ids_are_named_by_their_line(folder):
     assert code == 1 and "id 100000 is not in the vocabulary" in error
 
 
-def test_gzip_and_binary_input_are_refused_with_a_remedy(folder):
-    with gzip.open(folder / "story.txt.gz", "wt") as file:
-        file.write(STORY)
-    code, _, error = run("train", "--out", folder / "packed", folder / "story.txt.gz")
-    assert code == 1 and f"gzip -dk {folder / 'story.txt.gz'}" in error
+def test_input_that_is_not_utf8_is_refused_with_a_remedy(folder):
     done = run_command("tokenizer", "encode", folder / "bpe", input=b"a\nb\ncaf\xe9\n")
     assert done.returncode == 1 and done.stdout.count("\n") == 2
     assert "line 3 of standard input is not UTF-8" in done.stderr and "iconv" in done.stderr

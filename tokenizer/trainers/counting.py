@@ -40,7 +40,8 @@ def count_files(files, boundaries, words_of, workers=None, max_words=None, show_
     words_of     function from a text to the list of its words, at the top level of a module
     workers, max_words   see ``ByteLevelBPE.train``
 
-    Raises FileNotFoundError for a missing file, and ValueError for a file that is not UTF-8.
+    Raises FileNotFoundError for a missing file, and ValueError for a file that is not UTF-8 or a
+    corpus without words.
     """
     files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     total = sum(_file_size(file) for file in files)
@@ -68,6 +69,8 @@ def _count(function, portions, counter, workers, max_words, bar):
     for portion_counts, size in results:
         counts.add(portion_counts)
         bar.update(size)
+    if not counts:
+        raise ValueError("the corpus is empty: there is no word to learn a vocabulary from")
     return counts
 
 
@@ -260,7 +263,8 @@ def _check_text(text):
 
 
 def _file_size(file):
-    if not Path(file).is_file():
-        problem = "is a folder, not a file" if Path(file).is_dir() else "no such file"
+    path = Path(file)
+    if not path.is_file():
+        problem = "is not a file" if path.exists() else "no such file"
         raise FileNotFoundError(f"{file}: {problem}")
-    return Path(file).stat().st_size
+    return path.stat().st_size

@@ -42,10 +42,11 @@ from itertools import groupby, pairwise
 import numpy as np
 
 from tokenizer.trainers.merges import LearnedMerges, changed_pairs
+from tokenizer.utils.progress import progress_bar
 
 
 def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(),
-                        progress=None):
+                        show_progress=False):
     """Merge the pair with the highest gain until the vocabulary is full or no gain is above 0.
 
     Arguments and result as ``merges.learn_merges``; words are spelled in single characters.
@@ -57,18 +58,19 @@ def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__a
     >>> learned.tokens[6:], learned.merges, learned.counts
     (['cz', 'ax'], [(2, 5), (0, 3)], [3, 4])
     """
-    candidates = Candidates(words, tokens, vocab_size, min_frequency, join, set(forbidden))
+    candidates = Candidates(words, tokens, vocab_size, max(1, min_frequency), join, forbidden)
     merges = []
     counts = []
-    while len(candidates.tokens) < vocab_size:
-        best = candidates.best()
-        if best is None:
-            return LearnedMerges(candidates.tokens, merges, counts, candidates.why_none())
-        left, right, count = candidates.merge(best)
-        merges.append((left, right))
-        counts.append(count)
-        if progress:
-            progress(len(candidates.tokens))
+    num_new = vocab_size - len(tokens)
+    with progress_bar(num_new, "learning tokens", "tokens", show_progress) as bar:
+        while len(candidates.tokens) < vocab_size:
+            best = candidates.best()
+            if best is None:
+                return LearnedMerges(candidates.tokens, merges, counts, candidates.why_none())
+            left, right, count = candidates.merge(best)
+            merges.append((left, right))
+            counts.append(count)
+            bar.update()
     return LearnedMerges(candidates.tokens, merges, counts, "vocabulary is full")
 
 

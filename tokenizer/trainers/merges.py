@@ -20,6 +20,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from tokenizer.utils.progress import progress_bar
+
 
 @dataclass
 class LearnedMerges:
@@ -44,7 +46,7 @@ def garbage_collection_paused():
 
 @garbage_collection_paused()
 def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(),
-                 progress=None):
+                 show_progress=False):
     """Merge the most frequent pair repeatedly until the vocabulary has ``vocab_size`` tokens.
 
     words       list of (word, count); a word is a list of ids into ``tokens``, such as [97, 98],
@@ -52,63 +54,55 @@ def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, f
     tokens      the initial tokens, in order of their ids
     join        function that makes the string of a new token from its two parts
     forbidden   strings that must not become tokens
-    progress    function that is called after each merge with the size of the vocabulary
 
     Ties go to the pair with the smaller left id, then the smaller right id, so the result
     depends on the word counts only, not on their order.
 
-    >>> learned = learn_merges([([0, 1, 0], 3), ([0, 1], 2)], ["a", "b"], vocab_size=4)
-    >>> learned.tokens, learned.merges, learned.counts
-    (['a', 'b', 'ab', 'aba'], [(0, 1), (2, 0)], [5, 3])
+    low, lower and lowest once each:
+
+    >>> tokens = ["e", "l", "o", "r", "s", "t", "w"]
+    >>> words = [([1, 2, 6], 1), ([1, 2, 6, 0, 3], 1), ([1, 2, 6, 0, 4, 5], 1)]
+    >>> learned = learn_merges(words, tokens, vocab_size=10)
+    >>> learned.tokens[7:], learned.merges, learned.counts
+    (['lo', 'low', 'lowe'], [(1, 2), (7, 6), (8, 0)], [3, 3, 2])
     """
     tokens = list(tokens)
-    ids = {token: i for i, token in enumerate(tokens)}
     merges = []
     counts = []
-    pairs = PairCounts(words, min_frequency)
+    pairs = PairCounts(words, max(1, min_frequency))
     heap = pairs.heap()
-
-    while len(tokens) < vocab_size:
-        pair, count = pop_most_frequent(heap, pairs.counts)
-        if pair is None:
-            return LearnedMerges(tokens, merges, counts, pairs.why_empty())
-        left, right = map(ord, pair)
-        token = join(tokens[left], tokens[right])
-        if token in forbidden:
-            continue
-        merges.append((left, right))
-        counts.append(count)
-
-        if token not in ids:
-            ids[token] = len(tokens)
+    num_new = vocab_size - len(tokens)
+    with progress_bar(num_new, "learning tokens", "tokens", show_progress) as bar:
+        while len(tokens) < vocab_size:
+            pair, count = pop_most_frequent(heap, pairs.counts)
+            if pair is None:
+                return LearnedMerges(tokens, merges, counts, pairs.why_empty())
+            left, right = map(ord, pair)  # a pair is stored as two characters, see ``PairCounts``
+            token = join(tokens[left], tokens[right])
+            if token in forbidden:
+                continue
+            # No other pair makes the same string, see ``likelihood.Candidates.merge``.
+            new = chr(len(tokens))
             tokens.append(token)
-            for new_pair in pairs.merge(pair, chr(ids[token])):
+            merges.append((left, right))
+            counts.append(count)
+            # Only pairs with the new token can become more frequent, so only they are pushed.
+            for new_pair in pairs.merge(pair, new):
                 heapq.heappush(heap, (-pairs.counts[new_pair], new_pair))
-        else:
-            # The string is a token already. This happens only if the initial tokens have several
-            # characters. Pairs with that token can become more frequent, even those that were
-            # too rare to be kept, so count all pairs again.
-            pairs.merge(pair, chr(ids[token]))
-            pairs = PairCounts(zip(pairs.words, pairs.word_counts), min_frequency)
-            heap = pairs.heap()
-        if progress:
-            progress(len(tokens))
+            bar.update()
     return LearnedMerges(tokens, merges, counts, "vocabulary is full")
 
 
 def pop_most_frequent(heap, counts):
-    """Remove the most frequent pair from the heap and return (pair, count), or (None, 0) if empty.
-
-    A heap cannot change the entries in it. A merge lowers the counts of other pairs, whose
-    entries become stale: their counts are too high. So compare each entry that comes out with the
-    current count. If the entry is stale, push it again with the current count.
-    """
+    """Remove the most frequent pair from the heap; return (pair, count), (None, 0) if empty."""
+    # A heap cannot change the entries in it. A merge lowers the counts of other pairs, whose
+    # entries become stale: their counts are too high.
     while heap:
         negative_count, pair = heapq.heappop(heap)
         count = counts.get(pair, 0)
         if count == -negative_count:
             return pair, count
-        if count > 0:
+        if count > 0:  # stale: push the pair again with its current count
             heapq.heappush(heap, (-count, pair))
     return None, 0
 
@@ -123,10 +117,6 @@ class PairCounts:
 
     Overlapping pairs all count: a a a contains the pair a a twice, though only one can be merged.
 
-    Pairs that occur fewer than ``min_frequency`` times are dropped for good. That is safe because
-    a pair's count can only fall: its occurrences appear when the younger of its two tokens is
-    made, and each later merge can only consume some of them.
-
     >>> pairs = PairCounts([("abab", 3)], min_frequency=2)     # the word abab, three times
     >>> pairs.counts
     {'ab': 6, 'ba': 3}
@@ -139,7 +129,8 @@ class PairCounts:
         self.words = []
         self.word_counts = []
         self.counts = {}        # pair -> its count in the corpus
-        self.word_indices = {}  # pair -> indices of words; some may have lost the pair since
+        # pair -> indices of words, so that a merge visits only these. Some may have lost the pair.
+        self.word_indices = {}
 
         counts = defaultdict(int)
         word_indices = defaultdict(list)
@@ -202,6 +193,9 @@ class PairCounts:
 
     def _add(self, counts, word_indices):
         """Store the pairs that are frequent enough, and return them."""
+        # Rare pairs are dropped for good. That is safe because a pair's count can only fall: its
+        # occurrences appear when the younger of its two tokens is made, and each later merge can
+        # only consume some of them.
         frequent = [pair for pair, count in counts.items() if count >= self.min_frequency]
         for pair in frequent:
             self.counts[pair] = counts[pair]

@@ -149,3 +149,8 @@ def render_table(rows, align="l"):
             cells.append(cell + space if side == "l" else space + cell)
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def plural(count, noun):
+    """plural(1, "token") -> '1 token'; plural(1200, "token") -> '1,200 tokens'"""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

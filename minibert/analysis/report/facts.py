@@ -27,7 +27,7 @@ from minibert.examples import make_examples
 from minibert.formats.run_folder import load_run, read_config
 from minibert.presets import PRESETS
 from tokenizer import load_tokenizer
-from tokenizer.inspect import statistics
+from tokenizer.inspect.statistics import statistics
 from tokenizer.utils.files import atomic_write
 from tokenizer.word_starts import WordStarts
 

@@ -6,7 +6,7 @@ script, no font, no image from anywhere.
 from html import escape
 from pathlib import Path
 
-from tokenizer.inspect import render_pieces, split_text
+from tokenizer.inspect.text import render_pieces, split_text
 from tokenizer.utils.terminal import TextStyle, escaped
 
 VOID_ELEMENTS = ("meta", "wbr")  # elements without an end tag

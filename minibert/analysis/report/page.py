@@ -8,8 +8,7 @@ from minibert.analysis.attention_maps import SHARES
 from minibert.analysis.plots import smooth
 from minibert.analysis.report.html import colored_tokens, document, join, table, tag
 from minibert.analysis.report.svg import attention_map, bars, chart
-from tokenizer.inspect import plural
-from tokenizer.utils.terminal import TextStyle, visible
+from tokenizer.utils.terminal import TextStyle, plural, visible
 
 METRICS = {  # key in metrics.jsonl -> (name, format)
     "eval_loss": ("loss, nats per masked token", "{:.3f}"),

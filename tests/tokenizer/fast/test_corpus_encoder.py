@@ -64,7 +64,7 @@ def test_small_vocabularies_use_two_bytes_per_id():
 
 
 def test_caches_stay_bounded(tok, monkeypatch):
-    monkeypatch.setattr("tokenizer.base.WORD_CACHE_SIZE", 10)
+    monkeypatch.setattr("tokenizer.fast.word_cache.WORD_CACHE_SIZE", 10)
     monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)
     tok._word_ids.clear()
     for i in range(100):

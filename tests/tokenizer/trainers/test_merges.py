@@ -48,23 +48,6 @@ def test_reasons_to_stop():
     assert learn_merges(words, ["a", "b"], 9, min_frequency=1).stopped == "no pair is left"
 
 
-def test_two_merges_to_the_same_string_share_an_id():
-    def join(left, right):
-        return "".join(sorted(left + right))
-    learned = learn_merges([([0, 1], 3), ([1, 0], 2)], ["a", "b"], 4, 1, join)
-    assert learned.tokens == ["a", "b", "ab"]
-    assert learned.merges == [(0, 1), (1, 0)]
-
-
-def test_a_merge_into_an_existing_token_revives_pairs_that_were_too_rare():
-    # c ab occurs once, below min_frequency=2, until a b is merged into the same token ab
-    words = [([3, 2], 1), ([3, 0, 1], 4), ([0, 1], 3)]
-    learned = learn_merges(words, ["a", "b", "ab", "c"], 9, min_frequency=2)
-    assert learned.tokens == ["a", "b", "ab", "c", "cab"]
-    assert learned.merges == [(0, 1), (3, 2)]
-    assert learned.counts == [7, 5]
-
-
 def test_forbidden_strings_do_not_become_tokens():
     learned = learn_merges([([0, 1, 0], 5)], ["a", "b"], 9, 1, forbidden={"ab"})
     assert learned.tokens == ["a", "b", "ba", "aba"]

@@ -1,0 +1,1 @@
+"""Show what a tokenizer does: the views of ``python -m tokenizer inspect``."""

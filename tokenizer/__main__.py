@@ -21,7 +21,6 @@ from tokenizer.utils.terminal import TextStyle
 from tokenizer.utils.validation import as_id_list
 
 KINDS = {"bpe": ByteLevelBPE, "wordpiece": WordPiece}
-VOCAB_SIZE = {"bpe": 30000, "wordpiece": 30522}
 # The options of training that the command line passes on under their own names.
 TRAINING_OPTIONS = (
     "vocab_size", "min_frequency", "workers", "max_words", "special_tokens", "limit_alphabet",
@@ -42,7 +41,6 @@ def parse(args):
     parser = Parser(
         prog="python -m tokenizer",
         description="Train and use tokenizers: byte-level BPE and WordPiece.",
-        explained={"--lowercase": "wordpiece is lower case unless --cased is given, bpe never is"},
         epilog="""
 to get started:
   python -m tokenizer train --vocab-size 2000 --out my-tokenizer README.md
@@ -60,7 +58,6 @@ to get started:
 
 
 def add_train(commands):
-    """Add the subcommand train: learn a vocabulary from text files."""
     train = commands.add_parser("train", help="learn a vocabulary from text files", epilog="""
 examples:
   python -m tokenizer train --vocab-size 52000 --out kant-bpe kant/*.txt
@@ -70,10 +67,9 @@ examples:
          help="files with plain text in UTF-8, read line by line, or folders with .txt files")
     flag("--kind", choices=tuple(KINDS), default="bpe",
          help="bpe: byte-level, as RoBERTa; wordpiece: as BERT")
-    sizes = ", ".join(f"{size} for {kind}" for kind, size in VOCAB_SIZE.items())
     flag("--vocab-size", type=at_least(1), metavar="N",
          help="maximum number of tokens, special tokens included; fewer if no remaining pair is "
-              f"frequent enough (default: {sizes})")
+              "frequent enough (default: 30000 for bpe, 30522 for wordpiece)")
     flag("--min-frequency", type=at_least(0), default=2, metavar="N",
          help="how often a pair must occur to be merged")
     flag("--cased", action="store_true", help="wordpiece: keep capitals and accents")
@@ -99,7 +95,6 @@ examples:
 
 
 def add_encode(commands):
-    """Add the subcommand encode: text to ids."""
     encode = commands.add_parser("encode", help="text -> ids", epilog="""
 examples:
   python -m tokenizer encode my-tokenizer "A text." "Another."      a line of ids for each
@@ -122,7 +117,6 @@ examples:
 
 
 def add_decode(commands):
-    """Add the subcommand decode: ids to text."""
     decode = commands.add_parser("decode", help="ids -> text", epilog="""
 examples:
   python -m tokenizer decode my-tokenizer 0 262 2
@@ -137,7 +131,6 @@ examples:
 
 
 def add_inspect(commands):
-    """Add the subcommand inspect: show a vocabulary, a text or a word."""
     inspect = commands.add_parser("inspect", help="show a vocabulary, a text or a word", epilog="""
 examples:
   python -m tokenizer inspect my-tokenizer                          size, special tokens, lengths
@@ -161,7 +154,6 @@ def train_command(args):
     """Learn a vocabulary from files and save it."""
     # Find mistakes before the training, which may take long.
     check_save_folder(args.out, args.overwrite)
-    args.vocab_size = args.vocab_size or VOCAB_SIZE[args.kind]
     options = {}
     for name in TRAINING_OPTIONS:
         if getattr(args, name) is not None:
@@ -183,7 +175,6 @@ def train_command(args):
         print(json.dumps({
             "folder": args.out,
             "kind": tokenizer.kind,
-            "requested": args.vocab_size,
             "vocab_size": tokenizer.vocab_size,
             "summary": tokenizer.training_summary,
             "fingerprint": tokenizer.fingerprint,

@@ -26,7 +26,7 @@ from tokenizer.formats.save import save_files
 from tokenizer.formats.token_table import token_table
 from tokenizer.formats.tokenizer_json_write import tokenizer_json_files
 from tokenizer.trainers.counting import count_texts
-from tokenizer.utils.validation import as_id_list, check_int, checked_texts, split_pair
+from tokenizer.utils.validation import as_id_list, check_int
 
 # The roles of special tokens, and the tokens that RoBERTa and BERT use for them.
 ROLES = {
@@ -191,7 +191,10 @@ class Tokenizer:
         ["a b", "b"] -> array([69, 300], dtype=uint16), array([70], dtype=uint16)
         """
         check_int(1, workers=workers)
-        return encode_documents(self, checked_texts(documents), workers)
+        if isinstance(documents, str):
+            raise TypeError("encode_documents takes an iterable of texts, not one text: "
+                            "pass [text]")
+        return encode_documents(self, documents, workers)
 
     def encode(self, text, pair=None, *, add_special_tokens=True, max_length=None,
                pad_to_length=None, pad_to_multiple_of=None, split_special_tokens=False):
@@ -227,11 +230,11 @@ class Tokenizer:
         padding: pad all to the length of the longest.  options: as in ``encode``.
         """
         if isinstance(inputs, str):
-            raise TypeError(
-                "encode_batch takes a list of texts, not one text: pass [text], or use encode"
-            )
-        pairs = [split_pair(item, i) for i, item in enumerate(inputs)]
-        encodings = [self.encode(text, pair, **options) for text, pair in pairs]
+            raise TypeError("encode_batch takes a list of texts, not one text: pass [text]")
+        encodings = []
+        for item in inputs:
+            text, pair = (item, None) if isinstance(item, str) else item
+            encodings.append(self.encode(text, pair, **options))
         if padding:
             pad_to_length = max([pad_to_length or 0, *map(len, encodings)])
         for encoding in encodings:
@@ -251,10 +254,8 @@ class Tokenizer:
     def _encode_text(self, text, split_special_tokens):
         """Return (id, start, end) of each token; recognize added tokens in the text."""
         if not isinstance(text, str):
-            raise TypeError(
-                f"encode takes a str, got {type(text).__name__}: decode bytes first, "
-                f"pass lists to encode_batch"
-            )
+            raise TypeError(f"encode takes a str, got {type(text).__name__}: decode bytes first, "
+                            "pass lists to encode_batch")
         return self._added.encode(text, self._encode_plain, split_special_tokens)
 
     def _truncate(self, pieces, max_length, add_special_tokens):
@@ -296,9 +297,7 @@ class Tokenizer:
         ids = as_id_list(ids)
         for i in ids:
             if not 0 <= i < len(self._tokens):
-                raise ValueError(
-                    f"id {i} is not in the vocabulary, which has 0 to {len(self._tokens) - 1}"
-                )
+                raise ValueError(f"id {i} is not in the vocabulary of {len(self._tokens):,}")
         if skip_special_tokens:
             special = set(self.special_ids)
             ids = [i for i in ids if i not in special]

@@ -6,7 +6,6 @@ The byte-level vocabulary is trained by the library, and our trainer must equal 
 vocabulary is trained by us, because the library's differs from run to run. All ids are
 the library's.
 """
-
 import json
 import sys
 from pathlib import Path
@@ -50,31 +49,28 @@ def make():
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from tokenizer import WordPiece
 
-    GOLDEN.mkdir(exist_ok=True)
+    options = {"vocab_size": 400, "special_tokens": SPECIAL_TOKENS, "show_progress": False}
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(
-        [STORY], vocab_size=400, special_tokens=SPECIAL_TOKENS, show_progress=False
-    )
+    bpe.train_from_iterator([STORY], **options)
     bpe.save_model(str(GOLDEN))
     bpe = ByteLevelBPETokenizer(str(GOLDEN / "vocab.json"), str(GOLDEN / "merges.txt"))
     bpe.add_special_tokens([*SPECIAL_TOKENS[:-1], AddedToken("<mask>", lstrip=True)])
-    for lowercase in (True, False):
-        file = GOLDEN / ("uncased" if lowercase else "cased") / "vocab.txt"
+    tokenizers = {"bpe": bpe}
+    for name, lowercase in (("uncased", True), ("cased", False)):
+        file = GOLDEN / name / "vocab.txt"
         file.parent.mkdir(exist_ok=True)
         ours = WordPiece.train_from_iterator([STORY], 300, lowercase=lowercase, show_progress=False)
         file.write_text(ours._vocabulary_files()["vocab.txt"], encoding="utf-8")
-    uncased = BertWordPieceTokenizer(str(GOLDEN / "uncased/vocab.txt"), lowercase=True)
-    cased = BertWordPieceTokenizer(str(GOLDEN / "cased/vocab.txt"), lowercase=False)
+        tokenizers[name] = BertWordPieceTokenizer(str(file), lowercase=lowercase)
     rows = []
     for text in TEXTS:
         row = {"text": text}
-        for name, tok in (("bpe", bpe), ("uncased", uncased), ("cased", cased)):
-            encoding = tok.encode(text, add_special_tokens=False)
+        for name, tokenizer in tokenizers.items():
+            encoding = tokenizer.encode(text, add_special_tokens=False)
             row[name] = [encoding.ids, encoding.offsets]
         rows.append(json.dumps(row))
-    (GOLDEN / "ids.json").write_text(
-        f'{{"tokenizers": "{__version__}", "texts": [\n' + ",\n".join(rows) + "\n]}\n"
-    )
+    head = f'{{"tokenizers": "{__version__}", "texts": [\n'
+    (GOLDEN / "ids.json").write_text(head + ",\n".join(rows) + "\n]}\n")
 
 
 if __name__ == "__main__":

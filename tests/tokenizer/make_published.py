@@ -5,7 +5,6 @@
 The vocabularies are those in ``golden/``; the files around them are those of RoBERTa, GPT-2, BERT
 and ModernBERT. The live tests make the same folders again (``make parity``).
 """
-
 import json
 import sys
 from pathlib import Path
@@ -42,21 +41,22 @@ TEXTS = [
     "a" + " " * 30 + "b",
     "tail   ",
 ]
-UNUSED_BYTES = {chr(code) for code in (0xC0, 0xC1, *range(0xF5, 0x100))}
+NEVER_IN_UTF8 = {chr(code) for code in (0xC0, 0xC1, *range(0xF5, 0x100))}
+
+
+def with_ids(tokens):
+    return {token: i for i, token in enumerate(tokens)}
 
 
 def bpe_vocabulary():
-    """(tokens without special ones, in order; merges)"""
+    """Return (tokens without special ones, in order; merges)."""
     vocabulary = json.loads((GOLDEN / "vocab.json").read_text(encoding="utf-8"))
-    merges = [
-        tuple(line.split(" "))
-        for line in (GOLDEN / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
-    ]
-    return list(vocabulary)[5:], merges
+    lines = (GOLDEN / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
+    return list(vocabulary)[5:], [tuple(line.split(" ")) for line in lines]
 
 
 def byte_level(tokens, merges):
-    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
+    tokenizer = Tokenizer(models.BPE(with_ids(tokens), merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
@@ -65,13 +65,11 @@ def byte_level(tokens, merges):
 def roberta(folder):
     """As roberta-base: the mask takes the space before it; vocab.json and merges.txt included."""
     tokens, merges = bpe_vocabulary()
-    tokenizer = byte_level(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"], merges)
-    tokenizer.add_special_tokens(
-        ["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True)]
-    )
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer = byte_level([*special, *tokens, "<mask>"], merges)
+    tokenizer.add_special_tokens([*special, AddedToken("<mask>", lstrip=True)])
     tokenizer.post_processor = processors.RobertaProcessing(
-        ("</s>", 2), ("<s>", 0), add_prefix_space=False
-    )
+        ("</s>", 2), ("<s>", 0), add_prefix_space=False)
     tokenizer.save(str(folder / "tokenizer.json"))
     tokenizer.model.save(str(folder))
     (folder / "tokenizer_config.json").write_text('{"model_max_length": 512}')
@@ -79,77 +77,54 @@ def roberta(folder):
 
 
 def roberta_by_transformers(folder):
-    """What RobertaTokenizer of transformers 5 writes, with a space put before each text."""
+    """As RobertaTokenizer of transformers 5 saves it, with a space put before each text."""
     tokens, merges = bpe_vocabulary()
-    vocabulary = {
-        token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"])
-    }
+    vocabulary = with_ids(["<s>", "<pad>", "</s>", "<unk>", *tokens, "<mask>"])
     RobertaTokenizer(vocabulary, merges, add_prefix_space=True).save_pretrained(folder)
 
 
 def gpt2(folder):
     """One special token, at the end; no templates, no pad, no mask."""
     tokens, merges = bpe_vocabulary()
-    vocabulary = {token: i for i, token in enumerate([*tokens, "<|endoftext|>"])}
-    GPT2Tokenizer(vocabulary, merges).save_pretrained(folder)
+    GPT2Tokenizer(with_ids([*tokens, "<|endoftext|>"]), merges).save_pretrained(folder)
 
 
 def modernbert(folder):
     """NFC; without bytes that UTF-8 never uses; added tokens that are not special."""
     tokens, merges = bpe_vocabulary()
-    tokenizer = byte_level(
-        ["<|endoftext|>", "<|padding|>", *(token for token in tokens if token not in UNUSED_BYTES)],
-        merges,
-    )
+    tokens = [token for token in tokens if token not in NEVER_IN_UTF8]
+    tokenizer = byte_level(["<|endoftext|>", "<|padding|>", *tokens], merges)
     tokenizer.normalizer = normalizers.NFC()
     plain = ["|||IP_ADDRESS|||", *(" " * length for length in range(24, 1, -1))]
     tokenizer.add_tokens([AddedToken(token, normalized=True) for token in plain])
-    tokenizer.add_special_tokens(
-        [
-            "<|endoftext|>",
-            "<|padding|>",
-            "[UNK]",
-            "[CLS]",
-            "[SEP]",
-            "[PAD]",
-            AddedToken("[MASK]", lstrip=True),
-        ]
-    )
+    special = ["<|endoftext|>", "<|padding|>", "[UNK]", "[CLS]", "[SEP]", "[PAD]"]
+    tokenizer.add_special_tokens([*special, AddedToken("[MASK]", lstrip=True)])
     tokenizer.add_tokens([AddedToken(f"[unused{i}]", normalized=False) for i in range(3)])
     ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
-        "[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", ids
-    )
+        "[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", ids)
+    roles = {f"{role}_token": f"[{role.upper()}]" for role in ("cls", "sep", "pad", "unk", "mask")}
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        mask_token="[MASK]",
-        model_max_length=8192,
-    ).save_pretrained(folder)
+        tokenizer_object=tokenizer, model_max_length=8192, **roles).save_pretrained(folder)
 
 
 def bert(folder, kind="uncased", **options):
     tokens = (GOLDEN / kind / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    BertTokenizer(
-        {token: i for i, token in enumerate(tokens)}, do_lower_case=kind == "uncased", **options
-    ).save_pretrained(folder)
+    lowercase = kind == "uncased"
+    BertTokenizer(with_ids(tokens), do_lower_case=lowercase, **options).save_pretrained(folder)
 
 
 def bert_with_terms(folder):
     """Terms added to a finished vocabulary: found in any case, and within words."""
     bert(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.add_tokens(
-        ["miller", AddedToken("Flour", normalized=True), AddedToken("THERE", normalized=False)]
-    )
+    flour = AddedToken("Flour", normalized=True)
+    tokenizer.add_tokens(["miller", flour, AddedToken("THERE", normalized=False)])
     tokenizer.save_pretrained(folder)
 
 
 def bert_of_old(folder):
-    """A file of 2020 does not say of what type its model is."""
+    """A file of 2020 does not contain the type of its model."""
     bert(folder, "cased", tokenize_chinese_chars=False, strip_accents=True)
     path = folder / "tokenizer.json"
     document = json.loads(path.read_text(encoding="utf-8"))
@@ -170,31 +145,27 @@ LAYOUTS = {
 
 
 def make(name, folder):
-    """A folder in the layout of that name. -> transformers' tokenizer for it"""
+    """Make a folder in the layout of that name and return transformers' tokenizer for it."""
     folder.mkdir(parents=True, exist_ok=True)
     LAYOUTS[name](folder)
     return AutoTokenizer.from_pretrained(folder)
 
 
 def compact(path):
-    """No line ends and no indentation: these files are checked in."""
-    path.write_text(
-        json.dumps(
-            json.loads(path.read_text(encoding="utf-8")), ensure_ascii=False, separators=(",", ":")
-        )
-        + "\n",
-        encoding="utf-8",
-    )
+    """Remove line ends and indentation from a JSON file, which is checked in."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ["modernbert", "gpt2", "bert-with-terms"]:
         folder = GOLDEN / "published" / name
         theirs = make(name, folder)
-        rows = [
-            [text, theirs(text)["input_ids"], theirs(text, "the cat")["input_ids"]]
-            for text in TEXTS
-        ]
+        rows = []
+        for text in TEXTS:
+            pair_ids = theirs(text, "the cat")["input_ids"]
+            rows.append(json.dumps([text, theirs(text)["input_ids"], pair_ids]))
         for file in folder.glob("*.json"):
             compact(file)
-        (folder / "ids.json").write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+        (folder / "ids.json").write_text("[\n" + ",\n".join(rows) + "\n]\n")

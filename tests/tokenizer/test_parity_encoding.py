@@ -3,11 +3,10 @@
 Run by `make parity`. Each of our tokenizers has the same vocabulary as one of the library's. The
 texts are those of ``wild_text``: any code points, and other things that are hard to tokenize.
 """
-
 import random
 
 import pytest
-from tokenizer_samples import STORY, corpus_files, random_texts, wild_texts
+from tokenizer_samples import STORY, corpus_text, random_texts, wild_texts
 
 from tokenizer import ByteLevelBPE, WordPiece
 
@@ -21,15 +20,12 @@ def library():
 
 def library_bpe(library, folder, special_tokens, add_prefix_space=False):
     from tokenizers.implementations import ByteLevelBPETokenizer
-
-    tok = ByteLevelBPETokenizer(
-        str(folder / "vocab.json"), str(folder / "merges.txt"), add_prefix_space=add_prefix_space
-    )
+    files = (str(folder / "vocab.json"), str(folder / "merges.txt"))
+    tok = ByteLevelBPETokenizer(*files, add_prefix_space=add_prefix_space)
     tok.add_special_tokens([*special_tokens[:-1], library.AddedToken("<mask>", lstrip=True)])
-    # trim_offsets=False: as ours, offsets hold the space before a word
+    # trim_offsets=False: as ours, offsets include the space before a word
     tok.post_processor = library.processors.RobertaProcessing(
-        ("</s>", 2), ("<s>", 0), trim_offsets=False, add_prefix_space=False
-    )
+        ("</s>", 2), ("<s>", 0), trim_offsets=False, add_prefix_space=False)
     return tok
 
 
@@ -37,18 +33,15 @@ def library_bpe(library, folder, special_tokens, add_prefix_space=False):
 def pairs(library, tmp_path_factory):
     """{name: (our tokenizer, the library's with the same vocabulary)}"""
     from tokenizers.implementations import BertWordPieceTokenizer
-
     folder = tmp_path_factory.mktemp("pairs")
     texts = [STORY, *random_texts(2000, seed=99), *wild_texts(2000, seed=98)]
     bpe = ByteLevelBPE.train_from_iterator(texts, 2000, show_progress=False)
     bpe.save(folder)
     spaced = ByteLevelBPE(list(bpe.get_vocab()), bpe.merges, add_prefix_space=True)
+    special = bpe.special_tokens
     result = {
-        "bpe": (bpe, library_bpe(library, folder, bpe.special_tokens)),
-        "bpe with a space before": (
-            spaced,
-            library_bpe(library, folder, bpe.special_tokens, add_prefix_space=True),
-        ),
+        "bpe": (bpe, library_bpe(library, folder, special)),
+        "bpe with a space before": (spaced, library_bpe(library, folder, special, True)),
     }
     for name, lowercase, strip_accents in [
         ("uncased", True, None),
@@ -56,79 +49,62 @@ def pairs(library, tmp_path_factory):
         ("lower case with accents", True, False),
         ("cased without accents", False, True),
     ]:
-        ours = WordPiece.train_from_iterator(
-            texts, 6000, lowercase=lowercase, strip_accents=strip_accents, show_progress=False
-        )
+        options = {"lowercase": lowercase, "strip_accents": strip_accents}
+        ours = WordPiece.train_from_iterator(texts, 6000, show_progress=False, **options)
         ours.save(folder / name)
-        result[name] = (
-            ours,
-            BertWordPieceTokenizer(
-                str(folder / name / "vocab.txt"), lowercase=lowercase, strip_accents=strip_accents
-            ),
-        )
+        theirs = BertWordPieceTokenizer(str(folder / name / "vocab.txt"), **options)
+        result[name] = (ours, theirs)
     return result
 
 
+@pytest.fixture(params=["bpe", "uncased"])
+def pair(request, pairs):
+    """The two most used tokenizers, and the library's without truncation and padding."""
+    ours, theirs = pairs[request.param]
+    yield ours, theirs
+    theirs.no_truncation()
+    theirs.no_padding()
+    theirs._tokenizer.encode_special_tokens = False
+
+
 def assert_same_encoding(ours, theirs, text):
-    mine, their = (
-        ours.encode(text, add_special_tokens=False),
-        theirs.encode(text, add_special_tokens=False),
-    )
+    mine = ours.encode(text, add_special_tokens=False)
+    their = theirs.encode(text, add_special_tokens=False)
     assert mine.ids == their.ids, ascii(text)
     assert mine.offsets == their.offsets, ascii(text)
 
 
-@pytest.mark.parametrize(
-    "name, number",
-    [
-        ("bpe", 100_000),
-        ("uncased", 100_000),
-        ("cased", 20_000),
-        ("bpe with a space before", 20_000),
-        ("lower case with accents", 20_000),
-        ("cased without accents", 20_000),
-    ],
-)
-def test_ids_and_offsets_are_equal_on_random_texts(pairs, name, number):
-    for text in wild_texts(number, seed=11):
+@pytest.mark.parametrize("name, num_texts", [
+    ("bpe", 100_000),
+    ("uncased", 100_000),
+    ("cased", 20_000),
+    ("bpe with a space before", 20_000),
+    ("lower case with accents", 20_000),
+    ("cased without accents", 20_000),
+])
+def test_ids_and_offsets_are_equal_on_random_texts(pairs, name, num_texts):
+    for text in wild_texts(num_texts, seed=11):
         assert_same_encoding(*pairs[name], text)
 
 
-@pytest.mark.parametrize("name", ["bpe", "uncased"])
-def test_ids_are_equal_if_special_tokens_are_split(pairs, name):
+def test_ids_are_equal_if_special_tokens_are_split(pair):
     """Neither ``encode_ids`` nor ``split_special_tokens`` recognizes special tokens in a text."""
-    ours, theirs = pairs[name]
+    ours, theirs = pair
     theirs._tokenizer.encode_special_tokens = True
-    try:
-        for text in wild_texts(10_000, seed=12):
-            ids = theirs.encode(text, add_special_tokens=False).ids
-            assert (
-                ours.encode_ids(text)
-                == ours.encode(text, add_special_tokens=False, split_special_tokens=True).ids
-                == ids
-            ), ascii(text)
-    finally:
-        theirs._tokenizer.encode_special_tokens = False
+    for text in wild_texts(10_000, seed=12):
+        ids = theirs.encode(text, add_special_tokens=False).ids
+        split = ours.encode(text, add_special_tokens=False, split_special_tokens=True)
+        assert ours.encode_ids(text) == split.ids == ids, ascii(text)
 
 
 @pytest.mark.parametrize("corpus", ["kant", "books", "news"])
-def test_ids_and_offsets_are_equal_on_the_lines_of_corpora(pairs, corpus):
-    for file in corpus_files(corpus)[:4]:
-        lines = file.read_text(encoding="latin-1" if corpus == "news" else "utf-8").splitlines(
-            keepends=True
-        )
-        for name in ("bpe", "uncased"):
-            for line in lines[:10_000]:
-                assert_same_encoding(*pairs[name], line)
-
-
-def test_ids_are_equal_on_entire_books(pairs):
-    for corpus in ("kant", "books", "news"):
-        text = corpus_files(corpus)[0].read_text(
-            encoding="latin-1" if corpus == "news" else "utf-8"
-        )[:500_000]
-        for ours, theirs in pairs.values():
-            assert ours.encode_ids(text) == theirs.encode(text, add_special_tokens=False).ids
+def test_ids_and_offsets_are_equal_on_corpora(pair, pairs, corpus):
+    text = corpus_text(corpus)
+    for line in text.splitlines(keepends=True)[:40_000]:
+        assert_same_encoding(*pair, line)
+    for ours, theirs in pairs.values():
+        book = text[:500_000]
+        assert ours.encode_ids(book) == theirs.encode(book, add_special_tokens=False).ids
 
 
 def assert_same_fields(mine, their, inputs):
@@ -137,79 +113,51 @@ def assert_same_fields(mine, their, inputs):
         assert getattr(mine, field) == getattr(their, field), (field, ascii(inputs))
 
 
-@pytest.mark.parametrize("name", ["bpe", "uncased"])
-def test_pairs_truncation_and_padding_are_equal_on_random_texts(pairs, name):
-    ours, theirs = pairs[name]
+def test_pairs_truncation_and_padding_are_equal_on_random_texts(pair):
+    ours, theirs = pair
     rng = random.Random(13)
     texts = wild_texts(20_000, seed=14)
-    try:
-        for first, second in zip(texts[::2], texts[1::2]):
-            second = rng.choice([None, second])
-            max_length = rng.choice([None, *range(5, 40)])
-            length, multiple = rng.choice([(None, None), (24, None), (None, 8)])
-            theirs.no_truncation() if max_length is None else theirs.enable_truncation(
-                max_length, strategy="longest_first"
-            )
-            theirs.no_padding()
-            if length or multiple:
-                theirs.enable_padding(
-                    pad_id=ours.pad_token_id,
-                    pad_token=ours.pad_token,
-                    length=length,
-                    pad_to_multiple_of=multiple,
-                )
-            mine = ours.encode(
-                first,
-                second,
-                max_length=max_length,
-                pad_to_length=length,
-                pad_to_multiple_of=multiple,
-            )
-            assert_same_fields(
-                mine, theirs.encode(first, second), (first, second, max_length, length, multiple)
-            )
-    finally:
+    for first, second in zip(texts[::2], texts[1::2]):
+        second = rng.choice([None, second])
+        max_length = rng.choice([None, *range(5, 40)])
+        length, multiple = rng.choice([(None, None), (24, None), (None, 8)])
         theirs.no_truncation()
+        if max_length is not None:
+            theirs.enable_truncation(max_length, strategy="longest_first")
         theirs.no_padding()
+        if length or multiple:
+            theirs.enable_padding(pad_id=ours.pad_token_id, pad_token=ours.pad_token,
+                                  length=length, pad_to_multiple_of=multiple)
+        mine = ours.encode(first, second, max_length=max_length, pad_to_length=length,
+                           pad_to_multiple_of=multiple)
+        inputs = (first, second, max_length, length, multiple)
+        assert_same_fields(mine, theirs.encode(first, second), inputs)
 
 
-@pytest.mark.parametrize("name", ["bpe", "uncased"])
-def test_padded_batches_are_equal(pairs, name):
-    ours, theirs = pairs[name]
+def test_padded_batches_are_equal(pair):
+    ours, theirs = pair
     rng = random.Random(15)
     texts = wild_texts(2000, seed=16)
-    try:
-        for start in range(0, len(texts), 8):
-            multiple = rng.choice([None, 8])
-            theirs.enable_padding(
-                pad_id=ours.pad_token_id, pad_token=ours.pad_token, pad_to_multiple_of=multiple
-            )
-            batch = texts[start : start + 8]
-            for mine, their in zip(
-                ours.encode_batch(batch, padding=True, pad_to_multiple_of=multiple),
-                theirs.encode_batch(batch),
-            ):
-                assert_same_fields(mine, their, batch)
-    finally:
-        theirs.no_padding()
+    for start in range(0, len(texts), 8):
+        multiple = rng.choice([None, 8])
+        theirs.enable_padding(pad_id=ours.pad_token_id, pad_token=ours.pad_token,
+                              pad_to_multiple_of=multiple)
+        batch = texts[start : start + 8]
+        padded = ours.encode_batch(batch, padding=True, pad_to_multiple_of=multiple)
+        for mine, their in zip(padded, theirs.encode_batch(batch)):
+            assert_same_fields(mine, their, batch)
 
 
-@pytest.mark.parametrize("name", ["bpe", "uncased"])
-def test_every_way_to_truncate_a_pair_is_equal(pairs, name):
-    ours, theirs = pairs[name]
+def test_every_way_to_truncate_a_pair_is_equal(pair):
+    ours, theirs = pair
     texts = [" ".join("abcdefghij"[:length]) for length in range(9)]
-    try:
-        for max_length in range(5, 22):
-            theirs.enable_truncation(max_length)
-            for first in texts:
-                for second in [None, *texts]:
-                    assert_same_fields(
-                        ours.encode(first, second, max_length=max_length),
-                        theirs.encode(first, second),
-                        (first, second, max_length),
-                    )
-    finally:
-        theirs.no_truncation()
+    for max_length in range(5, 22):
+        theirs.enable_truncation(max_length)
+        for first in texts:
+            for second in [None, *texts]:
+                mine = ours.encode(first, second, max_length=max_length)
+                inputs = (first, second, max_length)
+                assert_same_fields(mine, theirs.encode(first, second), inputs)
 
 
 def test_decoding_is_equal(pairs):

@@ -58,7 +58,7 @@ def test_workers_do_not_change_the_result_and_a_word_limit_is_reported(folder):
         return json.loads(run("train", "--vocab-size", 400, *out, *flags)[1])
 
     plain = train()
-    assert plain["kind"] == "bpe" and plain["requested"] == 400
+    assert plain["kind"] == "bpe" and plain["vocab_size"] == 355
     assert train("--workers", 1)["fingerprint"] == plain["fingerprint"]
     assert train("--workers", 3)["fingerprint"] == plain["fingerprint"]
     limited = train("--max-words", 20)
@@ -235,7 +235,6 @@ BPE = ["train", "--out", "x", "README.md"]
     ([*BPE, "--keep-accents"], "--keep-accents is for --kind wordpiece", 1),
     ([*BPE, "--limit-alphabet", 9], "--limit-alphabet is for --kind wordpiece", 1),
     ([*BPE, "--criterion", "likelihood"], "--criterion is for --kind wordpiece", 1),
-    ([*BPE, "--lowercase"], "wordpiece is lower case unless --cased is given", 2),
     ([*WORDPIECE, "--vocab-size", 30], "or a smaller --limit-alphabet\n", 1),
     ([*WORDPIECE, "--special-tokens", "[PAD]"], "--special-tokens must include '[UNK]'", 1),
     (["train", "--out", "x", "/dev/null"], "/dev/null: is not a file", 1),

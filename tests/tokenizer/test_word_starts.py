@@ -1,5 +1,4 @@
 """Whole-word and span masking: where words begin, and what is masked together."""
-
 import numpy as np
 import pytest
 
@@ -30,30 +29,24 @@ MASK, SPECIAL = 4, (0, 1, 2, 3, 4)
 @pytest.mark.parametrize("vocab_size", [270, 300, 400])
 def test_words_of_byte_level_bpe_are_those_of_gpt2s_pattern(vocab_size):
     tok = ByteLevelBPE.train_from_iterator([TEXT], vocab_size, show_progress=False)
-    ids = tok.encode(TEXT).ids
-    starts = WordStarts(tok)(ids)
+    encoding = tok.encode(TEXT)
     expected = [True]
     for word in gpt2_words(TEXT):
         # For the pattern white space is one word; here each of its tokens is one.
-        pieces = tok.encode_ids(word)
-        expected += [True] * len(pieces) if word.isspace() else [True] + [False] * (len(pieces) - 1)
-    split = [
-        i
-        for i, token in enumerate(tok.encode(TEXT).tokens)
-        if token == "t" and tok.encode(TEXT).tokens[i - 1] == "'"
-    ]
-    for i in (
-        split
-    ):  # 't of "don't" in two tokens, ' and t, counts as two words: the ids do not say more
-        expected[i] = True
-    assert starts.tolist() == [*expected, True]
+        continuation = [word.isspace()] * (len(tok.encode_ids(word)) - 1)
+        expected += [True, *continuation]
+    expected.append(True)
+    for i, token in enumerate(encoding.tokens):
+        # 't of "don't" in two tokens, ' and t, counts as two words: the ids do not say more.
+        if token == "t" and encoding.tokens[i - 1] == "'":
+            expected[i] = True
+    assert WordStarts(tok)(encoding.ids).tolist() == expected
 
 
 def test_words_of_wordpiece():
     tok = WordPiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "em", "##bed", "##ding", "a"])
-    assert WordStarts(tok)([[2, 5, 6, 7, 8, 3, 6, 0]]).tolist() == [
-        [True, True, False, False, True, True, True, True]
-    ]
+    starts = WordStarts(tok)([[2, 5, 6, 7, 8, 3, 6, 0]])
+    assert starts.tolist() == [[True, True, False, False, True, True, True, True]]
 
 
 def every_third(ids):
@@ -72,15 +65,18 @@ def masker(objective, probability=0.15, starts=every_third):
 def test_the_tokens_of_a_word_are_masked_together():
     ids = np.random.default_rng(0).integers(5, 1000, (500, 300))
     corrupted, labels = masker("words")(ids, 0, 0, np.arange(500))
-    selected = (labels != IGNORE_INDEX).reshape(500, 100, 3)
-    assert (selected.all(-1) == selected.any(-1)).all()
-    masked, same = (corrupted == MASK).reshape(500, 100, 3), (corrupted == ids).reshape(500, 100, 3)
-    chosen = selected.all(-1)
-    assert (masked[chosen].all(-1) == masked[chosen].any(-1)).all()
+
+    def of_words(flags):
+        """Return which words all of whose tokens are True; no word may have only some."""
+        flags = flags.reshape(500, 100, 3)
+        assert (flags.all(-1) == flags.any(-1)).all()
+        return flags.all(-1)
+
+    chosen = of_words(labels != IGNORE_INDEX)
     assert chosen.mean() == pytest.approx(0.15, abs=0.01)
-    assert masked[chosen].all(-1).mean() == pytest.approx(0.8, abs=0.02) and same[chosen].all(
-        -1
-    ).mean() == pytest.approx(0.1, abs=0.02)
+    assert of_words(corrupted == MASK)[chosen].mean() == pytest.approx(0.8, abs=0.02)
+    same = (corrupted == ids).reshape(500, 100, 3).all(-1)
+    assert same[chosen].mean() == pytest.approx(0.1, abs=0.02)
 
 
 @pytest.mark.parametrize("objective", ["words", "spans"])
@@ -88,20 +84,17 @@ def test_special_tokens_and_padding_are_never_masked(objective):
     ids = np.random.default_rng(1).integers(0, 20, (50, 60))
     corrupted, labels = masker(objective, 0.5, uneven)(ids, 0, 0, np.arange(50))
     special = np.isin(ids, SPECIAL)
-    assert (
-        (labels[special] == IGNORE_INDEX).all()
-        and (corrupted[special] == ids[special]).all()
-        and (labels[~special] != IGNORE_INDEX).any()
-    )
+    assert (labels[special] == IGNORE_INDEX).all()
+    assert (corrupted[special] == ids[special]).all()
+    assert (labels[~special] != IGNORE_INDEX).any()
 
 
 @pytest.mark.parametrize("objective", ["words", "spans"])
 def test_a_mask_does_not_depend_on_padding_or_the_rest_of_the_batch(objective):
     ids = np.random.default_rng(2).integers(5, 1000, (3, 60))
-    together, _ = masker(objective, 0.3, uneven)(ids, 0, 2, [10, 11, 12])
-    alone, _ = masker(objective, 0.3, uneven)(
-        np.pad(ids[1:2], ((0, 0), (0, 24)), constant_values=1), 0, 2, [11]
-    )
+    mask = masker(objective, 0.3, uneven)
+    together, _ = mask(ids, 0, 2, [10, 11, 12])
+    alone, _ = mask(np.pad(ids[1:2], ((0, 0), (0, 24)), constant_values=1), 0, 2, [11])
     assert (together[1] == alone[0, :60]).all()
 
 
@@ -113,10 +106,9 @@ def test_spans_cover_the_requested_share_in_runs_of_words(probability):
     assert (words.all(-1) == words.any(-1)).all()
     words = words.all(-1)
     assert words.mean() == pytest.approx(probability, rel=0.05)
-    runs = np.diff(
-        np.flatnonzero(np.diff(np.pad(words, ((0, 0), (1, 1))).astype(int).ravel()))
-    ).reshape(-1)[::2]
-    assert runs.mean() > 3.7  # a span has 3.8 words, and some touch
+    # A run of masked words begins where one is masked and the word before it is not.
+    num_runs = (words & ~np.pad(words, ((0, 0), (1, 0)))[:, :-1]).sum()
+    assert words.sum() / num_runs > 3.7  # a span has 3.8 words, and some touch
 
 
 @pytest.mark.parametrize("length", range(3, 9))
@@ -131,13 +123,11 @@ def test_spans_cover_each_word_of_a_short_row_equally_often(probability):
     """The first word of a row and the first after [SEP] are no exceptions."""
     ids = np.full((20_000, 18), 10)
     ids[:, [0, 11, 17]] = 2
-    _, labels = masker("spans", probability, lambda ids: np.ones(ids.shape, bool))(
-        ids, 0, 0, np.arange(20_000)
-    )
+    mask = masker("spans", probability, lambda ids: np.ones(ids.shape, bool))
+    _, labels = mask(ids, 0, 0, np.arange(20_000))
     share = (labels != IGNORE_INDEX)[:, ids[0] == 10].mean(0)  # (15,): of each word
-    assert share == pytest.approx(
-        np.full(15, probability), abs=0.013
-    )  # four standard deviations at 0.3
+    # Four standard deviations at 0.3.
+    assert share == pytest.approx(np.full(15, probability), abs=0.013)
     assert share.mean() == pytest.approx(probability, abs=0.005)
 
 
@@ -147,34 +137,38 @@ def test_spans_agree_with_a_walk_from_word_to_word():
     At each word draw whether a span starts. A span covers the words up to its length or the end.
     """
     ids = np.random.default_rng(4).integers(0, 60, (20, 80))
-    made = masker("spans", 0.4, uneven)
-    corrupted, labels = made(ids, 7, 8, np.arange(20) + 5)
-    start_probability, survival = span_start_probability(0.4), span_length_survival()
+    mask = masker("spans", 0.4, uneven)
+    corrupted, labels = mask(ids, 7, 8, np.arange(20) + 5)
+    start_probability = span_start_probability(0.4)
+    survival = span_length_survival()
+
+    def draws(row, stream):
+        """Return {position: uniform number}, from nine positions before the row on."""
+        return dict(zip(range(-9, 80), uniform(7, 8, [row + 5], 80, stream, before=9)[0]))
+
     for b in range(20):
-        begin, fate, draw, size = (
-            dict(zip(range(-9, 80), uniform(7, 8, [b + 5], 80, stream, before=9)[0]))
-            for stream in (SELECT, ACTION, REPLACEMENT, SPAN_LENGTH)
-        )
+        select = draws(b, SELECT)
+        action = draws(b, ACTION)
+        replacement = draws(b, REPLACEMENT)
+        length_draws = draws(b, SPAN_LENGTH)
         special = np.isin(ids[b], SPECIAL)
         starts = [t for t in range(80) if t == 0 or special[t] or ids[b, t] % 3]
-        words = [range(t, t + 1) for t in range(-9, 0)] + [
-            range(start, end) for start, end in zip(starts, [*starts[1:], 80])
-        ]
-        action = {}
+        words = [range(t, t + 1) for t in range(-9, 0)]
+        words += [range(start, end) for start, end in zip(starts, [*starts[1:], 80])]
+        action_of = {}  # position -> what happens to the span that covers it
         for w, word in enumerate(words):
-            if begin[word[0]] < start_probability:
-                length = 1 + sum(size[word[0]] < survival[k] for k in range(1, MAX_SPAN_WORDS))
+            if select[word[0]] < start_probability:
+                draw = length_draws[word[0]]
+                length = 1 + sum(draw < survival[k] for k in range(1, MAX_SPAN_WORDS))
                 for covered in words[w : w + length]:
-                    action.update(dict.fromkeys(covered, fate[word[0]]))
+                    action_of.update(dict.fromkeys(covered, action[word[0]]))
         for t in range(80):
-            token, label = ids[b, t], IGNORE_INDEX
-            if t in action and not special[t]:
+            token = ids[b, t]
+            label = IGNORE_INDEX
+            if t in action_of and not special[t]:
                 label = token
-                token = (
-                    MASK
-                    if action[t] < 0.8
-                    else made.ordinary_ids[int(draw[t] * len(made.ordinary_ids))]
-                    if action[t] < 0.9
-                    else token
-                )
+                if action_of[t] < 0.8:
+                    token = MASK
+                elif action_of[t] < 0.9:
+                    token = mask.ordinary_ids[int(replacement[t] * len(mask.ordinary_ids))]
             assert (corrupted[b, t], labels[b, t]) == (token, label)

@@ -1,5 +1,4 @@
 """Shared by the tokenizer's tests: a text written for them, and difficult random strings."""
-
 import os
 import random
 import unicodedata
@@ -36,25 +35,22 @@ def random_text(rng):
     """Return mixed scripts, controls, marks, emoji; sometimes any code points, or a long word."""
     kind = rng.random()
     if kind < 0.15:
-        codes = [rng.randrange(0x110000) for _ in range(rng.randint(1, 30))]
-        return "".join(
-            char for char in map(chr, codes) if unicodedata.category(char) not in ("Cs", "Cn")
-        )
+        chars = [chr(rng.randrange(0x110000)) for _ in range(rng.randint(1, 30))]
+        return "".join(char for char in chars if unicodedata.category(char) not in ("Cs", "Cn"))
     if kind < 0.2:
-        return rng.choice(["a", "é", "word", "日", "aé"]) * rng.choice(
-            [49, 50, 51, 99, 100, 101, 102, 300]
-        )
+        length = rng.choice([49, 50, 51, 99, 100, 101, 102, 300])
+        return rng.choice(["a", "é", "word", "日", "aé"]) * length
     pools = rng.sample(POOLS, rng.randint(1, 4))
     extra = ["<mask>", "<s>", "[MASK]", "donkey", "The"]
-    return "".join(
-        rng.choice(rng.choice(pools)) if rng.random() < 0.95 else rng.choice(extra)
-        for _ in range(rng.randint(0, 40))
-    )
+    text = ""
+    for _ in range(rng.randint(0, 40)):
+        text += rng.choice(rng.choice(pools) if rng.random() < 0.95 else extra)
+    return text
 
 
-def random_texts(number, seed=0):
+def random_texts(count, seed=0):
     rng = random.Random(seed)
-    return [random_text(rng) for _ in range(number)]
+    return [random_text(rng) for _ in range(count)]
 
 
 EMOJI = "😀😍👋👍🏳👨👩👧👦💻🚀❤☺1#*"
@@ -63,25 +59,29 @@ SPACES = (
     " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2009\u200a\u200b\u2028\u2029"
     "\u202f\u205f\u2060\u3000\ufeff"
 )
-MARKS = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)).startswith("M")]
-CONTROLS = [
-    chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cf")
-]
+ALL_CHARACTERS = list(map(chr, range(0x110000)))
+MARKS = [char for char in ALL_CHARACTERS if unicodedata.category(char).startswith("M")]
+CONTROLS = [char for char in ALL_CHARACTERS if unicodedata.category(char) in ("Cc", "Cf")]
+CJK_STARTS = (0x3040, 0x3400, 0x4E00, 0xAC00, 0xF900, 0x20000, 0x2B800)
+
+
+def repeated(rng, make, most):
+    """Join up to ``most`` results of ``make()``."""
+    return "".join(make() for _ in range(rng.randint(1, most)))
 
 
 def any_characters(rng):
     """Return any code points of all seventeen planes, assigned or not."""
-    codes = [
-        rng.randrange(17) * 0x10000 + rng.randrange(0x10000) for _ in range(rng.randint(1, 12))
-    ]
+    codes = []
+    for _ in range(rng.randint(1, 12)):
+        codes.append(rng.randrange(17) * 0x10000 + rng.randrange(0x10000))
     return "".join(chr(code) for code in codes if not 0xD800 <= code < 0xE000)
 
 
 def one_block(rng):
     """Return neighbors: 128 code points are usually one script."""
-    start = (
-        rng.randrange(0, 0x3400, 128) if rng.random() < 0.6 else rng.randrange(0xA000, 0x20000, 128)
-    )
+    first, end = (0, 0x3400) if rng.random() < 0.6 else (0xA000, 0x20000)
+    start = rng.randrange(first, end, 128)
     codes = [start + rng.randrange(128) for _ in range(rng.randint(1, 15))]
     return "".join(chr(code) for code in codes if not 0xD800 <= code < 0xE000)
 
@@ -89,34 +89,31 @@ def one_block(rng):
 def emoji(rng):
     """Return families, flags, skin tones, keycaps: sequences with joiners and modifiers."""
     glue = ["\u200d", "\ufe0f", "\ufe0e", "\u20e3", "🏽", "🏿", "🇩", "🇪", "", ""]
-    return "".join(rng.choice(EMOJI) + rng.choice(glue) for _ in range(rng.randint(1, 8)))
+    return repeated(rng, lambda: rng.choice(EMOJI) + rng.choice(glue), 8)
+
+
+def accents(rng):
+    def letter():
+        return rng.choice("aeéoñ가") + "".join(rng.choices(MARKS, k=rng.randint(0, 4)))
+    return repeated(rng, letter, 5)
+
+
+def long_word(rng):
+    unit = rng.choice(["a", "é", "the", "日", "aé", "e\u0301", "1", "-", "😀"])
+    return (unit * 110)[: rng.choice((49, 50, 99, 100, 101, 102, 110))]
 
 
 FRAGMENTS = [
     any_characters,
     one_block,
     emoji,
-    lambda rng: "".join(
-        rng.choice("aeéoñ가") + "".join(rng.choices(MARKS, k=rng.randint(0, 4)))
-        for _ in range(rng.randint(1, 5))
-    ),
-    lambda rng: "".join(
-        rng.choice(CONTROLS) + rng.choice("ab .") for _ in range(rng.randint(1, 5))
-    ),
-    lambda rng: "".join(
-        chr(
-            rng.choice((0x3040, 0x3400, 0x4E00, 0xAC00, 0xF900, 0x20000, 0x2B800))
-            + rng.randrange(0x300)
-        )
-        for _ in range(rng.randint(1, 8))
-    ),
-    lambda rng: (rng.choice(["a", "é", "the", "日", "aé", "e\u0301", "1", "-", "😀"]) * 110)[
-        : rng.choice((49, 50, 99, 100, 101, 102, 110))
-    ],
+    accents,
+    long_word,
+    lambda rng: repeated(rng, lambda: rng.choice(CONTROLS) + rng.choice("ab ."), 5),
+    lambda rng: repeated(rng, lambda: chr(rng.choice(CJK_STARTS) + rng.randrange(0x300)), 8),
     lambda rng: "".join(rng.choices(SPACES + " " * 20, k=rng.randint(1, 6))),
     lambda rng: rng.choice(["\r\n", "\n\r", "\n\n", "\r"]).join(
-        rng.choices(["a", "the end.", "", " ", "É"], k=rng.randint(2, 5))
-    ),
+        rng.choices(["a", "the end.", "", " ", "É"], k=rng.randint(2, 5))),
     lambda rng: rng.choice(["", " ", "\n "]).join(rng.choices(SPECIALS, k=rng.randint(1, 3))),
     lambda rng: " ".join(rng.choices(STORY.split(), k=rng.randint(1, 6))),
     lambda rng: "".join(rng.choices("it'sdtrevlmIT S3,.…—’", k=rng.randint(1, 12))),
@@ -125,20 +122,25 @@ FRAGMENTS = [
 
 def wild_text(rng):
     """Return one to four fragments of any kind, joined or separated by spaces."""
-    return rng.choice(["", " ", "  "]).join(
-        rng.choice(FRAGMENTS)(rng) for _ in range(rng.randint(1, 4))
-    )
+    fragments = [rng.choice(FRAGMENTS)(rng) for _ in range(rng.randint(1, 4))]
+    return rng.choice(["", " ", "  "]).join(fragments)
 
 
-def wild_texts(number, seed=0):
+def wild_texts(count, seed=0):
     rng = random.Random(seed)
-    return [wild_text(rng) for _ in range(number)]
+    return [wild_text(rng) for _ in range(count)]
 
 
 def corpus_files(name):
-    """The files of a corpus under MINIBERT_CORPORA; the test is skipped where there is none."""
+    """Return the files of a corpus under MINIBERT_CORPORA; skip the test if there is none."""
     folder = Path(os.environ.get("MINIBERT_CORPORA", "")) / name
     files = sorted(folder.glob("*.txt")) if os.environ.get("MINIBERT_CORPORA") else []
     if not files:
-        pytest.skip(f"no corpus {name!r}: MINIBERT_CORPORA names no folder that holds it")
+        pytest.skip(f"no corpus {name!r}: MINIBERT_CORPORA names no folder that contains it")
     return files
+
+
+def corpus_text(name):
+    """Return the text of a corpus under MINIBERT_CORPORA; the files of news are in Latin-1."""
+    encoding = "latin-1" if name == "news" else "utf-8"
+    return "".join(file.read_text(encoding=encoding) for file in corpus_files(name))

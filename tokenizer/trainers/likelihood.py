@@ -178,9 +178,7 @@ class Candidates:
         """Return the reason why ``best`` found no pair."""
         if (self.count >= self.min_frequency).any():
             return "no merge raises the likelihood"
-        if any(self.corpus.counts.values()):
-            return f"no pair occurs {self.min_frequency} times"
-        return "no pair is left"
+        return f"no pair occurs {self.min_frequency} times"
 
     def _gains(self, slots):
         """Return the current gains; 0 for pairs that are too rare."""

@@ -69,14 +69,16 @@ def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, f
     tokens = list(tokens)
     merges = []
     counts = []
-    pairs = PairCounts(words, max(1, min_frequency))
+    min_frequency = max(1, min_frequency)
+    pairs = PairCounts(words, min_frequency)
     heap = pairs.heap()
     num_new = vocab_size - len(tokens)
     with progress_bar(num_new, "learning tokens", "tokens", show_progress) as bar:
         while len(tokens) < vocab_size:
             pair, count = pop_most_frequent(heap, pairs.counts)
             if pair is None:
-                return LearnedMerges(tokens, merges, counts, pairs.why_empty())
+                stopped = f"no pair occurs {min_frequency} times"
+                return LearnedMerges(tokens, merges, counts, stopped)
             left, right = map(ord, pair)  # a pair is stored as two characters, see ``PairCounts``
             token = join(tokens[left], tokens[right])
             if token in forbidden:
@@ -153,7 +155,8 @@ class PairCounts:
     def merge(self, pair, new):
         """Replace ``pair`` with ``new`` in all words; return the new pairs that are kept.
 
-        In the word c a b d, merging a b into X removes the pairs ca and bd, and adds cX and Xd.
+        In the word l o w e r, merging o w into X removes the pairs l o and w e, and adds l X and
+        X e: l X e r. The pair e r is not touched.
         """
         left, right = pair
         words = self.words
@@ -169,7 +172,7 @@ class PairCounts:
             count = self.word_counts[i]
             if len(parts) == 2:
                 # Nearly always the pair occurs once: ``changed_pairs`` without the call.
-                before, after = parts
+                before, after = parts  # "lower" split at "ow": "l" and "er"
                 if before:
                     removed[before[-1] + left] += count
                     neighbors = before[-1] + new
@@ -213,12 +216,6 @@ class PairCounts:
             else:
                 del self.counts[pair]
                 del self.word_indices[pair]
-
-    def why_empty(self):
-        """Return the reason why ``counts`` is empty."""
-        if any(len(word) > 1 for word in self.words):
-            return f"no pair occurs {self.min_frequency} times"
-        return "no pair is left"
 
 
 def changed_pairs(parts, pair, new):

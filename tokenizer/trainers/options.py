@@ -1,21 +1,17 @@
 """Checks of the training options, and the summary of a training, for both tokenizers."""
-from collections.abc import Iterable
-
 from tokenizer.utils.validation import check_int
 
 
 def check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers,
                            limit_alphabet=None):
     """Raise TypeError or ValueError for invalid options, before the corpus is read."""
-    if vocab_size is None or min_frequency is None:
-        raise TypeError("vocab_size and min_frequency must be integers, not None")
     check_int(0, min_frequency=min_frequency)
     check_int(1, vocab_size=vocab_size, workers=workers, limit_alphabet=limit_alphabet)
     check_int(2, max_words=max_words)
-    if isinstance(special_tokens, str) or not isinstance(special_tokens, Iterable):
+    if isinstance(special_tokens, str):
         raise TypeError(f"special_tokens must be a tuple of strings, not {special_tokens!r}")
     for token in special_tokens:
-        if not isinstance(token, str) or token.splitlines() != [token]:
+        if token.splitlines() != [token]:
             raise ValueError(f"special token {token!r}: must be a non-empty string of one line")
     if len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"special_tokens contains a token twice: {', '.join(special_tokens)}")

@@ -81,8 +81,8 @@ def test_reasons_to_stop():
     words = [([0, 1], 2), ([2, 2], 1), ([2], 9)]
     assert learn_by_likelihood(words, ["a", "b", "c"], 4).stopped == "vocabulary is full"
     assert learn_by_likelihood(words, ["a", "b", "c"], 9).stopped == "no pair occurs 2 times"
-    assert learn_by_likelihood(words[:1], ["a", "b"], 9).stopped == "no pair is left"
-    assert learn_by_likelihood([], ["a"], 9).stopped == "no pair is left"
+    assert learn_by_likelihood(words[:1], ["a", "b"], 9).stopped == "no pair occurs 2 times"
+    assert learn_by_likelihood([], ["a"], 9).stopped == "no pair occurs 2 times"
     # two letters in all four orders, equally often: k = 1, c = 4, N = 8,
     # so the gain is 2 (f(3) - f(4)) + f(8) - f(7) = -1.49
     independent = [([0, 0], 1), ([0, 1], 1), ([1, 0], 1), ([1, 1], 1)]

@@ -45,7 +45,6 @@ def test_reasons_to_stop():
     words = [([0, 1], 2), ([1, 1], 1)]
     assert learn_merges(words, ["a", "b"], 3).stopped == "vocabulary is full"
     assert learn_merges(words, ["a", "b"], 9).stopped == "no pair occurs 2 times"
-    assert learn_merges(words, ["a", "b"], 9, min_frequency=1).stopped == "no pair is left"
 
 
 def test_forbidden_strings_do_not_become_tokens():

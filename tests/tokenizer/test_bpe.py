@@ -59,16 +59,6 @@ def test_files_are_read_by_lines_and_strings_as_they_are(tmp_path):
     assert from_text.encode_ids("\n\nab") == from_lines.encode_ids("\n\nab")
 
 
-def test_the_order_of_files_does_not_matter(tmp_path):
-    lines = STORY.splitlines(keepends=True)
-    files = [tmp_path / f"{i}.txt" for i in range(3)]
-    for i, file in enumerate(files):
-        file.write_text("".join(lines[i::3]), encoding="utf-8")
-    orders = (files, files[::-1], [files[1], files[2], files[0]])
-    trained = [ByteLevelBPE.train(order, 400, show_progress=False) for order in orders]
-    assert len({tok.fingerprint for tok in trained}) == 1
-
-
 def test_a_merge_never_makes_a_special_token():
     tok = train(["PAD PAD PAD"] * 3, 300, 1, ("PA",))
     assert "PA" not in ["".join(pair) for pair in tok.merges]

@@ -52,11 +52,6 @@ def test_a_minimum_frequency_of_zero_means_one(criterion):
     assert zero.get_vocab() == one.get_vocab() and zero.training_summary == one.training_summary
 
 
-def test_the_order_of_texts_does_not_matter():
-    lines = STORY.splitlines()
-    assert train(lines, 300).fingerprint == train(lines[::-1], 300).fingerprint
-
-
 @pytest.mark.parametrize("options, message", [
     ({"criterion": "ratio"}, "unknown criterion 'ratio': use 'frequency' or 'likelihood'"),
     ({"vocab_size": 9}, "smaller than the 5 special tokens and the 5 characters.*at least 10"),

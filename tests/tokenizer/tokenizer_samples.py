@@ -131,6 +131,15 @@ def wild_texts(count, seed=0):
     return [wild_text(rng) for _ in range(count)]
 
 
+def train_on_words(learn, words, alphabet, vocab_size, min_frequency, join=str.__add__):
+    """Train on {tuple of tokens: count}, as ``reference.train`` does. -> (tokens, merges)"""
+    ids = {token: i for i, token in enumerate(alphabet)}
+    words_in_ids = [([ids[token] for token in word], count) for word, count in words.items()]
+    learned = learn(words_in_ids, alphabet, vocab_size, min_frequency, join)
+    tokens = learned.tokens
+    return tokens, [(tokens[left], tokens[right]) for left, right in learned.merges]
+
+
 def corpus_files(name):
     """Return the files of a corpus under MINIBERT_CORPORA; skip the test if there is none."""
     folder = Path(os.environ.get("MINIBERT_CORPORA", "")) / name

@@ -2,22 +2,17 @@
 import random
 from collections import Counter
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pytest
+from tokenizer_samples import train_on_words
 
 from tokenizer import WordPiece, reference
 from tokenizer.trainers.likelihood import Candidates, Corpus, gain, learn_by_likelihood
 from tokenizer.wordpiece import INSIDE, join_pieces
 
-
-def train_fast(words, alphabet, vocab_size, min_frequency, join=str.__add__):
-    """Train on {tuple of tokens: count}, as the reference does. -> (tokens, merges)"""
-    ids = {token: i for i, token in enumerate(alphabet)}
-    word_ids = [([ids[token] for token in word], count) for word, count in words.items()]
-    learned = learn_by_likelihood(word_ids, alphabet, vocab_size, min_frequency, join)
-    tokens = learned.tokens
-    return tokens, [(tokens[left], tokens[right]) for left, right in learned.merges]
+train_fast = partial(train_on_words, learn_by_likelihood)
 
 
 def random_words(rng, letters, longest):

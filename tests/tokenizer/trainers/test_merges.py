@@ -1,22 +1,17 @@
 """Learning merges: cases worked by hand, and the fast trainer against the slow reference."""
 import random
 from collections import Counter, defaultdict
+from functools import partial
 
 import pytest
+from tokenizer_samples import train_on_words
 
 from tokenizer import reference
 from tokenizer.trainers import merges
 from tokenizer.trainers.merges import PairCounts, changed_pairs, learn_merges
 from tokenizer.wordpiece import join_pieces
 
-
-def train_fast(words, alphabet, vocab_size, min_frequency, join=str.__add__):
-    """Train on {tuple of tokens: count}, as ``reference.train`` does. -> (tokens, merges)"""
-    ids = {token: i for i, token in enumerate(alphabet)}
-    word_ids = [([ids[token] for token in word], count) for word, count in words.items()]
-    learned = learn_merges(word_ids, alphabet, vocab_size, min_frequency, join)
-    tokens = learned.tokens
-    return tokens, [(tokens[left], tokens[right]) for left, right in learned.merges]
+train_fast = partial(train_on_words, learn_merges)
 
 
 def test_hug_and_pug_by_hand():

@@ -207,10 +207,8 @@ def encode_command(args):
     tokenizer = load(args.folder)
     add_special_tokens = not args.no_special_tokens
     if add_special_tokens and not tokenizer.has_template_tokens():
-        raise ValueError(
-            f"{args.folder}: the vocabulary lacks the special tokens that are added to a text: "
-            f"encode with --no-special-tokens"
-        )
+        raise ValueError(f"{args.folder}: the vocabulary lacks the special tokens that are added "
+                         "to a text: encode with --no-special-tokens")
     for text in read_texts(args.inputs):
         try:
             encoding = tokenizer.encode(
@@ -241,10 +239,8 @@ def decode_command(args):
             else:
                 ids = [int(word) for word in line.replace(",", " ").strip(" []\r").split()]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise ValueError(
-                f"line {line_number} of the input must be ids, such as '0 262 2', "
-                f"but is {line!r:.80}"
-            ) from None
+            raise ValueError(f"line {line_number} of the input must be ids, such as '0 262 2', "
+                             f"but is {line!r:.80}") from None
         text = tokenizer.decode(ids, skip_special_tokens=not args.keep_special_tokens)
         print(json.dumps({"text": text}, ensure_ascii=False) if args.json else text)
 
@@ -296,11 +292,9 @@ def read_texts(inputs):
     for line_number, line in enumerate(sys.stdin.buffer, start=1):
         try:
             yield line.decode("utf-8").removesuffix("\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"line {line_number} of standard input is not UTF-8 text ({error.reason} at byte "
-                f"{error.start + 1}): convert it (iconv -f ISO-8859-1 -t UTF-8)"
-            ) from None
+        except UnicodeDecodeError:
+            raise ValueError(f"line {line_number} of standard input is not UTF-8 text: convert it "
+                             "(iconv -f ISO-8859-1 -t UTF-8)") from None
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ SHORT_TEXT = 500  # characters; up to this length the corpus encoder is slower t
 
 
 class Tokenizer:
-    """Convert text to ids and back. Made by ``train``, ``train_from_iterator``, ``load_tokenizer``.
+    """Convert text to ids and back.
 
     kind                         "bpe" or "wordpiece"
     vocab_size                   number of tokens, special tokens included
@@ -51,7 +51,7 @@ class Tokenizer:
     training_summary             after training: the size reached, and why training stopped
     learned                      after training: ``LearnedMerges``
     model_max_length             longest input of the tokenizer's model, if known; not enforced
-    folder                       where it was loaded from, else None
+    folder                       the folder that it was loaded from, else None
     fingerprint                  a hash of everything that affects the ids of a text
     """
 
@@ -111,9 +111,8 @@ class Tokenizer:
     def _set_roles(self, roles):
         """Set cls_token, cls_token_id, ..., from ``roles`` or the usual names."""
         for role, usual_names in ROLES.items():
-            token = roles.get(role)
-            if not token:
-                token = next((name for name in usual_names if name in self.special_tokens), None)
+            found = [name for name in usual_names if name in self.special_tokens]
+            token = roles.get(role) or (found[0] if found else None)
             setattr(self, f"{role}_token", token)
             setattr(self, f"{role}_token_id", self._ids.get(token))
 
@@ -134,8 +133,8 @@ class Tokenizer:
         return len(self._tokens)
 
     def __repr__(self):
-        name = type(self).__name__
-        return f"{name}({len(self):,} tokens, {len(self.special_tokens)} of them special)"
+        special = len(self.special_tokens)
+        return f"{type(self).__name__}({len(self):,} tokens, {special} of them special)"
 
     def token_to_id(self, token):
         """Return the id of a token, or None if it is not in the vocabulary. 'Ġthe' -> 262"""
@@ -155,10 +154,9 @@ class Tokenizer:
         if missing:
             name = f"the tokenizer in {self.folder}" if self.folder else "the tokenizer"
             example = f'{{"{missing[0]}_token": "{ROLES[missing[0]][0]}"}}'
-            raise ValueError(
-                f"{name} has no {', '.join(missing)} token: say in its tokenizer_config.json which "
-                f"token to use ({example}), or train one that has it (python -m tokenizer train)"
-            )
+            raise ValueError(f"{name} has no {', '.join(missing)} token: say in its "
+                             f"tokenizer_config.json which token to use ({example}), or train one "
+                             "that has it (python -m tokenizer train)")
 
     # Text -> ids
 
@@ -192,8 +190,7 @@ class Tokenizer:
         """
         check_int(1, workers=workers)
         if isinstance(documents, str):
-            raise TypeError("encode_documents takes an iterable of texts, not one text: "
-                            "pass [text]")
+            raise TypeError("encode_documents takes an iterable of texts: pass [text]")
         return encode_documents(self, documents, workers)
 
     def encode(self, text, pair=None, *, add_special_tokens=True, max_length=None,
@@ -260,17 +257,14 @@ class Tokenizer:
 
     def _truncate(self, pieces, max_length, add_special_tokens):
         """Cut {"A": pieces, "B": pieces} so that they and the special tokens fit."""
-        is_pair = "B" in pieces
-        num_added = self.num_special_tokens_to_add(is_pair) if add_special_tokens else 0
+        num_added = self.num_special_tokens_to_add("B" in pieces) if add_special_tokens else 0
         max_pieces = max_length - num_added
         if max_pieces < 0:
-            raise ValueError(
-                f"max_length={max_length} has no room for the {num_added} special tokens that are "
-                f"added: use at least {num_added}, or add_special_tokens=False"
-            )
+            raise ValueError(f"max_length={max_length} has no room for the {num_added} special "
+                             "tokens that are added: use more, or add_special_tokens=False")
         len_a, len_b = longest_first(len(pieces["A"]), len(pieces.get("B", "")), max_pieces)
         pieces["A"] = pieces["A"][:len_a]
-        if is_pair:
+        if "B" in pieces:
             pieces["B"] = pieces["B"][:len_b]
 
     def _add_special(self, encoding, role, type_id=0, attention=1):

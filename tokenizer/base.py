@@ -121,7 +121,7 @@ class Tokenizer:
     @classmethod
     def train_from_iterator(cls, texts, *args, **options):
         """Learn a vocabulary from an iterable of strings; otherwise as ``train``."""
-        return cls.train(texts, *args, count=count_texts, **options)
+        return cls.train(texts, *args, count_words=count_texts, **options)
 
     # The vocabulary
 

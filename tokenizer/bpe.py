@@ -57,9 +57,8 @@ class ByteLevelBPE(Tokenizer):
         roles, added, templates: see ``Tokenizer``.
         """
         normalize = nfc if unicode_form else None
-        super().__init__(
-            tokens, special_tokens, model_max_length, roles, added, templates, normalize
-        )
+        super().__init__(tokens, special_tokens, model_max_length, roles, added, templates,
+                         normalize)
         self.unicode_form = unicode_form
         self.add_prefix_space = add_prefix_space
         self.trim_offsets = trim_offsets
@@ -76,30 +75,26 @@ class ByteLevelBPE(Tokenizer):
         self._byte_characters = dict(enumerate(byte_characters()))  # for str.translate
 
     def _check_vocabulary(self):
-        missing = [
-            char
-            for byte, char in enumerate(byte_characters())
-            if char not in self._ids and byte not in NEVER_IN_UTF8
-        ]
+        missing = []
+        for byte, char in enumerate(byte_characters()):
+            if char not in self._ids and byte not in NEVER_IN_UTF8:
+                missing.append(char)
         if missing:
-            raise ValueError(
-                f"the vocabulary lacks {len(missing)} of the 256 bytes (first: {missing[0]!r}): "
-                f"it is not a byte-level vocabulary"
-            )
+            raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 bytes (first: "
+                             f"{missing[0]!r}): it is not a byte-level vocabulary")
         # A space or an emoji in a token shows that the file is of another kind, such as WordPiece.
         byte_level = set(byte_characters())
         for i, token in enumerate(self._tokens):
             if token not in self._added_contents and not byte_level.issuperset(token):
-                raise ValueError(
-                    f"token {token!r} (id {i}) has a character that represents no byte: it is not "
-                    f"a byte-level vocabulary, or the token is missing from the special tokens"
-                )
+                raise ValueError(f"token {token!r} (id {i}) has a character that represents no "
+                                 "byte: it is not a byte-level vocabulary, or the token is missing "
+                                 "from the special tokens")
 
     # Training
 
     @classmethod
     def train(cls, files, vocab_size=30000, min_frequency=2, special_tokens=SPECIAL_TOKENS,
-              workers=None, max_words=None, show_progress=True, count=count_files):
+              workers=None, max_words=None, show_progress=True, count_words=count_files):
         """Learn a vocabulary from text files, which are streamed line by line, on all cores.
 
         vocab_size: an upper bound. Training stops earlier if no pair occurs ``min_frequency``
@@ -107,7 +102,7 @@ class ByteLevelBPE(Tokenizer):
         workers: number of processes, by default one per core. The result does not depend on it.
         max_words: the most distinct words to count at a time, to limit memory (a word takes about
             200 bytes). The rarest words are dropped; the summary reports the loss.
-        count: the function that counts words; ``train_from_iterator`` passes another.
+        count_words: ``count_files``; ``train_from_iterator`` passes ``count_texts``.
 
         Raises FileNotFoundError, and ValueError if the corpus is empty or not UTF-8, or if
         ``vocab_size`` is smaller than the special tokens and the 256 bytes together.
@@ -117,16 +112,10 @@ class ByteLevelBPE(Tokenizer):
         """
         check_options(vocab_size, min_frequency, special_tokens, max_words, workers)
         # Pairs never cross words, so the counts of words are all that training needs to know.
-        words = count(files, gpt2_boundaries, gpt2_words, workers, max_words, show_progress)
+        words = count_words(files, gpt2_boundaries, gpt2_words, workers, max_words, show_progress)
         tokens = [*special_tokens, *sorted(byte_characters())]
-        learned = learn_merges(
-            words_in_ids(words, tokens),
-            tokens,
-            vocab_size,
-            min_frequency,
-            forbidden=set(special_tokens),
-            show_progress=show_progress,
-        )
+        learned = learn_merges(words_in_ids(words, tokens), tokens, vocab_size, min_frequency,
+                               forbidden=set(special_tokens), show_progress=show_progress)
         merges = [(learned.tokens[left], learned.tokens[right]) for left, right in learned.merges]
         tokenizer = cls(learned.tokens, merges, special_tokens)
         tokenizer.learned = learned
@@ -203,7 +192,9 @@ class ByteLevelBPE(Tokenizer):
         return [token_id for token_id in ids if token_id is not None]
 
     def _encode_plain_texts(self, texts):
-        return super()._encode_plain_texts([self._with_prefix_space(text) for text in texts])
+        if self.add_prefix_space:
+            texts = [self._with_prefix_space(text) for text in texts]
+        return super()._encode_plain_texts(texts)
 
     def _with_prefix_space(self, text):
         """Add GPT-2's ``add_prefix_space``, if it is set: 'a' -> ' a', ' a' -> ' a'."""
@@ -241,11 +232,9 @@ class ByteLevelBPE(Tokenizer):
             # If its bytes are several tokens, each has the offsets of the entire character.
             character_of = range(match.start(), match.end())  # ASCII: a byte is a character
             if not word.isascii():
-                character_of = [
-                    position
-                    for position, char in enumerate(word, match.start())
-                    for _ in utf8(char)
-                ]
+                character_of = []
+                for position, char in enumerate(word, match.start()):
+                    character_of += [position] * len(utf8(char))
             first_byte = 0
             for token_id in self._word_ids[word]:
                 # A byte-level token has as many characters as bytes.
@@ -339,13 +328,9 @@ def check_options(vocab_size, min_frequency, special_tokens, max_words, workers)
     check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers)
     clashes = set(special_tokens) & set(byte_characters())
     if clashes:
-        raise ValueError(
-            f"special token {min(clashes)!r} is also one of the 256 byte characters: "
-            f"choose a longer name"
-        )
+        raise ValueError(f"special token {min(clashes)!r} is also one of the 256 byte characters: "
+                         "choose a longer name")
     least = 256 + len(special_tokens)
     if vocab_size < least:
-        raise ValueError(
-            f"vocab_size={vocab_size} is smaller than the 256 bytes and {len(special_tokens)} "
-            f"special tokens that every byte-level vocabulary contains: use at least {least}"
-        )
+        raise ValueError(f"vocab_size={vocab_size} is smaller than the 256 bytes and "
+                         f"{len(special_tokens)} special tokens: use at least {least}")

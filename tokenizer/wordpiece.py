@@ -63,14 +63,11 @@ class WordPiece(Tokenizer):
         self.boundaries = bert_boundaries if tokenize_chinese_chars else bert_boundaries_without_cjk
         searches_normalized = any(token.normalized for token in added)
         normalize = self.normalizer.normalize if searches_normalized else None
-        super().__init__(
-            tokens, special_tokens, model_max_length, roles, added, templates, normalize
-        )
+        super().__init__(tokens, special_tokens, model_max_length, roles, added, templates,
+                         normalize)
         if self.unk_token is None:
-            raise ValueError(
-                "the vocabulary has no [UNK] token, which words that cannot be spelled need: "
-                "train with it in special_tokens, or add it to vocab.txt"
-            )
+            raise ValueError("the vocabulary has no [UNK] token, which words that cannot be "
+                             "spelled need: train with it, or add it to vocab.txt")
         self.max_input_chars_per_word = max_input_chars_per_word
         self.not_pieces = frozenset(not_pieces)
         excluded = self.not_pieces.union(self.special_tokens)
@@ -86,14 +83,14 @@ class WordPiece(Tokenizer):
     @classmethod
     def train(cls, files, vocab_size=30522, min_frequency=2, lowercase=True, strip_accents=None,
               criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000,
-              workers=None, max_words=None, show_progress=True, count=count_files):
+              workers=None, max_words=None, show_progress=True, count_words=count_files):
         """Learn a vocabulary from text files.
 
         vocab_size: an upper bound. Training stops earlier if no pair occurs ``min_frequency``
             times or raises the likelihood; ``training_summary`` of the result reports that.
         criterion: "frequency" or "likelihood", see above.
         limit_alphabet: keep this many characters, the most frequent; other words become [UNK].
-        workers, max_words, count: as in ``ByteLevelBPE.train``.
+        workers, max_words, count_words: as in ``ByteLevelBPE.train``.
 
         Raises FileNotFoundError, and ValueError if the corpus is empty or not UTF-8, or if
         ``vocab_size`` is smaller than the special tokens and the alphabet together.
@@ -101,26 +98,22 @@ class WordPiece(Tokenizer):
         WordPiece.train(["kant.txt"], vocab_size=8_000).encode("Critique of reason").tokens
         -> ['[CLS]', 'critique', 'of', 'reason', '[SEP]']
         """
-        check_options(
-            vocab_size, min_frequency, criterion, special_tokens, max_words, workers, limit_alphabet
-        )
+        check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers,
+                      limit_alphabet)
         normalizer = BertNormalizer(lowercase, strip_accents)
         words_of = partial(normalized_words, normalizer)  # a partial can be sent to workers
-        words = count(files, bert_boundaries, words_of, workers, max_words, show_progress)
+        words = count_words(files, bert_boundaries, words_of, workers, max_words, show_progress)
         words_in_symbols = initial_symbols(words, limit_alphabet)
         tokens = initial_tokens(words_in_symbols, special_tokens)
         check_size(vocab_size, tokens, special_tokens)
         # The trainers compare and join symbols very often, so each symbol becomes an integer.
         ids = {token: i for i, token in enumerate(tokens)}
+        words_in_ids = []
+        for symbols, count in words_in_symbols:
+            words_in_ids.append(([ids[symbol] for symbol in symbols], count))
         learned = CRITERIA[criterion](
-            [([ids[symbol] for symbol in symbols], count) for symbols, count in words_in_symbols],
-            tokens,
-            vocab_size,
-            min_frequency,
-            join=join_pieces,
-            forbidden=set(special_tokens),
-            show_progress=show_progress,
-        )
+            words_in_ids, tokens, vocab_size, min_frequency, join_pieces,
+            forbidden=set(special_tokens), show_progress=show_progress)
         # Only the tokens are kept: encoding takes the longest piece, whichever merges made it.
         tokenizer = cls(learned.tokens, special_tokens, lowercase, strip_accents)
         tokenizer.learned = learned
@@ -262,20 +255,15 @@ def check_size(vocab_size, tokens, special_tokens):
         raise ValueError(
             f"vocab_size={vocab_size} is smaller than the {len(special_tokens)} special tokens "
             f"and the {len(tokens) - len(special_tokens)} characters of this corpus (each with "
-            f"and without ##): use at least {len(tokens)}, or a smaller limit_alphabet"
-        )
+            f"and without ##): use at least {len(tokens)}, or a smaller limit_alphabet")
 
 
 def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers,
                   limit_alphabet):
     """Raise ValueError unless the criterion is known and there is an unknown token."""
-    check_training_options(
-        vocab_size, min_frequency, special_tokens, max_words, workers, limit_alphabet
-    )
+    check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers,
+                           limit_alphabet)
     if criterion not in CRITERIA:
         raise ValueError(f"unknown criterion {criterion!r}: use {' or '.join(map(repr, CRITERIA))}")
     if not {"[UNK]", "<unk>"} & set(special_tokens):
-        raise ValueError(
-            f"special_tokens must include '[UNK]', for words that cannot be spelled; "
-            f"got {special_tokens}"
-        )
+        raise ValueError("special_tokens must include '[UNK]', for words that cannot be spelled")

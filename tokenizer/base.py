@@ -269,8 +269,9 @@ class Tokenizer:
 
     def _add_special(self, encoding, role, type_id=0, attention=1):
         """Append the token of a role to an encoding."""
-        self.require(role)
         token = getattr(self, f"{role}_token")
+        if token is None:
+            raise ValueError(f"the vocabulary has no {role} token, such as {ROLES[role][0]}")
         encoding.add(self._ids[token], token, type_id, attention=attention, special=1)
 
     def _pad(self, encoding, pad_to_length, pad_to_multiple_of):

@@ -12,7 +12,7 @@ import torch
 
 from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
 from minibert.checks import check_length, check_tokenizer
-from tokenizer.inspect import is_byte_level
+from tokenizer.inspect.text import is_byte_level
 from tokenizer.utils.cli import at_least
 from tokenizer.utils.terminal import visible
 

@@ -35,7 +35,7 @@ def compare(runs, text, top_k=5, targets=None):
     entries_by_run = []
     for name, model, tokenizer in runs:
         try:
-            if targets is None:
+            if not targets:
                 entries = []
                 for answers in fill_each_mask(model, tokenizer, text, top_k):
                     short = [{"token_str": a["token_str"], "score": a["score"]} for a in answers]

@@ -47,7 +47,7 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
         mask = tokenizer.mask_token
         raise ValueError(f'no {mask} in the text: write e.g. "Return a new {mask} object."')
     check_length(model.config, len(ids))
-    candidates = None if targets is None else _target_ids(tokenizer, targets)
+    candidates = _target_ids(tokenizer, targets) if targets else None
 
     was_training = model.training
     model.eval()
@@ -73,9 +73,7 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
 def check_fills_masks(model, tokenizer):
     """Raise ValueError unless the model has an MLM head and the tokenizer a mask token."""
     if not hasattr(model, "head"):
-        raise ValueError(
-            "the model has no head that fills masks: it is fine-tuned or only an encoder"
-        )
+        raise ValueError("the model has no head that fills masks: it is fine-tuned, or an encoder")
     check_tokenizer(model.config, tokenizer)
     tokenizer.require("mask")
 
@@ -109,20 +107,16 @@ def _fill(tokenizer, ids, position, token_id):
 def _target_ids(tokenizer, targets):
     """Return a list of ids for each target: one, or two if it exists with and without a space."""
     candidates = []
-    unknown = []
     for target in targets:
         forms = [target]
         if is_byte_level(tokenizer) and not target[:1].isspace():
             forms = [" " + target, target]
         encoded = [tokenizer.encode_ids(form) for form in forms]
         single = [ids[0] for ids in encoded if len(ids) == 1 and ids[0] != tokenizer.unk_token_id]
-        if single:
-            candidates.append(single)
-        else:
+        if not single:
             pieces = " ".join(tokenizer.id_to_token(i) for i in encoded[0])
-            unknown.append(f"{target!r} ({pieces})" if pieces else repr(target))
-    if unknown:
-        raise ValueError(f"targets that are not one token of the vocabulary: {', '.join(unknown)}")
+            raise ValueError(f"the target {target!r} is not one token of the vocabulary ({pieces})")
+        candidates.append(single)
     return candidates
 
 

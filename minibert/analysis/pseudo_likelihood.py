@@ -25,7 +25,7 @@ from minibert.analysis.mask_filling import check_fills_masks
 from minibert.checks import check_length
 from minibert.masking import IGNORE_INDEX
 from tokenizer.utils.progress import progress_bar
-from tokenizer.utils.terminal import TextStyle
+from tokenizer.utils.terminal import TextStyle, render_table
 
 BATCH = 64  # sequences per forward pass; a text gives one sequence for each of its tokens
 
@@ -128,20 +128,22 @@ def main(args=None):
         for result in results:
             print(json.dumps(result))
     else:
-        _print_results(results, tokenizer, args.tokens)
+        print(results_table(results, tokenizer, TextStyle.of(sys.stdout), args.tokens))
 
 
-def _print_results(results, tokenizer, with_tokens):
-    style = TextStyle.of(sys.stdout)
+def results_table(results, tokenizer, style, with_tokens):
+    """Return the perplexity of each text, and with_tokens the probability of each token."""
+    rows = [["perplexity", "text"]]
     if with_tokens:
-        print(f"{'perplexity':>12}  text\n{'probability':>12}  token")
+        rows.append(["probability", "token"])
     for result in results:
         text = style.visible(result["text"]).replace(style.signs.white[0], " ")
-        print(f"{result['pseudo_perplexity']:12,.2f}  {text}")
+        rows.append([f"{result['pseudo_perplexity']:,.2f}", text])
         if with_tokens:
             for token in result["tokens"]:
                 token_text = style.visible(tokenizer.token_text(token["token"]))
-                print(f"{math.exp(token['log_likelihood']):12.2g}  {token_text}")
+                rows.append([f"{math.exp(token['log_likelihood']):.2g}", token_text])
     if len(results) > 1:
         values = [token["log_likelihood"] for result in results for token in result["tokens"]]
-        print(f"{perplexity(values):12,.2f}  all {len(results):,} texts, token by token")
+        rows.append([f"{perplexity(values):,.2f}", f"all {len(results):,} texts, token by token"])
+    return render_table(rows, align="rl")

@@ -22,7 +22,7 @@ from minibert.finetuning.loop import EncodedTexts
 from minibert.heads import encoder_of, mean_of_tokens
 from tokenizer.utils.cli import at_least
 from tokenizer.utils.progress import progress_bar
-from tokenizer.utils.terminal import visible
+from tokenizer.utils.terminal import render_table, visible
 
 POOLINGS = ("mean", "cls")
 CHUNK = 4096  # texts whose vectors are in memory at the same time
@@ -136,5 +136,8 @@ def main(args=None):
             print()
         mean = f"mean cosine of all {len(lines):,} texts: {result['mean']:.4f}"
         print(f"{visible(result['query'])}  ({mean})")
+        rows = []
         for neighbor in result["nearest"]:
-            print(f"{neighbor['score']:.4f}  {neighbor['line']:>7}  {visible(neighbor['text'])}")
+            score = f"{neighbor['score']:.4f}"
+            rows.append([score, str(neighbor["line"]), visible(neighbor["text"])])
+        print(render_table(rows, align="rrl"))

@@ -19,6 +19,7 @@ import torch
 
 from minibert.batches import prefetch
 from minibert.device import autocast, compile_model
+from minibert.interrupts import StopRequest
 from minibert.model import BertForMaskedLM, BertForPreTraining
 from minibert.optim import batches_per_step, lr_multiplier, make_optimizer
 from minibert.training import checkpoint, cli, profiling
@@ -29,7 +30,6 @@ from minibert.training.reporting import Report
 from minibert.training.run import open_run
 from minibert.training.state import StepLosses, TrainState
 from tokenizer.utils.cli import run as run_command
-from tokenizer.utils.progress import StopRequest
 
 
 def main(argv=None):

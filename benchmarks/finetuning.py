@@ -50,9 +50,10 @@ from minibert.finetuning.seeds import (  # noqa: E402
     new_classifier,
 )
 from minibert.formats.run_folder import load_run  # noqa: E402
+from minibert.interrupts import StopRequest  # noqa: E402
 from tokenizer.utils.cli import explicit_flags, run  # noqa: E402
 from tokenizer.utils.files import atomic_write, check_writable  # noqa: E402
-from tokenizer.utils.progress import StopRequest, progress_bar  # noqa: E402
+from tokenizer.utils.progress import progress_bar  # noqa: E402
 
 TASKS = {"sst2": (Layout(), "accuracy"),
          "cola": (Layout(columns="source,label,mark,sentence"), "matthews")}

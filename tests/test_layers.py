@@ -33,7 +33,7 @@ LAYERS = (
     ("minibert.config", "minibert.model", "minibert.attention", "minibert.heads",
      "minibert.masking", "minibert.examples", "minibert.sentence_pairs", "minibert.batches",
      "minibert.optim", "minibert.evaluate", "minibert.device", "minibert.checks",
-     "minibert.presets"),
+     "minibert.presets", "minibert.interrupts"),
     ("minibert.formats",),
     ("minibert.finetuning",),
     ("minibert.analysis",),

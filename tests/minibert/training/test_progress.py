@@ -7,9 +7,9 @@ import time
 import pytest
 
 from minibert.analysis.plots import plot_loss, read_metrics, smooth
+from minibert.interrupts import StopRequest
 from minibert.training.progress import Metrics, ProgressBar, locked_run
 from minibert.training.state import TrainState
-from tokenizer.utils.progress import StopRequest
 
 
 def test_a_resumed_run_drops_the_lines_it_will_write_again(tmp_path):

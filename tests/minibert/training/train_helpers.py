@@ -5,7 +5,7 @@ import torch
 
 import train
 from minibert import from_pretrained
-from tokenizer.utils.progress import StopRequest
+from minibert.interrupts import StopRequest
 
 SMALL = ("--hidden-size 16 --num-hidden-layers 1 --num-attention-heads 2 --intermediate-size 16 --vocab-size 300 --max-length 16 "
          "--batch-size 4 --warmup 0.1 --device cpu --precision fp32 --log-every 1 --eval-every 0 --eval-examples 8").split()

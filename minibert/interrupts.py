@@ -1,0 +1,59 @@
+"""A stop request: Ctrl-C finishes the current step and loses nothing."""
+import signal
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class StopRequested(KeyboardInterrupt):
+    """Raised by a signal while ``StopRequest.interruptible`` waits."""
+
+
+class StopRequest:
+    """A context in which Ctrl-C and SIGTERM set ``requested`` instead of raising.
+
+    The training loop checks the flag, finishes its step and saves. A second signal, at least a
+    second later, raises KeyboardInterrupt. (An earlier one is a duplicate: torchrun passes on a
+    Ctrl-C that the terminal has already sent to all its processes.)
+
+    >>> with StopRequest() as stop:
+    ...     stop.requested, stop.interruptible(lambda: 3)
+    (False, 3)
+    """
+
+    def __enter__(self):
+        self.requested = False
+        self.since = 0.0      # time of the request
+        self.waiting = False  # inside ``interruptible``
+        self.previous = {}
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self.previous[signum] = signal.signal(signum, self._request)
+        return self
+
+    def __exit__(self, *error):
+        for signum, handler in self.previous.items():
+            signal.signal(signum, handler)
+
+    def _request(self, signum, frame):
+        if self.requested:
+            if time.monotonic() - self.since < 1:
+                return
+            raise KeyboardInterrupt
+        self.requested = True
+        self.since = time.monotonic()
+        tqdm.write("stopping after this step, then saving (once more to stop at once)",
+                   file=sys.stderr)
+        if self.waiting:
+            raise StopRequested
+
+    def interruptible(self, wait):
+        """Return ``wait()``, or None as soon as a stop is requested. For calls that can be slow."""
+        try:
+            try:
+                self.waiting = True
+                return None if self.since else wait()
+            finally:
+                self.waiting = False
+        except StopRequested:  # outside the inner try: the signal can arrive during its finally
+            return None

@@ -102,7 +102,6 @@ def parser():
     rates = ", ".join(f"--tune {name}: {lr:g}" for name, lr in DEFAULT_LR.items())
     out = Parser(
         prog="python -m minibert finetune", formatter_class=HelpFormatter,
-        explained={"--lr": "use --learning-rate"},
         usage="python -m minibert finetune RUN --train FILE [--dev FILE] [--tune lora] "
               "[--predict FILE] [FLAG VALUE ...]",
         description="Fine-tune a pre-trained model on labeled texts (.tsv, .csv or .jsonl, each "

@@ -14,8 +14,6 @@ def check_save_folder(folder, overwrite=False):
     if not str(folder):
         raise ValueError("the name of the folder is empty")
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: is a file; a tokenizer is saved as a folder")
     check_writable(folder)
     if folder.exists() and not _must_stay(folder):
         check_writable(folder.absolute().parent)  # the new folder is made there, then renamed
@@ -26,7 +24,6 @@ def check_save_folder(folder, overwrite=False):
 
 def save_files(folder, files):
     """Write {name: text} into ``folder``: all files at once if possible, else one by one."""
-    check_save_folder(folder, overwrite=True)
     folder = Path(folder)
     if not _must_stay(folder):
         with atomic_folder(folder) as temporary:

@@ -21,9 +21,8 @@ def token_table(tokenizer):
         for (left, right), count in zip(learned.merges, learned.counts):
             merges.append((learned.tokens[left], learned.tokens[right], count))
         return {NAME: render(tokenizer, merges)}
-    previous = previous_table(tokenizer)
-    if previous:
-        return {NAME: previous}
+    if tokenizer.folder and (tokenizer.folder / NAME).is_file():
+        return {NAME: (tokenizer.folder / NAME).read_text(encoding="utf-8", errors="replace")}
     if tokenizer.kind == "bpe":  # the merges are in merges.txt; the counts are lost
         merges = [(left, right, "") for left, right in tokenizer.merges]
         return {NAME: render(tokenizer, merges)}
@@ -46,15 +45,3 @@ def render(tokenizer, merges):
 def printable(value):
     """Escape tabs and line ends, which would break the table."""
     return str(value).replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def previous_table(tokenizer):
-    """Return the table from the folder that was loaded, if it describes this vocabulary."""
-    path = tokenizer.folder and tokenizer.folder / NAME
-    if not path or not path.is_file():
-        return None
-    text = path.read_bytes().decode("utf-8", errors="replace")
-    listed = dict.fromkeys(tuple(line.split("\t")[:2]) for line in text.split("\n")[1:-1])
-    expected = [(str(token_id), printable(token))
-                for token, token_id in tokenizer.get_vocab().items()]
-    return text if list(listed) == expected else None

@@ -57,7 +57,8 @@ def tokenizer_config(tokenizer):
 
 def tokenizer_json(tokenizer):
     """Return tokenizer.json as a dict."""
-    parts = byte_level_parts(tokenizer) if tokenizer.kind == "bpe" else wordpiece_parts(tokenizer)
+    parts_of = {"bpe": byte_level_parts, "wordpiece": wordpiece_parts}[tokenizer.kind]
+    parts = parts_of(tokenizer)
     return {
         "version": "1.0",
         "truncation": None,

@@ -43,8 +43,6 @@ def wordpiece_files(tokens):
 
 def read_text(path):
     """Return the text of a UTF-8 file."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder, not a file; {FOLDER_CONTENTS}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {FOLDER_CONTENTS}")
     try:
@@ -60,18 +58,10 @@ def damaged(path, problem):
 
 
 def read_json(path):
-    """Return the JSON object in a file; duplicate keys are an error."""
-    def without_duplicates(pairs):
-        keys = dict(pairs)
-        if len(keys) < len(pairs):
-            raise ValueError("a key occurs twice")
-        return keys
-    text = read_text(path)
+    """Return the JSON object in a file."""
     try:
-        document = json.loads(text, object_pairs_hook=without_duplicates)
-    except RecursionError:
-        raise damaged(path, "is nested too deeply") from None
-    except ValueError as error:  # not JSON, a duplicate key, or a number with too many digits
+        document = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise damaged(path, f"is not valid JSON ({error})") from None
     if not isinstance(document, dict):
         raise damaged(path, "is not a JSON object {...}")
@@ -89,10 +79,7 @@ def read_vocab_json(path):
 
 
 def tokens_by_id(path, vocabulary):
-    """Return the tokens in order of their ids 0, 1, 2, ...: {"a": 1, "b": 0} -> ["b", "a"]
-
-    path: file to name in the error message
-    """
+    """Return the tokens in order of their ids 0, 1, 2, ...: {"a": 1, "b": 0} -> ["b", "a"]"""
     tokens = [None] * len(vocabulary)
     for token, token_id in vocabulary.items():
         is_valid = type(token_id) is int and 0 <= token_id < len(tokens)

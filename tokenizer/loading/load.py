@@ -3,7 +3,7 @@ from pathlib import Path
 
 from tokenizer.base import ROLES
 from tokenizer.bpe import ByteLevelBPE
-from tokenizer.formats.schema import TOKENIZER_CONFIG, TOKENIZER_JSON, check_types
+from tokenizer.formats.schema import check_types
 from tokenizer.formats.vocab_files import (
     FOLDER_CONTENTS,
     VOCABULARIES,
@@ -37,12 +37,11 @@ def load_tokenizer(folder):
     load_tokenizer("runs/kant/tokenizer") -> a ByteLevelBPE
     """
     folder = Path(folder)
-    if folder.is_file():
-        raise ValueError(f"{folder}: is a file, not a folder; {FOLDER_CONTENTS}")
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {FOLDER_CONTENTS}")
     if not holds_tokenizer(folder):
         raise FileNotFoundError(f"{folder}: has no tokenizer; {FOLDER_CONTENTS}")
+    vocabulary = next(folder / name for name in VOCABULARIES if (folder / name).exists())
 
     config = _read_configs(folder)
     load = _choose_loader(folder, config)
@@ -51,11 +50,10 @@ def load_tokenizer(folder):
     except ValueError as error:
         if str(folder) in str(error):
             raise
-        vocabulary = next(folder / name for name in VOCABULARIES if (folder / name).exists())
         raise ValueError(f"{vocabulary}: {error}") from None
-    except (TypeError, AttributeError, KeyError) as error:
-        problem = f"has a setting of the wrong type ({error})"
-        raise damaged(folder / "tokenizer_config.json", problem) from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(vocabulary, "or tokenizer_config.json lacks a key or has a value of the "
+                                  f"wrong type ({error!r})") from error
     tokenizer.folder = folder
 
     if config.get("fingerprint", tokenizer.fingerprint) != tokenizer.fingerprint:
@@ -71,7 +69,7 @@ def _read_configs(folder):
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         values = read_config(folder / name)
         values = {key: value for key, value in values.items() if value is not None}
-        check_types(folder / name, values, TOKENIZER_CONFIG)
+        check_types(folder / name, values)
         config.update(values)
     return config
 
@@ -79,44 +77,53 @@ def _read_configs(folder):
 def _choose_loader(folder, config):
     is_wordpiece = (folder / "vocab.txt").exists() and not (folder / "merges.txt").exists()
     kind = config.get("kind") or ("wordpiece" if is_wordpiece else "bpe")
-    if kind not in ("bpe", "wordpiece"):
+    loaders = {"bpe": _load_bpe, "wordpiece": _load_wordpiece}
+    if kind not in loaders:
         path = folder / "tokenizer_config.json"
         raise ValueError(f"{path}: kind is {kind!r}, but must be 'bpe' or 'wordpiece'")
     if (folder / "tokenizer.json").exists():
         return load_tokenizer_json
-    return _load_bpe if kind == "bpe" else _load_wordpiece
+    return loaders[kind]
 
 
 def _load_bpe(folder, config):
     """Load vocab.json and merges.txt."""
     vocabulary = read_vocab_json(folder / "vocab.json")
-    tokens, added = _with_added_tokens(folder, config, vocabulary)
     merges = read_merges(folder / "merges.txt", vocabulary)
-    special_tokens, roles = _special_tokens(config, tokens, added)
     # These classes of transformers have defaults that are not in the files.
     tokenizer_class = str(config.get("tokenizer_class"))
     templates = NO_TEMPLATES if tokenizer_class.startswith("GPT2") else None
     trim_offsets = config.get("trim_offsets", tokenizer_class.startswith("Roberta"))
-    return ByteLevelBPE(tokens, merges, special_tokens, config.get("add_prefix_space", False),
-                        max_length(config), roles, added=added, templates=templates,
-                        trim_offsets=trim_offsets)
+    return ByteLevelBPE(merges=merges, add_prefix_space=config.get("add_prefix_space", False),
+                        templates=templates, trim_offsets=trim_offsets,
+                        **_shared_arguments(folder, config, vocabulary))
 
 
 def _load_wordpiece(folder, config):
     """Load vocab.txt."""
     vocabulary = read_vocab_txt(folder / "vocab.txt")
-    tokens, added = _with_added_tokens(folder, config, vocabulary)
-    special_tokens, roles = _special_tokens(config, tokens, added)
-    ordinary = (token for token in tokens
+    shared = _shared_arguments(folder, config, vocabulary)
+    special_tokens = set(shared["special_tokens"])
+    ordinary = (token for token in shared["tokens"]
                 if token not in special_tokens and not token.startswith("["))
     is_cased = any(char.isupper() for token in ordinary for char in token)
-    return WordPiece(tokens, special_tokens, config.get("do_lower_case", not is_cased),
-                     config.get("strip_accents"), config.get("tokenize_chinese_chars", True),
-                     config.get("max_input_chars_per_word", 100), max_length(config), roles,
-                     added=added, not_pieces={token.content for token in added} - set(vocabulary))
+    added = {token.content for token in shared["added"]}
+    return WordPiece(lowercase=config.get("do_lower_case", not is_cased),
+                     strip_accents=config.get("strip_accents"),
+                     tokenize_chinese_chars=config.get("tokenize_chinese_chars", True),
+                     max_input_chars_per_word=config.get("max_input_chars_per_word", 100),
+                     not_pieces=added - set(vocabulary), **shared)
 
 
-def _with_added_tokens(folder, config, tokens):
+def _shared_arguments(folder, config, vocabulary):
+    """Return the arguments that both tokenizer classes take, as a dict."""
+    tokens, added = _with_added_tokens(folder, config, vocabulary)
+    special_tokens, roles = _special_tokens(config, tokens, added)
+    return {"tokens": tokens, "special_tokens": special_tokens,
+            "model_max_length": max_length(config), "roles": roles, "added": added}
+
+
+def _with_added_tokens(folder, config, vocabulary):
     """Return (all tokens, added tokens).
 
     Added tokens are in tokenizer_config.json, under "added_tokens_decoder":
@@ -126,7 +133,7 @@ def _with_added_tokens(folder, config, tokens):
     """
     path = folder / "tokenizer_config.json"
     entries = []
-    for token_id, entry in (config.get("added_tokens_decoder") or {}).items():
+    for token_id, entry in config.get("added_tokens_decoder", {}).items():
         entries.append({**entry, "id": int(token_id)})
     if not entries:
         path = folder / "added_tokens.json"
@@ -134,10 +141,8 @@ def _with_added_tokens(folder, config, tokens):
         for token, token_id in read_config(path).items():
             entries.append({"content": token, "id": token_id, "special": token in special,
                             "normalized": token not in special, "lstrip": False})
-    vocabulary = {token: i for i, token in enumerate(tokens)}
-    document = {"model": {"vocab": vocabulary}, "added_tokens": entries}
-    check_types(path, document, TOKENIZER_JSON)
-    return all_tokens(path, document, {})
+    ids = {token: i for i, token in enumerate(vocabulary)}
+    return all_tokens(path, {"model": {"vocab": ids}, "added_tokens": entries}, {})
 
 
 def _special_tokens(config, tokens, added):

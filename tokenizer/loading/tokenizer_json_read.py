@@ -5,12 +5,10 @@
 Supported are byte-level BPE as in RoBERTa, GPT-2 and ModernBERT, and WordPiece as in BERT, with
 their templates and added tokens. Any other feature that would change ids is refused by name. What
 changes no ids is ignored: the decoder, truncation and padding.
-
-Older files in the same folder (vocab.json and merges.txt, or vocab.txt) must agree.
 """
 from tokenizer.added_tokens import AddedToken
 from tokenizer.bpe import ByteLevelBPE
-from tokenizer.formats.schema import OBJECT, TOKENIZER_JSON, check_types
+from tokenizer.formats.schema import check_types
 from tokenizer.formats.tokenizer_json_write import ROLE_NAMES
 from tokenizer.formats.vocab_files import (
     check_merges,
@@ -26,6 +24,8 @@ from tokenizer.formats.vocab_files import (
 from tokenizer.wordpiece import WordPiece
 
 NO_TEMPLATES = ((("A", 0),), (("A", 0), ("B", 1)))
+UNSUPPORTED_IN_BPE = ("dropout", "continuing_subword_prefix", "end_of_word_suffix",
+                      "byte_fallback", "ignore_merges")
 
 
 def load_tokenizer_json(folder, config):
@@ -33,26 +33,22 @@ def load_tokenizer_json(folder, config):
 
     config: the contents of tokenizer_config.json
 
-    Raises ValueError for a file that is damaged, not supported, or disagrees with another one.
+    Raises ValueError for a file that is not supported, or disagrees with another one, and also
+    KeyError, TypeError or AttributeError for a file that is damaged.
     """
     path = folder / "tokenizer.json"
     document = read_json(path)
-    try:
-        model = document["model"]
-        check_types(path, document, {"model": OBJECT})
-        model_type = model.get("type") or guess_type(model)
-        readers = {"BPE": read_bpe, "WordPiece": read_wordpiece}
-        if model_type not in readers:
-            raise unsupported(path, "model.type", model_type)
-        check_types(path, document, TOKENIZER_JSON)
-        tokenizer = readers[model_type](path, document, config)
-    except KeyError as error:
-        raise damaged(path, f"lacks the key {error.args[0]!r}") from None
-    except (TypeError, AttributeError) as error:
-        raise damaged(path, f"has a value of the wrong type ({error})") from None
+    check_types(path, document)
+    model = document["model"]
+    model_type = model.get("type") or guess_type(model)
+    if model_type == "BPE":
+        tokenizer = read_bpe(path, document, config)
+    elif model_type == "WordPiece":
+        tokenizer = read_wordpiece(path, document, config)
+    else:
+        raise unsupported(path, "model.type", model_type)
     check_config(path, tokenizer, config)
-    check_vocab_file(path, tokenizer)
-    check_merges_file(path, tokenizer)
+    check_other_files(path, tokenizer)
     return tokenizer
 
 
@@ -68,60 +64,70 @@ def unsupported(path, part, value):
                       "(RoBERTa, GPT-2, ModernBERT) and WordPiece (BERT) are")
 
 
+def required_part(path, document, name, expected):
+    """Return a part of the document; raise ValueError if it is not of the expected type."""
+    part = document.get(name)
+    if not part or part["type"] != expected:
+        raise unsupported(path, name, part)
+    return part
+
+
 def read_bpe(path, document, config):
     """Return the ByteLevelBPE of a tokenizer.json whose model is BPE."""
     model = document["model"]
-    pre_tokenizer = document.get("pre_tokenizer")
-    normalizer = document.get("normalizer")
-    for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback",
-                   "ignore_merges"):
+    for option in UNSUPPORTED_IN_BPE:
         if model.get(option):
             raise unsupported(path, f"model.{option}", model[option])
-    if not pre_tokenizer or pre_tokenizer["type"] != "ByteLevel":
-        raise unsupported(path, "pre_tokenizer", pre_tokenizer)
+    pre_tokenizer = required_part(path, document, "pre_tokenizer", "ByteLevel")
     if not pre_tokenizer.get("use_regex", True):
         raise unsupported(path, "pre_tokenizer.use_regex", False)
-    if normalizer and normalizer["type"] != "NFC":
-        raise unsupported(path, "normalizer", normalizer["type"])
+    unicode_form = None
+    if document.get("normalizer"):
+        unicode_form = required_part(path, document, "normalizer", "NFC")["type"]
 
-    tokens, added = all_tokens(path, document, config)
     # Merges are written as ["a", "b"] or, in older files, as "a b".
     merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
-    templates, roles = templates_and_roles(path, document, config, tokens)
-    special_tokens = [token.content for token in added if token.special]
-    return ByteLevelBPE(tokens, check_merges(path, merges, tokens), special_tokens,
-                        pre_tokenizer["add_prefix_space"], max_length(config), roles, added=added,
-                        templates=templates, unicode_form="NFC" if normalizer else None,
-                        trim_offsets=trims_offsets(document.get("post_processor")))
+    shared = shared_arguments(path, document, config)
+    return ByteLevelBPE(merges=check_merges(path, merges, shared["tokens"]),
+                        add_prefix_space=pre_tokenizer["add_prefix_space"],
+                        unicode_form=unicode_form,
+                        trim_offsets=trims_offsets(document.get("post_processor")), **shared)
 
 
 def read_wordpiece(path, document, config):
     """Return the WordPiece of a tokenizer.json whose model is WordPiece."""
     model = document["model"]
-    pre_tokenizer = document.get("pre_tokenizer")
-    normalizer = document.get("normalizer")
     prefix = model["continuing_subword_prefix"]
     if prefix != "##":
         raise unsupported(path, "model.continuing_subword_prefix", prefix)
-    if not pre_tokenizer or pre_tokenizer["type"] != "BertPreTokenizer":
-        raise unsupported(path, "pre_tokenizer", pre_tokenizer)
-    if not normalizer or normalizer["type"] != "BertNormalizer":
-        raise unsupported(path, "normalizer", normalizer)
+    required_part(path, document, "pre_tokenizer", "BertPreTokenizer")
+    normalizer = required_part(path, document, "normalizer", "BertNormalizer")
     if not normalizer["clean_text"]:
         raise unsupported(path, "normalizer.clean_text", False)
-
-    tokens, added = all_tokens(path, document, config)
     unk_token = model["unk_token"]
     if unk_token not in model["vocab"]:
         raise damaged(path, f"has the unk_token {unk_token!r}, which is not in the vocabulary")
-    templates, roles = templates_and_roles(path, document, config, tokens)
-    special_tokens = [token.content for token in added if token.special]
-    return WordPiece(tokens, special_tokens, normalizer["lowercase"],
-                     normalizer.get("strip_accents"), normalizer["handle_chinese_chars"],
-                     model["max_input_chars_per_word"], max_length(config),
-                     {**roles, "unk": unk_token}, added=added, templates=templates,
-                     not_pieces={token.content for token in added} - set(model["vocab"]))
 
+    shared = shared_arguments(path, document, config)
+    shared["roles"]["unk"] = unk_token
+    added = {token.content for token in shared["added"]}
+    return WordPiece(lowercase=normalizer["lowercase"],
+                     strip_accents=normalizer.get("strip_accents"),
+                     tokenize_chinese_chars=normalizer["handle_chinese_chars"],
+                     max_input_chars_per_word=model["max_input_chars_per_word"],
+                     not_pieces=added - set(model["vocab"]), **shared)
+
+
+def shared_arguments(path, document, config):
+    """Return the arguments that both tokenizer classes take, as a dict."""
+    tokens, added = all_tokens(path, document, config)
+    templates, roles = templates_and_roles(path, document, config, tokens)
+    return {"tokens": tokens, "special_tokens": [token.content for token in added if token.special],
+            "model_max_length": max_length(config), "roles": roles, "added": added,
+            "templates": templates}
+
+
+# Special and other added tokens
 
 def all_tokens(path, document, config):
     """Return (all tokens in order of ids, added tokens).
@@ -161,13 +167,13 @@ def named_tokens(config):
     named = {}
     for value in values:
         token = token_content(value)
-        if isinstance(token, str):
+        if token is not None:
             lstrip = isinstance(value, dict) and value.get("lstrip", False)
             named[token] = AddedToken(token, lstrip=lstrip)
     return list(named.values())
 
 
-# The post-processor
+# The post-processor, which adds special tokens
 
 def templates_and_roles(path, document, config, tokens):
     """Return ((template of a text, template of a pair), {role: token}).
@@ -180,17 +186,17 @@ def templates_and_roles(path, document, config, tokens):
         token = token_content(config.get(f"{role}_token"))
         if token in tokens:
             roles[role] = token
-    token_templates = read_templates(path, document.get("post_processor"), tokens)
-    if token_templates is None:
+    part = template_part(path, document.get("post_processor"))
+    if not part:
         # A folder that was saved here lacks templates if it lacks the tokens for the default ones.
         return (None if "kind" in config else NO_TEMPLATES), roles
 
     templates = []
-    for token_template in token_templates:
+    for pieces in read_templates(path, part, tokens):
         template = []
         role = "cls"
-        for piece, name, type_id in token_template:
-            if piece == "Sequence":
+        for kind, name, type_id in pieces:
+            if kind == "Sequence":
                 template.append((name, type_id))
                 role = "sep"
                 continue
@@ -202,70 +208,73 @@ def templates_and_roles(path, document, config, tokens):
     return tuple(templates), roles
 
 
+def processors(post_processor):
+    """Return the parts of a post-processor: usually ByteLevel, a template, or a list of both."""
+    if not post_processor:
+        return []
+    if post_processor["type"] == "Sequence":
+        return post_processor["processors"]
+    return [post_processor]
+
+
 def trims_offsets(post_processor):
     """Return whether a post-processor excludes the space before a word from its offsets.
 
     Its own ``add_prefix_space`` is assumed to be the pre-tokenizer's, as every program writes it.
     """
-    if not post_processor:
-        return False
-    parts = [post_processor, *post_processor.get("processors", [])]
-    return any(part.get("trim_offsets", False) for part in parts)
+    return any(part.get("trim_offsets", False) for part in processors(post_processor))
 
 
-def read_templates(path, post_processor, tokens):
-    """Return the templates of a text and of a pair, as lists of (piece, name, type id), or None.
+def template_part(path, post_processor):
+    """Return the part that adds special tokens, or None. ByteLevel only trims offsets."""
+    parts = [part for part in processors(post_processor) if part["type"] != "ByteLevel"]
+    if len(parts) > 1:
+        raise unsupported(path, "post_processor", [part["type"] for part in parts])
+    return parts[0] if parts else None
+
+
+def read_templates(path, part, tokens):
+    """Return the templates of a text and of a pair, as lists of (kind, name, type id).
 
     [("SpecialToken", "[CLS]", 0), ("Sequence", "A", 0), ("SpecialToken", "[SEP]", 0)]
     """
-    if post_processor and post_processor["type"] == "Sequence":
-        # Usually ByteLevel, which only trims offsets, and a template.
-        parts = [part for part in post_processor["processors"] if part["type"] != "ByteLevel"]
-        if len(parts) > 1:
-            raise unsupported(path, "post_processor", [part["type"] for part in parts])
-        post_processor = parts[0] if parts else None
-    if not post_processor or post_processor["type"] == "ByteLevel":
-        return None
-    if post_processor["type"] == "TemplateProcessing":
-        return [read_template(path, post_processor, "single", ["A"], tokens),
-                read_template(path, post_processor, "pair", ["A", "B"], tokens)]
-    if post_processor["type"] not in ("BertProcessing", "RobertaProcessing"):
-        raise unsupported(path, "post_processor", post_processor["type"])
-
-    sep, sep_id = post_processor["sep"]
-    cls, cls_id = post_processor["cls"]
-    check_ids(path, sep, [sep_id], tokens)
-    check_ids(path, cls, [cls_id], tokens)
-    single = [("SpecialToken", cls, 0), ("Sequence", "A", 0), ("SpecialToken", sep, 0)]
-    if post_processor["type"] == "BertProcessing":
-        second = [("Sequence", "B", 1), ("SpecialToken", sep, 1)]
+    if part["type"] == "TemplateProcessing":
+        ids = {token: entry["ids"] for token, entry in part["special_tokens"].items()}
+        single = read_template(part["single"])
+        pair = read_template(part["pair"])
+    elif part["type"] in ("BertProcessing", "RobertaProcessing"):
+        sep, sep_id = part["sep"]
+        cls, cls_id = part["cls"]
+        ids = {sep: [sep_id], cls: [cls_id]}
+        single = [("SpecialToken", cls, 0), ("Sequence", "A", 0), ("SpecialToken", sep, 0)]
+        if part["type"] == "BertProcessing":
+            pair = [*single, ("Sequence", "B", 1), ("SpecialToken", sep, 1)]
+        else:
+            pair = [*single, ("SpecialToken", sep, 0), ("Sequence", "B", 0),
+                    ("SpecialToken", sep, 0)]
     else:
-        second = [("SpecialToken", sep, 0), ("Sequence", "B", 0), ("SpecialToken", sep, 0)]
-    return [single, single + second]
+        raise unsupported(path, "post_processor", part["type"])
+
+    for token, token_ids in ids.items():
+        if token not in tokens or token_ids != [tokens.index(token)]:
+            raise damaged(path, f"has the ids {token_ids} for {token!r} in post_processor, which "
+                                "differ from the vocabulary")
+    for template, sequences in ((single, ["A"]), (pair, ["A", "B"])):
+        if sorted(name for kind, name, _ in template if kind == "Sequence") != sequences:
+            raise damaged(path, f"must have {' and '.join(sequences)} once in post_processor")
+        for kind, name, _ in template:
+            if kind != "Sequence" and name not in ids:
+                raise damaged(path, f"has {name!r} in post_processor, but not in special_tokens")
+    return single, pair
 
 
-def read_template(path, post_processor, name, sequences, tokens):
-    """Return one template of TemplateProcessing, which must have each of ``sequences`` once."""
-    special_tokens = post_processor["special_tokens"]
-    for token, entry in special_tokens.items():
-        check_ids(path, token, entry["ids"], tokens)
+def read_template(pieces):
+    """Return [("Sequence", "A", 0), ...] for [{"Sequence": {"id": "A", "type_id": 0}}, ...]"""
     template = []
-    for piece in post_processor[name]:
-        (kind, entry), = piece.items()
-        template.append((kind, entry["id"], entry["type_id"]))
-        if kind == "SpecialToken" and entry["id"] not in special_tokens:
-            raise damaged(path, f"has {entry['id']!r} in post_processor.{name}, but not in its "
-                                "special_tokens")
-    if sorted(name for kind, name, _ in template if kind == "Sequence") != sequences:
-        raise damaged(path, f"post_processor.{name} must have {' and '.join(sequences)} once")
+    for piece in pieces:
+        for kind, entry in piece.items():
+            template.append((kind, entry["id"], entry["type_id"]))
     return template
-
-
-def check_ids(path, token, ids, tokens):
-    """Raise ValueError unless ``ids`` is the id of the token."""
-    if len(ids) != 1 or not 0 <= ids[0] < len(tokens) or tokens[ids[0]] != token:
-        raise damaged(path, f"has the ids {ids} for {token!r} in post_processor, which differ from "
-                            "the vocabulary")
 
 
 # Agreement with the other files of the folder: some classes of transformers read one, some another.
@@ -278,35 +287,24 @@ def check_config(path, tokenizer, config):
                              f"the first, {config[name]!r} in the second")
 
 
-def check_vocab_file(path, tokenizer):
-    """Raise ValueError if vocab.json or vocab.txt has other ids. It may lack added tokens."""
-    if tokenizer.kind == "bpe":
-        vocab_path = path.with_name("vocab.json")
-        read = read_vocab_json
-    else:
-        vocab_path = path.with_name("vocab.txt")
-        read = read_vocab_txt
-    if not vocab_path.exists():
-        return
-    ids = {token: i for i, token in enumerate(read(vocab_path))}
-    added = {token.content for token in tokenizer.added_tokens}
+def check_other_files(path, tokenizer):
+    """Raise ValueError if vocab.json, merges.txt or vocab.txt contradicts tokenizer.json."""
+    readers = {"bpe": ("vocab.json", read_vocab_json), "wordpiece": ("vocab.txt", read_vocab_txt)}
+    name, read = readers[tokenizer.kind]
     vocabulary = tokenizer.get_vocab()
-    for token in [*ids, *vocabulary]:
-        is_missing = token not in ids and token in added
-        if ids.get(token) != vocabulary.get(token) and not is_missing:
-            raise disagreement(path, vocab_path, f"on the id of {token!r}")
-
-
-def check_merges_file(path, tokenizer):
-    """Raise ValueError if merges.txt has other merges."""
+    if path.with_name(name).exists():
+        ids = {token: i for i, token in enumerate(read(path.with_name(name)))}
+        added = {token.content for token in tokenizer.added_tokens}  # may be missing in the other
+        expected = {token: i for token, i in vocabulary.items()
+                    if token in ids or token not in added}
+        if ids != expected:
+            raise disagreement(path, name)
     merges_path = path.with_name("merges.txt")
-    if tokenizer.kind != "bpe" or not merges_path.exists():
-        return
-    merges = read_merges(merges_path, tokenizer.get_vocab())
-    if merges != [tuple(merge) for merge in tokenizer.merges]:
-        raise disagreement(path, merges_path, "on the merges")
+    if tokenizer.kind == "bpe" and merges_path.exists():
+        if read_merges(merges_path, vocabulary) != [tuple(merge) for merge in tokenizer.merges]:
+            raise disagreement(path, merges_path.name)
 
 
-def disagreement(path, other, subject):
-    return ValueError(f"{other} and {path.name} disagree {subject}: one of them was changed or cut "
-                      "short; copy or save the tokenizer again")
+def disagreement(path, other):
+    return ValueError(f"{path} and {other} disagree: one of them was changed or cut short; copy or "
+                      "save the tokenizer again")

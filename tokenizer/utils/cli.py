@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 the work failed (the last line says why), 2 the command li
 import argparse
 import contextlib
 import difflib
-import errno
 import re
 import signal
 import sys
@@ -28,11 +27,8 @@ class Parser(argparse.ArgumentParser):
     ``--vocab-sise 100`` -> ``error: unknown flag --vocab-sise: did you mean --vocab-size?``
     """
 
-    def __init__(self, explained=(), **options):
-        """explained: {unknown flag: what to print instead of a suggestion}"""
-        options.setdefault("formatter_class", HelpFormatter)
-        super().__init__(allow_abbrev=False, **options)
-        self.explained = dict(explained)
+    def __init__(self, formatter_class=HelpFormatter, **options):
+        super().__init__(formatter_class=formatter_class, allow_abbrev=False, **options)
 
     def parse_args(self, args=None, namespace=None, rest=""):
         """Parse the command line.
@@ -42,14 +38,12 @@ class Parser(argparse.ArgumentParser):
         """
         namespace, unknown = self.parse_known_args(args, namespace)
         if rest:
-            words = [word for word in unknown if word == "-" or not word.startswith("-")]
-            setattr(namespace, rest, getattr(namespace, rest) + words)
-            unknown = [word for word in unknown if word.startswith("-") and word != "-"]
+            texts = [word for word in unknown if word == "-" or not word.startswith("-")]
+            getattr(namespace, rest).extend(texts)
+            unknown = [word for word in unknown if word not in texts]
         if unknown:
             word = unknown[0].split("=")[0]
             kind = "flag" if word.startswith("-") else "argument"
-            if word in self.explained:
-                self.error(f"unknown {kind} {word}: {self.explained[word]}")
             self.error(f"unknown {kind} {word}" + suggestion(word, self.flags()))
         return namespace
 
@@ -64,23 +58,17 @@ class Parser(argparse.ArgumentParser):
         return flags
 
     def error(self, message):
-        wrong = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
-        if wrong:
-            message += suggestion(wrong[1], re.findall(r"[\w.-]+", wrong[2]))
         self.exit(2, f"error: {message}\n({self.prog} --help lists all flags)\n")
 
 
 def at_least(minimum):
     """Return an argparse type for integers of at least ``minimum``."""
-    def parse(word):
-        try:
-            value = int(word)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{word!r} is not an integer") from None
+    def integer(word):
+        value = int(word)
         if value < minimum:
             raise argparse.ArgumentTypeError(f"{value} is too small: it must be at least {minimum}")
         return value
-    return parse
+    return integer
 
 
 def as_flags(message, names):
@@ -153,10 +141,7 @@ def run(main):
         sys.stderr.close()
         sys.exit(0)
     except (ValueError, OSError) as error:
-        # Subclasses of OSError have a message that says what to do.
-        disk_full = type(error) is OSError and error.errno == errno.ENOSPC
-        hint = ". The disk is full: free some space, then run it again" if disk_full else ""
-        sys.exit(f"error: {error}{hint}")
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not print a traceback
         print(f"stopped; {error}" if str(error) else "stopped", file=sys.stderr)

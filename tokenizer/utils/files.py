@@ -7,7 +7,6 @@ checkpoints, models and configurations. Exceptions are metrics.jsonl, which grow
 pictures, and downloads, which can be continued.
 """
 import contextlib
-import errno
 import glob
 import itertools
 import os
@@ -45,33 +44,21 @@ def atomic_folder(folder):
 
 def replace_folder(temporary, folder):
     """Sync a finished folder to disk and rename it to ``folder``. On an error the old one stays."""
-    for path in temporary.rglob("*"):
-        if path.is_file():
-            sync(path)
-    sync(temporary)
-
-    old = folder.parent / f".{folder.name}.old"
-    remove(old)
+    for path in (*temporary.rglob("*"), temporary):
+        sync(path)
+    old = folder.with_name(f".{folder.name}.old")
     if folder.exists():
-        _check_removable(folder)
+        remove(old)
         os.rename(folder, old)
     try:
         os.rename(temporary, folder)
     except BaseException:
-        if old.exists() and not folder.exists():
+        if old.exists():
             os.rename(old, folder)
         raise
     sync(folder.parent)
-    # The new folder is complete: remains of the old one can be removed the next time.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # the new folder is complete: remains are no error
         remove(old)
-
-
-def _check_removable(folder):
-    """Raise PermissionError for a folder that could be renamed, but then not be removed."""
-    for path in (folder, *folder.rglob("*")):
-        if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextlib.contextmanager
@@ -85,10 +72,8 @@ def atomic_file(path):
             sync(temporary)
             os.replace(temporary, path)
             sync(path.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def atomic_write(path, content):
@@ -117,59 +102,39 @@ def _temporary_path(path):
 def remove_stale(parent, pattern):
     """Remove the temporary files of killed processes. pattern: glob for the target's name."""
     for path in Path(parent).glob(f".{pattern}.tmp-*"):
-        pid = path.name.rpartition("-")[2]
-        if not _is_running(pid):
+        pid = int(path.name.rpartition("-")[2])
+        if pid == os.getpid() or not _is_running(pid):
             remove(path)
 
 
 def _is_running(pid):
-    """Return whether another process has this id; True if that is unknown."""
-    if pid == str(os.getpid()):
-        return False
-    if os.name == "nt" or not pid.isdigit():
-        return True
+    if os.name == "nt":
+        return True  # Windows has no signal 0
     try:
-        os.kill(int(pid), 0)  # signal 0 only checks that the process exists
+        os.kill(pid, 0)  # only checks that the process exists
     except ProcessLookupError:
         return False
-    except OSError:
-        return True
+    except PermissionError:  # another user's process
+        pass
     return True
 
 
 @contextlib.contextmanager
 def errors_name(path):
-    """Make OSErrors name ``path``, which the user knows, instead of a temporary path.
-
-    PermissionError(13, "Permission denied", ".run.tmp-3084")
-    -> PermissionError("cannot write to run: permission denied")
-    """
+    """Make OSErrors name ``path``, which the user knows, instead of a temporary path."""
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # not from the system: the message is our own
-            raise
-        # No variable: it would keep alive what the traceback refers to.
-        raise rename_error(path, error) from error
-
-
-def rename_error(path, error):
-    """Return the error with ``path`` in its message."""
-    # An error inside a folder is renamed twice, for the file and for the folder: keep the reason.
-    reason = getattr(error, "reason", None) or (error.strerror or str(error)).lower()
-    renamed = type(error)(f"cannot write to {path}: {reason}")
-    renamed.errno = error.errno
-    renamed.reason = reason
-    return renamed
+        if error.errno:  # from the system, not from our own code
+            error.filename = str(path)
+        raise
 
 
 def check_writable(folder):
     """Raise OSError if ``folder`` cannot be created or written to; leave nothing behind."""
     absolute = Path(folder).absolute()
-    existing = next(path for path in (absolute, *absolute.parents) if os.path.exists(path))
+    existing = next(path for path in (absolute, *absolute.parents) if path.exists())
     with errors_name(folder):
-        if not existing.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{existing} is a file")
         os.rmdir(tempfile.mkdtemp(prefix=".try-", dir=existing))
 
 
@@ -179,11 +144,11 @@ def next_free_folder(folder):
     >>> next_free_folder("/absent/books").name
     'books'
     """
-    folder = Path(folder)
-    if not folder.exists():
-        return folder
-    numbered = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(2))
-    return next(path for path in numbered if not path.exists())
+    path = Path(folder)
+    for i in itertools.count(2):
+        if not path.exists():
+            return path
+        path = path.with_name(f"{Path(folder).name}-{i}")
 
 
 @contextlib.contextmanager
@@ -220,10 +185,10 @@ def remove(path):
 
 def sync(path):
     """Flush a file or folder to disk, so that a rename cannot reach the disk before the data."""
-    writable = not path.is_dir() and os.access(path, os.W_OK)
-    if os.name == "nt" and not writable:
-        return  # Windows syncs only what is open for writing: no folders, no read-only files
-    descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot sync folders
+    # Windows syncs only what is open for writing.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

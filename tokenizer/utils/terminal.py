@@ -1,10 +1,10 @@
 """Text for the terminal: colors, visible signs for invisible characters, aligned columns.
 
 Whatever a text contains, ``TextStyle`` prints nothing that could confuse a terminal: white space is
-shown by signs, other unprintable characters are escaped as in Python (\\u200d), as are the bytes
-of a character that was split into several tokens (\\xf0).
+shown by signs, other unprintable characters are escaped as in Python (\\u200d).
 """
 import os
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ WHITE = " \n\t\r"
 
 @dataclass(frozen=True)
 class Signs:
-    """The characters that stand for others."""
+    """The characters that replace others."""
     white: tuple = ("·", "↵", "→", "␍")  # for each of WHITE
     letter: str = "◌"                    # carries an accent that has no letter
     bar: str = "█"                       # of histograms
@@ -71,11 +71,11 @@ class TextStyle:
                 shown += escaped(char)
         return shown
 
-    def paint(self, text, kind="token", number=0):
+    def paint(self, text, kind="token", index=0):
         """Return a token in a color or between borders; an unknown one is followed by a ?.
 
-        kind     a key of COLORS
-        number   selects one of the colors, in turn
+        kind    a key of COLORS
+        index   selects one of the colors, in turn
 
         A line end inside the token also ends the printed line.
 
@@ -83,25 +83,21 @@ class TextStyle:
         >>> style.paint("hug") + style.paint("x", "unknown") + style.paint("[SEP]", "special")
         '⟦hug⟧⟦x⟧?[SEP]'
         """
-        *full_lines, last = text.split("\n")
-        lines = [self.visible(line + "\n") for line in full_lines]
-        if last or not full_lines:
-            lines.append(self.visible(last))
+        lines = [self.visible(line) for line in re.findall(r"[^\n]*\n|[^\n]+", text)]
         if self.color:
-            shown = "\n".join(self.in_color(line, kind, number) for line in lines)
-        else:
-            shown = "\n".join(lines)
-            if kind not in ("between", "special"):
-                left, right = self.signs.border
-                shown = left + shown + right
-            if kind == "unknown":
-                shown += "?"
+            lines = [self.in_color(line, kind, index) for line in lines]
+        shown = "\n".join(lines)
+        if not self.color and kind not in ("between", "special"):
+            start, end = self.signs.border
+            shown = start + shown + end
+        if not self.color and kind == "unknown":
+            shown += "?"
         return shown + "\n" if text.endswith("\n") else shown
 
-    def in_color(self, line, kind, number):
+    def in_color(self, line, kind, index):
         """Return a visible line with the escape codes of its color."""
         colors = COLORS[kind]
-        return f"\033[{colors[number % len(colors)]}m{line}\033[0m"
+        return f"\033[{colors[index % len(colors)]}m{line}\033[0m"
 
 
 def escaped(char):

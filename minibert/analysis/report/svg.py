@@ -4,7 +4,7 @@ Colors come from the style sheet (page.css). The labels of curves are HTML next 
 drawing stretches with the page, and the letters keep their size.
 """
 import math
-from itertools import groupby
+from collections import defaultdict
 
 from minibert.analysis.report.html import Markup, join, tag
 from tokenizer.utils.terminal import display_width
@@ -128,18 +128,15 @@ def attention_map(name, weights, tokens=()):
     The opacity of a square is the square root of its weight.
     """
     size = len(weights)
-    squares = {}  # shade -> path; equal neighbors in a row share one rectangle
+    paths = defaultdict(str)  # shade -> path of all squares of this shade
     for row, row_weights in enumerate(weights):
-        column = 0
-        for shade, group in groupby(round(SHADES * math.sqrt(weight)) for weight in row_weights):
-            width = len(list(group))
-            squares.setdefault(shade, []).append(f"M{column} {row}h{width}v1h-{width}z")
-            column += width
+        for column, weight in enumerate(row_weights):
+            shade = round(SHADES * math.sqrt(weight))
+            if shade > 1:
+                paths[shade] += f"M{column} {row}h1v1h-1z"
     elements = [tag("rect", width=size, height=size)]
-    for shade in sorted(squares):
-        if shade > 1:
-            path = "".join(squares[shade])
-            elements.append(tag("path", d=path, fill_opacity=f"{shade / SHADES:g}"))
+    for shade in sorted(paths):
+        elements.append(tag("path", d=paths[shade], fill_opacity=f"{shade / SHADES:g}"))
     margin = 0
     for i, token in enumerate(tokens):
         label = token if display_width(token) <= MAX_LABEL else token[: MAX_LABEL - 1] + "…"
@@ -152,7 +149,5 @@ def attention_map(name, weights, tokens=()):
            "aria_label": f"attention, {name}", "class_": "map"}
     if tokens:  # a size at which the labels are readable
         box["style"] = f"max-width:{1.9 * side:.1f}rem;min-width:{0.8 * side:.1f}rem"
-    drawing = tag("svg", *elements, **box)
-    if tokens:
-        drawing = tag("div", drawing, class_="scroll")
+    drawing = tag("div", tag("svg", *elements, **box), class_="scroll")
     return tag("figure", tag("figcaption", name), drawing)

@@ -115,7 +115,7 @@ def _read_label(location, label, regression):
         value = float(label)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or abs(value) > 1e18:  # its square must fit into float32
+    if not abs(value) <= 1e18:  # NaN, or its square does not fit into float32
         raise ValueError(f"{location}: the label {label!r} is not a number that a regression can "
                          "learn: use --task classification or another --label")
     return value
@@ -167,16 +167,14 @@ def split_dev(examples, share=0.1):
     """
     num_dev = int(len(examples) * share)
     order = np.random.default_rng(DEV_SEED).permutation(len(examples)).tolist()
-    if isinstance(examples.labels[0], float):  # a regression: its labels need not occur in train
-        dev = order[:num_dev]
-    else:
-        num_in_train = Counter(examples.labels)
-        dev = []
-        for i in order:
-            label = examples.labels[i]
-            if len(dev) < num_dev and num_in_train[label] > 1:
-                num_in_train[label] -= 1
-                dev.append(i)
+    is_regression = isinstance(examples.labels[0], float)  # its labels need not occur in train
+    num_in_train = Counter(examples.labels)
+    dev = []
+    for i in order:
+        label = examples.labels[i]
+        if len(dev) < num_dev and (is_regression or num_in_train[label] > 1):
+            num_in_train[label] -= 1
+            dev.append(i)
     if not dev:
         raise ValueError(f"{examples.path}: its {len(examples):,} examples are too few to split "
                          "off a dev set: give --dev FILE")

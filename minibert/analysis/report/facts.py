@@ -49,8 +49,7 @@ def collect_facts(folder, texts=()):
     """
     folder = Path(folder)
     notes = []
-    model, tokenizer = load_parts(folder, notes)
-    preset, train = load_config(folder, notes)
+    model, tokenizer, preset, train = load_parts(folder, notes)
     facts = {
         "folder": str(folder),
         "preset": preset,
@@ -73,7 +72,10 @@ def collect_facts(folder, texts=()):
             name for name, value in actual.items() if usual.get(name, value) != value
         ]
     if tokenizer:
-        token_file, examples = load_validation(folder, train, tokenizer, notes)
+        token_file = examples = None
+        if train:
+            token_file, examples = attempt("validation text", notes, load_validation, folder,
+                                           train, tokenizer) or (None, None)
         texts = [MASK.sub(lambda _: tokenizer.mask_token or "", text) for text in texts]
         facts["samples"] = [SAMPLE, *texts]
         if token_file:
@@ -92,30 +94,24 @@ def model_facts(model):
     return config | {"parameters": model.num_parameters(), "class": type(model).__name__}
 
 
-def load_parts(folder, notes):
-    """Return (model, tokenizer), None for what the folder does not have (yet)."""
+def attempt(name, notes, load, *args):
+    """Return ``load(*args)``, or None and a note that says why there is no ``name``."""
     try:
-        return load_run(folder)
-    except ValueError as error:
-        if not (folder / "metrics.jsonl").exists() and not (folder / "tokenizer").exists():
-            raise
-        notes.append(f"No model is shown: {error}")
-    try:
-        return None, load_tokenizer(folder / "tokenizer")
+        return load(*args)
     except (OSError, ValueError) as error:
-        notes.append(f"No tokenizer is shown: {error}")
-    return None, None
+        notes.append(f"No {name} is shown: {error}")
+        return None
 
 
-def load_config(folder, notes):
-    """Return (preset, TrainConfig) of a run, or ("", None)."""
-    try:
-        preset, _, train = read_config(folder)
-        return preset, train
-    except ValueError as error:
-        if (folder / "metrics.jsonl").exists():  # otherwise config.json is that of a model
-            notes.append(f"No training configuration is shown: {error}")
-    return "", None
+def load_parts(folder, notes):
+    """Return (model, tokenizer, preset, TrainConfig), None for what a run does not have (yet)."""
+    if not (folder / "metrics.jsonl").exists():  # not a run: a model and its tokenizer
+        return (*load_run(folder), "", None)
+    model, tokenizer = attempt("model", notes, load_run, folder) or (None, None)
+    tokenizer = tokenizer or attempt("tokenizer", notes, load_tokenizer, folder / "tokenizer")
+    config = attempt("training configuration", notes, read_config, folder) or ("", None, None)
+    preset, _, train = config
+    return model, tokenizer, preset, train
 
 
 def training_facts(folder, notes):
@@ -166,18 +162,14 @@ def finetuning_facts(folder, notes):
     return results
 
 
-def load_validation(folder, train, tokenizer, notes):
-    """Return (token file, examples) of the validation text, or (None, None)."""
-    path = Path(train.data or folder / "data") / "eval" if train else None
-    if path is None or not path.is_dir():
-        return None, None
-    try:
-        token_file = TokenFile(path)
-        examples = make_examples(train.examples, token_file, tokenizer, train.max_length)
-        return token_file, examples.at(EVAL_SEED, 0)
-    except (OSError, ValueError) as error:
-        notes.append(f"Nothing is shown of the validation text: {error}")
-    return None, None
+def load_validation(folder, train, tokenizer):
+    """Return (token file, examples) of the validation text, or None if it is not on the disk."""
+    path = Path(train.data or folder / "data") / "eval"
+    if not path.is_dir():
+        return None
+    token_file = TokenFile(path)
+    examples = make_examples(train.examples, token_file, tokenizer, train.max_length)
+    return token_file, examples.at(EVAL_SEED, 0)
 
 
 def word_statistics(token_file, tokenizer):

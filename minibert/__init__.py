@@ -9,8 +9,8 @@ from minibert.analysis.pseudo_likelihood import pseudo_perplexity
 from minibert.analysis.sentence_vectors import sentence_vectors
 from minibert.config import BertConfig
 from minibert.formats.huggingface import from_pretrained, save_pretrained
-from minibert.heads import BertForSequenceClassification
-from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
+from minibert.heads import BertForPreTraining, BertForSequenceClassification
+from minibert.model import BertForMaskedLM, BertModel
 
 __all__ = [
     "BertConfig",

@@ -2,8 +2,8 @@
 
     x (B, T, H) -> q, k, v (B, nh, T, hs) -> weights (B, nh, T, T) -> weights @ v -> (B, T, H)
 
-Also here: the masks that hide padding and far tokens, and rotary position embeddings.
-In the comments: B sequences of T tokens; H = hidden_size = nh heads x hs. There is no causal mask.
+Also here: the biases that hide padding and far tokens, and rotary position embeddings.
+In the comments: B sequences of T tokens; H = hidden_size = nh heads x hs.
 
 Sources: Vaswani et al. 2017, section 3.2 (attention); Su et al. 2021 (rotary positions);
 Beltagy et al. 2020, section 3.1 (sliding window); Warner et al. 2024, section 2.1 (ModernBERT).
@@ -16,10 +16,9 @@ from torch.nn import functional as F
 
 
 def attention_by_hand(q, k, v, attention_bias=None, dropout=0.0):
-    """Return scaled dot-product attention (Vaswani et al. 2017, section 3.2.1).
+    """Return scaled dot-product attention (B, nh, T, hs) (Vaswani et al. 2017, section 3.2.1).
 
-    q, k, v (B, nh, T, hs); attention_bias is added to the scores and broadcasts to (B, nh, T, T),
-    see ``attention_biases``. Returns (B, nh, T, hs).
+    q, k, v (B, nh, T, hs); attention_bias, broadcast to (B, nh, T, T), hides keys from queries.
     """
     weights = attention_weights(q, k, attention_bias)  # (B, nh, T, T)
     weights = F.dropout(weights, dropout, training=dropout > 0)
@@ -89,14 +88,14 @@ class Attention(nn.Module):
 def attention_biases(config, attention_mask, T, dtype, device):
     """Return (bias of the global layers, bias of the local layers), made once per forward pass.
 
-    attention_mask (B, T): 1 = token, 0 = padding, None = no padding. A bias is added to the
-    scores and broadcasts to (B, nh, T, T): 0 where a query may look, a huge negative number
-    elsewhere. It is None where nothing is hidden.
+    A bias is added to the scores and broadcasts to (B, nh, T, T): 0 where a query may look, a huge
+    negative number elsewhere; None if nothing is hidden. It is made of the user's attention_mask
+    (B, T), which is 1 for a token and 0 for padding (None: no padding), and of the local window.
     """
-    visible = None
+    global_bias = visible = None
     if attention_mask is not None:
         visible = attention_mask.bool()[:, None, None, :]  # (B, 1, 1, T)
-    global_bias = None if visible is None else additive_bias(visible, dtype)
+        global_bias = additive_bias(visible, dtype)
 
     # Local layers see local_attention // 2 tokens to each side.
     reach = config.local_attention // 2
@@ -115,8 +114,7 @@ def additive_bias(visible, dtype):
     # Not -inf: the softmax of a row without any visible key would be 0/0 = NaN. And half of the
     # minimum, since minimum + score can overflow in fp16: -65504 - 16 = -inf.
     blocked = torch.finfo(dtype).min / 2
-    zeros = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    return zeros.masked_fill(~visible, blocked)
+    return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, blocked)
 
 
 def is_local(config, layer):
@@ -125,13 +123,11 @@ def is_local(config, layer):
 
 
 def rope_table(base, config):
-    """Return cos and sin of all angles, (2, max_position_embeddings, hs/2).
-
-    Pair i of a vector turns by base^(-2i/hs) from one token to the next: the first pairs turn
-    fast and tell neighbors apart, the last ones turn slowly and tell far tokens apart.
-    """
+    """Return cos and sin of the angle of each pair at each position, (2, positions, hs/2)."""
     # Not on the meta device: the tables are not in a checkpoint, so nothing would fill them.
     device = "cpu" if torch.empty(0).device.type == "meta" else None
+    # Pair i of a vector turns by base^(-2i/hs) from one token to the next: the first pairs turn
+    # fast and tell neighbors apart, the last ones turn slowly and tell far tokens apart.
     two_i = torch.arange(0, config.head_size, 2, device=device).float()  # (hs/2,): 2i of pair i
     speed = 1.0 / base ** (two_i / config.head_size)  # (hs/2,)
     position = torch.arange(config.max_position_embeddings, device=device).float()
@@ -142,15 +138,14 @@ def rope_table(base, config):
 def apply_rotary(x, cos, sin):
     """Rotate each pair (x[i], x[i + hs/2]) by the angle of its position (Su et al. 2021).
 
-    Su et al. pair neighbors, x[2i] and x[2i + 1]; this is Hugging Face's order, equivalent up to
-    a permutation. x (..., T, hs); cos, sin (T, hs/2).
-
-    The dot product of a query rotated by m steps and a key rotated by n steps depends only on
-    m - n: this is how attention sees distances.
+    x (..., T, hs); cos, sin (T, hs/2). The dot product of a query rotated by m steps and a key
+    rotated by n steps depends only on m - n: this is how attention sees distances.
 
     >>> quarter_turn = torch.full((1, 1), math.pi / 2)
     >>> apply_rotary(torch.tensor([[1.0, 0.0]]), quarter_turn.cos(), quarter_turn.sin()).round()
     tensor([[-0., 1.]])
     """
+    # Su et al. pair neighbors, x[2i] and x[2i + 1]; this is Hugging Face's order, equivalent up
+    # to a permutation.
     x1, x2 = x.chunk(2, dim=-1)  # each (..., T, hs/2)
     return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)  # (..., T, hs)

@@ -39,9 +39,7 @@ def can_read_values(tensor):
 def check_labels(config, input_ids, labels):
     """Raise ValueError unless labels are None or have the shape of the ids and known values."""
     check_same_shape("labels", labels, input_ids)
-    if labels is None or labels.numel() == 0 or not can_read_values(labels):
-        return
-    if int(labels.max()) >= config.vocab_size:
+    if labels is not None and can_read_values(labels) and int(labels.max()) >= config.vocab_size:
         raise ValueError(f"label {int(labels.max())} is outside the vocabulary of "
                          f"{config.vocab_size:,}")
 

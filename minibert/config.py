@@ -1,8 +1,7 @@
 """All settings of a run: ``BertConfig`` (the model) and ``TrainConfig`` (the training).
 
-Both are frozen dataclasses. train.py builds its command line from them, so one field is a default
-value, a command-line flag and a line of --help. BertConfig's field names are those of BERT's and
-ModernBERT's config.json, so they mean the same as everywhere else.
+train.py builds its command line from the fields, so one field is a default value, a command-line
+flag and a line of --help.
 """
 from dataclasses import dataclass, field, fields, replace
 
@@ -24,26 +23,26 @@ def option(default, help):
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The shape of a model.
-
-    =============  =========  ===========  =========  =======  ==================================
-    family         norm       positions    MLP        biases   source
-    =============  =========  ===========  =========  =======  ==================================
-    bert           post       learned      plain      yes      Devlin et al. 2018, section 3
-    roberta        post       learned      plain      yes      Liu et al. 2019, section 2
-    modernbert     pre        rotary       gated      no       Warner et al. 2024, section 2.1
-    =============  =========  ===========  =========  =======  ==================================
-
-    There are two smaller differences: RoBERTa counts positions from the padding id, and
-    ModernBERT initializes its weights in another way. Raises ValueError for impossible sizes.
+    """The shape of a model. Raises ValueError for impossible sizes.
 
     >>> BertConfig(family="roberta", max_position_embeddings=514, pad_token_id=1).max_length
     512
     """
 
+    # The names are those of BERT's and ModernBERT's config.json, the defaults those of BERT-base.
+    #
+    #     family        norm    positions    MLP      biases   source
+    #     bert          post    learned      plain    yes      Devlin et al. 2018, section 3
+    #     roberta       post    learned      plain    yes      Liu et al. 2019, section 2
+    #     modernbert    pre     rotary       gated    no       Warner et al. 2024, section 2.1
+    #
+    # Two smaller differences: RoBERTa counts positions from the padding id, and ModernBERT
+    # initializes its weights in another way.
     family: str = option("bert", (
         "bert (post-norm, learned positions, sentence pairs), roberta (bert without pairs) or "
         "modernbert (pre-norm, rotary positions, gated MLP, no biases; learns faster)"))
+    # Parameters: the embeddings have V H (and positions x H), a block has 4 H^2 (attention) + 2 H I
+    # (MLP, gated 3 H I). Here 24 million embeddings and 12 blocks of 7 million make 110 million.
     vocab_size: int = option(30522, (
         "largest vocabulary, special tokens included; a small corpus may give fewer entries. "
         "More entries make texts shorter in tokens and the MLM head slower"))
@@ -58,22 +57,28 @@ class BertConfig:
     activation: str = option("gelu", (
         "activation of the MLP and the MLM head: gelu, gelu_tanh, relu or silu (roberta's head "
         "always uses gelu)"))
+    # Attention takes time and memory with the square of a sequence's length.
     max_position_embeddings: int = option(512, (
         "tokens of the longest sequence (roberta: pad_token_id + 1 more, so 514 for 512)"))
     type_vocab_size: int = option(2, (
         "segment types: 2 for sentences A and B, 1 for roberta, 0 for none"))
+    # Probabilities in [0, 1)
     hidden_dropout_prob: float = option(0.1, (
         "dropout after embeddings, attention and MLP; it reduces overfitting in many epochs, and "
         "0 learns faster in few"))
     attention_probs_dropout_prob: float = option(0.1, "dropout of the attention weights")
+    # Keeps LayerNorm from dividing by zero if all entries of a vector are the same.
     layer_norm_eps: float = option(1e-12, "added to the variance in LayerNorm")
     initializer_range: float = option(0.02, (
         "standard deviation of the initial weights; too large is unstable, too small is slow"))
     pad_token_id: int = option(0, "id of padding; comes from the tokenizer")
+    # ModernBERT only. By default two layers in three see a window. (Far tokens are masked and not
+    # skipped here, so a smaller window saves no time.)
     local_attention: int = option(128, (
         "modernbert: window of the local layers in tokens, half of it to each side"))
     global_attn_every_n_layers: int = option(3, (
         "modernbert: every n-th layer sees the complete sequence; 1: all do"))
+    # The slowest pair of a rotary embedding turns once in about 2 pi theta tokens.
     global_rope_theta: float = option(160_000.0, (
         "modernbert: rotary base of the global layers; larger suits longer sequences"))
     local_rope_theta: float = option(10_000.0, "modernbert: rotary base of the local layers")
@@ -82,13 +87,13 @@ class BertConfig:
         check_choice(self, "family", FAMILIES)
         check_choice(self, "activation", ACTIVATIONS)
         check_at_least(self, 1, "vocab_size", "hidden_size", "num_hidden_layers",
-                        "num_attention_heads", "intermediate_size", "max_position_embeddings",
-                        "global_attn_every_n_layers")
+                       "num_attention_heads", "intermediate_size", "max_position_embeddings",
+                       "global_attn_every_n_layers")
         check_at_least(self, 0, "type_vocab_size")
         check_at_least(self, 2, "local_attention")
         check_fraction(self, "hidden_dropout_prob", "attention_probs_dropout_prob")
         check_positive(self, "layer_norm_eps", "initializer_range", "global_rope_theta",
-                        "local_rope_theta")
+                       "local_rope_theta")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of "
                              f"num_attention_heads {self.num_attention_heads}")
@@ -107,35 +112,36 @@ class BertConfig:
 
     @property
     def max_length(self):
-        """Longest usable sequence. RoBERTa's positions start at pad_token_id + 1."""
+        """Tokens of the longest sequence that the model takes."""
+        # RoBERTa's positions start at pad_token_id + 1.
         unused = self.pad_token_id + 1 if self.family == "roberta" else 0
         return self.max_position_embeddings - unused
 
     @property
     def segments(self):
-        """Segment types of the embeddings; ModernBERT has none, whatever type_vocab_size is."""
+        # ModernBERT has none, whatever type_vocab_size is.
         return 0 if self.family == "modernbert" else self.type_vocab_size
 
     @property
     def head_activation(self):
-        """Activation of the MLM head; RoBERTa's original code has GELU there in any case."""
+        # RoBERTa's original code has GELU in its MLM head in any case.
         return "gelu" if self.family == "roberta" else self.activation
 
-    # The switches that distinguish the families
+    # Four switches lead from BERT to ModernBERT; an ablation overrides one of them.
 
     @property
     def pre_norm(self):
-        """LayerNorm before attention and MLP, inside the residual branch, not after the sum."""
+        # LayerNorm before attention and MLP, inside the residual branch, and not after the sum
         return self.family == "modernbert"
 
     @property
     def rotary(self):
-        """Positions rotate queries and keys (Su et al. 2021) and are not added to embeddings."""
+        # Positions rotate queries and keys (Su et al. 2021) and are not added to the embeddings.
         return self.family == "modernbert"
 
     @property
     def gated(self):
-        """GeGLU (Shazeer 2020): half of the MLP's first layer multiplies the other half."""
+        # GeGLU (Shazeer 2020): half of the MLP's first layer multiplies the other half.
         return self.family == "modernbert"
 
     @property
@@ -145,14 +151,13 @@ class BertConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained. Fractions are fractions of the run.
-
-    Raises ValueError for values that cannot work, naming the field.
+    """How a model is trained. Raises ValueError for values that cannot work, naming the field.
 
     >>> TrainConfig(max_steps=100, batch_size=64).micro_batch
     64
     """
 
+    # What to train on
     corpus: str = option("pydocs", (
         "pydocs (the Python documentation on this machine), kant, wikipedia, amazon, or your own "
         ".txt .jsonl .csv .tsv (.gz) file or folder; one document in twenty is for validation"))
@@ -169,12 +174,14 @@ class TrainConfig:
         "folder with prepared token files train/ and eval/ (another run's data/)"))
     tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/)")
     text_field: str = option("text", "column or key that holds the text in .csv .tsv .jsonl")
+    # The tokenizer, if it has to be trained
     tokenizer_kind: str = option("bpe", "bpe (byte-level, as RoBERTa) or wordpiece (as BERT)")
     tokenizer_criterion: str = option("frequency", (
         "wordpiece: merge the pair that is most frequent (frequency), or that makes the corpus "
         "most likely (likelihood)"))
     lowercase: bool = option(True, "wordpiece: convert the text to lower case and strip accents")
     min_frequency: int = option(2, "occurrences that a pair needs to be merged")
+    # Examples and masks. The unit of all lengths is tokens.
     examples: str = option("blocks", (
         "training examples: lines, documents (cut to length), blocks (packed, no padding) or "
         "pairs (two sentences, which adds next-sentence prediction)"))
@@ -183,6 +190,7 @@ class TrainConfig:
     max_length: int = option(128, (
         "tokens of an example, special tokens included; shorter examples learn faster at first, "
         "longer ones give more context"))
+    # Batches. The unit is examples: a step trains on batch_size x max_length tokens.
     batch_size: int = option(32, (
         "examples of an optimizer step; larger batches have less noisy gradients"))
     micro_batch_size: int = option(0, (
@@ -191,15 +199,19 @@ class TrainConfig:
     batch_ramp: float = option(0.0, (
         "fraction of the run in which the batch grows from ramp_from to batch_size; 0: none"))
     ramp_from: int = option(0, "batch size at the start of a batch ramp; it divides batch_size")
+    # Memory against time
     gradient_checkpointing: bool = option(False, (
         "compute each block again in the backward pass: a third more time, far less memory"))
     compile: bool = option(False, (
         "use torch.compile: it takes a minute at the start and makes each step faster"))
+    # The loss
     mlm_probability: float = option(0.15, (
         "fraction of the tokens to predict in training; evaluation always uses 0.15. More gives "
         "more to learn from a step and less context"))
     nsp_weight: float = option(1.0, (
         "pairs: weight of the next-sentence loss in the sum (BERT: 1); both are logged unweighted"))
+    # The optimizer. Muon's learning rate has another scale: an update of a matrix has the spectral
+    # norm 1 times the rate, whatever the gradient.
     optimizer: str = option("adamw", (
         "adamw, or muon (for the matrices of blocks and head, adamw for the rest)"))
     learning_rate: float = option(1e-4, (
@@ -207,6 +219,7 @@ class TrainConfig:
         "Small models take more (1e-3)"))
     muon_learning_rate: float = option(0.02, "peak learning rate of muon")
     muon_momentum: float = option(0.95, "momentum of muon")
+    # The schedule: fractions of the run, in [0, 1)
     schedule: str = option("linear", (
         "learning rate after warm-up: linear (decays to zero) or stable (constant, then decays)"))
     warmup: float = option(0.06, (
@@ -214,18 +227,23 @@ class TrainConfig:
         "(bert, roberta) need some"))
     decay: float = option(0.3, (
         "stable: fraction at the end of the run in which the learning rate decays to zero"))
+    # At the peak, each step multiplies a weight by 1 - learning_rate x weight_decay.
     weight_decay: float = option(0.01, (
         "decay of matrices and embeddings per step, times the learning rate; biases and norms "
         "have none"))
+    # A decay b averages over about the last 1 / (1 - b) steps.
     adam_beta1: float = option(0.9, "decay of Adam's mean of gradients: about the last 10 steps")
     adam_beta2: float = option(0.98, (
         "decay of Adam's mean of squared gradients: about the last 50 steps"))
     adam_epsilon: float = option(1e-6, "added to the denominator of Adam's update")
+    # One bad batch must not undo what many good ones have learned.
     max_grad_norm: float = option(1.0, "clip the norm of the gradient to this; 0: do not clip")
+    # The length of the run: exactly one of these three
     max_steps: int = option(0, "length of the run in optimizer steps")
     epochs: float = option(0.0, "length of the run in epochs")
     minutes: float = option(0.0, (
         "length of the run in minutes of training; the schedule then follows the clock"))
+    # Reproducibility and the machine
     seed: int = option(0, "seed of initialization, data order, masking and dropout")
     device: str = option("auto", "auto (cuda, else mps, else cpu), cuda, mps or cpu")
     keep_freed_memory: bool = option(True, (
@@ -233,6 +251,7 @@ class TrainConfig:
         "faster, and takes a few hundred MB more"))
     precision: str = option("auto", (
         "auto (bf16 if the hardware has it), fp32 (slowest), bf16 or fp16 (with loss scaling)"))
+    # Logging, evaluation and checkpoints. The unit is optimizer steps.
     log_every: int = option(10, "steps between lines of metrics.jsonl")
     eval_every: int = option(500, "steps between evaluations; 0: only at the end")
     eval_examples: int = option(512, (
@@ -252,28 +271,23 @@ class TrainConfig:
         check_choice(self, "device", ("auto", "cuda", "mps", "cpu"))
         check_choice(self, "precision", ("auto", "fp32", "bf16", "fp16"))
         check_positive(self, "max_length", "batch_size", "learning_rate", "muon_learning_rate",
-                        "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon",
-                        "log_every")
+                       "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon",
+                       "log_every", "mlm_probability")
         check_at_least(self, 0, "micro_batch_size", "weight_decay", "max_grad_norm", "max_steps",
-                        "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight")
+                       "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight")
         check_fraction(self, "mlm_probability", "warmup", "decay", "adam_beta1", "adam_beta2",
-                        "muon_momentum")
-        check_positive(self, "mlm_probability")
+                       "muon_momentum")
         if self.schedule == "stable" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} must sum to at most 1")
         if sum(bool(getattr(self, name)) for name in LENGTHS) > 1:
             raise ValueError("set only one of max_steps, epochs and minutes: each is the length "
                              "of the run")
-        if self.batch_ramp:
-            self._check_batch_ramp()
-
-    def _check_batch_ramp(self):
-        if not 0 < self.batch_ramp <= 1:
+        if not 0 <= self.batch_ramp <= 1:
             raise ValueError(f"batch_ramp is {self.batch_ramp}: it must be in [0, 1]")
-        if self.ramp_from < 1 or self.batch_size % self.ramp_from:
+        if self.batch_ramp and (self.ramp_from < 1 or self.batch_size % self.ramp_from):
             raise ValueError(f"batch_ramp: ramp_from {self.ramp_from} must be at least 1 and "
                              f"divide batch_size {self.batch_size}")
-        if self.epochs:
+        if self.batch_ramp and self.epochs:
             raise ValueError("batch_ramp needs the length of the run in max_steps or minutes")
 
     @property
@@ -294,7 +308,7 @@ def check_choice(config, name, choices):
                          + suggestion(value, choices))
 
 
-# `not` in the conditions below: NaN fails every comparison, and must be an error as well.
+# NaN fails every comparison and must be an error, hence `not` in the conditions below.
 
 
 def check_at_least(config, minimum, *names):

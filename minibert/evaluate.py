@@ -26,11 +26,12 @@ def eval_subset(examples, limit):
 def check_eval_set(examples, masker, limit):
     """Raise ValueError, before training, if an evaluation would have nothing to measure."""
     indices = eval_subset(examples, limit)
-    for i in indices:
+
+    def has_masked_token(i):
         _, labels = masker(examples[i][None], EVAL_SEED, 0, [i])  # (1, T)
-        if (labels != IGNORE_INDEX).any():
-            break
-    else:
+        return (labels != IGNORE_INDEX).any()
+
+    if not any(has_masked_token(i) for i in indices):  # usually the first one has
         raise ValueError(f"the validation split has {len(indices)} example(s) and not one masked "
                          "token: use a larger corpus")
     nsp_labels = examples.nsp_labels
@@ -39,7 +40,6 @@ def check_eval_set(examples, masker, limit):
                          "document is a single line: cut lines into sentences (--sentences)")
 
 
-@torch.no_grad()
 def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, autocast=None,
              bytes_per_token=None):
     """Return the validation metrics of a model.
@@ -61,28 +61,17 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     Raises ValueError if no token is masked.
     """
     check_eval_set(examples, masker, limit)
-    was_training = model.training
     device = next(model.parameters()).device
-    model.eval()  # no dropout
-    sums = Counter()
     indices = eval_subset(examples, limit)
+    chunks = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+    sums = Counter()
+    was_training = model.training
+    model.eval()  # no dropout
     try:
-        for start in range(0, len(indices), batch_size):
-            chunk = indices[start : start + batch_size]
+        for chunk in chunks:
             batch = collate(examples, chunk, masker, pad_token_id, EVAL_SEED, 0).to(device)
             with autocast() if autocast else torch.autocast(device.type, enabled=False):
-                out = model(**batch.model_inputs())
-            # Means become sums, so that each token has the same weight whatever the batch size.
-            # No logits (M, V) are kept: memory does not grow with the set.
-            sums["loss"] += out.mlm_loss.item() * batch.num_masked
-            sums["correct"] += (out.logits.argmax(-1) == out.labels).sum().item()
-            sums["masked"] += batch.num_masked
-            if out.nsp_loss is not None:
-                answers = out.nsp_logits.argmax(1)  # (B,)
-                sums["nsp_loss"] += out.nsp_loss.item() * len(batch)
-                sums["nsp_correct"] += (answers == batch.next_sentence_label).sum().item()
-                sums["nsp_random"] += batch.next_sentence_label.sum().item()
-                sums["pairs"] += len(batch)
+                sums.update(batch_sums(model, batch))
     finally:
         model.train(was_training)
 
@@ -96,6 +85,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     if pairs := sums["pairs"]:
         metrics["nsp_loss"] = sums["nsp_loss"] / pairs
         metrics["nsp_accuracy"] = sums["nsp_correct"] / pairs
+        # Guessing the more frequent answer each time: an accuracy below this is worthless.
         metrics["nsp_chance"] = max(sums["nsp_random"], pairs - sums["nsp_random"]) / pairs
         metrics["pairs"] = pairs
     if bytes_per_token:
@@ -103,15 +93,33 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     return metrics
 
 
-def bytes_per_token(token_file, tokenizer, kind):
-    """Return the mean number of bytes of text for each token of examples of this kind.
+@torch.no_grad()
+def batch_sums(model, batch):
+    """Return the losses and the correct answers of a batch as {name: sum}."""
+    out = model(**batch.model_inputs())
+    # Means become sums, so that each token has the same weight whatever the batch size.
+    # No logits (M, V) are kept: memory does not grow with the set.
+    sums = {
+        "loss": out.mlm_loss.item() * batch.num_masked,
+        # The labels of fillers are -100, which no prediction equals.
+        "correct": (out.logits.argmax(-1) == out.labels).sum().item(),
+        "masked": batch.num_masked,
+    }
+    if out.nsp_loss is not None:
+        answers = out.nsp_logits.argmax(1)  # (B,)
+        sums["nsp_loss"] = out.nsp_loss.item() * len(batch)
+        sums["nsp_correct"] = (answers == batch.next_sentence_label).sum().item()
+        sums["nsp_random"] = batch.next_sentence_label.sum().item()
+        sums["pairs"] = len(batch)
+    return sums
 
-    Where lines are joined, the line ends are bytes, and with byte-level BPE tokens, too. Lines and
-    pairs contain no line ends.
-    """
-    if kind in ("lines", "pairs"):
+
+def bytes_per_token(token_file, tokenizer, kind):
+    """Return the mean number of bytes of text for each token of examples of this kind."""
+    if kind in ("lines", "pairs"):  # they contain no line ends, which the file counts as bytes
         text_bytes = token_file.num_bytes - token_file.num_segments
         return text_bytes / max(token_file.num_tokens, 1)
+    # Where lines are joined, byte-level BPE also has a token for each line end.
     has_line_end = len(tokenizer.encode_ids("\n")) > 0
     num_line_ends = (token_file.num_segments - token_file.num_documents) * has_line_end
     return token_file.num_bytes / max(token_file.num_tokens + num_line_ends, 1)
@@ -127,10 +135,10 @@ def token_counts(examples, is_special, limit=4096):
 
 
 def unigram_entropy(examples, is_special, limit=4096):
-    """Return the entropy of the ordinary tokens in nats.
+    """Return the entropy of the ordinary tokens in nats. Tokens a a b b -> ln 2 = 0.693.
 
     It is the loss of a model that knows how frequent each token is, and ignores its input: the
-    plateau where a first BERT often stays. Tokens a a b b -> ln 2 = 0.693.
+    plateau where a first BERT often stays.
     """
     return entropy(token_counts(examples, is_special, limit))
 
@@ -138,9 +146,7 @@ def unigram_entropy(examples, is_special, limit=4096):
 def copying_loss(counts, num_ordinary):
     """Return the lowest loss without context: of a model that looks at the masked position only.
 
-    Below this loss, and only there, a model uses the other tokens. One in five selected tokens is
-    not replaced by [MASK] but visible: unchanged or random, equally often. Seeing a token there
-    says something about the true one: I nats on average (the mutual information of the two), so
+    Below this loss, and only there, a model uses the other tokens.
 
         copying loss = H - 0.2 I                   H: the unigram entropy
         I = entropy(seen) - entropy(seen, if the true token is known)
@@ -150,6 +156,9 @@ def copying_loss(counts, num_ordinary):
     >>> round(copying_loss(np.array([2, 2]), 2), 3)  # 0.693 - 0.2 x (0.693 - 0.562)
     0.667
     """
+    # One in five selected tokens is not replaced by [MASK] but visible: unchanged or random,
+    # equally often. Seeing a token there says something about the true one: I nats on average
+    # (the mutual information of the two).
     visible = 1 - MASK_SHARE  # 0.2
     if visible == 0:
         return entropy(counts)

@@ -10,9 +10,7 @@ without special tokens. What an example is, is decided when the file is read:
     pairs       [CLS] sentence A [SEP] sentence B [SEP]  see sentence_pairs.py
 
 Packed sequences are RoBERTa's FULL-SENTENCES (Liu et al. 2019, section 4.2), except that RoBERTa
-cuts between sentences. Where lines are joined, the line end between them is encoded as the
-tokenizer does it: byte-level BPE has a token for it ('Ċ'), so the ids are those of the unbroken
-text; WordPiece drops white space.
+cuts between sentences.
 
 Examples are a sequence: len(examples), examples[i] -> 1-D int64 array, and have the attributes
 ``lengths`` (n,) and ``max_length``. ``examples.at(seed, epoch)`` returns the examples of an epoch:
@@ -43,10 +41,7 @@ def make_examples(kind, token_file, tokenizer, max_length):
 
 
 def max_ids(kind, tokenizer, max_length):
-    """Return how many ids of text fit into an example; raise ValueError if that is too few.
-
-    ``"lines", a tokenizer with [CLS] and [SEP], 128 -> 126``
-    """
+    """Return how many ids of text fit into an example; raise ValueError if that is too few."""
     is_pair = kind == "pairs"
     num_special = tokenizer.num_special_tokens_to_add(pair=is_pair)
     if max_length - num_special < 1 + is_pair:
@@ -93,7 +88,7 @@ class Examples:
 
 
 class Lines(Examples):
-    """Each segment is an example, cut off after max_ids ids. Empty segments are left out."""
+    """Each segment is an example, cut off after max_ids ids. Empty segments are dropped."""
 
     def __init__(self, token_file, tokenizer, max_length):
         super().__init__(tokenizer, max_length)
@@ -121,7 +116,7 @@ class Documents(Examples):
     def __init__(self, token_file, tokenizer, max_length):
         super().__init__(tokenizer, max_length)
         self.stream = TokenStream(token_file, tokenizer)
-        # Pieces of document d: first_piece[d] to first_piece[d + 1] - 1.
+        # The pieces of document d are the examples first_piece[d] to first_piece[d + 1] - 1.
         self.first_piece = np.zeros(self.stream.num_documents + 1, np.int64)
         parts = [np.zeros(0, np.int32)]
         for first, sizes in self.stream.iter_document_lengths():
@@ -138,6 +133,7 @@ class Documents(Examples):
         self.lengths += 2  # [CLS] and [SEP]
 
     def ids_of(self, i):
+        # From the index of a piece to its document, and to the piece's index in the document
         document = int(np.searchsorted(self.first_piece, i, side="right")) - 1
         piece = i - int(self.first_piece[document])
         start = self.stream.document_start(document) + piece * self.max_ids
@@ -145,16 +141,14 @@ class Documents(Examples):
 
 
 class PackedSequences(Examples):
-    """All documents are joined and cut into sequences of max_ids ids: nothing needs padding.
-
-    The rest at the end, less than one sequence, is dropped. A corpus that is shorter than one
-    sequence is one short sequence.
-    """
+    """All documents are joined and cut into sequences of max_ids ids: nothing needs padding."""
 
     def __init__(self, token_file, tokenizer, max_length):
         super().__init__(tokenizer, max_length)
         self.stream = TokenStream(token_file, tokenizer)
         total = len(self.stream)
+        # The rest at the end, less than one sequence, is dropped, but a corpus that is shorter than
+        # one sequence is one short sequence.
         self.size = min(self.max_ids, total)
         num_sequences = total // self.size if total else 0
         self.lengths = np.broadcast_to(np.int32(self.size + 2), num_sequences)  # takes no memory
@@ -169,9 +163,8 @@ class TokenStream:
         segments    abc  de | fghi | m  no        (| is the end of a document)
         stream      a b c / d e > f g h i > m / n o >
 
-    The [SEP] (>) replaces the line end (/) of a document's last segment. A tokenizer without a
-    token for the line end has only the [SEP]s. Nothing is copied: where a segment starts in the
-    stream follows from where it starts in the file.
+    The [SEP] (>) replaces the line end (/) of a document's last segment. Nothing is copied: where a
+    segment starts in the stream follows from where it starts in the file.
     """
 
     def __init__(self, token_file, tokenizer):
@@ -179,7 +172,8 @@ class TokenStream:
         self.segments = token_file.segments  # (n + 1,): where each segment starts in ids
         self.documents = token_file.documents  # (m + 1,): the first segment of each document
         self.num_documents = len(self.documents) - 1
-        # Byte-level BPE: ['Ċ'] (preceded by 'Ġ' if it adds a space); WordPiece: []
+        # Byte-level BPE has a token for the line end, 'Ċ' (preceded by 'Ġ' if it adds a space), so
+        # the ids are those of the unbroken text. WordPiece drops white space: no line end, [].
         self.line_end = tokenizer.encode_ids("\n")[-1:]
         self.sep = [tokenizer.sep_token_id]
 
@@ -221,10 +215,10 @@ class TokenStream:
             ids = self.ids[self.segments[segment] + skip : self.segments[segment + 1]]
             separator = self.sep if is_last else self.line_end
             for piece in (ids, separator):
-                piece = piece[: len(out) - filled]
+                piece = piece[: len(out) - filled]  # the last one may not fit completely
                 out[filled : filled + len(piece)] = piece
                 filled += len(piece)
             segment += 1
             document += is_last
-            skip = 0
+            skip = 0  # all but the first segment are read from their start
         return out

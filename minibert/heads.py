@@ -1,6 +1,7 @@
-"""The classification head for fine-tuning: one vector per text or pair, then a score per label.
+"""Heads besides the MLM head: next-sentence prediction, and classification for fine-tuning.
 
-The vector depends on the family, as in its authors' code:
+A classifier computes one vector per text (or pair of texts), then dropout and a linear layer. The
+vector depends on the family, as in its authors' code:
 
     bert         tanh(dense(first token)), the pooler (Devlin et al. 2018, section 4.1). It is
                  pre-trained with next-sentence prediction, otherwise newly initialized.
@@ -8,14 +9,49 @@ The vector depends on the family, as in its authors' code:
     modernbert   norm(gelu(dense(mean of all tokens))). Pre-training never made the first token a
                  summary, while a mean needs no learning. dense and norm come from the MLM head.
 
-Dropout and a linear layer follow. The layers are those of transformers'
-...ForSequenceClassification, so a saved model loads there.
+The layers are those of transformers' ...ForSequenceClassification, so a saved model loads there.
 """
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.model import ACTIVATIONS, BertModel, ModelOutput, PreTrainedModel, layer_norm
+from minibert.checks import check_labels
+from minibert.model import (
+    ACTIVATIONS,
+    BertForMaskedLM,
+    BertModel,
+    ModelOutput,
+    PreTrainedModel,
+    layer_norm,
+    select_masked,
+)
+
+
+class BertForPreTraining(BertForMaskedLM):
+    """The encoder with both heads of BERT: masked tokens, and "does B follow A?" (task 2)."""
+
+    def __init__(self, config):
+        if config.segments < 2:
+            raise ValueError("next-sentence prediction needs two segment types, this "
+                             f"{config.family} has {config.segments}: set type_vocab_size to 2")
+        super().__init__(config)
+        # The parent class builds the encoder without a pooler.
+        self.bert.pooler = nn.Linear(config.hidden_size, config.hidden_size)
+        self.nsp = nn.Linear(config.hidden_size, 2)
+        self.init_weights()
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None,
+                next_sentence_label=None, masked_positions=None):
+        """Return both logits and losses; next_sentence_label (B,): 0 = B follows A, 1 = not."""
+        check_labels(self.config, input_ids, labels)
+        labels, masked_positions = select_masked(labels, masked_positions)
+        hidden, pooled = self.bert(input_ids, attention_mask, token_type_ids, masked_positions)
+        out = self.mlm_output(hidden, labels)
+        out.nsp_logits = self.nsp(pooled)  # (B, 2)
+        if next_sentence_label is not None:
+            out.nsp_loss = F.cross_entropy(out.nsp_logits.float(), next_sentence_label)
+            out.loss = out.nsp_loss if out.loss is None else out.mlm_loss + out.nsp_loss
+        return out
 
 
 def encoder_of(model):
@@ -82,13 +118,10 @@ class BertForSequenceClassification(PreTrainedModel):
         These are the encoder, the pooler if both have one, and for modernbert the layers dense and
         norm of the MLM head. pretrained: any model of this project.
         """
-        encoder = encoder_of(pretrained)
-        state = encoder.state_dict()
-        if self.bert.pooler is None or encoder.pooler is None:
-            own = self.bert.state_dict()
-            state = {name: t for name, t in state.items() if not name.startswith("pooler.")}
-            state |= {name: t for name, t in own.items() if name.startswith("pooler.")}
-        self.bert.load_state_dict(state)
+        state = encoder_of(pretrained).state_dict()
+        own = self.bert.state_dict()
+        # Only the pooler can be missing on one side; a missing one stays as initialized.
+        self.bert.load_state_dict({name: state.get(name, own[name]) for name in own})
         head = getattr(pretrained, "head", pretrained)  # a classifier has the layers itself
         if self.config.family == "modernbert" and hasattr(head, "dense"):
             self.dense.load_state_dict(head.dense.state_dict())

@@ -4,16 +4,14 @@
 
 A block mixes the tokens (Attention, in attention.py), then processes each token by itself (MLP).
 Four switches of ``BertConfig`` lead from BERT to ModernBERT: ``pre_norm``, ``rotary`` (which
-also turns on local attention), ``gated`` and ``use_bias``.
+also turns on local attention), ``gated`` and ``use_bias``. With equal weights, the logits are
+those of Hugging Face's implementations to 1e-4 (tests/minibert/formats/test_parity_models.py).
 
 Sources: Vaswani et al. 2017, section 3 (the encoder); Devlin et al. 2018, section 3 and
 appendix A (BERT); Liu et al. 2019 (RoBERTa); Warner et al. 2024, section 2.1 (ModernBERT).
-With equal weights all three give the logits of Hugging Face's implementations to 1e-4
-(tests/minibert/formats/test_parity_models.py).
 
-In the comments: B sequences of T tokens; H = hidden_size; I = intermediate_size;
-V = vocab_size; M = positions that the MLM head computes: the masked tokens, and in training a
-few fillers with the label -100.
+In the comments: B sequences of T tokens; H = hidden_size; I = intermediate_size; V = vocab_size;
+M = masked positions, which the MLM head computes (in training with a few fillers, label -100).
 """
 import math
 from dataclasses import dataclass
@@ -33,21 +31,18 @@ ACTIVATIONS = {"gelu": F.gelu, "gelu_tanh": partial(F.gelu, approximate="tanh"),
 
 
 class Embeddings(nn.Module):
-    """ids (B, T) -> vectors (B, T, H): the sum of token, position and segment embeddings.
-
-    Devlin et al. 2018, figure 2. ModernBERT has only token embeddings: its positions rotate the
-    queries and keys of every attention layer instead.
-    """
+    """The sum of token, position and segment embeddings (Devlin et al. 2018, figure 2)."""
 
     def __init__(self, config):
         super().__init__()
-        H, self.pad_token_id = config.hidden_size, config.pad_token_id
-        self.positions_skip_padding = config.family == "roberta"
+        H = config.hidden_size
+        self.pad_token_id = config.pad_token_id
+        self.is_roberta = config.family == "roberta"
         # padding_idx: as an input, [PAD] gives its row no gradient (the tied decoder still does)
         self.token = nn.Embedding(config.vocab_size, H, padding_idx=self.pad_token_id)
         self.position = self.segment = None
-        if not config.rotary:
-            padding = self.pad_token_id if self.positions_skip_padding else None
+        if not config.rotary:  # ModernBERT rotates queries and keys instead, in every layer
+            padding = self.pad_token_id if self.is_roberta else None
             self.position = nn.Embedding(config.max_position_embeddings, H, padding_idx=padding)
         if config.segments:
             self.segment = nn.Embedding(config.segments, H)
@@ -55,15 +50,15 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids, token_type_ids=None):
-        """input_ids (B, T); token_type_ids (B, T), None = all 0 -> (B, T, H)"""
         x = self.token(input_ids)  # (B, T, H)
-        if self.positions_skip_padding:
+        if self.is_roberta:
             x = x + self.position(roberta_positions(input_ids, self.pad_token_id))
         elif self.position is not None:
             x = x + self.position.weight[:input_ids.shape[1]]  # (T, H), the same for each sequence
-        if self.segment is not None:
-            all_first = token_type_ids is None
-            x = x + (self.segment.weight[0] if all_first else self.segment(token_type_ids))
+        if self.segment is not None and token_type_ids is None:
+            x = x + self.segment.weight[0]  # (H,): all tokens belong to sentence A
+        elif self.segment is not None:
+            x = x + self.segment(token_type_ids)
         return self.dropout(self.norm(x))
 
 
@@ -78,17 +73,15 @@ def roberta_positions(input_ids, pad_token_id):
 
 
 class MLP(nn.Module):
-    """Two linear layers with an activation between them: (B, T, H) -> (B, T, I) -> (B, T, H).
-
-    Gated (GeGLU, Shazeer 2020): the first layer is twice as wide; one half of its output goes
-    through the activation and multiplies the other half.
-    """
+    """Two linear layers with an activation between them: (B, T, H) -> (B, T, I) -> (B, T, H)."""
 
     def __init__(self, config):
         super().__init__()
         H, I = config.hidden_size, config.intermediate_size  # noqa: E741
         self.gated = config.gated
         self.activation = ACTIVATIONS[config.activation]
+        # Gated (GeGLU, Shazeer 2020): twice as wide; one half of the output goes through the
+        # activation and multiplies the other half.
         self.up_proj = nn.Linear(H, 2 * I if self.gated else I, bias=config.use_bias)
         self.down_proj = nn.Linear(I, H, bias=config.use_bias)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
@@ -104,12 +97,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One transformer layer: attention and MLP, each with a residual connection and a LayerNorm.
-
-    BERT normalizes the sum (post-norm). ModernBERT normalizes the input of the branch (pre-norm),
-    which leaves an undisturbed path for the gradient and makes training less sensitive to
-    warm-up (Xiong et al. 2020, section 3).
-    """
+    """One transformer layer: attention and MLP, each with a residual connection and a LayerNorm."""
 
     def __init__(self, config, layer):
         super().__init__()
@@ -124,22 +112,20 @@ class Block(nn.Module):
     def forward(self, x, attention_bias=None, rope=None, output_positions=None):
         """x (B, T, H) -> (B, T, H), or only the vectors (M, H) at output_positions (M,)."""
         if self.pre_norm:
+            # ModernBERT normalizes the input of each branch. The sum leaves an undisturbed path
+            # for the gradient; training is less sensitive to warm-up (Xiong et al. 2020, sec. 3).
             x = x + self.attention(self.attention_norm(x), attention_bias, rope)
             # Attention needed all tokens as keys and values; from here on only these matter.
             x = gather_positions(x, output_positions)
             return x + self.mlp(self.mlp_norm(x))
+        # BERT normalizes the sums.
         x = x + self.attention(x, attention_bias, rope)
         x = self.attention_norm(gather_positions(x, output_positions))
         return self.mlp_norm(x + self.mlp(x))
 
 
 def gather_positions(x, positions):
-    """Return the vectors (M, H) of x (B, T, H) at flat positions b * T + t; None: all of x.
-
-    >>> gather_positions(torch.tensor([[[1.], [2.]], [[3.], [4.]]]), torch.tensor([1, 2]))
-    tensor([[2.],
-            [3.]])
-    """
+    """Return the vectors (M, H) of x (B, T, H) at flat positions b * T + t; None: all of x."""
     return x if positions is None else x.flatten(0, 1).index_select(0, positions)
 
 
@@ -148,7 +134,7 @@ def layer_norm(config):
 
 
 class PreTrainedModel(nn.Module):
-    """Base of all models: the config, the initialization, the number of parameters."""
+    """Base of all models."""
 
     def __init__(self, config):
         super().__init__()
@@ -167,9 +153,9 @@ class PreTrainedModel(nn.Module):
             if not isinstance(module, (nn.Linear, nn.Embedding)):
                 continue
             if self.config.pre_norm:
-                # ModernBERT (Warner et al. 2024, appendix): normal, truncated at two standard
-                # deviations. Layers that write to the residual stream (and head.dense) start
-                # smaller, so that the sum over all blocks has the same size at any depth.
+                # ModernBERT (Warner et al. 2024, appendix) truncates at two standard deviations.
+                # Layers that write to the residual stream (and head.dense) start smaller, so that
+                # the sum over all blocks has the same size at any depth.
                 is_scaled_down = name.endswith(("out_proj", "down_proj", "head.dense"))
                 s = residual_std if is_scaled_down else std
                 nn.init.trunc_normal_(module.weight, std=s, a=-2 * s, b=2 * s)
@@ -186,11 +172,6 @@ class BertModel(PreTrainedModel):
 
     With ``pooler=True`` it returns (hidden, pooled), where pooled (B, H) = tanh(dense(first
     token)) is BERT's summary of the sequence.
-
-    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1,
-    ...                     num_attention_heads=2, intermediate_size=16)
-    >>> BertModel(config)(torch.tensor([[2, 7, 9, 3]])).shape
-    torch.Size([1, 4, 8])
     """
 
     def __init__(self, config, pooler=False):
@@ -202,10 +183,9 @@ class BertModel(PreTrainedModel):
         self.final_norm = layer_norm(config) if config.pre_norm else nn.Identity()
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size) if pooler else None
         if config.rotary:
-            global_rope = rope_table(config.global_rope_theta, config)
-            local_rope = rope_table(config.local_rope_theta, config)
-            self.register_buffer("global_rope", global_rope, persistent=False)
-            self.register_buffer("local_rope", local_rope, persistent=False)
+            bases = (config.global_rope_theta, config.local_rope_theta)
+            ropes = torch.stack([rope_table(base, config) for base in bases])
+            self.register_buffer("ropes", ropes, persistent=False)  # (2, 2, positions, hs/2)
         self.init_weights()
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, masked_positions=None):
@@ -213,9 +193,7 @@ class BertModel(PreTrainedModel):
 
         input_ids (B, T) int64; attention_mask (B, T), 1 = token, 0 = padding, None = no padding;
         token_type_ids (B, T), None = all 0. With masked_positions (M,), flat indices b * T + t,
-        hidden is (M, H): the last block computes only the tokens that the head reads.
-
-        Raises ValueError for a sequence that is too long, unknown ids and shapes that differ.
+        hidden is (M, H): the last block computes only the vectors that the head reads.
         """
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
         B, T = input_ids.shape
@@ -231,43 +209,39 @@ class BertModel(PreTrainedModel):
         global_rope, local_rope = self.rope_cos_sin(T, dtype)
         for layer, block in enumerate(self.blocks):
             is_last = layer == len(self.blocks) - 1
-            local = is_local(self.config, layer)
-            attention_bias = local_bias if local else global_bias
-            rope = local_rope if local else global_rope
-            args = (x, attention_bias, rope, output_positions if is_last else None)
+            args = (x, global_bias, global_rope, output_positions if is_last else None)
+            if is_local(self.config, layer):
+                args = (x, local_bias, local_rope, output_positions if is_last else None)
             if self.gradient_checkpointing and self.training:
                 # Keep only x; the backward pass computes the block again (Chen et al. 2016).
                 x = checkpoint(block, *args, use_reentrant=False)
             else:
-                x = block(*args)  # (B, T, H), of the last block with positions (M, H) or (M + B, H)
-        hidden = self.final_norm(x)  # (B, T, H), with positions (M, H) or (M + B, H)
+                x = block(*args)  # (B, T, H); the last one with positions: (M, H) or (M + B, H)
+        hidden = self.final_norm(x)
 
         if self.pooler is None:
             return hidden
-        first = hidden[:, 0] if masked_positions is None else hidden[-B:]  # (B, H)
-        hidden = hidden if masked_positions is None else hidden[:-B]  # (M, H)
+        if masked_positions is None:
+            first = hidden[:, 0]  # (B, H)
+        else:
+            hidden, first = hidden.split((len(masked_positions), B))  # (M, H), (B, H)
         return hidden, torch.tanh(self.pooler(first))
 
     def rope_cos_sin(self, T, dtype):
         """Return the rotary tables (2, T, hs/2) of global and local layers, or (None, None)."""
-        if not self.config.rotary:
-            return None, None
-        return self.global_rope[:, :T].to(dtype), self.local_rope[:, :T].to(dtype)
+        return self.ropes[:, :, :T].to(dtype) if self.config.rotary else (None, None)
 
 
 def autocast_dtype(x):
-    """Return the dtype of matrix products with x; masks are made in it, once for all layers."""
+    """Return the dtype of matrix products with x; biases are made in it, once for all layers."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 @dataclass
 class ModelOutput:
-    """What a model with a head returns. A field is None if the labels it needs were not given.
-
-    With labels, logits are (M, V), a row for each computed position; fillers come last.
-    """
-    logits: torch.Tensor                    # (B, T, V) or (M, V); a classifier's (B, labels)
+    """What a model with a head returns. A field is None if the labels that it needs are missing."""
+    logits: torch.Tensor                    # (B, T, V), with labels (M, V); or (B, num_labels)
     loss: torch.Tensor | None = None        # mlm_loss + nsp_loss (training weights them itself)
     labels: torch.Tensor | None = None      # (M,): the true ids; -100 for fillers
     mlm_loss: torch.Tensor | None = None    # mean over the masked tokens, 0 if there are none
@@ -310,11 +284,10 @@ class BertForMaskedLM(PreTrainedModel):
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None,
                 masked_positions=None):
-        """Return logits, and with labels the loss.
+        """Return logits, and with labels the loss. The arguments are those of ``BertModel`` and
 
         labels (B, T): the true id of each masked token, -100 elsewhere. masked_positions (M,):
         flat indices of the tokens to predict; None: where labels are not -100.
-        The other arguments are those of ``BertModel``.
         """
         check_labels(self.config, input_ids, labels)
         labels, masked_positions = select_masked(labels, masked_positions)
@@ -334,10 +307,10 @@ class BertForMaskedLM(PreTrainedModel):
 
 
 def select_masked(labels, masked_positions):
-    """Return (labels, masked_positions), each (M,), of the positions to compute.
+    """Return (labels, masked_positions), each (M,), of the tokens to predict.
 
-    V is far larger than H: logits of all tokens would be the largest tensor of a step, and with
-    15 % masked, six of seven rows would be thrown away.
+    Logits of all tokens, (B, T, V), would be the largest tensor of a step, and with 15 % masked,
+    six of seven rows would be thrown away.
     """
     if labels is None:
         return None, masked_positions
@@ -347,30 +320,3 @@ def select_masked(labels, masked_positions):
         # Training finds the positions in advance, on the CPU (batches.find_masked_positions).
         masked_positions = (labels != IGNORE_INDEX).nonzero().squeeze(1)  # (M,)
     return labels[masked_positions], masked_positions
-
-
-class BertForPreTraining(BertForMaskedLM):
-    """The encoder with both heads of BERT: masked tokens, and "does B follow A?" (task 2)."""
-
-    def __init__(self, config):
-        if config.segments < 2:
-            raise ValueError("next-sentence prediction needs two segment types, this "
-                             f"{config.family} has {config.segments}: set type_vocab_size to 2")
-        super().__init__(config)
-        # The parent class builds the encoder without a pooler.
-        self.bert.pooler = nn.Linear(config.hidden_size, config.hidden_size)
-        self.nsp = nn.Linear(config.hidden_size, 2)
-        self.init_weights()
-
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None,
-                next_sentence_label=None, masked_positions=None):
-        """Return both logits and losses; next_sentence_label (B,): 0 = B follows A, 1 = not."""
-        check_labels(self.config, input_ids, labels)
-        labels, masked_positions = select_masked(labels, masked_positions)
-        hidden, pooled = self.bert(input_ids, attention_mask, token_type_ids, masked_positions)
-        out = self.mlm_output(hidden, labels)
-        out.nsp_logits = self.nsp(pooled)  # (B, 2)
-        if next_sentence_label is not None:
-            out.nsp_loss = F.cross_entropy(out.nsp_logits.float(), next_sentence_label)
-            out.loss = out.nsp_loss if out.loss is None else out.mlm_loss + out.nsp_loss
-        return out

@@ -1,23 +1,23 @@
-"""Optimizers, their parameter groups, and learning-rate schedules.
+"""Optimizers, their parameter groups, and schedules of the learning rate and the batch size.
 
 AdamW (Loshchilov and Hutter 2019) for everything, or Muon (Jordan et al. 2024) for the matrices of
-blocks and head, with AdamW for the rest. Only matrices and embeddings are decayed, as in BERT's
-optimization.py: there is no reason why a bias or the scale of a norm should be near zero.
+blocks and head, with AdamW for the rest.
 """
 from collections import defaultdict
 
 import torch
 
-from minibert.config import SCHEDULES
 from minibert.device import DTYPES
 
 
 def parameter_groups(model, weight_decay):
-    """Return two groups, decayed and not decayed, with every trainable parameter in one of them.
+    """Return two groups of all trainable parameters: decayed and not decayed.
 
     >>> [len(group["params"]) for group in parameter_groups(torch.nn.Linear(2, 2), 0.01)]
     [1, 1]
     """
+    # As in BERT's optimization.py, only matrices and embeddings are decayed: there is no reason why
+    # a bias or the scale of a norm should be near zero.
     parameters = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in parameters if p.ndim >= 2]
     vectors = [p for p in parameters if p.ndim < 2]
@@ -26,10 +26,7 @@ def parameter_groups(model, weight_decay):
 
 
 def make_optimizer(model, config):
-    """Return the optimizer of a TrainConfig.
-
-    Each group stores its peak learning rate as "peak_lr"; the training loop sets "lr" from it.
-    """
+    """Return the optimizer of a TrainConfig."""
     groups = parameter_groups(model, config.weight_decay)
     # fused: one kernel updates all tensors, instead of a dozen small kernels for each
     adamw = {"lr": config.learning_rate, "betas": (config.adam_beta1, config.adam_beta2),
@@ -44,7 +41,7 @@ def make_optimizer(model, config):
                        "weight_decay": config.weight_decay})
         optimizer = Muon(groups, DTYPES[config.precision], **adamw)
     for group in optimizer.param_groups:
-        group["peak_lr"] = group["lr"]
+        group["peak_lr"] = group["lr"]  # the training loop sets "lr" to a fraction of it
     return optimizer
 
 
@@ -72,16 +69,12 @@ class Muon(torch.optim.AdamW):
 
     The gradient of a matrix has a few large directions and many small ones that matter as much.
     Muon keeps a running mean of the gradients and moves by that mean with all directions made
-    equally long: by U V^T instead of U S V^T, times the learning rate and, for matrices that are
-    taller than wide, sqrt(rows / columns).
-
-    dtype: that of the matrix products. After ``step`` Muon's parameters have no ``grad``.
-    ``found_inf``, a scalar tensor set from outside as for AdamW's fused kernel: 1 = change nothing.
+    equally long: by U V^T instead of U S V^T.
     """
 
     def __init__(self, groups, dtype, **adamw):
         super().__init__(groups, **adamw)
-        self.dtype = dtype
+        self.dtype = dtype  # of the matrix products
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -89,6 +82,8 @@ class Muon(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        # The training loop or the GradScaler sets this scalar tensor, as for AdamW's fused kernel:
+        # 1 = a gradient is inf or NaN, change nothing.
         found_inf = getattr(self, "found_inf", None)
         keep = None  # a tensor on a GPU: 1 = take the step, 0 = change nothing
         if found_inf is not None and found_inf.device.type != "cpu":
@@ -98,7 +93,7 @@ class Muon(torch.optim.AdamW):
         for group in self.param_groups:
             if "num_stacked" in group:
                 self._step_matrices(group, keep)
-        super().step()  # skips parameters without a gradient
+        super().step()  # AdamW, for the parameters that still have a gradient
         return loss
 
     def _step_matrices(self, group, keep=None):
@@ -118,7 +113,7 @@ class Muon(torch.optim.AdamW):
             state["step"] += 1
             state["mean"].lerp_(p.grad, (1 - momentum) * scale)
             update = p.grad.lerp(state["mean"], momentum)  # Nesterov momentum
-            p.grad = None
+            p.grad = None  # so that AdamW skips this parameter
             update = update.view(num_matrices, -1, p.shape[1])  # (num_stacked, r, c)
             by_shape[update.shape[1:]].append((p, update))
 
@@ -126,7 +121,7 @@ class Muon(torch.optim.AdamW):
             counts = [len(update) for _, update in pairs]
             stacked = torch.cat([update for _, update in pairs])  # (n, r, c)
             stacked = orthogonalize(stacked, dtype=self.dtype).to(torch.float32)  # (n, r, c)
-            lr = group["lr"] * max(1, r / c) ** 0.5
+            lr = group["lr"] * max(1, r / c) ** 0.5  # tall matrices move further
             for (p, _), update in zip(pairs, stacked.split(counts)):
                 p.mul_(1 - group["lr"] * group["weight_decay"] * scale)
                 p.sub_(update.reshape(p.shape).mul_(lr * scale))
@@ -134,11 +129,6 @@ class Muon(torch.optim.AdamW):
 
 def orthogonalize(matrices, steps=5, dtype=torch.float32):
     """Return each U S V^T of (n, r, c) as nearly U V^T: all singular values close to 1.
-
-    Every step applies x -> 3.4445 x - 4.7750 x^3 + 2.0315 x^5 to the singular values (a
-    Newton-Schulz iteration, Jordan et al. 2024). It lifts small ones fast and leaves those near 1
-    between about 0.7 and 1.2, which is close enough. X X^T X has the singular values x^3 and the
-    directions of X, so matrix products are sufficient: no decomposition is computed.
 
     >>> orthogonalize(torch.tensor([[[0.0, 3.0], [0.5, 0.0]]])).round(decimals=1)
     tensor([[[0.0000, 0.7000],
@@ -149,6 +139,10 @@ def orthogonalize(matrices, steps=5, dtype=torch.float32):
     x = matrices.mT if tall else matrices  # wide: X X^T is the smaller square
     # Now no singular value is above 1. Cast afterwards: fp16 cannot hold 1e-9.
     x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)
+    # A Newton-Schulz iteration (Jordan et al. 2024): each step applies a x + b x^3 + c x^5 to the
+    # singular values. It lifts small ones fast and leaves those near 1 between about 0.7 and 1.2,
+    # which is close enough. X X^T X has the singular values x^3 and the directions of X, so matrix
+    # products are sufficient: no decomposition is computed.
     for _ in range(steps):
         square = x @ x.mT  # (n, r, r)
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
@@ -156,11 +150,10 @@ def orthogonalize(matrices, steps=5, dtype=torch.float32):
 
 
 def batches_per_step(progress, config):
-    """Return how many batches a step accumulates at ``progress``, with a batch ramp.
+    """Return how many batches a step accumulates at ``progress`` (0 to 1); 1 without a batch ramp.
 
     The batch grows from ramp_from to batch_size in equal steps over the fraction ``batch_ramp`` of
-    the run: small batches learn more from each example while the gradient is large, large ones are
-    less noisy later (Geiping and Goldstein 2022, section 4.3).
+    the run (Geiping and Goldstein 2022, section 4.3).
 
     >>> from minibert.config import TrainConfig
     >>> config = TrainConfig(batch_size=32, ramp_from=8, batch_ramp=0.5)
@@ -169,6 +162,8 @@ def batches_per_step(progress, config):
     """
     if not config.batch_ramp:
         return 1
+    # Small batches learn more from each example while the gradient is large; large ones are less
+    # noisy later.
     largest = config.batch_size // config.ramp_from
     return min(largest, 1 + int(largest * progress / config.batch_ramp))
 
@@ -186,12 +181,7 @@ def lr_multiplier(progress, schedule, warmup, decay):
     >>> [round(lr_multiplier(p, "stable", 0.1, 0.2), 3) for p in (0.05, 0.5, 0.8, 0.9, 1.0)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    if schedule == "linear":
-        decay_length = 1 - warmup
-    elif schedule == "stable":
-        decay_length = decay
-    else:
-        raise ValueError(f"unknown schedule {schedule!r}: choose from {', '.join(SCHEDULES)}")
+    decay_length = 1 - warmup if schedule == "linear" else decay
     progress = min(max(progress, 0.0), 1.0)
     if progress < warmup:
         return progress / warmup

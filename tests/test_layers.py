@@ -32,6 +32,7 @@ LAYERS = (
     ("data",),
     ("minibert.config", "minibert.model", "minibert.attention", "minibert.heads",
      "minibert.masking", "minibert.examples", "minibert.sentence_pairs", "minibert.batches",
+     "minibert.stream_batches",
      "minibert.optim", "minibert.evaluate", "minibert.device", "minibert.checks",
      "minibert.presets", "minibert.interrupts"),
     ("minibert.formats",),

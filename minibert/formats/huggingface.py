@@ -20,8 +20,8 @@ from minibert.formats.huggingface_config import (
     config_to_json,
 )
 from minibert.formats.model_files import CONFIG, WEIGHTS, read_config, read_weights
-from minibert.heads import BertForSequenceClassification
-from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
+from minibert.heads import BertForPreTraining, BertForSequenceClassification
+from minibert.model import BertForMaskedLM, BertModel
 from tokenizer.utils.files import atomic_write
 
 # Our module -> theirs; # is the index of the block. Our qkv is three tensors there.
@@ -93,7 +93,7 @@ NOT_NEEDED = re.compile(r"pooler\.dense\.(weight|bias)$|cls\.seq_relationship\.(
 COPIES = re.compile(r"position_ids$|(cls\.predictions|lm_head)\.decoder\.bias$")
 DECODER = re.compile(r"(^|\.)decoder\.weight$")  # the token embeddings again, if the head is tied
 IN_HEADS = re.compile(r"(?!bert\.)|bert\.pooler\.")  # our names outside of the encoder
-MAX_LINES = 60  # of an error that lists tensors
+MAX_PROBLEMS = 8  # listed in an error
 
 
 def hf_names(name, family, encoder_only=False):
@@ -122,8 +122,6 @@ def hf_names(name, family, encoder_only=False):
 def save_pretrained(model, folder, tokenizer=None):
     """Write a model, and a tokenizer if there is one, to ``folder``; other files stay.
 
-    Each file is written atomically, the weights first.
-
     save_pretrained(model, "runs/kant/model", tokenizer)
     """
     folder = Path(folder)
@@ -136,6 +134,7 @@ def save_pretrained(model, folder, tokenizer=None):
         names = hf_names(name, config.family, encoder_only)
         tensors.update(zip(names, tensor.detach().float().chunk(len(names))))
     if config.family != "modernbert" and not config.segments:
+        # They have at least one segment type: zeros add nothing.
         name = "embeddings.segment.weight" if encoder_only else "bert.embeddings.segment.weight"
         segment_name = hf_names(name, config.family, encoder_only)[0]
         tensors[segment_name] = torch.zeros(1, config.hidden_size)
@@ -153,8 +152,7 @@ def save_pretrained(model, folder, tokenizer=None):
 def from_pretrained(folder):
     """Return the model of a folder in Hugging Face layout: float32, on the CPU, in eval mode.
 
-    Raises FileNotFoundError, or ValueError that lists all tensors that do not fit. Draws no random
-    numbers.
+    Raises FileNotFoundError, or ValueError that lists the tensors that do not fit.
 
     from_pretrained("runs/kant/model") -> BertForMaskedLM
     """
@@ -162,7 +160,8 @@ def from_pretrained(folder):
     values = read_config(folder)
     config = config_from_json(values, config_path)
     path, tensors = load_tensors(folder)
-    with torch.device("meta"):  # shapes without memory: the numbers come from the file
+    # Shapes without memory and without random numbers: the values come from the file.
+    with torch.device("meta"):
         model = _build_model(values, config, tensors, config_path)
     state, _, _ = map_state_dict(model, tensors, path)
     model.load_state_dict(state, assign=True)
@@ -183,12 +182,10 @@ def load_tensors(folder):
 
 
 def _build_model(values, config, tensors, path):
-    names = values.get("architectures") or []
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{path}: architectures must be a list of names, not {str(names)[:100]}")
     of_family = {name: cls for name, (family, cls) in ARCHITECTURES.items()
                  if family == config.family}
-    architecture = names[0] if names else next(iter(of_family))  # ...ForMaskedLM
+    architectures = values.get("architectures") or list(of_family)
+    architecture = architectures[0]  # by default ...ForMaskedLM
     if architecture not in of_family:
         raise ValueError(f"{path}: architecture {architecture!r} is not supported, only "
                          + ", ".join(of_family))
@@ -216,8 +213,8 @@ def map_state_dict(model, tensors, path, heads_may_differ=False):
             fresh.append(name)
             continue
         shape = (parameter.shape[0] // len(names), *parameter.shape[1:])
-        found = [problem for hf_name in names if (problem := _problem(hf_name, tensors, shape))]
-        problems += found
+        for hf_name in names:
+            problems += _problems(hf_name, tensors, shape)
         if not problems:
             parts = [tensors[hf_name].float() for hf_name in names]
             state[name] = torch.cat(parts) if len(parts) > 1 else parts[0]
@@ -236,44 +233,26 @@ def map_state_dict(model, tensors, path, heads_may_differ=False):
         elif NOT_NEEDED.search(hf_name) or (heads_may_differ and outside_encoder):
             unused.append(hf_name)
         else:
-            problems.append(f"{hf_name} has no place in the model")
+            problems.append(f"{hf_name} is not a part of the model")
     if problems:
-        lines = _merge_layers(problems)
-        more = f"; and {len(lines) - MAX_LINES} more" if len(lines) > MAX_LINES else ""
+        more = "; ..." if len(problems) > MAX_PROBLEMS else ""
         raise ValueError(f"{path}: {len(problems)} tensors do not fit the model of {CONFIG}: "
-                         + "; ".join(lines[:MAX_LINES]) + more)
+                         + "; ".join(problems[:MAX_PROBLEMS]) + more)
     return state, fresh, unused
 
 
-def _problem(name, tensors, shape):
-    """Return what is wrong with a tensor that the model needs, or None."""
-    if name not in tensors:
-        return f"{name} is missing"
-    tensor = tensors[name]
+def _problems(name, tensors, shape):
+    """Return a list of what is wrong with a tensor that the model needs."""
+    tensor = tensors.get(name)
+    if tensor is None:
+        return [f"{name} is missing"]
     if tensor.shape != shape:
-        return f"{name} has the shape {tuple(tensor.shape)}, {CONFIG} says {shape}"
+        return [f"{name} has the shape {tuple(tensor.shape)}, {CONFIG} says {shape}"]
     if not tensor.is_floating_point():
-        return f"{name} holds {tensor.dtype}"
+        return [f"{name} holds {tensor.dtype}"]
     if not tensor.float().isfinite().all():  # in the precision in which it is used
-        return f"{name} holds NaN or infinity"
-    return None
-
-
-def _merge_layers(lines):
-    """Merge lines that differ only in the index of the layer.
-
-    >>> _merge_layers(["a.0.b is missing", "a.1.b is missing", "c.1.b is missing"])
-    ['a.#.b is missing (# = 0, 1)', 'c.1.b is missing']
-    """
-    layer = re.compile(r"\.(\d+)\.")
-    groups = {}
-    for line in lines:
-        groups.setdefault(layer.sub(".#.", line, count=1), []).append(line)
-    merged = []
-    for pattern, group in groups.items():
-        indices = ", ".join(layer.search(line)[1] for line in group if layer.search(line))
-        merged.append(group[0] if len(group) == 1 else f"{pattern} (# = {indices})")
-    return merged
+        return [f"{name} holds NaN or infinity"]
+    return []
 
 
 def _is_empty_segment(name, tensor, config):

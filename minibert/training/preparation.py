@@ -16,13 +16,14 @@ from data.quality.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
 from data.sources.named import CACHE
 from data.stream import Stream
-from minibert.batches import Batches, StreamBatches
+from minibert.batches import Batches
 from minibert.checks import check_length
 from minibert.config import BertConfig
 from minibert.device import autocast
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
 from minibert.examples import make_examples, max_ids
 from minibert.masking import Masker
+from minibert.stream_batches import StreamBatches
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.base import Tokenizer
 from tokenizer.formats.vocab_files import holds_tokenizer

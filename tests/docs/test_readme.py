@@ -9,7 +9,8 @@ import torch
 from commands import run_command
 
 from minibert.finetuning import command as finetune
-from minibert.model import BertForMaskedLM, BertForPreTraining
+from minibert.heads import BertForPreTraining
+from minibert.model import BertForMaskedLM
 from minibert.presets import PRESETS
 from minibert.training import cli as options
 from tokenizer import ByteLevelBPE

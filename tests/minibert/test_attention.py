@@ -102,13 +102,6 @@ def test_a_local_layer_does_not_see_a_far_token():
     assert difference.tolist() == [False] * 8 + [True] * 2
 
 
-def test_a_quarter_turn_by_hand():
-    """Pairs are (x[i], x[i + half]): (1, 0) becomes (0, 1) and (0, 2) becomes (-2, 0)."""
-    quarter = torch.full((1, 2), math.pi / 2)
-    rotated = apply_rotary(torch.tensor([[1.0, 0.0, 0.0, 2.0]]), quarter.cos(), quarter.sin())
-    torch.testing.assert_close(rotated, torch.tensor([[0.0, -2.0, 1.0, 0.0]]), atol=1e-6, rtol=0)
-
-
 def test_rotation_keeps_lengths_and_scores_depend_only_on_the_distance():
     torch.manual_seed(0)
     cos, sin = rope_table(10_000.0, config("modernbert", max_position_embeddings=50))

@@ -12,7 +12,6 @@ from helpers import Letters, Tokens
 
 from minibert.batches import (
     Batches,
-    StreamBatches,
     collate,
     epoch_order,
     find_masked_positions,
@@ -20,6 +19,7 @@ from minibert.batches import (
 )
 from minibert.examples import Examples, make_examples
 from minibert.masking import Masker
+from minibert.stream_batches import StreamBatches
 
 MASKER = Masker(32, 4, (0, 1, 2, 3, 4), probability=0.3)
 CPU = torch.device("cpu")

@@ -45,32 +45,11 @@ def test_peak_memory_is_in_bytes():
     assert 2**20 < device.peak_memory(CPU) < 2**45
 
 
-STEPS = """
-import torch
-from minibert.device import keep_freed_memory
-
-def losses():
-    torch.manual_seed(0)
-    model = torch.nn.Linear(64, 64)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    for _ in range(3):
-        loss = model(torch.randn(8, 64)).square().mean()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        yield loss.item()
-
-before = list(losses())
-print(keep_freed_memory(), before == list(losses()))
-"""
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_keeping_freed_memory_changes_no_numbers():
-    # The setting is for a whole process, so the test has a process of its own.
-    command = [sys.executable, "-c", STEPS]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert output.split() == ["True", "True"]
+def test_glibc_accepts_the_settings_that_keep_freed_memory():
+    # The settings are for a whole process, so the test has a process of its own.
+    code = "from minibert.device import keep_freed_memory; print(keep_freed_memory())"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True\n"
 
 
 def test_without_mallopt_freed_memory_is_not_kept(monkeypatch):

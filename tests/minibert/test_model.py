@@ -11,7 +11,8 @@ from minibert import model as module
 from minibert.batches import find_masked_positions
 from minibert.checks import check_tokenizer
 from minibert.config import ACTIVATIONS, FAMILIES, BertConfig
-from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel, roberta_positions
+from minibert.heads import BertForPreTraining
+from minibert.model import BertForMaskedLM, BertModel, roberta_positions
 from minibert.presets import PRESETS
 
 
@@ -39,14 +40,6 @@ def assert_same_gradients(model, loss, other_loss, atol):
 def test_a_preset_has_the_number_of_parameters_of_its_source(preset, cls, count):
     with torch.device("meta"):
         assert cls(PRESETS[preset][0]).num_parameters() == count
-
-
-def test_kant_has_84_095_008_parameters_with_the_pooler_of_the_book():
-    with torch.device("meta"):
-        kant, _ = PRESETS["kant"]
-        with_pooler, without = BertModel(kant, pooler=True), BertModel(kant)
-        pooler = with_pooler.num_parameters() - without.num_parameters()
-        assert BertForMaskedLM(kant).num_parameters() + pooler == 84_095_008
 
 
 # Positions, segments, padding
@@ -206,11 +199,6 @@ def test_each_activation_gives_other_logits(family):
             assert (one - other).abs().max() > 1e-4
 
 
-def test_an_unknown_activation_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'rleu': choose from gelu, gelu_tanh, relu, silu.*relu"):
-        config("bert", activation="rleu")
-
-
 # Initialization and learning
 
 
@@ -267,31 +255,6 @@ def test_two_layers_overfit_32_sentences(family):
         if out.loss < 0.1:
             return
     pytest.fail(f"after 200 steps the loss is still {out.loss.item():.2f}")
-
-
-def test_next_sentence_prediction_learns_a_toy():
-    """Sentence B follows A if it has the same words: 95 % are right on new pairs."""
-    torch.manual_seed(0)
-    sizes = dict(num_hidden_layers=2, vocab_size=24, initializer_range=0.05)
-    model = BertForPreTraining(config("bert", **sizes))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    types = torch.tensor([[0, 0, 0, 0, 1, 1, 1]])
-
-    def pairs(n):
-        a, order = torch.randint(5, 9, (n,)), torch.randint(0, 2, (n,))
-        b = torch.where(order == 0, a, 5 + (a - 5 + torch.randint(1, 4, (n,))) % 4)
-        cls, sep = torch.full((n,), 2), torch.full((n,), 3)
-        return torch.stack([cls, a, a, sep, b, b, sep], dim=1), order
-
-    for _ in range(150):
-        ids, order = pairs(48)
-        optimizer.zero_grad()
-        model(ids, None, types.expand_as(ids), next_sentence_label=order).loss.backward()
-        optimizer.step()
-    ids, order = pairs(400)
-    with torch.no_grad():
-        predicted = model(ids, token_type_ids=types.expand_as(ids)).nsp_logits.argmax(dim=1)
-    assert (predicted == order).float().mean() >= 0.95
 
 
 @pytest.mark.parametrize("family", FAMILIES)

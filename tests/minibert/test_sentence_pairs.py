@@ -1,14 +1,12 @@
 """Sentence pairs: by hand, against a slow walk over lists, and properties of every draw."""
-import contextlib
 import random
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers import Letters, Tokens
 
-from minibert.batches import Batches, StreamBatches, collate
+from minibert.batches import Batches, collate
 from minibert.examples import make_examples
 from minibert.masking import Masker
 from minibert.sentence_pairs import Draws, Pairs, kept_lengths
@@ -179,27 +177,6 @@ def test_a_resumed_run_draws_only_the_epoch_that_it_is_in():
     assert resumed.batches_per_epoch == batches.batches_per_epoch
     next(resumed)
     assert pairs.drawn == [state["epoch"]]
-
-
-def test_the_pairs_of_each_window_of_a_stream_are_drawn_once():
-    drawn = []
-
-    def windows(*args):
-        for seed in range(1, 4):
-            window = corpus(seed=seed)
-            window.pass_index, window.skip, window.text_digest, window.progress = 0, 0, None, None
-            yield window
-
-    def make(window):
-        drawn.append(RecordingPairs(window, Letters(), 20))
-        return drawn[-1]
-
-    stream = SimpleNamespace(windows=windows)
-    batches = StreamBatches(stream, make, MASKER, 8, pad_token_id=1, seed=0)
-    with contextlib.closing(batches):
-        while batches.state_dict()["window"] < 2:
-            next(batches)
-    assert [pairs.drawn for pairs in drawn] == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize("documents", [[["ab", "cd"]], [["ab", "cd"], ["", ""]]])

@@ -201,7 +201,7 @@ class MakesFolder:
 def test_a_pickle_with_code_is_rejected_and_not_run(model, tmp_path, write):
     path = convert_to_bin(tmp_path)
     write({**torch.load(path, weights_only=True), "z": MakesFolder(tmp_path / "made")}, path)
-    with pytest.raises(ValueError, match=r"not only tensors: it calls \w+\.mkdir"):
+    with pytest.raises(ValueError, match="cannot be read.*No code of it was run"):
         from_pretrained(tmp_path)
     assert not (tmp_path / "made").exists()
     # The file is a real attack: without weights_only its code does run.
@@ -216,15 +216,8 @@ def test_a_pickle_with_code_is_rejected_and_not_run(model, tmp_path, write):
     (lambda path: path.write_bytes(b""), "cannot be read"),
     (lambda path: path.write_bytes(pickle.dumps({"a": 1}, 5)), "UnpicklingError: Unsupported op"),
     (lambda path: path.write_text("version https://git-lfs.github.com\n"), "cannot be read"),
-    (lambda path: torch.save([torch.zeros(2)], path), "holds a list, expected named tensors"),
-    (lambda path: torch.save({"epoch": 3}, path), "'epoch' is a int"),
-    (lambda path: torch.save({"state_dict": {}}, path), "'state_dict' is a dict"),
-    (lambda path: torch.save({"a": torch.zeros(2).to_sparse()}, path), "not a dense tensor"),
-    (lambda path: torch.save({"a\nb": torch.zeros(2)}, path), r"'a\\nb' is not the name"),
-    (lambda path: torch.save({7: torch.zeros(2)}, path), "'7' is not the name"),
-    (lambda path: torch.save({"a": torch.zeros(2).to(torch.complex64)}, path), "torch.complex64"),
-    (lambda path: torch.save({"a": torch.zeros(2, device="meta")}, path), "on meta"),
-    (lambda path: torch.save({"a": torch.zeros(1).expand(2, 3)}, path), "a is expanded"),
+    (lambda path: torch.save([torch.zeros(2)], path), "not a dict of named tensors"),
+    (lambda path: torch.save({"state_dict": {}}, path), "not a dict of named tensors"),
 ])
 def test_a_bin_without_weights_is_rejected_in_one_line(model, tmp_path, content, message):
     path = convert_to_bin(tmp_path)
@@ -235,34 +228,18 @@ def test_a_bin_without_weights_is_rejected_in_one_line(model, tmp_path, content,
     assert "\n" not in str(error.value)
 
 
-FIRST = "model-00001-of-00003.safetensors"
-
-
-@pytest.mark.parametrize("change, message", [
-    (lambda weight_map: {}, "weight_map must give"),
-    (lambda weight_map: list(weight_map), "weight_map must give"),
-    (lambda weight_map: weight_map | {"a": 5}, "weight_map must give"),
-    (lambda weight_map: weight_map | {"a": f"../{FIRST}"}, "not a file in the same folder"),
-    (lambda weight_map: weight_map | {"a": "/etc/hostname"}, "not a file in the same folder"),
-    (lambda weight_map: weight_map | {"a": ".."}, "no such file"),
-    (lambda weight_map: weight_map | {"a": "model-00004-of-00003.safetensors"}, "no such file"),
-    (lambda weight_map: weight_map | {"a": FIRST}, "they disagree about 'a'"),
-    (lambda weight_map: dict(list(weight_map.items())[1:]), "they disagree about"),
-])
-def test_an_index_that_does_not_match_its_shards_is_rejected(model, tmp_path, change, message):
+def test_a_missing_shard_is_named(model, tmp_path):
     index, weight_map = split_into_shards(tmp_path, safetensors.write, "model", "safetensors")
-    index.write_text(json.dumps({"weight_map": change(weight_map)}))
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    missing = "model-00004-of-00003.safetensors"
+    index.write_text(json.dumps({"weight_map": weight_map | {"a": missing}}))
+    with pytest.raises(FileNotFoundError, match=missing):
         from_pretrained(tmp_path)
 
 
-def test_tensors_of_the_wrong_shape_are_named_once_for_all_layers(model, tmp_path):
-    path = tmp_path / "config.json"
-    path.write_text(path.read_text().replace('"hidden_size": 16', '"hidden_size": 32'))
-    with pytest.raises(ValueError) as error:
-        from_pretrained(tmp_path)
-    tensors = safetensors.read(tmp_path / "model.safetensors")
-    for name in tensors:
-        has_hidden_size = not name.endswith(("intermediate.dense.bias", "predictions.bias"))
-        grouped = name.replace(".0.", ".#.").replace(".1.", ".#.")
-        assert (f"{grouped} has" in str(error.value)) == has_hidden_size, name
+def test_an_index_cannot_name_a_file_of_another_folder(model, tmp_path):
+    folder = tmp_path / "model"
+    save_pretrained(model, folder)
+    index, weight_map = split_into_shards(folder, safetensors.write, "model", "safetensors")
+    index.write_text(json.dumps({"weight_map": weight_map | {"a": "../model.safetensors"}}))
+    with pytest.raises(FileNotFoundError, match="model/model.safetensors"):
+        from_pretrained(folder)

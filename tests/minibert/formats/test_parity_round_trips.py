@@ -14,7 +14,7 @@ import train
 from minibert.analysis.mask_filling import fill_mask
 from minibert.config import FAMILIES
 from minibert.formats.run_folder import load_run
-from minibert.model import BertForPreTraining
+from minibert.heads import BertForPreTraining
 
 pytestmark = pytest.mark.parity
 TOKENIZERS = Path(__file__).parents[2] / "tokenizer"

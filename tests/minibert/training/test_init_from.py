@@ -8,8 +8,8 @@ import torch
 from minibert.config import FAMILIES, BertConfig, TrainConfig
 from minibert.formats import safetensors
 from minibert.formats.huggingface import load_config, save_pretrained
-from minibert.heads import BertForSequenceClassification
-from minibert.model import BertForMaskedLM, BertForPreTraining, BertModel
+from minibert.heads import BertForPreTraining, BertForSequenceClassification
+from minibert.model import BertForMaskedLM, BertModel
 from minibert.training.init_from import init_config, load_initial_weights
 from tokenizer import ByteLevelBPE, WordPiece
 

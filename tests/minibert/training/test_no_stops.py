@@ -14,7 +14,8 @@ from train_helpers import losses, num_batches, run, same, weights
 import train
 from minibert.batches import Batch
 from minibert.config import BertConfig, TrainConfig
-from minibert.model import BertForMaskedLM, BertForPreTraining
+from minibert.heads import BertForPreTraining
+from minibert.model import BertForMaskedLM
 from minibert.optim import make_optimizer
 from minibert.training import checkpoint
 from minibert.training.distributed import Distributed

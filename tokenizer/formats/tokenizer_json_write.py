@@ -155,21 +155,14 @@ def template_processing(tokenizer):
     (("cls", 0), ("A", 0), ("sep", 0))
     -> [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", ...}}, ...
     """
-    used = set()
+    def piece(part, type_id):
+        if part in ("A", "B"):
+            return {"Sequence": {"id": part, "type_id": type_id}}
+        return {"SpecialToken": {"id": getattr(tokenizer, f"{part}_token"), "type_id": type_id}}
 
-    def pieces(template):
-        result = []
-        for part, type_id in template:
-            if part in ("A", "B"):
-                result.append({"Sequence": {"id": part, "type_id": type_id}})
-            else:
-                token = getattr(tokenizer, f"{part}_token")
-                used.add(token)
-                result.append({"SpecialToken": {"id": token, "type_id": type_id}})
-        return result
-
-    single = pieces(tokenizer.template)
-    pair = pieces(tokenizer.pair_template)
+    single = [piece(*part) for part in tokenizer.template]
+    pair = [piece(*part) for part in tokenizer.pair_template]
+    used = {entry["SpecialToken"]["id"] for entry in [*single, *pair] if "SpecialToken" in entry}
     if None in used:
         return None
     special_tokens = {}

@@ -23,7 +23,14 @@ DESCRIPTIONS = {
                "repeat the command to resume.",
     "filter": "Write the documents that pass quality filters as .jsonl, and report what was "
               "dropped and why.",
-    "inspect": "Report on a corpus or a token file: counts, duplicates, entropy, longest lines.",
+    "inspect": "Report on a corpus, a token file or those of a run: counts, duplicates, entropy, "
+               "longest lines.",
+}
+FLAGS_OF_CORPORA = {
+    "language": ["wikipedia"],
+    "category": ["amazon"],
+    "megabytes": ["wikipedia", "amazon"],
+    "no_checksum": ["kant"],
 }
 
 
@@ -58,7 +65,7 @@ def make_parser():
 
     for name in ("prepare", "filter", "inspect"):
         command = commands.choices[name]
-        what = "the folder of a token file, or " if name == "inspect" else ""
+        what = "the folder of a token file or of a run, or " if name == "inspect" else ""
         command.add_argument("source", nargs="+", metavar="FILE_OR_NAME",
                              help=f"{what}files, folders, or the name of a corpus")
         command.add_argument("--text-field", default="text",
@@ -80,6 +87,10 @@ def make_parser():
     command.add_argument("--filters", default="all", metavar="NAMES", help=filters_help)
     command.add_argument("--out", required=True, type=Path, metavar="FILE.jsonl",
                          help='file with one document per line: {"text": ...}')
+
+    for name in ("prepare", "filter"):
+        commands.choices[name].add_argument("--overwrite", action="store_true",
+                                            help="replace --out if it exists")
     return parser
 
 
@@ -95,10 +106,12 @@ def download(options):
     if name not in named.NAMED:
         raise ValueError(f"no corpus is named {name}{suggestion(name, list(named.NAMED))} "
                          f"(corpora: {', '.join(named.NAMED)})")
-    _check_flag(name, "--language", options.language is not None, ["wikipedia"])
-    _check_flag(name, "--category", options.category is not None, ["amazon"])
-    _check_flag(name, "--megabytes", options.megabytes is not None, list(named.DOWNLOADERS))
-    _check_flag(name, "--no-checksum", options.no_checksum, ["kant"])
+    for flag, corpora in FLAGS_OF_CORPORA.items():
+        value = getattr(options, flag)
+        is_given = value is not None and value is not False  # 0 is a value
+        if is_given and name not in corpora:
+            raise ValueError(f"--{flag.replace('_', '-')} is for {' and '.join(corpora)}, "
+                             f"not for {name}")
 
     show_progress = not options.json
     if name == "pydocs":
@@ -107,29 +120,22 @@ def download(options):
     if name == "kant":
         files = kant.fetch(options.out or named.CACHE / "kant",
                            checksum=not options.no_checksum, show_progress=show_progress)
-        return {"name": name, "files": [str(file) for file in files]}
+        return {"name": name, "files": list(map(str, files))}
 
     variant = options.language or options.category
     full_name = f"{name}:{variant}" if variant else name
-    megabytes = options.megabytes
-    if megabytes is None:
-        megabytes = named.DEFAULT_MEGABYTES
-    files = named.fetch(full_name, options.out, megabytes, show_progress=show_progress)
+    files = named.fetch(full_name, options.out, options.megabytes, show_progress)
     return {
         "name": full_name,
-        "files": [str(file) for file in files],
+        "files": list(map(str, files)),
         "bytes": sum(file.stat().st_size for file in files),
         "train_with": f"train.py --preset {name} --corpus {options.out or full_name}",
     }
 
 
-def _check_flag(name, flag, is_given, corpora):
-    if is_given and name not in corpora:
-        raise ValueError(f"{flag} is for {' and '.join(corpora)}, not for {name}")
-
-
 def prepare_corpus(options):
     """Write a token file and return its meta.json."""
+    _check_free(options)
     folder = options.tokenizer
     if not holds_tokenizer(folder) and holds_tokenizer(folder / "tokenizer"):
         folder = folder / "tokenizer"  # of a run
@@ -152,6 +158,7 @@ def filter_corpus(options):
     filters = Filters(options.filters)
     if options.out.suffix != ".jsonl" or options.out.is_dir():
         raise ValueError(f"--out {options.out}: give the name of a .jsonl file")
+    _check_free(options)
     documents = tqdm(_open(options).documents("all"), desc="filter", unit=" documents",
                      disable=options.json)
     lines = (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents))
@@ -161,14 +168,30 @@ def filter_corpus(options):
 
 
 def inspect(options):
-    """Report on a token file, or on a corpus."""
+    """Report on a token file, on both token files of a run, or on a corpus."""
     show_progress = not options.json
+    folder = Path(options.source[0])
     if len(options.source) == 1:
-        folder = Path(options.source[0])
-        # A token file without meta.json is damaged, and inspect_tokens reports it.
-        if (folder / "meta.json").exists() or (folder / shard_name(0)).exists():
+        if is_token_file(folder):
             return inspect_tokens(folder, show_progress)
+        for parent in (folder, folder / "data"):  # RUN/data, and RUN
+            splits = [name for name in ("train", "eval") if is_token_file(parent / name)]
+            if splits:
+                return {name: inspect_tokens(parent / name, show_progress) for name in splits}
     return inspect_corpus(_open(options), show_progress)
+
+
+def is_token_file(folder):
+    # Without meta.json it is a damaged one, and inspect_tokens reports that.
+    return (folder / "meta.json").exists() or (folder / shard_name(0)).exists()
+
+
+def _check_free(options):
+    out = options.out
+    is_used = any(out.iterdir()) if out.is_dir() else out.exists()
+    if is_used and not options.overwrite:
+        raise ValueError(f"{out} already exists: add --overwrite to replace it, "
+                         "or choose another --out")
 
 
 def _open(options, workers=None):

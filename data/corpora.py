@@ -37,7 +37,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
     workers      processes that parse pydocs; None means one per core
 
     A named corpus that is not on this machine is downloaded; of wikipedia and amazon only the
-    first 50 MB. To read a file that has the name of a corpus, write ./kant.
+    first 50 MB.
 
     Raises FileNotFoundError for a missing path, ValueError for an unknown name or file type, and
     OSError if a download fails. Errors inside a file are raised while it is read.
@@ -47,7 +47,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
     sources = [source] if isinstance(source, (str, os.PathLike)) else list(source)
     if not sources:
         raise ValueError(f"no corpus given: name one ({', '.join(named.NAMED)}), or give a path")
-    # A name goes before a file of the same name.
+    # A name goes before a file of the same name, which can be given as ./kant.
     for source in map(str, sources):
         if named.is_named(source):
             if len(sources) > 1:
@@ -116,7 +116,7 @@ class FileCorpus:
 
     def documents(self, split):
         """Iterate over the documents of "train", "eval" or "all", in the order of the files."""
-        check_split(split)
+        check_split(split)  # at once, not when the first document is asked for
         if split == "all":
             return self._read()
         # In a tiny corpus, a hash might choose no document for validation, or half of the text.
@@ -135,8 +135,8 @@ class FileCorpus:
                 empty = False
                 yield document
         if empty:
-            names = ", ".join(map(str, self.files[:3])) + (" ..." if len(self.files) > 3 else "")
-            raise ValueError(f"the corpus is empty: no text in {names}")
+            others = " and others" if len(self.files) > 1 else ""
+            raise ValueError(f"the corpus is empty: no text in {self.files[0]}{others}")
 
     def _on_open(self, file):
         # The reader calls this with each file that it opens, as it is on disk, compressed or not.
@@ -146,24 +146,25 @@ class FileCorpus:
     @cached_property
     def _must_split_by_lines(self):
         """True if there are fewer than 20 documents, or fewer than two in either split."""
-        # Sets, so copies count once. Most corpora have enough after a few dozen documents.
-        train, validation = set(), set()
+        train = set()  # a set, so that copies count once
+        validation = set()
         for document in self._read():
             documents = validation if is_eval_document(document) else train
             documents.add(document)
             num_distinct = len(train) + len(validation)
+            # Sentence pairs take their random sentence from another document: two per split.
             if num_distinct >= MIN_DOCUMENTS and len(train) >= 2 and len(validation) >= 2:
-                return False
+                return False  # in most corpora after a few dozen documents
         return True
 
     def _split_by_lines(self, split):
-        """Iterate over a split whose validation set is the last 5 % of the lines."""
+        # The validation set is the last 5 % of the lines.
         # A dict: a document that occurs twice is cut once, so no line is in both splits.
         num_lines = {document: document.count("\n") + 1 for document in self._read()}
         if sum(num_lines.values()) < 2:
             raise ValueError(f"{self.files[0]}: a corpus of one line cannot be split into a "
                              "training and a validation set: add more text")
-        part_of = {}
+        part_of = {}  # document -> the part of it that belongs to the split
         for document, num_eval in zip(num_lines, eval_lines_per_document([*num_lines.values()])):
             lines = document.split("\n")
             end = len(lines) - num_eval

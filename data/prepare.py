@@ -2,19 +2,18 @@
 
     documents -> batches of text -> worker processes (encode_batch) -> TokenFileWriter
 
-A preparation that was interrupted resumes. For this the writer's notes have a digest of the text
-so far (``extend_digest``), which is compared with the text when it is read again.
+A preparation that was interrupted resumes. For this the writer keeps a digest of the text so far
+(``extend_digest``), which is compared with the text when it is read again.
 """
 import hashlib
 import sys
 from collections import deque
-from itertools import chain, compress, islice
-from pathlib import Path
+from itertools import compress, islice
 
 import numpy as np
 from tqdm import tqdm
 
-from data.token_file.notes import describe_amount
+from data.token_file.meta import describe_amount
 from data.token_file.reader import TokenFile
 from data.token_file.writer import TokenFileWriter
 from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, NUM_INLINE_BATCHES, dtype_for
@@ -23,7 +22,7 @@ from tokenizer.utils.workers import batch_texts, map_in_order
 MEMORY_ADVICE = ("use one process: python -m data prepare CORPUS --tokenizer FOLDER --workers 1 "
                  "--split train --out TOKENS/train (and the same for eval), "
                  "then train.py --data TOKENS --tokenizer FOLDER")
-NOTED_BATCHES = 32  # write a note to resume from after so many batches, 16 million characters
+SAVE_EVERY = 32  # batches, 16 million characters; after kill -9 what comes after is lost
 EMPTY_DIGEST = {"batches": 0, "digest": ""}  # before the first text, see extend_digest
 
 
@@ -44,65 +43,46 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
     """
     def report(line):
         if show_progress:
-            tqdm.write(line, file=sys.stderr)
+            tqdm.write(line, file=sys.stderr)  # above the bar
 
-    # meta.json is written last, so a folder that has it holds a complete token file.
-    if (Path(folder) / "meta.json").exists():
-        report(f"the token file in {folder} will be replaced when the new one is complete")
     bar = tqdm(unit="B", unit_scale=True, desc="tokenize", disable=not show_progress)
     with TokenFileWriter(folder, tokenizer.vocab_size, tokenizer.fingerprint) as writer, bar:
-        text_batches, digest = resume(batch_texts(documents, BATCH_CHARACTERS), writer, report)
+        text_batches = batch_texts(documents, BATCH_CHARACTERS)
+        digest = skip_finished(text_batches, writer, report)
         # The workers are several batches ahead of the writer; results come in order.
         digests = deque()  # of the batches that the workers have
         tracked = track_digests(text_batches, digest, digests)
         results = map_in_order(encode_batch, tracked, tokenizer, workers, MEMORY_ADVICE,
                                num_inline=NUM_INLINE_BATCHES)
         for num_batches, encoded in enumerate(results, start=1):
+            # With the ids goes the digest of the text up to them: how far a later call can skip.
             writer.add(*encoded, resume_data=digests.popleft())
             bar.update(writer.meta["num_bytes"] - bar.n)
-            # The first notes come after 1, 2, 4, 8, ... batches, so short runs have some too.
-            is_early = num_batches < NOTED_BATCHES and num_batches & (num_batches - 1) == 0
-            if is_early or num_batches % NOTED_BATCHES == 0:
-                writer.write_note()
+            if num_batches % SAVE_EVERY == 0:
+                writer.save_progress()
     return TokenFile(folder)
 
 
-def resume(text_batches, writer, report):
-    """Skip the batches that an interrupted call has written.
+def skip_finished(text_batches, writer, report):
+    """Skip the batches that an interrupted call has written; return the digest of their text.
 
-    Returns the remaining batches, and the digest of the skipped ones. The text is read again and
-    compared with the writer's notes; everything written after the first difference is discarded.
+    Raises ValueError if their text has changed.
     """
-    notes = writer.notes
     if writer.unusable_reason:
         report(f"cannot resume: {writer.unusable_reason}. Starting over")
-    if notes:
-        report(f"reading the first {describe_amount(notes[-1])} again, "
-               "to check that nothing has changed")
-
-    num_valid = 0
+    if writer.resume_data is None:
+        return EMPTY_DIGEST
+    finished = describe_amount(writer.meta)
+    report(f"reading the first {finished} again, to check that nothing has changed")
     digest = EMPTY_DIGEST
-    unskipped = []  # batches read for a note that does not match
-    for note in notes:
-        # Read the batches between the last note and this one.
-        num_new = max(0, note.get("batches", 0) - digest["batches"])
-        new_batches = list(islice(text_batches, num_new))
-        new_digest = digest
-        for batch in new_batches:
-            new_digest = extend_digest(new_digest, batch)
-        if new_digest != {key: note.get(key) for key in EMPTY_DIGEST}:
-            unskipped = new_batches
-            break
-        num_valid += 1
-        digest = new_digest
-
-    writer.resume_after(num_valid)
-    if num_valid:
-        changed = "; the text after that has changed" if num_valid < len(notes) else ""
-        report(f"resuming after {describe_amount(notes[num_valid - 1])}{changed}")
-    elif notes:
-        report("cannot resume: the text has changed. Starting over")
-    return chain(unskipped, text_batches), digest
+    # Reading is cheap. What the later call saves is the tokenization.
+    for batch in islice(text_batches, writer.resume_data["batches"]):
+        digest = extend_digest(digest, batch)
+    if digest != writer.resume_data:
+        raise ValueError(f"cannot resume {writer.folder}: the text has changed since the "
+                         f"interrupt. To start over, remove {writer.part}")
+    report(f"resuming after {finished}")
+    return digest
 
 
 def track_digests(text_batches, digest, digests):
@@ -120,6 +100,7 @@ def extend_digest(digest, batch):
     """
     hasher = hashlib.blake2b(digest["digest"].encode(), digest_size=16)
     for text in batch:
+        # The zero marks the end of a text, so that ["ab", "c"] differs from ["a", "bc"].
         hasher.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return {"batches": digest["batches"] + 1, "digest": hasher.hexdigest()}
 
@@ -138,7 +119,7 @@ def encode_batch(tokenizer, documents):
         document_of_line += [i] * len(document_lines)
 
     ids, segment_lengths = tokenizer.encode_texts(lines)  # (num_tokens,), (num_lines,)
-    has_ids = segment_lengths > 0
+    has_ids = segment_lengths > 0  # (num_lines,): a tokenizer may remove all of a line
     document_of_segment = np.array(document_of_line, np.int64)[has_ids]  # (num_segments,)
     document_lengths = np.bincount(document_of_segment, minlength=1)
     num_bytes = sum(len(line.encode("utf-8")) + 1 for line in compress(lines, has_ids))

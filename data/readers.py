@@ -17,6 +17,7 @@ import itertools
 import json
 import sys
 import zlib
+from functools import partial
 from pathlib import Path
 
 from data.sources import amazon, wikipedia
@@ -25,7 +26,6 @@ from data.sources.compression import (
     compression_suffix,
     decompressed,
     is_partial,
-    without_part_suffix,
 )
 from data.sources.gutenberg import strip_boilerplate
 
@@ -33,11 +33,11 @@ FORMATS = (".txt", ".jsonl", ".json", ".csv", ".tsv")
 KNOWN = ", ".join(FORMATS) + ", each also with .gz or .bz2"
 
 MAX_DOCUMENT = 1_000_000  # characters; a longer document in a .txt is cut between two lines
-MAX_LINE = 1_000_000  # bytes; a longer line of a .txt is cut at white space
-MAX_RECORD = 1 << 28  # bytes; a longer line in the other formats is an error
-MAX_EMPTY = 1000  # records without the text field at the beginning of a public dump
+MAX_LINE = 1_000_000  # characters; a longer line of a .txt is cut at a space
+MAX_BYTES = 1 << 28  # of a line in any format; a longer line is an error, before memory runs out
+MAX_MISSING = 1000  # records of a public dump in a row that may lack the text field
 
-csv.field_size_limit(min(sys.maxsize, MAX_RECORD))
+csv.field_size_limit(min(sys.maxsize, MAX_BYTES))
 
 
 def read_documents(path, text_field="text", on_open=None):
@@ -47,17 +47,17 @@ def read_documents(path, text_field="text", on_open=None):
     on_open      is called with the opened file as it is on disk (compressed); its ``tell()``
                  says how much has been read
 
-    The text must be UTF-8, with or without a byte-order mark. Project Gutenberg's header and
-    license are removed from .txt files that have its markers.
+    The text must be UTF-8, with or without a byte-order mark.
 
-    Raises FileNotFoundError, or ValueError with path and line number for a file that is not
-    UTF-8, invalid JSON, a missing field, a damaged compressed file or an unknown extension.
+    Raises OSError, or ValueError with path and line number for a file that is not UTF-8, invalid
+    JSON, a missing field, a damaged compressed file or an unknown extension.
 
     A .txt with ``"One\r\ntwo\n\n\nthree"`` gives ``"One\ntwo"`` and ``"three"``.
     """
     path = Path(path)
     extension = format_of(path)
     if extension == ".txt":
+        # Books from Project Gutenberg have a header and a license, which all have in common.
         return text_documents(strip_boilerplate(text_lines(path, on_open)))
     if extension in (".jsonl", ".json"):
         return json_documents(path, text_field, on_open)
@@ -80,23 +80,21 @@ def find_files(path):
         format_of(path)
         return [path]
 
-    names = []  # relative to the folder
+    names = []  # relative to the folder, since a folder above it may be hidden
     for file in path.rglob("*"):
         relative = file.relative_to(path)
         is_hidden = any(part.startswith(".") for part in relative.parts)
         if file.is_file() and not is_hidden:
             names.append(relative.as_posix())
-    names.sort()
+    names.sort()  # the order on disk differs between machines
 
     for name in names:
         if wikipedia.UNFINISHED.fullmatch(Path(name).name):
             raise ValueError(f"{path}: the download of a dump has not ended: repeat the command "
                              f"to resume it, or remove {path / name} to use the files as they are")
 
-    def is_readable(name):
-        return _extension(name) in FORMATS and not name.endswith((".json", ".part"))
-
-    files = [path / name for name in names if is_readable(name)]
+    files = [path / name for name in names
+             if _extension(name) in FORMATS and not name.endswith(".json")]
     if not files:
         raise ValueError(f"{path} has no file to read: supported are {KNOWN}")
     return files
@@ -112,7 +110,7 @@ def format_of(path):
 
 
 def _extension(path):
-    path = Path(without_part_suffix(path))
+    path = Path(path)
     if compression_suffix(path):
         path = path.with_suffix("")  # news.csv.gz -> news.csv
     return path.suffix.lower()
@@ -127,7 +125,7 @@ def text_documents(lines, max_characters=MAX_DOCUMENT):
     ``["a", "b", "", "", "c"] -> "a\nb", "c"``
     """
     document = []  # its lines
-    size = 0
+    size = 0  # in characters
     for line in lines:
         is_blank = not line.strip()
         if document and (is_blank or size + len(line) > max_characters):
@@ -141,38 +139,18 @@ def text_documents(lines, max_characters=MAX_DOCUMENT):
         yield "\n".join(document)
 
 
-def text_lines(path, on_open=None, max_bytes=MAX_LINE):
+def text_lines(path, on_open=None):
     """Yield the lines of a text file without their ends; a very long line comes in pieces."""
-    rest = b""  # the end of a cut line, which is still to be yielded
-    line_number = 1
-    for chunk in raw_lines(path, max_bytes, on_open):
-        raw = rest + chunk
-        rest = b""
-        ends_line = chunk.endswith(b"\n")
-        if not ends_line and len(raw) >= max_bytes:
-            raw, rest = _cut(raw)
-        text = _normalize_line_ends(decode(path, raw, line_number)).removesuffix("\n")
-        yield from text.split("\n")  # more than one line if the file has old Mac line ends (\r)
-        line_number += ends_line
-    if rest:
-        yield decode(path, rest, line_number)
-
-
-def _cut(raw):
-    """Cut bytes at their last white space, or else between two characters.
-
-    ``b"one two" -> b"one", b" two"``
-    """
-    end = max(raw.rfind(b" "), raw.rfind(b"\t"))
-    if end > 0:
-        return raw[:end], raw[end:]
-    # The last character may be incomplete. Cut before its first byte: in UTF-8 the first byte of
-    # a character is below 0x80 (ASCII) or at least 0xC0, the bytes that follow are 0x80 to 0xBF.
-    start = len(raw) - 1
-    while start > 0 and 0x80 <= raw[start] < 0xC0:
-        start -= 1
-    end = start if raw[start] >= 0xC0 else len(raw)
-    return raw[:end], raw[end:]
+    for _, line in decoded_lines(path, on_open):
+        line = line.rstrip("\r\n")
+        start = 0
+        while len(line) - start > MAX_LINE:
+            end = line.rfind(" ", start + 1, start + MAX_LINE)
+            if end < 0:  # no space: cut inside a word
+                end = start + MAX_LINE
+            yield line[start:end]
+            start = end
+        yield line[start:]
 
 
 # ------------------------------------------------------------------------------ .jsonl
@@ -184,19 +162,34 @@ def json_documents(path, text_field, on_open=None):
     first = next(records, None)
     if first is None:
         return
-    _, first_record = first
-    records = itertools.chain([first], records)
+    records = itertools.chain([first], records)  # put it back
 
+    to_document = str  # no change
+    max_missing = 0
+    _, first_record = first
     if wikipedia.is_dump(first_record):
-        texts = _dump_texts(path, wikipedia.articles(records), text_field)
-        documents = map(wikipedia.document, texts)
+        to_document = wikipedia.document
+        records = wikipedia.articles(records)
+        max_missing = MAX_MISSING
     elif amazon.is_review(first_record):
-        texts = _dump_texts(path, records, amazon.text_field_of(first_record, text_field))
-        documents = map(amazon.document, texts)
-    else:
-        documents = _texts(path, records, text_field)
-    for document in documents:
-        document = _clean(document)
+        to_document = amazon.document
+        text_field = amazon.text_field_of(first_record, text_field)
+        max_missing = MAX_MISSING
+
+    # The user cannot repair a dump, so a few records without text are skipped there. If there are
+    # many in a row, the name of the field is wrong.
+    num_missing = 0
+    for line_number, record in records:
+        num_missing = 0 if text_field in record else num_missing + 1
+        if num_missing > max_missing:
+            raise ValueError(f"{path}:{line_number}: no field {text_field!r}; {_fields(record)}")
+        text = record.get(text_field) or ""
+        if not isinstance(text, str):
+            raise ValueError(f"{path}:{line_number}: the field {text_field!r} is not a string but "
+                             f"{type(text).__name__}; {_fields(record)}")
+        # JSON can escape half a surrogate pair (an emoji cut in two), which UTF-8 cannot encode.
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        document = _clean(to_document(text))
         if document:
             yield document
 
@@ -215,51 +208,6 @@ def json_records(path, on_open=None):
         yield line_number, record
 
 
-def _texts(path, records, text_field):
-    """Yield the text of each record; every record must have the field."""
-    for line_number, record in records:
-        if text_field not in record:
-            raise ValueError(f"{path}:{line_number}: no field {text_field!r}; {_fields(record)}")
-        text = _text_of(path, line_number, record, text_field)
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:  # JSON can escape a lone surrogate, UTF-8 cannot
-            code = ord(text[error.start])
-            raise ValueError(f"{path}:{line_number}: character {error.start + 1:,} of field "
-                             f"{text_field!r} is \\u{code:04x}, half of a surrogate pair "
-                             "(an emoji cut in two?): remove it or add the other half") from None
-        yield text
-
-
-def _dump_texts(path, records, text_field):
-    """Yield the text of each record of a public dump.
-
-    The user cannot repair a dump, so records without text are skipped and lone surrogates become
-    U+FFFD. But if no record has the field, or none of the first MAX_EMPTY, its name is wrong.
-    """
-    found = False
-    record = {}
-    for num_records, (line_number, record) in enumerate(records, start=1):
-        found = found or text_field in record
-        if not found and num_records == MAX_EMPTY:
-            raise ValueError(f"{path}: no field {text_field!r} in its first {num_records:,} "
-                             f"records; {_fields(record)}")
-        text = _text_of(path, line_number, record, text_field)
-        yield text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if not found:
-        raise ValueError(f"{path}: no field {text_field!r} in any record; {_fields(record)}")
-
-
-def _text_of(path, line_number, record, text_field):
-    text = record.get(text_field)
-    if text is None:
-        return ""
-    if not isinstance(text, str):
-        raise ValueError(f"{path}:{line_number}: the field {text_field!r} is not a string but "
-                         f"{type(text).__name__}; {_fields(record)}")
-    return text
-
-
 # ------------------------------------------------------------------------------ .csv, .tsv
 
 
@@ -271,10 +219,9 @@ def table_documents(path, text_field, extension, on_open=None):
         rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
     else:
         # A quoted field of a .csv may contain commas and line ends.
-        chunks = enumerate(raw_lines(path, MAX_RECORD, on_open), start=1)
-        rows = csv.reader((decode(path, raw, i) for i, raw in chunks), strict=True)
+        rows = csv.reader((line for _, line in decoded_lines(path, on_open)), strict=True)
 
-    columns = None
+    columns = None  # until the header is read
     try:
         for row in rows:
             if not row:
@@ -299,12 +246,8 @@ def table_documents(path, text_field, extension, on_open=None):
 # ------------------------------------------------------------------------------ helpers
 
 
-def _normalize_line_ends(text):
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
 def _clean(text):
-    return _normalize_line_ends(text).strip()
+    return text.replace("\r\n", "\n").strip()
 
 
 def _fields(names):
@@ -317,51 +260,43 @@ def _fields(names):
 
 def record_lines(path, on_open=None):
     """Yield (line number, line) of a file with one record per line; skip blank lines."""
-    for line_number, raw in enumerate(raw_lines(path, MAX_RECORD, on_open), start=1):
-        if len(raw) >= MAX_RECORD:
-            raise ValueError(f"{path}:{line_number}: a line of over {MAX_RECORD >> 20} MiB: "
-                             "one document per line is expected")
-        line = decode(path, raw, line_number)
+    for line_number, line in decoded_lines(path, on_open):
         if line.strip():
             yield line_number, line
 
 
-def raw_lines(path, limit, on_open=None):
-    """Yield a file's decompressed lines as bytes with their ends, in pieces of ``limit`` bytes.
+def decoded_lines(path, on_open=None):
+    """Yield (line number, line with its end) of a file, decompressed and decoded.
 
     If the file is only the first part of another one (``compression.is_partial``), an
     incomplete last line is skipped.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}")
-    partial = is_partial(path)
+    is_part = is_partial(path)
     try:
         with open(path, "rb") as raw, decompressed(raw, path) as file:
             if on_open:
                 on_open(raw)
-            line = file.readline(limit)
-            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise ValueError(f"{path} is UTF-16 text: convert it to UTF-8 "
-                                 "(iconv -f UTF-16 -t UTF-8)")
-            line = line.removeprefix(codecs.BOM_UTF8)
-            while line:
-                is_incomplete = len(line) < limit and not line.endswith(b"\n")
-                if partial and is_incomplete:
+            lines = iter(partial(file.readline, MAX_BYTES), b"")  # readline gives b"" at the end
+            # Bytes, not text: the message of a decoding error can then name the line.
+            for line_number, line in enumerate(lines, start=1):
+                if line_number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
+                if len(line) >= MAX_BYTES:
+                    raise ValueError(f"{path}:{line_number}: a line of over {MAX_BYTES >> 20} MiB")
+                if is_part and not line.endswith(b"\n"):
                     return
-                yield line
-                line = file.readline(limit)
+                yield line_number, _decode(path, line, line_number)
     except (EOFError, zlib.error, OSError) as error:
         # A partial compressed file ends with EOFError; everything else is damage.
-        if not (partial and isinstance(error, EOFError)):
+        if not (is_part and isinstance(error, EOFError)):
             raise (compression_error(path, error) or error) from None
 
 
-def decode(path, raw, line_number):
-    """Decode a line from UTF-8, or raise ValueError with path and line number."""
+def _decode(path, raw, line_number):
     if b"\0" in raw:
         raise ValueError(f"{path}:{line_number}: a NUL byte at byte {raw.index(0) + 1:,} of the "
-                         "line: this is a binary file, not text; convert it to UTF-8 text first")
+                         "line: this is a binary file or UTF-16; convert it to UTF-8 text first "
+                         "(iconv -f UTF-16 -t UTF-8)")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -46,15 +46,15 @@ class Window:
         self.progress = progress
         self.tokenizer_fingerprint = tokenizer.fingerprint
 
-        ids, segment_lengths, document_lengths, sizes = zip(*encoded)
-        self.ids = np.concatenate(ids).astype(dtype_for(tokenizer.vocab_size))  # (num_tokens,)
+        ids = np.concatenate([batch[0] for batch in encoded])
+        self.ids = ids.astype(dtype_for(tokenizer.vocab_size))  # (num_tokens,)
         # Offsets as in a token file: segment i is ids[segments[i]:segments[i + 1]].
-        self.segments = offsets(segment_lengths)  # (num_segments + 1,)
-        self.documents = offsets(document_lengths)  # (num_documents + 1,)
+        self.segments = offsets([batch[1] for batch in encoded])  # (num_segments + 1,)
+        self.documents = offsets([batch[2] for batch in encoded])  # (num_documents + 1,)
         self.num_tokens = len(self.ids)
         self.num_segments = len(self.segments) - 1
         self.num_documents = len(self.documents) - 1
-        self.num_bytes = sum(sizes)
+        self.num_bytes = sum(batch[3] for batch in encoded)
 
 
 def offsets(lengths):
@@ -90,7 +90,9 @@ class Stream:
                 yield window
             if not found_text:
                 raise ValueError("the corpus is empty: there is no text to train on")
-            pass_index, skip, expected_digest = pass_index + 1, 0, None
+            pass_index += 1
+            skip = 0
+            expected_digest = None
 
     def _windows_of_pass(self, pass_index, skip, expected_digest, should_stop):
         documents = stop_when(should_stop, self.corpus.documents("train"))

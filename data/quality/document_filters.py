@@ -80,9 +80,8 @@ def repetition(text):
 
 
 def ngrams(words, n):
-    """``["a", "b", "c"], 2 -> ("a", "b"), ("b", "c")``"""
-    shifted = [words[start:] for start in range(n)]
-    return zip(*shifted)
+    """``["a", "b", "c"], 2 -> [("a", "b"), ("b", "c")]``"""
+    return [tuple(words[start:start + n]) for start in range(len(words) - n + 1)]
 
 
 def top_ngram_characters(words, n):

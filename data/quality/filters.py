@@ -12,9 +12,6 @@ filters is written as in "short,script=greek"; "all" is all of them, and "all,sh
 one. They run in the order above: a document that one filter drops is not the original of a
 duplicate for the filters after it.
 """
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from data.corpora import take_characters
@@ -34,10 +31,9 @@ from tokenizer.utils.cli import suggestion
 EXAMPLE_LENGTH = 60  # characters of a dropped document in the report
 
 
-
 def _parse_words(text):
     value = int(text)
-    if not 0 < value <= sys.maxsize:
+    if value < 1:
         raise ValueError
     return value
 
@@ -57,28 +53,21 @@ def _parse_scripts(text):
     return scripts
 
 
-@dataclass(frozen=True)
-class FilterKind:
-    make: Callable  # returns the filter; called with the value after "=", if there is one
-    parse: Callable | None = None  # str -> value, or ValueError
-    values: str = ""  # for the error message
-
-
+# name -> what makes the filter, called with the value after "=" if there is one
 FILTERS = {
-    "short": FilterKind(
-        lambda value=MIN_WORDS: partial(is_short, min_words=value),
-        _parse_words, "a number of words, such as 50"),
-    "repetitive": FilterKind(lambda: is_repetitive),
-    "script": FilterKind(
-        lambda value=("LATIN",): partial(is_foreign, scripts=value),
-        _parse_scripts, "scripts, such as latin or cjk+hiragana+katakana"),
-    "markup": FilterKind(
-        lambda value=MAX_MARKUP: partial(is_markup, max_share=value),
-        _parse_share, "a share of the characters between 0 and 1, such as 0.2"),
-    "duplicates": FilterKind(Duplicates),
-    "near-duplicates": FilterKind(
-        lambda value=SIMILARITY: NearDuplicates(value),
-        _parse_share, "a similarity between 0 and 1, such as 0.9"),
+    "short": lambda value=MIN_WORDS: partial(is_short, min_words=value),
+    "repetitive": lambda: is_repetitive,
+    "script": lambda value=("LATIN",): partial(is_foreign, scripts=value),
+    "markup": lambda value=MAX_MARKUP: partial(is_markup, max_share=value),
+    "duplicates": Duplicates,
+    "near-duplicates": lambda value=SIMILARITY: NearDuplicates(value),
+}
+# name -> how to parse its value, and what that is; the other filters have none
+VALUES = {
+    "short": (_parse_words, "a number of words, such as 50"),
+    "script": (_parse_scripts, "scripts, such as latin or cjk+hiragana+katakana"),
+    "markup": (_parse_share, "a share of the characters between 0 and 1, such as 0.2"),
+    "near-duplicates": (_parse_share, "a similarity between 0 and 1, such as 0.9"),
 }
 
 
@@ -108,14 +97,13 @@ def parse_filters(spec):
 
 
 def _parse_value(name, text):
-    kind = FILTERS.get(name)
-    if kind is None or kind.parse is None:
+    if name not in VALUES:
         raise ValueError(f"the filter {name} takes no value: write {name} instead of {name}={text}")
+    parse, description = VALUES[name]
     try:
-        return kind.parse(text)
+        return parse(text)
     except ValueError:
-        hint = suggestion(text.upper(), known_scripts()).lower() if name == "script" else ""
-        raise ValueError(f"the filter {name} takes {kind.values}, not {text!r}{hint}") from None
+        raise ValueError(f"the filter {name} takes {description}, not {text!r}") from None
 
 
 class Filters:
@@ -133,7 +121,7 @@ class Filters:
     def __init__(self, spec):
         self.filters = {}
         for name, value in parse_filters(spec).items():
-            make = FILTERS[name].make
+            make = FILTERS[name]
             self.filters[name] = make() if value is None else make(value)
         self.reset_counts()
 

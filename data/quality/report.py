@@ -12,12 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data.quality.filters import EXAMPLE_LENGTH, FILTERS, Filters
-from data.quality.near_duplicates import GOLDEN, mix_bits
-from data.splits import stable_hash
-from data.token_file.reader import TokenFile, entropy, iter_lengths
+from data.token_file.reader import TokenFile, entropy
 
 NUM_LONGEST = 5
-IDS_PER_CHUNK = 1 << 20  # ids that are hashed at once, with about 60 bytes for each
 RARE_ONE_IN = 100_000  # a character is rare if it is less than this share of the text
 
 
@@ -31,8 +28,8 @@ def inspect_corpus(corpus, show_progress=False):
     """
     num_documents = 0
     num_characters = 0
-    line_hashes = array("Q")
-    document_hashes = array("Q")
+    line_hashes = array("q")
+    document_hashes = array("q")
     words = Counter()
     characters = Counter()
     longest = []  # a heap of (length, beginning)
@@ -41,7 +38,7 @@ def inspect_corpus(corpus, show_progress=False):
                      disable=not show_progress)
     for document in documents:
         num_documents += 1
-        document_hashes.append(stable_hash(document))
+        document_hashes.append(hash(document))
         characters.update(document)
         for single_filter in filters.values():
             single_filter.drops(document)
@@ -49,7 +46,7 @@ def inspect_corpus(corpus, show_progress=False):
             if not line:
                 continue
             num_characters += len(line)
-            line_hashes.append(stable_hash(line))
+            line_hashes.append(hash(line))
             words.update(line.split())
             heapq.heappush(longest, (len(line), line[:EXAMPLE_LENGTH]))
             if len(longest) > NUM_LONGEST:
@@ -63,8 +60,8 @@ def inspect_corpus(corpus, show_progress=False):
         "characters": num_characters,
         "words": words.total(),
         "distinct_words": len(words),
-        "duplicated_documents_share": duplicated_share(np.frombuffer(document_hashes, np.uint64)),
-        "duplicated_lines_share": duplicated_share(np.frombuffer(line_hashes, np.uint64)),
+        "duplicated_documents_share": duplicated_share(np.asarray(document_hashes)),
+        "duplicated_lines_share": duplicated_share(np.asarray(line_hashes)),
         "unigram_entropy_of_words": entropy(np.fromiter(words.values(), np.int64)),
         "distinct_characters": len(characters),
         "rare_characters_share": rare_share(characters),
@@ -76,19 +73,19 @@ def inspect_corpus(corpus, show_progress=False):
 def inspect_tokens(folder, show_progress=False):
     """Return a dict with counts of a token file, after a check of all its files and ids.
 
-    Raises ValueError if a file is damaged or an id is not in the vocabulary. Memory grows by 8
+    Raises ValueError if a file is damaged or an id is not in the vocabulary. Memory grows by 24
     bytes for each segment.
     """
     tokens = TokenFile(folder)
     counts = tokens.unigram_counts(show_progress=show_progress)  # checks every file
     num_files = len(tokens.meta["shards"]) + len(tokens.meta["index"]) + 1
-    duplicated = duplicated_share(segment_hashes(tokens, show_progress))
 
-    longest = []  # (-length, index): sorted by length, then by position
-    for first, lengths in iter_lengths(tokens.segments):
-        for i in np.argsort(-lengths, kind="stable")[:NUM_LONGEST].tolist():
-            longest.append((-int(lengths[i]), first + i))
-        longest = sorted(longest)[:NUM_LONGEST]
+    indices = tqdm(range(tokens.num_segments), desc="duplicates", unit=" segments", delay=2,
+                   leave=False, disable=not show_progress)
+    hashes = (hash(tokens.segment(i).tobytes()) for i in indices)
+    duplicated = duplicated_share(np.fromiter(hashes, np.int64))
+    lengths = np.diff(tokens.segments)  # (num_segments,)
+    longest = np.argsort(-lengths, kind="stable")[:NUM_LONGEST].tolist()
 
     shards = tokens.meta["shards"]
     return {
@@ -105,51 +102,19 @@ def inspect_tokens(folder, show_progress=False):
         "duplicated_lines_share": duplicated,
         "unigram_entropy": entropy(counts),
         "entropy_of_a_uniform_guess": float(np.log(tokens.vocab_size)),
-        "longest_segments": [{"segment": i, "tokens": -length} for length, i in longest],
+        "longest_segments": [{"segment": i, "tokens": int(lengths[i])} for i in longest],
         "shards": [{"file": shard["file"], "tokens": shard["num_tokens"]} for shard in shards],
         "checksums": f"all {num_files} files are intact",
         "tokenizer_fingerprint": tokens.tokenizer_fingerprint,
     }
 
 
-def segment_hashes(tokens, show_progress=False, ids_per_chunk=IDS_PER_CHUNK):
-    """Return a 64-bit hash of each segment, (num_segments,) uint64.
-
-    The hash is a sum over the segment's ids, each mixed with its position. Two different segments
-    have the same hash with probability 2^-64.
-    """
-    hashes = np.empty(tokens.num_segments, np.uint64)
-    bar = tqdm(total=tokens.num_tokens, desc="duplicates", unit=" tokens", unit_scale=True,
-               delay=2, leave=False, disable=not show_progress)
-    with bar:
-        first = 0
-        while first < tokens.num_segments:
-            # As many segments as have ids_per_chunk ids in total, but at least one.
-            end = tokens.segments[first] + ids_per_chunk
-            last = int(np.searchsorted(tokens.segments, end, side="right")) - 1
-            last = max(last, first + 1)
-            starts = np.asarray(tokens.segments[first:last + 1])  # (num_segments + 1,)
-            ids = tokens.ids.read(int(starts[0]), int(starts[-1])).astype(np.uint64)  # (N,)
-            starts = starts - starts[0]
-
-            # Positions are 1, 2, 3, ... within each segment.
-            lengths = np.diff(starts)
-            positions = np.arange(1, len(ids) + 1) - np.repeat(starts[:-1], lengths)  # (N,)
-            mixed = mix_bits(ids + positions.astype(np.uint64) * GOLDEN)  # (N,)
-            # The sum over a segment is a difference of two cumulative sums, modulo 2^64.
-            sums = np.concatenate((np.zeros(1, np.uint64), mixed.cumsum()))  # (N + 1,)
-            hashes[first:last] = np.diff(sums[starts])
-            first = last
-            bar.update(len(ids))
-    return hashes
-
-
 def duplicated_share(hashes):
-    """Return the share of texts that occurred before, from their hashes, (N,) uint64.
+    """Return the share of texts that occurred before, from their hashes, (N,) int64.
 
-    Sorts the hashes in place. ``[7, 5, 7, 7] -> 0.5``
+    ``[7, 5, 7, 7] -> 0.5``
     """
-    hashes.sort()
+    hashes = np.sort(hashes)
     num_duplicates = (hashes[1:] == hashes[:-1]).sum()
     return float(num_duplicates / max(len(hashes), 1))
 

@@ -36,8 +36,7 @@ def render_result(result):
     lines = []
     for name, value in result.items():
         if name in names:
-            text = render_value(name, value) + _kept_share(name, result)
-            lines.append(f"{label(name):{width}}  {text}".rstrip())
+            lines.append(f"{label(name):{width}}  {render_value(name, value)}".rstrip())
             continue
         if not value:
             lines.append(f"{label(name)}: none")
@@ -85,11 +84,3 @@ def render_value(name, value):
         return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value:,} bytes"
     text = f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
     return f"{text} nats" if "entropy" in name else text
-
-
-def _kept_share(name, result):
-    """``"kept_documents", {"documents": 4, "kept_documents": 1} -> " (25.000%)"``"""
-    if not name.startswith("kept_"):
-        return ""
-    total = result.get(name.removeprefix("kept_"))
-    return f" ({result[name] / total:.3%})" if total else ""

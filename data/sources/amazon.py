@@ -15,19 +15,9 @@ from pathlib import Path
 from data.sentences import split_sentences
 from data.sources.compression import check_compressed, longest, partial_path
 from data.sources.download import download
-from tokenizer.utils.cli import suggestion
 
 HOME = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw/review_categories/"
 DEFAULT_VARIANT = "Digital_Music"  # among the smallest: 130,400 reviews, 11.4 million tokens
-CATEGORIES = (
-    "All_Beauty Amazon_Fashion Appliances Arts_Crafts_and_Sewing Automotive Baby_Products "
-    "Beauty_and_Personal_Care Books CDs_and_Vinyl Cell_Phones_and_Accessories "
-    "Clothing_Shoes_and_Jewelry Digital_Music Electronics Gift_Cards Grocery_and_Gourmet_Food "
-    "Handmade_Products Health_and_Household Health_and_Personal_Care Home_and_Kitchen "
-    "Industrial_and_Scientific Kindle_Store Magazine_Subscriptions Movies_and_TV "
-    "Musical_Instruments Office_Products Patio_Lawn_and_Garden Pet_Supplies Software "
-    "Sports_and_Outdoors Subscription_Boxes Tools_and_Home_Improvement Toys_and_Games Unknown "
-    "Video_Games").split()
 LINE_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -55,13 +45,9 @@ def fetch(folder, category="", megabytes=0, address=HOME, show_progress=True, pa
     """Download a category (default: Digital_Music) into ``folder``; return its file in a list.
 
     megabytes: how much of the compressed file; 0 means all. A file that exists is not downloaded
-    again. Raises ValueError for an unknown category, and the errors of ``download``.
+    again. Raises as ``download``; an unknown category is a FileNotFoundError.
     """
-    category = category or DEFAULT_VARIANT
-    if category not in CATEGORIES:
-        raise ValueError(f"no category {category!r}{suggestion(category, CATEGORIES)} "
-                         f"(there are: {', '.join(CATEGORIES)})")
-    path = Path(folder) / f"{category}.jsonl.gz"
+    path = Path(folder) / f"{category or DEFAULT_VARIANT}.jsonl.gz"
     for existing in (path, partial_path(path, megabytes)):
         if existing.exists():
             return [existing]

@@ -4,7 +4,6 @@ The first 50 MB of a 40 GB dump are enough for a laptop. Both formats can be dec
 front, so a partial file is read up to its last complete line. Its name says that it is partial:
 
     simplewiki_content-20260927-00000.first-50MB.json.bz2       the first 50 MB (--megabytes 50)
-    simplewiki_content-20260927-00000.json.bz2.part             an unfinished download
 
 A file with any other name that ends too early is an error, so half a corpus is never taken for
 all of it.
@@ -24,22 +23,17 @@ FIRST_MEGABYTES = re.compile(r"\.first-(\d+)MB(?=\.)")
 
 def compression_suffix(path):
     """``"a.jsonl.gz" -> ".gz"``, ``"a.json.bz2.part" -> ".bz2"``, ``"a.txt" -> ""``"""
-    suffix = Path(without_part_suffix(path)).suffix.lower()
+    suffix = Path(str(path).removesuffix(".part")).suffix.lower()  # .part: see download
     return suffix if suffix in (".gz", ".bz2") else ""
-
-
-def without_part_suffix(path):
-    """``"a.jsonl.gz.part" -> "a.jsonl.gz"``"""
-    return str(path).removesuffix(".part")
 
 
 def is_partial(path):
     """Return whether the name of a file says that it is the first part of another.
 
-    >>> is_partial("a.first-50MB.jsonl.gz"), is_partial("a.jsonl.gz.part"), is_partial("a.jsonl.gz")
-    (True, True, False)
+    >>> is_partial("a.first-50MB.jsonl.gz"), is_partial("a.jsonl.gz")
+    (True, False)
     """
-    return str(path).endswith(".part") or bool(FIRST_MEGABYTES.search(Path(path).name))
+    return bool(FIRST_MEGABYTES.search(Path(path).name))
 
 
 def partial_path(path, megabytes):
@@ -87,8 +81,8 @@ def compression_error(path, error):
     """
     kind = compression_suffix(path)[1:]
     if isinstance(error, EOFError):
-        return ValueError(f"{path}: the {kind} file is cut off ({error}): copy or download it "
-                          "again, or append .part to its name to read it as far as it goes")
+        return ValueError(f"{path}: the {kind} file is cut off ({error}): "
+                          "copy or download it again")
     # gzip and bz2 raise an OSError without errno; errors of the operating system have one.
     if isinstance(error, zlib.error) or isinstance(error, OSError) and error.errno is None:
         return ValueError(f"{path}: the {kind} file is damaged ({error}): "
@@ -99,19 +93,14 @@ def compression_error(path, error):
 def check_compressed(path, is_complete, show_progress=True):
     """Raise ValueError unless a file can be decompressed and its checksums are right.
 
-    A partial file (is_complete=False) may end anywhere after its first line.
+    A partial file (is_complete=False) may end anywhere.
     """
-    num_lines = 0
-    size = os.path.getsize(path)
-    bar = tqdm(total=size, unit="B", unit_scale=True, desc="checking", disable=not show_progress)
+    bar = tqdm(total=os.path.getsize(path), unit="B", unit_scale=True, desc="checking",
+               disable=not show_progress)
     with open(path, "rb") as raw, decompressed(raw, path) as file, bar:
         try:
-            while chunk := file.read1(CHUNK):  # read() would lose what comes before an error
-                num_lines += chunk.count(b"\n")
+            while file.read(CHUNK):
                 bar.update(raw.tell() - bar.n)
         except (EOFError, zlib.error, OSError) as error:
             if is_complete or not isinstance(error, EOFError):
                 raise (compression_error(path, error) or error) from None
-    if not num_lines:
-        hint = "" if is_complete else ": download more, --megabytes N"
-        raise ValueError(f"{path}: the file has no complete line{hint}")

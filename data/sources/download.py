@@ -1,10 +1,11 @@
 """Download a file over HTTP: resume after a break, and check the file before it gets its name.
 
 Bytes are collected in ``NAME.part`` and renamed after the check, so a file with its own name is
-complete and correct. ``NAME.part.json`` says which file the bytes are from (address, length, and
-the ETag or date that identifies a version), so parts of two versions are never joined (RFC 9110,
-sections 13.1.5 and 14). ``urllib.request.urlretrieve`` would start over after each break. Proxies
-are set by the environment: http_proxy, https_proxy, no_proxy.
+complete and correct. ``NAME.part.json`` says which version of which file the bytes are from. The
+request for the rest names that version (If-Range, RFC 9110, section 13.1.5), and the server sends
+the rest, or all of a newer version: parts of two versions are never joined.
+``urllib.request.urlretrieve`` would start over after each break. Proxies are set by the
+environment: http_proxy, https_proxy, no_proxy.
 """
 import contextlib
 import http.client
@@ -23,13 +24,12 @@ from data.sources.compression import partial_path
 from tokenizer.utils.files import atomic_write, locked, sync
 
 ATTEMPTS = 5  # failures in a row without a new byte, before giving up
-MAX_WAIT = 120  # seconds; if a server asks to wait longer (Retry-After), give up
-MAX_PAGE = 10_000_000  # bytes
 TIMEOUT = 60  # seconds
 CHUNK = 1 << 16  # bytes
 # Some servers, Wikimedia's among them, refuse programs that give no name.
 USER_AGENT = "minibert/1 (a text corpus for language models)"
 BY_HAND = "download it by hand or take a text of your own (--corpus FILE)"
+TEMPORARY = (408, 425, 429)  # these, and 500 or higher: the same request may succeed later
 
 BREAKS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError,
           ssl.SSLError)
@@ -50,113 +50,64 @@ def download(url, path, check=None, show_progress=True, pause=1.0, megabytes=0):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    limit = megabytes * 1_000_000
-    part = PartFile(path.with_name(path.name + ".part"))
+    part = path.with_name(path.name + ".part")
+    note = path.with_name(path.name + ".part.json")
+
+    def receive():
+        return _receive(url, part, note, megabytes * 1_000_000, show_progress)
+
+    def size():
+        return part.stat().st_size if part.exists() else 0
+
     with locked(path.parent, f"another process is downloading into {path.parent}: wait for it"):
-        if not part.note_for(url):
-            part.delete()
-        is_complete = _retry(url, lambda: _receive(url, part, limit, show_progress), part.size,
-                             pause, show_progress)
+        is_complete = _retry(url, receive, size, pause, show_progress)
         if check is not None:
             try:
-                check(part.path, is_complete)
+                check(part, is_complete)
             except ValueError:
-                part.delete()
+                part.unlink()
+                note.unlink()
                 raise
         target = path if is_complete else partial_path(path, megabytes)
-        sync(part.path)  # the content must be on the disk before its name is
-        os.replace(part.path, target)
+        sync(part)  # the content must be on the disk before its name is
+        os.replace(part, target)
         sync(path.parent)
-        part.delete()  # its note
+        note.unlink()
     return target
 
 
 def read_page(url, show_progress=True, pause=1.0):
     """Return a small page, such as the listing of a folder, as str. Raises as ``download``."""
-    def attempt():
+    def read():
         with _open(url, {}) as response:
-            page = response.read(MAX_PAGE)  # with a size, a short answer is not an error
-            length = min(_describe(url, response)["length"], MAX_PAGE)
-            if len(page) < length:
-                raise ConnectionError(broken(len(page), length))
-            return page.decode("utf-8", "replace")
-    return _retry(url, attempt, lambda: 0, pause, show_progress)
-
-
-class PartFile:
-    """The bytes that have been received, and a note that says which file they are from."""
-
-    def __init__(self, path):
-        self.path = path
-        self.note_path = path.with_name(path.name + ".json")
-
-    def size(self):
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def note_for(self, url):
-        """Return the note (see _describe); {} if it is missing, damaged, or about another url."""
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            note = json.loads(self.note_path.read_text(encoding="utf-8"))
-            is_valid = isinstance(note["length"], int) and isinstance(note["version"], str)
-            if note["url"] == url and is_valid and self.path.exists():
-                return note
-        return {}
-
-    def start(self, note):
-        self.path.write_bytes(b"")
-        atomic_write(self.note_path, json.dumps(note))
-
-    def delete(self):
-        self.path.unlink(missing_ok=True)
-        self.note_path.unlink(missing_ok=True)
-
-
-# Requests
+            return response.read().decode("utf-8", "replace")
+    return _retry(url, read, lambda: 0, pause, show_progress)
 
 
 def _retry(url, attempt, size, pause, show_progress):
     """Call ``attempt`` until it returns; give up after ATTEMPTS failures without a new byte."""
     failures = 0
-    most = size()
+    old_size = size()
     while True:
-        wait = 0
         try:
             return attempt()
         except urllib.error.HTTPError as error:
-            wait = _requested_wait(url, error)
             reason = f"the server answers {error.code} {error.reason}"
+            if error.code < 500 and error.code not in TEMPORARY:
+                kind = FileNotFoundError if error.code in (404, 410) else OSError
+                raise kind(f"{url}: {reason}: check the address and your proxy, or "
+                           f"{BY_HAND}") from None
         except BREAKS as error:
             reason = getattr(error, "reason", error)
-        if size() > most:
-            failures = 0
-            most = size()
-        else:
-            failures += 1
+        failures = 0 if size() > old_size else failures + 1
+        old_size = size()
         if failures == ATTEMPTS:
-            resume = f", which resumes from byte {size():,}" if size() else ""
             raise OSError(f"{url}: no connection after {ATTEMPTS} attempts ({reason}): "
-                          f"try again{resume}; or {BY_HAND}")
-        wait = max(wait, pause * 2 ** max(failures - 1, 0))
+                          f"try again to resume, or {BY_HAND}")
+        wait = pause * 2 ** max(failures - 1, 0)
         if show_progress:
             tqdm.write(f"{reason}: trying again in {wait:.0f} s ({url})", file=sys.stderr)
         time.sleep(wait)
-
-
-def _requested_wait(url, error):
-    """Return the seconds that an error answer asks to wait; OSError if a retry cannot help."""
-    if error.code < 400:  # followed by urllib, unless it leads in a circle or to a file: address
-        raise OSError(f"{url}: a redirect that leads nowhere ({error.code}): {BY_HAND}") from None
-    answer = f"{url}: the server answers {error.code} {error.reason}"
-    if error.code in (404, 410):
-        raise FileNotFoundError(f"{answer}: the file may have moved; {BY_HAND}") from None
-    is_temporary = error.code >= 500 or error.code in (408, 425, 429)
-    if not is_temporary:
-        raise OSError(f"{answer}: check the address and your proxy; {BY_HAND}") from None
-    retry_after = error.headers.get("Retry-After", "").strip()
-    seconds = int(retry_after) if retry_after.isdecimal() else 0
-    if seconds > MAX_WAIT:
-        raise OSError(f"{answer} and asks to wait {seconds:,} s: try again then") from None
-    return seconds
 
 
 def _open(url, headers):
@@ -166,8 +117,50 @@ def _open(url, headers):
     return opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
 
 
+def _receive(url, part, note, limit, show_progress):
+    """Append to the part file until it is complete (True) or has ``limit`` bytes (False)."""
+    known = _read_note(note, url)
+    have = part.stat().st_size if known and part.exists() else 0
+    if have and have == known["length"]:
+        return True
+    if limit and have >= limit:  # an earlier attempt had a higher limit
+        os.truncate(part, limit)
+        return False
+
+    headers = {"Range": f"bytes={have}-", "If-Range": known["version"]} if have else {}
+    try:
+        response = _open(url, headers)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # the file has no bytes after ours
+            _start_over(note)
+        raise
+    with response:
+        found = _describe(url, response)
+        if response.status == 206 and found != known:  # the server has ignored If-Range
+            _start_over(note)
+        if response.status != 206:  # the complete file
+            have = 0
+            part.write_bytes(b"")
+            atomic_write(note, json.dumps(found))
+        return _copy(response, part, have, found["length"], limit, show_progress)
+
+
+def _start_over(note):
+    note.unlink()
+    raise ConnectionError("the file has changed on the server: starting over")
+
+
+def _read_note(path, url):
+    """Return what the received bytes are from (see _describe); {} if that is unknown."""
+    with contextlib.suppress(OSError, ValueError):
+        note = json.loads(path.read_text(encoding="utf-8"))
+        if note["url"] == url and note["version"]:
+            return note
+    return {}
+
+
 def _describe(url, response):
-    """Return a note of what an answer is from: url, length (0: unknown) and version ("": unknown).
+    """Return what an answer is from: url, length (0: unknown) and version ("": unknown).
 
     The version is a strong ETag or a date; a weak ETag (W/"...") is not valid for ranges.
     """
@@ -178,58 +171,6 @@ def _describe(url, response):
     tag = response.headers.get("ETag", "")
     version = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
     return {"url": url, "length": int(length) if length.isdecimal() else 0, "version": version}
-
-
-def broken(num_bytes, length):
-    return f"the connection broke after {num_bytes:,} of {length:,} bytes"
-
-
-# Receiving
-
-
-def _receive(url, part, limit, show_progress):
-    """Append to the part file until it is complete (True) or has ``limit`` bytes (False)."""
-    known = part.note_for(url)
-    have = part.size() if known else 0
-    if limit and have >= limit:  # an earlier attempt had a higher limit
-        os.truncate(part.path, limit)
-        return known["length"] == limit
-
-    headers = {}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if known["version"]:
-            # The server sends the rest of the same version, or all of a new one.
-            headers["If-Range"] = known["version"]
-    try:
-        response = _open(url, headers)
-    except urllib.error.HTTPError as error:
-        if error.code != 416 or not have:  # 416: the file has no bytes after ours
-            raise
-        if error.headers.get("Content-Range", "").endswith(f"/{have}"):
-            return True
-        part.delete()
-        raise ConnectionError("the file on the server is shorter: starting over") from None
-
-    with response:
-        note = _describe(url, response)
-        if have and response.status == 206:
-            content_range = response.headers.get("Content-Range", "")
-            _check_same_file(part, have, known, note, content_range)
-        else:  # the complete file: a new version, or a server without ranges
-            have = 0
-            part.start(note)
-        return _copy(response, part.path, have, note["length"], limit, show_progress)
-
-
-def _check_same_file(part, have, known, note, content_range):
-    """Raise ConnectionError unless an answer continues the part file."""
-    same_length = note["length"] == known["length"] or not note["length"] or not known["length"]
-    if note["version"] != known["version"] or not same_length:
-        part.delete()
-        raise ConnectionError("the file has changed on the server: starting over")
-    if not content_range.startswith(f"bytes {have}-"):
-        raise ConnectionError(f"requested bytes from {have}, got {content_range or 'no range'}")
 
 
 def _copy(response, path, have, length, limit, show_progress):
@@ -244,6 +185,6 @@ def _copy(response, path, have, length, limit, show_progress):
             bar.update(len(chunk))
     if limit and have == limit:
         return have == length
-    if length and have < length:
-        raise ConnectionError(broken(have, length))
+    if have < length:
+        raise ConnectionError(f"the connection broke after {have:,} of {length:,} bytes")
     return True

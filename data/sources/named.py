@@ -31,11 +31,7 @@ def is_named(source):
 
 
 def find_or_fetch(name, cache=None):
-    """Return the files of a named corpus; download them into ``cache`` if necessary.
-
-    An interrupted download continues, up to the size that was asked for; a new one ends after
-    DEFAULT_MEGABYTES.
-    """
+    """Return the files of a named corpus; download them into ``cache`` if necessary."""
     user_folder = _user_folder(name)
     if user_folder:
         return readers.find_files(user_folder)
@@ -45,15 +41,17 @@ def find_or_fetch(name, cache=None):
     files = DOWNLOADERS[name.partition(":")[0]].find(folder)
     if files:
         return files
-    unfinished = wikipedia.requested_megabytes(folder)
-    return fetch(name, folder, DEFAULT_MEGABYTES if unfinished is None else unfinished)
+    # An interrupted download continues up to the size that was asked for.
+    return fetch(name, folder, wikipedia.requested_megabytes(folder))
 
 
-def fetch(name, folder=None, megabytes=DEFAULT_MEGABYTES, show_progress=True):
+def fetch(name, folder=None, megabytes=None, show_progress=True):
     """Download wikipedia or amazon to ``folder`` (default: the cache); return the files.
 
-    megabytes: how much of the compressed files; 0 means all. Raises as ``download``.
+    megabytes: how much of the compressed files; 0: all, None: 50. Raises as ``download``.
     """
+    if megabytes is None:
+        megabytes = DEFAULT_MEGABYTES
     folder = Path(folder or _cache_folder(name))
     base, _, variant = name.partition(":")
     if show_progress:

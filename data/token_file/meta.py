@@ -3,6 +3,8 @@ import json
 import re
 import zlib
 
+import numpy as np
+
 FORMAT = "minibert token file"
 VERSION = 2
 INDEX = ("segments.bin", "documents.bin")
@@ -24,16 +26,14 @@ def read_meta(folder):
         raise ValueError(f"{path} is missing: {folder} is not a complete token file; {REPAIR}")
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: invalid JSON ({error}); {REPAIR}") from None
-
-    found_format = meta.get("format") if isinstance(meta, dict) else meta
-    if found_format != FORMAT:
-        raise ValueError(f"{path} has format {found_format!r}, not {FORMAT!r}; {REPAIR}")
-    if meta.get("version") != VERSION:
-        raise ValueError(f"{path} has version {meta.get('version')!r}, "
-                         f"this program reads {VERSION}; {REPAIR}")
-    check_checksum(path, with_checksum(meta)["crc32"], meta.get("crc32"))
+        is_valid = meta == with_checksum(meta) and meta["format"] == FORMAT
+        version = meta["version"]
+    except (ValueError, KeyError, AttributeError):
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"{path} is damaged; {REPAIR}")
+    if version != VERSION:
+        raise ValueError(f"{path} has version {version}, this program reads {VERSION}; {REPAIR}")
     return meta
 
 
@@ -66,6 +66,28 @@ def check_ids(ids, vocab_size, source):
         wrong = ids.max() if ids.max() >= vocab_size else ids.min()
         raise ValueError(f"{source} contains the id {wrong:,}, but the vocabulary has "
                          f"{vocab_size:,} ids: prepare the corpus again with this tokenizer")
+
+
+def file_sizes(meta):
+    """Return the size in bytes of each file of a token file, except meta.json.
+
+    With 5 ids (uint16), 3 segments and 2 documents:
+    ``{"ids-00000.bin": 10, "segments.bin": 32, "documents.bin": 24}``
+    """
+    bytes_per_id = np.dtype(meta["dtype"]).itemsize
+    sizes = {shard["file"]: shard["num_tokens"] * bytes_per_id for shard in meta["shards"]}
+    segments, documents = INDEX
+    sizes[segments] = 8 * (meta["num_segments"] + 1)
+    sizes[documents] = 8 * (meta["num_documents"] + 1)
+    return sizes
+
+
+def describe_amount(meta):
+    """``{"num_documents": 12, "num_bytes": 68_600_000} -> "12 documents (68.6 MB of text)"``"""
+    num_documents = meta["num_documents"]
+    num_bytes = meta["num_bytes"]
+    size = f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e5 else f"{num_bytes:,} bytes"
+    return f"{num_documents:,} document{'s' if num_documents != 1 else ''} ({size} of text)"
 
 
 def check_replaceable(folder):

@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.token_file.meta import INDEX, REPAIR, check_checksum, check_ids, read_meta
+from data.token_file.meta import INDEX, REPAIR, check_checksum, check_ids, file_sizes, read_meta
 from data.token_file.shards import Shards
 
-CHUNK_BYTES = 1 << 22  # bytes in memory while a file is scanned; a multiple of 8
+CHUNK_BYTES = 1 << 22  # read at once while a file is scanned; a multiple of 8
 LENGTHS_PER_CHUNK = 1 << 20  # lengths in memory while an index is scanned
 
 
@@ -54,19 +54,17 @@ class TokenFile:
         self.folder = Path(folder)
         self.meta = read_meta(self.folder)
 
-        dtype = np.dtype(self.meta["dtype"])
-        paths = []
-        lengths = []
-        for shard in self.meta["shards"]:
-            self._check_size(shard["file"], shard["num_tokens"] * dtype.itemsize)
-            paths.append(self.folder / shard["file"])
-            lengths.append(shard["num_tokens"])
-        self.ids = Shards(paths, lengths, dtype)
-        self.segments = self._map_index("segments.bin", self.num_segments, end=self.num_tokens)
-        self.documents = self._map_index("documents.bin", self.num_documents, end=self.num_segments)
+        for name, size in file_sizes(self.meta).items():
+            self._check_size(self.folder / name, size)
+        shards = self.meta["shards"]
+        paths = [self.folder / shard["file"] for shard in shards]
+        lengths = [shard["num_tokens"] for shard in shards]
+        self.ids = Shards(paths, lengths, self.meta["dtype"])
+        self.segments = self._map_index("segments.bin", end=self.num_tokens)
+        self.documents = self._map_index("documents.bin", end=self.num_segments)
 
-    def _check_size(self, name, expected):
-        path = self.folder / name
+    @staticmethod
+    def _check_size(path, expected):
         if not path.is_file():
             raise ValueError(f"{path} is missing: the token file is damaged; {REPAIR}")
         size = path.stat().st_size
@@ -74,11 +72,10 @@ class TokenFile:
             raise ValueError(f"{path} has {size:,} bytes, expected {expected:,}: "
                              f"the token file is damaged; {REPAIR}")
 
-    def _map_index(self, name, num_entries, end):
-        """Map segments.bin or documents.bin: int64 (num_entries + 1,), from 0 to ``end``."""
-        self._check_size(name, 8 * (num_entries + 1))
+    def _map_index(self, name, end):
+        """Map segments.bin or documents.bin, which must run from 0 to ``end``."""
         path = self.folder / name
-        starts = np.memmap(path, dtype="int64", mode="r", shape=(num_entries + 1,))
+        starts = np.memmap(path, dtype="int64", mode="r")
         if starts[0] != 0 or starts[-1] != end:
             raise ValueError(f"{path} runs from {starts[0]:,} to {starts[-1]:,}, expected 0 to "
                              f"{end:,}: the token file is damaged; {REPAIR}")
@@ -128,7 +125,7 @@ class TokenFile:
         i %= self.num_segments
         return self.ids[self.segments[i]:self.segments[i + 1]]
 
-    def unigram_counts(self, vocab_size=None, show_progress=True, chunk_bytes=CHUNK_BYTES):
+    def unigram_counts(self, vocab_size=None, show_progress=True):
         """Count how often each id occurs: (vocab_size,) int64.
 
         Raises ValueError if a file is damaged (see ``verify``) or an id is not in the vocabulary.
@@ -138,17 +135,11 @@ class TokenFile:
         if vocab_size is None:
             vocab_size = self.vocab_size
         counts = np.zeros(vocab_size, dtype=np.int64)
-        for name, data in self._read_all(show_progress, chunk_bytes):
-            if name in INDEX:
-                continue
-            ids = np.frombuffer(data, self.meta["dtype"])
-            try:
+        for name, data in self._read_all(show_progress):
+            if name not in INDEX:
+                ids = np.frombuffer(data, self.meta["dtype"])
                 check_ids(ids, vocab_size, self.folder / name)
-            except ValueError:
-                # A damaged shard can contain such ids. If this is one, report the damage instead.
-                self.verify(show_progress)
-                raise
-            counts += np.bincount(ids, minlength=vocab_size)
+                counts += np.bincount(ids, minlength=vocab_size)
         return counts
 
     def verify(self, show_progress=True):
@@ -158,22 +149,21 @@ class TokenFile:
 
         ``TokenFile("tokens").verify() -> 4``: one shard, two index files and meta.json
         """
-        names = {name for name, _ in self._read_all(show_progress, CHUNK_BYTES)}
+        names = {name for name, _ in self._read_all(show_progress)}
         return len(names) + 1  # meta.json was checked when the token file was opened
 
-    def _read_all(self, show_progress, chunk_bytes):
+    def _read_all(self, show_progress):
         """Yield (file name, chunk of bytes) and check each file's checksum at its end."""
         # Read, not mapped: mapped pages would count as memory of this process.
         files = [*self.meta["shards"], *self.meta["index"]]
-        size = sum((self.folder / file["file"]).stat().st_size for file in files)
-        bar = tqdm(total=size, desc="check", unit="B", unit_scale=True, delay=2, leave=False,
-                   disable=not show_progress)
+        bar = tqdm(total=sum(file_sizes(self.meta).values()), desc="check", unit="B",
+                   unit_scale=True, delay=2, leave=False, disable=not show_progress)
         with bar:
             for file in files:
                 path = self.folder / file["file"]
                 checksum = 0
                 with open(path, "rb") as source:
-                    while data := source.read(chunk_bytes):
+                    while data := source.read(CHUNK_BYTES):
                         yield file["file"], data
                         checksum = zlib.crc32(data, checksum)
                         bar.update(len(data))

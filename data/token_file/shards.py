@@ -49,19 +49,6 @@ class Shards:
         parts = [self.maps[shard][start:stop] for shard, start, stop in self._parts(key)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def read(self, start, stop):
-        """Return a copy of ``ids[start:stop]`` that is read from the files.
-
-        Use this to scan the corpus. A scan through the memory maps would in the end count the
-        whole corpus as memory of this process.
-        """
-        parts = []
-        for shard, first, last in self._parts(slice(start, stop)):
-            offset = first * self.dtype.itemsize
-            count = last - first
-            parts.append(np.fromfile(self.paths[shard], self.dtype, count=count, offset=offset))
-        return np.concatenate(parts)
-
     def _parts(self, key):
         """Return (shard, start, stop) for each shard that a slice touches; at least one."""
         start, stop, _ = key.indices(len(self))

@@ -1,10 +1,9 @@
 """Write a token file: the folder appears when it is complete, and an interrupted writer can resume.
 
 The token file ``tokens`` is written in a hidden folder next to it, ``.tokens.part``, which is
-renamed at the end. ``write_note`` makes sure that everything written so far is on disk and
-appends a line to ``notes.jsonl`` (see notes.py). After an interrupt or a crash, the next writer
-of the same token file reads these notes, the caller decides how many of them are still valid
-(``resume_after``), and the files are truncated to what the last valid note says.
+renamed at the end. Now and then ``save_progress`` brings the files to disk and writes
+``progress.json``: what meta.json would be if the token file ended here. After an interrupt or a
+crash, the next writer of the same token file truncates the files to what it says, and continues.
 """
 import contextlib
 import errno
@@ -22,15 +21,17 @@ from data.token_file.meta import (
     VERSION,
     check_ids,
     check_replaceable,
+    describe_amount,
     extend_checksum,
+    file_sizes,
     with_checksum,
 )
-from data.token_file.notes import NOTES, describe_amount, file_sizes, read_notes
 from data.token_file.shards import SHARD_SIZE, assign_to_shards, shard_name
 from tokenizer.fast.corpus_encoder import dtype_for
-from tokenizer.utils.files import atomic_write, errors_name, locked, remove, replace_folder, sync
+from tokenizer.utils.files import atomic_write, errors_name, locked, remove, replace_folder
 from tokenizer.utils.workers import delay_interrupts
 
+PROGRESS = "progress.json"
 FIRST_START = np.zeros(1, np.int64).tobytes()  # the first segment and document start at 0
 
 
@@ -38,10 +39,11 @@ class TokenFileWriter:
     """Write a token file batch by batch, in a ``with`` block.
 
     The folder appears at the end of the block; an older token file in it is then replaced. If the
-    block fails, everything up to the last note is kept for a later writer. Without a note nothing
-    is kept.
+    block fails, everything up to the last progress is kept for a later writer. What was added
+    without ``resume_data`` is not kept.
 
-    notes             of an interrupted writer of the same token file, oldest first, as dicts
+    meta              what meta.json will contain, as far as it is written
+    resume_data       of the last documents that an interrupted writer has kept, or None
     unusable_reason   why the work of an interrupted writer cannot be used, or ""
 
     Raises ValueError if ``folder`` contains something else, another process writes it, or an id
@@ -82,7 +84,7 @@ class TokenFileWriter:
             self.part.mkdir(parents=True, exist_ok=True)
         with locked(self.part, f"{self.folder} is being written by another process: "
                                "wait for it, or choose another folder"):
-            self.notes, self.unusable_reason = read_notes(self.part, self.header)
+            self._saved_state = self._state = self._start()
             try:
                 with self._open_files():
                     try:
@@ -90,24 +92,57 @@ class TokenFileWriter:
                     finally:
                         # Keep all that was added, also after an error. A full disk may refuse.
                         with delay_interrupts(), contextlib.suppress(OSError):
-                            self.write_note()
+                            self.save_progress()
                 self._move_into_place()
             except BaseException as error:
-                self.notes, _ = read_notes(self.part, self.header)
-                if not self.notes:
+                if not self._saved_state["num_tokens"]:
                     remove(self.part)
                 self._raise_with_hint(error)
                 raise
 
+    def _start(self):
+        """Return the state to start from, and make the files in the folder agree with it."""
+        state = self._read_progress()
+        if state is None:
+            for path in self.part.iterdir():
+                remove(path)
+            for name in INDEX:
+                (self.part / name).write_bytes(FIRST_START)
+            index = [{"file": name, "crc32": extend_checksum("0", FIRST_START)} for name in INDEX]
+            state = {**self.header, **dict.fromkeys(COUNTS, 0), "shards": [_empty_shard(0)],
+                     "index": index, "resume_data": None}
+        sizes = file_sizes(state)
+        for path in self.part.glob("*.bin"):
+            if path.name in sizes:
+                os.truncate(path, sizes[path.name])
+            else:
+                path.unlink()
+        return state
+
+    def _read_progress(self):
+        """Return the state that an interrupted writer has saved; None if there is none to use."""
+        self.unusable_reason = ""
+        path = self.part / PROGRESS
+        if not path.exists():
+            return None
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            is_same_kind = self.header.items() <= state.items()
+            is_complete = all((self.part / name).stat().st_size >= size
+                              for name, size in file_sizes(state).items())
+        except (OSError, ValueError, KeyError):
+            is_same_kind = is_complete = False
+        if is_same_kind and is_complete:
+            return state
+        self.unusable_reason = "it is damaged, or made with another tokenizer or version"
+        return None
+
     @contextlib.contextmanager
     def _open_files(self):
-        """Open all files, truncated to what the notes say, and close them at the end."""
-        mode = "r+b" if self.notes else "wb"
         with contextlib.ExitStack() as stack:
-            self._index = [stack.enter_context(open(self.part / name, mode)) for name in INDEX]
-            self._shard = None
-            stack.callback(lambda: self._shard and self._shard.close())
-            self.resume_after(len(self.notes))
+            self._index = [stack.enter_context(open(self.part / name, "ab")) for name in INDEX]
+            self._shard = open(self.part / self.meta["shards"][-1]["file"], "ab")
+            stack.callback(lambda: self._shard.close())  # the last one, not this one
             yield
 
     def _move_into_place(self):
@@ -117,27 +152,26 @@ class TokenFileWriter:
         (self.part / "meta.json").write_text(content, encoding="utf-8")
         with errors_name(self.folder):
             replace_folder(self.part, self.folder)
-        # Only now: a writer that is killed before this line can still resume from the notes.
-        (self.folder / NOTES).unlink(missing_ok=True)
+        # Only now: a writer that is killed before this line can still resume.
+        (self.folder / PROGRESS).unlink(missing_ok=True)
 
     def _raise_with_hint(self, error):
         """After Ctrl-C or on a full disk, raise an error that says how much is kept."""
+        kept = "nothing is kept"
+        if self._saved_state["num_tokens"]:
+            kept = f"kept: {describe_amount(self._saved_state)}; repeat the command to resume"
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            kept = "nothing is kept"
-            if self.notes:
-                kept = (f"the first {self.notes[-1]['num_tokens']:,} are kept, "
-                        "and the same command resumes after them")
-            raise OSError(errno.ENOSPC,
-                          f"the disk is full after {self.meta['num_tokens']:,} tokens; {kept}: "
-                          "free some space or choose another disk", str(self.folder)) from error
-        if isinstance(error, KeyboardInterrupt) and self.notes:
-            raise KeyboardInterrupt(f"kept: {describe_amount(self.notes[-1])}; "
-                                    "repeat the command to resume") from error
+            raise OSError(errno.ENOSPC, f"the disk is full; {kept}", str(self.folder)) from error
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(kept) from error
 
     @property
     def meta(self):
-        """What meta.json will contain, as far as it is written."""
-        return self._state[0]
+        return {key: value for key, value in self._state.items() if key != "resume_data"}
+
+    @property
+    def resume_data(self):
+        return self._state["resume_data"]
 
     # -------------------------------------------------------------------------- adding documents
 
@@ -148,7 +182,7 @@ class TokenFileWriter:
         segment_lengths    the number of ids in each segment
         document_lengths   the number of segments in each document
         num_bytes          the size of their text
-        resume_data        a dict that the next note keeps for a later writer's caller
+        resume_data        a dict that is kept for the caller of a later writer
         """
         ids = np.asarray(ids, np.int64)  # (num_ids,)
         segment_lengths = np.asarray(segment_lengths, np.int64)  # (num_segments,)
@@ -172,13 +206,14 @@ class TokenFileWriter:
         # files contain more than the state says, and the next writer truncates them.
         self._state = {
             **meta,
+            "resume_data": resume_data,
             "num_tokens": meta["num_tokens"] + len(ids),
             "num_segments": meta["num_segments"] + len(segment_lengths),
             "num_documents": meta["num_documents"] + len(document_lengths),
             "num_bytes": meta["num_bytes"] + int(num_bytes),
             "shards": shards,
             "index": index,
-        }, resume_data
+        }
 
     def _append_index(self, i, starts):
         """Append to an index file; return its new entry for meta.json."""
@@ -196,7 +231,8 @@ class TokenFileWriter:
         for i, (start, end) in enumerate(pairwise([0, *parts])):
             if i > 0:  # the current shard is full
                 _fsync(self._shard)
-                self._open_shard(len(shards), "wb")
+                self._shard.close()
+                self._shard = open(self.part / shard_name(len(shards)), "wb")
                 shards.append(_empty_shard(len(shards)))
             data = ids[start:end].tobytes()
             self._shard.write(data)
@@ -208,69 +244,17 @@ class TokenFileWriter:
             }
         return shards
 
-    def _open_shard(self, index, mode):
-        if self._shard:
-            self._shard.close()
-        self._shard = open(self.part / shard_name(index), mode)
-
-    # -------------------------------------------------------------------------- resuming
-
-    def write_note(self):
-        """Bring everything that was added to the disk and write a note for a later writer.
+    def save_progress(self):
+        """Bring everything that was added to the disk, for a later writer to resume from.
 
         Does nothing if the last call of ``add`` came without ``resume_data``.
         """
-        meta, resume_data = self._state
-        if resume_data is None or not meta["num_tokens"] or self._state is self._noted_state:
+        if self.resume_data is None or self._state is self._saved_state:
             return
         for file in (self._shard, *self._index):
             _fsync(file)
-        noted_meta, _ = self._noted_state
-        first_shard = len(noted_meta["shards"]) - 1
-        note = with_checksum({
-            **resume_data,
-            **{name: meta[name] for name in COUNTS},
-            "first_shard": first_shard,
-            "shards": meta["shards"][first_shard:],
-            "index": meta["index"],
-        })
-        # Start with a line end, because a crash may have cut the previous note short.
-        with open(self.part / NOTES, "a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps(note))
-        sync(self.part / NOTES)
-        self._noted_state = self._state
-
-    def resume_after(self, num_notes):
-        """Keep what the first ``num_notes`` notes cover; discard everything after them."""
-        self.notes = self.notes[:num_notes]
-        lines = [json.dumps(entry) for entry in (self.header, *self.notes)]
-        atomic_write(self.part / NOTES, "\n".join(lines))
-
-        shards = [_empty_shard(0)]
-        counts = dict.fromkeys(COUNTS, 0)
-        index = [{"file": name, "crc32": extend_checksum("0", FIRST_START)} for name in INDEX]
-        for note in self.notes:
-            shards[note["first_shard"]:] = note["shards"]
-            counts = {name: note[name] for name in COUNTS}
-            index = note["index"]
-        self._state = {**self.header, **counts, "shards": shards, "index": index}, None
-        self._noted_state = self._state
-
-        self._open_shard(len(shards) - 1, "r+b" if self.notes else "wb")
-        self._truncate_files(file_sizes(counts, shards, self.dtype))
-
-    def _truncate_files(self, sizes):
-        for path in self.part.glob("ids*.bin"):
-            if path.name not in sizes:
-                path.unlink()
-            elif path.stat().st_size > sizes[path.name]:
-                os.truncate(path, sizes[path.name])
-        self._shard.seek(0, os.SEEK_END)
-        for file, name in zip(self._index, INDEX):
-            file.truncate(sizes[name] if self.notes else 0)
-            file.seek(0, os.SEEK_END)
-            if not self.notes:
-                file.write(FIRST_START)
+        atomic_write(self.part / PROGRESS, json.dumps(self._state))
+        self._saved_state = self._state
 
 
 def _empty_shard(index):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.readers import MAX_RECORD, decode, format_of, json_records, raw_lines, record_lines
+from data.readers import decoded_lines, format_of, json_records, record_lines
 from minibert.config import option
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.terminal import visible
@@ -247,7 +247,7 @@ def _tsv(path):
 
 def _csv(path):
     """Yield (line, row); a quoted field may hold line ends, and ``line`` is the row's last line."""
-    lines = (decode(path, raw, i) for i, raw in enumerate(raw_lines(path, MAX_RECORD), 1))
+    lines = (line for _, line in decoded_lines(path))
     reader = csv.reader(lines, strict=True)
     first_line = 1  # of the row that is being read
     try:

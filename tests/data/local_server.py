@@ -19,9 +19,9 @@ class Server(http.server.ThreadingHTTPServer):
         self.files = files
         self.requests = []
 
-        self.headers = {}  # sent with each answer; ETag and Last-Modified are used for If-Range
+        self.headers = {"ETag": '"1"'}  # sent with each answer
         self.breaks = []  # for each answer: the connection breaks after this many bytes
-        self.refusals = []  # for each answer: (error code, headers)
+        self.refusals = []  # for each answer: an error code
         self.supports_ranges = True
         self.supports_if_range = True
         self.length = "true"  # Content-Length: the true one, another one, or None for none
@@ -35,14 +35,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         range_header = self.headers.get("Range")
         server.requests.append((self.path, range_header))
+        content = server.files.get(self.path, 404)
         if server.refusals:
-            content, headers = server.refusals.pop(0)
-        else:
-            content, headers = server.files.get(self.path, 404), {}
+            content = server.refusals.pop(0)
         if isinstance(content, str):
-            content, headers = 302, {"Location": content}
+            return self.answer(302, {"Location": content, "Content-Length": "0"})
         if isinstance(content, int):
-            return self.answer(content, {**headers, "Content-Length": "0"})
+            return self.answer(content, {"Content-Length": "0"})
 
         start = 0
         if range_header and server.supports_ranges:

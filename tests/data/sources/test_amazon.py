@@ -38,11 +38,9 @@ def test_reviews_without_text_are_left_out(tmp_path):
     assert list(read_documents(write(tmp_path / "a.json", *reviews))) == ["Fine."]
 
 
-@pytest.mark.parametrize("count, message", [
-    (3, "in any record"), (1500, "in its first 1,000 records")])
-def test_a_missing_field_is_an_error_with_the_existing_fields(tmp_path, count, message):
-    path = write(tmp_path / "a.json", *[review_of_2023("x")] * count)
-    with pytest.raises(ValueError, match=f"no field 'reviewText' {message}.*rating, title, text"):
+def test_a_field_that_is_missing_in_many_reviews_is_an_error(tmp_path):
+    path = write(tmp_path / "a.json", *[review_of_2023("x")] * 1500)
+    with pytest.raises(ValueError, match=":1001: no field 'reviewText'; there are: rating, title"):
         list(read_documents(path, "reviewText"))
 
 
@@ -79,12 +77,6 @@ def test_a_category_is_downloaded_once(home, tmp_path):
     assert amazon.find(tmp_path) == [tmp_path / "Books.jsonl.gz"]
     assert len(home.requests) == 1
     assert list(read_documents(tmp_path / "Books.jsonl.gz")) == ["Books"]
-
-
-def test_an_unknown_category_is_an_error_with_a_suggestion(home, tmp_path):
-    with pytest.raises(ValueError, match="no category 'Boks': did you mean Books"):
-        amazon.fetch(tmp_path, "Boks")
-    assert not home.requests
 
 
 def test_the_name_of_a_corpus_can_have_a_category(home, tmp_path, capsys):

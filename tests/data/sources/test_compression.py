@@ -12,10 +12,9 @@ CONTENT = "".join(f'{{"text": "{text}"}}\n' for text in TEXTS).encode()
 
 
 @pytest.mark.parametrize("compress, suffix", [(gzip.compress, ".gz"), (bytes, "")])
-@pytest.mark.parametrize("name", ["a.first-1MB.jsonl{}", "a.jsonl{}.part"])
-def test_a_partial_file_is_read_to_its_last_complete_line(tmp_path, compress, suffix, name):
+def test_a_partial_file_is_read_to_its_last_complete_line(tmp_path, compress, suffix):
     content = compress(CONTENT)
-    path = tmp_path / name.format(suffix)
+    path = tmp_path / f"a.first-1MB.jsonl{suffix}"
     num_before = -1
     for end in [*range(0, len(content), 17), len(content)]:
         path.write_bytes(content[:end])
@@ -43,7 +42,7 @@ def test_a_partial_bzip2_file_is_read_block_by_block(tmp_path):
 def test_a_cut_off_file_is_an_error_unless_its_name_says_partial(tmp_path, compress, kind):
     path = tmp_path / f"a.jsonl.{kind}"
     path.write_bytes(compress(CONTENT)[:-20])
-    with pytest.raises(ValueError, match=f"a.jsonl.{kind}: the {kind} file is cut off .*.part"):
+    with pytest.raises(ValueError, match=f"a.jsonl.{kind}: the {kind} file is cut off"):
         list(read_documents(path))
 
 
@@ -69,8 +68,6 @@ def test_good_downloads_pass_the_check(tmp_path, content, is_complete):
 
 @pytest.mark.parametrize("content, is_complete, message", [
     (COMPRESSED[:-1], True, "cut off"),
-    (COMPRESSED[:20], False, "no complete line: download more, --megabytes N"),
-    (gzip.compress(b""), True, "no complete line$"),
     (b"<html>Sorry</html>\n", True, "damaged"),
     (b"<html>Sorry</html>\n", False, "damaged"),
 ])

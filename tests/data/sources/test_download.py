@@ -20,7 +20,7 @@ def check(part, is_complete):
 def interrupt(server, path, received, name="/file"):
     """Leave an unfinished download of ``received`` bytes behind."""
     server.breaks = [received] + [0] * ATTEMPTS
-    with pytest.raises(OSError, match=f"no connection after .*resumes from byte {received:,}"):
+    with pytest.raises(OSError, match="no connection after .*try again to resume"):
         fetch(server, path, name)
     server.breaks = []
     server.requests = []
@@ -58,8 +58,7 @@ DATE = "Sun, 27 Sep 2026 00:00:00 GMT"
 LATER = "Sun, 04 Oct 2026 00:00:00 GMT"
 
 
-@pytest.mark.parametrize("headers", [
-    {}, {"ETag": '"1"'}, {"ETag": 'W/"1"', "Last-Modified": DATE}])
+@pytest.mark.parametrize("headers", [{"ETag": '"1"'}, {"ETag": 'W/"1"', "Last-Modified": DATE}])
 def test_a_later_call_resumes_an_interrupted_download(server, tmp_path, headers):
     server.headers = headers
     interrupt(server, tmp_path / "a", 1234)
@@ -86,16 +85,18 @@ def test_two_versions_of_a_file_are_never_joined(
         assert len(server.requests) == 1
 
 
-def test_without_version_headers_the_length_identifies_a_version(server, tmp_path):
-    interrupt(server, tmp_path / "a", 1234)
-    server.files["/file"] = CONTENT[::-1] + b"longer"
-    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT[::-1] + b"longer"
+@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"1"'}])
+def test_without_a_version_a_download_starts_over(server, tmp_path, headers):
+    server.headers = headers
+    server.breaks = [1234]
+    assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
+    assert server.requests == [("/file", None), ("/file", None)]
 
 
-OTHER_URL = '{"url": "http://other", "length": 0, "version": ""}'
+OTHER_URL = '{"url": "http://other", "length": 0, "version": "1"}'
 
 
-@pytest.mark.parametrize("note", ["", "[]", '{"url": 5}', OTHER_URL])
+@pytest.mark.parametrize("note", ["", OTHER_URL])
 def test_bytes_without_a_note_for_the_address_are_not_used(server, tmp_path, note):
     (tmp_path / "a.part").write_bytes(b"something else")
     (tmp_path / "a.part.json").write_text(note)
@@ -111,13 +112,12 @@ def test_a_server_without_ranges_sends_the_complete_file_again(server, tmp_path)
 
 @pytest.mark.parametrize("extra", [b"", b"more"])
 def test_a_complete_part_is_used_and_a_longer_one_is_not(server, tmp_path, extra):
-    part = CONTENT + extra
-    note = {"url": server.address + "/file", "length": len(part), "version": ""}
-    (tmp_path / "a.part").write_bytes(part)
+    note = {"url": server.address + "/file", "length": len(CONTENT), "version": '"1"'}
+    (tmp_path / "a.part").write_bytes(CONTENT + extra)
     (tmp_path / "a.part.json").write_text(json.dumps(note))
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
     assert names(tmp_path) == ["a"]
-    assert len(server.requests) == (2 if extra else 1)
+    assert len(server.requests) == (2 if extra else 0)
 
 
 # Checks
@@ -133,13 +133,13 @@ def test_without_a_length_the_check_decides(server, tmp_path):
     assert names(tmp_path) == ["a.gz"]
 
 
-# Redirects, errors, waiting
+# Redirects and errors
 
 
 @pytest.mark.parametrize("target", ["/loop", "file:///etc/hostname"])
 def test_a_bad_redirect_is_an_error_at_once(server, tmp_path, target):
     server.files["/loop"] = target
-    with pytest.raises(OSError, match="/loop: a redirect that leads nowhere .302.: download it"):
+    with pytest.raises(OSError, match="/loop: the server answers 302"):
         fetch(server, tmp_path / "a", "/loop")
     assert not list(tmp_path.iterdir())
 
@@ -159,21 +159,13 @@ def test_a_server_error_is_retried_a_few_times(server, tmp_path):
 
 
 @pytest.mark.parametrize("code", [429, 503])
-def test_waits_double_unless_the_server_asks_for_more(server, tmp_path, monkeypatch, code):
+def test_waits_double(server, tmp_path, monkeypatch, code):
     waits = []
     monkeypatch.setattr("data.sources.download.time.sleep", waits.append)
-    retry_after = [{"Retry-After": "7"}, {}, {"Retry-After": "soon"}, {}]
-    server.refusals = [(code, headers) for headers in retry_after]
+    server.refusals = [code] * 4
     path = download(server.address + "/file", tmp_path / "a", show_progress=False, pause=1)
     assert path.read_bytes() == CONTENT
-    assert waits == [7, 2, 4, 8]
-
-
-def test_a_request_to_wait_for_an_hour_is_an_error(server, tmp_path):
-    server.refusals = [(503, {"Retry-After": "3600"})]
-    with pytest.raises(OSError, match="answers 503 .* asks to wait 3,600 s: try again then"):
-        fetch(server, tmp_path / "a")
-    assert len(server.requests) == 1
+    assert waits == [1, 2, 4, 8]
 
 
 def test_the_proxy_of_the_environment_is_used(server, tmp_path, monkeypatch):
@@ -197,7 +189,7 @@ def test_only_one_process_downloads_into_a_folder(server, tmp_path):
 def test_a_page_is_retried_until_it_is_complete(server):
     """A listing without its end would lack the newest dates."""
     server.files["/page"] = "Größe".encode()
-    server.refusals = [(500, {})]
+    server.refusals = [500]
     server.breaks = [4]
     assert read_page(server.address + "/page", False, 0) == "Größe"
     assert len(server.requests) == 3

@@ -9,6 +9,7 @@ import pytest
 from data_helpers import write_token_file
 
 from data import TokenFile, TokenFileWriter
+from data.token_file.meta import with_checksum
 from data.token_file.reader import entropy
 from tokenizer.fast.corpus_encoder import dtype_for
 
@@ -54,11 +55,6 @@ def test_unigram_counts_and_entropy(tmp_path):
     assert entropy(counts) == pytest.approx(math.log(2))
 
 
-def test_counts_do_not_depend_on_the_chunk_size(token_file):
-    counts = token_file.unigram_counts()
-    assert (token_file.unigram_counts(chunk_bytes=2) == counts).all()
-
-
 def test_ids_outside_the_vocabulary_are_refused(token_file):
     with pytest.raises(ValueError, match="contains the id 233, but the vocabulary has 200 ids"):
         token_file.unigram_counts(200)
@@ -88,6 +84,13 @@ def test_the_fingerprint_changes_with_the_text_and_nothing_else(tmp_path):
         assert write_token_file(tmp_path / "other", other).fingerprint != fingerprint
 
 
+def test_a_token_file_of_another_version_cannot_be_opened(token_file):
+    older = with_checksum({**token_file.meta, "version": 1})
+    (token_file.folder / "meta.json").write_text(json.dumps(older))
+    with pytest.raises(ValueError, match="version 1, this program reads 2; prepare it again"):
+        TokenFile(token_file.folder)
+
+
 def replace(old, new):
     def edit(path):
         path.write_text(path.read_text().replace(old, new))
@@ -101,11 +104,9 @@ def replace(old, new):
     ("segments.bin", lambda path: os.truncate(path, 16), "has 16 bytes, expected 32"),
     ("documents.bin", lambda path: path.write_bytes(bytes(24)), "from 0 to 0, expected 0 to 3"),
     ("meta.json", lambda path: path.unlink(), "meta.json is missing.*prepare it again"),
-    ("meta.json", lambda path: os.truncate(path, 20), "meta.json is damaged: invalid JSON"),
-    ("meta.json", lambda path: path.write_text("{}"), "format None, not 'minibert token file'"),
-    ("meta.json", lambda path: path.write_text("[]"), "not 'minibert token file'"),
-    ("meta.json", replace('"version": 2', '"version": 1'), "version 1, this program reads 2"),
-    ("meta.json", replace('"num_tokens": 5', '"num_tokens": 6'), "its checksum is"),
+    ("meta.json", lambda path: os.truncate(path, 20), "meta.json is damaged; prepare it again"),
+    ("meta.json", lambda path: path.write_text("{}"), "meta.json is damaged"),
+    ("meta.json", replace('"num_tokens": 5', '"num_tokens": 6'), "meta.json is damaged"),
 ])
 def test_a_damaged_token_file_cannot_be_opened(token_file, name, damage, message):
     damage(token_file.folder / name)
@@ -130,9 +131,5 @@ def test_every_flipped_bit_is_found(tmp_path):
             path.write_bytes(damaged)
             with pytest.raises(ValueError, match=f"{path.name} (is damaged|has|runs)"):
                 TokenFile(folder).verify()
-            if path.name.startswith("ids"):
-                # The scan before training finds it too, whatever ids the damage has made.
-                with pytest.raises(ValueError, match=f"{path.name} is damaged: its checksum is "):
-                    TokenFile(folder).unigram_counts()
         path.write_bytes(original)
     assert TokenFile(folder).verify() == 5

@@ -78,8 +78,8 @@ def test_an_error_in_the_corpus_keeps_the_older_token_file(older):
 
 
 @pytest.mark.parametrize("error, message", [
-    (KeyboardInterrupt(), "^$"),
-    (OSError(errno.ENOSPC, "No space left"), "the disk is full after 0 tokens; nothing is kept"),
+    (KeyboardInterrupt(), "nothing is kept"),
+    (OSError(errno.ENOSPC, "No space left"), "the disk is full; nothing is kept"),
 ])
 def test_ctrl_c_and_a_full_disk_before_the_first_batch_leave_nothing(tmp_path, error, message):
     with pytest.raises(type(error), match=message):

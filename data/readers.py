@@ -271,6 +271,8 @@ def decoded_lines(path, on_open=None):
     If the file is only the first part of another one (``compression.is_partial``), an
     incomplete last line is skipped.
     """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no such file: {path}")
     is_part = is_partial(path)
     try:
         with open(path, "rb") as raw, decompressed(raw, path) as file:

@@ -58,7 +58,9 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
     for source in map(str, sources):
         if not Path(source).exists():
             raise _not_found(source)
-    files = [file for source in sources for file in readers.find_files(source)]
+    files = []
+    for source in sources:
+        files += readers.find_files(source)  # in the order of the sources
     # The name of a corpus is that of its first file or folder: news.txt and two more -> "news+2".
     name = Path(sources[0]).resolve().name.split(".")[0] or "files"
     if len(sources) > 1:
@@ -111,7 +113,7 @@ class FileCorpus:
         if self._file.closed:  # at the end of this file, or the reader has given up
             position = os.path.getsize(self._file.name)
         else:
-            position = self._file.tell()
+            position = self._file.tell()  # in the compressed file, like its size
         return self._bytes_before + position, self.size
 
     def documents(self, split):
@@ -130,7 +132,7 @@ class FileCorpus:
         self._file = None
         self._bytes_before = 0
         empty = True
-        for file in self.files:
+        for file in self.files:  # opened one after another, so there may be thousands
             for document in readers.read_documents(file, self.text_field, self._on_open):
                 empty = False
                 yield document

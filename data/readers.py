@@ -59,7 +59,7 @@ def read_documents(path, text_field="text", on_open=None):
     if extension == ".txt":
         # Books from Project Gutenberg have a header and a license, which all have in common.
         return text_documents(strip_boilerplate(text_lines(path, on_open)))
-    if extension in (".jsonl", ".json"):
+    if extension in (".jsonl", ".json"):  # the older dumps of Amazon and Wikipedia end in .json
         return json_documents(path, text_field, on_open)
     return table_documents(path, text_field, extension, on_open)
 
@@ -261,7 +261,7 @@ def _fields(names):
 def record_lines(path, on_open=None):
     """Yield (line number, line) of a file with one record per line; skip blank lines."""
     for line_number, line in decoded_lines(path, on_open):
-        if line.strip():
+        if line.strip():  # often the last line is blank
             yield line_number, line
 
 

@@ -6,8 +6,6 @@ a model cannot score well on validation text because it has seen a copy in train
 """
 import hashlib
 
-from tokenizer.utils.cli import suggestion
-
 SPLITS = ("train", "eval", "all")
 EVAL_ONE_IN = 20  # one document in 20 is for validation
 
@@ -55,5 +53,4 @@ def eval_lines_per_document(num_lines):
 def check_split(split):
     """Raise ValueError unless ``split`` is "train", "eval" or "all"."""
     if split not in SPLITS:
-        hint = suggestion(str(split), SPLITS)
-        raise ValueError(f"unknown split {split!r}{hint} (choose from {', '.join(SPLITS)})")
+        raise ValueError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")

@@ -99,7 +99,7 @@ def jaccard(text_a, text_b):
     return len(a & b) / max(len(a | b), 1)
 
 
-def signature(text, shingles_per_chunk=SHINGLES_PER_CHUNK):
+def signature(text):
     """Return the 128 minima of a text, (128,) uint16; None if it has no words.
 
     Only 16 bits of each minimum are kept (b-bit minwise hashing, Li and König 2010). Two different
@@ -119,8 +119,8 @@ def signature(text, shingles_per_chunk=SHINGLES_PER_CHUNK):
     hashes = mix_bits(hashes)
 
     minima = np.full(NUM_HASHES, np.iinfo(np.uint64).max)
-    for start in range(0, num_shingles, shingles_per_chunk):
-        chunk = hashes[start:start + shingles_per_chunk, None]  # (S, 1)
+    for start in range(0, num_shingles, SHINGLES_PER_CHUNK):
+        chunk = hashes[start:start + SHINGLES_PER_CHUNK, None]  # (S, 1)
         values = chunk * FACTORS + TERMS  # (S, 128), modulo 2^64
         minima = np.minimum(minima, values.min(axis=0))
     # The low bits of a product depend only on the low bits of its factors, so mix before cutting.

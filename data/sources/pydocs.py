@@ -64,10 +64,10 @@ class PydocsCorpus:
     @property
     def description(self):
         """``"pydocs: 2,846 files, 7.9 MB of documentation (0.4 MB of it for validation)"``"""
-        total, validation = (sum(len(text.encode("utf-8")) for text in self.documents(split)) / 1e6
-                             for split in ("all", "eval"))
-        return (f"pydocs: {self._load()['files']:,} files, {total:.1f} MB of documentation "
-                f"({validation:.1f} MB of it for validation)")
+        total = sum(len(text.encode("utf-8")) for text in self.documents("all"))
+        validation = sum(len(text.encode("utf-8")) for text in self.documents("eval"))
+        return (f"pydocs: {self._load()['files']:,} files, {total / 1e6:.1f} MB of documentation "
+                f"({validation / 1e6:.1f} MB of it for validation)")
 
     def documents(self, split):
         """Iterate over the documents of "train", "eval" or "all"; a line is a paragraph."""

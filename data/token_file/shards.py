@@ -84,14 +84,11 @@ def assign_to_shards(ends, num_ids, shard_size):
     """
     parts = []
     start = 0
-    while not parts or start < ends[-1]:
-        num_fitting = bisect_right(ends, start + shard_size - num_ids)  # counted from ends[0]
-        if num_ids == 0:
-            # An empty shard takes at least one document.
-            num_done = bisect_right(ends, start)
-            num_fitting = max(num_fitting, min(num_done + 1, len(ends)))
-        if num_fitting:
-            start = max(start, ends[num_fitting - 1])
-        parts.append(start)
-        num_ids = 0
-    return parts
+    for end in ends:
+        size = end - start  # of this document
+        if num_ids and num_ids + size > shard_size:
+            parts.append(start)  # the shard is full
+            num_ids = 0
+        num_ids += size
+        start = end
+    return [*parts, start]

@@ -104,7 +104,7 @@ class TokenFileWriter:
         """Return the state to start from, and make the files in the folder agree with it."""
         state = self._read_progress()
         if state is None:
-            for path in self.part.iterdir():
+            for path in (self.part / PROGRESS, *self.part.glob("*.bin")):
                 remove(path)
             for name in INDEX:
                 (self.part / name).write_bytes(FIRST_START)
@@ -191,8 +191,6 @@ class TokenFileWriter:
             raise ValueError(
                 f"the lengths do not fit: {len(ids)} ids in segments of {segment_lengths.sum()}, "
                 f"{len(segment_lengths)} segments in documents of {document_lengths.sum()}")
-        if not document_lengths.all():
-            raise ValueError("a document has no segments")
         meta = self.meta
         check_ids(ids, meta["vocab_size"], "the tokenizer's output")
 

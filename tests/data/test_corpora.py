@@ -1,8 +1,5 @@
 """Opening a corpus, and its training and validation split."""
 import gzip
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -45,18 +42,8 @@ def test_copies_of_a_document_are_in_the_same_split(tmp_path):
 
 
 def test_the_split_never_changes():
-    """Another choice would put validation documents of older runs into training."""
+    """Another choice, or Python's hash, would put validation documents into training."""
     assert [i for i in range(100) if is_eval_document(f"document {i}")] == EVAL_DOCUMENTS
-
-
-@pytest.mark.parametrize("seed", ["0", "1"])
-def test_the_split_is_the_same_in_every_process(seed):
-    program = ("from data.splits import is_eval_document\n"
-               "print([i for i in range(100) if is_eval_document(f'document {i}')])")
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.getcwd()}
-    result = subprocess.run([sys.executable, "-c", program], env=environment,
-                            capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == str(EVAL_DOCUMENTS)
 
 
 def test_progress_is_in_bytes_on_disk(tmp_path):
@@ -149,21 +136,8 @@ def test_an_unknown_source_is_an_error(source, error, message):
 
 def test_an_unknown_split_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text("one\ntwo")
-    with pytest.raises(ValueError, match="unknown split 'evall': did you mean eval?"):
+    with pytest.raises(ValueError, match="unknown split 'evall': choose from train, eval"):
         open_corpus(tmp_path / "a.txt").documents("evall")
-
-
-def test_a_corpus_has_a_name_and_a_description(tmp_path):
-    news, more = tmp_path / "news.txt", tmp_path / "more.txt"
-    news.write_text("x" * 1_200_000)
-    more.write_text("x")
-    assert open_corpus(news).description == "news: 1 file, 1.2 MB"
-    assert open_corpus([str(news), more]).description == "news+1: 2 files, 1.2 MB"
-
-
-def test_the_text_field_can_be_chosen(tmp_path):
-    (tmp_path / "a.csv").write_text("id,review\n1,good\n2,bad\n")
-    assert split(tmp_path / "a.csv", text_field="review") == (["good"], ["bad"])
 
 
 @pytest.mark.parametrize("name, folder", [("kant", "kant"), ("wikipedia:en", "wikipedia/en")])

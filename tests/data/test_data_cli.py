@@ -2,14 +2,12 @@ import json
 import math
 import os
 import signal
-from collections import Counter
 
 import pytest
 from data_helpers import Characters, write_token_file
 
 from data import TokenFile
 from data.__main__ import main
-from data.quality.report import rare_share
 from tokenizer.utils.cli import run
 
 
@@ -65,17 +63,6 @@ def test_prepare_takes_the_tokenizer_of_a_run(capsys, tmp_path, text, fake_token
     for i, folder in enumerate((inner.parent, inner)):
         output(capsys, "prepare", text, "--tokenizer", folder, "--out", tmp_path / str(i))
     assert fake_tokenizer == [inner, inner]
-
-
-def test_the_number_of_workers_applies_to_parsing_pydocs(monkeypatch, tmp_path, fake_tokenizer):
-    used = []
-    monkeypatch.setattr("data.sources.pydocs.python_roots", lambda: [tmp_path])
-    monkeypatch.setattr("data.sources.pydocs.map_in_order",
-                        lambda *_, workers: used.append(workers) or iter(()))
-    with pytest.raises(ValueError, match="documentation"):
-        main(["prepare", "pydocs", "--tokenizer", "x", "--out", str(tmp_path / "tokens"),
-              "--workers", "1"])
-    assert used == [1]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -201,17 +188,6 @@ def test_a_wrong_argument_is_one_line_and_exit_code_1(arguments, message):
     assert "\n" not in str(stopped.value.code)
 
 
-@pytest.mark.parametrize("arguments", [
-    ["inspct"],
-    ["download", "wikipedia", "--megabytes", "-1"],
-    ["prepare", "none.txt", "--tokenizer", "none", "--out", "x", "--workers", "0"],
-])
-def test_a_wrong_command_line_is_exit_code_2(arguments):
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 2
-
-
 # ------------------------------------------------------------------------------ filters
 
 
@@ -267,9 +243,3 @@ def test_inspect_reports_what_each_filter_would_drop_by_itself(capsys, mixed):
     shares = {entry["filter"]: entry["share_of_documents"] for entry in result["would_drop"]}
     assert shares == {"short": 0.25, "repetitive": 0, "script": 0, "markup": 0.25,
                       "duplicates": 0.25, "near-duplicates": 0.25}
-
-
-def test_a_character_is_rare_below_one_in_a_hundred_thousand():
-    assert rare_share(Counter({"a": 500_000, "ß": 5, "é": 6})) == 5 / 500_011
-    assert rare_share(Counter({"a": 99_999, "ß": 1})) == 0
-    assert rare_share(Counter({"a": 100_000, "ß": 1})) == 1 / 100_001

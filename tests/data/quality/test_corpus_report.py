@@ -1,8 +1,10 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from data_helpers import write_token_file
 
-from data.quality.report import duplicated_share, inspect_tokens
+from data.quality.report import duplicated_share, inspect_tokens, rare_share
 
 
 def test_a_token_file_of_three_shards_by_hand(tmp_path):
@@ -27,3 +29,8 @@ def test_inspect_finds_a_damaged_shard(tmp_path):
 def test_the_share_of_duplicates_by_hand():
     assert duplicated_share(np.array([7, 5, 7, 7], np.int64)) == 0.5
     assert duplicated_share(np.zeros(0, np.int64)) == 0
+
+
+def test_a_character_is_rare_below_one_in_a_hundred_thousand():
+    assert rare_share(Counter({"a": 500_000, "ß": 5, "é": 6})) == 5 / 500_011
+    assert rare_share(Counter({"a": 99_999, "ß": 1})) == 0

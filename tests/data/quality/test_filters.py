@@ -1,9 +1,4 @@
-import hashlib
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -18,25 +13,21 @@ def test_a_list_is_parsed_in_the_order_of_the_table():
     assert parse_filters("all") == parse_filters("all,short") == dict.fromkeys(FILTERS)
 
 
-@pytest.mark.parametrize("spec", ["all,short=50,markup=0.2", "short=50,all,markup=0.2"])
-def test_all_with_other_values_for_some(spec):
-    assert parse_filters(spec) == dict.fromkeys(FILTERS) | {"short": 50, "markup": 0.2}
-    assert list(parse_filters(spec)) == list(FILTERS)
+def test_all_with_other_values_for_two():
+    parsed = parse_filters("short=50,all,markup=0.2")
+    assert parsed == dict.fromkeys(FILTERS) | {"short": 50, "markup": 0.2}
+    assert list(parsed) == list(FILTERS)
 
 
 @pytest.mark.parametrize("spec, message", [
     ("shrot", r"no filter is named 'shrot': did you mean short\?"),
-    ("al", r"did you mean all\?"),
     (" , ", "no filter is named"),
     ("short,short=5", "the filter short is named twice"),
-    ("all,all", "the filter all is named twice"),
     ("short=few", "the filter short takes a number of words, such as 50, not 'few'"),
-    ("short=0", "a number of words"),
     ("markup=2", "a share of the characters between 0 and 1"),
     ("near-duplicates=nan", "a similarity between 0 and 1"),
     ("script=greke", r"takes scripts, .* not 'greke'"),
     ("repetitive=3", "takes no value"),
-    ("all=3", "takes no value"),
 ])
 def test_an_invalid_list_is_an_error(spec, message):
     with pytest.raises(ValueError, match=message):
@@ -116,36 +107,11 @@ def test_a_dropped_document_is_not_the_original_of_a_duplicate(spec):
     assert list(Filters(spec).keep([markup, words])) == [words]
 
 
-def test_texts_past_the_memory_of_near_duplicates_are_counted():
-    filters = Filters("near-duplicates")
-    filters.filters["near-duplicates"].limit = 2
-    assert len(list(filters.keep(["one", "two", "three", "ONE"]))) == 3
-    assert filters.report()["dropped"][0]["not_remembered"] == 1
-
-
 def test_dropping_everything_is_an_error():
     message = r"dropped all 2 documents \(0.0% kept; dropped: short 100.0%\)"
     with pytest.raises(ValueError, match=message):
         list(Filters("short").keep(["a", "b"]))
     assert list(Filters("short").keep([])) == []
-
-
-def digest_of_results():
-    filters = Filters("all")
-    kept = list(filters.keep(messy_documents(3)))
-    return hashlib.md5(repr([kept, filters.report()]).encode()).hexdigest()
-
-
-def test_the_result_does_not_depend_on_hash_seeds():
-    root = Path(__file__).parents[3]
-    paths = os.pathsep.join([str(root), str(Path(__file__).parents[1])])
-    code = "import test_filters; print(test_filters.digest_of_results())"
-    for seed in ("1", "2"):
-        result = subprocess.run(
-            [sys.executable, "-c", code], cwd=Path(__file__).parent, text=True, check=True,
-            capture_output=True,
-            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": paths})
-        assert result.stdout.strip() == digest_of_results()
 
 
 # ------------------------------------------------------------------------------ FilteredCorpus

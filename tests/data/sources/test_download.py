@@ -36,11 +36,6 @@ def names(folder):
 # Resuming
 
 
-def test_a_download_leaves_only_the_file(server, tmp_path):
-    assert fetch(server, tmp_path / "new" / "a").read_bytes() == CONTENT
-    assert names(tmp_path / "new") == ["a"]
-
-
 def test_a_broken_download_resumes(server, tmp_path):
     server.breaks = [100_000, 200_000]
     assert fetch(server, tmp_path / "a").read_bytes() == CONTENT

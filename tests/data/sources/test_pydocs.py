@@ -61,12 +61,6 @@ def test_the_order_is_that_of_the_names_not_of_the_disk(packages, monkeypatch):
     assert list(python_files([packages])) == expected
 
 
-def test_the_split_does_not_depend_on_the_location(packages, tmp_path):
-    validation = list(corpus(packages).documents("eval"))
-    packages.rename(tmp_path / "moved")
-    assert list(corpus(tmp_path / "moved").documents("eval")) == validation
-
-
 def test_the_cache_is_used_until_a_source_changes(packages, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     expected = documents(packages, cache=cache)

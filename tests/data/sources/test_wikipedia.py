@@ -45,17 +45,6 @@ def test_only_articles_with_text_are_documents(tmp_path):
     assert list(read_documents(tmp_path / "a.json")) == DOCUMENTS
 
 
-@pytest.mark.parametrize("index", [{"page": 1}, {"_id": 1}, {}])
-def test_other_json_lines_with_an_index_field_are_not_a_dump(tmp_path, index):
-    """In a dump, every second of these would be an action, and the others not articles."""
-    texts = [f"Record {i} is one text. And no sentences." for i in range(6)]
-    records = [{"index": index, "text": text} if i % 2 == 0 else
-               {"text": text, "namespace": "main"} for i, text in enumerate(texts)]
-    content = "".join(json.dumps(record) + "\n" for record in records)
-    (tmp_path / "a.jsonl").write_text(content)
-    assert list(read_documents(tmp_path / "a.jsonl")) == texts
-
-
 def test_a_partial_dump_is_read_as_far_as_it_goes(tmp_path):
     path = tmp_path / "a.first-1MB.json"
     for end in range(0, len(PAGES), 3):
@@ -188,13 +177,3 @@ def test_an_interrupted_download_continues_to_the_requested_size(
     home.files[FIRST] = content
     assert len(open_corpus("wikipedia", cache=tmp_path).files) == num_files
     assert named.location("wikipedia") == str(tmp_path / "wikipedia")
-
-
-def test_the_name_of_a_corpus_can_have_a_language(home, tmp_path):
-    for path, content in list(home.files.items()):
-        if path.endswith("/"):  # a listing
-            content = content.replace(b"simplewiki", b"enwiki")
-        home.files[path.replace("simplewiki", "enwiki")] = content
-    corpus = open_corpus("wikipedia:en", cache=tmp_path)
-    assert corpus.name == "wikipedia:en"
-    assert corpus.files[0].parent == tmp_path / "wikipedia" / "en"

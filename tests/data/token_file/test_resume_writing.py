@@ -106,12 +106,6 @@ def test_interrupts_at_any_moment_lead_to_the_same_bytes(tmp_path, expected):
         assert contents(folder) == expected
 
 
-def test_the_very_first_batch_is_kept(tmp_path):
-    interrupt(tmp_path / "tokens", max_lines=70)
-    assert run(tmp_path / "tokens") < ALL_LINES
-    assert not interrupt(tmp_path / "none", max_lines=0).exists()
-
-
 def test_ctrl_c_and_the_next_call_report_what_is_kept(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt, match="; repeat the command to resume") as caught:
         run(tmp_path / "tokens", tokenizer=Counting(500))
@@ -236,7 +230,8 @@ def test_killed_at_any_step_of_moving_the_folder_into_place(tmp_path, replaces_o
 
 # A program that prepares documents; killed with all its workers.
 PROGRAM = """
-import functools, sys
+import functools, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
 sys.path[:0] = {paths!r}
 import data
 from data_helpers import Characters
@@ -265,12 +260,20 @@ def start(folder, **values):
     return process
 
 
-def test_killed_in_the_middle_it_resumes(tmp_path, expected):
-    process = start(tmp_path / "tokens", batch_characters=500, shard_size=4000, workers=1,
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_in_the_middle_it_resumes(tmp_path, expected, stop):
+    process = start(tmp_path / "tokens", batch_characters=500, shard_size=4000, workers=2,
                     num_documents=200, stop=150)
     assert process.stdout.readline() == "stopped\n"
-    process.kill()
-    process.communicate()
+    if stop == signal.SIGINT:
+        os.killpg(process.pid, stop)  # to all processes of the group, as a terminal does
+    else:
+        process.send_signal(stop)
+    # Returns when the last worker has ended: each of them has the pipe open.
+    _, errors = process.communicate(timeout=30)
+    assert "ForkProcess" not in errors  # no tracebacks of workers
+    assert ("KeyboardInterrupt: kept: " in errors) == (stop == signal.SIGINT)
+    assert not (tmp_path / "tokens").exists()
     assert run(tmp_path / "tokens") < 400
     assert contents(tmp_path / "tokens") == expected
 

@@ -1,5 +1,4 @@
 """Shards behave like one array that is cut between documents."""
-import pickle
 import random
 
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 from data_helpers import write_token_file
 
 from data import TokenFileWriter
-from data.token_file.shards import Shards, assign_to_shards
+from data.token_file.shards import Shards
 
 
 def write_shards(folder, *parts):
@@ -52,31 +51,6 @@ def test_other_ways_to_index_are_refused(tmp_path, key):
     ids = write_shards(tmp_path, [5, 6, 7])
     with pytest.raises(TypeError, match=r"slices of step 1, ids\[a:b\]"):
         ids[key]
-
-
-def test_shards_are_pickled_as_paths(tmp_path):
-    ids = write_shards(tmp_path, range(3000), range(7))
-    pickled = pickle.dumps(ids)
-    assert len(pickled) < 1000
-    assert (pickle.loads(pickled)[:] == ids[:]).all()
-
-
-def test_assign_to_shards_agrees_with_a_loop_over_documents():
-    rng = random.Random(1)
-    for _ in range(1000):
-        sizes = [rng.randint(1, 9) for _ in range(rng.randint(1, 12))]
-        shard_size = rng.randint(1, 12)
-        num_ids = first_num_ids = rng.randint(0, 15)
-        expected = []
-        end = 0
-        for size in sizes:
-            if num_ids and num_ids + size > shard_size:
-                expected.append(end)
-                num_ids = 0
-            num_ids += size
-            end += size
-        ends = np.cumsum(sizes).tolist()
-        assert assign_to_shards(ends, first_num_ids, shard_size) == [*expected, end]
 
 
 @pytest.mark.parametrize("shard_size", [1, 7, 30])

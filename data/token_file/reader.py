@@ -138,7 +138,11 @@ class TokenFile:
         for name, data in self._read_all(show_progress):
             if name not in INDEX:
                 ids = np.frombuffer(data, self.meta["dtype"])
-                check_ids(ids, vocab_size, self.folder / name)
+                try:
+                    check_ids(ids, vocab_size, self.folder / name)
+                except ValueError:
+                    self.verify(show_progress)  # a damaged shard can have such ids: report that
+                    raise
                 counts += np.bincount(ids, minlength=vocab_size)
         return counts
 

@@ -1,11 +1,23 @@
-"""train.py --init: a run that goes on from a model that is there, as a user starts it."""
+"""train.py --init: a run that starts from the weights of another model."""
 import json
 import shutil
 
 import pytest
 import torch
-from test_distributed import together
-from train_helpers import PAIRS, losses, run, same, stop_after, weights
+from train_helpers import (
+    PAIRS,
+    assert_close_runs,
+    assert_same_runs,
+    failing_in_step,
+    losses,
+    metrics,
+    resume,
+    run,
+    run_ranks,
+    same,
+    start,
+    weights,
+)
 
 import train
 from minibert import from_pretrained, save_pretrained
@@ -13,101 +25,99 @@ from minibert.formats.run_folder import load_run
 from minibert.model import BertModel
 from tokenizer import load_tokenizer
 
-SMALL = "--max-length 16 --batch-size 4 --device cpu --precision fp32 --log-every 1 --eval-every 0 --eval-examples 8".split()
+SHORT = ("--examples lines --max-length 16 --batch-size 4 --device cpu --precision fp32 "
+         "--log-every 1 --eval-every 0 --eval-examples 8").split()
 
 
 @pytest.fixture(scope="module")
-def first(text, tmp_path_factory):
+def source(text, tmp_path_factory):
     """A run that has learned a little."""
-    folder = tmp_path_factory.mktemp("first") / "run"
-    assert run(text, folder, "--max-steps", "40", "--learning-rate", "1e-2", "--examples", "lines", "--family", "bert",
-               "--type-vocab-size", "2") == 0
+    folder = tmp_path_factory.mktemp("source") / "run"
+    flags = "--max-steps 40 --learning-rate 1e-2 --examples lines --family bert --type-vocab-size 2"
+    assert run(text, folder, *flags.split()) == 0
     return folder
 
 
-def start(text, init, out, *flags):
-    return train.main([*SMALL, "--init", str(init), "--corpus", str(text), "--out", str(out), "--examples", "lines", *flags])
+def run_from(source, text, out, *flags, trainer=None):
+    argv = [*SHORT, "--init", str(source), "--corpus", str(text), "--out", str(out), *flags]
+    return start(argv, trainer)
 
 
-def test_a_run_begins_with_the_weights_of_another_and_a_new_optimiser(text, first, tmp_path, capsys):
-    assert start(text, first, tmp_path / "run", "--max-steps", "4", "--hidden-dropout-prob", "0.2") == 0
-    begin = tmp_path / "run/checkpoints/step-0000000"
-    assert same(from_pretrained(begin).state_dict(), weights(first))
-    assert not torch.load(begin / "optimizer.pt", weights_only=True)["state"] and json.loads((begin / "state.json").read_text())["elapsed"] == 0
-    assert not same(weights(tmp_path / "run"), weights(first)) and load_run(tmp_path / "run")[0].config.hidden_dropout_prob == 0.2
-    assert load_tokenizer(tmp_path / "run/tokenizer").fingerprint == load_tokenizer(first / "tokenizer").fingerprint
-    assert losses(tmp_path / "run")[0][1] < losses(first)[0][1] - 0.5  # it knows what the first run has learned
-    screen = capsys.readouterr().out
-    assert f"(from {first})" in screen and f"\nweights     from {first}\n" in screen
-    assert "a first loss far below the unigram entropy" in screen and "expected about" not in screen
+def test_a_run_starts_with_the_weights_of_another_and_a_new_optimizer(
+        text, source, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run_from(source, text, out, "--max-steps", "4", "--hidden-dropout-prob", "0.2") == 0
+    step_0 = out / "checkpoints/step-0000000"
+    assert same(from_pretrained(step_0).state_dict(), weights(source))
+    assert not torch.load(step_0 / "optimizer.pt", weights_only=True)["state"]
+    assert not same(weights(out), weights(source))
+    model, tokenizer = load_run(out)
+    assert model.config.hidden_dropout_prob == 0.2
+    assert tokenizer.fingerprint == load_tokenizer(source / "tokenizer").fingerprint
+    assert losses(out)[0][1] < metrics(out)[0]["ln_vocab"] - 0.5  # it knows what the other learned
+    assert "a first loss far below the unigram entropy" in capsys.readouterr().out
 
 
-def test_a_run_that_was_stopped_goes_on_without_the_folder_that_it_began_with(text, first, tmp_path, monkeypatch):
-    """Even before its first step: then the same as one that was never stopped."""
-    init = tmp_path / "init"
-    shutil.copytree(first, init)
-    assert start(text, init, tmp_path / "whole", "--max-steps", "3") == 0
-    for steps in (0, 2):
-        stop_after(monkeypatch, steps)
-        assert start(text, init, tmp_path / f"stopped-{steps}", "--max-steps", "3") == 130
-    stop_after(monkeypatch, None)
+@pytest.mark.parametrize("trainer", [
+    pytest.param(failing_in_step(1, KeyboardInterrupt()), id="in-the-first-step"),
+    pytest.param(failing_in_step(3, KeyboardInterrupt()), id="in-the-third-step"),
+])
+def test_an_interrupted_run_resumes_without_the_folder_that_it_started_from(
+        text, source, tmp_path, trainer):
+    init, out = tmp_path / "init", tmp_path / "run"
+    shutil.copytree(source, init)
+    flags = ["--max-steps", "3", "--save-every", "2"]
+    assert run_from(init, text, tmp_path / "whole", *flags) == 0
+    with pytest.raises(KeyboardInterrupt):
+        run_from(init, text, out, *flags, trainer=trainer)
     shutil.rmtree(init)
-    for steps in (0, 2):
-        out = tmp_path / f"stopped-{steps}"
-        assert train.main(["--resume", "--out", str(out)]) == 0
-        assert losses(out) == losses(tmp_path / "whole") and same(weights(out), weights(tmp_path / "whole"))
-    with pytest.raises(ValueError, match=f"init: {init} in the run, {first} now"):
-        train.main(["--resume", "--out", str(out), "--init", str(first)])
+    assert resume(out) == 0
+    assert_same_runs(out, tmp_path / "whole")
+    with pytest.raises(ValueError, match=f"init: {init} in the run, {source} now"):
+        resume(out, "--init", str(source))
 
 
-def test_an_encoder_without_a_head_starts_pairs(text, first, tmp_path, capsys):
-    """As one is published: no head, and of the tokenizer tokenizer.json alone."""
-    model, tokenizer = load_run(first)
+def test_a_published_encoder_without_a_head_starts_pairs(text, source, tmp_path, capsys):
+    """As such a model is published: no head, and a tokenizer.json without other files."""
+    model, tokenizer = load_run(source)
     encoder = BertModel(model.config)
     encoder.load_state_dict(model.bert.state_dict())
-    save_pretrained(encoder, tmp_path / "encoder", tokenizer)
-    (tmp_path / "encoder/vocab.json").unlink()
-    (tmp_path / "encoder/merges.txt").unlink()
-    assert start(text, tmp_path / "encoder", tmp_path / "run", "--max-steps", "2", *PAIRS) == 0
-    assert "; fresh: the pooler, the MLM head, the next-sentence head\n" in capsys.readouterr().out
+    folder = tmp_path / "encoder"
+    save_pretrained(encoder, folder, tokenizer)
+    (folder / "vocab.json").unlink()
+    (folder / "merges.txt").unlink()
+    assert run_from(folder, text, tmp_path / "run", "--max-steps", "2", *PAIRS) == 0
+    printed = capsys.readouterr().out
+    assert "; fresh: the pooler, the MLM head, the next-sentence head\n" in printed
     assert load_run(tmp_path / "run")[0].nsp is not None
 
 
 @pytest.mark.parametrize("flags, message", [
-    (["--max-steps", "2", "--hidden-size", "32", "--family", "roberta"],
-     "family: bert in the folder, roberta now; hidden_size: 16 in the folder, 32 now"),
-    (["--max-steps", "2", "--tokenizer-kind", "wordpiece"], "tokenizer_kind: bpe in the folder, wordpiece now"),
-    (["--max-steps", "2", "--preset", "kant"], "--preset kant starts from fresh weights"),
-    ([], "how long"),
-    (["--max-steps", "2", "--max-length", "1000"], "max_length: at most 128 in the folder, 1000 now. Leave"),
+    (["--max-steps", "2", "--hidden-size", "32"], "16 in the folder, 32 now"),
+    (["--max-steps", "2", "--preset", "kant"], "leave out one of them"),
+    ([], "Add --max-steps"),
 ])
-def test_what_contradicts_the_folder_is_refused_and_leaves_no_run(text, first, tmp_path, flags, message):
+def test_flags_that_contradict_the_folder_are_refused_and_leave_no_run(
+        text, source, tmp_path, flags, message):
     with pytest.raises(ValueError, match=message):
-        start(text, first, tmp_path / "run", *flags)
+        run_from(source, text, tmp_path / "run", *flags)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_that_holds_no_model_is_refused(text, tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty: not a run directory"):
-        start(text, tmp_path / "empty", tmp_path / "run", "--max-steps", "2")
-    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
-        start(text, tmp_path / "nowhere", tmp_path / "run", "--max-steps", "2")
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_run_without_a_name_is_called_init(first, tmp_path, monkeypatch, capsys):
+def test_an_unnamed_run_is_called_init_and_has_plain_training_defaults(
+        source, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert train.main(["--init", str(first), "--max-steps", "2", "--show"]) == 0
+    assert train.main(["--init", str(source), "--max-steps", "2", "--show"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["preset"] == "init" and shown["model"]["hidden_size"] == 16
-    assert (shown["train"]["learning_rate"], shown["train"]["optimizer"]) == (1e-4, "adamw")
+    assert shown["preset"] == "init"
+    assert shown["model"]["hidden_size"] == 16
+    assert shown["train"]["learning_rate"] == 1e-4
+    assert shown["train"]["optimizer"] == "adamw"
 
 
-def test_two_ranks_begin_with_the_same_weights(text, first, tmp_path):
-    flags = ["--max-steps", "3", "--hidden-dropout-prob", "0", "--attention-probs-dropout-prob", "0"]
-    assert start(text, first, tmp_path / "one", *flags) == 0
-    codes, failed = together(2, lambda rank: start(text, first, tmp_path / "two", *flags))
-    assert codes == [0, 0], failed
-    for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
-        assert two == pytest.approx(one, rel=1e-5, abs=1e-5)
+def test_two_ranks_start_with_the_same_weights(text, source, tmp_path):
+    no_dropout = "--hidden-dropout-prob 0 --attention-probs-dropout-prob 0".split()
+    flags = ["--max-steps", "3", *no_dropout]
+    assert run_from(source, text, tmp_path / "one", *flags) == 0
+    run_ranks(2, lambda rank: run_from(source, text, tmp_path / "two", *flags))
+    assert_close_runs(tmp_path / "one", tmp_path / "two")

@@ -1,4 +1,4 @@
-"""Going on from a model that is there: which of its weights are taken, what stays fresh, and what is refused before anything is prepared."""
+"""--init: which weights a model takes from a folder, and which folders and flags are refused."""
 import copy
 from dataclasses import replace
 
@@ -13,116 +13,154 @@ from minibert.model import BertForMaskedLM, BertModel
 from minibert.training.init_from import init_config, load_initial_weights
 from tokenizer import ByteLevelBPE, WordPiece
 
-TEXTS = ["the cat sees a dog and the dog sees a cat"] * 3
+
+def make_small(family):
+    """Return (config, tokenizer)."""
+    texts = ["the cat sees a dog and the dog sees a cat"] * 3
+    kind = WordPiece if family == "bert" else ByteLevelBPE
+    tokenizer = kind.train_from_iterator(texts, 280, show_progress=False)
+    config = BertConfig(
+        family=family, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id,
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        max_position_embeddings=34, initializer_range=0.3)
+    return config, tokenizer
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def parts(request):
-    """(a small config, a tokenizer that fits)"""
-    train = WordPiece.train_from_iterator if request.param == "bert" else ByteLevelBPE.train_from_iterator
-    tokenizer = train(TEXTS, 280, show_progress=False)
-    return BertConfig(family=request.param, vocab_size=tokenizer.vocab_size, pad_token_id=tokenizer.pad_token_id, hidden_size=16, num_hidden_layers=2,
-                      num_attention_heads=2, intermediate_size=24, max_position_embeddings=34, initializer_range=0.3), tokenizer
+def small(request):
+    return make_small(request.param)
 
 
-def saved(model, tokenizer, folder):
-    """A model in ``folder`` in which nothing is zero or one, as biases and norms of fresh ones are."""
-    torch.manual_seed(1)
+@pytest.fixture(scope="module")
+def small_bert():
+    return make_small("bert")
+
+
+def save(model, tokenizer, folder):
+    """Save a model whose biases and norm weights are not those of a fresh one."""
     for p in model.parameters():
         p.data += 0.1 * torch.randn_like(p)
     save_pretrained(model, folder, tokenizer)
     return model
 
 
-def taken(started, source):
-    """The names of the weights that are the source's."""
-    there = source.state_dict()
-    return {name for name, value in started.state_dict().items() if name in there and torch.equal(value, there[name])}
+def equal_names(model, source):
+    """Return the names of the parameters that are the source's."""
+    theirs = source.state_dict()
+    return {name for name, value in model.state_dict().items()
+            if name in theirs and torch.equal(value, theirs[name])}
 
 
-@pytest.mark.parametrize("cls", [BertForMaskedLM, BertForPreTraining])
-def test_of_a_model_that_fills_masks_everything_is_taken(parts, tmp_path, cls):
-    config, tokenizer = parts
-    if cls is BertForPreTraining and config.family != "bert":
-        return
-    source, started = saved(cls(config), tokenizer, tmp_path), cls(config)
-    assert load_initial_weights(tmp_path, started) == str(tmp_path)
-    assert taken(started, source) == set(started.state_dict())
+def test_a_masked_language_model_is_taken_whole(small, tmp_path):
+    config, tokenizer = small
+    source = save(BertForMaskedLM(config), tokenizer, tmp_path)
+    model = BertForMaskedLM(config)
+    assert load_initial_weights(tmp_path, model) == str(tmp_path)
+    assert equal_names(model, source) == set(model.state_dict())
 
 
-def test_an_encoder_alone_gets_a_fresh_head(parts, tmp_path):
-    config, tokenizer = parts
-    source, started = saved(BertModel(config, pooler=config.family == "bert"), tokenizer, tmp_path), BertForMaskedLM(config)
-    fresh = copy.deepcopy(started.head)
-    said = load_initial_weights(tmp_path, started)
-    assert said == f"{tmp_path}; fresh: the MLM head" + "; not used: bert.pooler.dense" * (config.family == "bert")
-    assert taken(started.bert, source) == set(started.bert.state_dict()) and taken(started.head, fresh) == set(fresh.state_dict())
+def test_a_model_with_next_sentence_prediction_is_taken_whole(small_bert, tmp_path):
+    config, tokenizer = small_bert
+    source = save(BertForPreTraining(config), tokenizer, tmp_path)
+    model = BertForPreTraining(config)
+    assert load_initial_weights(tmp_path, model) == str(tmp_path)
+    assert equal_names(model, source) == set(model.state_dict())
 
 
-def test_a_classifier_is_left_behind(parts, tmp_path):
-    """ModernBERT's has layers of the head that filled masks: these are taken, its bias over the vocabulary is fresh."""
-    config, tokenizer = parts
-    source, started = saved(BertForSequenceClassification(config, ("bad", "good")), tokenizer, tmp_path), BertForMaskedLM(config)
-    said = load_initial_weights(tmp_path, started)
-    unused = {"bert": "bert.pooler.dense, classifier", "roberta": "classifier.dense, classifier.out_proj", "modernbert": "classifier"}
-    part = "a part of " * (config.family == "modernbert")
-    assert said == f"{tmp_path}; fresh: {part}the MLM head; not used: {unused[config.family]}"
-    assert taken(started.bert, source.bert) == set(started.bert.state_dict())
+def test_a_bare_encoder_gets_a_fresh_head(small, tmp_path):
+    config, tokenizer = small
+    source = save(BertModel(config), tokenizer, tmp_path)
+    model = BertForMaskedLM(config)
+    fresh_head = copy.deepcopy(model.head)
+    assert load_initial_weights(tmp_path, model) == f"{tmp_path}; fresh: the MLM head"
+    assert equal_names(model.bert, source) == set(source.state_dict())
+    assert equal_names(model.head, fresh_head) == set(fresh_head.state_dict())
+
+
+def test_the_head_of_a_classifier_is_not_used(small, tmp_path):
+    """Except ModernBERT's dense layer and norm, which are those of its MLM head."""
+    config, tokenizer = small
+    source = BertForSequenceClassification(config, ("bad", "good"))
+    save(source, tokenizer, tmp_path)
+    model = BertForMaskedLM(config)
+    expected = {
+        "bert": "fresh: the MLM head; not used: bert.pooler.dense, classifier",
+        "roberta": "fresh: the MLM head; not used: classifier.dense, classifier.out_proj",
+        "modernbert": "fresh: a part of the MLM head; not used: classifier",
+    }
+    assert load_initial_weights(tmp_path, model) == f"{tmp_path}; {expected[config.family]}"
+    assert equal_names(model.bert, source.bert) == set(model.bert.state_dict())
     if config.family == "modernbert":
-        assert torch.equal(started.head.dense.weight, source.dense.weight) and not started.head.bias.any()
+        assert torch.equal(model.head.dense.weight, source.dense.weight)
+        assert not model.head.bias.any()
 
 
-def test_copies_that_old_files_hold_are_no_news(tmp_path):
-    tokenizer = WordPiece.train_from_iterator(TEXTS, 280, show_progress=False)
-    config = BertConfig(vocab_size=tokenizer.vocab_size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
-    saved(BertForMaskedLM(config), tokenizer, tmp_path)
-    tensors = safetensors.read(tmp_path / "model.safetensors")
-    copies = {"bert.embeddings.position_ids": torch.arange(512)[None], "cls.predictions.decoder.bias": tensors["cls.predictions.bias"],
-              "cls.predictions.decoder.weight": tensors["bert.embeddings.word_embeddings.weight"]}
-    safetensors.write(tensors | copies, tmp_path / "model.safetensors")
+def test_pairs_start_with_a_fresh_pooler_and_next_sentence_head(small_bert, tmp_path):
+    config, tokenizer = small_bert
+    source = save(BertForMaskedLM(config), tokenizer, tmp_path)
+    model = BertForPreTraining(config)
+    text = load_initial_weights(tmp_path, model)
+    assert text.endswith("fresh: the pooler, the next-sentence head")
+    assert equal_names(model, source) == set(source.state_dict())
+
+
+def test_redundant_tensors_of_old_files_are_not_reported(small_bert, tmp_path):
+    config, tokenizer = small_bert
+    save(BertForMaskedLM(config), tokenizer, tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = safetensors.read(path)
+    tensors |= {
+        "bert.embeddings.position_ids": torch.arange(512)[None],
+        "cls.predictions.decoder.bias": tensors["cls.predictions.bias"],
+        "cls.predictions.decoder.weight": tensors["bert.embeddings.word_embeddings.weight"],
+    }
+    safetensors.write(tensors, path)
     assert load_initial_weights(tmp_path, BertForMaskedLM(config)) == str(tmp_path)
 
 
-def test_pairs_add_what_the_folder_lacks(tmp_path):
-    tokenizer = WordPiece.train_from_iterator(TEXTS, 280, show_progress=False)
-    config = BertConfig(vocab_size=tokenizer.vocab_size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
-    source, started = saved(BertForMaskedLM(config), tokenizer, tmp_path), BertForPreTraining(config)
-    assert load_initial_weights(tmp_path, started).endswith("fresh: the pooler, the next-sentence head")
-    assert taken(started, source) == set(source.state_dict())
-
-
-def test_the_configuration_is_the_folders_and_the_training_plain(parts, tmp_path):
-    config, tokenizer = parts
-    saved(BertForMaskedLM(config), tokenizer, tmp_path)
-    model, train = init_config(tmp_path, {"batch_size": 3, "hidden_size": 16, "hidden_dropout_prob": 0.2})
-    assert model == load_config(tmp_path) == replace(config, type_vocab_size=model.type_vocab_size)  # of which a modernbert has none
+def test_the_model_is_configured_by_the_folder_and_training_by_plain_defaults(small, tmp_path):
+    config, tokenizer = small
+    save(BertForMaskedLM(config), tokenizer, tmp_path)
+    flags = {"batch_size": 3, "hidden_size": 16, "hidden_dropout_prob": 0.2}
+    model, train = init_config(tmp_path, flags)
+    assert model == load_config(tmp_path)
+    # RoBERTa has no positions 0 to pad_token_id.
+    max_length = 33 - tokenizer.pad_token_id if config.family == "roberta" else 34
     assert train == TrainConfig(tokenizer=str(tmp_path), tokenizer_kind=tokenizer.kind,
-                                max_length=33 - tokenizer.pad_token_id if config.family == "roberta" else 34)
+                                max_length=max_length)
 
 
-def test_every_flag_that_says_otherwise_is_refused_with_both_values(parts, tmp_path):
-    config, tokenizer = parts
-    saved(BertForMaskedLM(config), tokenizer, tmp_path)
-    other = "wordpiece" if tokenizer.kind == "bpe" else "bpe"
-    with pytest.raises(ValueError) as error:
-        init_config(tmp_path, {"hidden_size": 32, "num_hidden_layers": 2, "tokenizer": "elsewhere", "tokenizer_kind": other, "min_frequency": 3,
-                                 "max_length": 8})
-    assert str(error.value) == (f"--init {tmp_path} is another model: hidden_size: 16 in the folder, 32 now; tokenizer: {tmp_path} in the folder, "
-                                f"elsewhere now; tokenizer_kind: {tokenizer.kind} in the folder, {other} now; "
-                                "min_frequency: as it was trained in the folder, 3 now. Leave these flags out")
-    with pytest.raises(ValueError, match=f"another model: max_length: at most {load_config(tmp_path).max_length} in the folder, 35 now. Leave"):
-        init_config(tmp_path, {"max_length": 35})
+@pytest.mark.parametrize("flags, message", [
+    ({"hidden_size": 32, "min_frequency": 3}, "16 in the folder, 32 now; .*, 3 now"),
+    ({"tokenizer": "elsewhere"}, "tokenizer: .* in the folder, elsewhere now"),
+    ({"tokenizer_kind": "bpe"}, "wordpiece in the folder, bpe now"),
+])
+def test_flags_that_contradict_the_folder_are_refused(small_bert, tmp_path, flags, message):
+    config, tokenizer = small_bert
+    save(BertForMaskedLM(config), tokenizer, tmp_path)
+    with pytest.raises(ValueError, match=message):
+        init_config(tmp_path, flags)
 
 
-def test_a_folder_whose_files_do_not_fit_each_other_is_refused_at_once(parts, tmp_path):
-    config, tokenizer = parts
-    saved(BertForMaskedLM(config), tokenizer, tmp_path)
+def test_missing_tensors_and_wrong_shapes_are_refused_at_once(small_bert, tmp_path):
+    config, tokenizer = small_bert
+    save(BertForMaskedLM(config), tokenizer, tmp_path)
     tensors = safetensors.read(tmp_path / "model.safetensors")
-    first, head = (next(name for name in tensors if part in name) for part in ("0.", "head.dense" if config.family != "bert" else "transform.dense"))
-    safetensors.write({name: tensor for name, tensor in tensors.items() if name != first} | {head: torch.zeros(2, 2)}, tmp_path / "model.safetensors")
+    missing = "bert.encoder.layer.0.output.dense.weight"
+    wrong = "cls.predictions.transform.dense.weight"
+    del tensors[missing]
+    tensors[wrong] = torch.zeros(2, 2)
+    safetensors.write(tensors, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="2 tensors do not fit") as error:
         init_config(tmp_path, {})
-    assert f"{first} is missing" in str(error.value) and f"{head} has the shape (2, 2)" in str(error.value)
-    save_pretrained(BertForMaskedLM(replace(config, vocab_size=config.vocab_size + 1)), tmp_path)
+    assert f"{missing} is missing" in str(error.value)
+    assert f"{wrong} has the shape (2, 2)" in str(error.value)
+
+
+def test_a_tokenizer_of_another_size_than_the_model_is_refused(small_bert, tmp_path):
+    config, tokenizer = small_bert
+    save(BertForMaskedLM(config), tokenizer, tmp_path)
+    larger = replace(config, vocab_size=config.vocab_size + 1)
+    save_pretrained(BertForMaskedLM(larger), tmp_path)
     with pytest.raises(ValueError, match="tokenizer has .* ids, model was built for"):
         init_config(tmp_path, {})

@@ -4,12 +4,21 @@ Tested without a GPU: tensors on the device "meta" have shapes but no values, so
 bool(), nonzero() and the like are errors there.
 """
 import contextlib
-import json
+import math
 import sys
 
 import pytest
 import torch
-from train_helpers import losses, num_batches, run, same, weights
+from train_helpers import (
+    last_state,
+    losses,
+    metrics,
+    num_batches,
+    run,
+    same,
+    weights,
+    with_bad_gradients,
+)
 
 import train
 from minibert.batches import Batch
@@ -17,12 +26,10 @@ from minibert.config import BertConfig, TrainConfig
 from minibert.heads import BertForPreTraining
 from minibert.model import BertForMaskedLM
 from minibert.optim import make_optimizer
-from minibert.training import checkpoint
 from minibert.training.distributed import Distributed
 from minibert.training.state import TrainState
 
 META = torch.device("meta")
-INF = torch.tensor(float("inf"))
 
 
 @pytest.mark.parametrize("family, precision, optimizer", [
@@ -61,82 +68,70 @@ def test_a_step_reads_no_values(monkeypatch, family, precision, optimizer):
 
 
 class FakeGPU:
-    """A device type that is not "cpu", so that skipped steps are looked for late."""
+    """A device whose type is not "cpu", so that skipped steps are noticed late."""
     type, index = "gpu", None
 
 
-def test_evaluating_and_saving_change_nothing_when_skipped_steps_are_found_late(
-        text, tmp_path, monkeypatch):
-    """Batches 1, 5 and 6 have infinite gradients: 15 batches make 12 steps.
+class LateTrainer(with_bad_gradients(2, 6, 7)):
+    """Notices three bad gradients late, as on a GPU."""
 
-    Whether and how often the run evaluates or saves changes no loss, rate, weight or score.
-    """
-    real_step, real_restore = train.Trainer.step, train.Trainer.restore
-    real_clip, real_drop = torch.nn.utils.clip_grad_norm_, TrainState.drop_skipped_steps
-    steps_per_sync = []
-    batch = 0
+    steps_per_check = []
 
     def restore(self):
-        nonlocal batch
-        batch = 0
-        real_restore(self)
+        super().restore()
         self.device = FakeGPU()
 
-    def step(self, micro_batches):
-        nonlocal batch
-        batch += 1
-        return real_step(self, micro_batches)
+    def uncount_skipped_steps(self):
+        self.steps_per_check.append(self.state.unchecked_steps)
+        return super().uncount_skipped_steps()
 
-    def clip(parameters, limit):
-        parameters = list(parameters)
-        if batch in (2, 6, 7):
-            parameters[-1].grad.fill_(float("inf"))
-        return real_clip(parameters, limit)
 
-    def drop(self, *args, **kwargs):
-        steps_per_sync.append(self.unchecked_steps)
-        return real_drop(self, *args, **kwargs)
-
-    monkeypatch.setattr(train.Trainer, "restore", restore)
-    monkeypatch.setattr(train.Trainer, "step", step)
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
-    monkeypatch.setattr(TrainState, "drop_skipped_steps", drop)
+def test_evaluating_and_saving_change_nothing_when_skipped_steps_are_noticed_late(text, tmp_path):
+    """15 batches make 12 steps, with the same losses, rates, weights and scores."""
     results = {}
     for eval_every, save_every in ((0, 0), (3, 2), (1, 1)):
         out = tmp_path / f"{eval_every}-{save_every}"
-        assert run(text, out, "--max-steps", "12", "--schedule", "linear", "--log-every", "4",
-                   "--eval-every", str(eval_every), "--save-every", str(save_every)) == 0
-        folder = checkpoint.checkpoints(out)[-1]
-        state = json.loads((folder / "state.json").read_text())
+        flags = f"--eval-every {eval_every} --save-every {save_every} --log-every 4"
+        assert run(text, out, "--max-steps", "12", "--schedule", "linear", *flags.split(),
+                   trainer=LateTrainer) == 0
+        state = last_state(out)
         assert (state["step"], num_batches(state), state["skipped"]) == (12, 15, 3)
         assert state["schedule_lead"] == 0
-        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        scores = {line["step"]: line["eval_loss"] for line in lines if "eval_loss" in line}
-        results[eval_every, save_every] = losses(out), weights(out), scores
-    assert 4 in steps_per_sync  # steps pass without a sync
-    expected_losses, expected_weights, _ = results[0, 0]
+        scores = {line["step"]: line["eval_loss"] for line in metrics(out) if "eval_loss" in line}
+        results[eval_every] = losses(out), weights(out), scores
+    assert 4 in LateTrainer.steps_per_check  # steps pass without a check
+
+    expected_losses, expected_weights, _ = results[0]
     assert [line[0] for line in expected_losses] == [1, 4, 8, 12]
-    for (eval_every, _), (logged, learned, scores) in results.items():
-        assert logged == expected_losses and same(learned, expected_weights)
-        evaluated = [n for n in range(1, 13) if eval_every and n % eval_every == 0 or n == 12]
-        assert list(scores) == evaluated
-        assert scores.items() <= results[1, 1][2].items()
+    for logged, learned, _ in results.values():
+        assert logged == expected_losses
+        assert same(learned, expected_weights)
+    all_scores = results[1][2]
+    assert list(all_scores) == list(range(1, 13))
+    assert results[3][2] == {step: all_scores[step] for step in (3, 6, 9, 12)}
 
 
 def take_steps(state, *skipped):
     for is_skipped in skipped:
-        state.finish_step({}, INF if is_skipped else torch.tensor(1.0), None)
+        grad_norm = torch.tensor(math.inf if is_skipped else 1.0)
+        state.finish_step({}, grad_norm, None)
 
 
-def test_skipped_steps_are_uncounted_and_counted_in_a_row():
+def test_skipped_steps_are_uncounted():
     state = TrainState(step=20)
     take_steps(state, *10 * [True])
-    assert state.step == 30 and state.drop_skipped_steps("fp16") == 10
-    assert (state.step, state.skipped, state.skipped_in_a_row, state.schedule_lead) == (20, 10, 10, 10)
+    assert state.step == 30
+    assert state.drop_skipped_steps("fp16") == 10
+    assert (state.step, state.skipped) == (20, 10)
+    assert state.schedule_lead == 10
     state.drop_skipped_steps("fp16", correct_schedule=True)
     assert state.schedule_lead == 0
-    take_steps(state, True, False, True)
-    assert state.drop_skipped_steps("fp16") == 2 and state.skipped_in_a_row == 0
+
+
+def test_twenty_skipped_steps_in_a_row_are_an_error():
+    state = TrainState()
+    take_steps(state, *15 * [True], False, *15 * [True])
+    assert state.drop_skipped_steps("fp16") == 30
     take_steps(state, *20 * [True])
     with pytest.raises(ValueError, match="20 fp16 steps in a row.* a lower --learning-rate$"):
         state.drop_skipped_steps("fp16")

@@ -1,10 +1,11 @@
 """Operations are those that torch counts, and train.py --profile shows them with their time."""
+from contextlib import closing
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from train_helpers import SMALL
+from train_helpers import make_trainer, run
 
-import train
 from minibert import BertConfig
 from minibert.batches import Batch, find_masked_positions
 from minibert.config import FAMILIES
@@ -55,41 +56,36 @@ def test_a_window_has_fewer_pairs(length, reach):
     assert num_visible_pairs(length, reach) == in_window.sum()
 
 
-@pytest.fixture
-def profile(text, tmp_path, monkeypatch):
-    """Return a function that runs train.py --profile and returns the rows of its table."""
-    monkeypatch.setattr(profiling, "REPEATS", 1)
-    tables = []
-    print_table = profiling.table
-    monkeypatch.setattr(profiling, "table", lambda rows: tables.append(rows) or print_table(rows))
-
-    def run(name, *flags):
-        out = tmp_path / name
-        assert train.main([*SMALL, "--corpus", str(text), "--out", str(out), "--profile",
-                           "--max-steps", "9", *flags]) == 0
-        assert not (out / "checkpoints").exists()  # nothing was trained
-        return {row["part"]: row for row in tables[-1]}
-    return run
+def profile(text, out, *flags):
+    """Return {part: its row of the profile}."""
+    trainer = make_trainer(text, out, "--max-steps", "9", *flags)
+    with closing(trainer.batches):
+        return {row["part"]: row for row in profiling.measure(trainer, repeats=1)}
 
 
-@pytest.mark.parametrize("flags", [[], ["--examples", "lines", "--micro-batch-size", "2"],
-                                   ["--preset", "kant", "--optimizer", "adamw"]])
-def test_profile_prints_each_part(flags, profile, capsys):
-    rows = profile("run", *flags)
+@pytest.mark.parametrize("flags", [
+    "", "--examples lines --micro-batch-size 2", "--preset kant --optimizer adamw"])
+def test_each_part_of_a_step_is_measured(text, tmp_path, flags):
+    rows = profile(text, tmp_path / "run", *flags.split())
     assert list(rows) == ["data", "embedding", "attention", "mlp", "head", "loss", "optimizer",
                           "rest", "step"]
-    assert {part for part, row in rows.items() if row["operations"]} == {
-        "attention", "mlp", "head", "step"}
-    screen = capsys.readouterr().out
-    assert all(f"\n{part} " in screen for part in rows)
+    with_operations = {part for part, row in rows.items() if row["operations"]}
+    assert with_operations == {"attention", "mlp", "head", "step"}
 
 
-def test_with_a_batch_ramp_a_full_step_is_profiled(profile):
+@pytest.mark.parametrize("ramp", [
+    "--batch-ramp 0.5 --ramp-from 2", "--batch-ramp 0.5 --ramp-from 2 --stream"])
+def test_with_a_batch_ramp_a_full_step_is_measured(text, tmp_path, ramp):
     flags = ["--batch-size", "6", "--mlm-probability", "0.99"]
-    ramp = ["--batch-ramp", "0.5", "--ramp-from", "2"]
-    flat = profile("flat", *flags)["step"]["operations"]
-    for name, more in (("ramp", ramp), ("stream", ["--stream", *ramp])):
-        assert profile(name, *flags, *more)["step"]["operations"] == pytest.approx(flat, rel=0.02)
+    expected = profile(text, tmp_path / "flat", *flags)["step"]["operations"]
+    ramped = profile(text, tmp_path / "ramp", *flags, *ramp.split())["step"]["operations"]
+    assert ramped == pytest.approx(expected, rel=0.02)
+
+
+def test_profile_prints_the_table_and_trains_nothing(text, tmp_path, capsys):
+    assert run(text, tmp_path / "run", "--max-steps", "9", "--profile") == 0
+    assert "\nattention " in capsys.readouterr().out
+    assert not (tmp_path / "run/checkpoints").exists()
 
 
 def test_the_table_has_shares_and_rates():

@@ -1,4 +1,5 @@
-"""What is shown of a batch before training: what the model sees, and what it has to predict."""
+"""What a run shows of a batch before training, and which masks it fills at the end."""
+import pytest
 import torch
 
 from minibert.analysis.probes import masked_passages
@@ -7,59 +8,75 @@ from minibert.training.reporting import answer_line, masked_example
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.utils.terminal import ASCII, TextStyle
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat blue ##s".split()
+VOCABULARY = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat blue ##s".split()
 
 
-def example(*rows):
-    """Rows of "seen" or "seen<hidden", with spaces between -> the two lines."""
-    pairs = [[cell.partition("<")[::2] for cell in row.split()] for row in rows]
-    longest = max(map(len, pairs))
-    ids = [[WORDS.index(seen) for seen, _ in row] + [0] * (longest - len(row)) for row in pairs]
-    labels = [[WORDS.index(hidden) if hidden else -100 for _, hidden in row] + [-100] * (longest - len(row)) for row in pairs]
-    return masked_example(Batch(torch.tensor(ids), torch.tensor(labels)), WordPiece(WORDS), TextStyle())
+def example_lines(*rows):
+    """Return the two lines for a batch of rows, written as words: "input", or "input<label"."""
+    all_ids, all_labels = [], []
+    longest = max(len(row.split()) for row in rows)
+    for row in rows:
+        ids, labels = [0] * longest, [-100] * longest
+        for i, word in enumerate(row.split()):
+            token, _, label = word.partition("<")
+            ids[i] = VOCABULARY.index(token)
+            labels[i] = VOCABULARY.index(label) if label else -100
+        all_ids.append(ids)
+        all_labels.append(labels)
+    batch = Batch(torch.tensor(all_ids), torch.tensor(all_labels))
+    return masked_example(batch, WordPiece(VOCABULARY), TextStyle())
 
 
-def test_what_is_to_be_predicted_stands_under_what_is_seen():
-    assert example("[CLS] the [MASK]<cat ##s sat blue<on the<the mat [SEP]") == (
+def test_labels_are_shown_below_the_inputs():
+    assert example_lines("[CLS] the [MASK]<cat ##s sat blue<on the<the mat [SEP]") == (
         "[CLS] the [MASK] ##s sat blue the mat [SEP]",
         "          cat            on   the")
 
 
-def test_of_several_rows_one_that_shows_most_cases_is_taken_without_its_padding():
-    assert example("[CLS] the [MASK]<cat sat [MASK]<on [MASK]<the mat [SEP]", "[CLS] blue<the cat<cat [SEP]") == ("[CLS] blue cat [SEP]",
-                                                                                                         "      the  cat")
-    assert example("[CLS] the cat [SEP]") == ("[CLS] the cat [SEP]", "")
+def test_the_row_with_the_most_cases_is_shown_without_its_padding():
+    """A random and an unchanged token are two cases, three masks are one."""
+    masks = "[CLS] the [MASK]<cat sat [MASK]<on [MASK]<the mat [SEP]"
+    assert example_lines(masks, "[CLS] blue<the cat<cat [SEP]") == (
+        "[CLS] blue cat [SEP]",
+        "      the  cat")
 
 
-def test_a_long_row_is_cut_into_lines():
-    seen, hidden = example("[CLS] " + "the cat sat on the mat " * 24 + "[MASK]<cat blue<on the<the [SEP]")
-    assert seen.endswith("the mat [MASK] blue the") and hidden.strip() == "cat    on   the" and len(seen) == 95  # " [SEP]" would be the 101st
+def test_a_long_row_is_cut_into_pieces():
+    inputs, labels = example_lines(
+        "[CLS] " + "the cat sat on the mat " * 24 + "[MASK]<cat blue<on the<the [SEP]")
+    assert inputs.endswith("the mat [MASK] blue the")
+    assert len(inputs) == 95  # " [SEP]" would end past column 96
+    assert labels.strip() == "cat    on   the"
 
 
-class Held(list):
-    """Held-out examples."""
+class Examples(list):
     lengths = property(lambda self: [len(ids) for ids in self])
 
 
-def test_a_word_of_one_token_is_hidden_not_a_piece():
-    """Of 'the cat ##s ##s mat' the middle is a piece; 'cat' goes on, 'mat' may; 'the' alone is whole. Of 'cat ##s ##s' nothing is."""
-    tokenizer = WordPiece(WORDS)
-    one, two = ([WORDS.index(word) for word in text.split()] for text in ("[CLS] the cat ##s ##s mat [SEP]", "[CLS] cat ##s ##s [SEP]"))
-    assert masked_passages(Held([one]), tokenizer)[0] == "[MASK] catss mat"
-    assert masked_passages(Held([two]), tokenizer)[0].replace(" ", "") == "cat[MASK]s"
+@pytest.mark.parametrize("text, passage", [
+    ("[CLS] the cat ##s ##s mat [SEP]", "[MASK]catssmat"),  # "cat" continues
+    ("[CLS] cat ##s ##s [SEP]", "cat[MASK]s"),  # no word of one token: a piece is masked
+])
+def test_a_validation_passage_has_a_whole_word_masked_if_possible(text, passage):
+    ids = [VOCABULARY.index(token) for token in text.split()]
+    masked = masked_passages(Examples([ids]), WordPiece(VOCABULARY))[0]
+    assert masked.replace(" ", "") == passage
 
 
-def test_the_same_of_byte_pairs():
-    """'old' is in pieces, as it was too rare for a merge."""
-    tokenizer = ByteLevelBPE.train_from_iterator(["the cat the cat sat sat"] * 9 + ["old"], vocab_size=300, show_progress=False)
+def test_a_validation_passage_of_byte_pairs_has_a_whole_word_masked():
+    """Not a part of "old", which was too rare for a merge."""
+    texts = ["the cat the cat sat sat"] * 9 + ["old"]
+    tokenizer = ByteLevelBPE.train_from_iterator(texts, vocab_size=300, show_progress=False)
     ids = tokenizer.encode("cat sat the old cat").ids
-    assert len(ids) > 2 + 5 and masked_passages(Held([ids]), tokenizer)[0] == "sat <mask> old cat"
+    assert len(ids) > 2 + 5
+    assert masked_passages(Examples([ids]), tokenizer)[0] == "sat <mask> old cat"
 
 
-def test_an_answer_that_is_white_space_is_seen():
-    def shown(token, style=None):
-        return answer_line({"score": 0.314, "token_str": token}, style or TextStyle())
-
-    assert shown(" list") == "    31.4%  list" == shown("list")
-    assert shown("\n") == "    31.4%  ↵" and shown(" ") == "    31.4%  ·" and shown("\x1b") == "    31.4%  \\u001b"
-    assert shown("\n", TextStyle(signs=ASCII)) == "    31.4%  \\n" and shown("é", TextStyle(signs=ASCII)) == "    31.4%  \\u00e9"
+@pytest.mark.parametrize("token, style, shown", [
+    (" list", TextStyle(), "list"), ("list", TextStyle(), "list"),
+    ("\n", TextStyle(), "↵"), (" ", TextStyle(), "·"), ("\x1b", TextStyle(), r"\u001b"),
+    ("\n", TextStyle(signs=ASCII), r"\n"), ("é", TextStyle(signs=ASCII), r"\u00e9"),
+])
+def test_an_answer_is_visible_even_if_it_is_white_space(token, style, shown):
+    answer = {"score": 0.314, "token_str": token}
+    assert answer_line(answer, style) == f"    31.4%  {shown}"

@@ -1,4 +1,4 @@
-"""Several processes as a user starts them, under torchrun: signals to it, and a rank that is killed."""
+"""Two ranks under torchrun, as a user starts them: signals, and a rank that is killed."""
 import os
 import signal
 import subprocess
@@ -7,93 +7,104 @@ import time
 from pathlib import Path
 
 import pytest
-from train_helpers import SMALL, losses
+from commands import ROOT
+from torch.distributed.run import get_args_parser
+from train_helpers import SMALL, checkpoint_names, last_state, losses, resume, run
 
-import train
-from minibert.training import checkpoint
-
-TRAIN = Path(__file__).parents[3] / "train.py"
-
-
-def two_ranks(script, *flags, torchrun=()):
-    """The command of two processes under torchrun, and what else ``subprocess`` is to be given."""
-    command = [sys.executable, "-m", "torch.distributed.run", *torchrun, "--nproc-per-node", "2", str(script), *SMALL, *map(str, flags)]
-    return command, {"env": {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TRAIN.parent)}}
+pytestmark = pytest.mark.slow
+ENDLESS = ["--max-steps", "100000", "--save-every", "0"]
 
 
-def started(until, *how, **named):
-    """Two ranks, once they have said ``until`` -> the process of torchrun, with the screen of all three as its output."""
-    command, environment = two_ranks(*how, **named)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **environment)
+def start_torchrun(text, out, *flags, script="train.py", torchrun_flags=()):
+    """Start two ranks. The standard output of torchrun's process is that of all three."""
+    command = [sys.executable, "-m", "torch.distributed.run", *torchrun_flags,
+               "--nproc-per-node", "2", str(script),
+               *SMALL, "--corpus", str(text), "--out", str(out), *flags]
+    python_path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def wait_for(process, words):
     for line in process.stdout:
-        if until in line:  # behind a bar
-            break
-    return process
+        if words in line:
+            return
+    raise AssertionError(f"torchrun has ended without printing {words}")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_torchrun_starts_a_run_and_a_signal_to_it_saves_it(text, tmp_path, number):
-    """As a user starts it: two processes under torchrun; a signal to torchrun, which passes it on, then --resume by one process."""
-    process = started("first loss", TRAIN, "--corpus", text, "--out", tmp_path / "run", "--max-steps", 100_000, "--save-every", 0)
+def finish(process):
+    """Wait until torchrun has ended. Return what was printed."""
+    return process.communicate(timeout=120)[0]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_torchrun_saves_a_checkpoint_that_one_process_resumes(text, tmp_path, signum):
+    out = tmp_path / "run"
+    process = start_torchrun(text, out, *ENDLESS)
+    wait_for(process, "first loss")
     time.sleep(1)
-    process.send_signal(number)
-    rest = process.communicate(timeout=120)[0]
-    assert checkpoint.checkpoints(tmp_path / "run"), rest
-    step = int(checkpoint.checkpoints(tmp_path / "run")[-1].name.split("-")[1])
+    process.send_signal(signum)
+    printed = finish(process)
+    assert checkpoint_names(out), printed
+    step = last_state(out)["step"]
     assert step > 0
-    assert train.main(["--resume", "--out", str(tmp_path / "run"), "--max-steps", str(step + 2), "--may-differ", "max-steps"]) == 0
+    assert resume(out, "--max-steps", str(step + 2), "--may-differ", "max-steps") == 0
 
 
-@pytest.mark.slow
 def test_two_compiled_ranks_compute_what_one_process_does(text, tmp_path):
-    flags = ["--corpus", str(text), "--max-steps", "6"]
-    train.main([*SMALL, *flags, "--out", str(tmp_path / "one")])
-    command, environment = two_ranks(TRAIN, *flags, "--compile", "--out", tmp_path / "two")
-    subprocess.run(command, check=True, **environment)
+    run(text, tmp_path / "one", "--max-steps", "6")
+    finish(start_torchrun(text, tmp_path / "two", "--max-steps", "6", "--compile"))
     for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, rel=1e-4)
 
 
-SLOW_STEP = """
-import sys, time
+SLOW_FIFTH_STEP = """
+import sys
+import time
+
 import train
-real = train.Trainer.step
-def slow(self, micros):
-    if self.state.step == 4:
-        print("the fifth step", flush=True)
-        time.sleep(600)
-    return real(self, micros)
-train.Trainer.step = slow
-sys.exit(train.main(sys.argv[1:]))
+from train_helpers import start
+
+class SlowTrainer(train.Trainer):
+    def step(self, micro_batches):
+        if self.state.step == 4:
+            print("the fifth step", flush=True)
+            time.sleep(600)
+        return super().step(micro_batches)
+
+sys.exit(start(sys.argv[1:], SlowTrainer))
 """
 
 
-@pytest.mark.slow
-def test_a_step_that_outlasts_torchrun_s_patience_is_lost_and_the_last_checkpoint_goes_on(text, tmp_path):
-    """torchrun kills what has not ended so many seconds after the signal (30, or --shutdown-timeout): nothing can be saved then."""
-    from torch.distributed.run import get_args_parser
-    if "--shutdown-timeout" not in get_args_parser().format_help():
-        pytest.skip("this torchrun always waits 30 seconds")
-    (tmp_path / "slow.py").write_text(SLOW_STEP)
-    process = started("the fifth step", tmp_path / "slow.py", "--corpus", text, "--out", tmp_path / "run", "--max-steps", 9, "--save-every", 2,
-                      torchrun=("--shutdown-timeout", "2"))
+@pytest.mark.skipif("--shutdown-timeout" not in get_args_parser().format_help(),
+                    reason="this torchrun always waits 30 seconds")
+def test_a_step_longer_than_torchrun_waits_is_lost_but_not_the_last_checkpoint(text, tmp_path):
+    """After the signal torchrun waits --shutdown-timeout seconds, then it kills the ranks."""
+    out, script = tmp_path / "run", tmp_path / "slow.py"
+    script.write_text(SLOW_FIFTH_STEP)
+    process = start_torchrun(text, out, "--max-steps", "9", "--save-every", "2", script=script,
+                             torchrun_flags=["--shutdown-timeout", "2"])
+    wait_for(process, "the fifth step")
     process.send_signal(signal.SIGTERM)
-    assert "forcefully exiting via" in process.communicate(timeout=120)[0]
-    assert checkpoint.checkpoints(tmp_path / "run")[-1].name == "step-0000004"
-    assert train.main(["--resume", "--out", str(tmp_path / "run")]) == 0
-    assert losses(tmp_path / "run")[-1][0] == 9
+    assert "forcefully exiting via" in finish(process)
+    assert checkpoint_names(out)[-1] == "step-0000004"
+    assert resume(out) == 0
+    assert losses(out)[-1][0] == 9
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in Linux's /proc")
-@pytest.mark.parametrize("who", ["0", "1"])
-def test_a_rank_that_is_killed_under_torchrun_is_told_of_by_the_other(text, tmp_path, who):
-    process = started("first loss", TRAIN, "--corpus", text, "--out", tmp_path / "run", "--max-steps", 100_000, "--save-every", 0)
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds children in Linux's /proc")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_if_one_rank_is_killed_the_other_prints_how_to_resume(text, tmp_path, rank):
+    out = tmp_path / "run"
+    process = start_torchrun(text, out, *ENDLESS)
+    wait_for(process, "first loss")
     for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        if f"RANK={who}" in Path(f"/proc/{child}/environ").read_text().split("\0"):
+        if f"RANK={rank}" in Path(f"/proc/{child}/environ").read_text().split("\0"):
             os.kill(int(child), signal.SIGKILL)
-    rest = process.communicate(timeout=120)[0]
-    assert "error: another rank of this run has died" in rest and f"--resume --out {tmp_path / 'run'}" in rest and "stopping" not in rest
-    flags = ["--max-steps", "3", "--may-differ", "max-steps"]
-    assert train.main(["--resume", "--out", str(tmp_path / "run"), *flags]) == 0 and losses(tmp_path / "run")[-1][0] == 3
+    printed = finish(process)
+    assert "error: another rank of this run has died" in printed
+    assert f"--resume --out {out}" in printed
+    assert "stopping" not in printed  # torchrun's SIGTERM comes later and is ignored
+    assert resume(out, "--max-steps", "3", "--may-differ", "max-steps") == 0
+    assert losses(out)[-1][0] == 3

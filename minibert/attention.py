@@ -72,9 +72,8 @@ class Attention(nn.Module):
         v = v.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, nh, T, hs)
         if rope is not None:
             # Only the scores depend on positions, so the values are not rotated.
-            cos, sin = rope  # each (T, hs/2)
-            q = apply_rotary(q, cos, sin)
-            k = apply_rotary(k, cos, sin)
+            q = apply_rotary(q, *rope)
+            k = apply_rotary(k, *rope)
         if self.prefix is not None:
             k, v, attention_bias = self.prefix(k, v, attention_bias)
         return q, k, v, attention_bias

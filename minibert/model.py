@@ -55,10 +55,9 @@ class Embeddings(nn.Module):
             x = x + self.position(roberta_positions(input_ids, self.pad_token_id))
         elif self.position is not None:
             x = x + self.position.weight[:input_ids.shape[1]]  # (T, H), the same for each sequence
-        if self.segment is not None and token_type_ids is None:
-            x = x + self.segment.weight[0]  # (H,): all tokens belong to sentence A
-        elif self.segment is not None:
-            x = x + self.segment(token_type_ids)
+        if self.segment is not None:
+            all_a = token_type_ids is None  # all tokens belong to sentence A
+            x = x + (self.segment.weight[0] if all_a else self.segment(token_type_ids))
         return self.dropout(self.norm(x))
 
 
@@ -240,7 +239,7 @@ def autocast_dtype(x):
 
 @dataclass
 class ModelOutput:
-    """What a model with a head returns. A field is None if the labels that it needs are missing."""
+    """What a model with a head returns; None where the labels are missing."""
     logits: torch.Tensor                    # (B, T, V), with labels (M, V); or (B, num_labels)
     loss: torch.Tensor | None = None        # mlm_loss + nsp_loss (training weights them itself)
     labels: torch.Tensor | None = None      # (M,): the true ids; -100 for fillers
@@ -268,9 +267,7 @@ class MLMHead(nn.Module):
 class BertForMaskedLM(PreTrainedModel):
     """The encoder with the MLM head (Devlin et al. 2018, section 3.1, task 1).
 
-    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1,
-    ...                     num_attention_heads=2, intermediate_size=16)
-    >>> model = BertForMaskedLM(config)
+    >>> model = BertForMaskedLM(BertConfig(vocab_size=100, hidden_size=24))
     >>> ids, labels = torch.tensor([[2, 4, 9, 3]]), torch.tensor([[-100, 7, -100, -100]])
     >>> model(ids).logits.shape, model(ids, labels=labels).logits.shape
     (torch.Size([1, 4, 100]), torch.Size([1, 100]))
@@ -284,7 +281,7 @@ class BertForMaskedLM(PreTrainedModel):
 
     def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None,
                 masked_positions=None):
-        """Return logits, and with labels the loss. The arguments are those of ``BertModel`` and
+        """Return logits, and with labels the loss; see ``BertModel`` for the other arguments.
 
         labels (B, T): the true id of each masked token, -100 elsewhere. masked_positions (M,):
         flat indices of the tokens to predict; None: where labels are not -100.

@@ -107,14 +107,6 @@ def test_a_loaded_state_continues_with_the_next_batch(kind):
         assert one.state_dict() == two.state_dict()
 
 
-def test_peeking_does_not_advance():
-    batches = make()
-    state = batches.state_dict()
-    assert equal(batches.peek(), batches.peek())
-    assert batches.state_dict() == state
-    assert equal(batches.peek(), next(batches))
-
-
 def test_masks_differ_between_epochs():
     batches = make(kind="blocks", batch_size=1000)  # one batch an epoch
     lengths = np.full(len(next(batches)), 32)

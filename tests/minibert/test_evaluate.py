@@ -103,20 +103,6 @@ def test_the_copying_loss_is_that_of_an_optimal_reader_of_one_position(counts):
     assert copying_loss(np.array(counts), n) == pytest.approx(expected)
 
 
-def test_an_optimal_reader_has_the_copying_loss_on_masks_of_the_masker():
-    """A hundred thousand tokens; the reader knows the frequencies and how masks are made."""
-    p = np.array([0, 0, 8, 4, 2, 1, 1]) / 16  # 0 and 1 are special tokens, 1 is [MASK]
-    ids = np.random.default_rng(0).choice(7, (100, 1000), p=p)
-    masker = Masker(7, 1, (0, 1), probability=0.5)
-    corrupted, labels = masker(ids, EVAL_SEED, 0, np.arange(100))
-    true, seen = labels[labels != -100], corrupted[labels != -100]
-    joint = p[:, None] * (np.eye(7) + 1 / 5)  # (true, seen), up to a factor
-    posterior = joint / joint.sum(axis=0)
-    chances = np.where(seen == 1, p[true], posterior[true, seen])
-    expected = copying_loss(np.bincount(ids.ravel(), minlength=7), 5)
-    assert -np.log(chances).mean() == pytest.approx(expected, abs=0.01)
-
-
 def test_expected_losses_count_only_ordinary_tokens():
     tokens = Tokens(["aabb"], ["c"], ["c"], ["dd"])  # a b c d, twice each, and special tokens
     losses = expected_losses(make_examples("lines", tokens, Letters(), 8), MASKER.is_special)

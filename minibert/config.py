@@ -9,8 +9,7 @@ from minibert.masking import OBJECTIVES
 from tokenizer.utils.cli import suggestion
 
 FAMILIES = ("bert", "roberta", "modernbert")
-# A new one also needs its function in model.py and its Hugging Face name in
-# formats/huggingface_config.py; a test compares the three lists.
+# A new one also needs its function in model.py and its name in formats/huggingface_config.py.
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 SCHEDULES = ("linear", "stable")
 LENGTHS = ("max_steps", "epochs", "minutes")  # a run sets exactly one of them
@@ -36,8 +35,7 @@ class BertConfig:
     #     roberta       post    learned      plain    yes      Liu et al. 2019, section 2
     #     modernbert    pre     rotary       gated    no       Warner et al. 2024, section 2.1
     #
-    # Two smaller differences: RoBERTa counts positions from the padding id, and ModernBERT
-    # initializes its weights in another way.
+    # RoBERTa also counts positions from the padding id; ModernBERT's initial weights differ.
     family: str = option("bert", (
         "bert (post-norm, learned positions, sentence pairs), roberta (bert without pairs) or "
         "modernbert (pre-norm, rotary positions, gated MLP, no biases; learns faster)"))
@@ -67,7 +65,6 @@ class BertConfig:
         "dropout after embeddings, attention and MLP; it reduces overfitting in many epochs, and "
         "0 learns faster in few"))
     attention_probs_dropout_prob: float = option(0.1, "dropout of the attention weights")
-    # Keeps LayerNorm from dividing by zero if all entries of a vector are the same.
     layer_norm_eps: float = option(1e-12, "added to the variance in LayerNorm")
     initializer_range: float = option(0.02, (
         "standard deviation of the initial weights; too large is unstable, too small is slow"))
@@ -285,8 +282,8 @@ class TrainConfig:
         if not 0 <= self.batch_ramp <= 1:
             raise ValueError(f"batch_ramp is {self.batch_ramp}: it must be in [0, 1]")
         if self.batch_ramp and (self.ramp_from < 1 or self.batch_size % self.ramp_from):
-            raise ValueError(f"batch_ramp: ramp_from {self.ramp_from} must be at least 1 and "
-                             f"divide batch_size {self.batch_size}")
+            raise ValueError(f"batch_ramp: ramp_from {self.ramp_from} must divide batch_size "
+                             f"{self.batch_size}")
         if self.batch_ramp and self.epochs:
             raise ValueError("batch_ramp needs the length of the run in max_steps or minutes")
 

@@ -42,14 +42,12 @@ def check_eval_set(examples, masker, limit):
 
 def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, autocast=None,
              bytes_per_token=None):
-    """Return the validation metrics of a model.
+    """Return the validation metrics of a model on at most ``limit`` examples.
 
-    examples           see minibert.examples, for pairs ``at(EVAL_SEED, 0)``; at most ``limit``
+    examples           see minibert.examples, for pairs ``at(EVAL_SEED, 0)``
     masker             a Masker, by convention with probability 0.15
     autocast           a function that returns a context manager; None: float32
     bytes_per_token    mean number of UTF-8 bytes of text that a token represents
-
-    The metrics are
 
     loss, perplexity          nats per masked token, e^loss
     accuracy                  share of the masked tokens that are predicted correctly

@@ -113,10 +113,10 @@ class BertForSequenceClassification(PreTrainedModel):
         return self.norm(self.activation(self.dense(mean)))
 
     def load_encoder_from(self, pretrained):
-        """Copy the weights of a model with the same config; return self.
+        """Copy the weights of any model with the same config; return self.
 
         These are the encoder, the pooler if both have one, and for modernbert the layers dense and
-        norm of the MLM head. pretrained: any model of this project.
+        norm of the MLM head.
         """
         state = encoder_of(pretrained).state_dict()
         own = self.bert.state_dict()

@@ -140,8 +140,7 @@ class PreTrainedModel(nn.Module):
         self.config = config
 
     def num_parameters(self):
-        """Return the number of parameters; the tied decoder matrix is counted once."""
-        return sum(p.numel() for p in self.parameters())
+        return sum(p.numel() for p in self.parameters())  # the tied decoder counts once
 
     @torch.no_grad()
     def init_weights(self):

@@ -167,7 +167,9 @@ class DrawnPairs:
     """
 
     def __init__(self, pairs, records):
-        self.ids, self.cls, self.sep = pairs.ids, pairs.cls, pairs.sep
+        self.ids = pairs.ids
+        self.cls = pairs.cls
+        self.sep = pairs.sep
         self.max_length = pairs.max_length
         self.records = records
         self.lengths = records["length"]

@@ -46,7 +46,9 @@ def test_attention_of_two_tokens_worked_by_hand():
 
 def test_attention_dropout_keeps_the_mean():
     torch.manual_seed(0)
-    q, k, v = torch.randn(1, 1, 4, 2), torch.randn(1, 1, 64, 2), torch.ones(1, 1, 64, 1)
+    q = torch.randn(1, 1, 4, 2)
+    k = torch.randn(1, 1, 64, 2)
+    v = torch.ones(1, 1, 64, 1)
     dropped = torch.stack([attention_by_hand(q, k, v, dropout=0.5) for _ in range(300)])
     assert dropped.std() > 0.05 and abs(dropped.mean() - 1) < 0.05
 

@@ -12,6 +12,9 @@ This file is the training loop. The corpus, the tokenizer and the batches are pr
 minibert/training/preparation.py; the losses are weighted in minibert/training/state.py; the
 schedule is in minibert/optim.py; the flags are the fields of minibert/config.py.
 """
+import tokenizer.utils.interrupt  # noqa: F401 (first: see there)
+
+# isort: split
 import math
 from contextlib import closing
 
@@ -24,7 +27,6 @@ from minibert.interrupts import StopRequest
 from minibert.model import BertForMaskedLM
 from minibert.optim import batches_per_step, lr_multiplier, make_optimizer
 from minibert.training import checkpoint, cli, profiling
-from minibert.training.distributed import Distributed
 from minibert.training.init_from import load_initial_weights
 from minibert.training.preparation import prepare_data
 from minibert.training.reporting import Report
@@ -38,19 +40,14 @@ def main(argv=None):
     args = cli.parse(argv)
     if args.show:
         return cli.print_config(args)
-    with Distributed() as dist, open_run(args, dist) as run:
+    with open_run(args) as run:
         trainer = Trainer(run, prepare_data(run))
         trainer.restore()
         return profiling.show(trainer) if args.profile else trainer.fit()
 
 
 class Trainer:
-    """The model, the optimizer and the state of one run.
-
-    An optimizer step trains on config.batch_size examples. They come as one batch, or with
-    --batch-ramp as several smaller ones; ``prefetch`` splits each batch into micro-batches of
-    config.micro_batch examples, which go through the model at once.
-    """
+    """The model, the optimizer and the state of one run."""
 
     def __init__(self, run, data):
         self.run = run
@@ -73,29 +70,29 @@ class Trainer:
         # the gradients down again. For bf16 and fp32 the scaler is disabled: it does nothing.
         is_fp16 = self.config.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_fp16)
-        self.state = TrainState(tokenizer=self.tokenizer.fingerprint)
+        self.state = TrainState(tokenizer=self.tokenizer.fingerprint, data=data.fingerprint)
 
     def restore(self):
         """Continue from the newest checkpoint, else load --init's weights, else start fresh."""
         config, state = self.config, self.state
         with self.dist.main_process_first():
-            resumed = checkpoint.restore(self)
+            saved = checkpoint.restore(self)
             self.batches.peek()  # an empty corpus, or a changed stream, is an error here
             # 0 means unknown: steps_per_epoch of a stream, total_steps of a run by --minutes.
             batches_per_epoch = self.batches.batches_per_epoch or 0
             self.steps_per_epoch = batches_per_epoch * config.batch_unit / config.batch_size
             self.total_steps = config.max_steps or math.ceil(config.epochs * self.steps_per_epoch)
-            self.saved_step = state.step if resumed else None
-            if resumed:
-                checkpoint.check_not_finished(self)
+            self.saved_step = state.step if saved else None
+            if saved:
+                checkpoint.check_not_finished(self, saved)
             elif config.init:
                 print(f"weights     from {load_initial_weights(config.init, self.model)}")
                 self.save_checkpoint()  # step 0: resuming does not need --init's folder
-        self.run.start()
 
     def fit(self):
         """Train until the schedule ends or a stop is requested. Return the exit code."""
         config, state = self.config, self.state
+        self.run.start()
         report = Report(self)
         self.model.train()
         state.start_clock()
@@ -127,11 +124,12 @@ class Trainer:
 
     def step_batches(self, stop):
         """Yield (micro-batches, data state) for each optimizer step until the run is finished."""
+        # A background thread prepares the next batches while the model trains, and splits each
+        # into micro-batches: as many examples as go through the model at once.
         prefetched = prefetch(self.batches, self.device, self.config.micro_batch)
-        # A background thread prepares the next batches while the model trains.
         with closing(prefetched):
             while not self.finished(stop):
-                # One batch per step, or with --batch-ramp more and more of them.
+                # A step trains on batch_size examples: one batch, or with --batch-ramp several.
                 num_batches = batches_per_step(self.progress(), self.config)
                 batches = stop.interruptible(
                     lambda n=num_batches: [next(prefetched) for _ in range(n)])
@@ -172,13 +170,10 @@ class Trainer:
         return step == 1 or is_due(step, self.config.log_every)
 
     def uncount_skipped_steps(self):
-        """At certain steps, uncount those whose gradient was inf or NaN; return whether any was.
-
-        Only the device knows whether a gradient was finite. Reading that is free on a CPU. On a
-        GPU it waits for all queued work, so it is read only before logging, evaluating or saving
-        (see ``TrainState``).
-        """
+        """At certain steps, uncount those whose gradient was inf or NaN; return whether any was."""
         config, state = self.config, self.state
+        # Only the device knows whether a gradient was finite. Reading that is free on a CPU, but
+        # on a GPU it waits for all queued work: there only before logging, evaluating or saving.
         # By the uncorrected count, so that evaluating or saving cannot move the log steps.
         is_log = self.is_log_step(state.step + state.schedule_lead)
         correct_schedule = self.device.type == "cpu" or is_log
@@ -211,29 +206,27 @@ class Trainer:
 
 
 def training_step(model, optimizer, scaler, micro_batches, config, dist):
-    """Forward, backward, clip, step. Return (losses, gradient norm), both still on the device.
-
-    Gradients accumulate over the micro-batches. Nothing here reads a value from the device: a
-    GPU would have to finish all its queued work first.
-    """
+    """Forward, backward, clip, step. Return (losses, gradient norm), both still on the device."""
+    # Nothing here reads a value from the device: a GPU would have to finish all queued work first.
     device = next(model.parameters()).device
     losses = StepLosses(micro_batches, dist)  # weighted by masked tokens of the whole step
-    for i, batch in enumerate(micro_batches):
+    for i, batch in enumerate(micro_batches):  # gradient accumulation
         is_last = i == len(micro_batches) - 1
         batch = batch.to(device)
         with dist.gradient_sync(model, enabled=is_last):  # all-reduce on the last one only
             with autocast(device, config.precision):
                 out = model(**batch.model_inputs())  # forward
                 loss = losses.add(out, batch, config.nsp_weight)
-            # backward: the loss is this rank's share of a sum, but DDP divides by world_size
+            # backward: add this micro-batch's gradient to those of the earlier ones. The loss is
+            # this rank's share of a sum, but DDP divides by world_size.
             scaler.scale(loss * dist.world_size).backward()
     scaler.unscale_(optimizer)  # clip the true gradients, not the scaled ones
-    # max_grad_norm 0: clip at infinity, which only measures the norm
+    # clip; max_grad_norm 0: clip at infinity, which only measures the norm
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
     # torch's fused AdamW (and our Muon) read this attribute and change nothing if it is 1. In
     # fp16 the GradScaler sets it itself.
     optimizer.found_inf = (~grad_norm.isfinite()).float()
-    scaler.step(optimizer)
+    scaler.step(optimizer)  # step: update the weights
     scaler.update()  # fp16: halve the scale after an overflow, double it after 2,000 good steps
     optimizer.zero_grad(set_to_none=True)
     return losses, grad_norm

@@ -12,7 +12,6 @@ from data.quality.tables import render_result
 from data.sources import kant, named
 from data.token_file.shards import shard_name
 from tokenizer import load_tokenizer
-from tokenizer.formats.vocab_files import holds_tokenizer
 from tokenizer.utils.cli import Parser, at_least, run, sigterm_as_interrupt, suggestion
 from tokenizer.utils.files import atomic_lines
 
@@ -136,10 +135,7 @@ def download(options):
 def prepare_corpus(options):
     """Write a token file and return its meta.json."""
     _check_free(options)
-    folder = options.tokenizer
-    if not holds_tokenizer(folder) and holds_tokenizer(folder / "tokenizer"):
-        folder = folder / "tokenizer"  # of a run
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(options.tokenizer)
     corpus = _open(options, options.workers)
     if options.filters:
         corpus = FilteredCorpus(corpus, options.filters)

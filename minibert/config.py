@@ -323,7 +323,7 @@ def check_positive(config, *names):
 def check_fraction(config, *names):
     for name in names:
         if not 0 <= getattr(config, name) < 1:
-            raise ValueError(f"{name} is {getattr(config, name)}: it must be in [0, 1)")
+            raise ValueError(f"{name} is {getattr(config, name)}: it must be from 0 to below 1")
 
 
 def override(train, values):

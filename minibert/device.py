@@ -5,6 +5,8 @@ import sys
 
 import torch
 
+from tokenizer.utils.terminal import plural
+
 try:
     import resource
 except ImportError:  # Windows
@@ -98,4 +100,4 @@ def describe(device, precision):
     """Return one line for the screen, such as "cpu (2 threads), bf16"."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
-    return f"{device.type} ({torch.get_num_threads()} threads), {precision}"
+    return f"{device.type} ({plural(torch.get_num_threads(), 'thread')}), {precision}"

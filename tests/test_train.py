@@ -192,7 +192,7 @@ def test_the_criterion_of_word_pieces_is_passed_to_the_trainer(text, criterion):
 def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path):
     run(text, tmp_path / "one", "--max-steps", "4")
     data = ["--data", str(tmp_path / "one/data")]
-    tokenizer = ["--tokenizer", str(tmp_path / "one/tokenizer")]
+    tokenizer = ["--tokenizer", str(tmp_path / "one")]
     run("missing.txt", tmp_path / "two", "--max-steps", "4", *data, *tokenizer)
     run("missing.txt", tmp_path / "three", "--max-steps", "4", *data)  # with one/tokenizer
     assert losses(tmp_path / "one") == losses(tmp_path / "two") == losses(tmp_path / "three")

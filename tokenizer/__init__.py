@@ -10,6 +10,9 @@ Read ``reference.py`` first: all of the idea, in its slowest and shortest form. 
     tok.save("kant-tokenizer")
     tok = load_tokenizer("kant-tokenizer")
 """
+import tokenizer.utils.interrupt  # noqa: F401 (first: see there)
+
+# isort: split
 from tokenizer.bpe import ByteLevelBPE
 from tokenizer.encoding import Encoding
 from tokenizer.loading.load import load_tokenizer

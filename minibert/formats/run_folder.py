@@ -57,13 +57,12 @@ def read_config(run):
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         for name, expected in (("preset", str), ("model", dict), ("train", dict)):
-            if not isinstance(config[name], expected):
-                actual = type(config[name]).__name__
-                raise ValueError(f"{name} is of type {actual}, it must be {expected.__name__}")
+            if not isinstance(config, dict) or not isinstance(config.get(name), expected):
+                raise ValueError(f"its {name!r} is missing or no {expected.__name__}")
         check_types(BertConfig, config["model"], "model")
         check_types(TrainConfig, config["train"], "train")
         model = from_dict(BertConfig, config["model"])
         train = from_dict(TrainConfig, config["train"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not the configuration of a run ({error})") from error
     return config["preset"], model, train

@@ -43,25 +43,27 @@ def save_model(trainer):
 
 
 def restore(trainer):
-    """Load the newest readable checkpoint into a trainer; return whether there was one."""
-    def warn(message):
-        print(message, file=sys.stderr)
-
+    """Load the newest readable checkpoint into a trainer; return its state.json, or None."""
     folder, dist, state = trainer.run.folder, trainer.dist, trainer.state
-    saved = load_newest(folder, trainer.model, trainer.optimizer, trainer.scaler, warn)
+    saved = load_newest(folder, trainer.model, trainer.optimizer, trainer.scaler)
     if saved:
         if saved["tokenizer"] != trainer.tokenizer.fingerprint:
             raise ValueError(f"the checkpoint was trained with another tokenizer than "
                              f"{folder / 'tokenizer'}: the ids would mean other words")
-        state.load_dict(saved, dist.is_main)
+        same_folder = saved["config"]["train"]["data"] == trainer.config.data  # else on purpose
+        if same_folder and state.data not in ("", saved.get("data", state.data)):
+            raise ValueError(f"the token file {trainer.data.train_source.folder} is not the one "
+                             "that the checkpoint was trained on: bring that back, or start a "
+                             "new run")
+        state.load_dict(saved | {"data": state.data}, dist.is_main)
         if state.data_state:  # None at step 0 of a run with --init
             trainer.batches.load_state_dict(state.data_state)
     if not dist.is_main:  # the main process continues its own dropout, the others start theirs
         torch.manual_seed(trainer.config.seed + 1_000_003 * dist.rank + state.step)
-    return bool(saved)
+    return saved
 
 
-def check_not_finished(trainer):
+def check_not_finished(trainer, saved):
     """Raise ValueError if a run has already trained for longer than it is asked to now.
 
     Its learning rate would never fall. A run by the clock ends a little after its minutes.
@@ -71,15 +73,9 @@ def check_not_finished(trainer):
         raise ValueError(f"{folder} is at step {state.step:,}, past the {total_steps:,} steps "
                          "asked for")
     done, minutes = state.elapsed / 60, trainer.config.minutes
-    if 0 < minutes < done and minutes != saved_minutes(folder):
+    if 0 < minutes < done and minutes != saved["config"]["train"]["minutes"]:
         raise ValueError(f"{folder} has trained for {done:.2f} minutes, more than the "
                          f"{minutes:g} asked for")
-
-
-def saved_minutes(run):
-    """Return --minutes of the run when its newest checkpoint was saved."""
-    state = json.loads((checkpoints(run)[-1] / "state.json").read_text(encoding="utf-8"))
-    return state["config"]["train"]["minutes"]
 
 
 def save(run, state, model, optimizer, scaler, keep):
@@ -118,14 +114,17 @@ def load(folder, model, optimizer, scaler):
     """
     folder = Path(folder)
     device = next(model.parameters()).device
+    file = "state.json"
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         if state.get("format") != FORMAT:
             raise ValueError(f"state.json has format {state.get('format')!r}, expected {FORMAT!r}")
-        moments = torch.load(folder / "optimizer.pt", map_location=device, weights_only=True)
-        random_states = torch.load(folder / "random.pt", map_location="cpu", weights_only=True)
-        weights = from_pretrained(folder).state_dict()
-        model.load_state_dict(weights)
+        file = "random.pt"
+        random_states = torch.load(folder / file, map_location="cpu", weights_only=True)
+        file = "model.safetensors"
+        model.load_state_dict(from_pretrained(folder).state_dict())
+        file = "optimizer.pt"
+        moments = torch.load(folder / file, map_location=device, weights_only=True)
         # Learning rates and weight decay come from the configuration, which may have been
         # changed on purpose with --may-differ; load_state_dict would overwrite them.
         settings = [dict(group) for group in optimizer.param_groups]
@@ -138,17 +137,17 @@ def load(folder, model, optimizer, scaler):
     except (torch.OutOfMemoryError, MemoryError, PermissionError):
         raise  # not the checkpoint's fault
     except Exception as error:  # whatever a broken file makes a parser raise
-        reason = error_summary(error)
-        raise ValueError(f"the checkpoint {folder} cannot be read ({reason})") from error
+        raise ValueError(f"the checkpoint {folder} cannot be read: {file} is damaged or of another "
+                         f"version ({error_summary(error)})") from error
     _set_random_states(random_states)
     return state
 
 
-def load_newest(run, model, optimizer, scaler, warn=print):
+def load_newest(run, model, optimizer, scaler):
     """Load the newest readable checkpoint of a run; return its state, or None if it has none.
 
-    An unreadable checkpoint is reported through ``warn``, kept under another name, and the
-    previous one is tried. Raises ValueError if there are checkpoints but none can be read:
+    An unreadable checkpoint is reported, kept under another name, and the previous one is tried.
+    Raises ValueError if there are checkpoints but none can be read:
     starting from scratch would overwrite the run.
     """
     folders = checkpoints(run)
@@ -157,14 +156,14 @@ def load_newest(run, model, optimizer, scaler, warn=print):
         try:
             state = load(folder, model, optimizer, scaler)
         except ValueError as error:
-            warn(f"warning: {error}")
+            print(f"warning: {error}", file=sys.stderr)
             unreadable.append(folder)
             continue
         for broken in unreadable:
             names = (broken.with_name(f"unreadable-{broken.name}-{n}") for n in itertools.count(1))
             kept_as = next(path for path in names if not path.exists())
             broken.rename(kept_as)
-            warn(f"warning: {broken.name} is kept as {kept_as}")
+            print(f"warning: {broken.name} is kept as {kept_as}", file=sys.stderr)
         return state
     if folders:
         where = Path(run) / "checkpoints"

@@ -15,13 +15,28 @@ from minibert.config import LENGTHS, BertConfig, TrainConfig, override
 from minibert.formats.run_folder import read_config
 from minibert.presets import PRESETS
 from minibert.training.init_from import init_config
-from tokenizer.utils.cli import Parser, add_flags, explicit_flags, suggestion
+from tokenizer.utils.cli import Parser, add_flags, as_flags, explicit_flags, suggestion
 from tokenizer.utils.files import next_free_folder
 
 # These flags may always change when a run is resumed: they do not change what is computed
 # (micro_batch_size changes rounding and dropout's random numbers).
 RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every",
                      "micro_batch_size", "keep_freed_memory")
+
+# These flags have no effect unless another setting has this value.
+REQUIRES = {
+    "nsp_weight": ("examples", "pairs"),
+    "tokenizer_criterion": ("tokenizer_kind", "wordpiece"),
+    "lowercase": ("tokenizer_kind", "wordpiece"),
+    "muon_learning_rate": ("optimizer", "muon"),
+    "muon_momentum": ("optimizer", "muon"),
+    "decay": ("schedule", "stable"),
+    "local_attention": ("family", "modernbert"),
+    "global_attn_every_n_layers": ("family", "modernbert"),
+    "global_rope_theta": ("family", "modernbert"),
+    "local_rope_theta": ("family", "modernbert"),
+}
+FIELDS = [field.name for cls in (BertConfig, TrainConfig) for field in fields(cls)]
 
 GROUPS = {  # heading in --help -> fields of TrainConfig
     "starting point": ("init",),
@@ -64,7 +79,8 @@ def parser():
                     "machine's documentation, in five minutes on a CPU.",
         epilog=EPILOG)
     add = out.add_argument
-    add("--preset", help=f"source of unset values: {', '.join(PRESETS)} (default: quickstart)")
+    add("--preset", choices=list(PRESETS), metavar="NAME",
+        help=f"source of unset values: {', '.join(PRESETS)} (default: quickstart)")
     add("--out", help="folder of the run (default: runs/PRESET, or the next free name)")
     add("--resume", action="store_true",
         help="continue the run in --out (default: the newest run of the preset)")
@@ -102,8 +118,11 @@ def new_config(args):
         model, train = init_config(args.init, model_flags | train_flags)
     else:
         model, train = PRESETS[preset]
-    model = replace(model, **model_flags)
-    train = override(train, train_flags)
+    model, train = with_flags(model, train, model_flags, train_flags)
+    for name in model_flags | train_flags:
+        needed, value = REQUIRES.get(name, ("", None))
+        if needed and (asdict(model) | asdict(train))[needed] != value:
+            raise ValueError(f"{flag(name)} has no effect without {flag(needed)} {value}")
     if train.stream and train.epochs:
         raise ValueError("with --stream the length of an epoch is unknown: "
                          "use --max-steps or --minutes")
@@ -116,18 +135,25 @@ def new_config(args):
     return preset, model, require_length(train)
 
 
+def with_flags(model, train, model_flags, train_flags):
+    """Return both configurations with these values; errors name the flags."""
+    try:
+        return replace(model, **model_flags), override(train, train_flags)
+    except ValueError as error:
+        raise ValueError(as_flags(str(error), FIELDS)) from None
+
+
+def flag(name):
+    """Return the flag of a field: max_steps -> --max-steps."""
+    return as_flags(name, [name])
+
+
 def preset_name(args):
     """Return the preset's name: quickstart by default, "init" with --init."""
-    if args.init:
-        if args.preset:
-            raise ValueError(f"--preset {args.preset} starts from fresh weights, "
-                             f"--init {args.init} from trained ones: leave out one of them")
-        return "init"
-    preset = args.preset or "quickstart"
-    if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}{suggestion(preset, PRESETS)} "
-                         f"(presets: {', '.join(PRESETS)})")
-    return preset
+    if args.init and args.preset:
+        raise ValueError(f"--preset {args.preset} starts from fresh weights, "
+                         f"--init {args.init} from trained ones: leave out one of them")
+    return "init" if args.init else args.preset or "quickstart"
 
 
 def require_length(train):
@@ -157,20 +183,19 @@ def resume_config(args, folder):
             if name in allowed:
                 changes[type(config)][name] = value
             else:
-                refused.append(f"{name}: {stored} in the run, {value} now")
+                refused.append(f"{flag(name)}: {stored} in the run, {value} now")
     if refused:
         raise ValueError(f"{folder} was started with other values: " + "; ".join(refused) +
                          ". Leave these flags out, or allow the change with --may-differ NAME,...")
-    train = override(train, changes[TrainConfig])
-    return preset, replace(model, **changes[BertConfig]), require_length(train)
+    model, train = with_flags(model, train, changes[BertConfig], changes[TrainConfig])
+    return preset, model, require_length(train)
 
 
 def may_differ_fields(args):
     """Return the field names of --may-differ. "max-steps,seed" -> {"max_steps", "seed"}"""
     names = {name.strip().replace("-", "_") for name in args.may_differ.split(",")} - {""}
-    known = [f.name for cls in (BertConfig, TrainConfig) for f in fields(cls)]
-    for name in names - set(known):
-        raise ValueError(f"--may-differ: no field is called {name!r}" + suggestion(name, known))
+    for name in names - set(FIELDS):
+        raise ValueError(f"--may-differ: no flag is called {name!r}" + suggestion(name, FIELDS))
     return names
 
 

@@ -21,12 +21,11 @@ def resume_hint(folder):
     """Return what is left of an interrupted run and how to resume it; "" if it is no run yet."""
     if not (folder / "config.json").is_file():
         return ""
-    saved = checkpoints(folder)
-    if not saved:
-        return (" There is no checkpoint yet: training starts again at step 1. "
-                + resume_command(folder))
-    step = int(saved[-1].name.removeprefix("step-"))
-    return f" The last checkpoint (step {step:,}) is kept. {resume_command(folder)}"
+    kept = "There is no checkpoint yet: training starts again at step 1."
+    if saved := checkpoints(folder):
+        step = int(saved[-1].name.removeprefix("step-"))
+        kept = f"The last checkpoint (step {step:,}) is kept."
+    return f"{kept} {resume_command(folder)}"
 
 
 @contextlib.contextmanager
@@ -44,23 +43,26 @@ def explain_failures(run):
         disk_full = getattr(error, "errno", None) == errno.ENOSPC
         if disk_full or isinstance(error, (KeyboardInterrupt, ChildProcessError)):
             if hint := resume_hint(run.folder):
-                print(f"stopped.{hint}", file=sys.stderr)
+                print(hint, file=sys.stderr)
         raise
 
 
 @contextlib.contextmanager
-def cleanup_on_failure(run):
-    """Leave no files behind if a new run fails on bad input before its training starts."""
+def remove_unstarted(run):
+    """Leave no files of a new run that does not train: after bad input, and after --profile."""
+    is_bad_input = False  # after Ctrl-C or a full disk, resuming continues the preparation
     try:
         yield
-    except BaseException as error:
+    except ValueError:
+        is_bad_input = True
+        raise
+    finally:
         if not run.has_started:
-            if isinstance(error, ValueError) and run.is_new and run.dist.is_main:
-                for name in ("config.json", "tokenizer", "data"):
+            if (is_bad_input or run.is_profile) and run.is_new and run.dist.is_main:
+                for name in ("config.json", "tokenizer", "data", "checkpoints"):
                     remove(run.folder / name)
             if run.made_folder and not any(run.folder.iterdir()):
                 run.folder.rmdir()
-        raise
 
 
 def out_of_memory_message(run):
@@ -89,5 +91,5 @@ def explain_lost_rank(run):
         # torchrun has noticed too and is about to send SIGTERM, which must not interrupt this.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print("\nerror: another rank of this run has died (see its message above), so this one "
-              "cannot continue." + resume_hint(run.folder), file=sys.stderr, flush=True)
+              f"cannot continue. {resume_hint(run.folder)}".rstrip(), file=sys.stderr, flush=True)
         raise SystemExit(1) from error

@@ -19,6 +19,7 @@ from minibert.formats.huggingface import ENCODER, load_config, load_tensors, map
 from minibert.formats.model_files import locate
 from minibert.model import BertForMaskedLM
 from tokenizer import load_tokenizer
+from tokenizer.utils.cli import as_flags
 
 # These fields fit any weights, so flags may set them.
 FREE_FIELDS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
@@ -41,11 +42,9 @@ def init_config(folder, flags):
     model, tokenizer = load_config(model_folder), load_tokenizer(tokenizer_folder)
     fixed = asdict(model) | dict.fromkeys(TOKENIZER_FIELDS, "as it was trained")
     fixed |= {"tokenizer": str(tokenizer_folder), "tokenizer_kind": tokenizer.kind}
-    refused = [f"{name}: {fixed[name]} in the folder, {value} now" for name, value in flags.items()
+    refused = [f"{as_flags(name, [name])}: {fixed[name]} in the folder, {value} now"
+               for name, value in flags.items()
                if name in fixed and name not in FREE_FIELDS and value != fixed[name]]
-    max_length = flags.get("max_length", 0)
-    if max_length > model.max_length:
-        refused.append(f"max_length: at most {model.max_length} in the folder, {max_length} now")
     if refused:
         raise ValueError(f"--init {folder} is another model: {'; '.join(refused)}. "
                          "Leave these flags out")

@@ -13,11 +13,11 @@ from pathlib import Path
 from data import TokenFile, open_corpus, prepare
 from data.corpora import take_characters
 from data.quality.filters import FilteredCorpus
+from data.readers import format_of
 from data.sentences import SentenceCorpus
 from data.sources.named import CACHE
 from data.stream import Stream
 from minibert.batches import Batches
-from minibert.checks import check_length
 from minibert.config import BertConfig
 from minibert.device import autocast
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
@@ -45,6 +45,11 @@ class Data:
     train_batches: Batches | StreamBatches
     validation: "Validation"
 
+    @property
+    def fingerprint(self):
+        """Checksum of the training tokens; "" for a stream, which compares its text itself."""
+        return getattr(self.train_source, "fingerprint", "")
+
 
 def prepare_data(run):
     """Prepare a run's text on the main process; the other ranks then load the same files.
@@ -53,6 +58,7 @@ def prepare_data(run):
     """
     with run.dist.main_process_first():
         data_folder = Path(run.config.data or run.folder / "data")
+        check_max_length(run.model_config, run.config)
         corpus = None
         if not has_all_files(run, data_folder):
             corpus = open_training_corpus(run)
@@ -62,7 +68,7 @@ def prepare_data(run):
         # than requested.
         model_config = replace(run.model_config, vocab_size=tokenizer.vocab_size,
                                pad_token_id=tokenizer.pad_token_id)
-        check_length(model_config, run.config.max_length)
+        check_max_length(model_config, run.config)  # RoBERTa's positions start at the padding id
         max_ids(run.config.examples, tokenizer, run.config.max_length)
         if not run.reuses_files:
             run.write_config()  # before the part that takes long: --resume can continue it
@@ -72,6 +78,14 @@ def prepare_data(run):
     train_batches = make_train_batches(run, train_source, tokenizer)
     validation = Validation(run, eval_file, tokenizer)
     return Data(tokenizer, model_config, train_source, train_batches, validation)
+
+
+def check_max_length(model_config, config):
+    """Raise ValueError if the model lacks positions for the longest examples."""
+    if config.max_length > model_config.max_length:
+        raise ValueError(f"--max-length {config.max_length} is more than the "
+                         f"{model_config.max_length} positions of the model: lower it, or raise "
+                         "--max-position-embeddings in a new model")
 
 
 def is_prepared(run, data_folder, split):
@@ -93,6 +107,10 @@ def open_training_corpus(run):
         raise ValueError(f"preset {run.preset} needs a text: add --corpus FILE_OR_FOLDER "
                          "(or --corpus pydocs, the documentation on this machine)")
     corpus = open_corpus(config.corpus, text_field=config.text_field, cache=CACHE)
+    files = getattr(corpus, "files", [])
+    if config.text_field != "text" and files and all(format_of(f) == ".txt" for f in files):
+        raise ValueError(f"--text-field {config.text_field} has no effect: {config.corpus} is "
+                         "plain text without fields")
     if config.sentences:
         corpus = SentenceCorpus(corpus)
     if config.filters:
@@ -114,6 +132,8 @@ def tokenizer_folder(run):
         return Path(config.tokenizer)
     if not config.data:
         return None
+    if not Path(config.data).is_dir():
+        raise ValueError(f"--data {config.data}: no such folder")
     # RUN/data was tokenized with RUN/tokenizer
     folder = Path(config.data).parent / "tokenizer"
     if not holds_tokenizer(folder):

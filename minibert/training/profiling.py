@@ -11,7 +11,6 @@ import time
 import torch
 from torch.nn import functional as F
 
-from minibert.analysis.plots import COLORS
 from minibert.attention import attention_biases, is_local
 from minibert.device import autocast
 from minibert.masking import IGNORE_INDEX
@@ -22,17 +21,10 @@ REPEATS = 10
 
 
 def show(trainer):
-    """Print the table, draw RUN/profile.png and return the exit code 0."""
+    """Measure a step and print the table. Return the exit code 0."""
     with contextlib.closing(trainer.batches):
         rows = measure(trainer, REPEATS)
-    if not trainer.dist.is_main:
-        return 0
     print("\n" + table(rows))
-    try:
-        draw(rows, trainer.run.folder / "profile.png")
-        print(f"picture     {trainer.run.folder / 'profile.png'}")
-    except ImportError:
-        print('picture     none: pip install -e ".[plots]" installs matplotlib')
     return 0
 
 
@@ -153,36 +145,12 @@ class Clock:
 def table(rows):
     """Return the rows as text: milliseconds, share of the step, operations per second."""
     step = rows[-1]["seconds"]
-    lines = [f"{'part':12}{'ms':>10}{'of step':>10}{'GFLOP':>10}{'GFLOP/s':>10}"]
+    lines = [f"{'part':10}{'ms':>10}{'of step':>12}{'GFLOP':>10}{'GFLOP/s':>10}"]
     for row in rows:
         seconds, operations = row["seconds"], row["operations"]
         share = "(prefetch)" if row["part"] == "data" else f"{seconds / step:.0%}"
-        line = f"{row['part']:12}{1000 * seconds:10,.1f}{share:>10}"
+        line = f"{row['part']:10}{1000 * seconds:10,.1f}{share:>12}"
         if operations:
             line += f"{operations / 1e9:10,.1f}{operations / seconds / 1e9:10,.0f}"
         lines.append(line)
     return "\n".join(lines)
-
-
-def draw(rows, path):
-    """Draw two bars for each part: its share of the time and of the operations."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    *parts, step = [row for row in rows if row["part"] != "data"]
-    figure, axes = plt.subplots(figsize=(7.5, 3.6))
-    for shift, color, quantity in ((-0.2, COLORS[0], "seconds"), (0.2, COLORS[1], "operations")):
-        y = [i + shift for i in range(len(parts))]
-        shares = [100 * row[quantity] / step[quantity] for row in parts]
-        axes.barh(y, shares, height=0.38, color=color, label=f"share of the {quantity}")
-    axes.set_yticks(range(len(parts)), [row["part"] for row in parts])
-    axes.invert_yaxis()
-    gflop = step["operations"] / 1e9
-    axes.set_xlabel(f"% of a step ({1000 * step['seconds']:,.0f} ms, {gflop:,.1f} GFLOP)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=140, facecolor="white")
-    plt.close(figure)

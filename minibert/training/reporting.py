@@ -12,7 +12,7 @@ from minibert.masking import IGNORE_INDEX
 from minibert.training.failures import resume_command
 from minibert.training.progress import Metrics, ProgressBar, stream_position
 from minibert.training.state import check_finite
-from tokenizer.utils.terminal import TextStyle, display_width, padded
+from tokenizer.utils.terminal import TextStyle, display_width, padded, plural
 
 EXAMPLE_COLUMNS = 96
 
@@ -42,8 +42,8 @@ class Report:
 
     def skipped(self, scaler):
         """Show that steps were skipped."""
-        self.bar.set_postfix_str(f"step skipped: inf or NaN in its gradient, "
-                                 f"loss scale {scaler.get_scale():g}")
+        scale = f", loss scale {scaler.get_scale():g}" if scaler.is_enabled() else ""
+        self.bar.set_postfix_str(f"step skipped: inf or NaN in its gradient{scale}")
 
     def log(self, lr, grad_norm):
         """Write the mean losses since the last log, and show them on the bar."""
@@ -81,8 +81,9 @@ class Report:
 def print_expectations(trainer):
     """Print what a learner should know before the first loss appears."""
     config, model_config, state = trainer.config, trainer.model.config, trainer.state
-    print(f"model       {model_config.family}: {model_config.num_hidden_layers} layers of "
-          f"{model_config.hidden_size}, {model_config.num_attention_heads} attention heads, "
+    layers = plural(model_config.num_hidden_layers, "layer")
+    heads = plural(model_config.num_attention_heads, "attention head")
+    print(f"model       {model_config.family}: {layers} of {model_config.hidden_size}, {heads}, "
           f"{trainer.model.num_parameters():,} parameters")
     print(f"device      {describe(trainer.device, config.precision)}")
     grouping = {"tokens": "", "words": ", whole words", "spans": ", in spans of words"}
@@ -101,6 +102,10 @@ def print_expectations(trainer):
     if state.step:
         where = f", at {stream_position(state.data_state)} of the text" if config.stream else ""
         print(f"resuming    at step {state.step:,} after {state.elapsed / 60:.1f} minutes{where}")
+        if trainer.progress() >= 1:
+            length = "--minutes" if config.minutes else "--max-steps"
+            print("finished    this run has trained for its full length. To train it for longer, "
+                  f"add a larger {length} and --may-differ {length[2:]}")
 
 
 def run_length(trainer):

@@ -11,7 +11,7 @@ from minibert.device import choose_device, choose_precision, keep_freed_memory
 from minibert.formats.run_folder import write_config
 from minibert.training import cli
 from minibert.training.distributed import Distributed
-from minibert.training.failures import cleanup_on_failure, explain_failures, explain_lost_rank
+from minibert.training.failures import explain_failures, explain_lost_rank, remove_unstarted
 from minibert.training.progress import Output, locked_run
 
 
@@ -26,6 +26,7 @@ class Run:
     dist: Distributed
     device: torch.device
     is_new: bool                 # not resumed
+    is_profile: bool             # --profile: measure a few steps and leave nothing
     made_folder: bool = False    # by this process
     has_started: bool = False    # the preparation is over, training has begun
 
@@ -44,18 +45,34 @@ class Run:
         return explain_lost_rank(self)
 
     def start(self):
-        """Training begins: from now on a failure leaves the folder to be resumed."""
+        """Training begins: from now on the folder stays, to be resumed."""
         if self.dist.is_main:
             self.write_config()  # of a resumed run only now, when its checkpoint has been read
         self.has_started = True
 
 
 @contextlib.contextmanager
-def open_run(args, dist):
+def open_run(args):
     """Lock the run's folder and yield the Run; errors inside say what to do next.
 
     Raises ValueError for flags that cannot work; that leaves no folder behind.
     """
+    with Distributed() as dist:
+        run = make_run(args, dist)
+        origin = f"from {run.config.init}" if run.config.init else f"preset {run.preset}"
+        output = Output(sys.stdout, silent=not dist.is_main)
+        with explain_failures(run):
+            with dist.main_process_first():
+                run.made_folder = not run.folder.exists()
+                run.folder.mkdir(parents=True, exist_ok=True)  # at once: no other run takes it
+            with locked_run(run.folder, dist.is_main), remove_unstarted(run):
+                with contextlib.redirect_stdout(output):
+                    print(f"run         {run.folder} ({origin})")
+                    yield run
+
+
+def make_run(args, dist):
+    """Return the Run that the flags describe."""
     folder = Path(dist.broadcast_str(str(cli.run_folder(args))))
     preset, model_config, config = cli.configure(args, folder)
     device = dist.check_device(choose_device(config.device))
@@ -64,14 +81,4 @@ def open_run(args, dist):
     torch.manual_seed(config.seed)
     if device.type == "cpu" and config.keep_freed_memory:
         keep_freed_memory()
-    run = Run(folder, preset, model_config, config, dist, device, is_new=not args.resume)
-    output = Output(sys.stdout, silent=not dist.is_main)
-    with explain_failures(run):
-        with dist.main_process_first():
-            run.made_folder = not folder.exists()
-            folder.mkdir(parents=True, exist_ok=True)  # at once: no other run takes the name
-        with locked_run(folder, dist.is_main), cleanup_on_failure(run):
-            with contextlib.redirect_stdout(output):
-                origin = f"from {config.init}" if config.init else f"preset {preset}"
-                print(f"run         {folder} ({origin})")
-                yield run
+    return Run(folder, preset, model_config, config, dist, device, not args.resume, args.profile)

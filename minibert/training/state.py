@@ -38,6 +38,7 @@ class TrainState:
     loss_sums: dict = field(default_factory=dict)  # name -> sum over the steps since the last log
     num_losses: int = 0          # steps in loss_sums
     tokenizer: str = ""          # fingerprint of the tokenizer
+    data: str = ""               # fingerprint of the training tokens
 
     def __post_init__(self):
         self.start_clock()

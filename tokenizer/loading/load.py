@@ -34,9 +34,13 @@ def load_tokenizer(folder):
 
     Raises FileNotFoundError or ValueError, which name the file.
 
+    The folder may also be a run of train.py, whose tokenizer/ is loaded.
+
     load_tokenizer("runs/kant/tokenizer") -> a ByteLevelBPE
     """
     folder = Path(folder)
+    if holds_tokenizer(folder / "tokenizer") and not holds_tokenizer(folder):
+        folder = folder / "tokenizer"
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {FOLDER_CONTENTS}")
     if not holds_tokenizer(folder):

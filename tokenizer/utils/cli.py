@@ -105,23 +105,15 @@ def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
     for field in fields(cls):
         if names is not None and field.name not in names:
             continue
-        options = {"type": type(field.default)}
-        if isinstance(field.default, bool):
-            # ``--flag`` alone means true
-            options = {"type": true_or_false, "nargs": "?", "const": True}
+        kind = type(field.default)
+        options = {"type": kind, "metavar": kind.__name__.upper()}
+        if kind is bool:
+            options = {"action": argparse.BooleanOptionalAction}  # --flag and --no-flag
         value = getattr(shown, field.name, "")
         is_off = value == "" or value is False or (field.name in unset_at_zero and not value)
         group.add_argument("--" + field.name.replace("_", "-"), default=None,
-                           metavar=options["type"].__name__.upper(),
                            help=field.metadata["help"] + ("" if is_off else f" [{value}]"),
                            **options)
-
-
-def true_or_false(word):
-    """Parse the value of a boolean flag."""
-    if word.lower() not in ("true", "false"):
-        raise ValueError(word)  # argparse turns it into "invalid value"
-    return word.lower() == "true"
 
 
 def explicit_flags(arguments, cls):

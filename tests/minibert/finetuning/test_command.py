@@ -154,7 +154,8 @@ def test_ctrl_c_keeps_the_best_model_so_far(bert, tmp_path, monkeypatch, capsys)
         return fit(model, train, dev, config, seed, bar, stop, on_best)
 
     monkeypatch.setattr(seeds, "fit", interrupted_fit)
-    words = [str(bert), *files(bert), "--out", str(out), *flags(seeds=3, from_scratch="true")]
+    words = [str(bert), *files(bert), "--out", str(out), *flags(seeds=3),
+             "--from-scratch"]
     assert command.main(words) == 130
     assert "stopped      the best model so far is saved" in capsys.readouterr().out
     assert isinstance(from_pretrained(out), BertForSequenceClassification) and seen == [0, 1]

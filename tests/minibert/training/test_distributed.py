@@ -61,7 +61,7 @@ def test_the_sum_of_losses_survives_a_stop(text, tmp_path):
 
 def test_two_ranks_can_be_profiled(text, tmp_path):
     run_ranks(2, lambda rank: run(text, tmp_path / "run", "--max-steps", "6", "--profile"))
-    assert not (tmp_path / "run/checkpoints").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("signaled", [(0, 1), (1,)], ids=["all", "one"])

@@ -118,11 +118,13 @@ def test_a_useless_corpus_is_refused_and_leaves_nothing(tmp_path, content, messa
     (["--vocab-size", "100"], "100"),
     (["--max-length", "2"], "leaves no room for a token of text"),
     (["--max-length", "4", *PAIRS], "leaves no room for two sentences"),
-    (["--max-position-embeddings", "8"], "max.length"),
+    (["--max-position-embeddings", "8"], "--max-length 16 is more than the 8 positions"),
     (["--filters", "shrot"], "did you mean short"),
     (["--filters", "short=99"], "dropped all"),
     (["--filters", "short", "--data", "d", "--tokenizer", "t"], "python -m data prepare --filters"),
-    (["--data", "missing"], "--data missing"),
+    (["--data", "missing"], "--data missing: no such folder"),
+    (["--text-field", "body"], "--text-field body has no effect: .* is plain text"),
+    (["--nsp-weight", "2"], "--nsp-weight has no effect without --examples pairs"),
     (["--device", "cuda"], "--device cpu"),
     (["--corpus", "missing.txt"], "missing.txt"),
     (["--corpus", "pydoc"], "pydocs"),
@@ -162,7 +164,7 @@ def test_a_tokenizer_without_a_mask_token_is_refused(text, tmp_path):
 
 
 @pytest.mark.parametrize("flags, code, last_line", [
-    (["--preset", "kantt"], 1, "error: unknown preset 'kantt': did you mean kant?"),
+    (["--preset", "kant", "--batch-size", "0"], 1, "error: --batch-size is 0: it must be positive"),
     (["--batchsize", "3"], 2, "(train.py --help lists all flags)"),
 ])
 def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code(flags, code, last_line):

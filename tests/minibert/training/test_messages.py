@@ -1,7 +1,12 @@
 """Errors name a remedy that works: too little memory, a full disk, Ctrl-C."""
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 import torch
-from commands import run_command
+from commands import ROOT, run_command
 from train_helpers import SMALL, failing_in_step, losses, resume, run
 
 import train
@@ -76,3 +81,13 @@ def test_ctrl_c_before_the_first_checkpoint_says_that_there_is_none(text, tmp_pa
     expected = f"There is no checkpoint yet: training starts again at step 1. {RESUME}"
     assert expected in capsys.readouterr().err
     assert resume(tmp_path / "run") == 0
+
+
+@pytest.mark.parametrize("words", [
+    [train.__file__], ["-m", "minibert"], ["-m", "tokenizer"], ["-m", "data"]])
+def test_ctrl_c_during_the_imports_prints_no_traceback(tmp_path, words):
+    for name in ("torch", "regex"):  # instead of the real packages
+        (tmp_path / f"{name}.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run([sys.executable, *words, "--help"], capture_output=True, text=True,
+                          cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "stopped\n")

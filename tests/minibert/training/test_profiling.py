@@ -85,7 +85,7 @@ def test_with_a_batch_ramp_a_full_step_is_measured(text, tmp_path, ramp):
 def test_profile_prints_the_table_and_trains_nothing(text, tmp_path, capsys):
     assert run(text, tmp_path / "run", "--max-steps", "9", "--profile") == 0
     assert "\nattention " in capsys.readouterr().out
-    assert not (tmp_path / "run/checkpoints").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_table_has_shares_and_rates():

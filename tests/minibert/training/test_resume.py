@@ -1,4 +1,5 @@
 """A run that is stopped and resumed ends like an uninterrupted one."""
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ from train_helpers import (
 )
 
 import train
+from data import prepare
+from tokenizer import load_tokenizer
 
 
 @pytest.fixture
@@ -206,3 +209,24 @@ def test_a_run_resumes_without_its_corpus_and_the_tokenizer_it_was_given(text, t
 def test_only_the_newest_checkpoints_are_kept(text, tmp_path):
     run(text, tmp_path / "run", *"--max-steps 9 --save-every 2 --keep-checkpoints 3".split())
     assert checkpoint_names(tmp_path / "run") == ["step-0000006", "step-0000008", "step-0000009"]
+
+
+def test_another_token_file_is_refused(text, tmp_path):
+    """``python -m data prepare --out RUN/data/train`` again, on another text."""
+    out = tmp_path / "run"
+    run(text, out, "--max-steps", "2")
+    prepare(["The cat sees a dog.\n" * 40] * 9, load_tokenizer(out), out / "data/train")
+    with pytest.raises(ValueError, match="data/train is not the one that the checkpoint was"):
+        resume(out)
+    path = out / "checkpoints/step-0000002/state.json"
+    saved = json.loads(path.read_text())
+    del saved["data"]  # a checkpoint of an older version has no fingerprint
+    path.write_text(json.dumps(saved))
+    assert resume(out) == 0
+
+
+def test_a_finished_run_says_how_to_continue(text, tmp_path, capsys):
+    run(text, tmp_path / "run", "--max-steps", "2")
+    assert "finished " not in capsys.readouterr().out
+    resume(tmp_path / "run")
+    assert "add a larger --max-steps and --may-differ max-steps" in capsys.readouterr().out

@@ -13,7 +13,6 @@ import torch
 import train
 from minibert import from_pretrained
 from minibert.training import checkpoint, cli
-from minibert.training.distributed import Distributed
 from minibert.training.preparation import prepare_data
 from minibert.training.run import open_run
 
@@ -37,7 +36,7 @@ def start(argv, trainer_class=None):
     """Do what train.main does, with another class of Trainer if one is given."""
     if trainer_class is None:
         return train.main(argv)
-    with Distributed() as dist, open_run(cli.parse(argv), dist) as opened:
+    with open_run(cli.parse(argv)) as opened:
         trainer = trainer_class(opened, prepare_data(opened))
         trainer.restore()
         return trainer.fit()

@@ -125,7 +125,8 @@ def errors_name(path):
     try:
         yield
     except OSError as error:
-        if error.errno:  # from the system, not from our own code
+        # An error without errno is our own; one that names another file is about that file.
+        if error.errno and (error.filename is None or ".tmp-" in str(error.filename)):
             error.filename = str(path)
         raise
 
@@ -135,7 +136,7 @@ def check_writable(folder):
     absolute = Path(folder).absolute()
     existing = next(path for path in (absolute, *absolute.parents) if path.exists())
     with errors_name(folder):
-        os.rmdir(tempfile.mkdtemp(prefix=".try-", dir=existing))
+        os.rmdir(tempfile.mkdtemp(prefix=".tmp-", dir=existing))
 
 
 def next_free_folder(folder):

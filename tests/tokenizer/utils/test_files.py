@@ -115,6 +115,12 @@ def test_the_error_names_the_path_that_the_user_knows(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent.txt'$"):
+        with atomic_folder(tmp_path / "run"):
+            open(tmp_path / "absent.txt")
+
+
 # Permissions: root may do everything, so the check runs as another user.
 
 @pytest.fixture

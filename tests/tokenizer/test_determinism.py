@@ -6,7 +6,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from tokenizer_samples import STORY, wild_texts
+from tokenizer_samples import STORY, random_texts
 
 ROOT = Path(__file__).parents[2]
 KINDS = {
@@ -21,7 +21,7 @@ def corpus(tmp_path_factory):
     """Three files with many ties: equal pairs, and more rare characters than are kept."""
     folder = tmp_path_factory.mktemp("corpus")
     lines = STORY.splitlines(keepends=True)
-    lines += [text.replace("\n", " ") + "\n" for text in wild_texts(200, seed=41)]
+    lines += [text.replace("\n", " ") + "\n" for text in random_texts(200, seed=41)]
     for start in (0x4E00, 0x4F90, 0x5120):
         lines.append("".join(map(chr, range(start, start + 400))) + "\n")
     for i in range(3):

@@ -5,7 +5,7 @@
 import random
 
 import pytest
-from tokenizer_samples import corpus_files, corpus_text, random_texts, wild_texts
+from tokenizer_samples import corpus_files, corpus_text, random_texts
 
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.normalize import BertNormalizer
@@ -69,7 +69,7 @@ def random_bytes(seed):
 def test_training_on_random_bytes_gives_the_same_files(assert_same_training, tmp_path, from_files):
     """In files only byte 10 ends a line; strings are not cut into lines."""
     for seed, sizes in enumerate([(261, 1), (700, 2), (3_000, 3), (20_000, 2)]):
-        texts = [*random_bytes(seed), "".join(wild_texts(500, seed))]
+        texts = [*random_bytes(seed), "".join(random_texts(500, seed))]
         if from_files:
             for i, text in enumerate(texts):
                 (tmp_path / f"{i}.txt").write_bytes(text.encode())

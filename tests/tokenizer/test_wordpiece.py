@@ -107,15 +107,6 @@ def test_encoding_agrees_with_the_reference(tok):
         assert [tok.id_to_token(i) for i in tok.encode_ids(text)] == slow
 
 
-def test_encode_ids_equals_encode_for_short_and_long_texts(tok, monkeypatch):
-    for text in random_texts(700, seed=7):
-        ids = tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids
-        monkeypatch.setattr("tokenizer.base.SHORT_TEXT", 0)
-        assert tok.encode_ids(text) == ids
-        monkeypatch.undo()
-        assert tok.encode_ids(text) == ids
-
-
 def test_white_space_has_no_tokens(tok):
     assert tok.encode_ids("\n") == tok.encode_ids("  \t") == tok.encode_ids("") == []
     assert tok.encode_ids("the cat\n") == tok.encode_ids("\tThe \r\n CAT")

@@ -31,28 +31,6 @@ POOLS = [
 ]
 
 
-def random_text(rng):
-    """Return mixed scripts, controls, marks, emoji; sometimes any code points, or a long word."""
-    kind = rng.random()
-    if kind < 0.15:
-        chars = [chr(rng.randrange(0x110000)) for _ in range(rng.randint(1, 30))]
-        return "".join(char for char in chars if unicodedata.category(char) not in ("Cs", "Cn"))
-    if kind < 0.2:
-        length = rng.choice([49, 50, 51, 99, 100, 101, 102, 300])
-        return rng.choice(["a", "é", "word", "日", "aé"]) * length
-    pools = rng.sample(POOLS, rng.randint(1, 4))
-    extra = ["<mask>", "<s>", "[MASK]", "donkey", "The"]
-    text = ""
-    for _ in range(rng.randint(0, 40)):
-        text += rng.choice(rng.choice(pools) if rng.random() < 0.95 else extra)
-    return text
-
-
-def random_texts(count, seed=0):
-    rng = random.Random(seed)
-    return [random_text(rng) for _ in range(count)]
-
-
 EMOJI = "😀😍👋👍🏳👨👩👧👦💻🚀❤☺1#*"
 SPECIALS = "<s> </s> <pad> <unk> <mask> [CLS] [SEP] [PAD] [UNK] [MASK] <mas [MASK [mask]".split()
 SPACES = (
@@ -76,6 +54,11 @@ def any_characters(rng):
     for _ in range(rng.randint(1, 12)):
         codes.append(rng.randrange(17) * 0x10000 + rng.randrange(0x10000))
     return "".join(chr(code) for code in codes if not 0xD800 <= code < 0xE000)
+
+
+def mixed_pools(rng):
+    pools = rng.sample(POOLS, rng.randint(1, 4))
+    return repeated(rng, lambda: rng.choice(rng.choice(pools)), 40)
 
 
 def one_block(rng):
@@ -105,6 +88,7 @@ def long_word(rng):
 
 FRAGMENTS = [
     any_characters,
+    mixed_pools,
     one_block,
     emoji,
     accents,
@@ -120,15 +104,15 @@ FRAGMENTS = [
 ]
 
 
-def wild_text(rng):
+def random_text(rng):
     """Return one to four fragments of any kind, joined or separated by spaces."""
     fragments = [rng.choice(FRAGMENTS)(rng) for _ in range(rng.randint(1, 4))]
     return rng.choice(["", " ", "  "]).join(fragments)
 
 
-def wild_texts(count, seed=0):
+def random_texts(count, seed=0):
     rng = random.Random(seed)
-    return [wild_text(rng) for _ in range(count)]
+    return [random_text(rng) for _ in range(count)]
 
 
 def train_on_words(learn, words, alphabet, vocab_size, min_frequency, join=str.__add__):

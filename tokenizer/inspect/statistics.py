@@ -5,8 +5,6 @@ from tokenizer.inspect.text import is_byte_level
 from tokenizer.pretokenize import byte_characters
 from tokenizer.wordpiece import INSIDE
 
-MAX_LENGTH_ROW = 16  # the last row of the histogram is for this length and all longer ones
-
 
 def statistics(tokenizer):
     """Return what a vocabulary contains, as a dict.
@@ -53,11 +51,14 @@ def statistics(tokenizer):
 
 
 def render_statistics(tokenizer, style):
-    """Return lines: the statistics, with a histogram of lengths."""
+    """Return the statistics as lines."""
     stats = statistics(tokenizer)
     kind, unit = "WordPiece", "characters"
     if is_byte_level(tokenizer):
         kind, unit = "byte-level BPE", "bytes, with the space before"
+    lengths = ", ".join(f"{length}: {count:,}" for length, count in stats["lengths"].items())
+    # The longest tokens of all are often lines of dashes, so show the longest words.
+    longest = [tokenizer.token_text(token) for token in stats["longest_of_letters"]]
     max_length = stats["model_max_length"]
     rows = {
         "kind": kind,
@@ -66,41 +67,16 @@ def render_statistics(tokenizer, style):
         "other added": _list_tokens(stats["other_added_tokens"], style),
         "made of": ", ".join(f"{count:,} {name}" for name, count in stats["made_of"].items()),
         "begin a word": f"{stats['begin_a_word']:,}",
+        "lengths": f"{lengths} (in {unit})",
+        "longest": " ".join(map(style.visible, longest)),
         "settings": ", ".join(f"{name} {value}" for name, value in stats["settings"].items()),
         "max length": f"{max_length:,} tokens, says the model" if max_length else "",
         "fingerprint": stats["fingerprint"],
     }
-    lines = [f"{name:>14}  {value}" for name, value in rows.items() if value]
-    lines += ["", f"{'length':>14}  tokens (in {unit})", *_histogram(stats["lengths"], style)]
-    # The longest tokens are often lines of dashes, so those of letters are listed, too.
-    lines += _longest_rows(tokenizer, "tokens", stats["longest_tokens"], style)
-    if stats["longest_of_letters"] != stats["longest_tokens"]:
-        lines += _longest_rows(tokenizer, "of letters", stats["longest_of_letters"], style)
-    return lines
+    return [f"{name:>14}  {value}" for name, value in rows.items() if value]
 
 
 def _list_tokens(tokens, style, limit=20):
     names = [f"{style.visible(token)} {token_id}" for token, token_id in tokens.items()]
     rest = f", and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest
-
-
-def _histogram(lengths, style):
-    """Yield a row for each length, the last one for all longer tokens."""
-    counts = Counter()
-    for length, count in lengths.items():
-        counts[min(length, MAX_LENGTH_ROW)] += count
-    for length in range(1, max(counts, default=0) + 1):
-        label = f"{length}+" if length == MAX_LENGTH_ROW else f"{length}"
-        bar = style.signs.bar * round(40 * counts[length] / max(counts.values()))
-        yield f"{label:>14}  {counts[length]:>7,} {bar}".rstrip()
-
-
-def _longest_rows(tokenizer, title, tokens, style):
-    yield ""
-    yield f"{'longest':>14}  {title}"
-    for token in tokens:
-        text = style.visible(tokenizer.token_text(token))
-        if len(text) > 60:
-            text = text[:60] + style.signs.rest
-        yield f"{tokenizer.token_to_id(token):>14}  {text}"

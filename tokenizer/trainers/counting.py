@@ -47,7 +47,7 @@ def count_files(files, boundaries, words_of, workers=None, max_words=None, show_
     total = sum(_file_size(file) for file in files)
     counter = UnitCounter(boundaries, words_of)
     with progress_bar(total, "counting words", "B", show_progress, scale=True) as bar:
-        return _count(_count_ranges, portions(files), counter, workers, max_words, bar)
+        return _count(_count_ranges, portions(files, PORTION), counter, workers, max_words, bar)
 
 
 def count_texts(texts, boundaries, words_of, workers=None, max_words=None, show_progress=True):
@@ -235,7 +235,7 @@ def _line_number(file, offset):
                 return line_number
 
 
-def portions(files, size=PORTION):
+def portions(files, size):
     """Yield lists of (file, start, end), each of at most ``size`` bytes in total.
 
     Files of 10 and 3 bytes, size 6 -> [(a, 0, 6)], [(a, 6, 10)], [(b, 0, 3)]

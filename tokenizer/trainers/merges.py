@@ -35,13 +35,11 @@ class LearnedMerges:
 @contextlib.contextmanager
 def garbage_collection_paused():
     """Training makes millions of objects without cycles: scanning them repeatedly finds nothing."""
-    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        gc.enable()
 
 
 @garbage_collection_paused()

@@ -52,10 +52,9 @@ def test_portions_and_workers_do_not_change_the_counts(tmp_path, monkeypatch, si
         files.append(tmp_path / f"{len(files)}.txt")
         files[-1].write_bytes((end.join(lines) + last_end).encode())
         expected += count_slowly([line + end for line in lines[:-1]] + [lines[-1] + last_end])
-    monkeypatch.setattr(portions, "__defaults__", (size,))
+    monkeypatch.setattr(counting, "PORTION", size)
     for workers in (1, 2):
         assert count_files(files, workers=workers) == expected
-    monkeypatch.setattr(counting, "PORTION", size)
     monkeypatch.setattr(counting, "CHUNK", 5)
     assert count_files(files, workers=2) == expected
     assert count_texts(lines, workers=2) == count_slowly(lines)
@@ -92,7 +91,6 @@ def test_portions_cover_every_byte_once(tmp_path):
 @pytest.mark.parametrize("cls", [ByteLevelBPE, WordPiece])
 def test_any_number_of_workers_learns_the_same_vocabulary(tmp_path, monkeypatch, cls):
     (tmp_path / "story.txt").write_text(STORY * 3, encoding="utf-8")
-    monkeypatch.setattr(portions, "__defaults__", (300,))
     monkeypatch.setattr(counting, "PORTION", 300)
 
     def fingerprints(train, source):
@@ -150,7 +148,7 @@ def test_the_training_summary_reports_the_cap():
 @pytest.mark.parametrize("size", [9, 1000])
 def test_an_error_names_the_line_that_is_not_utf8(tmp_path, monkeypatch, size):
     (tmp_path / "bad.txt").write_bytes(b"good\n" * 40 + b"ok \xff no\n")
-    monkeypatch.setattr(portions, "__defaults__", (size,))
+    monkeypatch.setattr(counting, "PORTION", size)
     with pytest.raises(ValueError, match="bad.txt: line 41 is not UTF-8"):
         count_files(tmp_path / "bad.txt")
 

@@ -1,7 +1,6 @@
 """``python -m minibert``: the list of commands, help, and exit codes."""
 import pytest
 
-import minibert
 from minibert.__main__ import COMMANDS, main
 
 
@@ -23,7 +22,3 @@ def test_the_help_of_a_command_gives_its_own_name(name, capsys):
         main([name, "--help"])
     assert stopped.value.code == 0
     assert f"python -m minibert {name}" in capsys.readouterr().out
-
-
-def test_the_public_names_are_functions_and_classes():
-    assert all(callable(getattr(minibert, name)) for name in minibert.__all__)

@@ -1,6 +1,5 @@
 """Activations, attention maps and contextual vectors show what the model computes."""
 import json
-import math
 import sys
 from types import SimpleNamespace
 
@@ -29,29 +28,6 @@ TEXTS = ("He broke the record.", "She played the record.")
 
 
 # Attention weights
-
-
-def test_attention_weights_worked_by_hand():
-    """One head of size 2; keys and values are the two tokens, queries sqrt(2) ln 3 times them.
-
-    Token 0 has the scores ln 3 and 0, so it takes 3/4 of itself; token 1 likewise.
-    """
-    config = BertConfig(hidden_size=2, num_attention_heads=1, intermediate_size=2, vocab_size=9)
-    attention = Attention(config).eval()
-    identity = torch.eye(2)
-    query_weight = math.sqrt(2) * math.log(3) * identity
-    with torch.no_grad():
-        attention.qkv.weight.copy_(torch.cat((query_weight, identity, identity)))
-        attention.qkv.bias.zero_()
-        attention.out_proj.weight.copy_(identity)
-        attention.out_proj.bias.zero_()
-    x = identity[None]  # (1, 2, 2)
-    expected = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
-    torch.testing.assert_close(attention.weights(x)[0, 0], expected)
-    torch.testing.assert_close(attention(x)[0], expected)
-    mask = torch.tensor([[[[0.0, -1e9]]]])  # token 1 is hidden
-    only_first = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    torch.testing.assert_close(attention.weights(x, mask)[0, 0], only_first)
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])

@@ -1,4 +1,4 @@
-"""Filled masks: as a function, from a run folder, and as a command."""
+"""Filled masks, as a function and as a command, and the passages to ask about."""
 import json
 import sys
 
@@ -10,8 +10,6 @@ from reading_models import constant_model, saved
 from minibert.analysis.mask_filling import fill_mask, main
 from minibert.analysis.probes import masked_passages
 from minibert.config import BertConfig
-from minibert.formats.huggingface import save_pretrained
-from minibert.formats.run_folder import load_run
 from minibert.model import BertForMaskedLM, BertModel
 from tokenizer import ByteLevelBPE, WordPiece
 
@@ -168,25 +166,6 @@ def test_a_model_that_cannot_fill_masks_is_rejected(bpe, wordpiece):
         fill_mask(BertModel(bpe[0].config), bpe[1], "a <mask>")
     with pytest.raises(ValueError, match="top_k is 0"):
         fill_mask(*bpe, "a <mask>", top_k=0)
-
-
-# A run folder
-
-
-def test_a_run_a_plain_folder_and_a_checkpoint_load(run, bpe, tmp_path):
-    model, tokenizer = bpe
-    expected = fill_mask(model, tokenizer, RETURN)
-    plain = tmp_path / "plain"
-    save_pretrained(model, plain, tokenizer)
-    unfinished = tmp_path / "unfinished"
-    tokenizer.save(unfinished / "tokenizer")
-    (unfinished / "model").mkdir()  # an empty folder is ignored
-    save_pretrained(BertForMaskedLM(model.config), unfinished / "checkpoints/step-0000090")
-    save_pretrained(model, unfinished / "checkpoints/step-0001000")
-    (unfinished / "checkpoints/step-0002000").mkdir()  # no weights: ignored
-    checkpoint = unfinished / "checkpoints/step-0001000"
-    for folder in (run, run / "model", plain, unfinished, checkpoint):
-        assert fill_mask(*load_run(folder), RETURN) == expected, folder
 
 
 # Passages to ask about

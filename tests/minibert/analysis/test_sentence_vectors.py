@@ -70,13 +70,6 @@ def test_top_k_may_exceed_the_texts_but_there_must_be_some(numbers_are_vectors):
         nearest(None, None, [], ["1 0"])
 
 
-def test_a_text_is_nearest_to_itself(bpe):
-    for result in nearest(model_for(bpe), bpe, TEXTS, TEXTS, top_k=1):
-        neighbor, = result["nearest"]
-        assert neighbor["text"] == result["query"]
-        assert neighbor["score"] == pytest.approx(1, abs=1e-5)
-
-
 def test_texts_are_read_with_their_first_lines(tmp_path):
     (tmp_path / "a.txt").write_text("\ufeffone\r\n\r\n  two \none\nthree", encoding="utf-8")
     assert read_texts(tmp_path / "a.txt", "sentence") == {"one": 1, "two": 3, "three": 5}

@@ -1,6 +1,7 @@
 """Several processes train one model: together they compute what one process computes alone."""
 import signal
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from train_helpers import (
 
 import train
 from minibert.training.distributed import Distributed
+from minibert.training.failures import explain_lost_rank
 
 
 @pytest.mark.parametrize("world_size, flags", [
@@ -97,6 +99,17 @@ def test_a_rank_that_is_killed_ends_the_others_with_one_error(
     assert f"{hint} Resume with:  python train.py --resume --out {tmp_path / 'run'}" in printed
     assert resume(tmp_path / "run") == 0
     assert losses(tmp_path / "run")[-1][0] == 20
+
+
+def test_torchruns_sigterm_does_not_interrupt_the_error_about_a_lost_rank(tmp_path):
+    run = SimpleNamespace(folder=tmp_path, dist=SimpleNamespace(world_size=2))
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit), explain_lost_rank(run):
+            raise RuntimeError("gloo: connection closed by peer")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def test_a_mistake_that_the_first_rank_finds_ends_all_and_leaves_nothing(tmp_path, capfd):

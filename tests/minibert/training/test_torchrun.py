@@ -105,6 +105,5 @@ def test_if_one_rank_is_killed_the_other_prints_how_to_resume(text, tmp_path, ra
     printed = finish(process)
     assert "error: another rank of this run has died" in printed
     assert f"--resume --out {out}" in printed
-    assert "stopping" not in printed  # torchrun's SIGTERM comes later and is ignored
     assert resume(out, "--max-steps", "3", "--may-differ", "max-steps") == 0
     assert losses(out)[-1][0] == 3

@@ -187,7 +187,6 @@ class Trainer:
         if not self.dist.is_main:
             return None
         scores = self.data.validation.evaluate(self.model, final)
-        self.state.note_eval_loss(scores["loss"])
         report.evaluation(scores, final)
         return scores
 

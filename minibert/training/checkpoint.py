@@ -28,13 +28,32 @@ FORMAT = "minibert-checkpoint-3"
 
 
 def save_trainer(trainer):
-    """Save a trainer's checkpoint. All ranks must call this; only the main process writes."""
+    """Write RUN/checkpoints/step-N; keep the newest --keep-checkpoints.
+
+    All ranks must call this; only the main process writes.
+    """
     state = trainer.state.to_dict(trainer.dist)
     check_finite(sum(state["loss_sums"].values()), trainer.state.step)
-    if trainer.dist.is_main:
-        config = {"model": asdict(trainer.model.config), "train": asdict(trainer.config)}
-        save(trainer.run.folder, state | {"config": config}, trainer.model, trainer.optimizer,
-             trainer.scaler, trainer.config.keep_checkpoints)
+    if not trainer.dist.is_main:
+        return
+    state["format"] = FORMAT
+    state["config"] = {"model": asdict(trainer.model.config), "train": asdict(trainer.config)}
+    state["scaler"] = trainer.scaler.state_dict()
+    tensors = {"optimizer.pt": trainer.optimizer.state_dict(), "random.pt": _random_states()}
+    folder = trainer.run.folder / "checkpoints" / f"step-{state['step']:07d}"
+    with atomic_folder(folder) as temporary:
+        save_pretrained(trainer.model, temporary)
+        for name, value in tensors.items():
+            # torch.save to memory, Python to disk: a full disk is then an OSError that says so
+            buffer = io.BytesIO()
+            torch.save(value, buffer)
+            (temporary / name).write_bytes(buffer.getbuffer())
+        (temporary / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+    remove_stale(folder.parent, "step-*")
+    # The new checkpoint is complete: remove the oldest ones.
+    for old in checkpoints(trainer.run.folder)[:-trainer.config.keep_checkpoints]:
+        if old != folder:
+            remove(old)
 
 
 def save_model(trainer):
@@ -45,7 +64,7 @@ def save_model(trainer):
 def restore(trainer):
     """Load the newest readable checkpoint into a trainer; return its state.json, or None."""
     folder, dist, state = trainer.run.folder, trainer.dist, trainer.state
-    saved = load_newest(folder, trainer.model, trainer.optimizer, trainer.scaler)
+    saved = load_newest(trainer)
     if saved:
         if saved["tokenizer"] != trainer.tokenizer.fingerprint:
             raise ValueError(f"the checkpoint was trained with another tokenizer than "
@@ -78,53 +97,29 @@ def check_not_finished(trainer, saved):
                          f"{minutes:g} asked for")
 
 
-def save(run, state, model, optimizer, scaler, keep):
-    """Write RUN/checkpoints/step-N, N = state["step"]; keep the newest ``keep``. Return its folder.
-
-    state: a dict of JSON values. Old checkpoints are removed after the new one is complete.
-    """
-    folder = Path(run) / "checkpoints" / f"step-{state['step']:07d}"
-    with atomic_folder(folder) as temporary:
-        save_pretrained(model, temporary)
-        tensors = {"optimizer.pt": optimizer.state_dict(), "random.pt": _random_states()}
-        for name, value in tensors.items():
-            # torch.save to memory, Python to disk: a full disk is then an OSError that says so
-            buffer = io.BytesIO()
-            torch.save(value, buffer)
-            (temporary / name).write_bytes(buffer.getbuffer())
-        state = {"format": FORMAT, **state, "scaler": scaler.state_dict()}
-        (temporary / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-    remove_stale(folder.parent, "step-*")
-    for old in checkpoints(run)[:-keep]:
-        if old != folder:
-            remove(old)
-    return folder
-
-
 def checkpoints(run):
     """The checkpoint folders of a run, oldest first."""
     folders = (Path(run) / "checkpoints").glob("step-*")
     return sorted(folder for folder in folders if re.fullmatch(r"step-\d+", folder.name))
 
 
-def load(folder, model, optimizer, scaler):
+def load(folder, trainer):
     """Fill model, optimizer, scaler and random generators from a checkpoint; return its state.
 
     Raises ValueError, naming the folder, if anything is missing, truncated or of another shape.
     """
-    folder = Path(folder)
-    device = next(model.parameters()).device
+    optimizer = trainer.optimizer
     file = "state.json"
     try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state = json.loads((folder / file).read_text(encoding="utf-8"))
         if state.get("format") != FORMAT:
             raise ValueError(f"state.json has format {state.get('format')!r}, expected {FORMAT!r}")
         file = "random.pt"
         random_states = torch.load(folder / file, map_location="cpu", weights_only=True)
         file = "model.safetensors"
-        model.load_state_dict(from_pretrained(folder).state_dict())
+        trainer.model.load_state_dict(from_pretrained(folder).state_dict())
         file = "optimizer.pt"
-        moments = torch.load(folder / file, map_location=device, weights_only=True)
+        moments = torch.load(folder / file, map_location=trainer.device, weights_only=True)
         # Learning rates and weight decay come from the configuration, which may have been
         # changed on purpose with --may-differ; load_state_dict would overwrite them.
         settings = [dict(group) for group in optimizer.param_groups]
@@ -133,7 +128,7 @@ def load(folder, model, optimizer, scaler):
             del own["params"]
             group.update(own)
         if saved := state.pop("scaler"):  # {} unless the run is in fp16
-            scaler.load_state_dict(saved)
+            trainer.scaler.load_state_dict(saved)
     except (torch.OutOfMemoryError, MemoryError, PermissionError):
         raise  # not the checkpoint's fault
     except Exception as error:  # whatever a broken file makes a parser raise
@@ -143,18 +138,18 @@ def load(folder, model, optimizer, scaler):
     return state
 
 
-def load_newest(run, model, optimizer, scaler):
+def load_newest(trainer):
     """Load the newest readable checkpoint of a run; return its state, or None if it has none.
 
     An unreadable checkpoint is reported, kept under another name, and the previous one is tried.
-    Raises ValueError if there are checkpoints but none can be read:
-    starting from scratch would overwrite the run.
+    Raises ValueError if there are checkpoints but none can be read: starting from scratch would
+    overwrite the run.
     """
-    folders = checkpoints(run)
+    folders = checkpoints(trainer.run.folder)
     unreadable = []
     for folder in reversed(folders):
         try:
-            state = load(folder, model, optimizer, scaler)
+            state = load(folder, trainer)
         except ValueError as error:
             print(f"warning: {error}", file=sys.stderr)
             unreadable.append(folder)
@@ -166,9 +161,8 @@ def load_newest(run, model, optimizer, scaler):
             print(f"warning: {broken.name} is kept as {kept_as}", file=sys.stderr)
         return state
     if folders:
-        where = Path(run) / "checkpoints"
-        raise ValueError(f"none of the {len(folders)} checkpoints in {where} can be read: "
-                         "move them away to start from scratch")
+        raise ValueError(f"none of the {len(folders)} checkpoints in {folders[0].parent} can be "
+                         "read: move them away to start from scratch")
     return None
 
 

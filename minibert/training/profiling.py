@@ -7,6 +7,7 @@ part (flops.py): parts without any (norms, softmax, the optimizer) wait for memo
 import contextlib
 import statistics
 import time
+from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -32,7 +33,7 @@ def measure(trainer, repeats):
     """Return [{"part", "seconds", "operations"}, ...]; the last row is the complete step."""
     trainer.model.train()
     config = trainer.config
-    clock = Clock(trainer.device, repeats)
+    clock = partial(median_seconds, trainer.device, repeats)
     num_batches = config.batch_size // config.batch_unit  # of a full step, after any batch ramp
     batches = [next(trainer.batches) for _ in range(num_batches)]
     micro_batches = [micro for batch in batches for micro in batch.split(config.micro_batch)]
@@ -117,29 +118,18 @@ def set_gradients(model):
         parameter.grad = torch.full_like(parameter, 1e-8)
 
 
-class Clock:
-    """Measure seconds of a function: the median of several calls after one that warms up."""
-
-    def __init__(self, device, repeats):
-        self.device = device
-        self.repeats = repeats
-
-    def __call__(self, run, before=lambda: None):
-        """Return the seconds of ``run()``; ``before()`` is called before each and not timed."""
-        seconds = [self.time_once(run, before) for _ in range(1 + self.repeats)]
-        return statistics.median(seconds[1:])
-
-    def time_once(self, run, before):
+def median_seconds(device, repeats, run, before=lambda: None):
+    """Return the median seconds of ``run()``; ``before()`` is called before each and not timed."""
+    synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    seconds = []
+    for _ in range(1 + repeats):
         before()
-        self.synchronize()
+        synchronize()
         start = time.perf_counter()
         run()
-        self.synchronize()
-        return time.perf_counter() - start
-
-    def synchronize(self):
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])  # the first call warms up
 
 
 def table(rows):

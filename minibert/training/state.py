@@ -34,7 +34,6 @@ class TrainState:
     skipped: int = 0             # steps skipped because of an inf or NaN gradient
     skipped_in_a_row: int = 0
     schedule_lead: int = 0       # skipped steps that the learning-rate schedule still counts
-    best_eval_loss: float | None = None
     loss_sums: dict = field(default_factory=dict)  # name -> sum over the steps since the last log
     num_losses: int = 0          # steps in loss_sums
     tokenizer: str = ""          # fingerprint of the tokenizer
@@ -91,10 +90,6 @@ class TrainState:
             raise ValueError(f"the gradient was inf or NaN for {self.skipped_in_a_row} {precision} "
                              f"steps in a row: {remedy} a lower --learning-rate")
         return skipped
-
-    def note_eval_loss(self, loss):
-        best = self.best_eval_loss
-        self.best_eval_loss = loss if best is None else min(best, loss)
 
     def mean_losses(self, dist):
         """Return {name: mean over the steps since the last log}. Waits for the device.

@@ -27,6 +27,7 @@ SYNC_BUFFERS = ("forward_sync_buffers" if "forward_sync_buffers" in DDP_OPTIONS
                 else "broadcast_buffers")
 # The other ranks wait while rank 0 prepares a large corpus. torchrun notices a rank that dies.
 TIMEOUT = timedelta(days=7)
+LEFT_GROUPS = []  # see Distributed.__exit__
 
 
 class Distributed:
@@ -55,6 +56,10 @@ class Distributed:
 
     def __exit__(self, *error):
         if self.world_size > 1 and dist.is_initialized():
+            # Keep the group until the process ends. If DDP were its last owner, it would wait for
+            # gloo's thread while it holds Python's lock (the GIL), and that thread may need the
+            # lock to free the tensor of the last all-reduce: a deadlock (seen with torch 2.13).
+            LEFT_GROUPS.append(dist.group.WORLD)
             dist.destroy_process_group()
 
     @property

@@ -1,5 +1,7 @@
 """Several processes train one model: together they compute what one process computes alone."""
+import os
 import signal
+import socket
 import warnings
 from types import SimpleNamespace
 
@@ -205,3 +207,22 @@ def test_ranks_draw_different_dropout_masks(text, tmp_path):
     run_ranks(2, lambda rank: run(text, tmp_path / "run", "--max-steps", "1",
                                   trainer=DrawingTrainer))
     assert draws.get() != draws.get()
+
+
+def test_leaving_does_not_wait_for_a_thread_that_waits_for_python():
+    """DDP is freed while gloo's thread frees the tensor of the last all-reduce."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(20)]
+    ports = [free.getsockname()[1] for free in sockets]
+    for free in sockets:
+        free.close()
+
+    def work(rank):
+        for port in ports:
+            os.environ["MASTER_PORT"] = str(port)
+            with Distributed() as dist:
+                model = dist.wrap(torch.nn.Linear(8, 8))
+                model(torch.ones(2, 8)).sum().backward()
+                dist.sum(1.0)
+            del model
+
+    run_ranks(2, work)

@@ -64,9 +64,9 @@ def make_parser():
 
     for name in ("prepare", "filter", "inspect"):
         command = commands.choices[name]
-        what = "the folder of a token file or of a run, or " if name == "inspect" else ""
+        token_files = "the folder of a token file or of a run, or " if name == "inspect" else ""
         command.add_argument("source", nargs="+", metavar="FILE_OR_NAME",
-                             help=f"{what}files, folders, or the name of a corpus")
+                             help=f"{token_files}files, folders, or the name of a corpus")
         command.add_argument("--text-field", default="text",
                              help="the field or column of .jsonl, .csv and .tsv with the text")
 

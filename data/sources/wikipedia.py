@@ -42,9 +42,9 @@ def is_dump(record):
 
 def articles(records):
     """Yield the (line number, object) pairs that are articles."""
-    for number, record in records:
+    for line_number, record in records:
         if not is_dump(record) and record.get("namespace", 0) == 0:
-            yield number, record
+            yield line_number, record
 
 
 def document(text):

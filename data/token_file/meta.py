@@ -53,13 +53,6 @@ def extend_checksum(checksum, data):
     return f"{zlib.crc32(data, int(checksum, 16)):08x}"
 
 
-def check_checksum(path, found, expected):
-    """Raise ValueError if the checksums differ."""
-    if found != expected:
-        raise ValueError(f"{path} is damaged: its checksum is {found}, "
-                         f"meta.json has {expected}; {REPAIR}")
-
-
 def check_ids(ids, vocab_size, source):
     """Raise ValueError if an id is not in the vocabulary."""
     if len(ids) and (ids.max() >= vocab_size or ids.min() < 0):

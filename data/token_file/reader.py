@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.token_file.meta import INDEX, REPAIR, check_checksum, check_ids, file_sizes, read_meta
+from data.token_file.meta import INDEX, REPAIR, check_ids, file_sizes, read_meta
 from data.token_file.shards import Shards
 
 CHUNK_BYTES = 1 << 22  # read at once while a file is scanned; a multiple of 8
@@ -171,7 +171,9 @@ class TokenFile:
                         yield file["file"], data
                         checksum = zlib.crc32(data, checksum)
                         bar.update(len(data))
-                check_checksum(path, f"{checksum:08x}", file["crc32"])
+                if f"{checksum:08x}" != file["crc32"]:
+                    raise ValueError(f"{path} is damaged: its checksum is {checksum:08x}, "
+                                     f"meta.json has {file['crc32']}; {REPAIR}")
 
 
 def iter_lengths(starts):

@@ -127,12 +127,12 @@ class TokenFileWriter:
             return None
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
-            is_same_kind = self.header.items() <= state.items()
-            is_complete = all((self.part / name).stat().st_size >= size
-                              for name, size in file_sizes(state).items())
+            is_usable = self.header.items() <= state.items()
+            for name, size in file_sizes(state).items():
+                is_usable = is_usable and (self.part / name).stat().st_size >= size
         except (OSError, ValueError, KeyError):
-            is_same_kind = is_complete = False
-        if is_same_kind and is_complete:
+            is_usable = False
+        if is_usable:
             return state
         self.unusable_reason = "it is damaged, or made with another tokenizer or version"
         return None
@@ -157,12 +157,13 @@ class TokenFileWriter:
 
     def _raise_with_hint(self, error):
         """After Ctrl-C or on a full disk, raise an error that says how much is kept."""
+        is_kept = self._saved_state["num_tokens"] > 0
         kept = "nothing is kept"
-        if self._saved_state["num_tokens"]:
+        if is_kept:
             kept = f"kept: {describe_amount(self._saved_state)}; repeat the command to resume"
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise OSError(errno.ENOSPC, f"the disk is full; {kept}", str(self.folder)) from error
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt) and is_kept:
             raise KeyboardInterrupt(kept) from error
 
     @property

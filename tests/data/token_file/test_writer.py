@@ -74,7 +74,7 @@ def test_an_error_in_the_corpus_keeps_the_older_token_file(older):
 
 
 @pytest.mark.parametrize("error, message", [
-    (KeyboardInterrupt(), "nothing is kept"),
+    (KeyboardInterrupt(), "^$"),
     (OSError(errno.ENOSPC, "No space left"), "the disk is full; nothing is kept"),
 ])
 def test_ctrl_c_and_a_full_disk_before_the_first_batch_leave_nothing(tmp_path, error, message):

@@ -19,15 +19,8 @@ def text(tmp_path):
 
 @pytest.fixture
 def fake_tokenizer(monkeypatch):
-    """``load_tokenizer`` returns a tokenizer of characters; the fixture is a list of its calls."""
-    calls = []
-
-    def load(folder):
-        calls.append(folder)
-        return Characters()
-
-    monkeypatch.setattr("data.__main__.load_tokenizer", load)
-    return calls
+    """``load_tokenizer`` returns a tokenizer of characters."""
+    monkeypatch.setattr("data.__main__.load_tokenizer", lambda folder: Characters())
 
 
 def output(capsys, *arguments):
@@ -54,15 +47,6 @@ def test_prepare_writes_the_chosen_split(capsys, tmp_path, text, fake_tokenizer)
         num_segments[split] = TokenFile(out).num_segments
         assert (result["num_segments"], result["split"]) == (num_segments[split], split)
     assert num_segments == {"train": 2, "eval": 1, "all": 3}
-
-
-def test_prepare_takes_the_tokenizer_of_a_run(capsys, tmp_path, text, fake_tokenizer):
-    inner = tmp_path / "run" / "tokenizer"
-    inner.mkdir(parents=True)
-    (inner / "vocab.txt").write_text("[PAD]\n")
-    for i, folder in enumerate((inner.parent, inner)):
-        output(capsys, "prepare", text, "--tokenizer", folder, "--out", tmp_path / str(i))
-    assert fake_tokenizer == [inner, inner]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

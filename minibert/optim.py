@@ -7,6 +7,7 @@ from collections import defaultdict
 
 import torch
 
+from minibert.config import SCHEDULES
 from minibert.device import DTYPES
 
 
@@ -181,7 +182,12 @@ def lr_multiplier(progress, schedule, warmup, decay):
     >>> [round(lr_multiplier(p, "stable", 0.1, 0.2), 3) for p in (0.05, 0.5, 0.8, 0.9, 1.0)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    decay_length = 1 - warmup if schedule == "linear" else decay
+    if schedule == "linear":
+        decay_length = 1 - warmup
+    elif schedule == "stable":
+        decay_length = decay
+    else:
+        raise ValueError(f"unknown schedule {schedule!r}: choose from {', '.join(SCHEDULES)}")
     progress = min(max(progress, 0.0), 1.0)
     if progress < warmup:
         return progress / warmup

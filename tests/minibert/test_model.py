@@ -41,6 +41,14 @@ def test_a_preset_has_the_number_of_parameters_of_its_source(preset, cls, count)
         assert cls(PRESETS[preset][0]).num_parameters() == count
 
 
+def test_kantaibert_has_the_published_count_with_a_pooler():
+    with torch.device("meta"):
+        kant, _ = PRESETS["kant"]
+        with_pooler = BertModel(kant, pooler=True).num_parameters()
+        pooler = with_pooler - BertModel(kant).num_parameters()
+        assert BertForMaskedLM(kant).num_parameters() + pooler == 84_095_008
+
+
 # Positions, segments, padding
 
 

@@ -64,6 +64,11 @@ def test_the_learning_rate_rises_and_decays(schedule, progress, factor):
     assert lr_multiplier(progress, schedule, warmup=0.06, decay=0.3) == pytest.approx(factor)
 
 
+def test_an_unknown_schedule_is_an_error():
+    with pytest.raises(ValueError, match="unknown schedule 'cosine': choose from linear, stable"):
+        lr_multiplier(0.5, "cosine", warmup=0.06, decay=0.3)
+
+
 def test_the_learning_rate_without_warm_up_or_decay():
     assert lr_multiplier(0.0, "linear", warmup=0.0, decay=0.0) == 1.0
     assert lr_multiplier(0.99, "stable", warmup=0.1, decay=0.0) == 1.0

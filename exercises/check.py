@@ -38,7 +38,7 @@ class Exercise:
     """file, function: where the reader's answer stands.  product: the right one.  inputs: makes a list of dicts of arguments."""
     file: str
     function: str
-    product: Callable
+    solution: Callable
     inputs: Callable
 
 
@@ -149,10 +149,10 @@ EXERCISES = (
 # ------------------------------------------------------------------------------------------------------- checking
 
 
-def checked(exercise, answer):
+def check_answer(exercise, answer):
     """{"state": done | not yet | wrong, "inputs": how many agreed}; where it is wrong also "input" {name: text}, "yours", "product"."""
     for agreed, arguments in enumerate(exercise.inputs()):
-        right = exercise.product(*copy.deepcopy(arguments).values())
+        right = exercise.solution(*copy.deepcopy(arguments).values())
         given = copy.deepcopy(arguments)
         try:
             yours = answer(*given.values())
@@ -226,7 +226,7 @@ def main(arguments=None, folder=HERE):
     results = []
     for exercise in chosen:
         try:
-            result = checked(exercise, load(Path(folder) / f"{exercise.file}.py", exercise.function))
+            result = check_answer(exercise, load(Path(folder) / f"{exercise.file}.py", exercise.function))
         except ValueError as error:
             result = {"state": "wrong", "inputs": 0, "input": {}, "yours": str(error), "product": "(not asked)"}
         results.append({"exercise": exercise.file, **result})

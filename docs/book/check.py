@@ -59,7 +59,7 @@ def problem(page, link):
     return None if right == int(line[1]) else f"{link['text']} stands on line {right} of {path.name}, not {line[1]}: make links"
 
 
-def mended(page):
+def renumbered(page):
     """(the text of a page with its links to lines renumbered, how many changed). Links whose name is not found stay as they are."""
     text, changed = page.read_text(encoding="utf-8"), 0
     for link in reversed(list(links(text))):
@@ -145,7 +145,7 @@ def main(arguments=None):
     for page in pages():
         name = page.relative_to(ROOT)
         if options.mend:
-            text, changed = mended(page)
+            text, changed = renumbered(page)
             if changed:
                 atomic_write(page, text)
                 print(f"{name}: {changed} links renumbered")

@@ -22,7 +22,7 @@ from tokenizer.trainers.likelihood import gain  # noqa: E402
 from tokenizer.utils.cli import Parser, run  # noqa: E402
 from tokenizer.utils.files import atomic_write  # noqa: E402
 
-PLACE = HERE / "pictures"
+FOLDER = HERE / "pictures"
 
 
 def chapter_01_text():
@@ -131,7 +131,7 @@ def pictures():
     return dict(sorted(found.items()))
 
 
-def drawn(function):
+def render(function):
     """(ending, content) of a picture."""
     picture = function()
     return (".png", picture) if isinstance(picture, bytes) else (".svg", picture.svg())
@@ -146,10 +146,10 @@ def main(arguments=None):
     if not chosen:
         raise ValueError(f"no picture begins with {' or '.join(options.only)}: there are {', '.join(pictures())}")
     for name, function in chosen.items():
-        ending, content = drawn(function)
-        PLACE.mkdir(exist_ok=True)
-        atomic_write(PLACE / (name + ending), content)
-        print((PLACE / (name + ending)).relative_to(HERE.parents[1]))
+        ending, content = render(function)
+        FOLDER.mkdir(exist_ok=True)
+        atomic_write(FOLDER / (name + ending), content)
+        print((FOLDER / (name + ending)).relative_to(HERE.parents[1]))
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def commands(block):
 
 
 @contextlib.contextmanager
-def workplace():
+def working_folder():
     """Work in a new folder with links to all that stands in the repository; it is gone afterwards."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="book-") as folder:
@@ -120,21 +120,21 @@ def workplace():
             os.chdir(before)
 
 
-def results(page, quick=False):
+def run_steps(page, quick=False):
     """Run the steps of a page and yield (step, what it printed), in order; ``quick`` leaves the long ones out."""
     names = {"__name__": "__main__"}
-    with workplace() as folder:
+    with working_folder() as folder:
         for step in steps(page.read_text(encoding="utf-8")):
             if quick and step.long:
                 continue
             if step.kind == "python":
-                yield step, executed(step, names, page.name)
+                yield step, run_statement(step, names, page.name)
             else:
-                got = called(step.source) if quick and IN_PYTHON.fullmatch(step.source) else shelled(step.source)
+                got = run_in_process(step.source) if quick and IN_PYTHON.fullmatch(step.source) else run_in_shell(step.source)
                 yield step, got.replace(os.path.realpath(folder), "...")
 
 
-def executed(step, names, page):
+def run_statement(step, names, page):
     """What a statement prints, an exception as doctest shows it; where that is as the page shows it, what the page shows."""
     printed = []
 
@@ -156,13 +156,13 @@ def executed(step, names, page):
     return printed[0]
 
 
-def shelled(command):
+def run_in_shell(command):
     """Run a command in a shell. -> what it prints"""
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, encoding="utf-8", errors="replace")
     return done.stdout + (done.stderr if done.returncode else "")
 
 
-def called(command):
+def run_in_process(command):
     """The same for ``python -m MODULE ...`` and ``python FILE ...``, in this process: Python and torch need not start anew for each."""
     words = shlex.split(command.replace("\\\n", " "))[1:]
     module = words[0] == "-m"
@@ -185,7 +185,7 @@ def called(command):
     return printed[0] + (printed[1] if code else "")
 
 
-def same(step, got):
+def matches(step, got):
     """Whether a step printed what the page shows."""
     if step.kind == "python":
         return step.want == got or doctest.OutputChecker().check_output(step.want, got, FLAGS)
@@ -193,13 +193,13 @@ def same(step, got):
                                                 doctest.ELLIPSIS)
 
 
-def difference(page, step, got):
+def diff(page, step, got):
     """What the page shows and what came out, for the eye."""
     lines = difflib.unified_diff(step.want.splitlines(), got.rstrip().splitlines(), "shown", "printed", lineterm="", n=1)
     return "\n".join([f"{page.name}:{step.line}: {step.source.rstrip()}", *(f"    {line}" for line in lines)])
 
 
-def put_in(text, step, got, shift):
+def replace_output(text, step, got, shift):
     """A page with the output of one step replaced, and by how many lines the rest has moved. Lines with "..." and more stay where they still fit.
 
     ``shift``: by how many the steps before this one have moved it.
@@ -227,14 +227,14 @@ def main(arguments=None):
         text, shift = page.read_text(encoding="utf-8"), 0
         wanted = [step for step in steps(text) if not (options.quick and step.long)]
         with tqdm(total=len(wanted), desc=page.stem, leave=False) as bar:
-            for step, got in results(page, options.quick):
+            for step, got in run_steps(page, options.quick):
                 bar.update()
-                if same(step, got):
+                if matches(step, got):
                     continue
                 different += 1
-                tqdm.write(difference(page, step, got))
+                tqdm.write(diff(page, step, got))
                 if options.write:
-                    text, shift = put_in(text, step, got, shift)
+                    text, shift = replace_output(text, step, got, shift)
                     atomic_write(page, text)
         tqdm.write(f"{page.name}: {len(wanted)} steps")
     print("all as the pages show it" if not different else f"{different} steps printed something else" + ": written" * options.write)

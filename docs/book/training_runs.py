@@ -77,12 +77,12 @@ def main(args=None):
     rows = json.loads(args.out.read_text(encoding="utf-8"))["rows"] if args.out.is_file() else []
     chosen = SETS[args.set]
     with tempfile.TemporaryDirectory() as folder:
-        corpus = args.corpus or written(Path(folder))
+        corpus = args.corpus or write_corpus(Path(folder))
         for seed in args.seeds:
             for name in args.only or chosen["rows"]:
                 if any((row["name"], row["seed"]) == (name, seed) for row in rows):
                     continue
-                rows.append(one(name, f"{chosen['common']} {chosen['rows'][name]} {args.extra}".split(), seed, corpus, Path(folder)))
+                rows.append(train_row(name, f"{chosen['common']} {chosen['rows'][name]} {args.extra}".split(), seed, corpus, Path(folder)))
                 rows.sort(key=lambda row: (list(chosen["rows"]).index(row["name"]), row["seed"]))
                 atomic_write(args.out, json.dumps({"set": args.set, "flags": chosen["common"], "rows": rows}) + "\n")
                 print(args.set, name, seed, flush=True)
@@ -126,7 +126,7 @@ def language(lines=LINES, seed=0):
     return "\n\n".join(said)
 
 
-def written(folder):
+def write_corpus(folder):
     """The language in a file of a folder -> its path."""
     path = folder / "language.txt"
     path.write_text(language(), encoding="utf-8")
@@ -136,7 +136,7 @@ def written(folder):
 # ---------------------------------------------------------------------------------------------- one run
 
 
-def one(name, words, seed, corpus, folder):
+def train_row(name, words, seed, corpus, folder):
     """Train -> its row: the losses on the way, the held-out ones, what the end was."""
     import torch
 
@@ -150,7 +150,7 @@ def one(name, words, seed, corpus, folder):
     row = {"name": name, "seed": seed, "threads": torch.get_num_threads()}
     with contextlib.ExitStack() as stack, contextlib.redirect_stdout(io.StringIO()):
         for word in broken:
-            stack.enter_context(BROKEN[word]() if word in BROKEN else changed(*PROPERTIES[word]))
+            stack.enter_context(BROKEN[word]() if word in BROKEN else config_switch(*PROPERTIES[word]))
         try:
             if code := train.main([*flags, *text, "--out", str(run), "--save-every", "0"]):
                 sys.exit(code)  # Ctrl-C
@@ -170,7 +170,7 @@ def one(name, words, seed, corpus, folder):
 
 
 @contextlib.contextmanager
-def changed(name, value):
+def config_switch(name, value):
     """BertConfig with one of its switches turned by hand, whatever the family."""
     from unittest import mock
 
@@ -230,7 +230,7 @@ def gradients(args):
     from minibert.masking import Masker
 
     with tempfile.TemporaryDirectory() as folder:
-        one("the recipe", f"{SETS['loop']['common']} {args.extra}".split(), 0, args.corpus or written(Path(folder)), Path(folder))
+        train_row("the recipe", f"{SETS['loop']['common']} {args.extra}".split(), 0, args.corpus or write_corpus(Path(folder)), Path(folder))
         model, tokenizer = load_run(Path(folder) / "the-recipe-0")
         lines = make_examples("lines", TokenFile(Path(folder) / "data-of" / "data" / "train"), tokenizer, 128)
         batch = Batches(lines, Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids, 0.15), 64, tokenizer.pad_token_id, 0).peek()

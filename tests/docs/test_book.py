@@ -31,17 +31,17 @@ def test_every_link_leads_where_it_says(page):
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no shell here")
 @pytest.mark.parametrize("page", CHAPTERS, ids=stem)
 def test_every_quick_snippet_and_command_prints_what_the_page_shows(page):
-    differences = [run.difference(page, step, got) for step, got in run.results(page, quick=True) if not run.same(step, got)]
+    differences = [run.diff(page, step, got) for step, got in run.run_steps(page, quick=True) if not run.matches(step, got)]
     assert not differences, "\n" + "\n".join(differences)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no shell here")
 def test_the_commands_can_be_typed_again_and_chapter_after_chapter_in_one_folder(monkeypatch):
-    with run.workplace() as folder:
-        monkeypatch.setattr(run, "workplace", lambda: contextlib.nullcontext(folder))
-        differences = [run.difference(page, step, got) for page in CHAPTERS + CHAPTERS for step, got in run.results(page, quick=True)
-                       if not run.same(step, got)]
+    with run.working_folder() as folder:
+        monkeypatch.setattr(run, "working_folder", lambda: contextlib.nullcontext(folder))
+        differences = [run.diff(page, step, got) for page in CHAPTERS + CHAPTERS for step, got in run.run_steps(page, quick=True)
+                       if not run.matches(step, got)]
     assert not differences, "\n" + "\n".join(differences)
 
 
@@ -83,14 +83,14 @@ def test_a_chapter_has_its_parts(page):
 
 @pytest.mark.parametrize("name", pictures.pictures())
 def test_a_picture_is_the_one_that_its_code_draws(name):
-    ending, content = pictures.drawn(pictures.pictures()[name])
-    path = pictures.PLACE / (name + ending)
+    ending, content = pictures.render(pictures.pictures()[name])
+    path = pictures.FOLDER / (name + ending)
     assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode("utf-8")), "make pictures"
     assert any(f"pictures/{path.name}" in page.read_text(encoding="utf-8") for page in CHAPTERS)
 
 
 def test_no_picture_is_left_over():
-    assert {path.stem for path in pictures.PLACE.iterdir()} == set(pictures.pictures())
+    assert {path.stem for path in pictures.FOLDER.iterdir()} == set(pictures.pictures())
 
 
 @pytest.mark.parametrize("script", ["docs/book/run", "docs/book/drawing", "exercises/check"])
@@ -134,7 +134,7 @@ def test_links_to_lines_are_renumbered_when_code_has_moved(code):
     page = code / "page.md"
     page.write_text("[`A`](code.py#L6), [`B.f`](code.py#L12), [`C`](code.py#L1) and the [code](code.py)\n")
     (code / "code.py").write_text("# a new line\n" + (code / "code.py").read_text())
-    assert check.mended(page) == ("[`A`](code.py#L7), [`B.f`](code.py#L13), [`C`](code.py#L1) and the [code](code.py)\n", 2)
+    assert check.renumbered(page) == ("[`A`](code.py#L7), [`B.f`](code.py#L13), [`C`](code.py#L1) and the [code](code.py)\n", 2)
 
 
 # ----------------------------------------------------------------------------------------------------- the runner
@@ -183,8 +183,8 @@ def page(tmp_path):
 
 
 def test_snippets_and_commands_of_a_page_share_names_and_files(page):
-    assert [run.same(step, got) for step, got in run.results(page)] == [True] * 8
-    assert "slow" not in [got.strip() for _, got in run.results(page, quick=True)]
+    assert [run.matches(step, got) for step, got in run.run_steps(page)] == [True] * 8
+    assert "slow" not in [got.strip() for _, got in run.run_steps(page, quick=True)]
     assert not Path("file.txt").exists()
 
 
@@ -208,5 +208,5 @@ def test_what_comes_out_differently_is_shown_and_can_be_written_into_the_page(pa
 
 @pytest.mark.parametrize("command", ["python -m tokenizer inspect nowhere", "python docs/book/check.py --mendd", "python -m tokenizer encode --help"])
 def test_a_command_prints_the_same_within_this_process_as_in_a_shell(command):
-    with run.workplace():
-        assert run.called(command) == run.shelled(command) != ""
+    with run.working_folder():
+        assert run.run_in_process(command) == run.run_in_shell(command) != ""

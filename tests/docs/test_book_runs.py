@@ -44,7 +44,7 @@ def test_without_a_scale_gradients_stay_as_they_are():
 
 def test_a_switch_is_turned_for_a_while_only():
     shape = {"vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    with training_runs.changed("use_bias", False), training_runs.changed("rotary", True):
+    with training_runs.config_switch("use_bias", False), training_runs.config_switch("rotary", True):
         names = [name for name, _ in BertModel(BertConfig(**shape)).named_parameters()]
     assert not any(name.endswith("bias") or "position" in name for name in names)
     names = [name for name, _ in BertModel(BertConfig(**shape)).named_parameters()]
@@ -60,7 +60,7 @@ def test_a_row_holds_the_losses_of_its_run_and_is_not_trained_again(text, tmp_pa
     run(text, tmp_path / "run", *(training_runs.SETS["loop"]["common"] + " --warmup 0 " + TINY).split(), "--seed", "1")
     final = read_metrics_lines(tmp_path / "run" / "metrics.jsonl")[-1]
     assert found["rows"][1]["loss"] == final["eval_loss"] and len(found["rows"][1]["training"]) == len(found["rows"][1]["held_out"]) == 2
-    monkeypatch.setattr(training_runs, "one", None)
+    monkeypatch.setattr(training_runs, "train_row", None)
     training_runs.main(command)
 
 

@@ -16,7 +16,7 @@ BY_FILE = {exercise.file: exercise for exercise in check.EXERCISES}
 
 @pytest.mark.parametrize("file", BY_FILE)
 def test_the_product_itself_is_the_solution(file):
-    result = check.checked(BY_FILE[file], BY_FILE[file].product)
+    result = check.check_answer(BY_FILE[file], BY_FILE[file].solution)
     assert result == {"state": "done", "inputs": len(BY_FILE[file].inputs())} and result["inputs"] >= 3
 
 
@@ -112,7 +112,7 @@ def transposed(weight, a, b, alpha):
     ("6_schedule", linear_schedule), ("6_schedule", no_warmup), ("7_merge_lora", alpha_alone), ("7_merge_lora", merged_in_place),
     ("7_merge_lora", transposed)], ids=lambda value: getattr(value, "__name__", value))
 def test_a_wrong_answer_is_refused_with_the_first_input_that_differs(file, answer):
-    result = check.checked(BY_FILE[file], answer)
+    result = check.check_answer(BY_FILE[file], answer)
     assert result["state"] == "wrong" and result["input"] and result["yours"] != result["product"]
 
 
@@ -127,9 +127,9 @@ def test_nothing_no_answer_and_an_exception_are_no_solution(file):
     def stub(*_, **__):
         raise NotImplementedError
 
-    assert check.checked(BY_FILE[file], none)["state"] == "wrong"
-    assert check.checked(BY_FILE[file], breaks)["yours"] == "IndexError: out of range"
-    assert check.checked(BY_FILE[file], stub) == {"state": "not yet", "inputs": 0}
+    assert check.check_answer(BY_FILE[file], none)["state"] == "wrong"
+    assert check.check_answer(BY_FILE[file], breaks)["yours"] == "IndexError: out of range"
+    assert check.check_answer(BY_FILE[file], stub) == {"state": "not yet", "inputs": 0}
 
 
 def test_equal_takes_what_means_the_same_and_nothing_else():

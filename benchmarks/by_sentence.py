@@ -15,27 +15,25 @@ belong to one sentence, but the words show it:
   as in GLUE's own dev file)
 - a row that is too short for this is removed from the training file if it occurs in a dev sentence
 """
-import argparse
 import random
-import sys
 from collections import defaultdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from minibert.finetuning.labeled_files import read_examples  # noqa: E402
-from tokenizer.utils.cli import run  # noqa: E402
-from tokenizer.utils.files import atomic_write, check_writable  # noqa: E402
+import common  # noqa: F401  (finds this checkout)
+
+from minibert.finetuning.labeled_files import read_examples
+from tokenizer.utils.cli import Parser, run
+from tokenizer.utils.files import atomic_write, check_writable
 
 WORDS = 5
 
 
 def main(args=None):
-    parser = argparse.ArgumentParser(
-        description="Split SST-2 again so that no sentence is in both files.")
+    parser = Parser(description="Split SST-2 again so that no sentence is in both files.")
     parser.add_argument("folder", type=Path, help="folder with SST-2's train.tsv and dev.tsv")
     parser.add_argument("out", type=Path, help="folder for the two new files")
     parser.add_argument("--dev", type=int, default=3000, metavar="N",
-                        help="sentences in the dev file (default 3000)")
+                        help="sentences in the dev file")
     args = parser.parse_args(args)
     if any((args.out / f"{part}.tsv").exists() for part in ("train", "dev")):
         raise ValueError(f"{args.out} holds such files already: choose another folder")

@@ -21,39 +21,33 @@ Each seed is written when it is finished; the same command continues after an in
 because they would be compared in one table. Seconds are CPU time over all threads, so that other
 work on the machine does not count; they include evaluation, but not reading the files.
 """
-import argparse
 import functools
 import hashlib
 import json
 import math
 import os
 import platform
-import sys
 import time
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 
 import torch
+from common import add_result_flags, markdown, read_json, write_json
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from minibert.finetuning.adapter_files import encoder_digest  # noqa: E402
-from minibert.finetuning.adapters import Tuning, count_parameters  # noqa: E402
-from minibert.finetuning.command import parser  # noqa: E402
-from minibert.finetuning.config import FinetuneConfig  # noqa: E402
-from minibert.finetuning.labeled_files import Layout, class_labels, read_examples  # noqa: E402
-from minibert.finetuning.loop import fit  # noqa: E402
-from minibert.finetuning.metrics import mean_and_std  # noqa: E402
-from minibert.finetuning.seeds import (  # noqa: E402
-    encode_files,
-    majority_baseline,
-    new_classifier,
-)
-from minibert.formats.run_folder import load_run  # noqa: E402
-from minibert.interrupts import StopRequest  # noqa: E402
-from tokenizer.utils.cli import explicit_flags, run  # noqa: E402
-from tokenizer.utils.files import atomic_write, check_writable  # noqa: E402
-from tokenizer.utils.progress import progress_bar  # noqa: E402
+from minibert.finetuning.adapter_files import encoder_digest
+from minibert.finetuning.adapters import Tuning, count_parameters
+from minibert.finetuning.command import parser
+from minibert.finetuning.config import FinetuneConfig
+from minibert.finetuning.labeled_files import Layout, class_labels, read_examples
+from minibert.finetuning.loop import fit
+from minibert.finetuning.metrics import mean_and_std
+from minibert.finetuning.seeds import encode_files, majority_baseline, new_classifier
+from minibert.formats.run_folder import load_run
+from minibert.interrupts import StopRequest
+from tokenizer.utils.cli import Parser, explicit_flags, run
+from tokenizer.utils.files import check_writable
+from tokenizer.utils.progress import progress_bar
 
 TASKS = {"sst2": (Layout(), "accuracy"),
          "cola": (Layout(columns="source,label,mark,sentence"), "matthews")}
@@ -91,11 +85,11 @@ def main(args=None):
 
 def parse(args):
     tasks = Path(os.environ.get("MINIBERT_CORPORA", "../shared/corpora")).parent / "tasks"
-    out = argparse.ArgumentParser(
+    out = Parser(
         description="A learning curve by labeled examples, and a table of the modes of --tune.")
     out.add_argument("run", metavar="RUN", nargs="?", help="a pre-trained model from train.py")
     out.add_argument("--tasks", type=Path, default=tasks,
-                     help="folder with sst2/ and cola/ (default: tasks/ next to $MINIBERT_CORPORA)")
+                     help="folder with sst2/ and cola/")
     out.add_argument("--sizes", nargs="*", default=SIZES, metavar="N",
                      help="numbers of examples of the learning curve, or all; none: no curve")
     out.add_argument("--modes", nargs="*", default=list(MODES), choices=MODES, metavar="NAME",
@@ -103,18 +97,15 @@ def parse(args):
     out.add_argument("--on", nargs="+", default=list(MODE_SIZES), choices=MODE_SIZES,
                      metavar="TASK", help="tasks in the table of modes: sst2, cola")
     out.add_argument("--mode-size", default=MODE_SIZES["sst2"], metavar="N",
-                     help="examples of SST-2 in the table of modes (default 10000), or all")
-    out.add_argument("--seeds", type=int, default=3, help="seeds of each row (default 3)")
+                     help="examples of SST-2 in the table of modes, or all")
+    out.add_argument("--seeds", type=int, default=3, help="seeds of each row")
     out.add_argument("--epochs", default=EPOCHS,
-                     help=f"examples:epochs, each up to that many examples (default {EPOCHS})")
+                     help="examples:epochs, each up to that many examples")
     out.add_argument("--rates", default="",
                      help="other peak learning rates, such as lora:1e-3,all:2e-4")
     out.add_argument("--extra", default="",
                      help="more flags of minibert finetune, such as '--lora-rank 4 --device cpu'")
-    out.add_argument("--out", type=Path, default=Path("benchmarks/results/finetuning.json"),
-                     help="results file (default %(default)s)")
-    out.add_argument("--table", type=Path, metavar="FILE",
-                     help="only print the tables of a results file")
+    add_result_flags(out, out=Path("benchmarks/results/finetuning.json"))
     args = out.parse_args(args)
     if not (args.run or args.table):
         out.error("name a RUN, or a results file with --table")
@@ -151,7 +142,7 @@ def parse_pairs(flag, text, names, number_type):
 def read_results(path):
     """Return the contents of a results file. ValueError for any other file."""
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path)
         result["digest"], result["run"], result["rows"].items()
     except (ValueError, TypeError, KeyError, AttributeError):
         raise ValueError(f"{path} holds no results of this benchmark") from None
@@ -274,13 +265,12 @@ def train_row(args, model, tokenizer, task, size, mode, result, stop):
             "score": score, "processor_seconds": round(time.process_time() - cpu_start, 2),
             "seconds": round(time.perf_counter() - start, 2), "last": history[-1]}
         result["rows"][name] = row
-        # Written after each seed: an interruption loses at most one.
-        atomic_write(args.out, json.dumps(result, indent=1) + "\n")
+        write_json(args.out, result)  # an interruption loses one seed at most
         print(f"{name}, seed {seed}: {config.metric_name} {score:.4f}", flush=True)
     return True
 
 
-# ------------------------------------------------------------------------------------ the tables
+# The tables
 
 
 def table(result):
@@ -290,38 +280,39 @@ def table(result):
     for row in rows:
         if row["task"] == "sst2" and row["mode"] in ("all", SCRATCH):
             curve.setdefault(row["examples"], {})[row["mode"]] = row
-    lines = []
-    if any(SCRATCH in pair for pair in curve.values()):
-        lines += ["| SST-2 examples | epochs | pre-trained | from scratch | gain |",
-                  "|---|---|---|---|---|"]
-        for examples, pair in sorted(curve.items()):
-            if SCRATCH in pair:
-                lines.append(curve_line(examples, pair))
-        lines.append("")
+    tables = []
+    curve_rows = [curve_cells(examples, pair) for examples, pair in sorted(curve.items())
+                  if SCRATCH in pair]
+    if curve_rows:
+        heading = ["SST-2 examples", "epochs", "pre-trained", "from scratch", "gain"]
+        tables.append(markdown(heading, curve_rows))
     # Rows of all weights belong to the table of modes if their size is that of the other modes.
     sizes = {row["task"]: row["size"] for row in rows if row["mode"] not in ("all", SCRATCH)}
     if sizes:
-        lines += mode_lines([row for row in rows if row["size"] == sizes.get(row["task"])])
-    return "\n".join(lines).rstrip("\n") + "\n"
+        tables.append(mode_table([row for row in rows if row["size"] == sizes.get(row["task"])]))
+    return "\n".join(tables)
 
 
-def curve_line(examples, pair):
-    """Return a line of the learning curve. pair: {"all": row, "from scratch": row}."""
+def curve_cells(examples, pair):
+    """Return a row of the learning curve. pair: {"all": row, "from scratch": row}."""
     epochs = pair[SCRATCH]["config"]["epochs"]
     gain = ""
     if "all" in pair:
         gain = f"{100 * (mean_score(pair['all']) - mean_score(pair[SCRATCH])):+.1f}"
-    return (f"| {examples:,} | {epochs} | {score_cell(pair.get('all'))} | "
-            f"{score_cell(pair[SCRATCH])} | {gain} |")
+    return [f"{examples:,}", str(epochs), score_cell(pair.get("all")), score_cell(pair[SCRATCH]),
+            gain]
 
 
-def mode_lines(rows):
+def mode_table(rows):
     """Return the table of modes, with two columns per task."""
     tasks = {row["task"]: row for row in rows}  # any row of each task
-    heads = [f"{TITLES[task]}, {row['examples']:,} examples, {row['metric']} | processor seconds"
-             for task, row in tasks.items()]
-    lines = ["| what learns | numbers | of them the head | share | " + " | ".join(heads) + " |",
-             "|---" * (4 + 2 * len(tasks)) + "|"]
+    heading = ["what learns", "parameters", "in the head", "share"]
+    constant = ["nothing: always the same answer", "0", "0", "0 %"]
+    for task, row in tasks.items():
+        heading += [f"{TITLES[task]}, {row['examples']:,} examples, {row['metric']}",
+                    "processor seconds"]
+        constant += [f"{100 * row['constant']:.1f}", "0"]
+    lines = []
     for mode, title in MODES.items():
         of_mode = {row["task"]: row for row in rows if row["mode"] == mode}
         if not of_mode:
@@ -331,9 +322,8 @@ def mode_lines(rows):
                  f"{100 * counts['share']:.2f} %"]
         for task in tasks:
             cells += [score_cell(of_mode.get(task)), seconds_cell(of_mode.get(task))]
-        lines.append("| " + " | ".join(cells) + " |")
-    constant = " | ".join(f"{100 * row['constant']:.1f} | 0" for row in tasks.values())
-    return lines + [f"| nothing: always the same answer | 0 | 0 | 0 % | {constant} |"]
+        lines.append(cells)
+    return markdown(heading, [*lines, constant])
 
 
 def scores(row):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from common import markdown, markdown_row, write_json
 from memory import measured
 from tokenizer_speed import machine, varied
 
@@ -79,12 +80,12 @@ def main():
     parser.add_argument("--megabytes", type=int, default=1000,
                         help="size of the text (default 1000)")
     parser.add_argument("--steps", type=int, default=50, help="training steps (default 50)")
-    parser.add_argument("--out", help="write the results here, as JSON")
+    parser.add_argument("--out", type=Path, help="write the results here, as JSON")
     args = parser.parse_args()
     command = (f"python benchmarks/large_corpus.py CORPORA --megabytes {args.megabytes} "
                f"--steps {args.steps}")
     results = {"command": command, **machine(PACKAGES), "rows": []}
-    print("| step | seconds | MB of text a second | peak memory |\n|---|---|---|---|")
+    print(markdown(["step", "seconds", "MB of text per second", "peak memory"], []), end="")
     with tempfile.TemporaryDirectory() as folder:
         all_steps = steps(args.corpora, args.megabytes, args.steps, Path(folder))
         for name, done, size, seconds in all_steps:
@@ -93,9 +94,8 @@ def main():
                 "step": name, "seconds": done["seconds"], "megabytes_per_second": rate,
                 "peak_megabytes": done["megabytes"]})
             peak = f"{done['megabytes']:,.0f} MB" if done["megabytes"] else ""
-            print(f"| {name} | {done['seconds']:.1f} | {rate:.3g} | {peak} |", flush=True)
-            if args.out:  # after each row, so that an interruption loses at most one
-                Path(args.out).write_text(json.dumps(results, indent=1) + "\n")
+            print(markdown_row([name, f"{done['seconds']:.1f}", f"{rate:.3g}", peak]), flush=True)
+            write_json(args.out, results)  # an interruption loses one row at most
 
 
 if __name__ == "__main__":

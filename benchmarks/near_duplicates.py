@@ -13,17 +13,15 @@ packages.)
   of their true similarities
 """
 import argparse
-import sys
 from collections import Counter, defaultdict
 from itertools import chain, islice
-from pathlib import Path
 
+import common  # noqa: F401  (finds this checkout)
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from data import open_corpus  # noqa: E402
-from data.quality.filters import Filters  # noqa: E402
-from data.quality.near_duplicates import SIMILARITY, NearDuplicates, shingles  # noqa: E402
+from data import open_corpus
+from data.quality.filters import Filters
+from data.quality.near_duplicates import SIMILARITY, NearDuplicates, shingles
 
 
 class ExactIndex:

@@ -12,7 +12,7 @@ finished; the same command continues after an interruption.
   (``minibert/masking.py``)
 - pairs and NSP: two sentences; masked tokens, and whether B follows A; "a fifth of NSP" weights the
   second loss by 0.2 (BERT: 1); "without NSP" has the same examples and only the first loss
-- held-out loss and masked accuracy: the same for all models, single masked tokens (15 %) of
+- validation loss and masked accuracy: the same for all models, single masked tokens (15 %) of
   validation documents
 - SST-2: accuracy after fine-tuning on the same 2,000 examples, mean and standard deviation over the
   seeds. From scratch: without pre-training, with the learning rate and dropout that are best then.
@@ -21,8 +21,6 @@ Fine-tuning warms up for three tenths of the steps. With FinetuneConfig's one te
 leave the constant answer, and such a seed would dominate mean and deviation; the table counts them
 (docs/log.md).
 """
-import argparse
-import json
 import os
 import platform
 import sys
@@ -31,19 +29,19 @@ from pathlib import Path
 from unittest import mock
 
 import torch
+from common import add_result_flags, markdown, read_json, write_json
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-import train  # noqa: E402
-from data import TokenFile  # noqa: E402
-from minibert.evaluate import EVAL_SEED, evaluate  # noqa: E402
-from minibert.examples import make_examples  # noqa: E402
-from minibert.finetuning.config import FinetuneConfig  # noqa: E402
-from minibert.finetuning.labeled_files import read_examples  # noqa: E402
-from minibert.finetuning.seeds import finetune  # noqa: E402
-from minibert.formats.run_folder import load_run, read_metrics_lines  # noqa: E402
-from minibert.masking import Masker  # noqa: E402
-from minibert.model import BertForMaskedLM  # noqa: E402
-from tokenizer.utils.files import atomic_write  # noqa: E402
+import train
+from data import TokenFile
+from minibert.evaluate import EVAL_SEED, evaluate
+from minibert.examples import make_examples
+from minibert.finetuning.config import FinetuneConfig
+from minibert.finetuning.labeled_files import read_examples
+from minibert.finetuning.seeds import finetune
+from minibert.formats.run_folder import load_run, read_metrics_lines
+from minibert.masking import Masker
+from minibert.model import BertForMaskedLM
+from tokenizer.utils.cli import Parser, run
 
 OBJECTIVES = {  # name -> flags of train.py
     "masked tokens": "--examples documents --masking tokens",
@@ -69,8 +67,7 @@ FRESH = {"learning_rate": 5e-4, "hidden_dropout_prob": 0.1}  # for random weight
 def main(args=None):
     args = parse(args)
     if args.table:
-        print(table(json.loads(args.table.read_text(encoding="utf-8"))), end="")
-        return
+        return print(table(read_json(args.table)), end="")
     result = load_results(args)
     rows = result["rows"]
     for name in args.only or OBJECTIVES:
@@ -92,17 +89,16 @@ def main(args=None):
             rows["from scratch"] = {"sst2": fresh["from_scratch"]["scores"]}
             result["constant"] = fresh["constant"]
             result["dev"] = fresh["dev"]
-        # Written after each row: an interruption loses at most one.
-        atomic_write(args.out, json.dumps(result, indent=1) + "\n")
+        write_json(args.out, result)  # an interruption loses one row at most
         print(table(result), flush=True)
 
 
 def parse(args):
     corpora = Path(os.environ.get("MINIBERT_CORPORA", "../shared/corpora"))
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Pre-train one small BERT for each objective and compare them.")
     parser.add_argument("--corpus", default=str(corpora / "books"),
-                        help="corpus (default: the folder books/ of $MINIBERT_CORPORA)")
+                        help="a corpus that train.py accepts")
     parser.add_argument("--tasks", type=Path, default=corpora.parent / "tasks",
                         help="folder with sst2/")
     parser.add_argument("--runs", type=Path, default=Path("runs/objectives"),
@@ -114,9 +110,7 @@ def parse(args):
     parser.add_argument("--seeds", type=int, default=3, help="seeds of fine-tuning; 0: skip it")
     parser.add_argument("--only", nargs="+", choices=OBJECTIVES, metavar="NAME",
                         help=", ".join(OBJECTIVES))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/objectives.json"))
-    parser.add_argument("--table", type=Path, metavar="FILE",
-                        help="only print the table of a results file")
+    add_result_flags(parser, out=Path("benchmarks/results/objectives.json"))
     return parser.parse_args(args)
 
 
@@ -128,7 +122,7 @@ def load_results(args):
                 "warmup": WARMUP}
     settings = {"python": platform.python_version(), "torch": torch.__version__, **settings}
     if args.out.is_file():
-        stored = json.loads(args.out.read_text(encoding="utf-8"))
+        stored = read_json(args.out)
         if all(stored.get(name) == value for name, value in settings.items()):
             return stored
     return {"date": str(date.today()), **settings, "rows": {}}
@@ -192,24 +186,24 @@ def fine_tuned(model, tokenizer, args, **settings):
 
 def table(result):
     """Return the rows as Markdown."""
-    has_task = "constant" in result
-    head = "| objective | held-out loss | masked accuracy |"
-    if has_task:
-        head += f" SST-2, {result['examples']:,} examples |"
-    lines = [head, "|---" * (4 if has_task else 3) + "|"]
-    for name, row in result["rows"].items():
-        line = f"| {name} | | |"
-        if "loss" in row:
-            line = f"| {name} | {row['loss']:.3f} | {row['accuracy']:.1%}"
-            if row.get("nsp_accuracy"):
-                line += f", NSP {row['nsp_accuracy']:.1%} (chance {row['nsp_chance']:.1%})"
-            line += " |"
-        if has_task:
-            line += f" {task_cell(row['sst2'], result['constant'])} |"
-        lines.append(line)
-    if has_task:
-        lines.append(f"| always the same answer | | | {result['constant']:.1%} |")
-    return "\n".join(lines) + "\n"
+    heading = ["objective", "validation loss", "masked accuracy"]
+    rows = [[name, *pretraining_cells(row)] for name, row in result["rows"].items()]
+    if "constant" in result:  # fine-tuned too
+        heading.append(f"SST-2, {result['examples']:,} examples")
+        for cells, row in zip(rows, result["rows"].values()):
+            cells.append(task_cell(row["sst2"], result["constant"]))
+        rows.append(["always the same answer", "", "", f"{result['constant']:.1%}"])
+    return markdown(heading, rows)
+
+
+def pretraining_cells(row):
+    """Return the cells of loss and accuracy, empty for the row from scratch."""
+    if "loss" not in row:
+        return ["", ""]
+    accuracy = f"{row['accuracy']:.1%}"
+    if row.get("nsp_accuracy"):
+        accuracy += f", NSP {row['nsp_accuracy']:.1%} (chance {row['nsp_chance']:.1%})"
+    return [f"{row['loss']:.3f}", accuracy]
 
 
 def task_cell(scores, constant):
@@ -225,4 +219,4 @@ def task_cell(scores, constant):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -11,22 +11,18 @@ says nothing. The same small encoder learns it with the blocks of 2018 and of 20
 (docs/book/08-loss.md).
 """
 import argparse
-import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import torch
+from common import add_result_flags, markdown, read_json, write_json
 from tqdm import trange
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from data.token_file.reader import entropy  # noqa: E402
-from minibert.config import BertConfig  # noqa: E402
-from minibert.evaluate import copying_loss  # noqa: E402
-from minibert.masking import Masker  # noqa: E402
-from minibert.model import BertForMaskedLM  # noqa: E402
-from minibert.optim import lr_multiplier  # noqa: E402
-from tokenizer.utils.files import atomic_write  # noqa: E402
+from data.token_file.reader import entropy
+from minibert.config import BertConfig
+from minibert.evaluate import copying_loss
+from minibert.masking import Masker
+from minibert.model import BertForMaskedLM
+from minibert.optim import lr_multiplier
 
 NOUNS = 200
 SPECIAL = 5  # ids 0 to 4 are special tokens; then come the adjectives, then the nouns
@@ -94,28 +90,22 @@ def expected():
 def table(result):
     """Return the points of the curves as a Markdown table."""
     curves = [dict(map(tuple, points)) for points in result["curves"].values()]
-    lines = ["| step | " + " | ".join(result["curves"]) + " |", "|---" * (1 + len(curves)) + "|"]
-    for step in curves[0]:
-        cells = " | ".join(f"{points[step]:.3f}" for points in curves)
-        lines.append(f"| {step:,} | {cells} |")
-    return "\n".join(lines)
+    rows = [[f"{step:,}", *(f"{points[step]:.3f}" for points in curves)] for step in curves[0]]
+    return markdown(["step", *result["curves"]], rows)
 
 
 def main(args=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--out", type=Path, help="write the results here, as JSON")
-    parser.add_argument("--table", type=Path, help="only print the table of a results file")
+    add_result_flags(parser)
     args = parser.parse_args(args)
     if args.table:
-        print(table(json.loads(args.table.read_text(encoding="utf-8"))))
-        return
+        return print(table(read_json(args.table)), end="")
     curves = {family: curve(family, args.steps) for family in FAMILIES}
     result = {**expected(), "steps": args.steps, "torch": torch.__version__, "curves": curves}
-    if args.out:
-        atomic_write(args.out, json.dumps(result) + "\n")
-    print(table(result))
+    write_json(args.out, result)
+    print(table(result), end="")
 
 
 if __name__ == "__main__":

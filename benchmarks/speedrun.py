@@ -12,8 +12,6 @@ the evaluation at the end; everything else does. Each row is written when it is 
 same command continues after an interruption. Without --ablation every record is kept, with date,
 machine and commit.
 """
-import argparse
-import json
 import platform
 import subprocess
 import sys
@@ -22,20 +20,20 @@ import time
 from pathlib import Path
 
 import torch
+from common import add_result_flags, markdown, read_json, write_json
+from trainers import device_name
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-import train  # noqa: E402
-from data import TokenFile, open_corpus, prepare  # noqa: E402
-from data.sources.named import CACHE  # noqa: E402
-from minibert.analysis.mask_filling import fill_mask  # noqa: E402
-from minibert.evaluate import EVAL_SEED, bytes_per_token, evaluate, unigram_entropy  # noqa: E402
-from minibert.examples import make_examples  # noqa: E402
-from minibert.formats.run_folder import load_run, read_metrics_lines  # noqa: E402
-from minibert.masking import Masker  # noqa: E402
-from minibert.presets import PRESETS  # noqa: E402
-from tokenizer import ByteLevelBPE  # noqa: E402
-from tokenizer.utils.cli import run  # noqa: E402
-from tokenizer.utils.files import atomic_write  # noqa: E402
+import train
+from data import TokenFile, open_corpus, prepare
+from data.sources.named import CACHE
+from minibert.analysis.mask_filling import fill_mask
+from minibert.evaluate import EVAL_SEED, bytes_per_token, evaluate, unigram_entropy
+from minibert.examples import make_examples
+from minibert.formats.run_folder import load_run, read_metrics_lines
+from minibert.masking import Masker
+from minibert.presets import PRESETS
+from tokenizer import ByteLevelBPE
+from tokenizer.utils.cli import Parser, run
 
 EVAL_SHARE = 0.05
 PROBE = "Human thinking involves human <mask>."
@@ -66,10 +64,10 @@ CHOICES = {  # of the ablation: name -> what differs from the preset
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(json.loads(args.table.read_text(encoding="utf-8"))), end="")
+        return print(table(read_json(args.table)), end="")
     rows = []
     if args.out and args.out.is_file():
-        rows = json.loads(args.out.read_text(encoding="utf-8"))["rows"]
+        rows = read_json(args.out)["rows"]
     ablation = " --ablation" if args.ablation else ""
     command = f"python benchmarks/speedrun.py{ablation} --minutes {args.minutes:g}"
     for name in args.only or (CHOICES if args.ablation else ["the recipe"]):
@@ -79,16 +77,15 @@ def main(args=None):
         with tempfile.TemporaryDirectory() as folder:
             rows.append(train_row(name, args, Path(folder)))
         print(table({"rows": rows[-1:]}), flush=True)
-        if args.out:
-            atomic_write(args.out, json.dumps({"command": command, "rows": rows}, indent=1) + "\n")
+        write_json(args.out, {"command": command, "rows": rows})
 
 
 def parse(args):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="The best model of Kant in five minutes, and what each choice is worth.")
     parser.add_argument("--corpus", default="kant",
-                        help="a corpus that train.py accepts (default kant)")
-    parser.add_argument("--minutes", type=float, default=5, help="minutes of training (default 5)")
+                        help="a corpus that train.py accepts")
+    parser.add_argument("--minutes", type=float, default=5, help="minutes of training")
     parser.add_argument("--ablation", action="store_true",
                         help="change each choice of the recipe separately")
     parser.add_argument("--only", nargs="+", choices=CHOICES, metavar="NAME",
@@ -96,9 +93,7 @@ def parse(args):
                              + "; ".join(CHOICES).replace("%", "%%"))
     parser.add_argument("--extra", default="", help="more flags for train.py")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the run here")
-    parser.add_argument("--out", type=Path, help="write the results here, as JSON")
-    parser.add_argument("--table", type=Path, metavar="FILE",
-                        help="only print the table of a results file")
+    add_result_flags(parser)
     return parser.parse_args(args)
 
 
@@ -119,13 +114,10 @@ def train_row(name, args, folder):
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent,
                          capture_output=True, text=True)
     last = read_metrics_lines(run / "metrics.jsonl")[-1]
-    device = f"cpu, {torch.get_num_threads()} threads"
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
     return {"name": name, "flags": " ".join(flags), "date": time.strftime("%Y-%m-%d"),
             "commit": git.stdout.strip(), "minutes": args.minutes, "steps": last["step"],
             "elapsed": last["elapsed"], **validate(run, folder), "torch": torch.__version__,
-            "python": platform.python_version(), "device": device}
+            "python": platform.python_version(), "device": device_name()}
 
 
 def make_data(corpus, vocab_size, folder):
@@ -161,14 +153,15 @@ def validate(run, folder):
 
 def table(results):
     """Return the rows as Markdown."""
-    lines = ["| recipe | minutes | steps | held-out loss | masked accuracy | bits a byte "
-             "| first for the probe | date, commit |", "|---" * 8 + "|"]
+    heading = ["recipe", "minutes", "steps", "validation loss", "masked accuracy", "bits per byte",
+               "first answer to the probe", "date, commit"]
+    rows = []
     for row in results["rows"]:
-        cells = [row["name"], f"{row['minutes']:g}", f"{row['steps']:,}", f"{row['loss']:.3f}",
-                 f"{row['accuracy']:.1%}", f"{row['bits_per_byte']:.3f}",
-                 f"{row['answer'].strip()} ({row['score']:.0%})", f"{row['date']}, {row['commit']}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        answer = f"{row['answer'].strip()} ({row['score']:.0%})"
+        rows.append([row["name"], f"{row['minutes']:g}", f"{row['steps']:,}", f"{row['loss']:.3f}",
+                     f"{row['accuracy']:.1%}", f"{row['bits_per_byte']:.3f}", answer,
+                     f"{row['date']}, {row['commit']}"])
+    return markdown(heading, rows)
 
 
 if __name__ == "__main__":

@@ -3,21 +3,20 @@
     python benchmarks/step_time.py CORPORA --out benchmarks/results/step-time.json
     python benchmarks/step_time.py --table benchmarks/results/step-time.json
 
-CORPORA is a folder with kant/. contest.py lists the contestants and describes the measurement;
-gpu_suite.py measures the same on a GPU.
+CORPORA is a folder with kant/. contestants.py lists the contestants, contest.py describes the
+measurement, and gpu_suite.py measures the same on a GPU.
 """
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from contest import CONTESTANTS, SHAPES, STEPS, make_data, measure, table  # noqa: E402
+from common import add_result_flags, read_json, write_json
+from contest import measure, table
+from contestants import CONTESTANTS, SHAPES, STEPS, make_data
 
-from data import open_corpus  # noqa: E402
-from tokenizer.utils.cli import Parser, run  # noqa: E402
-from tokenizer.utils.files import atomic_write  # noqa: E402
+from data import open_corpus
+from tokenizer.utils.cli import Parser, run
 
 DEFAULT_CONTESTANTS = ["minibert", "minibert, muon", "transformers", "transformers, tuned"]
 
@@ -25,8 +24,7 @@ DEFAULT_CONTESTANTS = ["minibert", "minibert, muon", "transformers", "transforme
 def main(args=None):
     args = parse(args)
     if args.table:
-        results = json.loads(args.table.read_text(encoding="utf-8"))
-        return print(table(results["rows"]), end="")
+        return print(table(read_json(args.table)["rows"]), end="")
     command = "python benchmarks/step_time.py CORPORA " + " ".join(sys.argv[2:])
     results = {"date": time.strftime("%Y-%m-%d"), "command": command, "rows": []}
     for shape in args.shapes:
@@ -36,8 +34,7 @@ def main(args=None):
             row = measure(shape, Path(folder), args.contestants, args.rounds)
         results["rows"].append(row)
         print(table([row]), flush=True)
-        if args.out:
-            atomic_write(args.out, json.dumps(results, indent=1) + "\n")
+        write_json(args.out, results)
 
 
 def parse(args):
@@ -49,10 +46,8 @@ def parse(args):
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, metavar="NAME",
                         default=DEFAULT_CONTESTANTS, help="; ".join(CONTESTANTS))
     parser.add_argument("--rounds", type=int, default=5,
-                        help=f"rounds of {STEPS} steps, after one to warm up (default 5)")
-    parser.add_argument("--out", type=Path, help="write the results here, as JSON")
-    parser.add_argument("--table", type=Path, metavar="FILE",
-                        help="only print the table of a results file")
+                        help=f"rounds of {STEPS} steps, after one to warm up")
+    add_result_flags(parser)
     args = parser.parse_args(args)
     if not (args.table or args.corpora):
         parser.error("name the folder that holds kant/")

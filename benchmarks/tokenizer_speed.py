@@ -1,13 +1,14 @@
-"""How fast the tokenizers train and encode, against tokenizers, rustbpe and tiktoken, on the same cores.
+"""How fast the tokenizers train and encode, compared with tokenizers, rustbpe and tiktoken.
 
-    python benchmarks/tokenizer_speed.py CORPORA --out benchmarks/results/tokenizer-speed.json     (make bench)
-    python benchmarks/tokenizer_speed.py --table benchmarks/results/tokenizer-speed.json           the table from the file
+    python benchmarks/tokenizer_speed.py CORPORA --out benchmarks/results/tokenizer-speed.json
+    python benchmarks/tokenizer_speed.py --table benchmarks/results/tokenizer-speed.json
 
-CORPORA is a folder with the folders kant/ and books/ of .txt files. Two corpora are made up, of random words in Cyrillic letters and in
-Chinese characters, the latter without spaces; the last one is the books repeated with variations (--megabytes). Every run is a process
-of its own, so nothing is cached from before; contestants take turns, and a ratio is the median over the rounds of ours and theirs in the
-same round. Timed is the work alone, not imports, nor the reading of texts that are encoded. Memory is the peak of the proportional set
-sizes of a process with its children (Linux).
+CORPORA is a folder with kant/ and books/, folders of .txt files. Two more corpora are made up of
+random words: in Cyrillic letters, and in Chinese characters without spaces. The last one is the
+books repeated with variations (--megabytes). Each run is a process of its own, so nothing is cached
+from before. The contestants take turns, and a ratio is the median over the rounds of theirs to ours
+in the same round. Only the work itself is timed, without imports and without reading the texts that
+are encoded. Memory is the peak proportional set size of a process and its children (Linux).
 """
 import argparse
 import json
@@ -16,7 +17,6 @@ import os
 import platform
 import random
 import re
-import statistics
 import sys
 import tempfile
 import time
@@ -24,68 +24,81 @@ from collections import deque
 from importlib import metadata
 from operator import itemgetter
 from pathlib import Path
+from statistics import median
 
+from common import add_result_flags, markdown, markdown_row, read_json, write_json
 from memory import measured
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer  # noqa: E402
+from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
+from tokenizer.utils.cli import Parser, run
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 BPE_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-SIZES = {"bpe": 52_000, "wordpiece": 30_522}
+KINDS = {"bpe": ByteLevelBPE, "wordpiece": WordPiece}
+VOCAB_SIZES = {"bpe": 52_000, "wordpiece": 30_522}
 CONTESTANTS = {
     "train bpe": ("minibert", "tokenizers", "rustbpe"),
     "train wordpiece": ("minibert", "tokenizers"),
     "encode bpe": ("minibert", "tokenizers", "tokenizers fast", "tiktoken"),
     "encode wordpiece": ("minibert", "tokenizers", "tokenizers fast"),
 }
-COLUMNS = ("minibert", "tokenizers", "tokenizers fast", "tiktoken", "rustbpe")  # of the table
+COLUMNS = ("minibert", "tokenizers", "tokenizers fast", "tiktoken", "rustbpe")
+MADE_UP_BYTES = 4_000_000
+PACKAGES = ("numpy", "regex", "tokenizers", "rustbpe", "tiktoken")
 
 
-# In the process of one run: task, contestant -> a function that does the work
+# The process of one run. Each function returns a function that does the work to be timed
 
-def training(kind, who, files):
-    if who == "minibert":
-        return lambda: (ByteLevelBPE if kind == "bpe" else WordPiece).train(files, SIZES[kind], show_progress=False)
-    if who == "rustbpe":
+
+def training(kind, contestant, files):
+    vocab_size = VOCAB_SIZES[kind]
+    if contestant == "minibert":
+        return lambda: KINDS[kind].train(files, vocab_size, show_progress=False)
+    if contestant == "rustbpe":
         import rustbpe
-        return lambda: rustbpe.Tokenizer().train_from_iterator(blocks(files), SIZES[kind] - len(BPE_SPECIAL), pattern=GPT2)
+
+        return lambda: rustbpe.Tokenizer().train_from_iterator(
+            megabytes_of(files), vocab_size - len(BPE_SPECIAL), pattern=GPT2)
     import tokenizers
+
     if kind == "bpe":
-        return lambda: tokenizers.ByteLevelBPETokenizer().train(files, SIZES[kind], 2, show_progress=False, special_tokens=BPE_SPECIAL)
-    return lambda: tokenizers.BertWordPieceTokenizer().train(files, SIZES[kind], 2, show_progress=False)
+        return lambda: tokenizers.ByteLevelBPETokenizer().train(
+            files, vocab_size, 2, show_progress=False, special_tokens=BPE_SPECIAL)
+    return lambda: tokenizers.BertWordPieceTokenizer().train(
+        files, vocab_size, 2, show_progress=False)
 
 
-def blocks(files):
-    """The files in pieces of a megabyte: what suits rustbpe, which spreads the texts of a buffer over the cores."""
+def megabytes_of(files):
+    """Yield the files in pieces of a megabyte, so that rustbpe can use all cores."""
     for file in files:
         with open(file, encoding="utf-8", newline="") as source:
-            yield from iter(lambda: "".join(source.readlines(1 << 20)), "")
+            while lines := source.readlines(1 << 20):
+                yield "".join(lines)
 
 
-def encoding(kind, who, documents, folder):
-    """Encode all documents into arrays (ours), or into what the others return, which is not turned into arrays. Nothing is kept."""
-    if who == "minibert":
-        ours = load_tokenizer(folder)
-        return lambda: deque(ours.encode_documents(documents), maxlen=0)
-    batches = [documents[i:i + 4096] for i in range(0, len(documents), 4096)]
-    if who == "tiktoken":
-        import tiktoken
-        ours = load_tokenizer(folder)
-        ranks = {bytes(ours._byte_ids.index(byte) for byte in map(ours._ids.get, token)): i - len(BPE_SPECIAL)
-                 for token, i in ours.get_vocab().items() if token not in ours.special_tokens}
-        theirs = tiktoken.Encoding("same", pat_str=GPT2, mergeable_ranks=ranks, special_tokens={})
+def encoding(kind, contestant, documents, folder):
+    """Encode all documents: ours into arrays, the others into their own results."""
+    if contestant == "minibert":
+        tokenizer = load_tokenizer(folder)
+        return lambda: deque(tokenizer.encode_documents(documents), maxlen=0)
+    batches = [documents[i : i + 4096] for i in range(0, len(documents), 4096)]
+    if contestant == "tiktoken":
+        encoder = tiktoken_encoding(load_tokenizer(folder))
 
         def work():
             for batch in batches:
-                theirs.encode_ordinary_batch(batch, num_threads=os.cpu_count())
+                encoder.encode_ordinary_batch(batch, num_threads=os.cpu_count())
         return work
     import tokenizers
+
     if kind == "bpe":
-        theirs = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+        wrapper = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"),
+                                                   str(folder / "merges.txt"))
     else:
-        theirs = tokenizers.BertWordPieceTokenizer(str(folder / "vocab.txt"))
-    encode = theirs._tokenizer.encode_batch_fast if who == "tokenizers fast" else theirs._tokenizer.encode_batch
+        wrapper = tokenizers.BertWordPieceTokenizer(str(folder / "vocab.txt"))
+    encode = wrapper._tokenizer.encode_batch
+    if contestant == "tokenizers fast":
+        encode = wrapper._tokenizer.encode_batch_fast  # without offsets
 
     def work():
         for batch in batches:
@@ -93,166 +106,216 @@ def encoding(kind, who, documents, folder):
     return work
 
 
-def one_run(task, who, files, folder):
-    """What a process of its own does: prepare, work, print the seconds."""
-    what, kind = task.split()
-    if what == "train":
-        work = training(kind, who, files)
+def tiktoken_encoding(tokenizer):
+    """Return a tiktoken.Encoding with the same vocabulary."""
+    import tiktoken
+
+    ranks = {}
+    for token, i in tokenizer.get_vocab().items():
+        if token not in tokenizer.special_tokens:
+            byte_ids = [tokenizer._ids[symbol] for symbol in token]
+            token_bytes = bytes(tokenizer._byte_ids.index(byte_id) for byte_id in byte_ids)
+            ranks[token_bytes] = i - len(BPE_SPECIAL)
+    return tiktoken.Encoding("same", pat_str=GPT2, mergeable_ranks=ranks, special_tokens={})
+
+
+def worker(task, contestant, folder, *files):
+    """Be the process of a run: prepare, work, print the seconds."""
+    action, kind = task.split()
+    if action == "train":
+        work = training(kind, contestant, list(files))
     else:
-        work = encoding(kind, who, [document for file in files for document in documents_of(file)], folder)
+        documents = [document for file in files for document in documents_of(file)]
+        work = encoding(kind, contestant, documents, Path(folder))
     start = time.perf_counter()
     work()
     print(json.dumps({"seconds": time.perf_counter() - start}))
 
 
 def documents_of(file):
-    """Runs of lines between blank lines."""
-    return [document for document in re.split(r"\n\s*\n", Path(file).read_text(encoding="utf-8")) if document]
+    """Return the runs of lines between blank lines."""
+    documents = re.split(r"\n\s*\n", Path(file).read_text(encoding="utf-8"))
+    return [document for document in documents if document]
 
 
-# Rounds
-
-def measure(task, who, files, folder):
-    """One run in a new process -> {"seconds", "megabytes" at the peak, None where the system does not say}"""
-    command = [sys.executable, __file__, "--run", task, who, str(folder), *map(str, files)]
-    done = measured(command, env={**os.environ, "TOKENIZERS_PARALLELISM": "true"})
-    return {**json.loads(done["output"]), "megabytes": done["megabytes"]}
+# The corpora
 
 
 def varied(files, megabytes, out):
-    """The books again and again, in each copy every fiftieth word replaced by one that is not in the books (its letters turned about)."""
+    """Write the books repeatedly. Each copy shuffles the letters of every fiftieth word."""
+    size = megabytes * 1_000_000
     text = "\n".join(Path(file).read_text(encoding="utf-8") for file in files)
-    written, copy = 0, 0
+    words = sorted(set(re.findall(r"[a-z]{4,}", text)))
+    num_written = 0
+    copy = 0
     with open(out, "w", encoding="utf-8", newline="") as target:
-        while written < megabytes * 1_000_000:
-            rng = random.Random(copy)
-            words = sorted(set(re.findall(r"[a-z]{4,}", text)))
-            changed = {word: "".join(rng.sample(word, len(word))) for word in rng.sample(words, len(words) // 50)}
-            part = " ".join(changed.get(word, word) for word in text.split(" ")) if copy else text
-            target.write(part[:megabytes * 1_000_000 - written])
-            written += len(part)
+        while num_written < size:
+            part = text
+            if copy:
+                rng = random.Random(copy)
+                changed = {word: "".join(rng.sample(word, len(word)))
+                           for word in rng.sample(words, len(words) // 50)}
+                part = " ".join(changed.get(word, word) for word in text.split(" "))
+            target.write(part[: size - num_written])
+            num_written += len(part)
             copy += 1
     return out
 
 
-def made_up(first, letters, longest, space, stop, out):
-    """Four megabytes of sentences of random words: ``letters`` characters from ``first`` on, up to ``longest`` in a word."""
-    rng, written = random.Random(first), 0
-    words = ["".join(chr(first + rng.randrange(letters)) for _ in range(rng.randint(1, longest))) for _ in range(5000)]
+def made_up(first, num_letters, max_length, space, stop, out):
+    """Write sentences of random words of ``num_letters`` characters, beginning with ``first``."""
+    rng = random.Random(first)
+    words = ["".join(chr(first + rng.randrange(num_letters))
+                     for _ in range(rng.randint(1, max_length))) for _ in range(5000)]
+    num_written = 0
     with open(out, "w", encoding="utf-8", newline="") as target:
-        while written < 4_000_000:
-            sentences = [space.join(rng.choices(words, k=rng.randint(4, 14))) + stop for _ in range(5)]
-            written += target.write("".join(sentences) + "\n\n") * len(chr(first).encode())
+        while num_written < MADE_UP_BYTES:
+            sentences = [space.join(rng.choices(words, k=rng.randint(4, 14))) + stop
+                         for _ in range(5)]
+            num_characters = target.write("".join(sentences) + "\n\n")
+            num_written += num_characters * len(chr(first).encode())
     return out
 
 
-def compare(corpora, rounds, tasks):
-    """Yield, for each task and corpus, a row: seconds and megabytes of each contestant, and the ratios to ours."""
-    for task in tasks:
-        for name, files in corpora.items():
-            names = [who for who in CONTESTANTS[task] if who != "tokenizers fast" or not name.endswith("MB")]  # minutes a run, and seen above
-            with tempfile.TemporaryDirectory() as folder:
-                kind = ByteLevelBPE if task.endswith("bpe") else WordPiece
-                if task.startswith("encode"):
-                    kind.train(files, SIZES[task.split()[1]], show_progress=False).save(folder)
-                runs = {who: [] for who in names}
-                for _ in range(rounds):
-                    for who in runs:
-                        runs[who].append(measure(task, who, files, Path(folder)))
-            size = sum(Path(file).stat().st_size for file in files) / 1e6
-            yield row(task, name, size, runs)
+def make_corpora(folder, megabytes, out):
+    """Return {name: files}, those of ``folder`` and those that are written to ``out``."""
+    corpora = {name: sorted((folder / name).glob("*.txt")) for name in ("kant", "books")}
+    corpora["Cyrillic"] = [made_up(0x430, 32, 9, " ", ". ", out / "cyrillic.txt")]
+    corpora["Chinese"] = [made_up(0x4E00, 2000, 3, "", "。", out / "chinese.txt")]
+    if megabytes:
+        corpora[f"{megabytes} MB"] = [varied(corpora["books"], megabytes, out / "varied.txt")]
+    return corpora
 
 
-def row(task, corpus, size, runs):
-    """Medians, and the medians of the ratios within a round: how many times as long, and as much memory, another takes."""
-    result = {"task": task, "corpus": corpus, "date": time.strftime("%Y-%m-%d"), "megabytes": round(size, 2), "runs": runs,
-              "median": {}, "slower": {}, "memory": {}}
-    for who, theirs in runs.items():
-        result["median"][who] = statistics.median(run["seconds"] for run in theirs)
-        result["slower"][who] = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(runs["minibert"], theirs))
+# The rounds
+
+
+def compare(task, corpus, files, rounds):
+    """Run all contestants of a task in turns. Return a row of the results."""
+    contestants = CONTESTANTS[task]
+    if corpus.endswith("MB"):  # it takes minutes, and the smaller corpora show the difference
+        contestants = [name for name in contestants if name != "tokenizers fast"]
+    action, kind = task.split()
+    runs = {name: [] for name in contestants}
+    with tempfile.TemporaryDirectory() as folder:
+        if action == "encode":
+            KINDS[kind].train(files, VOCAB_SIZES[kind], show_progress=False).save(folder)
+        for _ in range(rounds):
+            for name in contestants:
+                runs[name].append(measure(task, name, files, folder))
+    size = sum(Path(file).stat().st_size for file in files) / 1e6
+    return result_row(task, corpus, size, runs)
+
+
+def measure(task, contestant, files, folder):
+    """Run in a new process. Return {"seconds", "megabytes"}; megabytes may be None."""
+    command = [sys.executable, __file__, "--run", task, contestant, folder, *map(str, files)]
+    done = measured(command, env={**os.environ, "TOKENIZERS_PARALLELISM": "true"})
+    return {**json.loads(done["output"]), "megabytes": done["megabytes"]}
+
+
+def result_row(task, corpus, size, runs):
+    """Return medians, and the medians of the ratios of theirs to ours within a round."""
+    row = {"task": task, "corpus": corpus, "date": time.strftime("%Y-%m-%d"),
+           "megabytes": round(size, 2), "runs": runs, "median": {}, "slower": {}, "memory": {}}
+    for name, theirs in runs.items():
+        row["median"][name] = median(run["seconds"] for run in theirs)
+        row["slower"][name] = median(their_run["seconds"] / our_run["seconds"]
+                                     for our_run, their_run in zip(runs["minibert"], theirs))
         if all(run["megabytes"] for run in theirs):
-            result["memory"][who] = statistics.median(run["megabytes"] for run in theirs)
-    return result
+            row["memory"][name] = median(run["megabytes"] for run in theirs)
+    return row
 
 
-def line(row):
-    """A row of the table, in Markdown. | train bpe | kant (1.9 MB) | 0.53 s, 61 MB | 0.49 s (**1.03 x**), 55 MB | ... |"""
-    def cell(who):
-        if who not in row["median"]:
-            return ""
-        memory = f", {row['memory'][who]:,.0f} MB" if who in row["memory"] else ""
-        times = "" if who == "minibert" else f" (**{row['slower'][who]:.2f} x**)"
-        return f"{row['median'][who]:.2f} s{times}{memory}"
-    return f"| {row['task']} | {row['corpus']} ({row['megabytes']:.1f} MB) | " + " | ".join(map(cell, COLUMNS)) + " |"
+def table(rows):
+    """Return the rows as Markdown."""
+    return markdown(["task", "corpus", *COLUMNS], map(cells, rows))
 
 
-def head():
-    """The two lines above the rows of the table."""
-    return f"| task | corpus | {' | '.join(COLUMNS)} |\n" + "|---" * (2 + len(COLUMNS)) + "|"
+def cells(row):
+    """Return the cells of a row: "train bpe", "kant (1.9 MB)", "0.53 s, 61 MB", ..."""
+    return [row["task"], f"{row['corpus']} ({row['megabytes']:.1f} MB)",
+            *(cell(row, name) for name in COLUMNS)]
 
 
-def table(results):
-    """The table of the documentation from a results file."""
-    print(head(), *map(line, results["rows"]), sep="\n")
+def cell(row, name):
+    if name not in row["median"]:
+        return ""
+    ratio = "" if name == "minibert" else f" (**{row['slower'][name]:.2f} x**)"
+    memory = f", {row['memory'][name]:,.0f} MB" if name in row["memory"] else ""
+    return f"{row['median'][name]:.2f} s{ratio}{memory}"
 
 
-def machine(packages=("numpy", "regex", "tokenizers", "rustbpe", "tiktoken")):
-    """What the numbers belong to."""
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "") \
-        if os.path.exists("/proc/cpuinfo") else platform.processor()
-    return {"date": time.strftime("%Y-%m-%d"), "processor": cpu, "cores": multiprocessing.cpu_count(), "python": platform.python_version(),
+def machine(packages=PACKAGES):
+    """Return what the results depend on."""
+    processor = platform.processor()
+    if os.path.exists("/proc/cpuinfo"):
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+        processor = found[1].strip() if found else ""
+    return {"date": time.strftime("%Y-%m-%d"), "processor": processor,
+            "cores": multiprocessing.cpu_count(), "python": platform.python_version(),
             "versions": {name: metadata.version(name) for name in packages}}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpora", nargs="?", help="folder that holds kant/ and books/")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default 5)")
-    parser.add_argument("--megabytes", type=int, default=500, help="size of the third corpus; 0: none (default 500)")
-    parser.add_argument("--tasks", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS), metavar="TASK", help=", ".join(CONTESTANTS))
-    parser.add_argument("--only", nargs="*", default=None, metavar="CORPUS", help="only these corpora")
-    parser.add_argument("--out", help="write the results here, as JSON")
-    parser.add_argument("--table", metavar="FILE", help="print the table of a results file, and measure nothing")
-    parser.add_argument("--run", nargs="+", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+def main(args=None):
+    args = parse(args)
     if args.run:
-        task, who, folder, *files = args.run
-        return one_run(task, who, files, Path(folder))
+        return worker(*args.run)
     if args.table:
-        return table(json.loads(Path(args.table).read_text()))
-    if not args.corpora:
-        parser.error("name the folder that holds kant/ and books/")
-    corpora = {name: sorted(Path(args.corpora, name).glob("*.txt")) for name in ("kant", "books")}
+        return print(table(read_json(args.table)["rows"]), end="")
+    command = (f"python benchmarks/tokenizer_speed.py CORPORA --rounds {args.rounds} "
+               f"--megabytes {args.megabytes}")
+    results = {"command": command, **machine(), "rows": []}
+    results["rows"] = rows_so_far(args.out, results)
+    print(table([]), end="")
     with tempfile.TemporaryDirectory() as folder:
-        corpora["Cyrillic"] = [made_up(0x430, 32, 9, " ", ". ", Path(folder, "cyrillic.txt"))]
-        corpora["Chinese"] = [made_up(0x4E00, 2000, 3, "", "。", Path(folder, "chinese.txt"))]
-        if args.megabytes:
-            corpora[f"{args.megabytes} MB"] = [varied(corpora["books"], args.megabytes, Path(folder, "varied.txt"))]
-        corpora = {name: files for name, files in corpora.items() if not args.only or name in args.only}
-        command = f"python benchmarks/tokenizer_speed.py CORPORA --rounds {args.rounds} --megabytes {args.megabytes}"
-        results = {"command": command, **machine(), "rows": []}
-        print(head())
-        for result in compare(corpora, args.rounds, args.tasks):
-            print(line(result), flush=True)
-            if args.out:  # after each row: an interruption loses one at most
-                results["rows"] = placed(result, results["rows"] or begun(args.out, results))
-                Path(args.out).write_text(json.dumps(results, indent=1) + "\n")
+        corpora = make_corpora(args.corpora, args.megabytes, Path(folder))
+        for task in args.tasks:
+            for corpus, files in corpora.items():
+                if args.only and corpus not in args.only:
+                    continue
+                row = compare(task, corpus, files, args.rounds)
+                print(markdown_row(cells(row)), flush=True)
+                results["rows"] = with_row(results["rows"], row)
+                write_json(args.out, results)  # an interruption loses one row at most
 
 
-def begun(path, results):
-    """The rows that the file at ``path`` has from the same machine and versions: those that are not measured again stay."""
-    old = json.loads(Path(path).read_text()) if Path(path).is_file() else {}
-    same = all(old.get(name) == results[name] for name in ("processor", "cores", "python", "versions"))
-    return old["rows"] if same else []
+def parse(args):
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpora", nargs="?", type=Path, help="folder with kant/ and books/")
+    parser.add_argument("--rounds", type=int, default=5,
+                        help="runs of each contestant (default 5)")
+    parser.add_argument("--megabytes", type=int, default=500,
+                        help="size of the repeated books; 0: none (default 500)")
+    parser.add_argument("--tasks", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS),
+                        metavar="TASK", help=", ".join(CONTESTANTS))
+    parser.add_argument("--only", nargs="*", metavar="CORPUS", help="only these corpora")
+    add_result_flags(parser)
+    parser.add_argument("--run", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args(args)
+    if not (args.run or args.table or args.corpora):
+        parser.error("name the folder that holds kant/ and books/")
+    return args
 
 
-def placed(new, rows):
-    """The rows with a new one: in the place of that of the same task and corpus, else after the last of its task."""
+def rows_so_far(path, results):
+    """Return the rows of a file if they are from the same machine and versions."""
+    if not (path and path.is_file()):
+        return []
+    stored = read_json(path)
+    is_same = all(stored.get(name) == results[name]
+                  for name in ("processor", "cores", "python", "versions"))
+    return stored["rows"] if is_same else []
+
+
+def with_row(rows, new):
+    """Return the rows with a new one, which replaces one of the same task and corpus."""
     key = itemgetter("task", "corpus")
     if key(new) in map(key, rows):
         return [new if key(row) == key(new) else row for row in rows]
-    return sorted([*rows, new], key=lambda row: list(CONTESTANTS).index(row["task"]))
+    order = list(CONTESTANTS)
+    return sorted([*rows, new], key=lambda row: order.index(row["task"]))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -16,7 +16,6 @@ The result does not depend on the speed of the machine.
 """
 import argparse
 import hashlib
-import json
 import math
 import platform
 import sys
@@ -25,10 +24,10 @@ from datetime import date
 from pathlib import Path
 
 import numpy
+from common import markdown, markdown_row, write_json
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, installed or not
-from tokenizer import WordPiece  # noqa: E402
-from tokenizer.pretokenize import bert_words  # noqa: E402
+from tokenizer import WordPiece
+from tokenizer.pretokenize import bert_words
 
 COLUMNS = {"vocabulary": "{:,}", "tokens_per_word": "{:.4f}", "characters_per_token": "{:.3f}",
            "unk_share": "{:.3%}", "bits_per_character": "{:.4f}", "in_use": "{:.1%}"}
@@ -45,10 +44,10 @@ def main(args=None):
     normalizer = WordPiece(["[UNK]"], ["[UNK]"]).normalizer
     train_words = count_words(train, normalizer)
     test_words = count_words(test, normalizer)
-    names = " | ".join(name.replace("_", " ") for name in COLUMNS)
-    print(f"trained on {size(train):.1f} MB, held out {size(test):.1f} MB: "
-          f"{sum(test_words.values()):,} words\n\n"
-          f"| asked for | criterion | {names} |\n|{'---|' * (len(COLUMNS) + 2)}")
+    names = [name.replace("_", " ") for name in COLUMNS]
+    print(f"trained on {size(train):.1f} MB, tested on {size(test):.1f} MB: "
+          f"{sum(test_words.values()):,} words\n")
+    print(markdown(["requested", "criterion", *names], []), end="")
     rows = []
     for vocab_size in args.vocab_sizes:
         for criterion in ("frequency", "likelihood"):
@@ -58,8 +57,8 @@ def main(args=None):
                    **measure(tokenizer, train_words, test_words),
                    "summary": tokenizer.training_summary}
             rows.append(row)
-            cells = " | ".join(form.format(row[name]) for name, form in COLUMNS.items())
-            print(f"| {vocab_size:,} | {criterion} | {cells} |", flush=True)
+            cells = [form.format(row[name]) for name, form in COLUMNS.items()]
+            print(markdown_row([f"{vocab_size:,}", criterion, *cells]), flush=True)
     print()
     for row in rows:
         print(f"{row['criterion']}: {row['summary']}")
@@ -68,8 +67,7 @@ def main(args=None):
                   "numpy": numpy.__version__, "min_frequency": args.min_frequency,
                   "train": describe(train), "held_out": describe(test),
                   "held_out_words": sum(test_words.values()), "rows": rows}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(args.out, result)
 
 
 def parse(args):

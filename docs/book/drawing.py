@@ -1,127 +1,165 @@
-"""Small pictures as SVG, written here and so the same to the last byte on every machine: boxes, lines, text, and axes for curves.
+"""Draw small SVG pictures: boxes, lines, text, and axes for curves.
 
     drawing = Drawing(720, 200)
-    drawing.box(20, 20, 90, 32, "hug", fill=TINTS[0]); drawing.line(110, 36, 150, 36, arrow=True)
-    drawing.svg()                                                  # the file's text
+    drawing.box(20, 20, 90, 32, "hug", fill=TINTS[0])
+    drawing.line(110, 36, 150, 36, arrow=True)
+    drawing.svg()                                     # the text of the file
 
-Coordinates are pixels from the upper left corner. The paper is soft white and opaque, so that a picture reads on a dark page as well.
+The same picture has the same bytes on every machine. Coordinates are pixels from the upper left
+corner. The background is soft white and opaque, so that dark pages can show the picture too.
 """
 from html import escape
 
-PAPER, INK, GREY, PALE = "#faf9f6", "#1f2328", "#6b7280", "#e7e5e0"
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # as in minibert/analysis/plots.py
-TINTS = ("#d5e7f3", "#f9ded0", "#d1ece3", "#f3e3ec", "#fbecd0", "#ddeffa")  # the same, light: behind dark text
+PAPER = "#faf9f6"
+INK = "#1f2328"
+GREY = "#6b7280"
+PALE = "#e7e5e0"
+# As in minibert/analysis/plots.py.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# The same colors, light: behind dark text.
+TINTS = ("#d5e7f3", "#f9ded0", "#d1ece3", "#f3e3ec", "#fbecd0", "#ddeffa")
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 MONO = "Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+# The head of an arrow.
+MARKER = ('<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" '
+          'markerHeight="8" markerUnits="userSpaceOnUse" orient="auto">'
+          f'<path d="M0,0 L8,4 L0,8 z" fill="{GREY}"/></marker></defs>')
 
 
-def number(value):
-    """Pixels as a picture has them.
+def pixels(value):
+    """Return a coordinate as a short string.
 
-    >>> number(12.0), number(1.236), number(-0.001)
+    >>> pixels(12.0), pixels(1.236), pixels(-0.001)
     ('12', '1.24', '0')
     """
     return f"{round(value, 2) + 0.0:.2f}".rstrip("0").rstrip(".")
 
 
 class Drawing:
-    """Shapes in the order in which they are drawn; later ones lie above earlier ones."""
+    """Shapes in drawing order; later ones cover earlier ones."""
 
     def __init__(self, width, height, title=""):
-        self.width, self.height, self.title, self.parts = width, height, title, []
+        self.width = width
+        self.height = height
+        self.title = title
+        self.parts = []
 
-    def text(self, x, y, content, size=14, anchor="start", colour=INK, bold=False, mono=False, turn=0):
-        """A line of text; y is its base line. anchor: start, middle or end stands at x. turn: degrees, clockwise."""
-        more = ' font-weight="bold"' * bold + f' font-family="{MONO}"' * mono
-        more += f' transform="rotate({number(turn)} {number(x)} {number(y)})"' if turn else ""
-        self.parts.append(f'<text x="{number(x)}" y="{number(y)}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"{more} '
-                          f'xml:space="preserve">{escape(str(content), quote=False)}</text>')
+    def text(self, x, y, content, size=14, anchor="start", color=INK, bold=False, mono=False,
+             rotate=0):
+        """Add a line of text.
+
+        y: its baseline; anchor: whether its start, middle or end is at x; rotate: degrees,
+        clockwise.
+        """
+        style = ""
+        if bold:
+            style += ' font-weight="bold"'
+        if mono:
+            style += f' font-family="{MONO}"'
+        if rotate:
+            style += f' transform="rotate({pixels(rotate)} {pixels(x)} {pixels(y)})"'
+        self.parts.append(
+            f'<text x="{pixels(x)}" y="{pixels(y)}" font-size="{size}" text-anchor="{anchor}" '
+            f'fill="{color}"{style} xml:space="preserve">'
+            f"{escape(str(content), quote=False)}</text>")
 
     def rect(self, x, y, width, height, fill=PALE, stroke="none", radius=0, opacity=1):
-        """A rectangle from its upper left corner."""
-        more = f' fill-opacity="{number(opacity)}"' if opacity < 1 else ""
-        self.parts.append(f'<rect x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}" rx="{radius}" '
-                          f'fill="{fill}" stroke="{stroke}"{more}/>')
+        """Add a rectangle. x, y: its upper left corner."""
+        style = f' fill-opacity="{pixels(opacity)}"' if opacity < 1 else ""
+        self.parts.append(
+            f'<rect x="{pixels(x)}" y="{pixels(y)}" width="{pixels(width)}" '
+            f'height="{pixels(height)}" rx="{radius}" fill="{fill}" stroke="{stroke}"{style}/>')
 
-    def box(self, x, y, width, height, content="", fill=PALE, size=14, mono=False, bold=False, stroke=GREY, colour=INK):
-        """A rectangle with a text in its middle."""
+    def box(self, x, y, width, height, content="", fill=PALE, size=14, mono=False, bold=False,
+            stroke=GREY, color=INK):
+        """Add a rectangle with centered text."""
         self.rect(x, y, width, height, fill, stroke, radius=4)
-        self.text(x + width / 2, y + height / 2 + size * 0.35, content, size, "middle", colour, bold, mono)
+        baseline = y + height / 2 + size * 0.35
+        self.text(x + width / 2, baseline, content, size, "middle", color, bold, mono)
 
-    def line(self, x1, y1, x2, y2, colour=GREY, width=1.5, dashed=False, arrow=False):
-        """A line, with a head at its end where it is an arrow."""
-        self.curve([(x1, y1), (x2, y2)], colour, width, dashed, arrow)
+    def line(self, x1, y1, x2, y2, color=GREY, width=1.5, dashed=False, arrow=False):
+        self.curve([(x1, y1), (x2, y2)], color, width, dashed, arrow)
 
-    def curve(self, points, colour=GREY, width=1.5, dashed=False, arrow=False):
-        """A line through points."""
-        more = ' stroke-dasharray="5 4"' * dashed + ' marker-end="url(#head)"' * arrow
-        path = " ".join(f"{number(x)},{number(y)}" for x, y in points)
-        self.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{number(width)}"{more}/>')
+    def curve(self, points, color=GREY, width=1.5, dashed=False, arrow=False):
+        """Add a line through points (x, y)."""
+        style = ' stroke-dasharray="5 4"' if dashed else ""
+        if arrow:
+            style += ' marker-end="url(#head)"'
+        path = " ".join(f"{pixels(x)},{pixels(y)}" for x, y in points)
+        self.parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" '
+                          f'stroke-width="{pixels(width)}"{style}/>')
 
-    def dot(self, x, y, radius=3.5, colour=INK):
-        """A filled circle."""
-        self.parts.append(f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(radius)}" fill="{colour}"/>')
+    def dot(self, x, y, radius=3.5, color=INK):
+        self.parts.append(f'<circle cx="{pixels(x)}" cy="{pixels(y)}" r="{pixels(radius)}" '
+                          f'fill="{color}"/>')
 
     def svg(self):
-        """The picture as the text of a file."""
-        head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
-                f'viewBox="0 0 {self.width} {self.height}" font-family="{FONT}">')
-        title = f"<title>{escape(self.title, quote=False)}</title>\n" if self.title else ""
-        marker = ('<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" '
-                  f'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="{GREY}"/></marker></defs>')
+        """Return the text of the SVG file."""
+        head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" '
+                f'height="{self.height}" viewBox="0 0 {self.width} {self.height}" '
+                f'font-family="{FONT}">\n')
+        if self.title:
+            head += f"<title>{escape(self.title, quote=False)}</title>\n"
         paper = f'<rect width="{self.width}" height="{self.height}" fill="{PAPER}"/>'
-        return "\n".join([head + "\n" + title + marker, paper, *self.parts, "</svg>", ""])
+        return "\n".join([head + MARKER, paper, *self.parts, "</svg>", ""])
 
 
 class Axes:
-    """A frame with scales, in which curves are drawn by their own numbers.
+    """A frame with scales, in which points are given in data units.
 
-    x, y, width, height: the frame in pixels.  xs, ys: (smallest, largest) of the scales.  xticks, yticks: numbers, or (number, label) pairs.
+    x, y, width, height: the frame in pixels; x_range, y_range: (smallest, largest) value;
+    x_ticks, y_ticks: numbers, or (number, label) pairs.
 
-    axes = Axes(drawing, 60, 20, 400, 200, xs=(0, 100), ys=(0, 9), xticks=(0, 50, 100), yticks=(0, 3, 6, 9), xlabel="step", ylabel="loss")
+    axes = Axes(drawing, 60, 20, 400, 200, x_range=(0, 100), y_range=(0, 9), x_ticks=(0, 50, 100),
+                y_ticks=(0, 3, 6, 9), x_label="step", y_label="loss")
     axes.curve([(0, 9), (100, 6)], COLORS[0])
     """
 
-    def __init__(self, drawing, x, y, width, height, xs, ys, xticks=(), yticks=(), xlabel="", ylabel=""):
-        self.drawing, self.frame, self.xs, self.ys = drawing, (x, y, width, height), xs, ys
-        for value, label in map(labelled, yticks):
+    def __init__(self, drawing, x, y, width, height, x_range, y_range, x_ticks=(), y_ticks=(),
+                 x_label="", y_label=""):
+        self.drawing = drawing
+        self.frame = (x, y, width, height)
+        self.x_range = x_range
+        self.y_range = y_range
+        bottom = y + height
+        for value, label in map(with_label, y_ticks):
             drawing.line(x, self.y(value), x + width, self.y(value), PALE, 1)
             drawing.text(x - 8, self.y(value) + 4, label, 12, "end", GREY)
-        for value, label in map(labelled, xticks):
-            drawing.line(self.x(value), y + height, self.x(value), y + height + 4, GREY, 1)
-            drawing.text(self.x(value), y + height + 18, label, 12, "middle", GREY)
-        drawing.curve([(x, y), (x, y + height), (x + width, y + height)], GREY, 1)
-        drawing.text(x + width / 2, y + height + 36, xlabel, 13, "middle")
-        drawing.text(x - 42, y + height / 2, ylabel, 13, "middle", turn=-90)
+        for value, label in map(with_label, x_ticks):
+            drawing.line(self.x(value), bottom, self.x(value), bottom + 4, GREY, 1)
+            drawing.text(self.x(value), bottom + 18, label, 12, "middle", GREY)
+        drawing.curve([(x, y), (x, bottom), (x + width, bottom)], GREY, 1)
+        drawing.text(x + width / 2, bottom + 36, x_label, 13, "middle")
+        drawing.text(x - 42, y + height / 2, y_label, 13, "middle", rotate=-90)
 
     def x(self, value):
-        """A number on the x scale -> pixels."""
+        """Return the pixels of a value on the x scale."""
         x, _, width, _ = self.frame
-        return x + width * (value - self.xs[0]) / (self.xs[1] - self.xs[0])
+        low, high = self.x_range
+        return x + width * (value - low) / (high - low)
 
     def y(self, value):
-        """A number on the y scale -> pixels."""
+        """Return the pixels of a value on the y scale."""
         _, y, _, height = self.frame
-        return y + height * (self.ys[1] - value) / (self.ys[1] - self.ys[0])
+        low, high = self.y_range
+        return y + height * (high - value) / (high - low)
 
-    def curve(self, points, colour=COLORS[0], width=2, dashed=False):
-        """A line through points (x, y), in the scales' numbers."""
-        self.drawing.curve([(self.x(x), self.y(y)) for x, y in points], colour, width, dashed)
+    def curve(self, points, color=COLORS[0], width=2, dashed=False):
+        self.drawing.curve([(self.x(x), self.y(y)) for x, y in points], color, width, dashed)
 
-    def dots(self, points, colour=COLORS[0], radius=3.5):
-        """A dot at each point."""
+    def dots(self, points, color=COLORS[0], radius=3.5):
         for x, y in points:
-            self.drawing.dot(self.x(x), self.y(y), radius, colour)
+            self.drawing.dot(self.x(x), self.y(y), radius, color)
 
     def text(self, x, y, content, **options):
-        """A text at a point; options as of ``Drawing.text``."""
+        """Add text at a point. options: those of ``Drawing.text``."""
         self.drawing.text(self.x(x), self.y(y), content, **options)
 
 
-def labelled(tick):
-    """A number on a scale, and what is written there.
+def with_label(tick):
+    """Return a tick as (number, label).
 
-    >>> labelled(1500), labelled((0.001, "1e-3"))
+    >>> with_label(1500), with_label((0.001, "1e-3"))
     ((1500, '1,500'), (0.001, '1e-3'))
     """
     return tick if isinstance(tick, tuple) else (tick, f"{tick:,}")

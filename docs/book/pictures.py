@@ -1,19 +1,22 @@
-"""The pictures of the book: one function each, the file named after the function.
+"""Draw the pictures of the book.
 
-    python docs/book/pictures.py [--only 03]      # chapter_03_byte_pairs() -> docs/book/pictures/03-byte-pairs.svg
+    python docs/book/pictures.py [--only 03]
 
-A function returns a ``Drawing``, or the bytes of a .png. It depends on the code and the result files of this repository alone, so a test draws all of
-them again and compares. Chapters 1 to 4 are drawn here, 5 to 8 in pictures_model.py, 9 to 12 in pictures_training.py.
+There is one function per picture, and the file is named after it: ``chapter_03_byte_pairs`` draws
+docs/book/pictures/03-byte-pairs.svg. A function returns a ``Drawing`` or the bytes of a .png. It
+depends only on the code and the results files of this repository, so a test can draw all pictures
+again and compare. Chapters 1 to 4 are in this file, 5 to 8 in pictures_model.py, and 9 to 12 in
+pictures_training.py.
 """
 import importlib
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # drawing.py and this checkout
 from drawing import COLORS, GREY, INK, PALE, TINTS, Drawing  # noqa: E402
 
-from data.corpora import FileCorpus
+from data.corpora import FileCorpus  # noqa: E402
 from data.splits import eval_lines_per_document  # noqa: E402
 from tokenizer.normalize import BertNormalizer  # noqa: E402
 from tokenizer.pretokenize import bert_words, gpt2_words  # noqa: E402
@@ -23,133 +26,168 @@ from tokenizer.utils.cli import Parser, run  # noqa: E402
 from tokenizer.utils.files import atomic_write  # noqa: E402
 
 FOLDER = HERE / "pictures"
+MODULES = ("pictures", "pictures_model", "pictures_training")
 
 
 def chapter_01_text():
-    """The sample: documents, their lines as bars, and which are held out."""
-    drawing = Drawing(760, 348, "The sample: eight documents of five lines; the last line of each of the last two is held out")
-    documents = [document.split("\n") for document in FileCorpus("sample", [HERE / "sample.txt"]).documents("all")]
-    held = eval_lines_per_document([len(lines) for lines in documents])
-    for number, (lines, last) in enumerate(zip(documents, held)):
-        x, y = 20 + 370 * (number // 4), 24 + 72 * (number % 4)
-        drawing.text(x, y + 36, number + 1, 15, bold=True, colour=GREY)
-        for place, line in enumerate(lines):
-            out = place >= len(lines) - last
-            drawing.rect(x + 24, y + 12 * place, 4.9 * len(line), 9, COLORS[1] if out else TINTS[0], COLORS[1] if out else COLORS[0], radius=2)
+    """The documents of the sample, their lines as bars, and the validation lines."""
+    drawing = Drawing(760, 348, "The sample: eight documents of five lines; the last line of each "
+                                "of the last two is for validation")
+    sample = FileCorpus("sample", [HERE / "sample.txt"])
+    documents = [document.split("\n") for document in sample.documents("all")]
+    num_eval_lines = eval_lines_per_document([len(lines) for lines in documents])
+    for i, lines in enumerate(documents):
+        x = 20 + 370 * (i // 4)
+        y = 24 + 72 * (i % 4)
+        drawing.text(x, y + 36, i + 1, 15, bold=True, color=GREY)
+        first_eval_line = len(lines) - num_eval_lines[i]
+        for j, line in enumerate(lines):
+            fill, stroke = TINTS[0], COLORS[0]
+            if j >= first_eval_line:
+                fill = stroke = COLORS[1]
+            drawing.rect(x + 24, y + 12 * j, 4.9 * len(line), 9, fill, stroke, radius=2)
     drawing.rect(44, 324, 28, 10, TINTS[0], COLORS[0], radius=2)
-    drawing.text(80, 334, "a line for training, as long as it has characters", 13)
+    drawing.text(80, 334, "a training line, as long as it has characters", 13)
     drawing.rect(414, 324, 28, 10, COLORS[1], COLORS[1], radius=2)
-    drawing.text(450, 334, "held out", 13)
+    drawing.text(450, 334, "validation", 13)
     return drawing
 
 
 def chapter_02_words():
-    """A sentence between its words as GPT-2 cuts them, above, and as BERT does, below; each character has a column."""
-    text, wide, left = "Zoë isn't at the café.", 31, 40
-    drawing = Drawing(760, 246, f"{text} as GPT-2 cuts it, and as BERT does")
-    drawing.text(left, 28, "GPT-2, RoBERTa: words hold the space before them, and become bytes", 14, bold=True)
+    """A sentence in columns; above it its words in GPT-2, below it those in BERT."""
+    text = "Zoë isn't at the café."
+    column = 31  # width of a character in pixels
+    left = 40
+    drawing = Drawing(760, 246, f"{text} as GPT-2 splits it, and as BERT does")
+    drawing.text(left, 28, "GPT-2, RoBERTa: a word includes the space before it, and becomes bytes",
+                 14, bold=True)
     start = 0
-    for number, word in enumerate(gpt2_words(text)):
-        x, width = left + wide * start, wide * len(word) - 4
-        drawing.box(x, 62, width, 30, word.replace(" ", "␣"), TINTS[number % 2], 17, mono=True)
-        drawing.text(x + width / 2, 54, "".join(byte_symbols(word)), 13, "middle", GREY, mono=True)
+    for i, word in enumerate(gpt2_words(text)):
+        x = left + column * start
+        width = column * len(word) - 4
+        drawing.box(x, 62, width, 30, word.replace(" ", "␣"), TINTS[i % 2], 17, mono=True)
+        symbols = "".join(byte_symbols(word))
+        drawing.text(x + width / 2, 54, symbols, 13, "middle", GREY, mono=True)
         start += len(word)
-    for place, char in enumerate(text):
-        x = left + wide * place + wide / 2 - 2
+    for i, char in enumerate(text):
+        x = left + column * i + column / 2 - 2
         drawing.text(x, 132, char, 22, "middle", mono=True)
         drawing.line(x, 106, x, 98, GREY, 1)
         if char != " ":
             drawing.line(x, 146, x, 156, GREY, 1)
-    normalized, position = BertNormalizer().normalize(text)
-    for number, (start, end) in enumerate(bert_words(normalized)):
-        x, width = left + wide * position[start], wide * (position[end - 1] + 1 - position[start]) - 4
-        drawing.box(x, 164, width, 30, normalized[start:end], TINTS[2 + number % 2], 17, mono=True)
-    for place, char in enumerate(text):
+    normalized, positions = BertNormalizer().normalize(text)
+    for i, (start, end) in enumerate(bert_words(normalized)):
+        x = left + column * positions[start]
+        width = column * (positions[end - 1] + 1 - positions[start]) - 4
+        drawing.box(x, 164, width, 30, normalized[start:end], TINTS[2 + i % 2], 17, mono=True)
+    for i, char in enumerate(text):
         if char == " ":
-            drawing.text(left + wide * place + wide / 2 - 2, 184, "×", 15, "middle", COLORS[1])
-    drawing.text(left, 226, "BERT: spaces go, capitals and accents too; each punctuation mark is a word", 14, bold=True)
+            drawing.text(left + column * i + column / 2 - 2, 184, "×", 15, "middle", COLORS[1])
+    drawing.text(left, 226, "BERT: no spaces, capitals or accents; each punctuation mark is a word",
+                 14, bold=True)
     return drawing
 
 
 def chapter_03_byte_pairs():
-    """Four words, and what they are cut into after each merge."""
+    """Four words, and their tokens after each merge."""
     words = {"net": 4, "nets": 2, "wet": 3, "knot": 2}
-    _, merges = train({tuple(word): count for word, count in words.items()}, list("eknostw"), vocab_size=12)
+    counts = {tuple(word): count for word, count in words.items()}
+    _, merges = train(counts, list("eknostw"), vocab_size=12)
     drawing = Drawing(800, 236, "net, nets, wet and knot, merge by merge")
-    now, left = {word: list(word) for word in words}, 70
     for row, count in enumerate(words.values()):
-        drawing.text(18, 94 + 40 * row, f"{count} x", 15, colour=GREY)
-    for step in range(len(merges) + 1):
-        x, merged = left + 122 * step, None
-        if step:
-            pair = merges[step - 1]
-            merged = "".join(pair)
-            times = sum(count * list(zip(now[word], now[word][1:])).count(pair) for word, count in words.items())
-            drawing.text(x, 34, f"{step}. {pair[0]} + {pair[1]}", 15, bold=True)
-            drawing.text(x, 54, f"{times} times", 13, colour=GREY)
-            drawing.line(x - 16, 70, x - 16, 220, PALE, 2)
-            now = {word: merge(tokens, pair, merged) for word, tokens in now.items()}
-        else:
-            drawing.text(x, 34, "letters", 15, bold=True)
-        for row, tokens in enumerate(now.values()):
-            here = x
-            for token in tokens:
-                width = 21 * len(token) + 1
-                fill = TINTS[1] if token == merged else TINTS[0] if len(token) > 1 else PALE
-                drawing.box(here, 74 + 40 * row, width, 28, token, fill, 15, mono=True)
-                here += width + 3
+        drawing.text(18, 94 + 40 * row, f"{count} x", 15, color=GREY)
+    drawing.text(70, 34, "letters", 15, bold=True)
+    tokens_of = {word: list(word) for word in words}
+    draw_tokens(drawing, 70, tokens_of)
+    for step, pair in enumerate(merges, start=1):
+        x = 70 + 122 * step
+        merged = "".join(pair)
+        occurrences = 0
+        for word, tokens in tokens_of.items():
+            occurrences += words[word] * list(zip(tokens, tokens[1:])).count(pair)
+        drawing.text(x, 34, f"{step}. {pair[0]} + {pair[1]}", 15, bold=True)
+        drawing.text(x, 54, f"{occurrences} times", 13, color=GREY)
+        drawing.line(x - 16, 70, x - 16, 220, PALE, 2)
+        tokens_of = {word: merge(tokens, pair, merged) for word, tokens in tokens_of.items()}
+        draw_tokens(drawing, x, tokens_of, merged)
     return drawing
 
 
+def draw_tokens(drawing, x, tokens_of, merged=None):
+    """Draw the tokens of each word in a row; ``merged``, the new token, is highlighted."""
+    for row, tokens in enumerate(tokens_of.values()):
+        left = x
+        for token in tokens:
+            fill = TINTS[0] if len(token) > 1 else PALE
+            if token == merged:
+                fill = TINTS[1]
+            width = 21 * len(token) + 1
+            drawing.box(left, 74 + 40 * row, width, 28, token, fill, 15, mono=True)
+            left += width + 3
+
+
 def chapter_04_wordpiece():
-    """Three pairs by three criteria, the winner of each in colour."""
-    drawing = Drawing(760, 196, "Frequency takes at, the score of the courses my, the likelihood ox")
+    """Three pairs by three criteria, with each winner highlighted."""
+    drawing = Drawing(760, 196, "Frequency selects at, the score of the courses my, the "
+                                "likelihood ox")
     pairs = {"at": (4, 8, 8), "ox": (3, 3, 3), "my": (1, 1, 1)}
-    criteria = (("frequency: how often", lambda k, left, right: k),
-                ("score of the courses", lambda k, left, right: k / (left * right)),
-                ("likelihood: gain in nats", lambda k, left, right: float(gain(k, left, right, 40))))
-    for column, (name, score) in enumerate(criteria):
+    criteria = {
+        "frequency: how often": lambda k, left, right: k,
+        "score of the courses": lambda k, left, right: k / (left * right),
+        "likelihood: gain in nats": lambda k, left, right: float(gain(k, left, right, 40)),
+    }
+    for column, (name, score) in enumerate(criteria.items()):
         x = 30 + 245 * column
         drawing.text(x, 34, name, 14, bold=True)
-        scores = {word: score(*numbers) for word, numbers in pairs.items()}
+        scores = {word: score(*counts) for word, counts in pairs.items()}
+        best = max(scores.values())
         for row, (word, value) in enumerate(scores.items()):
-            y, best = 58 + 42 * row, value == max(scores.values())
+            y = 58 + 42 * row
+            is_best = value == best
+            width = 120 * value / best
             drawing.text(x, y + 19, word, 16, mono=True)
-            drawing.rect(x + 34, y, 120 * value / max(scores.values()), 27, COLORS[1] if best else TINTS[0], radius=2)
-            shown = f"{value:.4g}" if value > 1 else f"{value:.3g}"
-            drawing.text(x + 42 + 120 * value / max(scores.values()), y + 19, shown, 14, bold=best, colour=INK if best else GREY)
+            drawing.rect(x + 34, y, width, 27, COLORS[1] if is_best else TINTS[0], radius=2)
+            label = f"{value:.4g}" if value > 1 else f"{value:.3g}"
+            drawing.text(x + 42 + width, y + 19, label, 14, bold=is_best,
+                         color=INK if is_best else GREY)
     return drawing
 
 
 def pictures():
-    """{name of the file without its ending: function} of all modules with pictures, in order of names."""
+    """Return {file name without its extension: function}, sorted, of all modules."""
     found = {}
-    for name in ("pictures", "pictures_model", "pictures_training"):
-        if (HERE / f"{name}.py").exists():
-            module = sys.modules[__name__] if name == "pictures" else importlib.import_module(name)
-            found |= {key.removeprefix("chapter_").replace("_", "-"): value for key, value in vars(module).items() if key.startswith("chapter_")}
+    for name in MODULES:
+        module = sys.modules[__name__] if name == "pictures" else importlib.import_module(name)
+        for key, function in vars(module).items():
+            if key.startswith("chapter_"):
+                found[key.removeprefix("chapter_").replace("_", "-")] = function
     return dict(sorted(found.items()))
 
 
 def render(function):
-    """(ending, content) of a picture."""
+    """Return (extension, content) of a picture."""
     picture = function()
     return (".png", picture) if isinstance(picture, bytes) else (".svg", picture.svg())
 
 
-def main(arguments=None):
-    """Draw the pictures, and name the files."""
-    parser = Parser(prog="python docs/book/pictures.py", description="Draw the pictures of the book.")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="those whose names begin so")
-    options = parser.parse_args(arguments)
-    chosen = {name: function for name, function in pictures().items() if not options.only or name.startswith(tuple(options.only))}
-    if not chosen:
-        raise ValueError(f"no picture begins with {' or '.join(options.only)}: there are {', '.join(pictures())}")
-    for name, function in chosen.items():
-        ending, content = render(function)
-        FOLDER.mkdir(exist_ok=True)
-        atomic_write(FOLDER / (name + ending), content)
-        print((FOLDER / (name + ending)).relative_to(HERE.parents[1]))
+def main(args=None):
+    parser = Parser(prog="python docs/book/pictures.py",
+                    description="Draw the pictures of the book.")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NN",
+                        help="only pictures whose names begin with this")
+    args = parser.parse_args(args)
+    prefixes = tuple(args.only) or ("",)
+    selected = {name: function for name, function in pictures().items()
+                if name.startswith(prefixes)}
+    if not selected:
+        raise ValueError(f"no picture begins with {' or '.join(args.only)}: there are "
+                         f"{', '.join(pictures())}")
+    FOLDER.mkdir(exist_ok=True)
+    for name, function in selected.items():
+        extension, content = render(function)
+        path = FOLDER / (name + extension)
+        atomic_write(path, content)
+        print(path.relative_to(HERE.parents[1]))
 
 
 if __name__ == "__main__":

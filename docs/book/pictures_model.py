@@ -1,4 +1,7 @@
-"""The pictures of chapters 5 to 8: batches, masks, attention, the loss. One function each; what it draws, the product computes."""
+"""The pictures of chapters 5 to 8: batches, masks, attention, the loss.
+
+There is one function per picture. What it draws is computed by the product's own functions.
+"""
 import json
 import math
 import random
@@ -20,92 +23,111 @@ from tokenizer import WordPiece
 from tokenizer.word_starts import WordStarts
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-BLOCKS = {"bert": "post-norm, learned positions", "modernbert": "pre-norm, rotary positions"}
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+MASK_ID = 4
+BLOCK_TITLES = {"bert": "post-norm, learned positions",
+                "modernbert": "pre-norm, rotary positions"}
+PLATEAU = Path(__file__).parents[2] / "benchmarks" / "results" / "plateau.json"
 
 
 def examples_of(kind, texts, words, max_length):
-    """The examples of a few texts, by a vocabulary of just these words -> (tokenizer, list of arrays of ids)"""
+    """Return (tokenizer, list of ids) of a few texts, whose words are the vocabulary."""
     tokenizer = WordPiece([*SPECIAL, *words])
     with tempfile.TemporaryDirectory() as folder:
         tokens = prepare(texts, tokenizer, Path(folder, "tokens"), workers=1, show_progress=False)
-        return tokenizer, [*make_examples(kind, tokens, tokenizer, max_length).at(0, 0)]
+        return tokenizer, list(make_examples(kind, tokens, tokenizer, max_length).at(0, 0))
 
 
 def chapter_05_batches():
-    """Above: one small token file as three kinds of example. Below: lines as batches, in shuffled order and in buckets."""
-    drawing = Drawing(760, 556, "The same ids as lines, documents and blocks; and what is padded with and without buckets")
+    """Above: a token file as three kinds of examples. Below: batches with and without buckets."""
+    drawing = Drawing(760, 556, "The same ids as lines, documents and blocks; and the padding with "
+                                "and without buckets")
     texts = ["the cat sat\nthe cat ran", "a dog slept"]
     words = ("a", "cat", "dog", "ran", "sat", "slept", "the")
-    tint = {word: TINTS[word in texts[1]] for word in words}
-    drawing.text(20, 28, "One token file, three kinds of example of at most six places", 15, bold=True)
-    for row, kind in enumerate(("on disk", "lines", "documents", "blocks")):
-        y = 44 + 40 * row
-        drawing.text(20, y + 19, kind, 13)
-        if kind == "on disk":
-            examples = [text.split() for text in texts[0].split("\n") + texts[1:]]
-        else:
-            tokenizer, found = examples_of(kind, texts, words, 6)
-            examples = [[tokenizer.id_to_token(int(i)) for i in example] for example in found]
-        x = 104
-        for example in examples:
-            for token in example:
-                drawing.box(x, y, 40, 28, token, tint.get(token, PAPER), 11, stroke=GREY, colour=INK if token in tint else GREY)
-                x += 40
-            x += 0 if kind == "on disk" else 12
-        if kind == "blocks":
-            drawing.text(x + 4, y + 19, "left out: dog slept [SEP]", 12, colour=GREY)
-    padding(drawing)
+    drawing.text(20, 28, "One token file, three kinds of examples of at most six tokens", 15,
+                 bold=True)
+    on_disk = [text.split() for text in texts[0].split("\n") + texts[1:]]
+    draw_examples(drawing, 44, "on disk", on_disk, texts[1], gap=0)
+    for row, kind in enumerate(("lines", "documents", "blocks"), start=1):
+        tokenizer, ids = examples_of(kind, texts, words, 6)
+        examples = [[tokenizer.id_to_token(int(i)) for i in example] for example in ids]
+        end = draw_examples(drawing, 44 + 40 * row, kind, examples, texts[1])
+    drawing.text(end + 4, 44 + 40 * 3 + 19, "left out: dog slept [SEP]", 12, color=GREY)
+    draw_padding(drawing)
     return drawing
 
 
-def padding(drawing, top=232, batch_size=8, wide=5, high=2.6):
-    """The lower half of chapter 5's picture: 96 lines as twelve batches, row by row."""
+def draw_examples(drawing, y, title, examples, second_text, gap=12):
+    """Draw examples (lists of tokens) in a row. Return the x where it ends."""
+    drawing.text(20, y + 19, title, 13)
+    x = 104
+    for example in examples:
+        for token in example:
+            is_special = token in SPECIAL
+            fill = PAPER if is_special else TINTS[token in second_text]
+            drawing.box(x, y, 40, 28, token, fill, 11, stroke=GREY,
+                        color=GREY if is_special else INK)
+            x += 40
+        x += gap
+    return x
+
+
+def draw_padding(drawing, top=232, batch_size=8, width=5, height=2.6):
+    """Draw 96 lines as twelve batches, row by row, in two orders."""
     rng = random.Random(0)
     texts = ["ran " * min(60, 2 + int(rng.expovariate(1 / 12))) for _ in range(96)]
-    tokenizer = WordPiece([*SPECIAL, "ran"])
-    with tempfile.TemporaryDirectory() as folder:
-        lines = make_examples("lines", prepare(texts, tokenizer, Path(folder, "tokens"), workers=1, show_progress=False), tokenizer, 64)
-        orders = {"as they come": np.split(np.arange(96), 12), "in buckets": list(epoch_order(lines.lengths, batch_size, seed=0, epoch=0))}
-    for side, (name, order) in enumerate(orders.items()):
-        left, y = 20 + 370 * side, top + 36
-        computed = sum(len(numbers) * int(lines.lengths[numbers].max()) for numbers in order)
+    _, lines = examples_of("lines", texts, ["ran"], 64)
+    lengths = np.array([len(line) for line in lines])
+    orders = {"as they come": np.split(np.arange(96), 12),
+              "in buckets": list(epoch_order(lengths, batch_size, seed=0, epoch=0))}
+    for side, (name, batches) in enumerate(orders.items()):
+        left = 20 + 370 * side
+        y = top + 36
+        num_computed = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
         drawing.text(left, top + 4, f"Twelve batches of eight lines, {name}:", 13, bold=True)
-        drawing.text(left, top + 22, f"{computed:,} places computed for {int(lines.lengths.sum()):,} ids", 13, colour=GREY)
-        for numbers in order:
-            drawing.rect(left, y, wide * int(lines.lengths[numbers].max()), high * len(numbers), PALE)
-            for number in numbers:
-                drawing.rect(left, y, wide * int(lines.lengths[number]), high - 0.5, COLORS[0])
-                y += high
-    drawing.rect(20, 548 - 10, 12, 8, COLORS[0])
+        drawing.text(left, top + 22,
+                     f"{num_computed:,} positions computed for {int(lengths.sum()):,} ids", 13,
+                     color=GREY)
+        for batch in batches:
+            longest = int(lengths[batch].max())
+            drawing.rect(left, y, width * longest, height * len(batch), PALE)
+            for i in batch:
+                drawing.rect(left, y, width * int(lengths[i]), height - 0.5, COLORS[0])
+                y += height
+    drawing.rect(20, 538, 12, 8, COLORS[0])
     drawing.text(38, 546, "ids", 12)
-    drawing.rect(80, 548 - 10, 12, 8, PALE)
-    drawing.text(98, 546, "padding: computed, and good for nothing", 12)
+    drawing.rect(80, 538, 12, 8, PALE)
+    drawing.text(98, 546, "padding: computed, but not used", 12)
 
 
 def chapter_06_masking():
-    """One sentence in seven epochs under each objective: what the model sees, and what it is asked."""
-    sentence = "em ##bed ##ding ##s give each to ##ken a vec ##tor of num ##bers that learn ##ing moves".split()
-    tokenizer = WordPiece([*SPECIAL, *sentence, *(f"other{number}" for number in range(500))])  # a random one is hardly ever the true one
+    """One sentence in seven epochs under each objective: the inputs and the labels."""
+    sentence = ("em ##bed ##ding ##s give each to ##ken a vec ##tor of num ##bers that learn ##ing "
+                "moves").split()
+    # With 500 other tokens, a random one is hardly ever the true one.
+    tokenizer = WordPiece([*SPECIAL, *sentence, *(f"other{i}" for i in range(500))])
     ids = np.array([[tokenizer.token_to_id(token) for token in sentence]])
-    cell, left, epochs = 39, 126, 7
-    drawing = Drawing(left + cell * len(sentence) + 16, 470, "What is masked in seven epochs: tokens, whole words, spans of words")
-    fills = {"[MASK]": COLORS[0], "a random token": COLORS[1], "unchanged, but asked": COLORS[2], "not asked": PALE}
+    cell = 39  # width of a token in pixels
+    left = 126
+    drawing = Drawing(left + cell * len(sentence) + 16, 470,
+                      "Masks in seven epochs: tokens, whole words, spans of words")
+    fills = {"[MASK]": COLORS[0], "a random token": COLORS[1], "unchanged": COLORS[2],
+             "not selected": PALE}
     for column, token in enumerate(sentence):
         drawing.text(left + cell * column + cell / 2, 24, token, 11, "middle")
     for panel, objective in enumerate(("tokens", "words", "spans")):
-        masker, top = Masker(tokenizer.vocab_size, 4, range(5), 0.3, objective, WordStarts(tokenizer)), 40 + 132 * panel
+        masker = Masker(tokenizer.vocab_size, MASK_ID, range(5), 0.3, objective,
+                        WordStarts(tokenizer))
+        top = 40 + 132 * panel
         drawing.text(16, top + 14, objective, 14, bold=True)
-        for epoch in range(epochs):
-            seen, labels = masker(ids, seed=26, epoch=epoch, examples=[0])
+        for epoch in range(7):
+            corrupted, labels = masker(ids, seed=26, epoch=epoch, examples=[0])
             y = top + 17 * epoch
             drawing.text(left - 8, y + 12, f"epoch {epoch}", 10, "end", GREY)
             for column in range(len(sentence)):
-                told = seen[0, column]
-                kind = "not asked" if labels[0, column] == IGNORE_INDEX else "[MASK]" if told == 4 else \
-                    "unchanged, but asked" if told == ids[0, column] else "a random token"
-                joined = column + 1 < len(sentence) and sentence[column + 1].startswith("##")
-                drawing.rect(left + cell * column, y, cell - (0 if joined else 4), 14, fills[kind])
+                kind = mask_kind(ids[0, column], corrupted[0, column], labels[0, column])
+                next_token = sentence[column + 1] if column + 1 < len(sentence) else ""
+                gap = 0 if next_token.startswith("##") else 4
+                drawing.rect(left + cell * column, y, cell - gap, 14, fills[kind])
     x = left
     for kind, fill in fills.items():
         drawing.rect(x, 444, 14, 12, fill)
@@ -114,84 +136,117 @@ def chapter_06_masking():
     return drawing
 
 
+def mask_kind(true_id, input_id, label):
+    if label == IGNORE_INDEX:
+        return "not selected"
+    if input_id == MASK_ID:
+        return "[MASK]"
+    return "unchanged" if input_id == true_id else "a random token"
+
+
 def chapter_07_attention():
-    """Above: which keys each query may see. Below: scores against distance under rotary positions; gradients under post-norm and pre-norm."""
-    drawing = Drawing(760, 610, "Which keys a query may see; rotary positions: the score against the distance; the gradient of each block")
-    config, tokens, cell = BertConfig(family="modernbert", local_attention=6), 16, 12
-    real = torch.tensor([[1] * 12 + [0] * 4])
-    titles = (("All see all but padding", "BERT; every third layer of ModernBERT"),
+    """Above: the keys that each query sees. Below: rotary scores, and gradients by block."""
+    drawing = Drawing(760, 610, "The keys that a query sees; rotary positions: the score by "
+                                "distance; the gradient of each block")
+    config = BertConfig(family="modernbert", local_attention=6)
+    num_tokens = 16
+    cell = 12
+    attention_mask = torch.tensor([[1] * 12 + [0] * 4])
+    titles = (("All but padding", "BERT; every third layer of ModernBERT"),
               ("A window of three to each side", "ModernBERT's other layers, made small"))
-    for panel, mask in enumerate(attention_biases(config, real, tokens, torch.float32, "cpu")):
-        left, top = 70 + 370 * panel, 62
-        drawing.text(left, 28, titles[panel][0], 14, bold=True)
-        drawing.text(left, 48, titles[panel][1], 12, colour=GREY)
-        visible = (mask == 0).expand(1, 1, tokens, tokens)[0, 0].tolist()
-        for query in range(tokens):
-            for key in range(tokens):
-                drawing.rect(left + cell * key, top + cell * query, cell - 1, cell - 1, COLORS[0] if visible[query][key] else PALE)
-        drawing.text(left + cell * tokens / 2, top + cell * tokens + 18, "keys: 12 tokens, 4 of padding", 12, "middle", GREY)
-        drawing.text(left - 10, top + cell * tokens / 2, "queries", 12, "middle", GREY, turn=-90)
-    rotary_curves(drawing)
-    gradient_curves(drawing)
+    biases = attention_biases(config, attention_mask, num_tokens, torch.float32, "cpu")
+    for panel, bias in enumerate(biases):
+        left = 70 + 370 * panel
+        top = 62
+        title, subtitle = titles[panel]
+        drawing.text(left, 28, title, 14, bold=True)
+        drawing.text(left, 48, subtitle, 12, color=GREY)
+        visible = (bias == 0).expand(1, 1, num_tokens, num_tokens)[0, 0].tolist()
+        for query in range(num_tokens):
+            for key in range(num_tokens):
+                fill = COLORS[0] if visible[query][key] else PALE
+                drawing.rect(left + cell * key, top + cell * query, cell - 1, cell - 1, fill)
+        size = cell * num_tokens
+        drawing.text(left + size / 2, top + size + 18, "keys: 12 tokens, 4 of padding", 12,
+                     "middle", GREY)
+        drawing.text(left - 10, top + size / 2, "queries", 12, "middle", GREY, rotate=-90)
+    draw_rotary_scores(drawing)
+    draw_gradients(drawing)
     return drawing
 
 
-def rotary_curves(drawing, left=70, top=350, distances=64):
-    """The score of two equal vectors that rotary positions have turned, as a share of what it is side by side."""
+def draw_rotary_scores(drawing, left=70, top=350, max_distance=64):
+    """Draw the score of two equal vectors by distance, relative to that at distance 0."""
     drawing.text(left, top - 22, "Rotary: the score of two equal vectors", 14, bold=True)
-    axes = Axes(drawing, left, top, 270, 200, xs=(0, distances), ys=(0, 1), xticks=range(0, 65, 16), yticks=(0, 0.5, 1),
-                xlabel="distance in tokens")
-    for colour, base in zip(COLORS, (10_000, 160_000)):
+    axes = Axes(drawing, left, top, 270, 200, x_range=(0, max_distance), y_range=(0, 1),
+                x_ticks=range(0, 65, 16), y_ticks=(0, 0.5, 1), x_label="distance in tokens")
+    for color, base in zip(COLORS, (10_000, 160_000)):
         cos = rope_table(base, BertConfig(family="modernbert"))[0].double()  # (positions, hs/2)
-        points = [(distance, round(cos[distance].mean().item(), 3)) for distance in range(distances + 1)]
-        axes.curve(points, colour)
-        axes.text(distances, points[-1][1] + (0.09 if base > 10_000 else -0.12), f"base {base:,}", size=12, anchor="end", colour=colour)
+        points = [(distance, round(cos[distance].mean().item(), 3))
+                  for distance in range(max_distance + 1)]
+        axes.curve(points, color)
+        label_y = points[-1][1] + (0.09 if base > 10_000 else -0.12)
+        axes.text(max_distance, label_y, f"base {base:,}", size=12, anchor="end", color=color)
 
 
 class PreNorm(BertConfig):
-    """BERT with the norms of ModernBERT and nothing else of it."""
+    """BERT with only one change: the norms are in the places of ModernBERT's."""
     pre_norm = True
 
 
-def gradients(config_class, blocks=12, std=0.09):
-    """The length of the gradient of each block's MLP in a fresh encoder of that kind; the same weights for each kind."""
-    model = BertForMaskedLM(config_class(vocab_size=500, hidden_size=128, num_hidden_layers=blocks, num_attention_heads=4, intermediate_size=512,
-                                         max_position_embeddings=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)).double()
-    random = torch.Generator().manual_seed(0)
+def gradient_norms(config_class, num_blocks=12, std=0.09):
+    """Return the gradient norm of each block's MLP in a fresh encoder with fixed weights."""
+    config = config_class(
+        vocab_size=500, hidden_size=128, num_hidden_layers=num_blocks, num_attention_heads=4,
+        intermediate_size=512, max_position_embeddings=32, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0)
+    model = BertForMaskedLM(config).double()
+    generator = torch.Generator().manual_seed(0)
     for weights in model.parameters():
         if weights.ndim == 2:
-            torch.nn.init.normal_(weights, std=std, generator=random)
-    ids = torch.randint(5, 500, (8, 32), generator=random)
-    model(ids, labels=torch.where(torch.rand(8, 32, generator=random) < 0.15, ids, IGNORE_INDEX)).loss.backward()
-    return [float(f"{block.mlp.down_proj.weight.grad.norm().item():.2g}") for block in model.bert.blocks]
+            torch.nn.init.normal_(weights, std=std, generator=generator)
+    ids = torch.randint(5, 500, (8, 32), generator=generator)
+    is_masked = torch.rand(8, 32, generator=generator) < 0.15
+    model(ids, labels=torch.where(is_masked, ids, IGNORE_INDEX)).loss.backward()
+    norms = [block.mlp.down_proj.weight.grad.norm().item() for block in model.bert.blocks]
+    return [float(f"{norm:.2g}") for norm in norms]
 
 
-def gradient_curves(drawing, left=440, top=350):
-    """Lengths of gradients in fresh encoders, block by block."""
+def draw_gradients(drawing, left=440, top=350):
+    """Draw the gradient norms of fresh encoders by block."""
     drawing.text(left, top - 22, "Gradient of each block's mlp.down_proj.weight", 14, bold=True)
-    axes = Axes(drawing, left, top, 270, 200, xs=(1, 12), ys=(0, 3), xticks=(1, 4, 8, 12), yticks=(0, 1, 2, 3), xlabel="block",
-                ylabel="length of the gradient")
-    for colour, name, config_class, height in zip(COLORS, ("post-norm", "pre-norm"), (BertConfig, PreNorm), (2.72, 0.95)):
-        points = list(enumerate(gradients(config_class), start=1))
-        axes.curve(points, colour)
-        axes.dots(points, colour)
-        axes.text(7, height, name, size=12, anchor="middle", colour=colour)
+    axes = Axes(drawing, left, top, 270, 200, x_range=(1, 12), y_range=(0, 3),
+                x_ticks=(1, 4, 8, 12), y_ticks=(0, 1, 2, 3), x_label="block",
+                y_label="gradient norm")
+    kinds = (("post-norm", BertConfig, 2.72), ("pre-norm", PreNorm, 0.95))
+    for color, (name, config_class, label_y) in zip(COLORS, kinds):
+        points = list(enumerate(gradient_norms(config_class), start=1))
+        axes.curve(points, color)
+        axes.dots(points, color)
+        axes.text(7, label_y, name, size=12, anchor="middle", color=color)
 
 
 def chapter_08_loss():
-    """Held-out loss on a language with known entropies, with two kinds of block (benchmarks/plateau.py)."""
-    result = json.loads((RESULTS / "plateau.json").read_text(encoding="utf-8"))
-    steps, top = result["steps"], math.ceil(result["ln_vocab"])
-    drawing = Drawing(760, 380, "Held-out loss of two encoders on a made-up language")
-    axes = Axes(drawing, 70, 30, 660, 280, xs=(0, steps), ys=(0, top), xticks=range(0, steps + 1, steps // 5), yticks=range(top + 1),
-                xlabel="optimiser step", ylabel="held-out loss, nats")
-    for name, height in (("ln V: nothing is known", result["ln_vocab"]), ("unigram entropy: frequencies are known", result["unigram_entropy"]),
-                         ("copying: so is what was left unmasked", result["copying_loss"])):
+    """The validation loss of two kinds of block on a language with known entropies."""
+    result = json.loads(PLATEAU.read_text(encoding="utf-8"))
+    steps = result["steps"]
+    top = math.ceil(result["ln_vocab"])
+    drawing = Drawing(760, 380, "Validation loss of two encoders on a made-up language")
+    axes = Axes(drawing, 70, 30, 660, 280, x_range=(0, steps), y_range=(0, top),
+                x_ticks=range(0, steps + 1, steps // 5), y_ticks=range(top + 1),
+                x_label="optimizer step", y_label="validation loss, nats")
+    levels = (("ln V: nothing is known", "ln_vocab", 0.12),
+              ("unigram entropy: frequencies are known", "unigram_entropy", 0.12),
+              ("copying loss: unmasked tokens are known too", "copying_loss", -0.3))
+    for title, key, offset in levels:
+        height = result[key]
         axes.curve([(0, height), (steps, height)], GREY, 1.5, dashed=True)
-        above = 0.12 if height != result["copying_loss"] else -0.3
-        axes.text(steps, height + above, f"{name}, {height:.2f}", size=12, anchor="end", colour=GREY)
-    for colour, (name, points) in zip(COLORS, result["curves"].items()):
-        axes.curve(points, colour)
-        above = 0.4 if points[-1][1] < 2 else -0.45  # clear of the lines
-        axes.text(points[-1][0], points[-1][1] + above, f"{name}: {BLOCKS[name]}", size=13, anchor="end", colour=colour)
+        axes.text(steps, height + offset, f"{title}, {height:.2f}", size=12, anchor="end",
+                  color=GREY)
+    for color, (family, points) in zip(COLORS, result["curves"].items()):
+        axes.curve(points, color)
+        step, loss = points[-1]
+        offset = 0.4 if loss < 2 else -0.45  # away from the lines
+        axes.text(step, loss + offset, f"{family}: {BLOCK_TITLES[family]}", size=13, anchor="end",
+                  color=color)
     return drawing

@@ -151,15 +151,15 @@ def test_the_table_has_the_points_that_both_have(benchmark):
 def test_a_picture_is_drawn_on_white(benchmark, tmp_path):
     pytest.importorskip("matplotlib")
     from matplotlib import image
-    benchmark.picture({"device": "cpu", "settings": {"unigram_entropy": 6.1}, "curves": CURVES}, tmp_path / "kant.png")
+    benchmark.draw({"device": "cpu", "settings": {"unigram_entropy": 6.1}, "curves": CURVES}, tmp_path / "kant.png")
     assert image.imread(tmp_path / "kant.png")[0, 0].tolist() == [1.0, 1.0, 1.0, 1.0]
 
 
 def test_results_with_other_settings_are_not_gone_on_with(benchmark, tmp_path):
-    benchmark.write(tmp_path / "r.json", {"settings": {"steps": 3}, "curves": CURVES})
+    benchmark.write_json(tmp_path / "r.json", {"settings": {"steps": 3}, "curves": CURVES})
     pytest.importorskip("transformers")
-    assert benchmark.begun(tmp_path / "r.json", {"steps": 3})["curves"] == CURVES
-    assert benchmark.begun(tmp_path / "r.json", {"steps": 4})["curves"] == {}
+    assert benchmark.load_results(tmp_path / "r.json", {"steps": 3})["curves"] == CURVES
+    assert benchmark.load_results(tmp_path / "r.json", {"steps": 4})["curves"] == {}
 
 
 def test_without_the_opponents_packages_one_line_says_what_to_install(benchmark, monkeypatch, tmp_path):
@@ -168,7 +168,7 @@ def test_without_the_opponents_packages_one_line_says_what_to_install(benchmark,
     with pytest.raises(ValueError, match=r'^the Trainer needs transformers and accelerate, not installed here: pip install -e "\.\[bench\]" .*$'):
         benchmark.main(["--corpus", "nowhere", "--out", str(tmp_path / "out.json")])
     extras = dict(re.findall(r"^(bench|parity) = (\[.*?\])", (ROOT / "pyproject.toml").read_text(), re.M))
-    assert all(f'"{name}' in extras[extra] for name in benchmark.OPPONENT for extra in ("bench", "parity"))
+    assert all(f'"{name}' in extras[extra] for name in benchmark.REQUIRED for extra in ("bench", "parity"))
 
 
 @pytest.mark.parity

@@ -1,0 +1,43 @@
+"""Shared by the benchmark scripts: results files, Markdown tables, and the path of this checkout.
+
+Importing it puts this checkout first on sys.path, so that a script measures it even if another
+version is installed.
+"""
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tokenizer.utils.files import atomic_write  # noqa: E402
+
+
+def add_result_flags(parser, out=None):
+    """Add --out and --table. out: the default of --out."""
+    default = " (default %(default)s)" if out else ""
+    parser.add_argument("--out", type=Path, default=out, metavar="FILE",
+                        help="write the results here, as JSON" + default)
+    parser.add_argument("--table", type=Path, metavar="FILE",
+                        help="only print the table of a results file")
+
+
+def read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path, results):
+    """Write results as JSON if there is a path."""
+    if path:
+        atomic_write(path, json.dumps(results, indent=1) + "\n")
+
+
+def markdown(heading, rows):
+    """Return a Markdown table. heading: list of cells; rows: lists of cells.
+
+    markdown(["step", "loss"], [["1", "4.6"]]) -> "| step | loss |\\n|---|---|\\n| 1 | 4.6 |\\n"
+    """
+    separator = "|---" * len(heading) + "|"
+    return "\n".join([markdown_row(heading), separator, *map(markdown_row, rows)]) + "\n"
+
+
+def markdown_row(cells):
+    return "| " + " | ".join(cells) + " |"

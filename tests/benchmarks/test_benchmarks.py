@@ -224,5 +224,5 @@ def test_gpu_suite_runs_its_parts_without_a_gpu(tmp_path, monkeypatch):
 
 
 def test_tokenizer_speed_prints_a_table(capsys):
-    tokenizer_speed.table(load(BENCHMARKS / "results" / "tokenizer-speed.json"))
+    tokenizer_speed.main(["--table", str(BENCHMARKS / "results" / "tokenizer-speed.json")])
     assert "| train bpe | kant (" in capsys.readouterr().out

@@ -1,7 +1,9 @@
 """Apply a merge: the second half of a step of byte-pair encoding (chapter 3).
 
-Return ``word``, a tuple of tokens, as a list in which ``merged`` stands wherever ``pair`` stood, two tokens side by side. Go from the left, and
-use no token twice.
+word: a tuple of tokens; pair: two tokens; merged: the token that replaces them
+
+Return the word as a list in which ``merged`` replaces each occurrence of ``pair``. Go from left to
+right, and use no token twice.
 
     ("k", "n", "o", "t"), ("o", "t"), "ot" -> ["k", "n", "ot"]
     ("a", "a", "a"),      ("a", "a"), "aa" -> ["aa", "a"]

@@ -1,7 +1,10 @@
-"""The learning rate's schedule: warm-up, stable, decay (chapter 9; Hu et al. 2024, section 4).
+"""The learning-rate schedule: warm-up, stable, decay (chapter 9; Hu et al. 2024, section 4).
 
-``progress``: how much of the run is done, 0 to 1. Return what the peak rate is multiplied with: it rises in a straight line from 0 to 1 over the
-first ``warmup`` of the run, stays at 1, and falls in a straight line to 0 over the last ``decay`` of it. Both are above 0, and together at most 1.
+progress: the fraction of the run that is done, 0 to 1; warmup, decay: fractions of the run, above
+0, together at most 1
+
+Return the factor of the peak learning rate. It rises linearly from 0 to 1 during the first
+``warmup`` of the run, stays at 1, and falls linearly to 0 during the last ``decay``.
 
     progress=0.05, warmup=0.1, decay=0.2 -> 0.5
     progress=0.5,  warmup=0.1, decay=0.2 -> 1.0

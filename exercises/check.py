@@ -1,10 +1,11 @@
-"""Your answers to the exercises, compared with the product's own functions.
+"""Check your answers to the exercises against the product's own functions.
 
     python exercises/check.py [--only 3] [--json]      # make exercises
 
-Each file of this folder describes a function and leaves it out. Write it; this calls yours and the product's with the same inputs and says done,
-not yet, or wrong, with the first input on which they differ. The solutions are the product itself: ``EXERCISES`` says where each stands.
-Ends with 1 where something is wrong; what is not yet written is not wrong.
+Each file in this folder describes a function that you write. This script calls your function and
+the product's with the same inputs and prints done, not yet (not written), or wrong, with the first
+input on which the two differ. The solutions are the product's functions: see ``EXERCISES``. The
+exit code is 1 if an answer is wrong.
 """
 import copy
 import importlib.util
@@ -30,179 +31,232 @@ from tokenizer.trainers.likelihood import gain  # noqa: E402
 from tokenizer.trainers.merges import PairCounts  # noqa: E402
 from tokenizer.utils.cli import Parser, run  # noqa: E402
 
-SHOWN = 300  # characters of a value
+MAX_SHOWN = 300  # characters of a value
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """file, function: where the reader's answer stands.  product: the right one.  inputs: makes a list of dicts of arguments."""
     file: str
     function: str
     solution: Callable
-    inputs: Callable
+    inputs: Callable  # returns a list of dicts of arguments
 
 
-# ------------------------------------------------------------------------------------- what the product says, with the exercise's arguments
+# The solutions: the product's functions with the arguments of the exercises
 
 
 def count_pairs(words):
-    """The counts of ``PairCounts``, which works with ids, in tokens."""
+    """Count pairs with ``PairCounts``, which works with ids instead of tokens."""
     tokens = sorted({token for word in words for token in word})
-    pairs = PairCounts([([tokens.index(token) for token in word], count) for word, count in words.items()], min_frequency=1)
-    return {(tokens[ord(left)], tokens[ord(right)]): count for (left, right), count in pairs.counts.items()}
+    counts = [([tokens.index(token) for token in word], count) for word, count in words.items()]
+    pairs = PairCounts(counts, min_frequency=1)
+    return {(tokens[ord(left)], tokens[ord(right)]): count
+            for (left, right), count in pairs.counts.items()}
 
 
 def mask_tokens(input_ids, is_special, select, action, replacement, mask_token_id, probability):
-    """What ``masks`` has noted: the masker throws the dice itself."""
-    return masks()[[np.array_equal(case["select"], select) for case, _ in masks()].index(True)][1]
+    """Look up the masker's result: it draws its random numbers itself."""
+    for arguments, result in mask_cases():
+        if np.array_equal(arguments["select"], select):
+            return result
+    raise ValueError("no case has these random numbers")
 
 
-def stable(progress, warmup, decay):
-    """The factor of the schedule that the presets have."""
+def stable_schedule(progress, warmup, decay):
     return lr_multiplier(progress, "stable", warmup, decay)
 
 
 def merge_lora(weight, a, b, alpha):
-    """The merged weight of a ``LoRALinear`` with these matrices."""
     linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     linear.weight.data = weight
     layer = LoRALinear(linear, parts=[0], rank=len(a), alpha=alpha)
-    layer.lora_a.data, layer.lora_b.data = a[None], b[None]  # (1, rank, in), (1, out, rank): one map
+    layer.lora_a.data = a[None]  # (1, rank, in)
+    layer.lora_b.data = b[None]  # (1, out, rank)
     return layer.merged_weight()
 
 
-# ------------------------------------------------------------------------------------------------------ the inputs
+# The inputs
 
 
 def word_counts():
-    """Words as tuples of tokens, with counts."""
+    cases = [{("n", "e", "t"): 4, ("n", "e", "t", "s"): 2}, {("a", "a", "a"): 5}, {("a",): 3}, {}]
     rng = random.Random(1)
-    made = [{tuple(rng.choices("abc", k=rng.randint(1, 6))): rng.randint(1, 9) for _ in range(8)} for _ in range(5)]
-    return [{"words": words} for words in ({("n", "e", "t"): 4, ("n", "e", "t", "s"): 2}, {("a", "a", "a"): 5}, {("a",): 3}, {}, *made)]
+    for _ in range(5):
+        cases.append({tuple(rng.choices("abc", k=rng.randint(1, 6))): rng.randint(1, 9)
+                      for _ in range(8)})
+    return [{"words": words} for words in cases]
 
 
 def merges():
-    """Words, and a pair to merge: of different tokens, of equal ones, absent, of longer tokens."""
+    """Pairs of different tokens, of equal ones, absent ones, and of longer tokens."""
+    cases = [(tuple("knot"), ("o", "t")), (tuple("aaa"), ("a", "a")), (tuple("aaaa"), ("a", "a")),
+             ((), ("a", "b")), (("net", "s"), ("net", "s"))]
     rng = random.Random(2)
-    made = [(tuple(rng.choices("ab", k=rng.randint(1, 9))), ("a", rng.choice("ab"))) for _ in range(12)]
-    given = [(tuple("knot"), ("o", "t")), (tuple("aaa"), ("a", "a")), (tuple("aaaa"), ("a", "a")), ((), ("a", "b")), (("net", "s"), ("net", "s"))]
-    return [{"word": word, "pair": pair, "merged": "".join(pair)} for word, pair in given + made]
+    for _ in range(12):
+        word = tuple(rng.choices("ab", k=rng.randint(1, 9)))
+        cases.append((word, ("a", rng.choice("ab"))))
+    return [{"word": word, "pair": pair, "merged": "".join(pair)} for word, pair in cases]
 
 
-def counts_of_pairs():
-    """k, c(a), c(b), N: chapter 4's three; parts that are left over on one side, on none, on both."""
-    given = [(3, 3, 3, 40), (4, 8, 8, 40), (1, 1, 1, 40), (2, 2, 9, 40), (5, 7, 6, 13), (1000, 4000, 1500, 10**7)]
-    return [dict(zip(("k", "left", "right", "total"), numbers)) for numbers in given]
+def pair_statistics():
+    """The three of chapter 4, and pairs with occurrences of one piece, of both or of none left."""
+    cases = [(3, 3, 3, 40), (4, 8, 8, 40), (1, 1, 1, 40), (2, 2, 9, 40), (5, 7, 6, 13),
+             (1000, 4000, 1500, 10**7)]
+    return [{"k": k, "left": left, "right": right, "total": total}
+            for k, left, right, total in cases]
 
 
-def masks():
-    """[(arguments, what the masker makes of them)]: one short row, to be read; then several, of which the last is all padding."""
+def mask_cases():
+    """Return [(arguments, the masker's result)], first a short row that is easy to read."""
     cases = []
     for seed, (rows, length, probability) in enumerate(((1, 8, 0.5), (4, 12, 0.15), (4, 12, 1.0))):
         ids = np.random.default_rng(seed).integers(5, 50, (rows, length))
-        ids[:, 0], ids[:, -1], ids[3:, 1:] = 2, 3, 0
-        masker = Masker(vocab_size=50, mask_token_id=4, special_ids=range(5), probability=probability)
-        select, action, draw = (uniform(seed, 0, range(rows), length, stream) for stream in (SELECT, ACTION, REPLACEMENT))
-        cases.append(({"input_ids": ids, "is_special": masker.is_special[ids], "select": select, "action": action,
-                       "replacement": masker.ordinary_ids[(draw * len(masker.ordinary_ids)).astype(np.int64)], "mask_token_id": 4,
-                       "probability": probability}, masker(ids, seed, 0, range(rows))))
+        ids[:, 0] = 2  # [CLS]
+        ids[:, -1] = 3  # [SEP]
+        ids[3:, 1:] = 0  # the last row is all padding
+        masker = Masker(vocab_size=50, mask_token_id=4, special_ids=range(5),
+                        probability=probability)
+        draw = uniform(seed, 0, range(rows), length, REPLACEMENT)
+        choices = (draw * len(masker.ordinary_ids)).astype(np.int64)
+        arguments = {
+            "input_ids": ids,
+            "is_special": masker.is_special[ids],
+            "select": uniform(seed, 0, range(rows), length, SELECT),
+            "action": uniform(seed, 0, range(rows), length, ACTION),
+            "replacement": masker.ordinary_ids[choices],
+            "mask_token_id": 4,
+            "probability": probability,
+        }
+        cases.append((arguments, masker(ids, seed, 0, range(rows))))
     return cases
 
 
-def queries():
-    """q, k, v, and no mask or one that hides some keys from all."""
-    made = torch.Generator().manual_seed(3)
+def mask_inputs():
+    return [arguments for arguments, _ in mask_cases()]
+
+
+def attention_inputs():
+    """Queries, keys and values, without a mask or with one that hides the last keys."""
+    generator = torch.Generator().manual_seed(3)
     cases = []
-    for shape, hidden in (((1, 1, 2, 4), 0), ((2, 3, 5, 8), 0), ((2, 3, 5, 8), 2), ((1, 2, 7, 16), 3)):
-        q, k, v = (torch.randn(shape, generator=made) for _ in range(3))
-        mask = torch.zeros(shape[0], 1, 1, shape[2])
-        mask[..., shape[2] - hidden:] = torch.finfo(torch.float32).min / 2
-        cases.append({"q": q, "k": k, "v": v, "mask": mask if hidden else None})
+    for shape, num_hidden in (((1, 1, 2, 4), 0), ((2, 3, 5, 8), 0), ((2, 3, 5, 8), 2),
+                              ((1, 2, 7, 16), 3)):
+        case = {name: torch.randn(shape, generator=generator) for name in "qkv"}
+        case["mask"] = None
+        if num_hidden:
+            mask = torch.zeros(shape[0], 1, 1, shape[2])
+            mask[..., -num_hidden:] = torch.finfo(torch.float32).min / 2
+            case["mask"] = mask
+        cases.append(case)
     return cases
 
 
-def moments():
-    """Moments of runs, their ends and the corners of the schedule included."""
-    return [{"progress": progress, "warmup": warmup, "decay": decay} for warmup, decay in ((0.1, 0.2), (0.06, 0.3), (0.5, 0.5))
-            for progress in (0.0, 0.03, warmup, 0.3, 1 - decay, 0.9, 1.0)]
+def schedule_inputs():
+    """Moments of three schedules, including the ends of the run and the corners."""
+    cases = []
+    for warmup, decay in ((0.1, 0.2), (0.06, 0.3), (0.5, 0.5)):
+        for progress in (0.0, 0.03, warmup, 0.3, 1 - decay, 0.9, 1.0):
+            cases.append({"progress": progress, "warmup": warmup, "decay": decay})
+    return cases
 
 
-def matrices():
-    """W, A, B of several shapes; the rank is never 1 alone, and alpha never only the rank."""
-    made = torch.Generator().manual_seed(4)
-    return [{"weight": torch.randn(rows, columns, generator=made), "a": torch.randn(rank, columns, generator=made),
-             "b": torch.randn(rows, rank, generator=made), "alpha": alpha}
-            for rows, columns, rank, alpha in ((2, 3, 1, 1.0), (4, 4, 2, 2.0), (6, 5, 2, 16.0), (8, 16, 4, 1.0))]
+def lora_inputs():
+    """Matrices of several shapes; the rank is not always 1, and alpha not always the rank."""
+    generator = torch.Generator().manual_seed(4)
+    cases = []
+    for rows, columns, rank, alpha in ((2, 3, 1, 1.0), (4, 4, 2, 2.0), (6, 5, 2, 16.0),
+                                       (8, 16, 4, 1.0)):
+        cases.append({"weight": torch.randn(rows, columns, generator=generator),
+                      "a": torch.randn(rank, columns, generator=generator),
+                      "b": torch.randn(rows, rank, generator=generator), "alpha": alpha})
+    return cases
 
 
 EXERCISES = (
     Exercise("1_count_pairs", "count_pairs", count_pairs, word_counts),
     Exercise("2_apply_merge", "apply_merge", reference.merge, merges),
-    Exercise("3_score_pair", "score_pair", gain, counts_of_pairs),
-    Exercise("4_mask_tokens", "mask_tokens", mask_tokens, lambda: [case for case, _ in masks()]),
-    Exercise("5_attention", "attention", attention_by_hand, queries),
-    Exercise("6_schedule", "lr_multiplier", stable, moments),
-    Exercise("7_merge_lora", "merge_lora", merge_lora, matrices),
+    Exercise("3_score_pair", "score_pair", gain, pair_statistics),
+    Exercise("4_mask_tokens", "mask_tokens", mask_tokens, mask_inputs),
+    Exercise("5_attention", "attention", attention_by_hand, attention_inputs),
+    Exercise("6_schedule", "lr_multiplier", stable_schedule, schedule_inputs),
+    Exercise("7_merge_lora", "merge_lora", merge_lora, lora_inputs),
 )
 
 
-# ------------------------------------------------------------------------------------------------------- checking
+# Checking
 
 
 def check_answer(exercise, answer):
-    """{"state": done | not yet | wrong, "inputs": how many agreed}; where it is wrong also "input" {name: text}, "yours", "product"."""
-    for agreed, arguments in enumerate(exercise.inputs()):
-        right = exercise.solution(*copy.deepcopy(arguments).values())
-        given = copy.deepcopy(arguments)
-        try:
-            yours = answer(*given.values())
-        except NotImplementedError:
-            return {"state": "not yet", "inputs": agreed}
-        except Exception as error:
-            yours = error
-        if not equal(given, arguments):
-            yours = ValueError("your function has changed its arguments: make new ones")
-        elif not isinstance(yours, Exception) and equal(yours, right):
-            continue
-        return {"state": "wrong", "inputs": agreed, "input": {name: shown(value) for name, value in arguments.items()},
-                "yours": f"{type(yours).__name__}: {yours}" if isinstance(yours, Exception) else shown(yours), "product": shown(right)}
-    return {"state": "done", "inputs": len(exercise.inputs())}
+    """Compare a function with the solution.
 
-
-def equal(yours, right):
-    """Whether two results are the same: numbers to six digits, arrays also in shape, lists as tuples, a Counter as a dict.
-
-    >>> equal([1, (2.0000001, 3)], (1, [2, 3])), equal({"a": 1}, {"a": 2}), equal(np.zeros((2, 1)), torch.zeros(2)), equal(None, 0)
-    (True, False, False, False)
+    Return {"state": done, not yet or wrong, "inputs": number of inputs that agreed}; if it is
+    wrong also "input" (as {name: text}), "yours" and "product".
     """
-    if isinstance(right, Mapping):
-        return isinstance(yours, Mapping) and yours.keys() == right.keys() and all(equal(yours[key], right[key]) for key in right)
-    if isinstance(right, (list, tuple)):
-        return isinstance(yours, (list, tuple)) and len(yours) == len(right) and all(map(equal, yours, right))
-    if right is None or isinstance(right, str):
-        return type(yours) is type(right) and yours == right
-    if isinstance(yours, (str, Mapping)) or yours is None:
+    cases = exercise.inputs()
+    for num_agreed, arguments in enumerate(cases):
+        expected = exercise.solution(*copy.deepcopy(arguments).values())
+        own_arguments = copy.deepcopy(arguments)
+        try:
+            result = answer(*own_arguments.values())
+        except NotImplementedError:
+            return {"state": "not yet", "inputs": num_agreed}
+        except Exception as error:
+            result = error
+        if not equal(own_arguments, arguments):
+            result = ValueError("your function has changed its arguments: make new ones")
+        if isinstance(result, Exception) or not equal(result, expected):
+            return {"state": "wrong", "inputs": num_agreed,
+                    "input": {name: as_text(value) for name, value in arguments.items()},
+                    "yours": as_text(result), "product": as_text(expected)}
+    return {"state": "done", "inputs": len(cases)}
+
+
+def equal(result, expected):
+    """Return whether two results are the same.
+
+    Numbers agree to six digits, arrays also in shape; lists equal tuples, a Counter equals a dict.
+
+    >>> equal([1, (2.0000001, 3)], (1, [2, 3])), equal({"a": 1}, {"a": 2})
+    (True, False)
+    >>> equal(np.zeros((2, 1)), torch.zeros(2)), equal(None, 0)
+    (False, False)
+    """
+    if isinstance(expected, Mapping):
+        return (isinstance(result, Mapping) and result.keys() == expected.keys()
+                and all(equal(result[key], expected[key]) for key in expected))
+    if isinstance(expected, (list, tuple)):
+        return (isinstance(result, (list, tuple)) and len(result) == len(expected)
+                and all(map(equal, result, expected)))
+    if expected is None or isinstance(expected, str):
+        return type(result) is type(expected) and result == expected
+    if result is None or isinstance(result, (str, Mapping)):
         return False
     try:
-        a, b = np.asarray(yours), np.asarray(right)
+        a = np.asarray(result)
+        b = np.asarray(expected)
         return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-5, atol=1e-6))
     except (TypeError, ValueError, RuntimeError):
         return False
 
 
-def shown(value):
-    """A value as a short text. 10.6553792 -> '10.655379'"""
+def as_text(value):
+    """Return a value as short text. 10.6553792 -> '10.655379'"""
+    if isinstance(value, Exception):
+        return f"{type(value).__name__}: {value}"
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        text = " ".join(np.array2string(np.asarray(value), precision=3, separator=", ", threshold=50).split())
+        text = np.array2string(np.asarray(value), precision=3, separator=", ", threshold=50)
+        text = " ".join(text.split())
     elif isinstance(value, tuple) and any(isinstance(part, np.ndarray) for part in value):
-        text = "(" + ", ".join(map(shown, value)) + ")"
+        text = "(" + ", ".join(map(as_text, value)) + ")"
+    elif isinstance(value, (float, np.floating)):
+        text = str(round(float(value), 6))
     else:
-        text = str(round(float(value), 6) if isinstance(value, (float, np.floating)) else value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + " ..."
+        text = str(value)
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + " ..."
 
 
 def load(path, function):
-    """The reader's function. ValueError where the file cannot be run, or does not define it."""
+    """Return the reader's function. ValueError if the file fails or does not define it."""
     spec = importlib.util.spec_from_file_location(f"answer_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     try:
@@ -210,41 +264,49 @@ def load(path, function):
     except Exception as error:
         raise ValueError(f"{path.name} cannot be run: {type(error).__name__}: {error}") from None
     if not inspect.isfunction(getattr(module, function, None)):
-        raise ValueError(f"{path.name} defines no function {function}: that is the name that is looked for")
+        raise ValueError(f"{path.name} defines no function {function}")
     return getattr(module, function)
 
 
-def main(arguments=None, folder=HERE):
-    """Check the exercises; returns the exit code."""
-    parser = Parser(prog="python exercises/check.py", description="Compare your answers to the exercises with the product's.")
-    parser.add_argument("--only", nargs="+", default=[], metavar="N", help="the exercises of these numbers")
+def main(args=None, folder=HERE):
+    """Check the exercises. Return the exit code."""
+    parser = Parser(prog="python exercises/check.py",
+                    description="Compare your answers to the exercises with the product's.")
+    parser.add_argument("--only", nargs="+", default=[], metavar="N",
+                        help="only the exercises with these numbers")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
-    options = parser.parse_args(arguments)
-    chosen = [exercise for exercise in EXERCISES if not options.only or exercise.file.split("_")[0] in options.only]
-    if not chosen:
-        raise ValueError(f"no exercise has the number {' or '.join(options.only)}: there are 1 to {len(EXERCISES)}")
+    args = parser.parse_args(args)
+    selected = [exercise for exercise in EXERCISES
+                if not args.only or exercise.file.split("_")[0] in args.only]
+    if not selected:
+        raise ValueError(f"no exercise has the number {' or '.join(args.only)}: there are 1 to "
+                         f"{len(EXERCISES)}")
     results = []
-    for exercise in chosen:
+    for exercise in selected:
         try:
-            result = check_answer(exercise, load(Path(folder) / f"{exercise.file}.py", exercise.function))
+            answer = load(Path(folder) / f"{exercise.file}.py", exercise.function)
+            result = check_answer(exercise, answer)
         except ValueError as error:
-            result = {"state": "wrong", "inputs": 0, "input": {}, "yours": str(error), "product": "(not asked)"}
+            result = {"state": "wrong", "inputs": 0, "input": {}, "yours": str(error),
+                      "product": "(not run)"}
         results.append({"exercise": exercise.file, **result})
-        if not options.json:
-            print(as_text(results[-1]))
-    if options.json:
+        if not args.json:
+            print(report(results[-1]))
+    if args.json:
         print(json.dumps(results))
     return 1 if any(result["state"] == "wrong" for result in results) else 0
 
 
-def as_text(result):
-    """One line; where the answer is wrong, more below it."""
-    more = {"done": f"{result['inputs']} inputs", "not yet": f"write exercises/{result['exercise']}.py",
-            "wrong": f"{result['inputs']} inputs agree, this one does not"}[result["state"]]
-    lines = [f"{result['exercise']:<16}{result['state']:<10}{more}"]
+def report(result):
+    """Return a line for a result, with details below it if the answer is wrong."""
+    details = {"done": f"{result['inputs']} inputs",
+               "not yet": f"write exercises/{result['exercise']}.py",
+               "wrong": f"{result['inputs']} inputs agree, this one does not"}
+    lines = [f"{result['exercise']:<16}{result['state']:<10}{details[result['state']]}"]
     if result["state"] == "wrong":
-        more = {**result["input"], "yours:": result["yours"], "the product's:": result["product"]}
-        lines += [f"    {name:<16}{value}" for name, value in more.items()]
+        values = {**result["input"], "yours:": result["yours"],
+                  "the product's:": result["product"]}
+        lines += [f"    {name:<16}{value}" for name, value in values.items()]
     return "\n".join(lines)
 
 

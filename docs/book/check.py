@@ -1,11 +1,13 @@
-"""The links of the documentation: does what they name stand where they lead?
+"""Check the links of the documentation.
 
-    python docs/book/check.py            # says which do not, and ends with 1
-    python docs/book/check.py --mend     # renumbers links to lines of code, after the code has moved
+    python docs/book/check.py            # prints wrong links; the exit code is 1 if there are any
+    python docs/book/check.py --mend     # first renumbers links to lines of code that have moved
 
-A link to code is written [`Attention.forward`](../../minibert/attention.py#L49): its text is the name that is defined on that line, of a function
-or a class, or of what is assigned there. As much of the name's path as makes it plain: `forward` alone would be any of several. In files that are
-no Python the line is the first that holds the name. Links to files and to headings must lead somewhere; addresses on the web are not looked up.
+A link to code looks like [`Attention.forward`](../../minibert/attention.py#L49): its text is the
+name of the function, class or variable that is defined on that line, with as much of its path as
+makes it unique (several classes have a ``forward``). In other files than Python, it is the first
+line with the name. Links to files and headings must have a target; links to the web are not
+checked.
 """
 import ast
 import re
@@ -24,24 +26,32 @@ FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
 
 
 def pages():
-    """All pages whose links are held: README.md, docs/*.md, docs/book/*.md."""
-    return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("docs/book/*.md"))]
+    """Return all pages whose links are checked."""
+    return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")),
+            *sorted(ROOT.glob("docs/book/*.md"))]
 
 
 def links(text):
-    """The links of a page as matches of ``LINK``, those in blocks of code left out."""
-    return LINK.finditer(FENCE.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), text))
+    """Return the links of a page, outside code blocks, as matches of ``LINK``."""
+    blanked = FENCE.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), text)
+    return LINK.finditer(blanked)
 
 
 def problems(page):
-    """What is wrong with the links of a page, each as (line of the page, sentence)."""
+    """Return [(line, message)] of the wrong links of a page."""
     text = page.read_text(encoding="utf-8")
-    return [(text.count("\n", 0, link.start()) + 1, wrong) for link in links(text) if (wrong := problem(page, link))]
+    found = []
+    for link in links(text):
+        message = problem(page, link)
+        if message:
+            found.append((text.count("\n", 0, link.start()) + 1, message))
+    return found
 
 
 def problem(page, link):
-    """What is wrong with one link, or None."""
-    target, anchor = link["target"], link["anchor"]
+    """Return what is wrong with a link, or None."""
+    target = link["target"]
+    anchor = link["anchor"]
     if re.match(r"\w+:", target):  # https:, mailto:
         return None
     path = page.parent / target if target else page
@@ -53,58 +63,68 @@ def problem(page, link):
     if not line:
         return None if anchor in headings(path) else f"{path.name} has no heading #{anchor}"
     try:
-        right = line_of(path, link["text"])
+        correct = line_of(path, link["text"])
     except ValueError as error:
         return str(error)
-    return None if right == int(line[1]) else f"{link['text']} stands on line {right} of {path.name}, not {line[1]}: make links"
+    if correct == int(line[1]):
+        return None
+    return f"{link['text']} is on line {correct} of {path.name}, not {line[1]}: run make links"
 
 
 def renumbered(page):
-    """(the text of a page with its links to lines renumbered, how many changed). Links whose name is not found stay as they are."""
-    text, changed = page.read_text(encoding="utf-8"), 0
-    for link in reversed(list(links(text))):
-        path, line = page.parent / link["target"], LINE.match(link["anchor"] or "")
-        if not line or not link["target"] or not path.is_file():
+    """Return (text of a page with correct line numbers, number of changes).
+
+    Links whose names are not found stay as they are.
+    """
+    text = page.read_text(encoding="utf-8")
+    num_changed = 0
+    for link in reversed(list(links(text))):  # from the end, so that positions stay valid
+        path = page.parent / link["target"]
+        is_line = LINE.match(link["anchor"] or "")
+        if not (is_line and link["target"] and path.is_file()):
             continue
         try:
-            right = f"L{line_of(path, link['text'])}"
+            anchor = f"L{line_of(path, link['text'])}"
         except ValueError:
             continue
-        if right != link["anchor"]:
-            text = text[:link.start("anchor")] + right + text[link.end("anchor"):]
-            changed += 1
-    return text, changed
+        if anchor != link["anchor"]:
+            text = text[:link.start("anchor")] + anchor + text[link.end("anchor"):]
+            num_changed += 1
+    return text, num_changed
 
 
 def line_of(path, text):
-    """The line on which the name in a link's text is defined. ValueError where there is none, or more than one.
+    """Return the line on which the name in a link's text is defined. ValueError if not one line.
 
     line_of(minibert/model.py, "`Embeddings`") -> 32
     """
-    name = re.fullmatch(r"`([^`]+?)(\(\))?`", text.strip())
-    if not name:
-        raise ValueError(f"a link to a line has a name in backticks for its text, not {text!r}")
-    name = name[1]
+    match = re.fullmatch(r"`([^`]+?)(\(\))?`", text.strip())
+    if not match:
+        raise ValueError(f"the text of a link to a line is a name in backticks, not {text!r}")
+    name = match[1]
     if path.suffix != ".py":
-        lines = path.read_text(encoding="utf-8").split("\n")
-        found = [number for number, line in enumerate(lines, 1) if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", line)]
-        if not found:
-            raise ValueError(f"{path.name} has no line with {name}")
-        return found[0]
+        pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+        for i, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+            if pattern.search(line):
+                return i
+        raise ValueError(f"{path.name} has no line with {name}")
     known = definitions(path.resolve(), path.stat().st_mtime_ns)
     if name in known:
         return known[name]
-    fitting = {full: line for full, line in known.items() if full.endswith("." + name)}
-    if len(fitting) == 1:
-        return fitting.popitem()[1]
-    if not fitting:
+    candidates = {full: line for full, line in known.items() if full.endswith("." + name)}
+    if len(candidates) == 1:
+        return candidates.popitem()[1]
+    if not candidates:
         raise ValueError(f"{path.name} defines no {name}")
-    raise ValueError(f"{path.name} defines {name} {len(fitting)} times: write {' or '.join(sorted(fitting)[:3])}")
+    raise ValueError(f"{path.name} defines {name} {len(candidates)} times: "
+                     f"write {' or '.join(sorted(candidates)[:3])}")
 
 
 @cache
-def definitions(path, changed):
-    """{name with its path: the line that first defines it} of a module. ``changed``: of that moment, so that a file that was edited is read anew.
+def definitions(path, mtime):
+    """Return {name with its path: line that first defines it} of a module.
+
+    mtime: part of the cache's key, so that an edited file is parsed again.
 
     class A with def f(self): self.x = 1 -> {"A": 1, "A.f": 2, "A.f.x": 3}
     """
@@ -112,48 +132,57 @@ def definitions(path, changed):
 
     def visit(node, prefix):
         for child in ast.iter_child_nodes(node):
-            inside = prefix
+            child_prefix = prefix
             if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 found.setdefault(prefix + child.name, child.lineno)
-                inside = prefix + child.name + "."
-            elif isinstance(child, (ast.Name, ast.Attribute)) and isinstance(child.ctx, ast.Store):
-                found.setdefault(prefix + (child.id if isinstance(child, ast.Name) else child.attr), child.lineno)
-            visit(child, inside)
+                child_prefix = f"{prefix}{child.name}."
+            elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+                found.setdefault(prefix + child.id, child.lineno)
+            elif isinstance(child, ast.Attribute) and isinstance(child.ctx, ast.Store):
+                found.setdefault(prefix + child.attr, child.lineno)
+            visit(child, child_prefix)
 
     visit(ast.parse(path.read_text(encoding="utf-8")), "")
     return found
 
 
 def headings(path):
-    """The anchors of a page's headings, as code hosts make them: "## What it says, and why" -> what-it-says-and-why"""
-    found = {}
-    for title in re.findall(r"^#+ +(.*?) *$", FENCE.sub("", path.read_text(encoding="utf-8")), re.M):
-        title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)  # a link's text
+    """Return the anchors of a page's headings, as on code hosts.
+
+    "## What it does, and why" -> "what-it-does-and-why"
+    """
+    anchors = set()
+    counts = {}
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    for title in re.findall(r"^#+ +(.*?) *$", text, re.M):
+        title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)  # keep the text of a link
         anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-        times = found[anchor] = found.get(anchor, -1) + 1
-        if times:
-            found[f"{anchor}-{times}"] = 0
-    return set(found)
+        count = counts.get(anchor, 0)
+        anchors.add(f"{anchor}-{count}" if count else anchor)  # a repeated heading is numbered
+        counts[anchor] = count + 1
+    return anchors
 
 
-def main(arguments=None):
-    """Look at all pages; returns the exit code."""
-    parser = Parser(prog="python docs/book/check.py", description="Check the links of README.md and docs/.")
-    parser.add_argument("--mend", action="store_true", help="renumber links to lines of code first")
-    options = parser.parse_args(arguments)
-    wrong = 0
+def main(args=None):
+    """Check all pages. Return the exit code."""
+    parser = Parser(prog="python docs/book/check.py",
+                    description="Check the links of README.md and docs/.")
+    parser.add_argument("--mend", action="store_true",
+                        help="renumber links to lines of code first")
+    args = parser.parse_args(args)
+    num_wrong = 0
     for page in pages():
         name = page.relative_to(ROOT)
-        if options.mend:
-            text, changed = renumbered(page)
-            if changed:
+        if args.mend:
+            text, num_changed = renumbered(page)
+            if num_changed:
                 atomic_write(page, text)
-                print(f"{name}: {changed} links renumbered")
-        for line, sentence in problems(page):
-            print(f"{name}:{line}: {sentence}")
-            wrong += 1
-    print(f"{wrong} links are wrong" if wrong else "all links lead where they say")
-    return 1 if wrong else 0
+                print(f"{name}: {num_changed} links renumbered")
+        for line, message in problems(page):
+            print(f"{name}:{line}: {message}")
+            num_wrong += 1
+    print(f"{num_wrong} links are wrong" if num_wrong else "all links are correct")
+    return 1 if num_wrong else 0
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""The chapters' snippets and commands: run, and compared with what the page shows.
+"""Run the snippets and commands of the book and compare their output with the pages.
 
-    python docs/book/run.py [--only 03]           # all of them, also those marked <!-- long -->; prints each difference, and ends with 1
-    python docs/book/run.py --quick               # without the long ones, as the test suite does
-    python docs/book/run.py --only 03 --write     # puts what came out into the page
+    python docs/book/run.py [--only 03]      # all of them; prints each difference
+    python docs/book/run.py --quick          # without those marked <!-- long -->, as in the tests
+    python docs/book/run.py --only 03 --write     # writes the output into the page
 
-Two kinds of block. ```python holds statements and their output as doctest has them (>>> and ...); ```console holds commands, each behind "$ ", and
-what they print: their standard output, and where a command fails what it says on stderr. "..." stands for what differs from run to run.
-A chapter is run from top to bottom with one namespace for its snippets, in a folder of its own that holds links to all of the repository: what
-one command leaves there the next one finds, and nothing else is touched. A line <!-- long --> before a block marks it as slow.
+There are two kinds of blocks. ```python has statements and their output, as in doctest (>>> and
+...). ```console has commands, each after "$ ", and what they print: their standard output, and
+stderr too if they fail. "..." stands for whatever differs between runs. A chapter is run from top
+to bottom, with one namespace for its snippets, in a temporary folder with links to everything in
+the repository: a command finds the files of the previous ones, and nothing else is changed. A line
+<!-- long --> before a block marks it as slow. The exit code is 1 if something differs.
 """
 import contextlib
 import difflib
@@ -33,95 +35,104 @@ from tokenizer.utils.cli import Parser, run  # noqa: E402
 from tokenizer.utils.files import atomic_write  # noqa: E402
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-OWN = ("runs", "build")  # what a reader may have in the checkout and a chapter makes for itself
+NOT_LINKED = ("runs", "build")  # a chapter makes its own
 LONG = "<!-- long -->"
-RAISED = re.compile(r"Traceback .*\n(?: .*\n)*(\w.*\n)")  # an exception in an output
-IN_PYTHON = re.compile(r"python (-m )?[^|<>&;$*~`]+")  # a command that needs no shell
+EXCEPTION = re.compile(r"Traceback .*\n(?: .*\n)*(\w.*\n)")
+NEEDS_NO_SHELL = re.compile(r"python (-m )?[^|<>&;$*~`]+")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command, or a statement. ``line``: of the page, from 1, on which ``want``, the output that is shown, begins."""
-    kind: str  # python or console
+    """A statement or a command. line: where its output begins on the page, from 1."""
+    kind: str  # "python" or "console"
     line: int
     source: str
-    want: str
+    want: str  # the output on the page
     long: bool
 
 
 def chapters(only=()):
-    """The pages of the book, all or those whose names begin with one of ``only``."""
-    found = [page for page in sorted(Path(__file__).parent.glob("[0-9][0-9]-*.md")) if not only or page.name.startswith(tuple(only))]
-    if not found:
+    """Return the pages of the book, or only those whose names begin with one of ``only``."""
+    pages = [page for page in sorted(Path(__file__).parent.glob("[0-9][0-9]-*.md"))
+             if page.name.startswith(tuple(only) or "")]
+    if not pages:
         raise ValueError(f"no chapter begins with {' or '.join(only)}")
-    return found
+    return pages
 
 
 def steps(text):
-    """The steps of a page.
+    """Return the steps of a page.
 
     >>> steps("```console\\n$ echo a\\na\\n```")
     [Step(kind='console', line=3, source='echo a', want='a\\n', long=False)]
     """
-    found, lines, number = [], text.split("\n"), 0
-    while number < len(lines):
-        if lines[number] in ("```python", "```console"):
-            if "```" not in lines[number:]:
-                raise ValueError(f"the block that begins on line {number + 1} has no end: ``` on a line of its own")
-            end = lines.index("```", number)
-            kind, block = lines[number][3:], lines[number + 1:end]
-            long = LONG in lines[max(number - 2, 0):number]  # with or without an empty line between
-            cut = statements if kind == "python" else commands
-            found += [Step(kind, number + 2 + line, source, want, long) for line, source, want in cut(block)]
-            number = end
-        number += 1
+    found = []
+    lines = text.split("\n")
+    i = 0
+    while i < len(lines):
+        if lines[i] in ("```python", "```console"):
+            if "```" not in lines[i:]:
+                raise ValueError(f"the block on line {i + 1} has no end: ``` on a line of its own")
+            end = lines.index("```", i)
+            kind = lines[i].removeprefix("```")
+            split = statements if kind == "python" else commands
+            is_long = LONG in lines[max(i - 2, 0):i]  # with or without an empty line in between
+            for line, source, want in split(lines[i + 1:end]):
+                found.append(Step(kind, i + 2 + line, source, want, is_long))
+            i = end
+        i += 1
     return found
 
 
 def statements(block):
-    """Lines of a ```python block -> (line of the output, statement, output); all lines of it are statements or output.
+    """Yield (line of the output, statement, output) for the lines of a ```python block.
 
     >>> list(statements([">>> for i in (1, 2):", "...     print(i)", "...", "1", "2"]))
     [(3, 'for i in (1, 2):\\n    print(i)\\n', '1\\n2\\n')]
     """
     for example in doctest.DocTestParser().get_examples("\n".join(block) + "\n"):
         end = example.lineno + 1
-        while end < len(block) and block[end].startswith("..."):  # a last "..." alone ends a block of code, and is no part of the source
+        # A last "..." alone ends an indented block; it is not part of the source.
+        while end < len(block) and block[end].startswith("..."):
             end += 1
         yield end, example.source, example.want
 
 
 def commands(block):
-    """Lines of a ```console block -> (line of the output, command, output). A backslash at the end continues a command."""
-    starts = [number for number, line in enumerate(block) if line.startswith("$ ")]
+    """Yield (line of the output, command, output) for the lines of a ```console block.
+
+    A backslash at the end of a line continues the command.
+    """
+    starts = [i for i, line in enumerate(block) if line.startswith("$ ")]
     for start, end in zip(starts, [*starts[1:], len(block)]):
-        last = start
-        while block[last].endswith("\\"):
-            last += 1
-        source, want = "\n".join(block[start:last + 1])[2:], block[last + 1:end]
-        yield last + 1, source, "".join(line + "\n" for line in want)
+        output = start + 1
+        while block[output - 1].endswith("\\"):
+            output += 1
+        source = "\n".join(block[start:output]).removeprefix("$ ")
+        yield output, source, "".join(line + "\n" for line in block[output:end])
 
 
 @contextlib.contextmanager
 def working_folder():
-    """Work in a new folder with links to all that stands in the repository; it is gone afterwards."""
-    before = Path.cwd()
+    """Work in a temporary folder with links to everything in the repository."""
+    previous = Path.cwd()
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    environment = {"PYTHONPATH": str(ROOT), "COLUMNS": "100", "NO_COLOR": "1",
+                   "PYTHONIOENCODING": "utf-8", "PATH": path}
     with tempfile.TemporaryDirectory(prefix="book-") as folder:
-        for path in ROOT.iterdir():
-            if not path.name.startswith(".") and path.name not in OWN:
-                os.symlink(path, Path(folder, path.name))
+        for entry in ROOT.iterdir():
+            if not entry.name.startswith(".") and entry.name not in NOT_LINKED:
+                os.symlink(entry, Path(folder, entry.name))
         os.chdir(folder)
-        environment = {"PYTHONPATH": str(ROOT), "COLUMNS": "100", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8",
-                       "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])}
         try:
             with mock.patch.dict(os.environ, environment):
                 yield Path(folder)
         finally:
-            os.chdir(before)
+            os.chdir(previous)
 
 
 def run_steps(page, quick=False):
-    """Run the steps of a page and yield (step, what it printed), in order; ``quick`` leaves the long ones out."""
+    """Run the steps of a page in order. Yield (step, output). quick: skip the long ones."""
     names = {"__name__": "__main__"}
     with working_folder() as folder:
         for step in steps(page.read_text(encoding="utf-8")):
@@ -129,13 +140,19 @@ def run_steps(page, quick=False):
                 continue
             if step.kind == "python":
                 yield step, run_statement(step, names, page.name)
+                continue
+            if quick and NEEDS_NO_SHELL.fullmatch(step.source):
+                output = run_in_process(step.source)
             else:
-                got = run_in_process(step.source) if quick and IN_PYTHON.fullmatch(step.source) else run_in_shell(step.source)
-                yield step, got.replace(os.path.realpath(folder), "...")
+                output = run_in_shell(step.source)
+            yield step, output.replace(os.path.realpath(folder), "...")
 
 
 def run_statement(step, names, page):
-    """What a statement prints, an exception as doctest shows it; where that is as the page shows it, what the page shows."""
+    """Return what a statement prints, with an exception as in doctest.
+
+    If that matches the page, return the page's own version.
+    """
     printed = []
 
     class Runner(doctest.DocTestRunner):
@@ -146,99 +163,126 @@ def run_statement(step, names, page):
             printed.append(got)
 
         def report_unexpected_exception(self, out, test, example, exc_info):
-            printed.append(f"Traceback (most recent call last):\n    ...\n{exc_info[0].__name__}: {exc_info[1]}\n")
+            printed.append("Traceback (most recent call last):\n    ...\n"
+                           f"{exc_info[0].__name__}: {exc_info[1]}\n")
 
-    raised = RAISED.match(step.want)
-    example = doctest.Example(step.source, step.want, exc_msg=raised and raised[1], lineno=step.line - 1)
+    exception = EXCEPTION.match(step.want)
+    example = doctest.Example(step.source, step.want, exc_msg=exception and exception[1],
+                              lineno=step.line - 1)
     test = doctest.DocTest([example], {}, page, page, 0, None)
-    test.globs = names  # the one namespace itself: DocTest would take a copy
+    test.globs = names  # DocTest itself would copy the namespace
     Runner(verbose=False, optionflags=FLAGS).run(test, clear_globs=False)
     return printed[0]
 
 
 def run_in_shell(command):
-    """Run a command in a shell. -> what it prints"""
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, encoding="utf-8", errors="replace")
+    """Return what a command prints, with stderr if it fails."""
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True,
+                          encoding="utf-8", errors="replace")
     return done.stdout + (done.stderr if done.returncode else "")
 
 
 def run_in_process(command):
-    """The same for ``python -m MODULE ...`` and ``python FILE ...``, in this process: Python and torch need not start anew for each."""
+    """Do the same for ``python FILE`` and ``python -m MODULE`` without starting Python again."""
     words = shlex.split(command.replace("\\\n", " "))[1:]
-    module = words[0] == "-m"
-    words = words[module:]
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    code, places = 0, [str(Path.cwd() if module else Path(words[0]).parent.absolute()), *sys.path]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.multiple(sys, argv=words, path=places), \
-            warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # runpy's, of a module that is imported already
+    if words[0] == "-m":
+        words = words[1:]
+        run_script = runpy.run_module
+        options = {"alter_sys": True}
+        script_folder = Path.cwd()
+    else:
+        run_script = runpy.run_path
+        options = {}
+        script_folder = Path(words[0]).parent.absolute()
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    code = 0
+    with (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+          mock.patch.multiple(sys, argv=words, path=[str(script_folder), *sys.path]),
+          warnings.catch_warnings()):
+        warnings.simplefilter("ignore")  # runpy's: the module is imported already
         try:
-            if module:
-                runpy.run_module(words[0], run_name="__main__", alter_sys=True)
-            else:
-                runpy.run_path(words[0], run_name="__main__")
+            run_script(words[0], run_name="__main__", **options)
         except SystemExit as end:
             code = end.code
             if isinstance(code, str):
                 print(code, file=sys.stderr)
-    printed = [stream.buffer.getvalue().decode("utf-8") for stream in (out, err)]
-    return printed[0] + (printed[1] if code else "")
+    printed = out.buffer.getvalue().decode("utf-8")
+    return printed + (err.buffer.getvalue().decode("utf-8") if code else "")
 
 
 def matches(step, got):
-    """Whether a step printed what the page shows."""
+    """Return whether a step printed what the page shows."""
+    check = doctest.OutputChecker().check_output
     if step.kind == "python":
-        return step.want == got or doctest.OutputChecker().check_output(step.want, got, FLAGS)
-    return doctest.OutputChecker().check_output(*("\n".join(line.rstrip() for line in text.rstrip().split("\n")) for text in (step.want, got)),
-                                                doctest.ELLIPSIS)
+        return step.want == got or check(step.want, got, FLAGS)
+    return check(strip_lines(step.want), strip_lines(got), doctest.ELLIPSIS)
+
+
+def strip_lines(text):
+    return "\n".join(line.rstrip() for line in text.rstrip().split("\n"))
 
 
 def diff(page, step, got):
-    """What the page shows and what came out, for the eye."""
-    lines = difflib.unified_diff(step.want.splitlines(), got.rstrip().splitlines(), "shown", "printed", lineterm="", n=1)
-    return "\n".join([f"{page.name}:{step.line}: {step.source.rstrip()}", *(f"    {line}" for line in lines)])
+    """Return the difference between the page and the output, as text."""
+    lines = difflib.unified_diff(step.want.splitlines(), got.rstrip().splitlines(), "page",
+                                 "printed", lineterm="", n=1)
+    title = f"{page.name}:{step.line}: {step.source.rstrip()}"
+    return "\n".join([title, *(f"    {line}" for line in lines)])
 
 
 def replace_output(text, step, got, shift):
-    """A page with the output of one step replaced, and by how many lines the rest has moved. Lines with "..." and more stay where they still fit.
+    """Return (page with the output of one step replaced, new shift).
 
-    ``shift``: by how many the steps before this one have moved it.
+    A line of the page with "..." in it stays if it still matches. shift: number of lines by which
+    the previous steps have moved this one.
     """
-    lines, shown = text.split("\n"), step.want.splitlines()
-    vague = [line for line in shown if "..." in line and line.strip() != "..."]  # alone it would fit any line
-    printed = [line.rstrip() for line in got.rstrip().splitlines()]
-    printed = [next((line for line in vague if doctest.OutputChecker().check_output(line, new, doctest.ELLIPSIS)), new) for new in printed]
-    if step.kind == "python":
-        printed = [line if line.strip() else "<BLANKLINE>" for line in printed]
+    lines = text.split("\n")
+    shown = step.want.splitlines()
+    patterns = [line for line in shown if "..." in line and line.strip() != "..."]
+    check = doctest.OutputChecker().check_output
+    printed = []
+    for line in got.rstrip().splitlines():
+        line = line.rstrip()
+        line = next((old for old in patterns if check(old, line, doctest.ELLIPSIS)), line)
+        printed.append(line or ("<BLANKLINE>" if step.kind == "python" else ""))
     start = step.line - 1 + shift
     lines[start:start + len(shown)] = printed
     return "\n".join(lines), shift + len(printed) - len(shown)
 
 
-def main(arguments=None):
-    """Run the chapters; returns the exit code."""
-    parser = Parser(prog="python docs/book/run.py", description="Run the snippets and commands of the book.")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="the chapters whose file names begin so")
-    parser.add_argument("--quick", action="store_true", help="leave out what is marked as long")
-    parser.add_argument("--write", action="store_true", help="put what came out into the pages; look at the change before you commit it")
-    options = parser.parse_args(arguments)
-    different = 0
-    for page in chapters(options.only):
-        text, shift = page.read_text(encoding="utf-8"), 0
-        wanted = [step for step in steps(text) if not (options.quick and step.long)]
-        with tqdm(total=len(wanted), desc=page.stem, leave=False) as bar:
-            for step, got in run_steps(page, options.quick):
+def main(args=None):
+    """Run the chapters. Return the exit code."""
+    parser = Parser(prog="python docs/book/run.py",
+                    description="Run the snippets and commands of the book.")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NN",
+                        help="only chapters whose file names begin with this")
+    parser.add_argument("--quick", action="store_true", help="skip what is marked as long")
+    parser.add_argument("--write", action="store_true",
+                        help="write the output into the pages; look at the changes before you "
+                             "commit them")
+    args = parser.parse_args(args)
+    num_different = 0
+    for page in chapters(args.only):
+        text = page.read_text(encoding="utf-8")
+        shift = 0
+        num_steps = sum(not (args.quick and step.long) for step in steps(text))
+        with tqdm(total=num_steps, desc=page.stem, leave=False) as bar:
+            for step, got in run_steps(page, args.quick):
                 bar.update()
                 if matches(step, got):
                     continue
-                different += 1
+                num_different += 1
                 tqdm.write(diff(page, step, got))
-                if options.write:
+                if args.write:
                     text, shift = replace_output(text, step, got, shift)
                     atomic_write(page, text)
-        tqdm.write(f"{page.name}: {len(wanted)} steps")
-    print("all as the pages show it" if not different else f"{different} steps printed something else" + ": written" * options.write)
-    return 1 if different and not options.write else 0
+        tqdm.write(f"{page.name}: {num_steps} steps")
+    if not num_different:
+        print("all outputs match the pages")
+        return 0
+    print(f"{num_different} outputs differ" + (": written" if args.write else ""))
+    return 0 if args.write else 1
 
 
 if __name__ == "__main__":

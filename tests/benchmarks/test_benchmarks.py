@@ -207,7 +207,7 @@ def test_step_time_measures_in_rounds(corpora, tmp_path, monkeypatch, capsys):
 def test_gpu_suite_runs_its_parts_without_a_gpu(tmp_path, monkeypatch):
     documents = gpu_suite.made_up_text(lines=400)
     tokenizer = ByteLevelBPE.train_from_iterator(documents, vocab_size=600, show_progress=False)
-    contest.make_data("tiny", documents, tmp_path, tokenizer)
+    gpu_suite.make_data("tiny", documents, tmp_path, tokenizer)
     monkeypatch.setattr(gpu_suite, "RECIPES", {"AdamW, fp16": gpu_suite.RECIPES["AdamW, fp16"]})
     monkeypatch.setattr(gpu_suite, "WATCHED", (2, 4))
     monkeypatch.setattr(contest, "PRODUCTS", {})

@@ -117,10 +117,10 @@ def code(tmp_path):
     ("[`test:`](Makefile#L3)", None),
     ("[the code](code.py), [here](#a-title-of-its-own), [there](https://example.org/#L3)", None),
     ("```\n[`A`](nowhere.py#L1)\n```", None),
-    ("[`A`](code.py#L5)", "`A` stands on line 6 of code.py, not 5: make links"),
+    ("[`A`](code.py#L5)", "`A` is on line 6 of code.py, not 5: run make links"),
     ("[`f`](code.py#L7)", "code.py defines f 2 times: write A.f or B.f"),
     ("[`C`](code.py#L7)", "code.py defines no C"),
-    ("[A](code.py#L6)", "a link to a line has a name in backticks for its text, not 'A'"),
+    ("[A](code.py#L6)", "the text of a link to a line is a name in backticks, not 'A'"),
     ("[the code](gone.py)", "there is no file gone.py"),
     ("[there](#another-title)", "page.md has no heading #another-title"),
 ])
@@ -189,7 +189,7 @@ def test_snippets_and_commands_of_a_page_share_names_and_files(page):
 
 
 def test_a_block_without_an_end_is_named():
-    with pytest.raises(ValueError, match="the block that begins on line 3 has no end"):
+    with pytest.raises(ValueError, match="the block on line 3 has no end"):
         run.steps("# A page\n\n```python\n>>> 1\n1\n")
 
 
@@ -199,7 +199,7 @@ def test_what_comes_out_differently_is_shown_and_can_be_written_into_the_page(pa
     monkeypatch.setattr(run, "chapters", lambda only: [page])
     assert run.main([]) == 1
     told = capsys.readouterr()
-    assert "page.md:6: number\n" in told.out and "\n    -41\n    +42" in told.out and "3 steps printed something else" in told.out
+    assert "page.md:6: number\n" in told.out and "\n    -41\n    +42" in told.out and "3 outputs differ" in told.out
     assert page.read_text() == wrong
     assert run.main(["--write"]) == 0
     assert page.read_text() == PAGE.replace("\nerror: two", "\nerror: ...")  # what was vague before, and still fits, stays so

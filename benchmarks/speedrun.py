@@ -39,7 +39,7 @@ EVAL_SHARE = 0.05
 PROBE = "Human thinking involves human <mask>."
 # Its MLP is not gated: four times as wide as the hidden size, as in the papers.
 POST_NORM = ("--family roberta --type-vocab-size 1 --pad-token-id 1 --max-position-embeddings 130 "
-             "--intermediate-size 512 --local-attention 128")
+             "--intermediate-size 512")
 CHOICES = {  # of the ablation: name -> what differs from the preset
     "the recipe": "",
     "15 % masked in training": "--mlm-probability 0.15",

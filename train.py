@@ -23,9 +23,9 @@ import torch
 from minibert.batches import prefetch
 from minibert.device import autocast, compile_model
 from minibert.heads import BertForPreTraining
-from minibert.interrupts import StopRequest
 from minibert.model import BertForMaskedLM
 from minibert.optim import batches_per_step, lr_multiplier, make_optimizer
+from minibert.stop_request import StopRequest
 from minibert.training import checkpoint, cli, profiling
 from minibert.training.init_from import load_initial_weights
 from minibert.training.preparation import prepare_data

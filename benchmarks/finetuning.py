@@ -44,7 +44,7 @@ from minibert.finetuning.loop import fit
 from minibert.finetuning.metrics import mean_and_std
 from minibert.finetuning.seeds import encode_files, majority_baseline, new_classifier
 from minibert.formats.run_folder import load_run
-from minibert.interrupts import StopRequest
+from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, explicit_flags, run
 from tokenizer.utils.files import check_writable
 from tokenizer.utils.progress import progress_bar

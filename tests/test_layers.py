@@ -34,7 +34,7 @@ LAYERS = (
      "minibert.masking", "minibert.examples", "minibert.sentence_pairs", "minibert.batches",
      "minibert.stream_batches",
      "minibert.optim", "minibert.evaluate", "minibert.device", "minibert.checks",
-     "minibert.presets", "minibert.interrupts"),
+     "minibert.presets", "minibert.stop_request"),
     ("minibert.formats",),
     ("minibert.finetuning",),
     ("minibert.analysis",),

@@ -38,7 +38,7 @@ from minibert.finetuning.predict import (
 from minibert.finetuning.seeds import NAMES, finetune
 from minibert.formats.model_files import CONFIG
 from minibert.formats.run_folder import load_run
-from minibert.interrupts import StopRequest
+from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, add_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable, next_free_folder
 

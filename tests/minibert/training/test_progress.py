@@ -7,7 +7,7 @@ import time
 import pytest
 
 from minibert.analysis.plots import plot_loss, read_metrics, smooth
-from minibert.interrupts import StopRequest
+from minibert.stop_request import StopRequest
 from minibert.training.progress import Metrics, ProgressBar, locked_run
 from minibert.training.state import TrainState
 

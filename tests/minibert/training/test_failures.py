@@ -296,7 +296,7 @@ def small_disk(tmp_path):
     if subprocess.run(command, capture_output=True).returncode:
         pytest.skip("mounting a tmpfs is not allowed here")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # also if a file is still open
 
 
 def test_a_full_disk_leaves_a_checkpoint_that_loads(text, small_disk):

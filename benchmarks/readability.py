@@ -23,7 +23,7 @@ CORE = (
 # Phrases of a translated style, and British spellings.
 BANNED = (
     r"in place of", r"anew", r"stands?", r"stood", r"nobody", r"somebody", r"goes on", r"go on",
-    r"held back", r"held out", r"(?:is|are) (?:said|told)", r"optimis\w*", r"initialis\w*",
+    r"held back", r"held out", r"(?:is|are) (?:said|told)", r"optimis(?!tic)\w*", r"initialis\w*",
     r"normalis\w*", r"labell\w*", r"colour\w*", r"behaviour", r"neighbour\w*")
 STRUCTURE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
              tokenize.ENCODING, tokenize.ENDMARKER}

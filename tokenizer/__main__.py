@@ -185,7 +185,7 @@ def train_command(args):
 
 
 def text_files(paths):
-    """Return the files to train on: a folder stands for all .txt files in it."""
+    """Return the files to train on: of a folder all its .txt files."""
     files = []
     for path in map(Path, paths):
         found = sorted(path.rglob("*.txt")) if path.is_dir() else [path]

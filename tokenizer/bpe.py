@@ -100,6 +100,8 @@ class ByteLevelBPE(Tokenizer):
         vocab_size: an upper bound. Training stops earlier if no pair occurs ``min_frequency``
             times; ``training_summary`` of the result reports that.
         workers: number of processes, by default one per core. The result does not depend on it.
+            On macOS and Windows they import the script that calls this: put the call under
+            ``if __name__ == "__main__":``, or pass 1.
         max_words: the most distinct words to count at a time, to limit memory (a word takes about
             200 bytes). The rarest words are dropped; the summary reports the loss.
         count_words: ``count_files``; ``train_from_iterator`` passes ``count_texts``.

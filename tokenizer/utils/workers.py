@@ -21,6 +21,7 @@ from multiprocessing.connection import wait
 
 # Items that a worker has at a time: with the next one at hand it need not wait for the parent.
 ITEMS_PER_WORKER = 2
+WORKER_NAME = "minibert-worker"
 
 
 def available_cores():
@@ -43,11 +44,16 @@ def map_in_order(function, items, shared=None, workers=None, advice="use fewer, 
     num_inline   number of items that this process handles before it forks the workers, which then
                  have everything that ``shared`` has cached by then
 
-    Raises what ``function`` raises, and ChildProcessError if a worker was killed.
+    A daemonic process (such as a worker of a DataLoader) may not start others: there, everything
+    runs in this process.
+
+    Raises what ``function`` raises, and ChildProcessError if a worker was killed or cannot start.
 
     ``list(map_in_order(pow, [1, 2, 3], shared=2)) -> [2, 4, 8]``
     """
     workers = available_cores() if workers is None else workers
+    if multiprocessing.current_process().daemon:
+        workers = 1
     items = iter(items)
     for item in itertools.islice(items, num_inline):
         yield function(shared, item)
@@ -90,6 +96,7 @@ class Pool:
     """Worker processes, each with its own pipe."""
 
     def __init__(self, workers, function, shared, advice):
+        exit_if_imported_by_worker()
         # Linux: fork starts in milliseconds and needs no `if __name__ == "__main__"` in the
         # caller's script. The children run plain Python (no BLAS, no CUDA), so threads that torch
         # has started do not matter, though Python 3.12 warns of them. Elsewhere: spawn.
@@ -99,20 +106,31 @@ class Pool:
         self.advice = advice
         self.processes = []
         self.pipes = []
+        # A forked worker has the task already. Another one imports the caller's script first. If
+        # it dies of that, ``start`` would wait for it to read a large task, but a pipe reports it.
+        self.task = (function, shared)
+        self.is_forked = context.get_start_method() == "fork"
         # A worker starts with its parent's signal mask, so Ctrl-C cannot reach it before it has
         # set its own handlers.
         with delay_interrupts():
             for _ in range(workers):
                 parent_end, child_end = context.Pipe()
                 self.pipes.append(parent_end)
-                arguments = (child_end, self.pipes, function, shared)
-                process = context.Process(target=run_worker, args=arguments, daemon=True)
-                process.start()
+                arguments = (child_end, self.pipes, self.task) if self.is_forked else (child_end,)
+                process = context.Process(target=run_worker, args=arguments, daemon=True,
+                                          name=WORKER_NAME)
+                with self._explain_failed_start():
+                    process.start()
                 self.processes.append(process)
                 child_end.close()
 
     def results(self, items):
         """Yield the results in the order of the items."""
+        if not self.is_forked:
+            for pipe in self.pipes:
+                with self._explain_failed_start():
+                    pipe.recv()  # ready: the worker has imported the script
+                pipe.send(self.task)
         in_flight = {pipe: deque() for pipe in self.pipes}  # indices of each worker's items
         done = {}      # index -> result, for results that wait for an earlier one
         next_out = 0   # index of the next result to yield
@@ -157,6 +175,17 @@ class Pool:
                 f"one of {len(self.pipes)} worker processes was killed, most likely because "
                 f"memory ran out: {self.advice}") from None
 
+    @contextlib.contextmanager
+    def _explain_failed_start(self):
+        """Turn the errors of a worker that ended before it was ready into ChildProcessError."""
+        try:
+            yield
+        except (EOFError, ConnectionError):
+            self.stop()
+            raise ChildProcessError(
+                "the worker processes could not start. Each imports the script that is running: "
+                'put its work under `if __name__ == "__main__":`, or pass workers=1') from None
+
     def stop(self):
         """Kill the workers: they are idle, or their results are no longer wanted."""
         with delay_interrupts():
@@ -180,8 +209,18 @@ def delay_interrupts():
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def run_worker(pipe, parent_pipes, function, shared):
-    """Receive items and send (result, error, traceback), until this process or its parent ends."""
+def exit_if_imported_by_worker():
+    """End a worker whose import of the caller's script has led here: the guard is missing."""
+    process = multiprocessing.current_process()
+    if process.name == WORKER_NAME and getattr(process, "_inheriting", False):
+        os._exit(1)  # quietly: the parent notices and explains
+
+
+def run_worker(pipe, parent_pipes=(), task=None):
+    """Receive items and send (result, error, traceback), until this process or its parent ends.
+
+    task: (function, shared), or None to receive it too.
+    """
     # Without this, the garbage collector would touch, and so copy, all of the parent's memory.
     gc.freeze()
     # Open copies of the parent's ends would keep the pipes alive after the parent's death.
@@ -189,6 +228,10 @@ def run_worker(pipe, parent_pipes, function, shared):
         parent_end.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C reaches all; only the parent handles it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler of a training loop
+    if task is None:
+        pipe.send("ready")
+        task = pipe.recv()
+    function, shared = task
     items = queue.SimpleQueue()
     threading.Thread(target=read_items, args=(pipe, items), daemon=True).start()
     while True:

@@ -2,10 +2,12 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 
 import pytest
+from commands import ROOT
 
 from tokenizer.utils.workers import map_in_order
 
@@ -91,3 +93,49 @@ def test_only_a_few_items_are_in_flight():
     next(results)
     assert len(taken) <= 2 * 2 + 1
     results.close()
+
+
+SCRIPT = """
+import multiprocessing
+import operator
+from tokenizer.utils.workers import map_in_order
+
+get_context = multiprocessing.get_context
+multiprocessing.get_context = lambda method=None: get_context("{method}")  # as on other systems
+
+def work(_=0):
+    zeros = bytes(1_000_000)  # more than fits into a pipe: a dead worker would block the parent
+    print(list(map_in_order(operator.contains, [0, 1, 0], shared=zeros, workers=2)), flush=True)
+
+{main}
+"""
+WITH_GUARD = 'if __name__ == "__main__":\n    work()'
+WITHOUT_GUARD = "work()"
+IN_A_DAEMON = 'if __name__ == "__main__":\n    multiprocessing.Pool(1).map(work, [0])'
+METHODS = multiprocessing.get_all_start_methods()  # fork, spawn and forkserver; of Windows: spawn
+
+
+def run_script(tmp_path, method, main):
+    """Run the script with Python, for at most a minute."""
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT.format(method=method, main=main))
+    return subprocess.run([sys.executable, path], env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("main", [WITH_GUARD, IN_A_DAEMON])
+def test_a_script_with_a_guard_works_with_every_start_method(tmp_path, method, main):
+    done = run_script(tmp_path, method, main)
+    assert done.stdout == "[True, False, True]\n"
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "fork"])
+def test_a_script_without_a_guard_ends_with_one_sentence(tmp_path, method):
+    done = run_script(tmp_path, method, WITHOUT_GUARD)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("Traceback") == 1  # none of a worker
+    assert done.stderr.splitlines()[-1].endswith(
+        'put its work under `if __name__ == "__main__":`, or pass workers=1')

@@ -28,7 +28,7 @@ def test_the_table_has_each_preset_with_its_size(preset):
         num_parameters = model_class(model_config).num_parameters()
     row = next(line for line in README.splitlines() if line.startswith(f"| `{preset}` |"))
     assert f"{num_parameters:,}" in row
-    assert f"{training.batch_size:,} a step" in row
+    assert f"{training.batch_size:,} per step" in row
 
 
 @pytest.mark.parametrize("command, parser", [

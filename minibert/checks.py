@@ -55,11 +55,26 @@ def check_length(config, length):
 
 
 def check_tokenizer(config, tokenizer):
-    """Raise ValueError for a tokenizer that the model was not built for."""
+    """Raise ValueError for a tokenizer that the model was not built for.
+
+    The model may have more rows than the tokenizer has tokens: vocabularies are padded to a
+    multiple of 8 or 64 for speed (NVIDIA's BERT has 30,528 rows for 30,522 tokens). No text has
+    their ids. They stay in the softmax, as in the reference, but are never an answer.
+    """
     fix = "use the tokenizer that the model was trained with"
-    if tokenizer.vocab_size != config.vocab_size:
+    if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(f"tokenizer has {tokenizer.vocab_size:,} ids, model was built for "
-                         f"{config.vocab_size:,}: {fix}")
+                         f"{config.vocab_size:,}: {fix}, or add rows to the model with "
+                         f"transformers: model.resize_token_embeddings({tokenizer.vocab_size})")
     if tokenizer.pad_token_id != config.pad_token_id:
         raise ValueError(f"tokenizer pads with id {tokenizer.pad_token_id}, model with "
-                         f"{config.pad_token_id}: {fix}")
+                         f"{config.pad_token_id}: {fix}, or correct pad_token_id in config.json")
+
+
+def rows_without_token(config, tokenizer):
+    """Return a line about the rows of a padded vocabulary, or "" if each row has a token."""
+    num_rows = config.vocab_size - tokenizer.vocab_size
+    if not num_rows:
+        return ""
+    return (f"the model has {config.vocab_size:,} rows for {tokenizer.vocab_size:,} tokens: "
+            f"the last {num_rows:,} are never predicted (padding, or another model's tokenizer)")

@@ -69,7 +69,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
         for chunk in chunks:
             batch = collate(examples, chunk, masker, pad_token_id, EVAL_SEED, 0).to(device)
             with autocast() if autocast else torch.autocast(device.type, enabled=False):
-                sums.update(batch_sums(model, batch))
+                sums.update(batch_sums(model, batch, len(masker.is_special)))
     finally:
         model.train(was_training)
 
@@ -92,15 +92,18 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
 
 
 @torch.no_grad()
-def batch_sums(model, batch):
-    """Return the losses and the correct answers of a batch as {name: sum}."""
+def batch_sums(model, batch, num_tokens):
+    """Return the losses and the correct answers of a batch as {name: sum}.
+
+    num_tokens: of the tokenizer; rows of a padded vocabulary beyond it are no answers.
+    """
     out = model(**batch.model_inputs())
     # Means become sums, so that each token has the same weight whatever the batch size.
     # No logits (M, V) are kept: memory does not grow with the set.
     sums = {
         "loss": out.mlm_loss.item() * batch.num_masked,
         # The labels of fillers are -100, which no prediction equals.
-        "correct": (out.logits.argmax(-1) == out.labels).sum().item(),
+        "correct": (out.logits[:, :num_tokens].argmax(-1) == out.labels).sum().item(),
         "masked": batch.num_masked,
     }
     if out.nsp_loss is not None:

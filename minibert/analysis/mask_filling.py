@@ -55,6 +55,7 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
     logits = model(torch.tensor([ids], device=device)).logits[0, positions]  # (num_masks, V)
     model.train(was_training)
     probabilities = logits.float().softmax(dim=-1).cpu()  # (num_masks, V)
+    probabilities = probabilities[:, :tokenizer.vocab_size]  # without the rows of padding
 
     answers = []
     for position, probs in zip(positions, probabilities):

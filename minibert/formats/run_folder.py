@@ -1,15 +1,18 @@
 """The files of a run folder: config.json, metrics.jsonl, the model and its tokenizer."""
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from minibert.checks import check_tokenizer
+from minibert.checks import check_tokenizer, rows_without_token
 from minibert.config import BertConfig, TrainConfig, from_dict
 from minibert.formats.huggingface import from_pretrained
 from minibert.formats.huggingface_config import check_types
 from minibert.formats.model_files import locate
 from tokenizer import load_tokenizer
 from tokenizer.utils.files import atomic_write
+
+MAX_PADDING = 127  # rows that padding a vocabulary to a multiple of 128 adds at most
 
 
 def load_run(folder):
@@ -24,6 +27,8 @@ def load_run(folder):
     model = from_pretrained(model_dir)
     tokenizer = load_tokenizer(tokenizer_dir)
     check_tokenizer(model.config, tokenizer)
+    if model.config.vocab_size - tokenizer.vocab_size > MAX_PADDING:
+        print(f"{folder}: {rows_without_token(model.config, tokenizer)}", file=sys.stderr)
     return model, tokenizer
 
 

@@ -18,6 +18,7 @@ from data.sentences import SentenceCorpus
 from data.sources.named import CACHE
 from data.stream import Stream
 from minibert.batches import Batches
+from minibert.checks import check_tokenizer, rows_without_token
 from minibert.config import BertConfig
 from minibert.device import autocast
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
@@ -64,10 +65,7 @@ def prepare_data(run):
             corpus = open_training_corpus(run)
             print(f"corpus      {corpus.description}")
         tokenizer = prepare_tokenizer(run, corpus)
-        # The vocabulary size comes from the tokenizer: a small corpus may have fewer tokens
-        # than requested.
-        model_config = replace(run.model_config, vocab_size=tokenizer.vocab_size,
-                               pad_token_id=tokenizer.pad_token_id)
+        model_config = fit_to_tokenizer(run.model_config, tokenizer, run.config)
         check_max_length(model_config, run.config)  # RoBERTa's positions start at the padding id
         max_ids(run.config.examples, tokenizer, run.config.max_length)
         if not run.reuses_files:
@@ -78,6 +76,18 @@ def prepare_data(run):
     train_batches = make_train_batches(run, train_source, tokenizer)
     validation = Validation(run, eval_file, tokenizer)
     return Data(tokenizer, model_config, train_source, train_batches, validation)
+
+
+def fit_to_tokenizer(model_config, tokenizer, config):
+    """Return the model's configuration with the vocabulary size and padding id of a tokenizer."""
+    if config.init:  # the rows of the weights, which may be more than the tokens
+        check_tokenizer(model_config, tokenizer)
+        if note := rows_without_token(model_config, tokenizer):
+            print(f"vocabulary  {note}")
+        return model_config
+    # A small corpus may have fewer tokens than requested.
+    return replace(model_config, vocab_size=tokenizer.vocab_size,
+                   pad_token_id=tokenizer.pad_token_id)
 
 
 def check_max_length(model_config, config):

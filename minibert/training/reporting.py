@@ -128,7 +128,7 @@ def print_expected_losses(trainer):
     """Print the losses that mark the way from guessing to reading context."""
     config, vocab_size = trainer.config, trainer.model.config.vocab_size
     expected = trainer.data.validation.expected
-    ln_vocab, entropy = expected["ln_vocab"], expected["unigram_entropy"]
+    ln_vocab, entropy = math.log(vocab_size), expected["unigram_entropy"]
     indent = "\n            "
     if config.init:
         print(f"expect      a first loss far below the unigram entropy {entropy:.2f}, if the model "

@@ -157,10 +157,10 @@ def test_missing_tensors_and_wrong_shapes_are_refused_at_once(small_bert, tmp_pa
     assert f"{wrong} has the shape (2, 2)" in str(error.value)
 
 
-def test_a_tokenizer_of_another_size_than_the_model_is_refused(small_bert, tmp_path):
+def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_refused(small_bert, tmp_path):
     config, tokenizer = small_bert
     save(BertForMaskedLM(config), tokenizer, tmp_path)
-    larger = replace(config, vocab_size=config.vocab_size + 1)
-    save_pretrained(BertForMaskedLM(larger), tmp_path)
+    smaller = replace(config, vocab_size=config.vocab_size - 1)
+    save_pretrained(BertForMaskedLM(smaller), tmp_path)
     with pytest.raises(ValueError, match="tokenizer has .* ids, model was built for"):
         init_config(tmp_path, {})

@@ -63,8 +63,8 @@ class Trainer:
         self.model = model_class(data.model_config).to(self.device)
         self.model.bert.gradient_checkpointing = self.config.gradient_checkpointing
         # What a step calls: the same weights, compiled if asked, wrapped in DDP if there are ranks.
-        train_model = compile_model(self.model, self.config) if self.config.compile else self.model
-        self.train_model = self.dist.wrap(train_model)
+        step_model = compile_model(self.model, self.config) if self.config.compile else self.model
+        self.step_model = self.dist.wrap(step_model)
         self.optimizer = make_optimizer(self.model, self.config)
         # fp16 has 5 exponent bits: small gradients would become 0, so the loss is scaled up and
         # the gradients down again. For bf16 and fp32 the scaler is disabled: it does nothing.
@@ -80,11 +80,11 @@ class Trainer:
             self.batches.peek()  # an empty corpus, or a changed stream, is an error here
             # 0 means unknown: steps_per_epoch of a stream, total_steps of a run by --minutes.
             batches_per_epoch = self.batches.batches_per_epoch or 0
-            self.steps_per_epoch = batches_per_epoch * config.batch_unit / config.batch_size
+            self.steps_per_epoch = batches_per_epoch * config.loader_batch_size / config.batch_size
             self.total_steps = config.max_steps or math.ceil(config.epochs * self.steps_per_epoch)
             self.saved_step = state.step if saved else None
             if saved:
-                checkpoint.check_not_finished(self, saved)
+                checkpoint.check_run_length(self, saved)
             elif config.init:
                 print(f"weights     from {load_initial_weights(config.init, self.model)}")
                 self.save_checkpoint()  # step 0: resuming does not need --init's folder
@@ -102,7 +102,7 @@ class Trainer:
             for micro_batches, data_state in steps:
                 lr = self.set_learning_rate()
                 losses, grad_norm = self.step(micro_batches)
-                state.finish_step(losses, grad_norm, data_state)
+                state.record_step(losses, grad_norm, data_state)
                 report.advance(losses)
                 if self.uncount_skipped_steps():
                     report.skipped(self.scaler)
@@ -119,14 +119,14 @@ class Trainer:
 
     def step(self, micro_batches):
         """Take one optimizer step. Return (losses, gradient norm)."""
-        return training_step(self.train_model, self.optimizer, self.scaler, micro_batches,
+        return training_step(self.step_model, self.optimizer, self.scaler, micro_batches,
                              self.config, self.dist)
 
     def step_batches(self, stop):
         """Yield (micro-batches, data state) for each optimizer step until the run is finished."""
         # A background thread prepares the next batches while the model trains, and splits each
         # into micro-batches: as many examples as go through the model at once.
-        prefetched = prefetch(self.batches, self.device, self.config.micro_batch)
+        prefetched = prefetch(self.batches, self.device, self.config.effective_micro_batch_size)
         with closing(prefetched):
             while not self.finished(stop):
                 # A step trains on batch_size examples: one batch, or with --batch-ramp several.

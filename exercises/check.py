@@ -115,7 +115,7 @@ def mask_cases():
         ids[:, -1] = 3  # [SEP]
         ids[3:, 1:] = 0  # the last row is all padding
         masker = Masker(vocab_size=50, mask_token_id=4, special_ids=range(5),
-                        probability=probability)
+                        mlm_probability=probability)
         draw = uniform(seed, 0, range(rows), length, REPLACEMENT)
         choices = (draw * len(masker.ordinary_ids)).astype(np.int64)
         arguments = {

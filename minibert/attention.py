@@ -78,7 +78,7 @@ class Attention(nn.Module):
             k, v, attention_bias = self.prefix(k, v, attention_bias)
         return q, k, v, attention_bias
 
-    def weights(self, x, attention_bias=None, rope=None):
+    def attention_weights(self, x, attention_bias=None, rope=None):
         """Return the attention weights that ``forward`` uses: (B, nh, T, T)."""
         q, k, _, attention_bias = self.project_qkv(x, attention_bias, rope)
         return attention_weights(q, k, attention_bias)

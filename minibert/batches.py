@@ -39,11 +39,11 @@ class Batch:
     attention_mask: torch.Tensor | None = None  # (B, T) int64, 0 for padding; None: no padding
     token_type_ids: torch.Tensor | None = None  # (B, T) int64, 1 for sentence B; None: no pairs
     next_sentence_label: torch.Tensor | None = None  # (B,) int64, 1 if B is random; None: no pairs
-    static_mask_rate: float = 0.0  # see ``find_masked_positions``
+    expected_mask_rate: float = 0.0  # see ``find_masked_positions``
 
     def __post_init__(self):
         if self.masked_positions is None:
-            self.masked_positions = find_masked_positions(self.labels, self.static_mask_rate)
+            self.masked_positions = find_masked_positions(self.labels, self.expected_mask_rate)
         if self.num_tokens is None:
             mask = self.attention_mask
             self.num_tokens = self.input_ids.numel() if mask is None else int(mask.sum())
@@ -82,7 +82,7 @@ class Batch:
         for start in range(0, len(self), micro_batch_size):
             rows = slice(start, start + micro_batch_size)
             part = {name: tensor[rows] for name, tensor in tensors.items()}
-            micro_batches.append(Batch(**part, static_mask_rate=self.static_mask_rate))
+            micro_batches.append(Batch(**part, expected_mask_rate=self.expected_mask_rate))
         return micro_batches
 
     def as_dummy(self):
@@ -92,13 +92,13 @@ class Batch:
                        masked_positions=None, num_tokens=0, num_masked=0, num_examples=0)
 
 
-def find_masked_positions(labels, static_mask_rate=0.0):
+def find_masked_positions(labels, expected_mask_rate=0.0):
     """Return where tokens are to be predicted: labels (B, T) -> (M,) int64, indices into B*T.
 
     M is rounded up to a multiple of 8 by repeating one position without a label (a filler).
 
-    static_mask_rate: the share of the tokens that is masked, if M must be the same for all batches
-    of a shape (torch.compile compiles once for each M). With 0, M is as small as possible.
+    expected_mask_rate: the share of the tokens that is masked, if M must be the same for all
+    batches of a shape (torch.compile compiles once for each M). With 0, M is as small as possible.
 
     >>> find_masked_positions(torch.tensor([[-100, 7, -100], [-100, 9, 8]])).tolist()
     [1, 4, 5, 0, 0, 0, 0, 0]
@@ -111,8 +111,8 @@ def find_masked_positions(labels, static_mask_rate=0.0):
         return positions  # nothing to fill up with
     # The number of masked tokens is binomial. One batch in 30,000 has more than the mean plus four
     # standard deviations (with whole words and spans a few more), and gets a larger M.
-    mean = static_mask_rate * len(has_label)
-    deviation = math.sqrt(mean * (1 - static_mask_rate))
+    mean = expected_mask_rate * len(has_label)
+    deviation = math.sqrt(mean * (1 - expected_mask_rate))
     count = max(len(positions), round(mean + 4 * deviation))
     # GPUs multiply matrices fastest if the sizes are multiples of 8.
     filling = unlabeled[:1].expand(round_up(count, 8) - len(positions))
@@ -125,7 +125,7 @@ def round_up(size, multiple):
 
 
 def collate(examples, indices, masker, pad_token_id, seed, epoch,
-            pad_to_multiple_of=8, static_mask_rate=0.0):
+            pad_to_multiple_of=8, expected_mask_rate=0.0):
     """Return the examples with these indices (B,) as a Batch, padded and masked.
 
     Examples of 3 and 5 ids -> input_ids (2, 8)
@@ -154,7 +154,7 @@ def collate(examples, indices, masker, pad_token_id, seed, epoch,
         arrays["token_type_ids"] = in_b & in_text  # 1 for sentence B and the [SEP] after it
         arrays["next_sentence_label"] = examples.nsp_labels[indices]  # (B,)
     tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
-    return Batch(**tensors, static_mask_rate=static_mask_rate)
+    return Batch(**tensors, expected_mask_rate=expected_mask_rate)
 
 
 def epoch_order(lengths, batch_size, seed, epoch):
@@ -201,7 +201,7 @@ class BatchOrder:
         return self.indices[self.bounds[i] : self.bounds[i + 1]]
 
 
-class NoExample(ValueError):
+class EmptyCorpusError(ValueError):
     """The corpus is empty, or all of its lines are."""
 
 
@@ -212,7 +212,8 @@ class EpochBatches:
                  shard=None, **padding):
         self.examples = examples.at(seed, epoch)  # sentence pairs are drawn again for each epoch
         if not len(self.examples):
-            raise NoExample("the corpus has no example: it is empty, or all of its lines are")
+            raise EmptyCorpusError("the corpus has no example: it is empty, or all of its lines "
+                                   "are")
         self.order = epoch_order(self.examples.lengths, batch_size, seed, epoch)
         self.collate_args = (masker, pad_token_id, seed, epoch)
         self.shard = shard
@@ -233,7 +234,7 @@ class EpochBatches:
 class Batches:
     """An endless iterator over the training batches of one process, epoch after epoch.
 
-    masker, pad_token_id, padding (pad_to_multiple_of, static_mask_rate): see ``collate``.
+    masker, pad_token_id, padding (pad_to_multiple_of, expected_mask_rate): see ``collate``.
     shard: a function from the indices of a batch to (the indices of this process, whether they
     count), like ``Distributed.shard``; None: this process takes the complete batch.
     """
@@ -260,7 +261,7 @@ class Batches:
         return self._epoch_batches
 
     def peek(self):
-        """Return the next batch without advancing. Raises NoExample for an empty corpus."""
+        """Return the next batch without advancing. Raises EmptyCorpusError for an empty corpus."""
         epoch_batches = self._current_epoch()
         if self._batch >= len(epoch_batches):
             raise ValueError(f"batch {self._batch:,} of an epoch of {len(epoch_batches):,}: the "

@@ -5,7 +5,7 @@ flag and a line of --help.
 """
 from dataclasses import dataclass, field, fields, replace
 
-from minibert.masking import OBJECTIVES
+from minibert.masking import MASKINGS
 from tokenizer.utils.cli import suggestion
 
 FAMILIES = ("bert", "roberta", "modernbert")
@@ -150,7 +150,7 @@ class BertConfig:
 class TrainConfig:
     """How a model is trained. Raises ValueError for values that cannot work, naming the field.
 
-    >>> TrainConfig(max_steps=100, batch_size=64).micro_batch
+    >>> TrainConfig(max_steps=100, batch_size=64).effective_micro_batch_size
     64
     """
 
@@ -262,7 +262,7 @@ class TrainConfig:
         check_choice(self, "tokenizer_kind", ("bpe", "wordpiece"))
         check_choice(self, "tokenizer_criterion", ("frequency", "likelihood"))
         check_choice(self, "examples", ("lines", "documents", "blocks", "pairs"))
-        check_choice(self, "masking", OBJECTIVES)
+        check_choice(self, "masking", MASKINGS)
         check_choice(self, "schedule", SCHEDULES)
         check_choice(self, "optimizer", ("adamw", "muon"))
         check_choice(self, "device", ("auto", "cuda", "mps", "cpu"))
@@ -288,12 +288,12 @@ class TrainConfig:
             raise ValueError("batch_ramp needs the length of the run in max_steps or minutes")
 
     @property
-    def batch_unit(self):
+    def loader_batch_size(self):
         """Examples of one batch of the data loader; with a batch ramp a step takes several."""
         return self.ramp_from if self.batch_ramp else self.batch_size
 
     @property
-    def micro_batch(self):
+    def effective_micro_batch_size(self):
         """Examples of one forward pass."""
         return min(self.micro_batch_size or self.batch_size, self.batch_size)
 

@@ -1,17 +1,17 @@
 """Masking: which tokens the model must predict (Devlin et al. 2018, section 3.1 and appendix A.1).
 
-Each ordinary token is selected with probability 15 % in BERT (--mlm-probability; the quickstart
-takes 40 %). Its true id becomes the label, and all other labels are -100, which cross entropy
-ignores. In the input, a selected token is
+Each ordinary token is selected with a probability (--mlm-probability) of 15% in BERT and 40% in
+the quickstart. (Google's code picks a fixed 15% of them.) The true id of a selected token becomes
+its label. All other labels are -100, which cross entropy ignores. In the input, a selected token is
 
-    replaced by [MASK]              80 %
-    replaced by a random token      10 %
-    left unchanged                  10 %
+    replaced by [MASK]              80%
+    replaced by a random token      10%
+    left unchanged                  10%
 
-Why 10 % + 10 %? [MASK] never occurs when the model is fine-tuned on another task. Since any
-visible token may be wrong, the model must learn a good vector for every token, not only [MASK].
+Why 10% + 10%? [MASK] never appears in fine-tuning. Because any visible token may be wrong or may
+be a target, the model must build a good vector for every token.
 
-The objective decides which tokens are selected together and treated the same way:
+--masking decides which tokens are selected together and treated the same way:
 
     tokens    each token by itself (BERT)
     words     all tokens of a word (BERT's "whole word masking", 2019), so that a token can hardly
@@ -32,17 +32,17 @@ from functools import partial
 import numpy as np
 
 IGNORE_INDEX = -100  # the label that torch.nn.functional.cross_entropy ignores
-OBJECTIVES = ("tokens", "words", "spans")
+MASKINGS = ("tokens", "words", "spans")
 
-# Shares of the selected tokens; the other 10 % are unchanged. evaluate.py masks in the same way, so
-# changing a share also changes validation losses and the copying loss.
+# Shares of the selected tokens; the rest is left unchanged. These also apply to evaluation, so
+# changing one changes the validation losses and the copying loss.
 MASK_SHARE = 0.8  # replaced by [MASK]
 RANDOM_SHARE = 0.1  # replaced by a random token
 
-MAX_SPAN_WORDS = 10  # the mean length is then 3.8 (SpanBERT, section 3.1)
-SPAN_DECAY = 0.8  # P(length = k) is proportional to 0.8^k
+MAX_SPAN_WORDS = 10
+SPAN_DECAY = 0.8  # P(length = k) is proportional to 0.8^k, so a span has 3.8 words on average
 
-# Each token has several random numbers, one stream for each decision: see ``uniform``.
+# The purposes of a token's random numbers, one number for each: see ``uniform``.
 SELECT, ACTION, REPLACEMENT, SPAN_LENGTH = range(4)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: multiples of it spread evenly
@@ -55,23 +55,24 @@ def _mix(x):
     return x ^ (x >> np.uint64(31))
 
 
-def uniform(seed, epoch, examples, length, stream, before=0):
+def uniform(seed, epoch, examples, length, purpose, before=0):
     """Return random numbers in [0, 1), shape (B, before + length).
 
     Column before + t belongs to position t. Its number in row b depends only on seed, epoch,
-    examples[b], t and stream.
+    examples[b], t and purpose.
 
     seed, epoch    integers >= 0
     examples       (B,) integers: the index of each row's example
-    stream         SELECT (is the token selected?), ACTION (masked, replaced or unchanged?),
+    purpose        SELECT (is the token selected?), ACTION (masked, replaced or unchanged?),
                    REPLACEMENT (by which token?) or SPAN_LENGTH (of a span that starts here)
     before         also return numbers for this many positions before the row, -before to -1
 
-    >>> uniform(0, 0, [7], 4, stream=0)[0, 2] == uniform(0, 0, [3, 7], 9, stream=0)[1, 2]
-    np.True_
+    >>> alone, in_batch = uniform(0, 0, [7], 4, SELECT), uniform(0, 0, [3, 7], 9, SELECT)
+    >>> bool(alone[0, 2] == in_batch[1, 2])
+    True
     """
     state = np.zeros(1, dtype=np.uint64)
-    for value in (seed, epoch, stream, np.asarray(examples)):
+    for value in (seed, epoch, purpose, np.asarray(examples)):
         state = _mix(state + _GOLDEN + np.asarray(value, dtype=np.uint64))  # (1,), then (B,)
     # Position t uses counter t + 1. Counters below zero wrap around to huge ones, which is fine.
     counters = np.arange(1 - before, length + 1).astype(np.uint64)
@@ -80,27 +81,28 @@ def uniform(seed, epoch, examples, length, stream, before=0):
 
 
 class Masker:
-    """80/10/10 masking for one vocabulary.
+    """Selects and corrupts tokens of one vocabulary.
 
     vocab_size       entries of the vocabulary
     mask_token_id    id of [MASK]
     special_ids      ids that are never selected and never used as a replacement
-    probability      share of the ordinary tokens that is selected
-    objective        "tokens", "words" or "spans"
+    mlm_probability  share of the ordinary tokens that is selected
+    masking          "tokens", "words" or "spans"
     word_starts      for words and spans: ids (B, T) -> bool (B, T), where a word starts; see
                      ``tokenizer.word_starts.WordStarts``
 
-    >>> masker = Masker(10, mask_token_id=4, special_ids=(0, 1, 2, 3, 4), probability=0.5)
+    >>> masker = Masker(10, mask_token_id=4, special_ids=(0, 1, 2, 3, 4), mlm_probability=0.5)
     >>> corrupted, labels = masker(np.array([[0, 7, 8, 9, 2]]), seed=0, epoch=0, examples=[0])
     >>> corrupted.tolist(), labels.tolist()  # 8 -> random 6, 9 -> [MASK], 7 not selected
     ([[0, 7, 6, 4, 2]], [[-100, -100, 8, 9, -100]])
     """
 
-    def __init__(self, vocab_size, mask_token_id, special_ids, probability=0.15,
-                 objective="tokens", word_starts=None):
+    def __init__(self, vocab_size, mask_token_id, special_ids, mlm_probability=0.15,
+                 masking="tokens", word_starts=None):
         self.mask_token_id = mask_token_id
-        self.probability = probability
-        self.objective = objective
+        self.mlm_probability = mlm_probability
+        self.span_start_probability = span_start_probability(mlm_probability)
+        self.masking = masking
         self.word_starts = word_starts
         self.is_special = np.zeros(vocab_size, dtype=bool)
         self.is_special[list(special_ids)] = True
@@ -119,38 +121,44 @@ class Masker:
         is_special = self.is_special[input_ids]  # (B, T)
         draw = partial(uniform, seed, epoch, examples, input_ids.shape[1])
 
-        if self.objective == "tokens":
-            selected = draw(SELECT) < self.probability  # (B, T)
-            action = draw(ACTION)  # (B, T)
+        # (B, T) each: is the token selected, and which of the three things happens to it then?
+        if self.masking == "tokens":
+            selected, action = draw(SELECT) < self.mlm_probability, draw(ACTION)
+        elif self.masking == "words":
+            selected, action = self._select_words(input_ids, draw)
         else:
-            starts = self.word_starts(input_ids) | is_special  # (B, T): where a word starts
-            starts[:, 0] = True
-            select = self._select_words if self.objective == "words" else self._select_spans
-            selected, action = select(starts, draw)
+            selected, action = self._select_spans(input_ids, draw)
         selected &= ~is_special
         labels = np.where(selected, input_ids, IGNORE_INDEX)
 
-        is_masked = selected & (action < MASK_SHARE)  # 80 %
-        is_random = selected & (action >= MASK_SHARE) & (action < MASK_SHARE + RANDOM_SHARE)  # 10 %
-        # The other selected tokens, 10 %, stay as they are.
-        pick = (draw(REPLACEMENT) * len(self.ordinary_ids)).astype(np.int64)  # 0 to n - 1
-        corrupted = np.where(is_random, self.ordinary_ids[pick], input_ids)
+        is_masked = selected & (action < MASK_SHARE)
+        is_random = selected & (action >= MASK_SHARE) & (action < MASK_SHARE + RANDOM_SHARE)
+        index = (draw(REPLACEMENT) * len(self.ordinary_ids)).astype(np.int64)  # rounds down
+        random_ids = self.ordinary_ids[index]  # (B, T)
+        corrupted = np.where(is_random, random_ids, input_ids)
         corrupted[is_masked] = self.mask_token_id
         return corrupted, labels
 
-    def _select_words(self, starts, draw):
-        """Select whole words: starts (B, T) -> (selected, action), both (B, T).
+    def _find_starts(self, input_ids):
+        """Return where a word starts: bool (B, T). A special token counts as a word."""
+        starts = self.word_starts(input_ids) | self.is_special[input_ids]
+        starts[:, 0] = True
+        return starts
 
-        The random numbers of a word's first token decide for the complete word.
+    def _select_words(self, input_ids, draw):
+        """Select whole words: input_ids (B, T) -> (selected, action), both (B, T).
+
+        The random numbers of a word's first token decide for the whole word.
         """
+        starts = self._find_starts(input_ids)  # (B, T)
         # Words are numbered consecutively across the batch; each row starts with a new word.
-        word_of = np.cumsum(starts).reshape(starts.shape) - 1  # (B, T): index of a token's word
-        selected = draw(SELECT)[starts] < self.probability  # (words,)
+        word_index = np.cumsum(starts).reshape(starts.shape) - 1  # (B, T)
+        selected = draw(SELECT)[starts] < self.mlm_probability  # (words,)
         action = draw(ACTION)[starts]  # (words,)
-        return selected[word_of], action[word_of]
+        return selected[word_index], action[word_index]
 
-    def _select_spans(self, starts, draw):
-        """Select spans of words: starts (B, T) -> (selected, action), both (B, T).
+    def _select_spans(self, input_ids, draw):
+        """Select spans of words: input_ids (B, T) -> (selected, action), both (B, T).
 
         With a small probability a span starts at a word and covers up to ten words. Where spans
         overlap, the later one decides what happens to a word:
@@ -160,38 +168,40 @@ class Masker:
             its length in words       3       2             SPAN_LENGTH
             covered by           -1   1   1   3   3  -1     index of the word where the span starts
 
-        Each row gets nine imaginary one-token words in front, where spans may start, too.
-        Without them its first words would be covered less often than the others. They also
-        absorb spans that run over the end of the previous row. A span continues across special
-        tokens, which are not selected themselves.
+        Each row is padded in front with nine dummy words, so that spans can also start before the
+        row. Without them its first words would be covered less often than the others. The dummies
+        also absorb spans that run over the end of the previous row. A span continues across
+        special tokens, which are not selected themselves.
         """
         before = MAX_SPAN_WORDS - 1
+        starts = self._find_starts(input_ids)  # (B, T)
         starts = np.pad(starts, ((0, 0), (before, 0)), constant_values=True)  # (B, 9 + T)
-        # Words are numbered consecutively across the batch, imaginary ones included.
-        word_of = np.cumsum(starts).reshape(starts.shape) - 1  # (B, 9 + T)
+        # Words are numbered consecutively across the batch, dummies included.
+        word_index = np.cumsum(starts).reshape(starts.shape) - 1  # (B, 9 + T)
         # Random numbers of each word's first token, (words,)
         u_select = draw(SELECT, before)[starts]
         u_length = draw(SPAN_LENGTH, before)[starts]
         action = draw(ACTION, before)[starts]
 
-        span_starts = u_select < span_start_probability(self.probability)  # (words,)
+        is_span_start = u_select < self.span_start_probability  # (words,)
         survival = span_length_survival()[1:]  # P(length > 1), ..., P(length > 9)
         # Inverse transform: the length is 1 + the number of k with u < P(length > k).
         span_words = 1 + (u_length[:, None] < survival).sum(1)  # (words,): if a span starts here
 
         covered_by = np.full(len(u_select), -1)  # (words,)
-        for step in range(before, -1, -1):  # the nearest start is written last, so it wins
-            reaches = np.flatnonzero(span_starts & (span_words > step))
-            reaches = reaches[reaches + step < len(covered_by)]  # not past the end of the batch
-            covered_by[reaches + step] = reaches
+        # Distances are written from far to near, so the nearest start wins.
+        for distance in range(before, -1, -1):
+            start = np.flatnonzero(is_span_start & (span_words > distance))
+            start = start[start + distance < len(covered_by)]  # not past the end of the batch
+            covered_by[start + distance] = start
 
         selected = covered_by >= 0
         action = action[covered_by]  # where nothing is covered (-1), this value is not used
-        return selected[word_of][:, before:], action[word_of][:, before:]
+        return selected[word_index][:, before:], action[word_index][:, before:]
 
 
-def span_start_probability(probability):
-    """Return the probability of a span start at a word that covers this share of all words.
+def span_start_probability(mlm_probability):
+    """Return the probability, per word, of a span start with which this share of words is covered.
 
     A word is uncovered if for every k = 0 to 9, no span of more than k words starts k words before
     it. If spans start with probability p, that happens with probability
@@ -206,7 +216,7 @@ def span_start_probability(probability):
     for _ in range(60):  # bisection, down to the last bit
         middle = (low + high) / 2
         covered = 1 - np.prod(1 - middle * survival)
-        if covered < probability:
+        if covered < mlm_probability:
             low = middle
         else:
             high = middle

@@ -12,7 +12,7 @@ import contextlib
 import threading
 
 from data.stream import Prefetcher
-from minibert.batches import EpochBatches, NoExample
+from minibert.batches import EmptyCorpusError, EpochBatches
 from minibert.sentence_pairs import TooFewDocuments
 
 
@@ -74,7 +74,7 @@ class StreamBatches:
                 # What resuming needs to read this window again
                 state |= {"pass": window.pass_index, "skip": window.skip,
                           "text_digest": window.text_digest, "read": window.progress}
-                with contextlib.suppress(TooFewDocuments, NoExample):
+                with contextlib.suppress(TooFewDocuments, EmptyCorpusError):
                     examples = self._make_examples(window)
                     return EpochBatches(examples, *self._args, state["window"], **self._options)
             raise ValueError("the corpus has no example: its documents are too few or too short")

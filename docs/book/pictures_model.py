@@ -114,11 +114,11 @@ def chapter_06_masking():
              "not selected": PALE}
     for column, token in enumerate(sentence):
         drawing.text(left + cell * column + cell / 2, 24, token, 11, "middle")
-    for panel, objective in enumerate(("tokens", "words", "spans")):
-        masker = Masker(tokenizer.vocab_size, MASK_ID, range(5), 0.3, objective,
+    for panel, masking in enumerate(("tokens", "words", "spans")):
+        masker = Masker(tokenizer.vocab_size, MASK_ID, range(5), 0.3, masking,
                         WordStarts(tokenizer))
         top = 40 + 132 * panel
-        drawing.text(16, top + 14, objective, 14, bold=True)
+        drawing.text(16, top + 14, masking, 14, bold=True)
         for epoch in range(7):
             corrupted, labels = masker(ids, seed=26, epoch=epoch, examples=[0])
             y = top + 17 * epoch

@@ -82,7 +82,7 @@ def restore(trainer):
     return saved
 
 
-def check_not_finished(trainer, saved):
+def check_run_length(trainer, saved):
     """Raise ValueError if a run has already trained for longer than it is asked to now.
 
     Its learning rate would never fall. A run by the clock ends a little after its minutes.

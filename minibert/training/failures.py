@@ -67,7 +67,7 @@ def remove_unstarted(run):
 
 def out_of_memory_message(run):
     """Return the remedies for too little memory, the cheapest first."""
-    size = run.config.micro_batch
+    size = run.config.effective_micro_batch_size
     resume = resume_command(run.folder)
     remedies = []
     if size > 1:

@@ -220,12 +220,12 @@ def make_train_batches(run, train_source, tokenizer):
     masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids,
                     config.mlm_probability, config.masking, word_starts)
     options = {
-        "masker": masker, "batch_size": config.batch_unit, "pad_token_id": tokenizer.pad_token_id,
-        "seed": config.seed, "shard": run.dist.shard,
+        "masker": masker, "batch_size": config.loader_batch_size,
+        "pad_token_id": tokenizer.pad_token_id, "seed": config.seed, "shard": run.dist.shard,
         # GPUs multiply lengths that are multiples of 8 faster; a CPU only pays for the padding
         "pad_to_multiple_of": 1 if run.device.type == "cpu" else 8,
         # a compiled model is compiled again for each new shape, so keep the number of masks fixed
-        "static_mask_rate": config.mlm_probability if config.compile else 0.0,
+        "expected_mask_rate": config.mlm_probability if config.compile else 0.0,
     }
     examples_of = partial(make_examples, config.examples, tokenizer=tokenizer,
                           max_length=config.max_length)
@@ -250,7 +250,7 @@ class Validation:
                                         limit=8 * self.num_examples)
         self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
         self.pad_token_id = tokenizer.pad_token_id
-        self.batch_size = min(32, config.micro_batch)
+        self.batch_size = min(32, config.effective_micro_batch_size)
         self.autocast = partial(autocast, run.device, config.precision)
 
     def evaluate(self, model, final=False):

@@ -34,9 +34,11 @@ def measure(trainer, repeats):
     trainer.model.train()
     config = trainer.config
     clock = partial(median_seconds, trainer.device, repeats)
-    num_batches = config.batch_size // config.batch_unit  # of a full step, after any batch ramp
-    batches = [next(trainer.batches) for _ in range(num_batches)]
-    micro_batches = [micro for batch in batches for micro in batch.split(config.micro_batch)]
+    # A full step, after any batch ramp
+    num_batches = config.batch_size // config.loader_batch_size
+    micro_batches = []
+    for _ in range(num_batches):
+        micro_batches += next(trainer.batches).split(config.effective_micro_batch_size)
     batch = micro_batches[0].to(trainer.device)
     # The parts are measured on one micro-batch and counted for all of the step.
     scale = sum(len(micro) for micro in micro_batches) / len(batch)

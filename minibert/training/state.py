@@ -12,14 +12,14 @@ class TrainState:
 
     Skipped steps: a step with an inf or NaN gradient changes no weight and must not count. Only
     the device knows whether a gradient was finite, and reading that from a GPU waits for all its
-    queued work. So ``finish_step`` counts every step immediately, and ``drop_skipped_steps``
+    queued work. So ``record_step`` counts every step immediately, and ``drop_skipped_steps``
     later uncounts those that were skipped since its last call, with one wait for all of them.
     Until then the learning-rate schedule is ahead by the skipped steps.
 
     >>> import torch
     >>> state = TrainState()
-    >>> state.finish_step({"loss": torch.tensor(2.0)}, torch.tensor(1.0), None)
-    >>> state.finish_step({"loss": torch.tensor(0.0)}, torch.tensor(math.nan), None)
+    >>> state.record_step({"loss": torch.tensor(2.0)}, torch.tensor(1.0), None)
+    >>> state.record_step({"loss": torch.tensor(0.0)}, torch.tensor(math.nan), None)
     >>> state.step
     2
     >>> state.drop_skipped_steps("bf16")
@@ -51,7 +51,7 @@ class TrainState:
     def read_clock(self):
         self.elapsed = time.monotonic() - self.clock_start
 
-    def finish_step(self, losses, grad_norm, data_state):
+    def record_step(self, losses, grad_norm, data_state):
         """Count a step and add up its losses, without reading a value from the device.
 
         losses: a StepLosses, or a dict {name: scalar tensor}; false without a masked token.
@@ -154,7 +154,7 @@ class StepLosses:
         return joint
 
     def items(self):
-        """As a dict's: TrainState.finish_step takes either."""
+        """As a dict's: TrainState.record_step takes either."""
         return self.totals.items()
 
     def __bool__(self):

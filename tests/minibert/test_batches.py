@@ -21,7 +21,7 @@ from minibert.examples import Examples, make_examples
 from minibert.masking import Masker
 from minibert.stream_batches import StreamBatches
 
-MASKER = Masker(32, 4, (0, 1, 2, 3, 4), probability=0.3)
+MASKER = Masker(32, 4, (0, 1, 2, 3, 4), mlm_probability=0.3)
 CPU = torch.device("cpu")
 
 
@@ -213,9 +213,9 @@ def test_if_every_token_has_a_label_nothing_is_filled_up(rate):
 
 
 @pytest.mark.parametrize("rate, is_static", [(0.3, True), (0.0, False)])
-def test_with_a_static_mask_rate_all_batches_have_one_shape(rate, is_static):
+def test_with_an_expected_mask_rate_all_batches_have_one_shape(rate, is_static):
     """So a compiled model is compiled once."""
-    batches = make("blocks", count=400, batch_size=16, static_mask_rate=rate)
+    batches = make("blocks", count=400, batch_size=16, expected_mask_rate=rate)
     full = [batch for batch in take(batches, 30) if len(batch) == 16]
     halves = [half for batch in full for half in batch.split(8)]
     for group in (full, halves):

@@ -48,7 +48,7 @@ def test_padding_and_special_tokens_are_never_predicted(lengths):
     for row, length in zip(ids, lengths):
         row[:length] = np.arange(10, 10 + length)
         row[0], row[length - 1] = cls, sep
-    masker = Masker(V, MASK, SPECIAL, probability=0.999)
+    masker = Masker(V, MASK, SPECIAL, mlm_probability=0.999)
     corrupted, labels = masker(ids, seed=3, epoch=1, examples=range(len(ids)))
     special = np.isin(ids, SPECIAL)
     assert (labels[special] == IGNORE_INDEX).all()
@@ -78,7 +78,7 @@ def test_masks_differ_between_seeds_epochs_and_examples(change):
 
 def test_the_vectorized_masker_agrees_with_a_loop_over_tokens():
     """The slow twin: what the masker does, one token at a time."""
-    masker = Masker(50, MASK, SPECIAL, probability=0.4)
+    masker = Masker(50, MASK, SPECIAL, mlm_probability=0.4)
     ids = np.random.default_rng(3).integers(0, 50, size=(8, 30))
     corrupted, labels = masker(ids, seed=5, epoch=6, examples=np.arange(8) + 100)
     for b in range(8):

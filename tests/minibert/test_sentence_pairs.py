@@ -11,7 +11,7 @@ from minibert.examples import make_examples
 from minibert.masking import Masker
 from minibert.sentence_pairs import Draws, Pairs, kept_lengths
 
-MASKER = Masker(32, 4, (0, 1, 2, 3, 4), probability=0.3)
+MASKER = Masker(32, 4, (0, 1, 2, 3, 4), mlm_probability=0.3)
 
 
 def make_pairs(tokens, max_length):

@@ -58,8 +58,8 @@ def uneven(ids):
     return ids % 3 != 0
 
 
-def masker(objective, probability=0.15, starts=every_third):
-    return Masker(1000, MASK, SPECIAL, probability, objective, starts)
+def masker(masking, probability=0.15, starts=every_third):
+    return Masker(1000, MASK, SPECIAL, probability, masking, starts)
 
 
 def test_the_tokens_of_a_word_are_masked_together():
@@ -79,20 +79,20 @@ def test_the_tokens_of_a_word_are_masked_together():
     assert same[chosen].mean() == pytest.approx(0.1, abs=0.02)
 
 
-@pytest.mark.parametrize("objective", ["words", "spans"])
-def test_special_tokens_and_padding_are_never_masked(objective):
+@pytest.mark.parametrize("masking", ["words", "spans"])
+def test_special_tokens_and_padding_are_never_masked(masking):
     ids = np.random.default_rng(1).integers(0, 20, (50, 60))
-    corrupted, labels = masker(objective, 0.5, uneven)(ids, 0, 0, np.arange(50))
+    corrupted, labels = masker(masking, 0.5, uneven)(ids, 0, 0, np.arange(50))
     special = np.isin(ids, SPECIAL)
     assert (labels[special] == IGNORE_INDEX).all()
     assert (corrupted[special] == ids[special]).all()
     assert (labels[~special] != IGNORE_INDEX).any()
 
 
-@pytest.mark.parametrize("objective", ["words", "spans"])
-def test_a_mask_does_not_depend_on_padding_or_the_rest_of_the_batch(objective):
+@pytest.mark.parametrize("masking", ["words", "spans"])
+def test_a_mask_does_not_depend_on_padding_or_the_rest_of_the_batch(masking):
     ids = np.random.default_rng(2).integers(5, 1000, (3, 60))
-    mask = masker(objective, 0.3, uneven)
+    mask = masker(masking, 0.3, uneven)
     together, _ = mask(ids, 0, 2, [10, 11, 12])
     alone, _ = mask(np.pad(ids[1:2], ((0, 0), (0, 24)), constant_values=1), 0, 2, [11])
     assert (together[1] == alone[0, :60]).all()
@@ -142,9 +142,9 @@ def test_spans_agree_with_a_walk_from_word_to_word():
     start_probability = span_start_probability(0.4)
     survival = span_length_survival()
 
-    def draws(row, stream):
+    def draws(row, purpose):
         """Return {position: uniform number}, from nine positions before the row on."""
-        return dict(zip(range(-9, 80), uniform(7, 8, [row + 5], 80, stream, before=9)[0]))
+        return dict(zip(range(-9, 80), uniform(7, 8, [row + 5], 80, purpose, before=9)[0]))
 
     for b in range(20):
         select = draws(b, SELECT)

@@ -46,7 +46,7 @@ def test_the_weights_are_those_of_fused_attention(family):
         angle = torch.rand(11, 2)
         rope = torch.stack((angle.cos(), angle.sin()))
     for mask in attention_biases(config, padding_mask, 11, x.dtype, x.device):
-        weights = attention.weights(x, mask, rope)
+        weights = attention.attention_weights(x, mask, rope)
         torch.testing.assert_close(weights.sum(dim=-1), torch.ones(3, 4, 11))
         assert not weights[1, :, :7, 7:].any()
         q, k, v, mask = attention.project_qkv(x, mask, rope)
@@ -93,7 +93,7 @@ def test_the_share_of_a_trained_prefix_is_left_out(bpe):
     with torch.no_grad():
         x = model.bert.embeddings(torch.tensor([activations.encoding.ids]))
         rope = model.bert.rope_cos_sin(7, x.dtype)[0]
-        weights = model.bert.blocks[0].attention.weights(x, None, rope)[0]  # (nh, 7, 3 + 7)
+        weights = model.bert.blocks[0].attention.attention_weights(x, None, rope)[0]  # (nh, 7, 3 + 7)
     torch.testing.assert_close(activations.attention[0], weights[:, :, 3:])
 
 

@@ -175,8 +175,8 @@ def test_gradients_are_all_reduced_once_a_step_and_buffers_never(text, tmp_path)
         def __init__(self, *args):
             super().__init__(*args)
             self.count = 0
-            self.train_model.register_comm_hook(None, self.count_buckets)
-            assert not self.train_model.will_sync_module_buffers()  # the rotary tables
+            self.step_model.register_comm_hook(None, self.count_buckets)
+            assert not self.step_model.will_sync_module_buffers()  # the rotary tables
 
         def count_buckets(self, state, bucket):
             self.count += bucket.is_last()

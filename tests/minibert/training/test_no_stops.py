@@ -61,7 +61,7 @@ def test_a_step_reads_no_values(monkeypatch, family, precision, optimizer):
     for _ in range(2):
         step_losses, grad_norm = train.training_step(
             model, adam, scaler, micro_batches, config, Distributed())
-        state.finish_step(step_losses, grad_norm, None)
+        state.record_step(step_losses, grad_norm, None)
         assert grad_norm.device == META and state.loss_sums["loss"].device == META
     with pytest.raises((RuntimeError, NotImplementedError)):  # what the test would see
         bool(grad_norm)
@@ -114,7 +114,7 @@ def test_evaluating_and_saving_change_nothing_when_skipped_steps_are_noticed_lat
 def take_steps(state, *skipped):
     for is_skipped in skipped:
         grad_norm = torch.tensor(math.inf if is_skipped else 1.0)
-        state.finish_step({}, grad_norm, None)
+        state.record_step({}, grad_norm, None)
 
 
 def test_skipped_steps_are_uncounted():

@@ -8,12 +8,19 @@ A tokenizer folder also has
 
 A folder from elsewhere may have only some of these. Loading never runs code.
 """
+import codecs
 import json
 from pathlib import Path
+
+from tokenizer.utils.terminal import plural
+from tokenizer.utils.unicode_tables import WHITE_SPACE
 
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 FOLDER_CONTENTS = "a tokenizer folder has tokenizer.json, vocab.json and merges.txt, or vocab.txt"
 MERGES_HEADER = "#version: 0.2"
+# Takes the id of a line of vocab.txt that is no token. No text contains it: a word never has a
+# bracket next to a letter.
+UNUSED_LINE = "[unused line {}]"
 
 
 def holds_tokenizer(folder):
@@ -42,11 +49,11 @@ def wordpiece_files(tokens):
 # Reading
 
 def read_text(path):
-    """Return the text of a UTF-8 file."""
+    """Return the text of a UTF-8 file, without the byte-order mark that some editors write."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {FOLDER_CONTENTS}")
     try:
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise damaged(path, "is not UTF-8 text") from None
 
@@ -92,7 +99,7 @@ def tokens_by_id(path, vocabulary):
 
 def read_merges(path, tokens):
     """Return the merges of merges.txt as pairs of tokens, in order of rank."""
-    lines = [line.removesuffix("\r") for line in read_text(path).split("\n")]
+    lines = [line.rstrip(" \t\r") for line in read_text(path).split("\n")]
     if lines[0].startswith("#version"):
         lines[0] = ""
     return check_merges(path, [line.split(" ") for line in lines if line], tokens)
@@ -115,17 +122,42 @@ def check_merges(path, merges, tokens):
     return list(pairs)
 
 
-def read_vocab_txt(path):
-    """Return the tokens of vocab.txt, one per line."""
-    tokens = [line.removesuffix("\r") for line in read_text(path).removesuffix("\n").split("\n")]
-    seen = set()
-    for line_number, token in enumerate(tokens, start=1):
-        if not token:
-            raise damaged(path, f"line {line_number} is empty")
-        if token in seen:
-            raise damaged(path, f"line {line_number} repeats the token {token!r}")
-        seen.add(token)
-    return tokens
+def read_vocab_txt(path, exact=()):
+    """Return (tokens of vocab.txt in order of ids, what is unusual about the file or "").
+
+    exact: tokens that may end in white space, because another file has them
+
+    As the tokenizers library reads it: white space at the end of a line is dropped; a blank line
+    has an id, but no token; the last of several equal lines has the token. The lines without a
+    token become ``UNUSED_LINE``.
+
+    "the \\n\\nthe\\n" -> ["[unused line 1]", "[unused line 2]", "the"]
+    """
+    text = read_text(path)
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    spaces = "".join(WHITE_SPACE)
+    tokens = [line if line in exact else line.rstrip(spaces) for line in lines]
+    last_line = {token: i for i, token in enumerate(tokens)}
+    repeated = {token for i, token in enumerate(tokens) if token and last_line[token] != i}
+    num_spaces = sum(line != token for line, token in zip(lines, tokens))
+    num_blank = tokens.count("")
+
+    found = []
+    if path.read_bytes().startswith(codecs.BOM_UTF8):
+        found.append("a byte-order mark, which is skipped")
+    if "\r\n" in text:
+        found.append("line ends of Windows")
+    if num_spaces:
+        found.append(f"{plural(num_spaces, 'line')} with spaces at the end, which are dropped")
+    if repeated:
+        found.append(f"{plural(len(repeated), 'token')} more than once, such as "
+                     f"{min(repeated)!r}: the last line counts")
+    if num_blank:
+        found.append(f"{plural(num_blank, 'blank line')}: an id without a token")
+    for i, token in enumerate(tokens):
+        if not token or last_line[token] != i:
+            tokens[i] = UNUSED_LINE.format(i + 1)
+    return tokens, "; ".join(found)
 
 
 # tokenizer_config.json

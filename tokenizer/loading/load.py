@@ -1,4 +1,5 @@
 """Load a tokenizer folder, saved by this project or another."""
+import sys
 from pathlib import Path
 
 from tokenizer.base import ROLES
@@ -105,7 +106,10 @@ def _load_bpe(folder, config):
 
 def _load_wordpiece(folder, config):
     """Load vocab.txt."""
-    vocabulary = read_vocab_txt(folder / "vocab.txt")
+    vocabulary, unusual = read_vocab_txt(
+        folder / "vocab.txt", exact={token.content for token in named_tokens(config)})
+    if unusual:
+        print(f"note: {folder / 'vocab.txt'} has {unusual}", file=sys.stderr)
     shared = _shared_arguments(folder, config, vocabulary)
     special_tokens = set(shared["special_tokens"])
     ordinary = (token for token in shared["tokens"]

@@ -11,6 +11,7 @@ from tokenizer.bpe import ByteLevelBPE
 from tokenizer.formats.schema import check_types
 from tokenizer.formats.tokenizer_json_write import ROLE_NAMES
 from tokenizer.formats.vocab_files import (
+    UNUSED_LINE,
     check_merges,
     damaged,
     max_length,
@@ -289,14 +290,18 @@ def check_config(path, tokenizer, config):
 
 def check_other_files(path, tokenizer):
     """Raise ValueError if vocab.json, merges.txt or vocab.txt contradicts tokenizer.json."""
-    readers = {"bpe": ("vocab.json", read_vocab_json), "wordpiece": ("vocab.txt", read_vocab_txt)}
-    name, read = readers[tokenizer.kind]
+    name = "vocab.json" if tokenizer.kind == "bpe" else "vocab.txt"
     vocabulary = tokenizer.get_vocab()
     if path.with_name(name).exists():
-        ids = {token: i for i, token in enumerate(read(path.with_name(name)))}
+        if tokenizer.kind == "bpe":
+            tokens = read_vocab_json(path.with_name(name))
+        else:
+            tokens, _ = read_vocab_txt(path.with_name(name), exact=vocabulary)
+        unused = {i for i, token in enumerate(tokens) if token == UNUSED_LINE.format(i + 1)}
+        ids = {token: i for i, token in enumerate(tokens) if i not in unused}
         added = {token.content for token in tokenizer.added_tokens}  # may be missing in the other
         expected = {token: i for token, i in vocabulary.items()
-                    if token in ids or token not in added}
+                    if (token in ids or token not in added) and i not in unused}
         if ids != expected:
             raise disagreement(path, name)
     merges_path = path.with_name("merges.txt")

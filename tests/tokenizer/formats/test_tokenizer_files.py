@@ -137,8 +137,8 @@ CHANGED = "differs, so a file was changed or cut short"
     (bpe, "tokenizer_config.json", replace(b'"<mask>"', b'["<mask>"]'), "is not a string"),
     (bpe, "tokenizer_config.json", replace(b'space": false', b'space": true'), CHANGED),
     (wordpiece, "vocab.txt", lambda content: content[:-4], CHANGED),
-    (wordpiece, "vocab.txt", replace(b"[SEP]\n", b"\n"), "vocab.txt: line 4 is empty"),
-    (wordpiece, "vocab.txt", replace(b"[SEP]\n", b"[CLS]\n"), "vocab.txt: line 4 repeats"),
+    (wordpiece, "vocab.txt", replace(b"[SEP]\n", b"\n"), CHANGED),
+    (wordpiece, "vocab.txt", replace(b"[SEP]\n", b"[CLS]\n"), CHANGED),
     (wordpiece, "vocab.txt", replace(b"[UNK]\n", b"UNK\n"), "no .UNK. token"),
 ])
 def test_a_damaged_file_is_named(tmp_path, make, name, change, message):

@@ -19,6 +19,7 @@ import torch
 
 from minibert.formats import safetensors
 from tokenizer.formats.vocab_files import VOCABULARIES, holds_tokenizer
+from tokenizer.loading.other_kinds import describe_other_kind
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -60,6 +61,7 @@ def locate(folder):
     tokenizer_dir = next((path for path in candidates if holds_tokenizer(path)), None)
     if tokenizer_dir is None:
         raise ValueError(
+            describe_other_kind(model_dir) or
             f"{folder}: {model_dir} is a model without a tokenizer: there is no "
             f"{', '.join(VOCABULARIES)} in {folder / 'tokenizer'} or {model_dir}"
         )

@@ -17,6 +17,7 @@ from tokenizer.formats.vocab_files import (
     read_vocab_txt,
     token_content,
 )
+from tokenizer.loading.other_kinds import describe_other_kind
 from tokenizer.loading.tokenizer_json_read import (
     NO_TEMPLATES,
     all_tokens,
@@ -44,6 +45,8 @@ def load_tokenizer(folder):
         folder = folder / "tokenizer"
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; {FOLDER_CONTENTS}")
+    if problem := describe_other_kind(folder):
+        raise ValueError(problem)
     if not holds_tokenizer(folder):
         raise FileNotFoundError(f"{folder}: has no tokenizer; {FOLDER_CONTENTS}")
     vocabulary = next(folder / name for name in VOCABULARIES if (folder / name).exists())

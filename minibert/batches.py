@@ -5,20 +5,28 @@
     out = model(**batch.model_inputs())
     state = batches.state_dict()                # {"epoch": 0, "batch": 1, ...}, for the checkpoint
 
+    Batch           the tensors of one batch
+    BatchOrder      the indices of the examples in each batch of an epoch
+    EpochBatches    the batches of one epoch, as a sequence
+    Batches         an endless iterator over the batches of all epochs
+    StreamBatches   the same for a text that is tokenized during training (stream_batches.py)
+
 For a given corpus and batch size, the order is a pure function of (seed, epoch), and the masks
 of (seed, epoch, example, position). So (epoch, batch) locates the next batch, and a run that is
 resumed at step one million computes it directly, replaying nothing.
 """
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from data.stream import Prefetcher
 from minibert.masking import IGNORE_INDEX
 
-SORTED_BATCHES = 50  # sorted by length together: saves padding, and stays random
+SORTED_BATCHES = 50  # batches per length-sorted window: less padding, still random
 MODEL_INPUTS = ("input_ids", "labels", "masked_positions", "attention_mask", "token_type_ids",
                 "next_sentence_label")
 
@@ -30,7 +38,7 @@ class Batch:
     Only input_ids and labels are required: masked_positions and the counts follow from the tensors.
     """
 
-    input_ids: torch.Tensor  # (B, T) int64: 80 % of the selected tokens are [MASK]
+    input_ids: torch.Tensor  # (B, T) int64: 80% of the selected tokens are [MASK]
     labels: torch.Tensor  # (B, T) int64: the true ids of the selected tokens, -100 elsewhere
     masked_positions: torch.Tensor | None = None  # (M,) int64: see ``find_masked_positions``
     num_tokens: int | None = None  # special tokens included, padding not
@@ -66,7 +74,7 @@ class Batch:
         return replace(self, **{name: function(tensor) for name, tensor in tensors.items()})
 
     def to(self, device):
-        # From pinned memory the GPU copies by itself, and the CPU continues (non_blocking).
+        # non_blocking: pinned memory is copied asynchronously.
         return self.map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self):
@@ -77,7 +85,8 @@ class Batch:
         if len(self) <= micro_batch_size:
             return [self]
         tensors = self.model_inputs()
-        del tensors["masked_positions"]  # flat indices: computed again for each micro-batch
+        # Indices are relative to the micro-batch, so they are computed again.
+        del tensors["masked_positions"]
         micro_batches = []
         for start in range(0, len(self), micro_batch_size):
             rows = slice(start, start + micro_batch_size)
@@ -97,8 +106,8 @@ def find_masked_positions(labels, expected_mask_rate=0.0):
 
     M is rounded up to a multiple of 8 by repeating one position without a label (a filler).
 
-    expected_mask_rate: the share of the tokens that is masked, if M must be the same for all
-    batches of a shape (torch.compile compiles once for each M). With 0, M is as small as possible.
+    expected_mask_rate: the share of the tokens that is masked, to get the same M for nearly all
+    batches of a shape (torch.compile compiles once per M). With 0, M is as small as possible.
 
     >>> find_masked_positions(torch.tensor([[-100, 7, -100], [-100, 9, 8]])).tolist()
     [1, 4, 5, 0, 0, 0, 0, 0]
@@ -106,17 +115,20 @@ def find_masked_positions(labels, expected_mask_rate=0.0):
     # Done here, on the CPU: on a GPU, finding the count would wait for all queued work.
     has_label = labels.flatten() != IGNORE_INDEX  # (B*T,)
     positions = has_label.nonzero().squeeze(1)  # (num_masked,)
-    unlabeled = (~has_label).nonzero().squeeze(1)
-    if not len(unlabeled):
-        return positions  # nothing to fill up with
-    # The number of masked tokens is binomial. One batch in 30,000 has more than the mean plus four
-    # standard deviations (with whole words and spans a few more), and gets a larger M.
-    mean = expected_mask_rate * len(has_label)
-    deviation = math.sqrt(mean * (1 - expected_mask_rate))
-    count = max(len(positions), round(mean + 4 * deviation))
-    # GPUs multiply matrices fastest if the sizes are multiples of 8.
-    filling = unlabeled[:1].expand(round_up(count, 8) - len(positions))
-    return torch.cat((positions, filling))
+    if has_label.all():
+        return positions  # no position can be a filler
+    filler = int((~has_label).nonzero()[0])
+    num_positions = max(len(positions), likely_maximum(len(has_label), expected_mask_rate))
+    num_fillers = round_up(num_positions, 8) - len(positions)  # GPUs prefer multiples of 8
+    return F.pad(positions, (0, num_fillers), value=filler)
+
+
+def likely_maximum(num_tokens, mask_rate):
+    """Return how many of num_tokens tokens are masked at most in nearly all batches."""
+    # Mean + 4 standard deviations of a binomial distribution: exceeded about once in 30,000 batches
+    # (more often with whole words and spans).
+    mean = num_tokens * mask_rate
+    return round(mean + 4 * math.sqrt(mean * (1 - mask_rate)))
 
 
 def round_up(size, multiple):
@@ -136,8 +148,7 @@ def collate(examples, indices, masker, pad_token_id, seed, epoch,
 
     T = int(lengths.max())
     if lengths.min() < T:  # packed sequences all have one length and need no padding
-        # GPUs prefer multiples of 8, and few different shapes. On a CPU, 1 makes batches of short
-        # lines a fifth cheaper.
+        # GPUs prefer multiples of 8; on a CPU, pad_to_multiple_of=1 saves about 20% on short lines.
         T = min(round_up(T, pad_to_multiple_of), examples.max_length)
     input_ids = np.full((len(rows), T), pad_token_id, dtype=np.int64)  # (B, T)
     for b, row in enumerate(rows):
@@ -146,12 +157,12 @@ def collate(examples, indices, masker, pad_token_id, seed, epoch,
     # The masks depend on (seed, epoch, index, position), not on the rest of the batch.
     corrupted, labels = masker(input_ids, seed, epoch, indices)  # (B, T), (B, T)
     arrays = {"input_ids": corrupted, "labels": labels}
-    in_text = np.arange(T) < lengths[:, None]  # (B, T): True up to the last [SEP]
-    if not in_text.all():
-        arrays["attention_mask"] = in_text
+    attention_mask = np.arange(T) < lengths[:, None]  # (B, T): True up to the last [SEP]
+    if not attention_mask.all():
+        arrays["attention_mask"] = attention_mask
     if examples.segment_b_starts is not None:
         in_b = np.arange(T) >= examples.segment_b_starts[indices][:, None]  # (B, T)
-        arrays["token_type_ids"] = in_b & in_text  # 1 for sentence B and the [SEP] after it
+        arrays["token_type_ids"] = in_b & attention_mask  # 1 for sentence B and the [SEP] after it
         arrays["next_sentence_label"] = examples.nsp_labels[indices]  # (B,)
     tensors = {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
     return Batch(**tensors, expected_mask_rate=expected_mask_rate)
@@ -165,7 +176,8 @@ def epoch_order(lengths, batch_size, seed, epoch):
     """
     rng = np.random.default_rng([seed, epoch])
     n = len(lengths)
-    indices = np.arange(n, dtype=np.uint32 if n < 1 << 32 else np.int64)
+    # uint32 takes 4 bytes per example instead of 8.
+    indices = np.arange(n, dtype=np.uint32 if n < 2**32 else np.int64)
     rng.shuffle(indices)
     # bounds (batches + 1,): batch i is indices[bounds[i] : bounds[i + 1]].
     bounds = np.append(np.arange(0, n, batch_size), n)
@@ -187,7 +199,7 @@ def epoch_order(lengths, batch_size, seed, epoch):
 
 
 class BatchOrder:
-    """A sequence of arrays, stored as one array: a large corpus has millions of batches."""
+    """A sequence of index arrays, stored as one: a large corpus has millions of batches."""
 
     def __init__(self, indices, bounds):
         self.indices = indices
@@ -197,7 +209,8 @@ class BatchOrder:
         return len(self.bounds) - 1
 
     def __getitem__(self, i):
-        i = range(len(self))[i]  # IndexError after the last batch, which ends a for loop
+        if not 0 <= i < len(self):
+            raise IndexError(f"no batch {i}")  # this ends a for loop
         return self.indices[self.bounds[i] : self.bounds[i + 1]]
 
 
@@ -210,25 +223,25 @@ class EpochBatches:
 
     def __init__(self, examples, masker, batch_size, pad_token_id, seed, epoch,
                  shard=None, **padding):
-        self.examples = examples.at(seed, epoch)  # sentence pairs are drawn again for each epoch
-        if not len(self.examples):
+        examples = examples.at(seed, epoch)  # sentence pairs are drawn again for each epoch
+        if not len(examples):
             raise EmptyCorpusError("the corpus has no example: it is empty, or all of its lines "
                                    "are")
-        self.order = epoch_order(self.examples.lengths, batch_size, seed, epoch)
-        self.collate_args = (masker, pad_token_id, seed, epoch)
+        self.order = epoch_order(examples.lengths, batch_size, seed, epoch)
+        self.collate = partial(collate, examples, masker=masker, pad_token_id=pad_token_id,
+                               seed=seed, epoch=epoch, **padding)
         self.shard = shard
-        self.padding = padding
 
     def __len__(self):
         return len(self.order)
 
     def __getitem__(self, i):
         indices = self.order[i]
-        is_real = True
+        has_examples = True
         if self.shard:
-            indices, is_real = self.shard(indices)
-        batch = collate(self.examples, indices, *self.collate_args, **self.padding)
-        return batch if is_real else batch.as_dummy()
+            indices, has_examples = self.shard(indices)
+        batch = self.collate(indices)
+        return batch if has_examples else batch.as_dummy()
 
 
 class Batches:
@@ -236,12 +249,12 @@ class Batches:
 
     masker, pad_token_id, padding (pad_to_multiple_of, expected_mask_rate): see ``collate``.
     shard: a function from the indices of a batch to (the indices of this process, whether they
-    count), like ``Distributed.shard``; None: this process takes the complete batch.
+    count), like ``Distributed.shard``; None: this process takes the whole batch.
     """
 
     def __init__(self, examples, masker, batch_size, pad_token_id, seed, shard=None, **padding):
-        self._args = (examples, masker, batch_size, pad_token_id, seed)
-        self._options = {"shard": shard, **padding}
+        self._start_epoch = partial(EpochBatches, examples, masker, batch_size, pad_token_id, seed,
+                                    shard=shard, **padding)
         self._epoch = 0
         self._batch = 0  # index of the next batch within its epoch
         self._epoch_batches = None  # made when the first batch is needed
@@ -256,7 +269,7 @@ class Batches:
 
     def _current_epoch(self):
         if self._epoch_batches is None:
-            self._epoch_batches = EpochBatches(*self._args, self._epoch, **self._options)
+            self._epoch_batches = self._start_epoch(epoch=self._epoch)
             self._batches_per_epoch = self._batches_per_epoch or len(self._epoch_batches)
         return self._epoch_batches
 

@@ -19,16 +19,15 @@ from minibert.sentence_pairs import TooFewDocuments
 class StreamBatches:
     """An endless iterator like ``batches.Batches``, over the windows of a stream.
 
-    make_examples: a function from a Window to its examples. The other arguments are those of
-    ``Batches``. A resumed run raises ValueError if the text before its window has changed.
+    make_examples: a function from a Window to its examples. options: the other arguments of
+    ``Batches``, by name. A resumed run raises ValueError if the text before its window has changed.
     """
 
     batches_per_epoch = None  # unknown before the end of the first pass
 
-    def __init__(self, stream, make_examples, masker, batch_size, pad_token_id, seed, **options):
+    def __init__(self, stream, make_examples, **options):
         self._stream = stream
         self._make_examples = make_examples
-        self._args = (masker, batch_size, pad_token_id, seed)
         self._options = options
         self._closed = threading.Event()
         self.load_state_dict({
@@ -76,7 +75,7 @@ class StreamBatches:
                           "text_digest": window.text_digest, "read": window.progress}
                 with contextlib.suppress(TooFewDocuments, EmptyCorpusError):
                     examples = self._make_examples(window)
-                    return EpochBatches(examples, *self._args, state["window"], **self._options)
+                    return EpochBatches(examples, epoch=state["window"], **self._options)
             raise ValueError("the corpus has no example: its documents are too few or too short")
         except BaseException:  # on an error or Ctrl-C, leave no thread behind
             self.close()

@@ -149,7 +149,8 @@ def test_ctrl_c_while_the_first_window_of_a_stream_is_read_leaves_no_thread():
     stream = SimpleNamespace(windows=lambda *args: (window for _ in itertools.count()))
     num_threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        next(StreamBatches(stream, interrupted, MASKER, 8, pad_token_id=1, seed=0))
+        next(StreamBatches(stream, interrupted, masker=MASKER, batch_size=8, pad_token_id=1,
+                           seed=0))
     assert threading.active_count() == num_threads
 
 

@@ -57,7 +57,7 @@ class Trainer:
         self.data = data
         self.batches = data.train_batches
         self.tokenizer = data.tokenizer
-        self.stopped = False  # by Ctrl-C or SIGTERM
+        self.stopped = False  # by Ctrl-C, SIGTERM or SIGHUP
         # BertForPreTraining adds next-sentence prediction, which needs pairs of sentences.
         model_class = BertForPreTraining if self.config.examples == "pairs" else BertForMaskedLM
         self.model = model_class(data.model_config).to(self.device)

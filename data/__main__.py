@@ -12,7 +12,7 @@ from data.quality.tables import render_result
 from data.sources import kant, named
 from data.token_file.shards import shard_name
 from tokenizer import load_tokenizer
-from tokenizer.utils.cli import Parser, at_least, run, sigterm_as_interrupt, suggestion
+from tokenizer.utils.cli import Parser, at_least, run, suggestion, termination_as_interrupt
 from tokenizer.utils.files import atomic_lines
 
 DESCRIPTIONS = {
@@ -139,7 +139,7 @@ def prepare_corpus(options):
     corpus = _open(options, options.workers)
     if options.filters:
         corpus = FilteredCorpus(corpus, options.filters)
-    with sigterm_as_interrupt():
+    with termination_as_interrupt():
         tokens = prepare(corpus.documents(options.split), tokenizer, options.out,
                          options.workers, show_progress=not options.json)
     result = {"folder": str(options.out), "corpus": corpus.name, "split": options.split}
@@ -158,7 +158,7 @@ def filter_corpus(options):
     documents = tqdm(_open(options).documents("all"), desc="filter", unit=" documents",
                      disable=options.json)
     lines = (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents))
-    with sigterm_as_interrupt():
+    with termination_as_interrupt():
         atomic_lines(options.out, lines)
     return {"file": str(options.out), **filters.report()}
 

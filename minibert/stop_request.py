@@ -5,13 +5,15 @@ import time
 
 from tqdm import tqdm
 
+from tokenizer.utils.cli import silence_lost_terminal, termination_signals
+
 
 class StopRequested(KeyboardInterrupt):
     """Raised by a signal while ``StopRequest.interruptible`` waits."""
 
 
 class StopRequest:
-    """A context in which Ctrl-C and SIGTERM set ``requested`` instead of raising.
+    """A context in which Ctrl-C, SIGTERM and SIGHUP set ``requested`` instead of raising.
 
     The training loop checks the flag, finishes its step and saves. A second signal, at least a
     second later, raises KeyboardInterrupt. (An earlier one is a duplicate: torchrun passes on a
@@ -27,7 +29,7 @@ class StopRequest:
         self.since = 0.0      # time of the request
         self.waiting = False  # inside ``interruptible``
         self.previous = {}
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in (signal.SIGINT, *termination_signals()):
             self.previous[signum] = signal.signal(signum, self._request)
         return self
 
@@ -42,6 +44,7 @@ class StopRequest:
             raise KeyboardInterrupt
         self.requested = True
         self.since = time.monotonic()
+        silence_lost_terminal()
         tqdm.write("stopping after this step, then saving (once more to stop at once)",
                    file=sys.stderr)
         if self.waiting:

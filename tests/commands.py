@@ -1,6 +1,7 @@
 """Run commands as a user does, in a forked process: Python, numpy and torch are loaded already."""
 import multiprocessing
 import os
+import pty
 import runpy
 import sys
 import tempfile
@@ -41,6 +42,21 @@ def start_command(program, *args):
         process = FORK.Process(target=_main, args=(program, args, files, ROOT, {}, read_end))
         process.start()
     return process, open(read_end, encoding="utf-8")
+
+
+def start_in_terminal(program, *args):
+    """Start such a command in a terminal of its own. Return (process id, the other end of it)."""
+    pid, terminal = pty.fork()
+    if pid == 0:  # in the command's process
+        code = 1
+        try:
+            _main(program, args, [open(descriptor, closefd=False) for descriptor in range(3)],
+                  ROOT, {})
+        except SystemExit as exit:
+            code = exit.code
+        finally:
+            os._exit(code if isinstance(code, int) else 1)
+    return pid, open(terminal, encoding="utf-8")
 
 
 def _main(program, args, files, cwd, environment, close=None):

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from minibert.formats.run_folder import read_metrics_lines
-from tokenizer.utils.cli import sigterm_as_interrupt
+from tokenizer.utils.cli import termination_as_interrupt
 from tokenizer.utils.files import atomic_write, errors_name, locked
 
 
@@ -35,13 +35,13 @@ class Metrics:
 
 @contextlib.contextmanager
 def locked_run(folder, is_main=True):
-    """Lock a run's folder for this process; SIGTERM acts like Ctrl-C inside the block.
+    """Lock a run's folder for this process; SIGTERM and SIGHUP act like Ctrl-C.
 
     Only the main process takes the lock: all ranks of a run work in the same folder.
     Raises ValueError if another process has the lock.
     """
     message = f"another process is training in {folder}: wait for it, or choose another --out"
-    with sigterm_as_interrupt(), locked(folder, message) if is_main else contextlib.nullcontext():
+    with termination_as_interrupt(), locked(folder, message) if is_main else contextlib.nullcontext():
         yield
 
 

@@ -226,7 +226,10 @@ def run_worker(pipe, parent_pipes=(), task=None):
     # Open copies of the parent's ends would keep the pipes alive after the parent's death.
     for parent_end in parent_pipes:
         parent_end.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C reaches all; only the parent handles it
+    # Ctrl-C and the end of a terminal reach all processes: only the parent handles them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the handler of a training loop
     if task is None:
         pipe.send("ready")

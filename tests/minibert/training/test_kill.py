@@ -1,10 +1,12 @@
 """A run that is killed at any moment (kill -9) resumes, and ends like an uninterrupted one."""
+import os
 import random
+import re
 import time
 
 import pytest
-from commands import start_command
-from train_helpers import SMALL, resume, same, start, weights
+from commands import start_command, start_in_terminal
+from train_helpers import SMALL, checkpoint_names, last_state, resume, same, start, weights
 
 import train
 
@@ -45,3 +47,15 @@ def test_a_killed_run_resumes_and_ends_like_an_uninterrupted_one(text, tmp_path)
 @pytest.mark.slow
 def test_a_run_killed_at_twenty_random_moments_ends_like_an_uninterrupted_one(text, tmp_path):
     check_kills(text, tmp_path, num_kills=20, max_steps=600, seed=1, max_delay=1.5)
+
+
+def test_a_run_whose_terminal_is_closed_saves_and_stops(text, tmp_path):
+    """A closed terminal sends SIGHUP, and writing to it is an error."""
+    pid, terminal = start_in_terminal(train.__file__, *SMALL, "--corpus", text, "--save-every", 0,
+                                      "--max-steps", 100_000, "--out", tmp_path / "run")
+    while not re.match(r"\W*first loss", terminal.readline()):
+        pass
+    terminal.close()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+    assert len(checkpoint_names(tmp_path / "run")) == 1
+    assert 0 < last_state(tmp_path / "run")["step"] < 100_000

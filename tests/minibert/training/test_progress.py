@@ -24,7 +24,7 @@ def test_a_resumed_run_drops_the_lines_that_it_will_write_again(tmp_path):
     assert [line.get("step") for line in lines] == [None, 10, 20]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_requests_a_stop_and_a_second_one_interrupts(signum):
     before = signal.getsignal(signum)
     with StopRequest() as stop:
@@ -38,13 +38,24 @@ def test_a_signal_requests_a_stop_and_a_second_one_interrupts(signum):
     assert signal.getsignal(signum) is before
 
 
-def test_sigterm_while_a_run_is_prepared_acts_like_ctrl_c(tmp_path):
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_termination_signal_while_a_run_is_prepared_acts_like_ctrl_c(tmp_path, signum):
+    before = signal.getsignal(signum)
     with pytest.raises(KeyboardInterrupt), locked_run(tmp_path):
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
+        os.kill(os.getpid(), signum)
+    assert signal.getsignal(signum) is before
     with locked_run(tmp_path):  # the folder is free again
         pass
+
+
+def test_nohup_keeps_a_run_alive_after_a_hangup(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with locked_run(tmp_path), StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_stop_request_ends_an_interruptible_wait():

@@ -51,9 +51,10 @@ OBJECTIVES = {  # name -> flags of train.py
     "pairs and a fifth of NSP": "--examples pairs --nsp-weight 0.2",
     "pairs without NSP": "--examples pairs",
 }
-MODEL = ("--family bert --vocab-size 8192 --hidden-size 128 --num-hidden-layers 4 "
+MODEL = ("--family bert --hidden-size 128 --num-hidden-layers 4 "
          "--num-attention-heads 2 --intermediate-size 512 --max-position-embeddings 128 "
-         "--type-vocab-size 2 --layer-norm-eps 1e-12 --tokenizer-kind wordpiece")
+         "--type-vocab-size 2 --layer-norm-eps 1e-12")
+TOKENIZER = "--tokenizer-kind wordpiece --vocab-size 8192"  # trained by the first run
 # The rest is the preset quickstart: Muon; warm up, stay, decay. So short a run learns more from
 # twice BERT's share of masks.
 LENGTH = 32  # tokens of an example; with 64 the loss stays on the plateau for 2,000 steps
@@ -145,7 +146,7 @@ def pretrain(name, args):
     else:
         flags = f"{MODEL} {RECIPE} {OBJECTIVES[name]} --max-steps {args.steps} {args.extra}".split()
         if run == first:
-            flags += ["--corpus", args.corpus]
+            flags += ["--corpus", args.corpus, *TOKENIZER.split()]
         else:
             flags += ["--data", str(first / "data"), "--tokenizer", str(first / "tokenizer")]
     model_class = without_nsp if name == "pairs without NSP" else train.BertForPreTraining

@@ -101,14 +101,16 @@ def train_row(name, args, folder):
     """Train with one choice changed. Return the row of results."""
     flags = (CHOICES[name] + " " + args.extra).split()
     vocab_size = PRESETS["quickstart"][0].vocab_size
-    for flag, value in zip(flags, flags[1:]):
-        if flag == "--vocab-size":  # the last one counts
-            vocab_size = int(value)
+    train_flags = list(flags)
+    while "--vocab-size" in train_flags:  # a flag of the tokenizer, which is trained here
+        i = train_flags.index("--vocab-size")
+        vocab_size = int(train_flags.pop(i + 1))  # the last one counts
+        train_flags.pop(i)
     make_data(args.corpus, vocab_size, folder)
     run = args.keep or folder / "run"
     code = train.main(["--preset", "quickstart", "--data", str(folder / "data"),
                        "--tokenizer", str(folder / "tokenizer"), "--out", str(run),
-                       "--minutes", str(args.minutes), *flags])
+                       "--minutes", str(args.minutes), *train_flags])
     if code:
         sys.exit(code)  # Ctrl-C
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent,

@@ -78,7 +78,8 @@ def restore(trainer):
         if state.data_state:  # None at step 0 of a run with --init
             trainer.batches.load_state_dict(state.data_state)
     if not dist.is_main:  # the main process continues its own dropout, the others start theirs
-        torch.manual_seed(trainer.config.seed + 1_000_003 * dist.rank + state.step)
+        seed = trainer.config.seed + 1_000_003 * dist.rank + state.step
+        torch.manual_seed(seed % 2**64)
     return saved
 
 

@@ -23,7 +23,8 @@ from tokenizer.utils.files import next_free_folder
 RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every",
                      "micro_batch_size", "keep_freed_memory")
 
-# These flags have no effect unless another setting has this value.
+# These flags have no effect unless another setting has this value (ANY: is set).
+ANY = None
 REQUIRES = {
     "nsp_weight": ("examples", "pairs"),
     "tokenizer_criterion": ("tokenizer_kind", "wordpiece"),
@@ -31,11 +32,15 @@ REQUIRES = {
     "muon_learning_rate": ("optimizer", "muon"),
     "muon_momentum": ("optimizer", "muon"),
     "decay": ("schedule", "stable"),
+    "ramp_from": ("batch_ramp", ANY),
     "local_attention": ("family", "modernbert"),
     "global_attn_every_n_layers": ("family", "modernbert"),
     "global_rope_theta": ("family", "modernbert"),
     "local_rope_theta": ("family", "modernbert"),
 }
+# These flags have no effect with --tokenizer or --data.
+TRAINS_TOKENIZER = ("vocab_size", "tokenizer_kind", "tokenizer_criterion", "lowercase",
+                    "min_frequency")
 FIELDS = [field.name for cls in (BertConfig, TrainConfig) for field in fields(cls)]
 
 GROUPS = {  # heading in --help -> fields of TrainConfig
@@ -119,10 +124,7 @@ def new_config(args):
     else:
         model, train = PRESETS[preset]
     model, train = with_flags(model, train, model_flags, train_flags)
-    for name in model_flags | train_flags:
-        needed, value = REQUIRES.get(name, ("", None))
-        if needed and (asdict(model) | asdict(train))[needed] != value:
-            raise ValueError(f"{flag(name)} has no effect without {flag(needed)} {value}")
+    check_effects(model_flags | train_flags, asdict(model) | asdict(train))
     if train.stream and train.epochs:
         raise ValueError("with --stream the length of an epoch is unknown: "
                          "use --max-steps or --minutes")
@@ -141,6 +143,20 @@ def with_flags(model, train, model_flags, train_flags):
         return replace(model, **model_flags), override(train, train_flags)
     except ValueError as error:
         raise ValueError(as_flags(str(error), FIELDS)) from None
+
+
+def check_effects(flags, settings):
+    """Raise ValueError for a flag that would be ignored. Both are {field: value}."""
+    for name in flags:
+        if name in REQUIRES:
+            needed, value = REQUIRES[name]
+            if not settings[needed] if value is ANY else settings[needed] != value:
+                end = "" if value is ANY else f" {value}"
+                raise ValueError(f"{flag(name)} has no effect without {flag(needed)}{end}")
+        for source in ("tokenizer", "data"):
+            if name in TRAINS_TOKENIZER and source in flags:
+                raise ValueError(f"{flag(name)} has no effect with {flag(source)}, which has a "
+                                 "trained tokenizer: leave out one of them")
 
 
 def flag(name):

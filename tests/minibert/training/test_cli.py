@@ -78,6 +78,8 @@ def test_an_unknown_preset_lists_the_presets(capsys):
 @pytest.mark.parametrize("values, message", [
     ({"batch_size": 0}, "batch_size is 0: it must be positive"),
     ({"learning_rate": float("nan")}, "learning_rate is nan"),
+    ({"seed": 2**64}, f"seed is {2**64}: it must be at most"),
+    ({"seed": -1}, "seed is -1"),
     ({"mlm_probability": 1.5}, "mlm_probability is 1.5"),
     ({"warmup": 1.0}, "warmup is 1.0"),
     ({"schedule": "liner"}, "did you mean linear"),
@@ -109,6 +111,12 @@ def test_impossible_models_are_refused(values, message):
     ("--examples pairs --max-steps 2", "--family bert --type-vocab-size 2"),
     ("--stream --epochs 1", "use --max-steps or --minutes"),
     ("--stream --max-steps 2 --data x", "leave out --data x"),
+    ("--ramp-from 8", "--ramp-from has no effect without --batch-ramp$"),
+    ("--decay 0.1 --schedule linear", "--decay has no effect without --schedule stable"),
+    ("--tokenizer t --vocab-size 500", "--vocab-size has no effect with --tokenizer"),
+    ("--data d --min-frequency 3", "--min-frequency has no effect with --data"),
+    ("--preset wikipedia --tokenizer t --no-lowercase", "--lowercase has no effect with --tok"),
+    ("--data d --tokenizer-kind bpe", "--tokenizer-kind has no effect with --data"),
     ("--batch-ramp 0.5", "batch.ramp"),
     ("--batch-ramp 0.5 --ramp-from 3", "batch.ramp"),
     ("--batch-ramp 2 --ramp-from 2", "batch.ramp"),
@@ -116,6 +124,11 @@ def test_impossible_models_are_refused(values, message):
 def test_flags_that_do_not_fit_each_other_are_refused(flags, message):
     with pytest.raises(ValueError, match=message):
         new_config(*flags.split())
+
+
+def test_a_preset_may_set_what_the_tokenizer_in_a_folder_decides():
+    _, train = new_config("--preset", "wikipedia", "--tokenizer", "t", "--data", "d")
+    assert (train.tokenizer, train.tokenizer_kind) == ("t", "wordpiece")
 
 
 def start_run(folder, *flags):

@@ -25,7 +25,11 @@ PAIRS = "--examples pairs --family bert --type-vocab-size 2".split()
 
 def run(text, out, *flags, trainer=None):
     """Run train.py on a text; trainer: a subclass of Trainer to use."""
-    return start([*SMALL, "--corpus", str(text), "--out", str(out), *flags], trainer)
+    small = list(SMALL)
+    if "--tokenizer" in flags or "--data" in flags:  # which have a vocabulary
+        i = small.index("--vocab-size")
+        del small[i:i + 2]
+    return start([*small, "--corpus", str(text), "--out", str(out), *flags], trainer)
 
 
 def resume(out, *flags, trainer=None):

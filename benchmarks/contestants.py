@@ -154,7 +154,8 @@ def ours(shape, folder, turns, device, **recipe):
              "batch_size": shape.batch_size, "device": device.type}
     # Only the fields that differ: train.py refuses flags without effect.
     preset = asdict(PRESETS["kant"][0])
-    model = {name: value for name, value in asdict(shape.model).items() if value != preset[name]}
+    model = {name: value for name, value in asdict(shape.model).items()
+             if value != preset[name] and name != "vocab_size"}  # it comes with the tokenizer
     run_minibert(flags | model | recipe, turns.wait, turns.step_done)
     return run / "run"
 

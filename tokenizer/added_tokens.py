@@ -10,12 +10,12 @@ marked as ``normalized``. Of tokens that start at the same position, the longest
 Tokenizers trained here have neither such tokens nor such a normalizer, and skip the second
 search.
 """
-import re
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
+from tokenizer.prefix_search import PrefixSearch
 from tokenizer.utils.unicode_tables import WHITE_SPACE
 
 
@@ -39,10 +39,20 @@ class TokenFinder:
 
     def __init__(self, tokens):
         self.tokens = tokens
-        # Alternatives are tried from left to right, so the longest must come first.
-        spellings = sorted(filter(None, tokens), key=len, reverse=True)
-        never = r"(?!)"
-        self._pattern = re.compile("|".join(map(re.escape, spellings)) or never)
+        self.has_ordinary = not all(token.special for token in tokens.values())
+        self._search = PrefixSearch(filter(None, tokens))
+
+    def find(self, text, split_special_tokens=False):
+        """Yield (AddedToken, start, end) of each token in a text, from left to right."""
+        done = 0
+        for start, end in self._search.find(text):
+            token = self.tokens[text[start:end]]
+            if token.special and split_special_tokens:
+                continue
+            while token.lstrip and start > done and text[start - 1] in WHITE_SPACE:
+                start -= 1
+            yield token, start, end
+            done = end
 
     def split(self, text, split_special_tokens=False):
         """Yield the parts of a text in order, as (AddedToken or None, start, end).
@@ -52,19 +62,43 @@ class TokenFinder:
         [(0, 1), (1, 8), (8, 9)]
         """
         done = 0
-        for match in self._pattern.finditer(text) if self.tokens else ():
-            token = self.tokens[match[0]]
-            start, end = match.span()
-            if token.special and split_special_tokens:
-                continue
-            while token.lstrip and start > done and text[start - 1] in WHITE_SPACE:
-                start -= 1
+        for token, start, end in self.find(text, split_special_tokens):
             if done < start:
                 yield None, done, start
             yield token, start, end
             done = end
         if done < len(text):
             yield None, done, len(text)
+
+    def cut(self, texts, ids):
+        """Cut texts at their tokens, of which special ones are ignored.
+
+        Return (all strings between tokens, the id of each token, the index of the string after
+        each token). Two tokens in a row have an empty string between them.
+
+        ["a<t>b", "c"], {"<t>": 7} -> ["a", "b", "c"], array([7]), array([1])
+        """
+        strings = []
+        added = []
+        cuts = []
+        if not self.has_ordinary:
+            return texts, np.array(added, np.int64), np.array(cuts, np.int64)
+        between = self._unused_character(texts)
+        joined = between.join(texts)  # no token crosses it
+        done = 0
+        for token, start, end in self.find(joined, split_special_tokens=True):
+            strings += joined[done:start].split(between)
+            added.append(ids[token.content])
+            cuts.append(len(strings))
+            done = end
+        strings += joined[done:].split(between)
+        return strings, np.array(added, np.int64), np.array(cuts, np.int64)
+
+    def _unused_character(self, texts):
+        """Return a character, for private use, that is in no text and in no token."""
+        for char in map(chr, range(0xE000, 0x110000)):
+            if not any(char in text for text in chain(texts, self.tokens)):
+                return char
 
 
 class AddedTokens:
@@ -129,31 +163,24 @@ class AddedTokens:
         what is between added tokens, of all texts together; this returns the same for
         ``texts``.
         """
-        if self.only_special:
+        if self.only_special or not texts:
             return encode_plain_texts(texts)
-        split = [list(self._parts(text)) for text in texts]
-        plain = [part for part in chain.from_iterable(split) if isinstance(part, str)]
-        ids, lengths = encode_plain_texts(plain)
-        ids_of_plain = iter(np.split(ids, lengths.cumsum()[:-1]))
+        strings, added, cuts = self.original.cut(texts, self.ids)
+        starts = np.delete(np.arange(len(strings)), cuts)  # (T,): the first string of each text
+        if self.normalize:
+            strings = [self.normalize(string)[0] for string in strings]
+        if self.normalized.tokens:
+            strings, more_added, more_cuts = self.normalized.cut(strings, self.ids)
+            moved = np.delete(np.arange(len(strings)), more_cuts)  # old index -> new index
+            cuts = np.concatenate((moved[cuts], more_cuts))
+            order = np.argsort(cuts, kind="stable")
+            cuts = cuts[order]
+            added = np.concatenate((added, more_added))[order]
+            starts = moved[starts]
 
-        # Put the ids of the plain parts and the added ids together again.
-        rows = []
-        for parts in split:
-            row = []
-            for part in parts:
-                row.extend(next(ids_of_plain) if isinstance(part, str) else [part])
-            rows.append(row)
-        ids = np.fromiter(chain.from_iterable(rows), np.uint32)
-        return ids, np.array([len(row) for row in rows], np.int64)
-
-    def _parts(self, text):
-        """Yield normalized texts and, between them, ids of added tokens: 'a', 50276, 'b'."""
-        for token, start, end in self.original.split(text, split_special_tokens=True):
-            if token:
-                yield self.ids[token.content]
-                continue
-            normal = text[start:end]
-            if self.normalize:
-                normal, _ = self.normalize(normal)
-            for token, first, last in self.normalized.split(normal, split_special_tokens=True):
-                yield self.ids[token.content] if token else normal[first:last]
+        ids, lengths = encode_plain_texts(strings)
+        ids_before = np.concatenate(([0], np.cumsum(lengths)))  # (strings + 1,)
+        ids = np.insert(ids, ids_before[cuts], added)
+        # A token belongs to the text whose first string is before the string after the token.
+        starts = np.append(starts, len(strings))
+        return ids, np.diff(ids_before[starts] + np.searchsorted(cuts, starts))

@@ -1,15 +1,93 @@
 """Added tokens, and other features of published vocabularies: composed text, missing bytes."""
+import random
+import re
+import time
+
 import pytest
 
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.added_tokens import AddedToken, TokenFinder
 from tokenizer.normalize import nfc
+from tokenizer.prefix_search import PrefixSearch
 from tokenizer.pretokenize import byte_characters
 
 
 def test_the_longest_added_token_wins():
     finder = TokenFinder({content: AddedToken(content) for content in ("a", "ab", "b")})
     assert [(start, end) for _, start, end in finder.split("xabb")] == [(0, 1), (1, 3), (3, 4)]
+
+
+def random_string(rng, longest, alphabet="ab \u00e9\U0001f642"):
+    return "".join(rng.choice(alphabet) for _ in range(rng.randint(1, longest)))
+
+
+def matches_of_one_pattern(strings, text):
+    """Return (start, end) of each match: the slow way, one alternative after another."""
+    longest_first = sorted(strings, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    return [match.span() for match in pattern.finditer(text)]
+
+
+@pytest.mark.parametrize("text_length", [20, 399, 402, 3000])
+def test_many_strings_are_found_as_one_pattern_finds_them(monkeypatch, text_length):
+    """Long texts are searched in chunks, here of 1,000 characters."""
+    monkeypatch.setattr("tokenizer.prefix_search.CHUNK", 1000)
+    rng = random.Random(0)
+    for longest in (1, 2, 3, 5, 8, 14, 14):
+        strings = {random_string(rng, longest) for _ in range(rng.choice([1, 5, 40]))}
+        text = random_string(rng, text_length) + rng.choice(sorted(strings))[:-1]
+        search = PrefixSearch(strings)
+        assert list(search.find(text)) == matches_of_one_pattern(strings, text)
+
+
+@pytest.mark.parametrize("unicode_form, lowercase", [(None, False), ("NFC", False), (None, True)])
+def test_texts_with_added_tokens_have_the_same_ids_one_by_one_and_together(unicode_form, lowercase):
+    rng = random.Random(1)
+    added = [AddedToken("<m>"), AddedToken("<s p>", lstrip=True)]
+    for content in sorted({random_string(rng, 9) for _ in range(30)} - {"a", "b", "\u00e9"}):
+        lstrip, normalized = rng.random() < 0.3, rng.random() < 0.5
+        added.append(AddedToken(content, special=False, lstrip=lstrip, normalized=normalized))
+    contents = [token.content for token in added]
+    if lowercase:
+        tok = WordPiece(["[UNK]", "a", "##a", "b", *contents], ["[UNK]"], added=added)
+    else:
+        tok = ByteLevelBPE([*byte_characters(), *contents], [], [], add_prefix_space=True,
+                           added=added, unicode_form=unicode_form)
+    for _ in range(60):
+        texts = []
+        for _ in range(rng.randint(0, 4)):
+            parts = [rng.choice([*contents, random_string(rng, 30), "e\u0301A"]) for _ in range(4)]
+            texts.append("".join(parts[: rng.randint(0, 4)]))
+        expected = [tok.encode(text, add_special_tokens=False, split_special_tokens=True).ids
+                    for text in texts]
+        ids, lengths = tok.encode_texts(texts)
+        assert lengths.tolist() == [len(row) for row in expected]
+        assert ids.tolist() == [token_id for row in expected for token_id in row]
+
+
+def test_no_character_of_a_text_is_mistaken_for_the_end_of_another():
+    tok = ByteLevelBPE([*byte_characters(), "xx"], [], [], added=[AddedToken("xx", special=False)])
+    _, lengths = tok.encode_texts(["a\ue000b", "\ue001xx"])
+    assert lengths.tolist() == [5, 4]
+    with pytest.raises(ValueError, match="surrogate"):
+        tok.encode_texts(["xx", "\ud800"])
+
+
+def test_the_time_hardly_depends_on_the_number_of_added_tokens():
+    """One pattern of all alternatives would take 100 times as long."""
+    rng = random.Random(2)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    text = " ".join(random_string(rng, 10, letters) for _ in range(20_000))
+    seconds = []
+    for count in (0, 30_000):
+        terms = {"x" + random_string(rng, 11, letters) for _ in range(count)}
+        added = [AddedToken(term, special=False, normalized=True) for term in terms - {"x"}]
+        tokens = [*byte_characters(), *(token.content for token in added)]
+        tok = ByteLevelBPE(tokens, [], [], added=added)
+        start = time.process_time()
+        tok.encode_texts([text])
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 5 * seconds[0]
 
 
 def test_added_tokens_that_are_not_special_are_always_found_and_decoded():

@@ -31,6 +31,19 @@ def test_uncased_by_hand(text, expected):
     assert normalized(text) == expected
 
 
+@pytest.mark.parametrize("lowercase, strip_accents", [
+    (True, None), (True, False), (False, True), (False, None)])
+def test_normalizing_parts_separately_equals_normalizing_the_whole_text(lowercase, strip_accents):
+    normalizer = BertNormalizer(lowercase, strip_accents)
+    hard = "aZ\t\n \0\x7f\u00c9\u0130\u03a3\u4e2d\u0301\u0323\u0344\u0345\u1e000\u0f77\ufffd\u201d\u1161"
+    rng = random.Random(5)
+    for text in [*random_texts(1000, seed=3), "".join(rng.choices(hard, k=1000)),
+                 *("".join(rng.choices(hard, k=8)) for _ in range(3000))]:
+        parts, positions = normalizer.normalize(text)
+        whole, positions_of_whole = normalizer._normalize_part(text)
+        assert parts == whole and list(positions) == positions_of_whole, ascii(text)
+
+
 def test_cased_keeps_case_and_accents():
     assert normalized("Élan", lowercase=False) == "Élan"
     assert normalized("Élan", lowercase=False, strip_accents=True) == "Elan"

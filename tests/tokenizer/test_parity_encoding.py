@@ -8,7 +8,7 @@ import random
 import pytest
 from tokenizer_samples import STORY, corpus_text, random_texts
 
-from tokenizer import ByteLevelBPE, WordPiece
+from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 
 pytestmark = pytest.mark.parity
 
@@ -105,6 +105,31 @@ def test_ids_and_offsets_are_equal_on_corpora(pair, pairs, corpus):
     for ours, theirs in pairs.values():
         book = text[:500_000]
         assert ours.encode_ids(book) == theirs.encode(book, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("name", ["bpe", "uncased"])
+def test_thousands_of_added_terms_are_found_as_in_the_library(library, pairs, tmp_path, name):
+    """As ``add_tokens`` leaves them: words, parts of words, several words, other characters."""
+    pairs[name][0].save(tmp_path)
+    theirs = library.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    rng = random.Random(17)
+    text = corpus_text("kant")[:300_000]
+    terms = random_texts(300, seed=18)
+    for length in range(1, 20):
+        starts = rng.sample(range(len(text)), 150 if length > 2 else 5)
+        terms += [text[start : start + length] for start in starts]
+    terms = [term for term in terms if "\n" not in term and term.strip()]
+    theirs.add_tokens([library.AddedToken(term, normalized=rng.random() < 0.5) for term in terms])
+    (tmp_path / "tokenizer_config.json").unlink()  # has the fingerprint without the terms
+    theirs.save(str(tmp_path / "tokenizer.json"))
+    ours = load_tokenizer(tmp_path)
+    lines = [*text.splitlines()[:3000], *random_texts(3000, seed=19), text]
+    for line in lines:
+        assert_same_encoding(ours, theirs, line)
+    ids, lengths = ours.encode_texts(lines)
+    theirs.encode_special_tokens = True
+    expected = [theirs.encode(line, add_special_tokens=False).ids for line in lines]
+    assert lengths.tolist() == list(map(len, expected)) and ids.tolist() == sum(expected, [])
 
 
 def assert_same_fields(mine, their, inputs):

@@ -7,6 +7,7 @@ translates config.json, and model_files.py finds and reads the files.
 """
 import json
 import re
+import sys
 from pathlib import Path
 
 import torch
@@ -20,9 +21,11 @@ from minibert.formats.huggingface_config import (
     config_to_json,
 )
 from minibert.formats.model_files import CONFIG, WEIGHTS, read_config, read_weights
+from minibert.formats.other_weights import listed, strip_prefixes
 from minibert.heads import BertForPreTraining, BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertModel
 from tokenizer.utils.files import atomic_write
+from tokenizer.utils.terminal import visible
 
 # Our module -> theirs; # is the index of the block. Our qkv is three tensors there.
 _BERT = {
@@ -159,7 +162,9 @@ def from_pretrained(folder):
     config_path = Path(folder) / CONFIG
     values = read_config(folder)
     config = config_from_json(values, config_path)
-    path, tensors = load_tensors(folder)
+    path, tensors, note = load_tensors(folder)
+    if note:
+        print(f"{path}: {note}", file=sys.stderr)
     # Shapes without memory and without random numbers: the values come from the file.
     with torch.device("meta"):
         model = _build_model(values, config, tensors, config_path)
@@ -174,11 +179,15 @@ def load_config(folder):
 
 
 def load_tensors(folder):
-    """Return (path of the weights, {name: tensor}) of a folder, with today's spelling of names."""
+    """Return (path of the weights, {name: tensor}, a note or "") of a folder.
+
+    The names are spelled as today and without prefixes of wrappers, which the note lists.
+    """
     path, tensors = read_weights(folder)
     for pattern, new in OLD_SPELLINGS:
         tensors = {pattern.sub(new, name): tensor for name, tensor in tensors.items()}
-    return path, tensors
+    tensors, note = strip_prefixes(tensors)
+    return path, tensors, note
 
 
 def _build_model(values, config, tensors, path):
@@ -234,10 +243,13 @@ def map_state_dict(model, tensors, path, heads_may_differ=False):
             unused.append(hf_name)
         else:
             problems.append(f"{hf_name} is not a part of the model")
+    if tensors and not used & tensors.keys():
+        raise ValueError(f"{path}: the names are those of another architecture or program: "
+                         f"{listed(tensors)}; expected: {listed(sorted(used))}")
     if problems:
         more = "; ..." if len(problems) > MAX_PROBLEMS else ""
         raise ValueError(f"{path}: {len(problems)} tensors do not fit the model of {CONFIG}: "
-                         + "; ".join(problems[:MAX_PROBLEMS]) + more)
+                         + "; ".join(visible(text)[:200] for text in problems[:MAX_PROBLEMS]) + more)
     return state, fresh, unused
 
 

@@ -18,14 +18,33 @@ from pathlib import Path
 import torch
 
 from minibert.formats import safetensors
+from minibert.formats.other_weights import listed, tensors_of_pickle
 from tokenizer.formats.vocab_files import VOCABULARIES, holds_tokenizer
 from tokenizer.loading.other_kinds import describe_other_kind
+from tokenizer.utils.terminal import visible
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 INDEX_SUFFIX = ".index.json"
 WEIGHT_FILES = (WEIGHTS, WEIGHTS + INDEX_SUFFIX, PICKLED, PICKLED + INDEX_SUFFIX)
+
+# Files that are not read: (pattern of their names, what they are and how to convert them)
+CONVERT = ("convert it with transformers 4: "
+           "AutoModelForMaskedLM.from_pretrained(FOLDER, {}).save_pretrained(FOLDER)")
+EXPORTED = f"an export, which cannot be trained: find the {WEIGHTS} of this model"
+CHECKPOINT = f"a checkpoint of PyTorch: copy it to {PICKLED} in the same folder"
+OTHER_FORMATS = (
+    ("tf_model.h5", "a model of TensorFlow: " + CONVERT.format("from_tf=True")),
+    ("flax_model.msgpack", "a model of Flax: " + CONVERT.format("from_flax=True")),
+    ("*.ckpt.index", "a checkpoint of TensorFlow 1: convert it with transformers 4: python -m "
+     "transformers.models.bert.convert_bert_original_tf_checkpoint_to_pytorch"),
+    ("adapter_model.*", "an adapter of PEFT: put it into its model with merge_and_unload(), then "
+     "save_pretrained(FOLDER)"),
+    ("*.safetensors", f"a file of weights: rename it to {WEIGHTS}"),
+    ("*.onnx", EXPORTED), ("*.gguf", EXPORTED), ("*.tflite", EXPORTED), ("*.pb", EXPORTED),
+    ("*.pt", CHECKPOINT), ("*.pth", CHECKPOINT), ("*.ckpt", CHECKPOINT), ("*.bin", CHECKPOINT),
+)
 
 
 def locate(folder):
@@ -49,7 +68,7 @@ def locate(folder):
     if model_dir is None:
         raise ValueError(
             f"{folder}: not a run directory (tokenizer/ and model/ or checkpoints/step-N/), "
-            f"nor a model ({CONFIG} and {WEIGHTS} or {PICKLED})"
+            f"nor a model ({CONFIG} and {WEIGHTS} or {PICKLED}): {describe_files(folder)}"
         )
     candidates = [
         folder / "tokenizer",
@@ -83,13 +102,28 @@ def weights_file(folder):
     return next((path for path in paths if path.is_file()), None)
 
 
+def describe_files(folder):
+    """Return what a folder holds instead of a model that can be read, and what to do."""
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    if weights := weights_file(folder):
+        return f"{weights.name} needs the {CONFIG} of its model next to it"
+    if models := [path.name for path in paths if _holds_model(path)]:
+        return f"the models are in {listed(models)}: name one of these folders"
+    for pattern, meaning in OTHER_FORMATS:
+        for path in paths:
+            if path.match(pattern) and path.is_file():
+                return f"{visible(path.name)} is {meaning}"
+    return f"it holds {listed([path.name for path in paths])}" if paths else "it is empty"
+
+
 def read_config(folder):
     """Return the config.json of a folder as a dict; FileNotFoundError if it is not a model."""
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a model needs {CONFIG} and {WEIGHTS}")
     if weights_file(folder) is None:
-        raise FileNotFoundError(f"{folder}: no weights; a model needs {WEIGHTS} or {PICKLED}")
+        raise FileNotFoundError(f"{folder}: no weights; a model needs {WEIGHTS} or {PICKLED}: "
+                                + describe_files(Path(folder)))
     return read_json_object(path)
 
 
@@ -131,11 +165,14 @@ def _read_pickled(path):
     except (FileNotFoundError, PermissionError, MemoryError):
         raise  # these say nothing about the content of the file
     except Exception as error:  # a broken or hostile file can make the parser raise anything
-        raise ValueError(f"{path}: cannot be read as a file of tensors ({error_summary(error)}). "
-                         f"No code of it was run. Copy it again, or find a {WEIGHTS}") from None
-    is_state_dict = isinstance(tensors, dict) and all(map(torch.is_tensor, tensors.values()))
-    if not is_state_dict:
-        raise ValueError(f"{path}: not a dict of named tensors")
+        summary = error_summary(error)
+        remedy = "Copy it again"
+        if "Unsupported global" in summary:
+            remedy = ("It holds more than tensors. If you trust its author, save them alone, in "
+                      "Python: torch.save(torch.load(path, weights_only=False)['state_dict'], path)")
+        raise ValueError(f"{path}: cannot be read as a file of tensors ({summary}). "
+                         f"No code of it was run. {remedy}, or find a {WEIGHTS}") from None
+    tensors = tensors_of_pickle(tensors, path)
     # Tensors may share one storage, and training would then change all of them at once:
     # copy each, and free the original as soon as it is copied.
     copies = {}

@@ -61,7 +61,7 @@ def load_initial_weights(folder, model):
 
     For a classifier: 'reviews; fresh: the MLM head; not used: bert.pooler.dense, classifier'
     """
-    weights, fresh, unused = read_weights(model, locate(folder)[0])
+    weights, fresh, unused, note = read_weights(model, locate(folder)[0])
     own = model.state_dict()
     model.load_state_dict(own | weights)
     fresh_parts = []
@@ -70,7 +70,7 @@ def load_initial_weights(folder, model):
         if any(is_fresh):
             fresh_parts.append(part if all(is_fresh) else f"a part of {part}")
     unused_modules = dict.fromkeys(name.rpartition(".")[0] for name in unused)
-    text = str(folder)
+    text = str(folder) + (f"; {note}" if note else "")
     if fresh_parts:
         text += f"; fresh: {', '.join(fresh_parts)}"
     if unused_modules:
@@ -79,9 +79,9 @@ def load_initial_weights(folder, model):
 
 
 def read_weights(model, folder):
-    """Return (state dict in our names, our names that are missing, their names without use)."""
-    path, tensors = load_tensors(folder)
+    """Return (state dict in our names, our names that are missing, their unused names, note)."""
+    path, tensors, note = load_tensors(folder)
     prefix = ENCODER[model.config.family]
-    if not any(name.startswith(prefix) for name in tensors):  # the file of a bare encoder
+    if any(name.startswith("embeddings.") for name in tensors):  # the file of a bare encoder
         tensors = {prefix + name: tensor for name, tensor in tensors.items()}
-    return map_state_dict(model, tensors, path, heads_may_differ=True)
+    return *map_state_dict(model, tensors, path, heads_may_differ=True), note

@@ -7,7 +7,6 @@ from collections import defaultdict
 
 import torch
 
-from minibert.config import SCHEDULES
 from minibert.device import DTYPES
 
 
@@ -187,7 +186,7 @@ def lr_multiplier(progress, schedule, warmup, decay):
     elif schedule == "stable":
         decay_length = decay
     else:
-        raise ValueError(f"unknown schedule {schedule!r}: choose from {', '.join(SCHEDULES)}")
+        raise ValueError(f"unknown schedule {schedule!r}")
     progress = min(max(progress, 0.0), 1.0)
     if progress < warmup:
         return progress / warmup

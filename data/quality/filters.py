@@ -154,8 +154,8 @@ class Filters:
                 num_kept += 1
                 yield text
         if self.num_documents and not num_kept:
-            raise ValueError(f"the filters dropped all {self.num_documents:,} documents "
-                             f"({self.summary()}): choose others")
+            raise ValueError(f"the filters dropped all {self.num_documents:,} documents of this "
+                             f"part of the corpus ({self.summary()}): choose others")
 
     def report(self):
         """Return a dict with the counts, and for each filter an example of what it dropped."""

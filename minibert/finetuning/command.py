@@ -41,6 +41,7 @@ from minibert.formats.run_folder import load_run
 from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, add_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable, next_free_folder
+from tokenizer.utils.terminal import plural
 
 
 def main(args=None):
@@ -69,7 +70,7 @@ def train_command(args, tuning):
     train, dev = read_files(args, layout, config, say)
     if args.predict:  # report a mistake in this file before training
         read_examples(args.predict, layout, labeled=False, keep_empty=True)
-    size = f"{model.config.num_hidden_layers} layers of {model.config.hidden_size}"
+    size = f"{plural(model.config.num_hidden_layers, 'layer')} of {model.config.hidden_size}"
     say(f"model        {args.run}: {model.config.family}, {size}")
     digest = encoder_digest(model)
 

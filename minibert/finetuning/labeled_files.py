@@ -204,8 +204,8 @@ def read_rows(path, layout, needed):
         for name in needed:
             if name not in record:
                 known = visible(", ".join(record)[:200])  # safe to print, and not too long
-                raise ValueError(f"{path}:{line}: no column {name!r}; there are: {known}. Name one "
-                                 "of them (see --help), or add a header row")
+                raise ValueError(f"{path}:{line}: no column {name!r}; there are: {known}. Name "
+                                 "them with --text, --pair and --label, or add a header row")
         yield line, {name: _as_text(f"{path}:{line}", name, record[name]) for name in needed}
 
 

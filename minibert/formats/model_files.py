@@ -59,8 +59,8 @@ def locate(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{folder}: no such folder; nothing is downloaded, so copy the {CONFIG}, {WEIGHTS} "
-            "and tokenizer.json (or vocab.txt) of a published model into one folder first"
+            f"{folder}: no such folder. Name a run, or a folder with the {CONFIG}, {WEIGHTS} and "
+            "tokenizer.json (or vocab.txt) of a published model; nothing is downloaded"
         )
     checkpoints = sorted(folder.glob("checkpoints/step-*"), key=_step, reverse=True)
     candidates = [folder / "model", *checkpoints, folder]

@@ -124,6 +124,11 @@ def new_config(args):
     else:
         model, train = PRESETS[preset]
     model, train = with_flags(model, train, model_flags, train_flags)
+    if not args.init and "max_position_embeddings" not in model_flags:
+        # RoBERTa counts positions from pad_token_id + 1, so its first two rows serve no token.
+        num_positions = train.max_length + (2 if model.family == "roberta" else 0)
+        num_positions = max(num_positions, model.max_position_embeddings)
+        model = replace(model, max_position_embeddings=num_positions)
     check_effects(model_flags | train_flags, asdict(model) | asdict(train))
     if train.stream and train.epochs:
         raise ValueError("with --stream the length of an epoch is unknown: "

@@ -94,8 +94,8 @@ def check_max_length(model_config, config):
     """Raise ValueError if the model lacks positions for the longest examples."""
     if config.max_length > model_config.max_length:
         raise ValueError(f"--max-length {config.max_length} is more than the "
-                         f"{model_config.max_length} positions of the model: lower it, or raise "
-                         "--max-position-embeddings in a new model")
+                         f"{model_config.max_length} tokens that the model has positions for: "
+                         "lower it, or raise --max-position-embeddings of a new model")
 
 
 def is_prepared(run, data_folder, split):

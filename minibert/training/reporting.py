@@ -196,7 +196,9 @@ def print_results(trainer, scores):
     state, config, folder = trainer.state, trainer.config, trainer.run.folder
     skipped = f", {state.skipped} skipped" if state.skipped else ""
     where = f", to {stream_position(state.data_state)} of the text" if config.stream else ""
-    print(f"trained     {state.step:,} steps in {state.elapsed / 60:.1f} minutes{skipped}{where}")
+    minutes = state.elapsed / 60
+    duration = f"{minutes:.1f} minutes" if minutes >= 1 else f"{state.elapsed:.0f} seconds"
+    print(f"trained     {state.step:,} steps in {duration}{skipped}{where}")
     print_scores(scores, trainer.data.validation.expected)
     if config.stream and config.filters:
         summary = trainer.data.train_source.corpus.reports["train"].summary()

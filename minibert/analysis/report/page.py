@@ -72,8 +72,9 @@ def summary(facts):
     tiles = []
     if model:
         parts.append(
-            f"{model['family']}: {model['num_hidden_layers']} layers of {model['hidden_size']}, "
-            f"{model['num_attention_heads']} heads, {model['parameters']:,} parameters"
+            f"{model['family']}: {plural(model['num_hidden_layers'], 'layer')} "
+            f"of {model['hidden_size']}, {plural(model['num_attention_heads'], 'head')}, "
+            f"{model['parameters']:,} parameters"
         )
     if facts["preset"]:
         parts.append(f"preset {facts['preset']}")

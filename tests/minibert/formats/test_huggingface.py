@@ -202,7 +202,7 @@ def test_all_tensors_that_do_not_fit_are_listed(tmp_path):
     ({"model_type": "gpt2"}, "model_type is 'gpt2', but must be one of bert, roberta, modernbert$"),
     ({"position_embedding_type": "relative_key"}, "'relative_key' .only 'absolute'"),
     ({"is_decoder": True}, "is_decoder = True"),
-    ({"hidden_act": "mish"}, "hidden_act is 'mish', but must be one of gelu, .*, silu$"),
+    ({"hidden_act": "mish"}, "hidden_act is 'mish', but must be one of gelu, "),
     ({"hidden_size": None}, "hidden_size missing"),
     ({"hidden_size": 17}, "config.json: hidden_size 17 is not a multiple of num_attention_heads 2"),
     ({"hidden_size": "16"}, "hidden_size is '16', a value of the wrong type: .* of type int"),

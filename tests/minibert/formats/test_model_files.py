@@ -109,7 +109,7 @@ def test_a_run_without_a_model_is_represented_by_its_newest_complete_checkpoint(
 
 
 def test_a_folder_without_a_model_or_a_tokenizer_is_rejected(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder; nothing is downloaded"):
+    with pytest.raises(FileNotFoundError, match="nothing is downloaded"):
         locate(tmp_path / "missing")
     with pytest.raises(ValueError, match="not a run directory"):
         locate(tmp_path)

@@ -202,3 +202,15 @@ def test_resume_takes_the_newest_run_of_the_preset(tmp_path, monkeypatch):
         os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
     assert run_folder("--resume", "--preset", "kant") == "runs/kant-2"
     assert run_folder("--resume", "--preset", "kant-small") == "runs/kant-small"
+
+
+def test_a_new_model_has_positions_for_its_examples():
+    """RoBERTa's first two rows serve no token. An explicit number of positions is not changed."""
+    def num_positions(*flags):
+        _, model, _ = cli.new_config(cli.parse(list(flags)))
+        return model.max_position_embeddings
+
+    assert num_positions() == 128
+    assert num_positions("--family", "roberta") == 130
+    assert num_positions("--max-length", "300") == 300
+    assert num_positions("--max-length", "300", "--max-position-embeddings", "64") == 64

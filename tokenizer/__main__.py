@@ -17,7 +17,7 @@ from tokenizer.inspect.statistics import render_statistics, statistics
 from tokenizer.inspect.text import render_text
 from tokenizer.inspect.word import render_words, word_steps
 from tokenizer.utils.cli import Parser, as_flags, at_least, run
-from tokenizer.utils.terminal import TextStyle
+from tokenizer.utils.terminal import TextStyle, allow_colors
 from tokenizer.utils.validation import as_id_list
 
 KINDS = {"bpe": ByteLevelBPE, "wordpiece": WordPiece}
@@ -242,7 +242,8 @@ def decode_command(args):
             raise ValueError(f"line {line_number} of the input must be ids, such as '0 262 2', "
                              f"but is {line!r:.80}") from None
         text = tokenizer.decode(ids, skip_special_tokens=not args.keep_special_tokens)
-        print(json.dumps({"text": text}, ensure_ascii=False) if args.json else text)
+        shown = json.dumps({"text": text}, ensure_ascii=False) if args.json else text
+        print(f"{shown}\n", end="")  # one write: \r\n, unlike \r, is printed as it is
 
 
 def inspect_command(args):
@@ -264,7 +265,8 @@ def inspect_command(args):
         views.append(render_words(tokenizer, args.word, style))
     if not views:
         views.append(render_statistics(tokenizer, style))
-    print("\n\n".join("\n".join(lines) for lines in views))
+    output = allow_colors(sys.stdout) if style.color else sys.stdout
+    print("\n\n".join("\n".join(lines) for lines in views), file=output)
 
 
 def collect_data(tokenizer, text, word):

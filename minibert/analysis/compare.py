@@ -14,7 +14,7 @@ import torch
 from minibert.analysis.command import RUN_HELP, analysis_parser
 from minibert.analysis.mask_filling import MASK, add_answer_flags, fill_each_mask
 from minibert.formats.run_folder import load_run
-from tokenizer.utils.terminal import render_table, visible
+from tokenizer.utils.terminal import render_table
 
 # Replaces a probability that float32 rounds to 0, so that every ratio has a logarithm.
 SMALLEST = torch.finfo(torch.float32).tiny
@@ -98,7 +98,7 @@ def comparison_table(entries):
 
 
 def _shown(token):
-    return visible(token.strip() or token)
+    return token.strip() or token
 
 
 def main(args=None):

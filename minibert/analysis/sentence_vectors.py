@@ -139,5 +139,5 @@ def main(args=None):
         rows = []
         for neighbor in result["nearest"]:
             score = f"{neighbor['score']:.4f}"
-            rows.append([score, str(neighbor["line"]), visible(neighbor["text"])])
+            rows.append([score, str(neighbor["line"]), neighbor["text"]])
         print(render_table(rows, align="rrl"))

@@ -12,6 +12,8 @@ import signal
 import sys
 from dataclasses import fields
 
+from tokenizer.utils.terminal import SafeStream
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows the default of each flag that has one, and keeps the line breaks of examples."""
@@ -124,10 +126,15 @@ def explicit_flags(arguments, cls):
 
 
 def run(main):
-    """Call ``main()`` and exit with its code; print expected errors as one line, no traceback."""
+    """Call ``main()`` and exit with its code; print expected errors as one line, no traceback.
+
+    What is printed, here and until Python ends, cannot control the terminal (``SafeStream``).
+    """
     # Escape characters that the output's encoding lacks (cp1252 in pipes on Windows): 'Ġ' as \u0120
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout = sys.stdout and SafeStream(sys.stdout)  # None if it is closed
+    sys.stderr = sys.stderr and SafeStream(sys.stderr, has_bars=True)
     try:
         sys.exit(main())
     except BrokenPipeError:  # the reader, such as ``head``, has closed the pipe

@@ -1,7 +1,8 @@
 """Text for the terminal: colors, visible signs for invisible characters, aligned columns.
 
-Whatever a text contains, ``TextStyle`` prints nothing that could confuse a terminal: white space is
-shown by signs, other unprintable characters are escaped as in Python (\\u200d).
+No file name, label or token can move the cursor, change colors or reverse text: ``SafeStream``
+escapes everything that a command prints. ``TextStyle`` and ``visible`` show more: white space by
+signs, and all unprintable characters as in Python (\\u200d).
 """
 import os
 import re
@@ -9,6 +10,11 @@ import unicodedata
 from dataclasses import dataclass
 
 WHITE = " \n\t\r"
+# Control characters except tabs and line ends (C0, DEL, C1: with them begin escape sequences),
+# other line ends, and what reverses the direction of text (Unicode Standard Annex 9, 2.1 to 2.5).
+UNSAFE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
+BAR_MOVES = re.compile(r"(\x1b\[A)+$|\r?")  # how tqdm returns to the start of a bar's line
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,39 @@ def escaped(char):
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
+def safe(text):
+    """Return the text with escapes for everything that could control a terminal.
+
+    The result for JSON is JSON with the same value.
+
+    >>> print(safe("café \\x1b[2J\\u202e\\r"))
+    café \\u001b[2J\\u202e\\u000d
+    """
+    return UNSAFE.sub(lambda match: escaped(match[0]), text)
+
+
+class SafeStream:
+    """A text stream that writes ``safe`` text; ``run`` wraps what a command prints to in it.
+
+    has_bars    progress bars are drawn on it: a text may begin with their carriage return
+    """
+
+    def __init__(self, stream, has_bars=False):
+        self.stream, self.has_bars = stream, has_bars
+
+    def write(self, text):
+        moves = BAR_MOVES.match(text)[0] if self.has_bars else ""
+        return self.stream.write(moves + safe(text[len(moves):]))
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+def allow_colors(stream):
+    """Return the stream below a ``SafeStream``, for text whose tokens a ``TextStyle`` has shown."""
+    return stream.stream if isinstance(stream, SafeStream) else stream
+
+
 def display_width(text):
     """Return how many columns a text takes in a terminal: 'ab' -> 2, '日本' -> 4."""
     width = 0
@@ -130,10 +169,11 @@ def render_table(rows, align="l"):
 
     align   a letter per column, "l" (left) or "r" (right); the last one is for all further columns
 
-    >>> print(render_table([["file", "tokens"], ["a", "1,200"]], align="lr"))
+    >>> print(render_table([["file", "tokens"], ["a\\n", "1,200"]], align="lr"))
     file  tokens
-    a      1,200
+    a\\n    1,200
     """
+    rows = [list(map(visible, row)) for row in rows]
     num_columns = len(rows[0])
     align += align[-1] * (num_columns - len(align))
     widths = [max(display_width(row[i]) for row in rows) for i in range(num_columns)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minibert.analysis.command import analysis_parser
 from minibert.formats.run_folder import read_metrics_lines
+from tokenizer.utils.terminal import visible
 
 # Distinguishable for color-blind readers too (Okabe & Ito 2008).
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -32,49 +33,88 @@ def read_metrics(folder):
     return training, evaluations, expected
 
 
-def smooth(values, weight=0.9):
-    """Return the exponential moving average of values, with bias correction.
+def smooth(values):
+    """Return the mean of each value and its neighbors: together 1/50 of all values.
 
-    >>> smooth([1.0, 1.0, 4.0], weight=0.5)
-    [1.0, 1.0, 2.7142857142857144]
+    The neighbors are before and after the value, so that the curve is not late. The first values,
+    which change most, have fewer neighbors. Fewer than 100 values are returned as they are.
+
+    >>> smooth([1.0, 1.0, 4.0])
+    [1.0, 1.0, 4.0]
     """
+    most = len(values) // 100
     smoothed = []
-    mean = 0.0
-    for i, value in enumerate(values, start=1):
-        mean = weight * mean + (1 - weight) * value
-        smoothed.append(mean / (1 - weight**i))
+    for i in range(len(values)):
+        reach = min(most, i)
+        window = values[i - reach : i + reach + 1]  # at the end there are none after the value
+        smoothed.append(sum(window) / len(window))
     return smoothed
+
+
+def spread(positions, gap):
+    """Return the positions of labels, some moved up so that all are at least ``gap`` apart.
+
+    >>> spread([3.0, 1.0, 1.5], gap=1.0)
+    [3.0, 1.0, 2.0]
+    """
+    moved = list(positions)
+    upwards = sorted(range(len(positions)), key=positions.__getitem__)
+    for below, above in zip(upwards, upwards[1:]):
+        moved[above] = max(moved[above], moved[below] + gap)
+    return moved
+
+
+def curve_names(expected):
+    """Return the labels of both losses, with the shares of masked tokens, which older runs lack.
+
+    >>> curve_names({"mlm_probability": 0.4, "eval_mlm_probability": 0.15})
+    ['training, 40% masked', 'validation, 15% masked']
+    """
+    names = []
+    for name, key in (("training", "mlm_probability"), ("validation", "eval_mlm_probability")):
+        share = expected.get(key)
+        names.append(f"{name}, {100 * share:g}% masked" if isinstance(share, float) else name)
+    return names
 
 
 def plot_loss(folders, path, by="step"):
     """Plot the loss of runs into ``path`` (.png or .svg). by: "step" or "minutes".
 
-    Thin line: training loss, smoothed. Dots: validation loss. Dashed line: unigram entropy,
-    the loss of a model that ignores context. Raises ImportError without matplotlib.
+    Thin line: training loss, smoothed; the logged values are faint. Dots: validation loss. Dashed
+    line: unigram entropy, the loss of a model that ignores context. Raises ImportError without
+    matplotlib.
     """
     def x_value(line):
         return line["step"] if by == "step" else line["elapsed"] / 60
 
-    figure = new_figure(7.5, 4.2)
+    figure = new_figure(8.5, 4.2)
     axes = figure.subplots()
+    entropy = None
+    ends = []  # of the lines: (x, y, label, color)
     for i, folder in enumerate(folders):
         training, evaluations, expected = read_metrics(folder)
+        run = f"{expected.get('label', Path(folder).name)}: " if len(folders) > 1 else ""
+        train_name, eval_name = curve_names(expected)
         color = COLORS[i % len(COLORS)]
-        x = [x_value(line) for line in training]
-        y = smooth([line["loss"] for line in training])
-        axes.plot(x, y, color=color, linewidth=0.8, alpha=0.6)
-        x = [x_value(line) for line in evaluations]
-        y = [line["eval_loss"] for line in evaluations]
-        label = f"{expected.get('label', Path(folder).name)}, validation"
-        axes.plot(x, y, "o-", color=color, markersize=3.5, label=label)
+        if training:
+            x = [x_value(line) for line in training]
+            y = [line["loss"] for line in training]
+            axes.plot(x, y, color=color, linewidth=0.8, alpha=0.25)
+            axes.plot(x, smooth(y), color=color, linewidth=1, alpha=0.7)
+            ends.append((x[-1], smooth(y)[-1], run + train_name, color))
+        if evaluations:
+            x = [x_value(line) for line in evaluations]
+            y = [line["eval_loss"] for line in evaluations]
+            axes.plot(x, y, "o-", color=color, markersize=3.5)
+            ends.append((x[-1], y[-1], run + eval_name, color))
         if i == 0 and expected:
             entropy = expected["unigram_entropy"]
             axes.axhline(entropy, color=GRAY, linestyle="--", linewidth=1)
-            axes.text(0.99, entropy, "unigram entropy: context ignored", color=GRAY, fontsize=8,
-                      ha="right", va="bottom", transform=axes.get_yaxis_transform())
+    if ends and entropy is not None:
+        ends.append((axes.get_xlim()[1], entropy, "unigram entropy: context ignored", GRAY))
     axes.set_xlabel("optimizer step" if by == "step" else "minutes of training")
     axes.set_ylabel("loss (nats per masked token)")
-    _finish(axes)
+    _finish(axes, ends)
     _save(figure, path)
 
 
@@ -110,21 +150,29 @@ def plot_contexts(result, path):
     layers = [layer["layer"] for layer in result["layers"]]
     cosines = [layer["cosine"] for layer in result["layers"]]
     others = [layer["others"] for layer in result["layers"]]
-    axes.plot(layers, cosines, "o-", color=COLORS[0], label=result["word"])
+    axes.plot(layers, cosines, "o-", color=COLORS[0])
+    ends = [(layers[-1], cosines[-1], result["word"], COLORS[0])]
     if others[0] is not None:
-        axes.plot(layers, others, "s--", color=GRAY, label="other words, mean")
+        axes.plot(layers, others, "s--", color=GRAY)
+        ends.append((layers[-1], others[-1], "other words, mean", GRAY))
     axes.set_xticks(layers, ["embedding", *map(str, layers[1:])])
     axes.set_xlabel("layer")
     axes.set_ylabel("cosine")
-    axes.set_title("\n".join(result["contexts"]), fontsize=10, parse_math=False)
-    _finish(axes)
+    title = "\n".join(map(visible, result["contexts"]))
+    axes.set_title(title, fontsize=10, parse_math=False)
+    _finish(axes, ends)
     _save(figure, path)
 
 
-def _finish(axes):
+def _finish(axes, ends):
+    """Label each line at its end. ends: a list of (x, y, label, color)."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=9)
+    bottom, top = axes.get_ylim()
+    heights = spread([y for _, y, _, _ in ends], gap=(top - bottom) / 20)
+    for height, (x, _, label, color) in zip(heights, ends):
+        axes.annotate(visible(label), (x, height), (6, 0), textcoords="offset points", fontsize=8,
+                      va="center", color=color, annotation_clip=False, parse_math=False)
 
 
 def new_figure(width, height):

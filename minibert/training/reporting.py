@@ -26,7 +26,10 @@ class Report:
         print_expectations(trainer)
         self.metrics = None
         if is_main:
-            header = {"label": trainer.model.config.family, **trainer.data.validation.expected}
+            validation = trainer.data.validation
+            header = {"label": trainer.model.config.family,
+                      "mlm_probability": config.mlm_probability,
+                      "eval_mlm_probability": validation.masker.mlm_probability, **validation.expected}
             self.metrics = Metrics(trainer.run.folder / "metrics.jsonl", state.step, header)
         self.bar = ProgressBar.of(trainer.total_steps, config.minutes, state, hidden=not is_main)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.analysis.attention_maps import SHARES
-from minibert.analysis.plots import smooth
+from minibert.analysis.plots import curve_names, smooth
 from minibert.analysis.report.html import colored_tokens, document, join, table, tag
 from minibert.analysis.report.svg import attention_map, bars, chart
 from tokenizer.utils.terminal import TextStyle, plural, visible
@@ -94,13 +94,16 @@ def summary(facts):
 def curves(training):
     """Return the loss curves, large, and other curves, small."""
     found = training.get("curves", {})
-    steps = [step for step, _ in found.get("loss", [])]
-    smoothed = smooth([value for _, value in found.get("loss", [])])
-    entropy = training.get("expected", {}).get("unigram_entropy")
+    losses = found.get("loss", [])
+    smoothed = smooth([value for _, value in losses])
+    expected = training.get("expected", {})
+    entropy = expected.get("unigram_entropy")
     guide = None if entropy is None else ("unigram entropy: context ignored", entropy)
+    train_name, eval_name = curve_names(expected)
     lines = [
-        ("training", "line", list(zip(steps, smoothed))),
-        ("validation", "dots", found.get("eval_loss", [])),
+        ("", "raw", losses),
+        (train_name, "line", [(step, mean) for (step, _), mean in zip(losses, smoothed)]),
+        (eval_name, "dots", found.get("eval_loss", [])),
     ]
     small = []
     for name, caption, kind in SMALL_CURVES:
@@ -127,7 +130,9 @@ def evaluation(training, finetuned):
     if finetuned:
         rows = []
         for one in finetuned:
-            score = f"{one['mean']:.4f} ± {one['deviation']:.4f}"
+            score = f"{one['mean']:.4f}"
+            if one["deviation"]:  # 0 for one seed
+                score += f" ± {one['deviation']:.4f}"
             rows.append((one["folder"], one["tune"], one["metric"], score,
                          f"{one['constant']:.4f}", one["train"]))
         head = ("folder", "tuned", "metric", "mean over seeds", "constant answer", "examples")

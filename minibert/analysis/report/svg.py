@@ -6,7 +6,8 @@ drawing stretches with the page, and the letters keep their size.
 import math
 from collections import defaultdict
 
-from minibert.analysis.report.html import Markup, join, tag
+from minibert.analysis.plots import spread
+from minibert.analysis.report.html import Markup, tag
 from tokenizer.utils.terminal import display_width
 
 MAX_POINTS = 500  # per curve: a screen shows no more
@@ -30,8 +31,9 @@ def is_number(value):
 def chart(caption, curves, guide=None, small=False):
     """Return a figure with curves over steps, or Markup("") if there are no points.
 
-    curves: a list of (name, "line" or "dots", [(step, value), ...])
+    curves: a list of (name, "line", "raw" (faint) or "dots", [(step, value), ...])
     guide: (name, value), a dashed horizontal line
+    small: no names at the ends of the curves
     """
     drawable = []
     for name, kind, points in curves:
@@ -70,10 +72,15 @@ def chart(caption, curves, guide=None, small=False):
         labels.append(tick_label(value, "y", "bottom", (value - y_min) / (y_max - y_min)))
     for step in x_ticks:
         labels.append(tick_label(step, "x", "left", step / x_max))
-    keys = [tag("span", tag("i", class_=kind), name, class_="key") for name, kind, _ in drawable]
+    if not small:
+        named = [(name, kind, points[-1]) for name, kind, points in drawable if name]
+        heights = [(value - y_min) / (y_max - y_min) for _, _, (_, value) in named]
+        for (name, kind, (step, _)), height in zip(named, spread(heights, gap=0.14)):
+            position = f"left:{100 * step / x_max:.1f}%;bottom:{100 * height:.1f}%"
+            labels.append(tag("span", name, class_=f"end {kind}", style=position))
     return tag(
         "figure",
-        tag("figcaption", tag("b", caption), " ", join(keys if len(keys) > 1 else [])),
+        tag("figcaption", tag("b", caption)),
         tag("div", tag("svg", *paths, **box), *labels, class_="plot small" if small else "plot"),
     )
 

@@ -20,7 +20,8 @@ from tokenizer.pretokenize import byte_characters
 
 SCRIPT = '<script>alert("x")</script>'
 METRICS = [
-    {"label": "modernbert", "ln_vocab": 6.0, "unigram_entropy": 4.5},
+    {"label": "modernbert", "ln_vocab": 6.0, "unigram_entropy": 4.5, "mlm_probability": 0.3,
+     "eval_mlm_probability": 0.15},
     *({"step": step, "loss": 6 - step / 10, "learning_rate": 1e-3} for step in range(1, 21)),
     {"step": 10, "eval_loss": 4.0, "eval_accuracy": 0.25, "elapsed": 60.0},
     {"step": 20, "eval_loss": 3.5, "eval_accuracy": 0.5, "elapsed": 120.0, "final": True},
@@ -87,6 +88,19 @@ def test_a_finished_run_has_all_sections(run, capsys):
         assert part in text, part
     assert '<th scope="row">max_length</th><td><b>24</b></td>' in html  # not as in the preset
     assert 'class="note"' not in html
+
+
+def test_curves_are_labeled_with_their_shares_of_masked_tokens(run):
+    text = Page(page(*collect_facts(run))).text
+    assert "training, 30% masked" in text and "validation, 15% masked" in text
+
+
+@pytest.mark.parametrize("deviation, shown", [(0.0, "0.5990"), (0.0142, "0.5990 ± 0.0142")])
+def test_the_score_of_one_seed_has_no_deviation(run, deviation, shown):
+    result = {"tuning": {"tune": "all"}, "metric": "accuracy", "train": 100, "constant": 0.5,
+              "pretrained": {"mean": 0.599, "deviation": deviation}}
+    (run / "finetune.json").write_text(json.dumps(result))
+    assert f"<td>{shown}</td>" in page(*collect_facts(run))
 
 
 def test_parts_that_are_missing_are_named(run, bpe, tmp_path):

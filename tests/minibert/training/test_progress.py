@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from minibert.analysis.plots import plot_loss, read_metrics, smooth
+from minibert.analysis.plots import plot_loss, read_metrics, smooth, spread
 from minibert.stop_request import StopRequest
 from minibert.training.progress import Metrics, ProgressBar, locked_run
 from minibert.training.state import TrainState
@@ -92,9 +92,11 @@ def test_the_bar_of_a_stream_shows_how_much_it_has_read(data_state, ending):
     assert bar.postfix.endswith(ending)
 
 
-def write_metrics(folder):
+def write_metrics(folder, label="bert"):
     folder.mkdir()
-    metrics = Metrics(folder / "metrics.jsonl", 0, {"label": "bert", "unigram_entropy": 6.0})
+    header = {"label": label, "unigram_entropy": 6.0, "mlm_probability": 0.4,
+              "eval_mlm_probability": 0.15}
+    metrics = Metrics(folder / "metrics.jsonl", 0, header)
     for step in range(1, 30):
         metrics.write({"step": step, "loss": 9 - step / 10, "elapsed": step * 2.0})
     metrics.write({"step": 29, "eval_loss": 6.5, "elapsed": 58.0})
@@ -118,5 +120,39 @@ def test_the_loss_curves_of_several_runs_are_one_picture(tmp_path, by):
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_smoothing_starts_without_a_bias_towards_zero():
-    assert smooth([5.0, 5.0, 5.0]) == pytest.approx([5.0, 5.0, 5.0])
+@pytest.mark.parametrize("names", [["a"], ["a", "$x_$"]])
+def test_every_line_is_labeled_at_its_end(tmp_path, names):
+    matplotlib = pytest.importorskip("matplotlib")
+    runs = [write_metrics(tmp_path / name) for name in names]
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        plot_loss(runs, tmp_path / "loss.svg")
+    picture = (tmp_path / "loss.svg").read_text()
+    run = "bert: " if len(names) > 1 else ""
+    for label in ("training, 40% masked", "validation, 15% masked"):
+        assert picture.count(f">{run}{label}<") == len(names)
+    assert picture.count(">unigram entropy: context ignored<") == 1
+
+
+def test_an_unusual_name_of_a_run_is_no_formula(tmp_path):
+    pytest.importorskip("matplotlib")
+    runs = [write_metrics(tmp_path / name, label="$\\x\x1b$") for name in "ab"]
+    plot_loss(runs, tmp_path / "loss.png")
+
+
+def test_a_short_run_is_not_smoothed():
+    losses = [9.0, 7.5, 6.0, 5.9, 5.0] * 19
+    assert smooth(losses) == losses
+
+
+def test_the_smoothed_curve_of_a_long_run_is_not_late():
+    """A line stays a line; noise of period two nearly vanishes in a window of 21 of 1,000."""
+    line = [10 - i / 200 for i in range(1000)]
+    assert smooth(line)[:990] == pytest.approx(line[:990])
+    assert smooth(line)[-1] == pytest.approx(line[-1], abs=0.03)
+    noisy = [value + (-1) ** i for i, value in enumerate(line)]
+    assert smooth(noisy)[10:990] == pytest.approx(line[10:990], abs=0.05)
+
+
+def test_labels_of_near_lines_are_moved_apart():
+    assert spread([5.0, 5.25, 1.0, 5.5], gap=1.0) == [5.0, 6.0, 1.0, 7.0]
+    assert spread([], gap=1.0) == []

@@ -1,4 +1,4 @@
-"""Pre-train a BERT: from raw text to a model that fills masks.
+"""Pre-train a BERT, RoBERTa or ModernBERT: from raw text to a model that fills masks.
 
     python train.py                                             # a small model in five minutes
     python train.py --preset kant --out runs/kant               # RoBERTa on three books by Kant
@@ -12,11 +12,11 @@ This file is the training loop. The corpus, the tokenizer and the batches are pr
 minibert/training/preparation.py; the losses are weighted in minibert/training/state.py; the
 schedule is in minibert/optim.py; the flags are the fields of minibert/config.py.
 """
-import tokenizer.utils.interrupt  # noqa: F401 (first: see there)
+import tokenizer.utils.interrupt  # noqa: F401 (Ctrl-C during the slow imports prints one word)
 
-# isort: split
 import math
 from contextlib import closing
+from itertools import islice
 
 import torch
 
@@ -62,32 +62,39 @@ class Trainer:
         model_class = BertForPreTraining if self.config.examples == "pairs" else BertForMaskedLM
         self.model = model_class(data.model_config).to(self.device)
         self.model.bert.gradient_checkpointing = self.config.gradient_checkpointing
-        # What a step calls: the same weights, compiled if asked, wrapped in DDP if there are ranks.
+        # The model that a step calls: the same weights, optionally compiled, wrapped in DDP if
+        # world_size > 1.
         step_model = compile_model(self.model, self.config) if self.config.compile else self.model
         self.step_model = self.dist.wrap(step_model)
         self.optimizer = make_optimizer(self.model, self.config)
-        # fp16 has 5 exponent bits: small gradients would become 0, so the loss is scaled up and
-        # the gradients down again. For bf16 and fp32 the scaler is disabled: it does nothing.
+        # fp16 gradients underflow, so GradScaler scales the loss up and the gradients back down.
+        # For bf16 and fp32 it is disabled and does nothing.
         is_fp16 = self.config.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=is_fp16)
         self.state = TrainState(tokenizer=self.tokenizer.fingerprint, data=data.fingerprint)
+        self.is_saved = False  # whether the newest checkpoint has all steps
 
     def restore(self):
         """Continue from the newest checkpoint, else load --init's weights, else start fresh."""
-        config, state = self.config, self.state
+        init = self.config.init
         with self.dist.main_process_first():
             saved = checkpoint.restore(self)
-            self.batches.peek()  # an empty corpus, or a changed stream, is an error here
-            # 0 means unknown: steps_per_epoch of a stream, total_steps of a run by --minutes.
-            batches_per_epoch = self.batches.batches_per_epoch or 0
-            self.steps_per_epoch = batches_per_epoch * config.loader_batch_size / config.batch_size
-            self.total_steps = config.max_steps or math.ceil(config.epochs * self.steps_per_epoch)
-            self.saved_step = state.step if saved else None
+            self.batches.peek()  # make the first batch: an empty corpus is an error now, not later
+            self.compute_length()
             if saved:
+                self.is_saved = True
                 checkpoint.check_run_length(self, saved)
-            elif config.init:
-                print(f"weights     from {load_initial_weights(config.init, self.model)}")
+            elif init:
+                print(f"weights     from {load_initial_weights(init, self.model)}")
                 self.save_checkpoint()  # step 0: resuming does not need --init's folder
+
+    def compute_length(self):
+        """Set steps_per_epoch and total_steps."""
+        config = self.config
+        # Unknown (0): steps_per_epoch when streaming, total_steps with --minutes.
+        examples_per_epoch = (self.batches.batches_per_epoch or 0) * config.loader_batch_size
+        self.steps_per_epoch = examples_per_epoch / config.batch_size
+        self.total_steps = config.max_steps or math.ceil(config.epochs * self.steps_per_epoch)
 
     def fit(self):
         """Train until the schedule ends or a stop is requested. Return the exit code."""
@@ -102,20 +109,26 @@ class Trainer:
             for micro_batches, data_state in steps:
                 lr = self.set_learning_rate()
                 losses, grad_norm = self.step(micro_batches)
-                state.record_step(losses, grad_norm, data_state)
-                report.advance(losses)
+                state.record_step(losses.totals, grad_norm, data_state)
+                self.is_saved = False
+                report.update_bar(losses.num_tokens)
                 if self.uncount_skipped_steps():
-                    report.skipped(self.scaler)
+                    report.show_skipped(self.scaler)
                     continue  # state.step went back: what is due now will be due again
-                if self.is_log_step(state.step):
+                if self.is_log_step():
                     report.log(lr, grad_norm)
                 if is_due(state.step, config.eval_every):
                     self.evaluate(report)
                 if is_due(state.step, config.save_every):
                     self.save_checkpoint()
-        if state.step != self.saved_step:
+                state.read_clock()  # --minutes includes logging, evaluating and saving
+        if not self.is_saved:
             self.save_checkpoint()
-        return report.stopped() if self.stopped else self.finish(report)
+        if self.stopped:
+            report.print_stopped()
+            return 130
+        self.finish(report)
+        return 0
 
     def step(self, micro_batches):
         """Take one optimizer step. Return (losses, gradient norm)."""
@@ -128,59 +141,58 @@ class Trainer:
         # into micro-batches: as many examples as go through the model at once.
         prefetched = prefetch(self.batches, self.device, self.config.effective_micro_batch_size)
         with closing(prefetched):
-            while not self.finished(stop):
-                # A step trains on batch_size examples: one batch, or with --batch-ramp several.
+            while not self.sync_and_check_done(stop):
+                # Usually one batch per step. With --batch-ramp, batches have ramp_from examples
+                # and a step takes more and more of them.
                 num_batches = batches_per_step(self.progress(), self.config)
-                batches = stop.interruptible(
-                    lambda n=num_batches: [next(prefetched) for _ in range(n)])
-                if self.dist.any(not batches):
-                    continue  # a stop was requested while a stream was reading
-                micro_batches = [micro for micros, _ in batches for micro in micros]
-                yield micro_batches, batches[-1][1]
-                self.state.read_clock()  # --minutes includes logging, evaluating and saving
+                batches = stop.interruptible(list, islice(prefetched, num_batches))
+                # None: a stop was requested while a stream was reading.
+                if self.dist.any(batches is None):
+                    continue
+                micro_batches = []
+                for parts, _ in batches:
+                    micro_batches += parts
+                _, data_state = batches[-1]  # where the data continues after this step
+                yield micro_batches, data_state
 
     def progress(self):
-        """Return the fraction of the run that is done: of its minutes, or of its steps."""
+        """Return the fraction of the run done, 0 to 1: by clock with --minutes, else by steps."""
         if self.config.minutes:
             return self.state.elapsed / (60 * self.config.minutes)
         # + 0.5: the middle of the next step, so that no step has a learning rate of exactly 0
-        return (self.state.step + self.state.schedule_lead + 0.5) / self.total_steps
+        return (self.state.step + 0.5) / self.total_steps
 
-    def finished(self, stop):
-        """Agree with the other ranks on the clock and on stopping; return whether to end."""
-        elapsed = self.state.elapsed
-        self.stopped, self.state.elapsed = self.dist.agree_on_stop(stop.requested, elapsed)
+    def sync_and_check_done(self, stop):
+        """All-reduce the clock and the stop flag. Return True when training should end."""
+        state = self.state
+        self.stopped, state.elapsed = self.dist.agree_on_stop(stop.requested, state.elapsed)
         if self.stopped:
             return True
         if self.progress() < 1:
             return False
-        # Skipped steps do not count: unless the time is over, they are still to be taken.
-        skipped = self.state.drop_skipped_steps(self.config.precision, correct_schedule=True)
-        return bool(self.config.minutes) or not skipped
+        # Training by steps continues if some of the last ones were skipped.
+        any_skipped = state.uncount_skipped_steps(self.config.precision)
+        return bool(self.config.minutes) or not any_skipped
 
     def set_learning_rate(self):
-        """Set each group's learning rate; return AdamW's, for the log (Muon has its own peak)."""
+        """Set the learning rate of every group. Return AdamW's for logging (Muon has its own)."""
         config = self.config
         multiplier = lr_multiplier(self.progress(), config.schedule, config.warmup, config.decay)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * multiplier
         return config.learning_rate * multiplier
 
-    def is_log_step(self, step):
-        return step == 1 or is_due(step, self.config.log_every)
+    def is_log_step(self):
+        return self.state.step == 1 or is_due(self.state.step, self.config.log_every)
 
     def uncount_skipped_steps(self):
-        """At certain steps, uncount those whose gradient was inf or NaN; return whether any was."""
-        config, state = self.config, self.state
-        # Only the device knows whether a gradient was finite. Reading that is free on a CPU, but
-        # on a GPU it waits for all queued work: there only before logging, evaluating or saving.
-        # By the uncorrected count, so that evaluating or saving cannot move the log steps.
-        is_log = self.is_log_step(state.step + state.schedule_lead)
-        correct_schedule = self.device.type == "cpu" or is_log
-        intervals = (config.log_every, config.eval_every, config.save_every)
-        if not correct_schedule and not any(is_due(state.step, every) for every in intervals):
+        """Subtract skipped steps from state.step. Return whether there were any."""
+        # A step whose gradient is inf or NaN is skipped: it changes no weight and does not count.
+        # Only the device knows whether a gradient is finite. Reading that is free on a CPU, but
+        # makes the CPU wait for a GPU, so with a GPU it is read at log steps only.
+        if self.device.type != "cpu" and not self.is_log_step():
             return False
-        return state.drop_skipped_steps(config.precision, correct_schedule) > 0
+        return self.state.uncount_skipped_steps(self.config.precision)
 
     def evaluate(self, report, final=False):
         """Compute and log the validation scores on rank 0; the others wait at the next step."""
@@ -192,38 +204,38 @@ class Trainer:
 
     def save_checkpoint(self):
         """Save everything that resuming needs; rank 0 writes."""
-        self.state.drop_skipped_steps(self.config.precision)  # the saved step is a real one
         checkpoint.save_trainer(self)
-        self.saved_step = self.state.step
+        self.is_saved = True
 
     def finish(self, report):
-        """Save the model in the Hugging Face layout and print the results. Return 0."""
+        """Save the model in the Hugging Face layout and print the results."""
         if self.dist.is_main:
             checkpoint.save_model(self)
             report.results(self.evaluate(report, final=True))
-        return 0
 
 
 def training_step(model, optimizer, scaler, micro_batches, config, dist):
     """Forward, backward, clip, step. Return (losses, gradient norm), both still on the device."""
-    # Nothing here reads a value from the device: a GPU would have to finish all queued work first.
+    # No .item() here: it would make the CPU wait for the GPU.
     device = next(model.parameters()).device
-    losses = StepLosses(micro_batches, dist)  # weighted by masked tokens of the whole step
+    losses = StepLosses(micro_batches, dist)
     for i, batch in enumerate(micro_batches):  # gradient accumulation
         is_last = i == len(micro_batches) - 1
         batch = batch.to(device)
         with dist.gradient_sync(model, enabled=is_last):  # all-reduce on the last one only
             with autocast(device, config.precision):
                 out = model(**batch.model_inputs())  # forward
+                # Each micro-batch is weighted by its share of the step's masked tokens.
                 loss = losses.add(out, batch, config.nsp_weight)
-            # backward: add this micro-batch's gradient to those of the earlier ones. The loss is
-            # this rank's share of a sum, but DDP divides by world_size.
+            # backward: adds to the gradients of the earlier micro-batches. DDP averages gradients
+            # over ranks, but our loss is already a share of the global mean, so multiply it by
+            # world_size.
             scaler.scale(loss * dist.world_size).backward()
     scaler.unscale_(optimizer)  # clip the true gradients, not the scaled ones
     # clip; max_grad_norm 0: clip at infinity, which only measures the norm
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
-    # torch's fused AdamW (and our Muon) read this attribute and change nothing if it is 1. In
-    # fp16 the GradScaler sets it itself.
+    # torch's fused AdamW (and our Muon) read this attribute and skip the step if it is 1. In fp16
+    # the GradScaler sets it itself.
     optimizer.found_inf = (~grad_norm.isfinite()).float()
     scaler.step(optimizer)  # step: update the weights
     scaler.update()  # fp16: halve the scale after an overflow, double it after 2,000 good steps

@@ -178,6 +178,9 @@ class Prefetcher:
                 return True
         return False
 
+    def __iter__(self):
+        return self
+
     def __next__(self):
         item, error = self._items.get()
         if error:

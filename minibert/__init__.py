@@ -4,9 +4,8 @@ Start reading with ``model.py``. The public names:
 
     from minibert import BertConfig, BertForMaskedLM, fill_mask, from_pretrained, save_pretrained
 """
-import tokenizer.utils.interrupt  # noqa: F401 (first: see there)
+import tokenizer.utils.interrupt  # noqa: F401 (Ctrl-C during the slow imports prints one word)
 
-# isort: split
 from minibert.analysis.mask_filling import fill_mask
 from minibert.analysis.pseudo_likelihood import pseudo_perplexity
 from minibert.analysis.sentence_vectors import sentence_vectors

@@ -56,7 +56,7 @@ class Attention(nn.Module):
     def forward(self, x, attention_bias=None, rope=None):
         """x (B, T, H); the bias of ``attention_biases``; rope (2, T, hs/2), see ``rope_table``."""
         q, k, v, attention_bias = self.project_qkv(x, attention_bias, rope)
-        # Equal up to rounding; written by hand it is faster on a CPU.
+        # The two are equal up to rounding; on a CPU you can step through the first.
         attention_fn = attention_by_hand if x.device.type == "cpu" else attention_fused
         dropout = self.dropout if self.training else 0.0
         y = attention_fn(q, k, v, attention_bias, dropout)  # (B, nh, T, hs)

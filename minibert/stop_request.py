@@ -20,7 +20,7 @@ class StopRequest:
     Ctrl-C that the terminal has already sent to all its processes.)
 
     >>> with StopRequest() as stop:
-    ...     stop.requested, stop.interruptible(lambda: 3)
+    ...     stop.requested, stop.interruptible(max, 2, 3)
     (False, 3)
     """
 
@@ -50,12 +50,12 @@ class StopRequest:
         if self.waiting:
             raise StopRequested
 
-    def interruptible(self, wait):
-        """Return ``wait()``, or None as soon as a stop is requested. For calls that can be slow."""
+    def interruptible(self, function, *args):
+        """Return ``function(*args)``, or None as soon as a stop is requested. For slow calls."""
         try:
             try:
                 self.waiting = True
-                return None if self.since else wait()
+                return None if self.since else function(*args)
             finally:
                 self.waiting = False
         except StopRequested:  # outside the inner try: the signal can arrive during its finally

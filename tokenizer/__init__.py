@@ -10,9 +10,8 @@ Read ``reference.py`` first: all of the idea, in its slowest and shortest form. 
     tok.save("kant-tokenizer")
     tok = load_tokenizer("kant-tokenizer")
 """
-import tokenizer.utils.interrupt  # noqa: F401 (first: see there)
+import tokenizer.utils.interrupt  # noqa: F401 (Ctrl-C during the slow imports prints one word)
 
-# isort: split
 from tokenizer.bpe import ByteLevelBPE
 from tokenizer.encoding import Encoding
 from tokenizer.loading.load import load_tokenizer

@@ -45,7 +45,8 @@ def hidden_activations(model, tokenizer, text, style=None):
         vectors.append(output[0].float().cpu())  # (T, H)
 
     def keep_weights(module, inputs, output):
-        attention = module.attention_weights(*inputs)[0]  # (nh, T, P + T), with a prefix of P vectors
+        # (nh, T, P + T), with a prefix of P vectors
+        attention = module.attention_weights(*inputs)[0]
         weights.append(attention[:, :, -len(encoding) :].float().cpu())  # without the prefix
 
     # The last block's vectors are recorded after the final norm, which pre-norm models have.

@@ -39,11 +39,11 @@ class Report:
     def __exit__(self, *error):
         self.bar.close()
 
-    def advance(self, losses):
-        """Count a step on the bar."""
-        self.bar.advance(self.trainer.state, losses.num_tokens)
+    def update_bar(self, num_tokens):
+        """Show a step on the bar; num_tokens: those of the step, over all ranks."""
+        self.bar.advance(self.trainer.state, num_tokens)
 
-    def skipped(self, scaler):
+    def show_skipped(self, scaler):
         """Show that steps were skipped."""
         scale = f", loss scale {scaler.get_scale():g}" if scaler.is_enabled() else ""
         self.bar.set_postfix_str(f"step skipped: inf or NaN in its gradient{scale}")
@@ -71,11 +71,10 @@ class Report:
         if self.metrics:
             self.metrics.write({**values, "elapsed": round(self.trainer.state.elapsed, 3)})
 
-    def stopped(self):
-        """Print how to resume. Return the exit code of a stopped run."""
+    def print_stopped(self):
+        """Print how to resume."""
         step, folder = self.trainer.state.step, self.trainer.run.folder
         print(f"stopped at step {step:,}, checkpoint saved. {resume_command(folder)}")
-        return 130
 
     def results(self, scores):
         print_results(self.trainer, scores)

@@ -10,11 +10,10 @@ MAX_SKIPPED_IN_A_ROW = 20  # the run gives up at the first check that finds this
 class TrainState:
     """The counters of a run. The fields are saved in state.json; other attributes are not.
 
-    Skipped steps: a step with an inf or NaN gradient changes no weight and must not count. Only
-    the device knows whether a gradient was finite, and reading that from a GPU waits for all its
-    queued work. So ``record_step`` counts every step immediately, and ``drop_skipped_steps``
-    later uncounts those that were skipped since its last call, with one wait for all of them.
-    Until then the learning-rate schedule is ahead by the skipped steps.
+    A step whose gradient is inf or NaN is skipped: it changes no weight and does not count. Only
+    the device knows whether a gradient is finite, and reading that makes the CPU wait for a GPU.
+    So ``record_step`` counts every step, and ``uncount_skipped_steps`` subtracts all steps that
+    were skipped since its last call. With a GPU this happens at log steps only.
 
     >>> import torch
     >>> state = TrainState()
@@ -22,18 +21,19 @@ class TrainState:
     >>> state.record_step({"loss": torch.tensor(0.0)}, torch.tensor(math.nan), None)
     >>> state.step
     2
-    >>> state.drop_skipped_steps("bf16")
-    1
+    >>> state.uncount_skipped_steps("bf16")
+    True
     >>> state.step, state.skipped
     (1, 1)
     """
 
-    step: int = 0                # optimizer steps taken
+    step: int = 0                # optimizer steps taken, unread_skips included
     data_state: dict | None = None   # state_dict() of the batch iterator
     elapsed: float = 0.0         # seconds of training
     skipped: int = 0             # steps skipped because of an inf or NaN gradient
+    # The next two are tensors on the device after a step, since adding to a tensor does not wait.
+    unread_skips: int = 0        # steps skipped since the last uncount_skipped_steps
     skipped_in_a_row: int = 0
-    schedule_lead: int = 0       # skipped steps that the learning-rate schedule still counts
     loss_sums: dict = field(default_factory=dict)  # name -> sum over the steps since the last log
     num_losses: int = 0          # steps in loss_sums
     tokenizer: str = ""          # fingerprint of the tokenizer
@@ -41,9 +41,6 @@ class TrainState:
 
     def __post_init__(self):
         self.start_clock()
-        # From the first step on a tensor on the device: adding to it does not wait.
-        self.unchecked_skips = 0
-        self.unchecked_steps = 0
 
     def start_clock(self):
         self.clock_start = time.monotonic() - self.elapsed
@@ -54,42 +51,39 @@ class TrainState:
     def record_step(self, losses, grad_norm, data_state):
         """Count a step and add up its losses, without reading a value from the device.
 
-        losses: a StepLosses, or a dict {name: scalar tensor}; false without a masked token.
+        losses: {name: scalar tensor}, empty if the step has no masked token.
         """
         self.read_clock()
-        found_inf = ~grad_norm.isfinite()
+        is_skipped = ~grad_norm.isfinite()
         self.step += 1
         self.data_state = data_state
-        self.unchecked_skips = self.unchecked_skips + found_inf
-        self.unchecked_steps += 1
+        self.unread_skips = self.unread_skips + is_skipped
+        self.skipped_in_a_row = (self.skipped_in_a_row + 1) * is_skipped
         self.num_losses += bool(losses)
         for name, loss in losses.items():
-            loss = loss.masked_fill(found_inf, 0.0)
+            loss = loss.masked_fill(is_skipped, 0.0)
             self.loss_sums[name] = self.loss_sums.get(name, 0.0) + loss
 
-    def drop_skipped_steps(self, precision, correct_schedule=False):
-        """Uncount the steps that were skipped since the last call; return how many.
+    def uncount_skipped_steps(self, precision):
+        """Subtract the steps that were skipped since the last call. Return whether any was.
 
-        Waits for the device. correct_schedule: uncount them in the learning-rate schedule, too.
-        This happens only at log steps and at the end, so that evaluating or saving more often
-        never changes training.
+        Waits for the device. Evaluating and saving do not call this: how often they happen must
+        not change the learning rate of a step.
         Raises ValueError after MAX_SKIPPED_IN_A_ROW skipped steps in a row.
         """
-        skipped, steps = int(self.unchecked_skips), self.unchecked_steps
-        self.unchecked_skips = self.unchecked_steps = 0
+        skipped = int(self.unread_skips)
+        self.unread_skips = 0
         self.step -= skipped
         self.num_losses -= skipped
         self.skipped += skipped
-        all_skipped = skipped == steps  # one good step since the last check restarts the count
-        self.skipped_in_a_row = self.skipped_in_a_row + skipped if all_skipped else 0
-        self.schedule_lead = 0 if correct_schedule else self.schedule_lead + skipped
+        self.skipped_in_a_row = int(self.skipped_in_a_row)
         if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             remedy = "try a longer --warmup or"
             if precision == "fp16":
                 remedy = "use --precision bf16 or fp32, or"
             raise ValueError(f"the gradient was inf or NaN for {self.skipped_in_a_row} {precision} "
                              f"steps in a row: {remedy} a lower --learning-rate")
-        return skipped
+        return skipped > 0
 
     def mean_losses(self, dist):
         """Return {name: mean over the steps since the last log}. Waits for the device.
@@ -109,6 +103,8 @@ class TrainState:
     def to_dict(self, dist):
         """Return the fields as JSON values, with losses summed over the ranks."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("unread_skips", "skipped_in_a_row"):
+            values[name] = int(values[name])
         return values | {"loss_sums": self.sum_losses(dist)}
 
     def load_dict(self, saved, is_main):
@@ -117,7 +113,8 @@ class TrainState:
         Only the main process keeps the loss sums, which are over all ranks.
         """
         for f in fields(self):
-            setattr(self, f.name, saved[f.name])
+            if f.name in saved:  # older checkpoints have no unread_skips
+                setattr(self, f.name, saved[f.name])
         if not is_main:
             self.loss_sums = dict.fromkeys(self.loss_sums, 0.0)
 
@@ -135,7 +132,7 @@ class StepLosses:
                   sum(batch.num_examples for batch in micro_batches),
                   sum(batch.num_tokens for batch in micro_batches)]
         self.step_masked, self.step_examples, self.num_tokens = dist.sum(*counts)
-        self.totals = {}
+        self.totals = {}  # name -> sum over the micro-batches so far
 
     def add(self, out, batch, nsp_weight):
         """Add a micro-batch's losses; return its share of the joint loss for backward()."""
@@ -149,16 +146,10 @@ class StepLosses:
             correct = out.nsp_logits.argmax(1) == batch.next_sentence_label
             losses["nsp_accuracy"] = correct.float().mean() * share
             joint = joint + nsp_weight * losses["nsp_loss"]
-        for name, loss in losses.items():
-            self.totals[name] = self.totals.get(name, 0.0) + loss.detach()
+        if self.step_masked:  # without a masked token there is no loss to log
+            for name, loss in losses.items():
+                self.totals[name] = self.totals.get(name, 0.0) + loss.detach()
         return joint
-
-    def items(self):
-        """As a dict's: TrainState.record_step takes either."""
-        return self.totals.items()
-
-    def __bool__(self):
-        return self.step_masked > 0  # a step without a masked token has no loss to log
 
 
 def check_finite(loss, step):

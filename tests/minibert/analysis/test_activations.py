@@ -93,7 +93,8 @@ def test_the_share_of_a_trained_prefix_is_left_out(bpe):
     with torch.no_grad():
         x = model.bert.embeddings(torch.tensor([activations.encoding.ids]))
         rope = model.bert.rope_cos_sin(7, x.dtype)[0]
-        weights = model.bert.blocks[0].attention.attention_weights(x, None, rope)[0]  # (nh, 7, 3 + 7)
+        # (nh, 7, 3 + 7)
+        weights = model.bert.blocks[0].attention.attention_weights(x, None, rope)[0]
     torch.testing.assert_close(activations.attention[0], weights[:, :, 3:])
 
 

@@ -5,15 +5,19 @@ bool(), nonzero() and the like are errors there.
 """
 import contextlib
 import math
+import os
+import signal
 import sys
 
 import pytest
 import torch
 from train_helpers import (
+    assert_same_runs,
     last_state,
     losses,
     metrics,
     num_batches,
+    resume,
     run,
     same,
     weights,
@@ -61,7 +65,7 @@ def test_a_step_reads_no_values(monkeypatch, family, precision, optimizer):
     for _ in range(2):
         step_losses, grad_norm = train.training_step(
             model, adam, scaler, micro_batches, config, Distributed())
-        state.record_step(step_losses, grad_norm, None)
+        state.record_step(step_losses.totals, grad_norm, None)
         assert grad_norm.device == META and state.loss_sums["loss"].device == META
     with pytest.raises((RuntimeError, NotImplementedError)):  # what the test would see
         bool(grad_norm)
@@ -75,32 +79,26 @@ class FakeGPU:
 class LateTrainer(with_bad_gradients(2, 6, 7)):
     """Notices three bad gradients late, as on a GPU."""
 
-    steps_per_check = []
-
     def restore(self):
         super().restore()
         self.device = FakeGPU()
 
-    def uncount_skipped_steps(self):
-        self.steps_per_check.append(self.state.unchecked_steps)
-        return super().uncount_skipped_steps()
+
+LATE_FLAGS = "--max-steps 12 --schedule linear --log-every 4".split()
 
 
 def test_evaluating_and_saving_change_nothing_when_skipped_steps_are_noticed_late(text, tmp_path):
     """15 batches make 12 steps, with the same losses, rates, weights and scores."""
     results = {}
-    for eval_every, save_every in ((0, 0), (3, 2), (1, 1)):
+    for eval_every, save_every in ((0, 0), (4, 2), (1, 1)):
         out = tmp_path / f"{eval_every}-{save_every}"
-        flags = f"--eval-every {eval_every} --save-every {save_every} --log-every 4"
-        assert run(text, out, "--max-steps", "12", "--schedule", "linear", *flags.split(),
-                   trainer=LateTrainer) == 0
+        flags = f"--eval-every {eval_every} --save-every {save_every}"
+        assert run(text, out, *LATE_FLAGS, *flags.split(), trainer=LateTrainer) == 0
         state = last_state(out)
         assert (state["step"], num_batches(state), state["skipped"]) == (12, 15, 3)
-        assert state["schedule_lead"] == 0
+        assert state["unread_skips"] == 0
         scores = {line["step"]: line["eval_loss"] for line in metrics(out) if "eval_loss" in line}
         results[eval_every] = losses(out), weights(out), scores
-    assert 4 in LateTrainer.steps_per_check  # steps pass without a check
-
     expected_losses, expected_weights, _ = results[0]
     assert [line[0] for line in expected_losses] == [1, 4, 8, 12]
     for logged, learned, _ in results.values():
@@ -108,7 +106,26 @@ def test_evaluating_and_saving_change_nothing_when_skipped_steps_are_noticed_lat
         assert same(learned, expected_weights)
     all_scores = results[1][2]
     assert list(all_scores) == list(range(1, 13))
-    assert results[3][2] == {step: all_scores[step] for step in (3, 6, 9, 12)}
+    assert results[4][2] == {step: all_scores[step] for step in (4, 8, 12)}
+
+
+@pytest.mark.parametrize("stop_after", [2, 3, 7])
+def test_a_run_resumes_exactly_before_its_skipped_steps_are_noticed(text, tmp_path, stop_after):
+    """The checkpoint keeps the skipped steps that are still counted: 1, 1 and 2 of them."""
+    class StoppedTrainer(LateTrainer):
+        def step(self, micro_batches):
+            if self.num_calls == stop_after - 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().step(micro_batches)
+
+    class ResumedTrainer(LateTrainer):
+        num_calls = stop_after
+
+    run(text, tmp_path / "whole", *LATE_FLAGS, trainer=LateTrainer)
+    assert run(text, tmp_path / "halves", *LATE_FLAGS, trainer=StoppedTrainer) == 130
+    assert last_state(tmp_path / "halves")["unread_skips"] == (2 if stop_after == 7 else 1)
+    assert resume(tmp_path / "halves", trainer=ResumedTrainer) == 0
+    assert_same_runs(tmp_path / "whole", tmp_path / "halves")
 
 
 def take_steps(state, *skipped):
@@ -121,17 +138,16 @@ def test_skipped_steps_are_uncounted():
     state = TrainState(step=20)
     take_steps(state, *10 * [True])
     assert state.step == 30
-    assert state.drop_skipped_steps("fp16") == 10
+    assert state.uncount_skipped_steps("fp16")
     assert (state.step, state.skipped) == (20, 10)
-    assert state.schedule_lead == 10
-    state.drop_skipped_steps("fp16", correct_schedule=True)
-    assert state.schedule_lead == 0
+    assert not state.uncount_skipped_steps("fp16")
+    assert (state.step, state.skipped) == (20, 10)
 
 
 def test_twenty_skipped_steps_in_a_row_are_an_error():
     state = TrainState()
     take_steps(state, *15 * [True], False, *15 * [True])
-    assert state.drop_skipped_steps("fp16") == 30
-    take_steps(state, *20 * [True])
+    assert state.uncount_skipped_steps("fp16")
+    take_steps(state, *5 * [True])  # 15 + 5 in a row
     with pytest.raises(ValueError, match="20 fp16 steps in a row.* a lower --learning-rate$"):
-        state.drop_skipped_steps("fp16")
+        state.uncount_skipped_steps("fp16")

@@ -69,6 +69,10 @@ def make_parser():
                              help=f"{token_files}files, folders, or the name of a corpus")
         command.add_argument("--text-field", default="text",
                              help="the field or column of .jsonl, .csv and .tsv with the text")
+        command.add_argument("--text-suffix", default="", metavar=".py,.md,none",
+                             help="extensions of more plain-text files; none: no extension")
+        command.add_argument("--skip-unreadable", action="store_true",
+                             help="leave out files and folders without permission to read")
 
     filters_help = f"a list such as short=50,markup; or all ({', '.join(FILTERS)})"
     command = commands.choices["prepare"]
@@ -137,13 +141,14 @@ def prepare_corpus(options):
     _check_free(options)
     tokenizer = load_tokenizer(options.tokenizer)
     corpus = _open(options, options.workers)
+    notes = corpus.notes
     if options.filters:
         corpus = FilteredCorpus(corpus, options.filters)
     with termination_as_interrupt():
         tokens = prepare(corpus.documents(options.split), tokenizer, options.out,
                          options.workers, show_progress=not options.json)
     result = {"folder": str(options.out), "corpus": corpus.name, "split": options.split}
-    result.update(tokens.meta)
+    result.update(notes | tokens.meta)
     if options.filters:
         result["filters"] = corpus.reports[options.split].report()
     return result
@@ -155,12 +160,13 @@ def filter_corpus(options):
     if options.out.suffix != ".jsonl" or options.out.is_dir():
         raise ValueError(f"--out {options.out}: give the name of a .jsonl file")
     _check_free(options)
-    documents = tqdm(_open(options).documents("all"), desc="filter", unit=" documents",
+    corpus = _open(options)
+    documents = tqdm(corpus.documents("all"), desc="filter", unit=" documents",
                      disable=options.json)
     lines = (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents))
     with termination_as_interrupt():
         atomic_lines(options.out, lines)
-    return {"file": str(options.out), **filters.report()}
+    return {"file": str(options.out), **corpus.notes, **filters.report()}
 
 
 def inspect(options):
@@ -174,7 +180,8 @@ def inspect(options):
             splits = [name for name in ("train", "eval") if is_token_file(parent / name)]
             if splits:
                 return {name: inspect_tokens(parent / name, show_progress) for name in splits}
-    return inspect_corpus(_open(options), show_progress)
+    corpus = _open(options)
+    return {"name": corpus.name, **corpus.notes, **inspect_corpus(corpus, show_progress)}
 
 
 def is_token_file(folder):
@@ -191,7 +198,8 @@ def _check_free(options):
 
 
 def _open(options, workers=None):
-    return open_corpus(options.source, options.text_field, workers=workers)
+    return open_corpus(options.source, options.text_field, workers=workers,
+                       text_suffix=options.text_suffix, skip_unreadable=options.skip_unreadable)
 
 
 COMMANDS = {

@@ -4,7 +4,8 @@
     kant        three books by Immanuel Kant, 1.8 MB, the corpus of KantaiBERT (sources/kant.py)
     wikipedia   Simple English Wikipedia; wikipedia:en, wikipedia:de, ... for other languages
     amazon      reviews of digital music; amazon:Books, amazon:Toys_and_Games, ... for others
-    PATH        your files or folders: .txt .jsonl .csv .tsv, each also .gz or .bz2 (readers.py)
+    PATH        your files or folders: .txt .jsonl .csv .tsv, each also .gz or .bz2; other text
+                files (.py, .md) if there is nothing else (corpus_files.py)
 
 A document is a str, and its lines are its segments. Every corpus has a "train" and an "eval"
 split: the validation set, about 5 % of the documents, is chosen by a hash (splits.py).
@@ -13,7 +14,8 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from data import readers
+from data.corpus_files import KNOWN, has_wildcard, select_files
+from data.readers import read_documents
 from data.sources import named
 from data.sources.pydocs import PydocsCorpus
 from data.splits import check_split, eval_lines_per_document, is_eval_document
@@ -22,7 +24,8 @@ from tokenizer.utils.cli import suggestion
 MIN_DOCUMENTS = 20  # with fewer, the corpus is split by lines
 
 
-def open_corpus(source, text_field="text", cache=None, workers=None):
+def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix="",
+                skip_unreadable=False):
     """Return a corpus: a named one, or the text in a path or a list of paths (files or folders).
 
     A corpus has
@@ -30,17 +33,20 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
     name, description   strings; the description is one line for the screen
     documents(split)    an iterator over the documents of "train", "eval" or "all"
     progress()          (bytes read, bytes in total) of the latest iterator, or None
+    notes               what the user should know, such as {"left_out": "40 .py"}
 
     text_field   the field of .jsonl, .csv and .tsv files that holds the text
     cache        the folder for downloads (default: data/cache) and for the parsed text of pydocs
                  (default: parse it again in each process)
     workers      processes that parse pydocs; None means one per core
+    text_suffix, skip_unreadable   see ``select_files``
 
     A named corpus that is not on this machine is downloaded; of wikipedia and amazon only the
     first 50 MB.
 
-    Raises FileNotFoundError for a missing path, ValueError for an unknown name or file type, and
-    OSError if a download fails. Errors inside a file are raised while it is read.
+    Raises FileNotFoundError for a missing path, PermissionError for an unreadable one, ValueError
+    for an unknown name or file type, and OSError if a download fails. Errors inside a file are
+    raised while it is read.
 
     ``next(open_corpus("kant").documents("train")) -> "1788"``, a line of the first title page
     """
@@ -53,19 +59,23 @@ def open_corpus(source, text_field="text", cache=None, workers=None):
             if len(sources) > 1:
                 raise ValueError(f"the corpus {source} cannot be combined with other sources; "
                                  f"for a file of that name write ./{source}")
+            if text_suffix:
+                raise ValueError(f"--text-suffix {text_suffix} has no effect on {source}: it is "
+                                 "for your own files")
             return _open_named(source, text_field, cache, workers)
 
     for source in map(str, sources):
-        if not Path(source).exists():
+        if not (os.path.lexists(source) or has_wildcard(source)):
             raise _not_found(source)
-    files = []
-    for source in sources:
-        files += readers.find_files(source)  # in the order of the sources
+    selection = select_files(sources, text_suffix, skip_unreadable)  # in the order of the sources
     # The name of a corpus is that of its first file or folder: news.txt and two more -> "news+2".
-    name = Path(sources[0]).resolve().name.split(".")[0] or "files"
+    first = Path(sources[0]).resolve()
+    while has_wildcard(first.name) and not first.exists():  # code/*.py -> "code"
+        first = first.parent
+    name = first.name.split(".")[0] or "files"
     if len(sources) > 1:
         name = f"{name}+{len(sources) - 1}"
-    return FileCorpus(name, files, text_field)
+    return FileCorpus(name, selection, text_field)
 
 
 def _open_named(name, text_field, cache, workers):
@@ -76,20 +86,25 @@ def _open_named(name, text_field, cache, workers):
 
 def _not_found(source):
     """Return the error for a source that is neither a corpus nor a file."""
+    parent = os.path.dirname(source)
+    if os.path.isdir(parent) and not os.access(parent, os.X_OK):
+        return PermissionError(f"permission denied: {source}")
     # A dot or a slash means a path; anything else may be a misspelled name.
     if "." in source or "/" in source or os.sep in source:
         return FileNotFoundError(f"no such file or folder: {source}")
     names = list(named.NAMED)
     return ValueError(f"no corpus and no file is named {source}{suggestion(source, names)} "
-                      f"(corpora: {', '.join(names)}; or a path to {readers.KNOWN})")
+                      f"(corpora: {', '.join(names)}; or a path to {KNOWN})")
 
 
 class FileCorpus:
     """A corpus in files. Documents are read one at a time, so it may be larger than memory."""
 
-    def __init__(self, name, files, text_field="text"):
+    def __init__(self, name, selection, text_field="text"):
         self.name = name
-        self.files = list(files)
+        self.files = selection.files
+        self.notes = selection.notes()
+        self._format_of = selection.format_of
         self.text_field = text_field
         # For progress(): the file that is being read, and the size of the files before it.
         self._file = None
@@ -97,14 +112,20 @@ class FileCorpus:
 
     @property
     def description(self):
-        """``"kant: 3 files, 1.9 MB"``"""
+        """``"kant: 3 files, 1.9 MB"``, or ``"code: 1 file, 0.1 MB; left out: 40 .py"``"""
         files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
-        return f"{self.name}: {files}, {self.size / 1e6:,.1f} MB"
+        notes = [f"; {key.replace('_', ' ')}: {note}" for key, note in self.notes.items()]
+        return f"{self.name}: {files}, {self.size / 1e6:,.1f} MB{''.join(notes)}"
 
     @cached_property
     def size(self):
         """Bytes of all files on disk, where a .gz file counts its compressed bytes."""
-        return sum(Path(file).stat().st_size for file in self.files)
+        return sum(os.path.getsize(file) for file in self.files)
+
+    @property
+    def formats(self):
+        """The formats of the files: {".txt", ".csv"}"""
+        return set(map(self._format_of, self.files))
 
     def progress(self):
         """Return (bytes read by the latest iterator, bytes of all files), as counted on disk."""
@@ -133,7 +154,8 @@ class FileCorpus:
         self._bytes_before = 0
         empty = True
         for file in self.files:  # opened one after another, so there may be thousands
-            for document in readers.read_documents(file, self.text_field, self._on_open):
+            extension = self._format_of(file)
+            for document in read_documents(file, self.text_field, self._on_open, extension):
                 empty = False
                 yield document
         if empty:

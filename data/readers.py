@@ -1,51 +1,49 @@
 """Read documents from files: .txt, .jsonl, .csv and .tsv, each also .gz or .bz2.
 
     .txt          a document is a run of lines between blank lines (as in Google's BERT code)
-    .jsonl .json  a document is one field of a JSON object; there is one object per line
+    .jsonl .json  a document is one field of a JSON object; there is one object per line, or a
+                  .json file is an array of objects
     .csv .tsv     a document is one column of a row; the first row has the column names
 
 Files are streamed, so memory does not grow with their size. Two public data sets are recognized
 by their first line, and their texts are split into sentences, one per line: Wikipedia's dump
 (sources/wikipedia.py) and Amazon's reviews (sources/amazon.py).
 
-This module only reads. ``corpora`` decides which files belong to a corpus and how its documents
-are split into training and validation.
+This module only reads. ``corpus_files`` selects the files of a corpus, and ``corpora`` splits its
+documents into training and validation.
 """
 import codecs
 import csv
 import itertools
 import json
+import os
+import re
 import sys
 import zlib
 from functools import partial
 from pathlib import Path
 
+from data.corpus_files import check_regular_file, format_of
 from data.sources import amazon, wikipedia
-from data.sources.compression import (
-    compression_error,
-    compression_suffix,
-    decompressed,
-    is_partial,
-)
+from data.sources.compression import compression_error, decompressed, is_partial
 from data.sources.gutenberg import strip_boilerplate
-
-FORMATS = (".txt", ".jsonl", ".json", ".csv", ".tsv")
-KNOWN = ", ".join(FORMATS) + ", each also with .gz or .bz2"
 
 MAX_DOCUMENT = 1_000_000  # characters; a longer document in a .txt is cut between two lines
 MAX_LINE = 1_000_000  # characters; a longer line of a .txt is cut at a space
 MAX_BYTES = 1 << 28  # of a line in any format; a longer line is an error, before memory runs out
+MAX_EXPANSION = 300  # of a compressed file: text shrinks to a third or a tenth
 MAX_MISSING = 1000  # records of a public dump in a row that may lack the text field
 
 csv.field_size_limit(min(sys.maxsize, MAX_BYTES))
 
 
-def read_documents(path, text_field="text", on_open=None):
+def read_documents(path, text_field="text", on_open=None, extension=None):
     r"""Yield the documents of one file as str, with lines separated by "\n" and no blank edges.
 
     text_field   the field of .jsonl, or the column of .csv and .tsv, that holds the text
     on_open      is called with the opened file as it is on disk (compressed); its ``tell()``
                  says how much has been read
+    extension    ".txt" for plain text with another extension
 
     The text must be UTF-8, with or without a byte-order mark.
 
@@ -55,65 +53,13 @@ def read_documents(path, text_field="text", on_open=None):
     A .txt with ``"One\r\ntwo\n\n\nthree"`` gives ``"One\ntwo"`` and ``"three"``.
     """
     path = Path(path)
-    extension = format_of(path)
+    extension = extension or format_of(path)
     if extension == ".txt":
         # Books from Project Gutenberg have a header and a license, which all have in common.
         return text_documents(strip_boilerplate(text_lines(path, on_open)))
     if extension in (".jsonl", ".json"):  # the older dumps of Amazon and Wikipedia end in .json
         return json_documents(path, text_field, on_open)
     return table_documents(path, text_field, extension, on_open)
-
-
-def find_files(path):
-    """Return the files to read for a path: itself, or all readable files in a folder, sorted.
-
-    Skips hidden files, unfinished downloads (.part), and .json that is not compressed: that is
-    usually a settings file.
-
-    Raises FileNotFoundError for a missing path. Raises ValueError for an unknown extension, a
-    folder without a readable file, and a folder with an unfinished download of Wikipedia.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no such file or folder: {path}")
-    if not path.is_dir():
-        format_of(path)
-        return [path]
-
-    names = []  # relative to the folder, since a folder above it may be hidden
-    for file in path.rglob("*"):
-        relative = file.relative_to(path)
-        is_hidden = any(part.startswith(".") for part in relative.parts)
-        if file.is_file() and not is_hidden:
-            names.append(relative.as_posix())
-    names.sort()  # the order on disk differs between machines
-
-    for name in names:
-        if wikipedia.UNFINISHED.fullmatch(Path(name).name):
-            raise ValueError(f"{path}: the download of a dump has not ended: repeat the command "
-                             f"to resume it, or remove {path / name} to use the files as they are")
-
-    files = [path / name for name in names
-             if _extension(name) in FORMATS and not name.endswith(".json")]
-    if not files:
-        raise ValueError(f"{path} has no file to read: supported are {KNOWN}")
-    return files
-
-
-def format_of(path):
-    """Return a file's extension without compression: ``"news.csv.gz" -> ".csv"``."""
-    extension = _extension(path)
-    if extension not in FORMATS:
-        raise ValueError(f"{path}: unknown extension {extension or '(none)'}: "
-                         f"supported are {KNOWN}")
-    return extension
-
-
-def _extension(path):
-    path = Path(path)
-    if compression_suffix(path):
-        path = path.with_suffix("")  # news.csv.gz -> news.csv
-    return path.suffix.lower()
 
 
 # ------------------------------------------------------------------------------ .txt
@@ -141,16 +87,16 @@ def text_documents(lines, max_characters=MAX_DOCUMENT):
 
 def text_lines(path, on_open=None):
     """Yield the lines of a text file without their ends; a very long line comes in pieces."""
-    for _, line in decoded_lines(path, on_open):
-        line = line.rstrip("\r\n")
-        start = 0
-        while len(line) - start > MAX_LINE:
-            end = line.rfind(" ", start + 1, start + MAX_LINE)
-            if end < 0:  # no space: cut inside a word
-                end = start + MAX_LINE
-            yield line[start:end]
-            start = end
-        yield line[start:]
+    for _, lines in decoded_lines(path, on_open):
+        for line in lines.rstrip("\r\n").split("\r"):  # a lone \r ends a line of old Mac files
+            start = 0
+            while len(line) - start > MAX_LINE:
+                end = line.rfind(" ", start + 1, start + MAX_LINE)
+                if end < 0:  # no space: cut inside a word
+                    end = start + MAX_LINE
+                yield line[start:end]
+                start = end
+            yield line[start:]
 
 
 # ------------------------------------------------------------------------------ .jsonl
@@ -195,17 +141,39 @@ def json_documents(path, text_field, on_open=None):
 
 
 def json_records(path, on_open=None):
-    """Yield (line number, dict) for each line of a .jsonl file."""
-    for line_number, line in record_lines(path, on_open):
+    """Yield (line number, dict) for each line of a .jsonl file.
+
+    A .json file may be one array instead: (number, dict) for each object in it.
+    """
+    lines = record_lines(path, on_open)
+    for line_number, line in lines:
+        is_array = line.lstrip().startswith("[") and format_of(path) == ".json"
+        if is_array:
+            line = _join(path, itertools.chain([line], (rest for _, rest in lines)))
         try:
-            record = json.loads(line)
+            value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}:{line_number}: invalid JSON ({error}): "
                              "a .jsonl file has one JSON object per line") from None
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}:{line_number}: a JSON {type(record).__name__}: "
-                             "a .jsonl file has one JSON object per line")
-        yield line_number, record
+        records = value if is_array else [value]
+        for number, record in enumerate(records, start=line_number):
+            if not isinstance(record, dict):
+                raise ValueError(f"{path}:{number}: a JSON {type(record).__name__}: "
+                                 "a .jsonl file has one JSON object per line")
+            yield number, record
+
+
+def _join(path, lines):
+    """Return the text of a JSON array; ValueError before it fills the memory."""
+    parts = []
+    size = 0
+    for line in lines:
+        parts.append(line)
+        size += len(line)
+        if size > MAX_BYTES:
+            raise ValueError(f"{path}: a JSON array of over {MAX_BYTES >> 20} MiB: write one "
+                             "object per line, as .jsonl")
+    return "".join(parts)
 
 
 # ------------------------------------------------------------------------------ .csv, .tsv
@@ -247,7 +215,7 @@ def table_documents(path, text_field, extension, on_open=None):
 
 
 def _clean(text):
-    return text.replace("\r\n", "\n").strip()
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def _fields(names):
@@ -271,13 +239,15 @@ def decoded_lines(path, on_open=None):
     If the file is only the first part of another one (``compression.is_partial``), an
     incomplete last line is skipped.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"no such file: {path}")
+    check_regular_file(path)
     is_part = is_partial(path)
+    is_utf8 = False  # a line with more than ASCII has been decoded
+    num_bytes = 0
     try:
         with open(path, "rb") as raw, decompressed(raw, path) as file:
             if on_open:
                 on_open(raw)
+            size = os.fstat(raw.fileno()).st_size
             lines = iter(partial(file.readline, MAX_BYTES), b"")  # readline gives b"" at the end
             # Bytes, not text: the message of a decoding error can then name the line.
             for line_number, line in enumerate(lines, start=1):
@@ -285,16 +255,21 @@ def decoded_lines(path, on_open=None):
                     line = line.removeprefix(codecs.BOM_UTF8)
                 if len(line) >= MAX_BYTES:
                     raise ValueError(f"{path}:{line_number}: a line of over {MAX_BYTES >> 20} MiB")
+                num_bytes += len(line)
+                if num_bytes > max(MAX_BYTES, MAX_EXPANSION * size):
+                    raise ValueError(f"{path} expands to over {MAX_EXPANSION} times its size, as "
+                                     "no text does: if that is right, decompress it yourself")
                 if is_part and not line.endswith(b"\n"):
                     return
-                yield line_number, _decode(path, line, line_number)
+                yield line_number, _decode(path, line, line_number, is_utf8)
+                is_utf8 = is_utf8 or not line.isascii()
     except (EOFError, zlib.error, OSError) as error:
         # A partial compressed file ends with EOFError; everything else is damage.
         if not (is_part and isinstance(error, EOFError)):
             raise (compression_error(path, error) or error) from None
 
 
-def _decode(path, raw, line_number):
+def _decode(path, raw, line_number, is_utf8):
     if b"\0" in raw:
         raise ValueError(f"{path}:{line_number}: a NUL byte at byte {raw.index(0) + 1:,} of the "
                          "line: this is a binary file or UTF-16; convert it to UTF-8 text first "
@@ -303,5 +278,22 @@ def _decode(path, raw, line_number):
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}:{line_number}: byte {error.start + 1:,} of the line is "
-                         f"0x{raw[error.start]:02x}, which is not UTF-8: convert the file "
-                         "(iconv -f ISO-8859-1 -t UTF-8)") from None
+                         f"0x{raw[error.start]:02x}, which is not UTF-8: "
+                         f"{_encoding_hint(raw, error, is_utf8)}") from None
+
+
+def _encoding_hint(raw, error, is_utf8):
+    """Return what to do about a line that is not UTF-8. is_utf8: earlier lines have shown it."""
+    encoding = "WINDOWS-1252" if re.search(rb"[\x80-\x9f]", raw) else "ISO-8859-1"
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "UTF-16"
+    conversion = f"convert the file (iconv -f {encoding} -t UTF-8)"
+    num_bad = raw.decode("utf-8", "replace").count("\ufffd")
+    num_good = sum(character > "\x7f" for character in raw.decode("utf-8", "ignore"))
+    is_utf8 = is_utf8 or num_good >= max(num_bad, 1)  # other encodings rarely look like UTF-8
+    if error.reason == "unexpected end of data":
+        cut = "the file is cut off in the middle of a character: copy it again"
+        return cut if is_utf8 else f"{cut}, or, if it is not meant to be UTF-8, {conversion}"
+    if is_utf8:
+        return "the text around it is: the file is damaged or cut; copy it again, or mend the line"
+    return conversion

@@ -157,7 +157,12 @@ class TrainConfig:
     # What to train on
     corpus: str = option("pydocs", (
         "pydocs (the Python documentation on this machine), kant, wikipedia, amazon, or your own "
-        ".txt .jsonl .csv .tsv (.gz) file or folder; one document in twenty is for validation"))
+        ".txt .jsonl .csv .tsv (.gz) file, folder or quoted pattern such as 'code/**/*.py'; one "
+        "document in twenty is for validation"))
+    text_suffix: str = option("", (
+        "extensions of more plain-text files in a folder, such as .py,.md; none: no extension"))
+    skip_unreadable: bool = option(False, (
+        "leave out files and folders without permission to read, and list them"))
     filters: str = option("", (
         "documents to drop, separated by commas: short, repetitive, script, markup, duplicates, "
         "near-duplicates, or all; all,short=50 changes one threshold"))

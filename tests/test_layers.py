@@ -28,7 +28,7 @@ LAYERS = (
     ("tokenizer.loading",),
     ("tokenizer",),
     ("data.splits", "data.sentences"),
-    ("data.token_file", "data.sources", "data.readers"),
+    ("data.token_file", "data.sources", "data.corpus_files", "data.readers"),
     ("data",),
     ("minibert.config", "minibert.model", "minibert.attention", "minibert.heads",
      "minibert.masking", "minibert.examples", "minibert.sentence_pairs", "minibert.batches",

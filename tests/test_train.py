@@ -189,13 +189,17 @@ def test_the_criterion_of_word_pieces_is_passed_to_the_trainer(text, criterion):
     assert tokenizer.fingerprint == fingerprints[criterion]
 
 
-def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path):
+def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path, capsys):
     run(text, tmp_path / "one", "--max-steps", "4")
     data = ["--data", str(tmp_path / "one/data")]
     tokenizer = ["--tokenizer", str(tmp_path / "one")]
     run("missing.txt", tmp_path / "two", "--max-steps", "4", *data, *tokenizer)
     run("missing.txt", tmp_path / "three", "--max-steps", "4", *data)  # with one/tokenizer
-    assert losses(tmp_path / "one") == losses(tmp_path / "two") == losses(tmp_path / "three")
+    assert f"corpus      is not read: {tmp_path}/one/data is prepared already" in (
+        capsys.readouterr().out)
+    resume(tmp_path / "three", "--corpus", "missing.txt", "--max-steps", "5",
+           "--may-differ", "max-steps")
+    assert losses(tmp_path / "one") == losses(tmp_path / "two") == losses(tmp_path / "three")[:4]
 
 
 class CountingBackend:

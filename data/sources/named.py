@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from data import readers
+from data.corpus_files import Selection, select_files
 from data.sources import amazon, kant, wikipedia
 
 NAMED = {
@@ -31,18 +31,16 @@ def is_named(source):
 
 
 def find_or_fetch(name, cache=None):
-    """Return the files of a named corpus; download them into ``cache`` if necessary."""
+    """Return the Selection of a named corpus; download it into ``cache`` if necessary."""
     user_folder = _user_folder(name)
     if user_folder:
-        return readers.find_files(user_folder)
+        return select_files([user_folder])
     folder = _cache_folder(name, cache)
     if name == "kant":
-        return kant.fetch(folder)
+        return Selection(kant.fetch(folder))
     files = DOWNLOADERS[name.partition(":")[0]].find(folder)
-    if files:
-        return files
     # An interrupted download continues up to the size that was asked for.
-    return fetch(name, folder, wikipedia.requested_megabytes(folder))
+    return Selection(files or fetch(name, folder, wikipedia.requested_megabytes(folder)))
 
 
 def fetch(name, folder=None, megabytes=None, show_progress=True):

@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # drawing.py and this checkout
 from drawing import COLORS, GREY, INK, PALE, TINTS, Drawing  # noqa: E402
 
-from data.corpora import FileCorpus  # noqa: E402
+from data.corpora import open_corpus  # noqa: E402
 from data.splits import eval_lines_per_document  # noqa: E402
 from tokenizer.normalize import BertNormalizer  # noqa: E402
 from tokenizer.pretokenize import bert_words, gpt2_words  # noqa: E402
@@ -33,7 +33,7 @@ def chapter_01_text():
     """The documents of the sample, their lines as bars, and the validation lines."""
     drawing = Drawing(760, 348, "The sample: eight documents of five lines; the last line of each "
                                 "of the last two is for validation")
-    sample = FileCorpus("sample", [HERE / "sample.txt"])
+    sample = open_corpus(HERE / "sample.txt")
     documents = [document.split("\n") for document in sample.documents("all")]
     num_eval_lines = eval_lines_per_document([len(lines) for lines in documents])
     for i, lines in enumerate(documents):

@@ -45,7 +45,8 @@ FIELDS = [field.name for cls in (BertConfig, TrainConfig) for field in fields(cl
 
 GROUPS = {  # heading in --help -> fields of TrainConfig
     "starting point": ("init",),
-    "text": ("corpus", "text_field", "filters", "sentences", "stream", "data"),
+    "text": ("corpus", "text_field", "text_suffix", "skip_unreadable", "filters", "sentences",
+             "stream", "data"),
     "tokenizer (its size is --vocab-size)":
         ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency"),
     "examples and masks": ("examples", "max_length", "masking", "mlm_probability", "nsp_weight"),
@@ -135,6 +136,8 @@ def new_config(args):
                          "use --max-steps or --minutes")
     if train.stream and train.data:
         raise ValueError(f"--stream tokenizes the text itself: leave out --data {train.data}")
+    if train.data:  # is prepared already: no corpus is read, so none is recorded
+        train = replace(train, corpus="", text_suffix="", skip_unreadable=False)
     if train.examples == "pairs" and model.segments < 2:
         raise ValueError(
             f"--examples pairs needs two segment types, this {model.family} has {model.segments}: "
@@ -201,6 +204,8 @@ def resume_config(args, folder):
             stored = getattr(config, name)
             if value in (stored, "auto"):  # "auto" was decided when the run started
                 continue
+            if name == "corpus" and train.data:
+                continue  # it is not read, see new_config
             if name in allowed:
                 changes[type(config)][name] = value
             else:

@@ -13,7 +13,6 @@ from pathlib import Path
 from data import TokenFile, open_corpus, prepare
 from data.corpora import take_characters
 from data.quality.filters import FilteredCorpus
-from data.readers import format_of
 from data.sentences import SentenceCorpus
 from data.sources.named import CACHE
 from data.stream import Stream
@@ -64,6 +63,8 @@ def prepare_data(run):
         if not has_all_files(run, data_folder):
             corpus = open_training_corpus(run)
             print(f"corpus      {corpus.description}")
+        elif run.config.data:
+            print(f"corpus      is not read: {data_folder} is prepared already")
         tokenizer = prepare_tokenizer(run, corpus)
         model_config = fit_to_tokenizer(run.model_config, tokenizer, run.config)
         check_max_length(model_config, run.config)  # RoBERTa's positions start at the padding id
@@ -116,9 +117,9 @@ def open_training_corpus(run):
     if not config.corpus:
         raise ValueError(f"preset {run.preset} needs a text: add --corpus FILE_OR_FOLDER "
                          "(or --corpus pydocs, the documentation on this machine)")
-    corpus = open_corpus(config.corpus, text_field=config.text_field, cache=CACHE)
-    files = getattr(corpus, "files", [])
-    if config.text_field != "text" and files and all(format_of(f) == ".txt" for f in files):
+    corpus = open_corpus(config.corpus, text_field=config.text_field, cache=CACHE,
+                         text_suffix=config.text_suffix, skip_unreadable=config.skip_unreadable)
+    if config.text_field != "text" and getattr(corpus, "formats", None) == {".txt"}:
         raise ValueError(f"--text-field {config.text_field} has no effect: {config.corpus} is "
                          "plain text without fields")
     if config.sentences:

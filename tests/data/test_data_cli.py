@@ -227,3 +227,34 @@ def test_inspect_reports_what_each_filter_would_drop_by_itself(capsys, mixed):
     shares = {entry["filter"]: entry["share_of_documents"] for entry in result["would_drop"]}
     assert shares == {"short": 0.25, "repetitive": 0, "script": 0, "markup": 0.25,
                       "duplicates": 0.25, "near-duplicates": 0.25}
+
+
+def test_each_command_says_what_is_left_out(capsys, tmp_path, text, fake_tokenizer):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a b")
+    (folder / "b.md").write_text("a longer line of markdown")
+    commands = [
+        ["inspect", folder],
+        ["prepare", folder, "--tokenizer", "x", "--out", tmp_path / "tokens", "--overwrite"],
+        ["filter", folder, "--filters", "duplicates", "--out", tmp_path / "kept.jsonl",
+         "--overwrite"],
+    ]
+    for command in commands:
+        result = json_output(capsys, *command)
+        assert result["left_out"] == "1 .md"
+        assert result["warning"].startswith("89% of the bytes are left out")
+        result = json_output(capsys, *command, "--text-suffix", ".md", "--skip-unreadable")
+        assert result["read_as_plain_text"] == "1 .md"
+        assert "left_out" not in result
+
+
+def test_inspect_and_filter_count_the_same_duplicates(capsys, tmp_path):
+    """Letter case and white space make no difference."""
+    path = tmp_path / "a.txt"
+    path.write_text("One text\n\none  text\n\nONE\ntext\n\nanother\n\nanother\n")
+    inspected = json_output(capsys, "inspect", path)
+    filtered = json_output(capsys, "filter", path, "--filters", "duplicates",
+                           "--out", tmp_path / "kept.jsonl")
+    assert inspected["duplicated_documents_share"] == 3 / 5
+    assert filtered["dropped"][0]["share_of_documents"] == 3 / 5

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from data.readers import find_files, read_documents, text_documents, text_lines
+from data.readers import read_documents, text_documents, text_lines
 
 
 def write(path, content):
@@ -21,7 +21,7 @@ def test_a_text_document_is_a_run_of_lines_between_blank_lines(tmp_path):
     assert read(write(tmp_path / "a.txt", "\n\none\ntwo\n\n  \nthree")) == ["one\ntwo", "three"]
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_line_ends_and_a_byte_order_mark_make_no_difference(tmp_path, end):
     path = write(tmp_path / "a.txt", end.join(["\ufeffone", "twö", "", "three", ""]))
     assert read(path) == ["one\ntwö", "three"]
@@ -39,6 +39,9 @@ JSONL = """\
 @pytest.mark.parametrize("name, content", [
     ("a.jsonl", JSONL),
     ("a.csv", 'id,text\n1,"one\ntwo"\n2,three\n3,\n'),
+    ("a.csv", 'id,text\n1,"one\rtwo"\n2,three\n'),
+    ("a.json", '[{"text": "one\\ntwo"}, {"text": "three"}]'),
+    ("a.json", '\ufeff\n[\n  {\n    "text": "one\\r\\ntwo"\n  },\n  {"text": "three"}\n]\n'),
     ("a.csv", '\ufeffid,text\r\n1,"one\r\ntwo"\r\n2,three\r\n'),
     ("a.txt", "one\ntwo\n\nthree\n"),
 ])
@@ -73,6 +76,9 @@ def test_the_text_field_can_be_chosen(tmp_path):
     ("a.jsonl", '{"text": "x", "n": ' + "9" * 5000 + "}\n", "a.jsonl:1: invalid JSON"),
     ("a.jsonl", '{"n": ' + "[" * 100_000 + "]" * 100_000 + "}\n", "a.jsonl:1: invalid JSON"),
     ("a.jsonl", '["x"]\n', "a.jsonl:1: a JSON list"),
+    ("a.json", '[{"text": "x"},\n\n ["y"]]', "a.json:2: a JSON list"),
+    ("a.json", '[{"text": "x"},\n {"text": "y"', "a.json:1: invalid JSON"),
+    ("a.json", '[{"text": "x"}]\n[{"text": "y"}]', "a.json:1: invalid JSON"),
     ("a.jsonl", '{"text": 5}\n', "a.jsonl:1: the field 'text' is not a string but int"),
     ("a.txt", b"fine\nbin\0ary", "a.txt:2: a NUL byte at byte 4.*binary"),
     ("a.txt", b"fine\n\nna\xefve\n", "a.txt:3: byte 3 of the line is 0xef, which is not UTF-8"),
@@ -84,6 +90,42 @@ def test_the_text_field_can_be_chosen(tmp_path):
 def test_an_unreadable_file_is_an_error_with_its_line_and_reason(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message):
         read(write(tmp_path / name, content))
+
+
+NAIVE = "na\u00efve \u00e9tude\n"
+LATIN_1 = "convert the file .iconv -f ISO-8859-1 -t UTF-8"
+
+
+@pytest.mark.parametrize("content, hint", [
+    (NAIVE.encode("latin-1"), LATIN_1),
+    ("\u201cnaive\u201d\n".encode("cp1252"), "convert the file .iconv -f WINDOWS-1252 -t UTF-8"),
+    ("\ufeff\u6f22\u5b57".encode("utf-16"), "convert the file .iconv -f UTF-16 -t UTF-8"),
+    ((NAIVE + "caf\u00e9").encode()[:-1], "cut off in the middle of a character: copy it again$"),
+    ("\u6f22\u5b57".encode()[:-1], "cut off in the middle of a character: copy it again$"),
+    (b"plain, caf\xe9", f"cut off .* again, or, if it is not meant to be UTF-8, {LATIN_1}"),
+    ("\u6f22\u5b57 \u6f22\u5b57\n".encode()[1:], "damaged or cut; copy it again, or mend the line"),
+    (NAIVE.encode() + b"na\xefve\n", "damaged or cut; copy it again, or mend the line"),
+])
+def test_the_hint_for_other_encodings_looks_at_the_bytes(tmp_path, content, hint):
+    with pytest.raises(ValueError, match=f"which is not UTF-8: .*{hint}"):
+        read(write(tmp_path / "a.txt", content))
+
+
+@pytest.mark.parametrize("name, line", [("a.txt.gz", "line\n"), ("a.jsonl.gz", '{"text": "x"}\n')])
+def test_a_file_that_expands_without_end_is_an_error(tmp_path, monkeypatch, name, line):
+    monkeypatch.setattr("data.readers.MAX_BYTES", 1_000_000)
+    path = write(tmp_path / name, line * 300_000)
+    monkeypatch.setattr("data.readers.MAX_EXPANSION", 1000)
+    assert len(read(path)) in (2, 300_000)
+    monkeypatch.setattr("data.readers.MAX_EXPANSION", 100)
+    with pytest.raises(ValueError, match=f"{name} expands to over 100 times its size"):
+        read(path)
+
+
+def test_an_array_larger_than_memory_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("data.readers.MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match="a.json: a JSON array of over .* as .jsonl"):
+        read(write(tmp_path / "a.json", '[{"text": "x"},\n' + '{"text": "y"},\n' * 100))
 
 
 @pytest.mark.parametrize("damage", [
@@ -134,19 +176,3 @@ def test_unicode_line_separators_do_not_end_a_line(tmp_path):
     text = "one\u2028still one\x0cand still"
     assert read(write(tmp_path / "a.jsonl", json.dumps({"text": text}))) == [text]
     assert read(write(tmp_path / "a.txt", text)) == [text]
-
-
-def test_a_folder_gives_its_readable_files_in_sorted_order(tmp_path):
-    readable = ["B.TXT", "a/b.jsonl.gz", "a/c.json.bz2", "a/z.csv", "b.txt"]
-    others = [".hidden/x.txt", "a/.x.txt", "readme.md", "settings.json", "b.txt.part",
-              "b.txt.part.json"]
-    for name in [*readable, *others]:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        write(tmp_path / name, "x")
-    assert [file.relative_to(tmp_path).as_posix() for file in find_files(tmp_path)] == readable
-
-
-def test_a_folder_without_a_readable_file_is_an_error(tmp_path):
-    write(tmp_path / "readme.md", "x")
-    with pytest.raises(ValueError, match="has no file to read: supported are .txt"):
-        find_files(tmp_path)

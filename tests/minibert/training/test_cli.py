@@ -28,6 +28,12 @@ def test_a_flag_overrides_the_preset():
     assert (train.learning_rate, train.batch_size, train.lowercase) == (3e-4, 64, False)
 
 
+@pytest.mark.parametrize("flags", [[], ["--corpus", "text.txt", "--text-suffix", ".md"]])
+def test_a_corpus_that_is_not_read_is_not_recorded(flags):
+    _, train = new_config("--data", "tokens", *flags)
+    assert (train.data, train.corpus, train.text_suffix) == ("tokens", "", "")
+
+
 def test_a_length_replaces_the_presets_length():
     _, train = new_config("--max-steps", "20")
     assert (train.max_steps, train.minutes) == (20, 0)

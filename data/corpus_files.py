@@ -1,0 +1,258 @@
+"""Select the files of a corpus, and count what is left out.
+
+    a folder        its .txt, .jsonl, .csv and .tsv files, also .gz or .bz2; not the hidden ones
+    a file          itself; a text file of another extension is read as plain text
+    "code/*.py"     the files and folders that match the pattern
+
+A folder without such files may hold others: .json arrays are read, else text files of any
+extension (.py, .md, wiki_00). ``text_suffixes`` adds extensions to those of every folder.
+"""
+import codecs
+import glob
+import os
+import re
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.sources import wikipedia
+from data.sources.compression import compression_suffix, decompressed
+from tokenizer.utils.terminal import visible
+
+FORMATS = (".txt", ".jsonl", ".json", ".csv", ".tsv")
+KNOWN = ", ".join(FORMATS) + ", each also with .gz or .bz2"
+# Files of models, tokenizers and runs: in a folder they are no text to train on.
+OF_MODELS = ("merges.txt", "vocab.txt", "tokens.tsv", "metrics.jsonl", "tokenizer.json",
+             "model.safetensors", "pytorch_model.bin")
+HEAD = 1 << 13  # bytes that show whether a file is text
+MAX_NAMED = 5  # extensions or paths in a message
+
+
+@dataclass
+class Selection:
+    """The files of a corpus, and what was found beside them."""
+
+    files: list = field(default_factory=list)  # paths, in the order in which they are read
+    plain: set = field(default_factory=set)  # those that are plain text, whatever their extension
+    left_out: Counter = field(default_factory=Counter)  # ".py" -> number of files
+    left_out_bytes: int = 0
+    unreadable: list = field(default_factory=list)  # files and folders: permission denied
+
+    def add(self, path, is_plain):
+        self.files.append(path)
+        if is_plain:
+            self.plain.add(path)
+
+    def leave_out(self, kind, path=None):
+        self.left_out[kind] += 1
+        self.left_out_bytes += os.path.getsize(path) if path else 0
+
+    def format_of(self, path):
+        return ".txt" if path in self.plain else format_of(path)
+
+    def notes(self):
+        """Return what the user should know, in words: ``{"left_out": "40 .py, 3 .log"}``."""
+        notes = {}
+        if self.plain:
+            notes["read_as_plain_text"] = counts_text(Counter(map(suffix_of, self.plain)))
+        if self.left_out:
+            notes["left_out"] = counts_text(self.left_out)
+        if self.unreadable:
+            notes["permission_denied"] = f"{len(self.unreadable)} ({some_of(self.unreadable)})"
+        num_bytes = sum(map(os.path.getsize, self.files))
+        share = self.left_out_bytes / max(num_bytes + self.left_out_bytes, 1)
+        if share > 0.5:
+            suffixes = [kind for kind, _ in self.left_out.most_common() if kind[0] == "."]
+            advice = f"; if they are text: --text-suffix {suffixes[0]}" if suffixes else ""
+            notes["warning"] = f"{share:.0%} of the bytes are left out{visible(advice)}"
+        return notes
+
+
+def select_files(sources, text_suffixes="", skip_unreadable=False):
+    """Return the Selection for a list of files, folders and patterns such as "code/**/*.py".
+
+    text_suffixes     extensions such as ".py,.md,none" of files that are plain text, also in
+                      folders; "none" is for files without an extension
+    skip_unreadable   leave out what the user may not read, instead of raising an error
+
+    Hidden files are ignored. Of a folder, ``left_out`` counts everything else that is not read,
+    among it .json, which is usually a settings file, and the files of tokenizers.
+
+    Raises FileNotFoundError for a missing path, PermissionError for an unreadable one, and
+    ValueError for a file that is not text, a pipe or device, a folder without a file to read, and
+    a folder with an unfinished download of Wikipedia.
+    """
+    selection = Selection()
+    words = [word.strip().lower() for word in text_suffixes.split(",")]
+    suffixes = {word if word == "none" else "." + word.removeprefix(".") for word in words if word}
+    for source in map(str, sources):
+        for path in _matches(source):
+            add = _add_folder if os.path.isdir(path) else _add_file
+            add(selection, path, suffixes)
+    if selection.unreadable and not skip_unreadable:
+        raise PermissionError(f"permission denied: {some_of(selection.unreadable)} (add "
+                              "--skip-unreadable to leave out such files)")
+    if not selection.files:
+        raise ValueError(f"no file can be read; permission denied: {some_of(selection.unreadable)}")
+    found = set(map(suffix_of, selection.files))
+    for suffix in suffixes - found:
+        raise ValueError(f"--text-suffix {visible(suffix)}: no file has this extension "
+                         f"(found: {', '.join(sorted(found))})")
+    return selection
+
+
+def format_of(path):
+    """Return a file's extension without compression: ``"news.csv.gz" -> ".csv"``."""
+    suffix = suffix_of(path)
+    if suffix not in FORMATS:
+        raise ValueError(f"{path}: unknown extension {suffix if suffix != 'none' else '(none)'}: "
+                         f"supported are {KNOWN}")
+    return suffix
+
+
+def suffix_of(path):
+    """``"news.CSV.gz" -> ".csv"``, ``"wiki_00" -> "none"``"""
+    path = Path(path)
+    if compression_suffix(path):
+        path = path.with_suffix("")  # news.csv.gz -> news.csv
+    return path.suffix.lower() or "none"
+
+
+def _matches(source):
+    """Return the path itself, or those that match a pattern, sorted."""
+    if os.path.lexists(source) or not has_wildcard(source):
+        return [Path(source)]
+    paths = dict.fromkeys(map(Path, sorted(glob.glob(source, recursive=True))))
+    if not paths:
+        raise FileNotFoundError(f"no file or folder matches {source}")
+    # Without what is in a folder that matches too: it is read with the folder.
+    return [path for path in paths if paths.keys().isdisjoint(path.parents)]
+
+
+def has_wildcard(source):
+    return not set("*?[").isdisjoint(source)
+
+
+def _add_file(selection, path, suffixes):
+    """Add a file that the user has named."""
+    check_regular_file(path)
+    if not os.access(path, os.R_OK):
+        selection.unreadable.append(path)
+        return
+    suffix = suffix_of(path)
+    is_plain = suffix in suffixes or suffix not in FORMATS and looks_like_text(path)
+    if not is_plain:
+        format_of(path)  # raises ValueError for an unknown one
+    selection.add(path, is_plain)
+
+
+def check_regular_file(path):
+    """Raise unless there is a file that can be read as often as needed, and that has an end."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no such file: {path}")
+    if not os.path.isfile(path):
+        raise ValueError(f"{path} is not a regular file but a folder, pipe, device or socket: "
+                         "save the text in a file")
+
+
+def _add_folder(selection, folder, suffixes):
+    """Add the files of a folder that are text, and count the others."""
+    paths = _visible_files(folder, selection)
+    texts = [path for path in paths if path.name not in OF_MODELS and path.suffix != ".part"]
+    plain = {path for path in texts if suffix_of(path) in suffixes}
+    chosen = [path for path in texts if path in plain or is_known(path)]
+    if not chosen:
+        chosen = [path for path in texts if path.suffix == ".json" and is_array(path)]
+    if not chosen and len(texts) == len(paths):  # not a model's folder, which has a readme.md
+        plain = {path for path in texts if suffix_of(path) not in FORMATS and looks_like_text(path)}
+        chosen = [path for path in texts if path in plain]
+        # A data set in another format may have a readme.md as well.
+        if sum(map(os.path.getsize, chosen)) < sum(map(os.path.getsize, paths)) / 2:
+            chosen = []
+    chosen = set(chosen)
+    for path in paths:
+        if path not in chosen:
+            selection.leave_out(path.name if path.name in OF_MODELS else suffix_of(path), path)
+        elif not os.access(path, os.R_OK):
+            selection.unreadable.append(path)
+        else:
+            selection.add(path, path in plain)
+    if not chosen and not selection.unreadable:
+        found = f" (found: {counts_text(selection.left_out)})" if selection.left_out else ""
+        raise ValueError(f"{folder} has no file to read: supported are {KNOWN}; --text-suffix .md "
+                         f"reads other text files{found}")
+
+
+def _visible_files(folder, selection):
+    """Return the files in a folder and its subfolders that are not hidden, sorted."""
+    files = []
+    paths = []
+
+    def on_error(error):
+        selection.unreadable.append(Path(error.filename))
+
+    for parent, folders, names in os.walk(folder, onerror=on_error):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        paths += [Path(parent, name) for name in [*names, *links] if not name.startswith(".")]
+    # The order on disk differs between machines.
+    for path in sorted(paths, key=lambda path: path.relative_to(folder).as_posix()):
+        if wikipedia.UNFINISHED.fullmatch(path.name):
+            raise ValueError(f"{folder}: the download of a dump has not ended: repeat the command "
+                             f"to resume it, or remove {path} to use the files as they are")
+        if os.path.isfile(path):
+            files.append(path)
+        elif os.path.islink(path):
+            selection.leave_out("linked folder" if os.path.isdir(path) else "broken link")
+        elif os.path.lexists(path):
+            selection.leave_out("pipe, device or socket")
+        else:  # in a folder that may be listed, but not entered
+            selection.unreadable.append(path)
+    return files
+
+
+def is_known(path):
+    """Whether a file in a folder is read: .json is not, unless it is compressed (a dump)."""
+    return suffix_of(path) in FORMATS and path.suffix != ".json"
+
+
+def is_array(path):
+    return re.match(rb"\s*\[\s*\{", _head(path).removeprefix(codecs.BOM_UTF8)) is not None
+
+
+def looks_like_text(path):
+    """Whether a file begins like text: of a binary file, the first bytes contain a NUL."""
+    head = _head(path)
+    is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # reading it explains
+    return is_utf16 or not (b"\0" in head or head.startswith(b"%PDF"))
+
+
+def _head(path):
+    """Return the first bytes of a file, decompressed; a NUL if it is damaged."""
+    try:
+        with open(path, "rb") as raw, decompressed(raw, path) as file:
+            return file.read(HEAD)
+    except PermissionError:
+        return b""
+    except (EOFError, zlib.error, OSError):
+        return b"\0"
+
+
+def some_of(paths):
+    """Return the first paths for a message: ``"a.txt, b.txt and 40 others"``."""
+    names = ", ".join(visible(str(path)) for path in paths[:MAX_NAMED])
+    return names + (f" and {len(paths) - MAX_NAMED:,} others" if len(paths) > MAX_NAMED else "")
+
+
+def counts_text(counts):
+    """Return counts for the screen, the largest first; ``none`` has no extension.
+
+    >>> counts_text(Counter({".log": 3, ".py": 40, "none": 1}))
+    '40 .py, 3 .log, 1 without extension'
+    """
+    largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_NAMED]
+    words = [f"{count:,} {'without extension' if name == 'none' else visible(name)}"
+             for name, count in largest]
+    num_others = sum(counts.values()) - sum(count for _, count in largest)
+    return ", ".join(words) + (f" and {num_others:,} others" if num_others else "")

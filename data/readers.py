@@ -31,7 +31,7 @@ from data.sources.gutenberg import strip_boilerplate
 MAX_DOCUMENT = 1_000_000  # characters; a longer document in a .txt is cut between two lines
 MAX_LINE = 1_000_000  # characters; a longer line of a .txt is cut at a space
 MAX_BYTES = 1 << 28  # of a line in any format; a longer line is an error, before memory runs out
-MAX_EXPANSION = 300  # of a compressed file: text shrinks to a third or a tenth
+MAX_EXPANSION = 100  # of a compressed file of over a MiB: text shrinks to a third or a tenth
 MAX_MISSING = 1000  # records of a public dump in a row that may lack the text field
 
 csv.field_size_limit(min(sys.maxsize, MAX_BYTES))
@@ -256,7 +256,7 @@ def decoded_lines(path, on_open=None):
                 if len(line) >= MAX_BYTES:
                     raise ValueError(f"{path}:{line_number}: a line of over {MAX_BYTES >> 20} MiB")
                 num_bytes += len(line)
-                if num_bytes > max(MAX_BYTES, MAX_EXPANSION * size):
+                if num_bytes > MAX_EXPANSION * max(size, 1 << 20):
                     raise ValueError(f"{path} expands to over {MAX_EXPANSION} times its size, as "
                                      "no text does: if that is right, decompress it yourself")
                 if is_part and not line.endswith(b"\n"):

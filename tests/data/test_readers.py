@@ -113,12 +113,11 @@ def test_the_hint_for_other_encodings_looks_at_the_bytes(tmp_path, content, hint
 
 @pytest.mark.parametrize("name, line", [("a.txt.gz", "line\n"), ("a.jsonl.gz", '{"text": "x"}\n')])
 def test_a_file_that_expands_without_end_is_an_error(tmp_path, monkeypatch, name, line):
-    monkeypatch.setattr("data.readers.MAX_BYTES", 1_000_000)
+    """The limit is here 1 MiB. A small file may expand to that much."""
     path = write(tmp_path / name, line * 300_000)
-    monkeypatch.setattr("data.readers.MAX_EXPANSION", 1000)
     assert len(read(path)) in (2, 300_000)
-    monkeypatch.setattr("data.readers.MAX_EXPANSION", 100)
-    with pytest.raises(ValueError, match=f"{name} expands to over 100 times its size"):
+    monkeypatch.setattr("data.readers.MAX_EXPANSION", 1)
+    with pytest.raises(ValueError, match=f"{name} expands to over 1 times its size"):
         read(path)
 
 

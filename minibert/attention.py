@@ -1,8 +1,8 @@
-"""Attention: every token takes a weighted mean of the values of all tokens.
+"""Attention: each token's output is a weighted average of all tokens' values.
 
     x (B, T, H) -> q, k, v (B, nh, T, hs) -> weights (B, nh, T, T) -> weights @ v -> (B, T, H)
 
-Also here: the biases that hide padding and far tokens, and rotary position embeddings.
+Also here: the biases that hide padding and distant tokens, and rotary position embeddings.
 In the comments: B sequences of T tokens; H = hidden_size = nh heads x hs.
 
 Sources: Vaswani et al. 2017, section 3.2 (attention); Su et al. 2021 (rotary positions);
@@ -67,13 +67,15 @@ class Attention(nn.Module):
         """Return q, k, v (B, nh, T, hs) and the bias; a prefix makes k and v longer than q."""
         B, T, H = x.shape
         q, k, v = self.qkv(x).split(H, dim=-1)  # each (B, T, H)
-        q = q.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, nh, T, hs)
-        k = k.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, nh, T, hs)
-        v = v.view(B, T, self.num_heads, -1).transpose(1, 2)  # (B, nh, T, hs)
+        # Split each vector into heads: (B, nh, T, hs).
+        q = q.view(B, T, self.num_heads, -1).transpose(1, 2)
+        k = k.view(B, T, self.num_heads, -1).transpose(1, 2)
+        v = v.view(B, T, self.num_heads, -1).transpose(1, 2)
         if rope is not None:
             # Only the scores depend on positions, so the values are not rotated.
-            q = apply_rotary(q, *rope)
-            k = apply_rotary(k, *rope)
+            cos, sin = rope
+            q = apply_rotary(q, cos, sin)
+            k = apply_rotary(k, cos, sin)
         if self.prefix is not None:
             k, v, attention_bias = self.prefix(k, v, attention_bias)
         return q, k, v, attention_bias
@@ -91,46 +93,51 @@ def attention_biases(config, attention_mask, T, dtype, device):
     negative number elsewhere; None if nothing is hidden. It is made of the user's attention_mask
     (B, T), which is 1 for a token and 0 for padding (None: no padding), and of the local window.
     """
-    global_bias = visible = None
+    visible = None
+    global_bias = None
     if attention_mask is not None:
         visible = attention_mask.bool()[:, None, None, :]  # (B, 1, 1, T)
         global_bias = additive_bias(visible, dtype)
 
+    if not any(is_local(config, layer) for layer in range(config.num_hidden_layers)):
+        return global_bias, None
     # Local layers see local_attention // 2 tokens to each side.
     reach = config.local_attention // 2
-    has_local = any(is_local(config, layer) for layer in range(config.num_hidden_layers))
-    if not has_local or T <= reach + 1:
-        return global_bias, global_bias  # no local layer, or every token is within reach
+    if T <= reach + 1:
+        return global_bias, global_bias  # every token is within reach
     position = torch.arange(T, device=device)
-    in_window = (position[:, None] - position[None, :]).abs() <= reach  # (T, T)
+    visible_local = (position[:, None] - position[None, :]).abs() <= reach  # (T, T)
     if visible is not None:
-        in_window = in_window & visible  # (B, 1, T, T)
-    return global_bias, additive_bias(in_window, dtype)
+        visible_local = visible_local & visible  # (B, 1, T, T)
+    return global_bias, additive_bias(visible_local, dtype)
 
 
 def additive_bias(visible, dtype):
     """Turn booleans into numbers to add to the scores: True -> 0, False -> hugely negative."""
-    # Not -inf: the softmax of a row without any visible key would be 0/0 = NaN. And half of the
+    # Not -inf: the softmax of a row without any visible key would be NaN. And half of the
     # minimum, since minimum + score can overflow in fp16: -65504 - 16 = -inf.
     blocked = torch.finfo(dtype).min / 2
     return torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, blocked)
 
 
 def is_local(config, layer):
-    """Return whether a layer sees only a window: with rotary positions, all but every n-th."""
+    """Return whether a layer sees only a window (in ModernBERT).
+
+    Layers 0, n, 2n, ... are global, with n = global_attn_every_n_layers; the others are local.
+    """
     return config.rotary and layer % config.global_attn_every_n_layers != 0
 
 
-def rope_table(base, config):
+def rope_table(theta, config):
     """Return cos and sin of the angle of each pair at each position, (2, positions, hs/2)."""
-    # Not on the meta device: the tables are not in a checkpoint, so nothing would fill them.
+    # The tables are not in a checkpoint, so on the meta device nothing would fill them.
     device = "cpu" if torch.empty(0).device.type == "meta" else None
-    # Pair i of a vector turns by base^(-2i/hs) from one token to the next: the first pairs turn
-    # fast and tell neighbors apart, the last ones turn slowly and tell far tokens apart.
-    two_i = torch.arange(0, config.head_size, 2, device=device).float()  # (hs/2,): 2i of pair i
-    speed = 1.0 / base ** (two_i / config.head_size)  # (hs/2,)
+    # Pair i rotates by theta^(-2i/hs) radians per position. The first pairs rotate fast and tell
+    # neighbors apart; the last ones rotate slowly and tell distant tokens apart.
+    hs = config.head_size
+    inv_freq = 1.0 / theta ** (torch.arange(0, hs, 2, device=device).float() / hs)  # (hs/2,)
     position = torch.arange(config.max_position_embeddings, device=device).float()
-    angle = position[:, None] * speed  # (max_position_embeddings, hs/2)
+    angle = position[:, None] * inv_freq  # (max_position_embeddings, hs/2)
     return torch.stack((angle.cos(), angle.sin()))
 
 
@@ -144,7 +151,7 @@ def apply_rotary(x, cos, sin):
     >>> apply_rotary(torch.tensor([[1.0, 0.0]]), quarter_turn.cos(), quarter_turn.sin()).round()
     tensor([[-0., 1.]])
     """
-    # Su et al. pair neighbors, x[2i] and x[2i + 1]; this is Hugging Face's order, equivalent up
-    # to a permutation.
+    # This is the layout of LLaMA and Hugging Face (split halves). Su et al. pair neighbors, x[2i]
+    # and x[2i + 1]; the two are equivalent up to a permutation.
     x1, x2 = x.chunk(2, dim=-1)  # each (..., T, hs/2)
     return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)  # (..., T, hs)

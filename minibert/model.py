@@ -3,15 +3,17 @@
     ids (B, T) -> Embeddings -> Block x num_hidden_layers -> hidden (B, T, H) -> head -> logits
 
 A block mixes the tokens (Attention, in attention.py), then processes each token by itself (MLP).
-Four switches of ``BertConfig`` lead from BERT to ModernBERT: ``pre_norm``, ``rotary`` (which
-also turns on local attention), ``gated`` and ``use_bias``. With equal weights, the logits are
-those of Hugging Face's implementations to 1e-4 (tests/minibert/formats/test_parity_models.py).
+ModernBERT differs from BERT in four properties of ``BertConfig``, which follow from its ``family``:
+``pre_norm`` (with another initialization), ``rotary`` (with local attention), ``gated`` and
+``use_bias``. With equal weights, the logits are those of Hugging Face's implementations to 1e-4
+(tests/minibert/formats/test_parity_models.py).
 
 Sources: Vaswani et al. 2017, section 3 (the encoder); Devlin et al. 2018, section 3 and
 appendix A (BERT); Liu et al. 2019 (RoBERTa); Warner et al. 2024, section 2.1 (ModernBERT).
 
-In the comments: B sequences of T tokens; H = hidden_size; I = intermediate_size; V = vocab_size;
-M = masked positions, which the MLM head computes (in training with a few fillers, label -100).
+In the comments: B sequences of T tokens; H = hidden_size = nh heads of size hs;
+I = intermediate_size; V = vocab_size; M = number of masked positions, the only ones that the MLM
+head sees (in training padded with a few ignored ones, label -100).
 """
 import math
 from dataclasses import dataclass
@@ -38,12 +40,13 @@ class Embeddings(nn.Module):
         H = config.hidden_size
         self.pad_token_id = config.pad_token_id
         self.is_roberta = config.family == "roberta"
-        # padding_idx: as an input, [PAD] gives its row no gradient (the tied decoder still does)
+        # padding_idx: no gradient for [PAD] as an input (as an output, through the tied MLM head,
+        # it gets one)
         self.token = nn.Embedding(config.vocab_size, H, padding_idx=self.pad_token_id)
         self.position = self.segment = None
         if not config.rotary:  # ModernBERT rotates queries and keys instead, in every layer
-            padding = self.pad_token_id if self.is_roberta else None
-            self.position = nn.Embedding(config.max_position_embeddings, H, padding_idx=padding)
+            padding_idx = self.pad_token_id if self.is_roberta else None
+            self.position = nn.Embedding(config.max_position_embeddings, H, padding_idx)
         if config.segments:
             self.segment = nn.Embedding(config.segments, H)
         self.norm = layer_norm(config)
@@ -56,8 +59,8 @@ class Embeddings(nn.Module):
         elif self.position is not None:
             x = x + self.position.weight[:input_ids.shape[1]]  # (T, H), the same for each sequence
         if self.segment is not None:
-            all_a = token_type_ids is None  # all tokens belong to sentence A
-            x = x + (self.segment.weight[0] if all_a else self.segment(token_type_ids))
+            no_segments = token_type_ids is None  # all tokens belong to sentence A
+            x = x + (self.segment.weight[0] if no_segments else self.segment(token_type_ids))
         return self.dropout(self.norm(x))
 
 
@@ -76,20 +79,21 @@ class MLP(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        H, I = config.hidden_size, config.intermediate_size  # noqa: E741
         self.gated = config.gated
         self.activation = ACTIVATIONS[config.activation]
         # Gated (GeGLU, Shazeer 2020): twice as wide; one half of the output goes through the
         # activation and multiplies the other half.
-        self.up_proj = nn.Linear(H, 2 * I if self.gated else I, bias=config.use_bias)
-        self.down_proj = nn.Linear(I, H, bias=config.use_bias)
+        up_size = config.intermediate_size * (2 if self.gated else 1)
+        self.up_proj = nn.Linear(config.hidden_size, up_size, bias=config.use_bias)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size,
+                                   bias=config.use_bias)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x):
         x = self.up_proj(x)  # (B, T, I), gated (B, T, 2I)
         if self.gated:
-            gate, x = x.chunk(2, dim=-1)  # each (B, T, I)
-            x = self.activation(gate) * x
+            gate, value = x.chunk(2, dim=-1)  # each (B, T, I)
+            x = self.activation(gate) * value
         else:
             x = self.activation(x)
         return self.dropout(self.down_proj(x))  # (B, T, H)
@@ -133,20 +137,25 @@ def layer_norm(config):
 
 
 class PreTrainedModel(nn.Module):
-    """Base of all models."""
+    """The base class of all models: keeps the config and initializes the weights."""
 
     def __init__(self, config):
         super().__init__()
         self.config = config
 
     def num_parameters(self):
-        return sum(p.numel() for p in self.parameters())  # the tied decoder counts once
+        # The output layer reuses the token embeddings, which count once.
+        return sum(p.numel() for p in self.parameters())
 
     @torch.no_grad()
     def init_weights(self):
-        """Draw new weights as the family's authors do; biases start at 0."""
-        std = self.config.initializer_range
-        residual_std = std / math.sqrt(2 * self.config.num_hidden_layers)
+        """Initialize weights as Hugging Face's implementations do; biases start at 0.
+
+        (Google's BERT also truncates.) Each class calls this again after adding its layers; the
+        last call, by the class of the whole model, decides.
+        """
+        base_std = self.config.initializer_range
+        residual_std = base_std / math.sqrt(2 * self.config.num_hidden_layers)
         for name, module in self.named_modules():
             if not isinstance(module, (nn.Linear, nn.Embedding)):
                 continue
@@ -155,10 +164,11 @@ class PreTrainedModel(nn.Module):
                 # Layers that write to the residual stream (and head.dense) start smaller, so that
                 # the sum over all blocks has the same size at any depth.
                 is_scaled_down = name.endswith(("out_proj", "down_proj", "head.dense"))
-                s = residual_std if is_scaled_down else std
-                nn.init.trunc_normal_(module.weight, std=s, a=-2 * s, b=2 * s)
+                std = residual_std if is_scaled_down else base_std
+                nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
             else:
-                nn.init.normal_(module.weight, std=std)
+                nn.init.normal_(module.weight, std=base_std)
+                # Hugging Face zeroes the row of [PAD] in BERT and RoBERTa, not in ModernBERT.
                 if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                     module.weight[module.padding_idx].zero_()
             if isinstance(module, nn.Linear) and module.bias is not None:
@@ -181,8 +191,8 @@ class BertModel(PreTrainedModel):
         self.final_norm = layer_norm(config) if config.pre_norm else nn.Identity()
         self.pooler = nn.Linear(config.hidden_size, config.hidden_size) if pooler else None
         if config.rotary:
-            bases = (config.global_rope_theta, config.local_rope_theta)
-            ropes = torch.stack([rope_table(base, config) for base in bases])
+            thetas = (config.global_rope_theta, config.local_rope_theta)
+            ropes = torch.stack([rope_table(theta, config) for theta in thetas])
             self.register_buffer("ropes", ropes, persistent=False)  # (2, 2, positions, hs/2)
         self.init_weights()
 
@@ -191,13 +201,13 @@ class BertModel(PreTrainedModel):
 
         input_ids (B, T) int64; attention_mask (B, T), 1 = token, 0 = padding, None = no padding;
         token_type_ids (B, T), None = all 0. With masked_positions (M,), flat indices b * T + t,
-        hidden is (M, H): the last block computes only the vectors that the head reads.
+        hidden is (M, H): the last block computes only the vectors that are read afterwards.
         """
         check_batch(self.config, input_ids, attention_mask, token_type_ids)
         B, T = input_ids.shape
-        output_positions = masked_positions
+        output_positions = masked_positions  # (M,)
         if masked_positions is not None and self.pooler is not None:
-            # The pooler reads the first token of each sequence.
+            # The MLM head reads the masked positions, the pooler the first token of each sequence.
             first_tokens = torch.arange(0, B * T, T, device=masked_positions.device)  # (B,)
             output_positions = torch.cat((masked_positions, first_tokens))  # (M + B,)
 
@@ -206,16 +216,17 @@ class BertModel(PreTrainedModel):
         global_bias, local_bias = attention_biases(self.config, attention_mask, T, dtype, x.device)
         global_rope, local_rope = self.rope_cos_sin(T, dtype)
         for layer, block in enumerate(self.blocks):
+            local = is_local(self.config, layer)
+            bias = local_bias if local else global_bias
+            rope = local_rope if local else global_rope
             is_last = layer == len(self.blocks) - 1
-            args = (x, global_bias, global_rope, output_positions if is_last else None)
-            if is_local(self.config, layer):
-                args = (x, local_bias, local_rope, output_positions if is_last else None)
+            positions = output_positions if is_last else None
             if self.gradient_checkpointing and self.training:
                 # Keep only x; the backward pass computes the block again (Chen et al. 2016).
-                x = checkpoint(block, *args, use_reentrant=False)
+                x = checkpoint(block, x, bias, rope, positions, use_reentrant=False)
             else:
-                x = block(*args)  # (B, T, H); the last one with positions: (M, H) or (M + B, H)
-        hidden = self.final_norm(x)
+                x = block(x, bias, rope, positions)  # (B, T, H)
+        hidden = self.final_norm(x)  # (B, T, H), with masked_positions (M, H) or (M + B, H)
 
         if self.pooler is None:
             return hidden
@@ -231,7 +242,7 @@ class BertModel(PreTrainedModel):
 
 
 def autocast_dtype(x):
-    """Return the dtype of matrix products with x; biases are made in it, once for all layers."""
+    """Return the dtype in which layers multiply: under autocast not that of their input x."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
@@ -248,7 +259,7 @@ class ModelOutput:
 
 
 class MLMHead(nn.Module):
-    """hidden (..., H) -> logits (..., V)."""
+    """Dense, activation, LayerNorm, then the tied output layer: hidden (..., H) -> (..., V)."""
 
     def __init__(self, config):
         super().__init__()
@@ -266,6 +277,7 @@ class MLMHead(nn.Module):
 class BertForMaskedLM(PreTrainedModel):
     """The encoder with the MLM head (Devlin et al. 2018, section 3.1, task 1).
 
+    >>> from minibert.config import BertConfig
     >>> model = BertForMaskedLM(BertConfig(vocab_size=100, hidden_size=24))
     >>> ids, labels = torch.tensor([[2, 4, 9, 3]]), torch.tensor([[-100, 7, -100, -100]])
     >>> model(ids).logits.shape, model(ids, labels=labels).logits.shape
@@ -295,7 +307,7 @@ class BertForMaskedLM(PreTrainedModel):
         logits = self.head(hidden, self.bert.embeddings.token.weight)  # (B, T, V) or (M, V)
         if labels is None:
             return ModelOutput(logits)
-        # In float32: a sum of V exponentials in bf16 would keep two digits.
+        # float32 logits: bf16 would round the loss to 2-3 digits.
         loss_sum = F.cross_entropy(logits.float(), labels, reduction="sum")
         num_masked = (labels != IGNORE_INDEX).sum()
         loss = loss_sum / num_masked.clamp(min=1)  # without a masked token 0/1, not 0/0 = NaN
@@ -305,14 +317,14 @@ class BertForMaskedLM(PreTrainedModel):
 def select_masked(labels, masked_positions):
     """Return (labels, masked_positions), each (M,), of the tokens to predict.
 
-    Logits of all tokens, (B, T, V), would be the largest tensor of a step, and with 15 % masked,
-    six of seven rows would be thrown away.
+    Logits of all tokens, (B, T, V), would be the largest tensor of a step; at 15% masking that
+    would waste 85% of the rows.
     """
     if labels is None:
         return None, masked_positions
     labels = labels.flatten()  # (B*T,)
     if masked_positions is None:
-        # A GPU has to wait here for M, which decides all shapes that follow.
-        # Training finds the positions in advance, on the CPU (batches.find_masked_positions).
+        # .nonzero() syncs with the GPU. Training finds the positions in advance, on the CPU
+        # (batches.find_masked_positions).
         masked_positions = (labels != IGNORE_INDEX).nonzero().squeeze(1)  # (M,)
     return labels[masked_positions], masked_positions

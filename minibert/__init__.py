@@ -11,7 +11,7 @@ from minibert.analysis.pseudo_likelihood import pseudo_perplexity
 from minibert.analysis.sentence_vectors import sentence_vectors
 from minibert.config import BertConfig
 from minibert.formats.huggingface import from_pretrained, save_pretrained
-from minibert.heads import BertForPreTraining, BertForSequenceClassification
+from minibert.heads import BertForPreTraining, BertForSequenceClassification, PlainOutput
 from minibert.model import BertForMaskedLM, BertModel
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "BertForPreTraining",
     "BertForSequenceClassification",
     "BertModel",
+    "PlainOutput",
     "fill_mask",
     "from_pretrained",
     "pseudo_perplexity",

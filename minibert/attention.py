@@ -103,7 +103,8 @@ def attention_biases(config, attention_mask, T, dtype, device):
         return global_bias, None
     # Local layers see local_attention // 2 tokens to each side.
     reach = config.local_attention // 2
-    if T <= reach + 1:
+    # While a model is exported for any length, T is symbolic: keep the window in the graph.
+    if isinstance(T, int) and T <= reach + 1:
         return global_bias, global_bias  # every token is within reach
     position = torch.arange(T, device=device)
     visible_local = (position[:, None] - position[None, :]).abs() <= reach  # (T, T)

@@ -129,6 +129,26 @@ class BertForSequenceClassification(PreTrainedModel):
         return self
 
 
+class PlainOutput(nn.Module):
+    """A model that returns tensors alone, as torch.jit.trace and ONNX need.
+
+    The output is logits, (logits, nsp_logits), or what an encoder returns.
+
+    torch.jit.trace(PlainOutput(model.eval()), (input_ids, attention_mask))
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.train(model.training)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None):
+        out = self.model(input_ids, attention_mask, token_type_ids)
+        if not isinstance(out, ModelOutput):
+            return out
+        return out.logits if out.nsp_logits is None else (out.logits, out.nsp_logits)
+
+
 def mean_of_tokens(hidden, attention_mask=None):
     """Return the mean vector (B, H) of hidden (B, T, H) over the tokens that are not padding.
 

@@ -238,7 +238,12 @@ class BertModel(PreTrainedModel):
 
     def rope_cos_sin(self, T, dtype):
         """Return the rotary tables (2, T, hs/2) of global and local layers, or (None, None)."""
-        return self.ropes[:, :, :T].to(dtype) if self.config.rotary else (None, None)
+        if not self.config.rotary:
+            return None, None
+        # A copy rather than the slice [:, :, :T], whose strides would bind an exported model to
+        # lengths other than max_length.
+        position = torch.arange(T, device=self.ropes.device)
+        return self.ropes.index_select(2, position).to(dtype).unbind()
 
 
 def autocast_dtype(x):
@@ -256,6 +261,10 @@ class ModelOutput:
     mlm_loss: torch.Tensor | None = None    # mean over the masked tokens, 0 if there are none
     nsp_loss: torch.Tensor | None = None    # mean over the B pairs
     nsp_logits: torch.Tensor | None = None  # (B, 2): class 0 "follows", class 1 "is random"
+
+
+# torch.export asks for it: an output of a type that it does not know is an error.
+torch.export.register_dataclass(ModelOutput, serialized_type_name="minibert.ModelOutput")
 
 
 class MLMHead(nn.Module):

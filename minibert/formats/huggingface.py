@@ -248,8 +248,9 @@ def map_state_dict(model, tensors, path, heads_may_differ=False):
                          f"{listed(tensors)}; expected: {listed(sorted(used))}")
     if problems:
         more = "; ..." if len(problems) > MAX_PROBLEMS else ""
+        first = "; ".join(visible(problem)[:200] for problem in problems[:MAX_PROBLEMS])
         raise ValueError(f"{path}: {len(problems)} tensors do not fit the model of {CONFIG}: "
-                         + "; ".join(visible(text)[:200] for text in problems[:MAX_PROBLEMS]) + more)
+                         f"{first}{more}")
     return state, fresh, unused
 
 

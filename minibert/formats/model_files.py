@@ -169,7 +169,8 @@ def _read_pickled(path):
         remedy = "Copy it again"
         if "Unsupported global" in summary:
             remedy = ("It holds more than tensors. If you trust its author, save them alone, in "
-                      "Python: torch.save(torch.load(path, weights_only=False)['state_dict'], path)")
+                      "Python: torch.save(torch.load(path, weights_only=False)['state_dict'], "
+                      "path)")
         raise ValueError(f"{path}: cannot be read as a file of tensors ({summary}). "
                          f"No code of it was run. {remedy}, or find a {WEIGHTS}") from None
     tensors = tensors_of_pickle(tensors, path)

@@ -10,6 +10,7 @@ from data.quality.filters import FILTERS, FilteredCorpus, Filters
 from data.quality.report import inspect_corpus, inspect_tokens
 from data.quality.tables import render_result
 from data.sources import kant, named
+from data.token_file.meta import unknown_report
 from data.token_file.shards import shard_name
 from tokenizer import load_tokenizer
 from tokenizer.utils.cli import Parser, at_least, run, suggestion, termination_as_interrupt
@@ -148,7 +149,7 @@ def prepare_corpus(options):
         tokens = prepare(corpus.documents(options.split), tokenizer, options.out,
                          options.workers, show_progress=not options.json)
     result = {"folder": str(options.out), "corpus": corpus.name, "split": options.split}
-    result.update(notes | tokens.meta)
+    result.update(notes | tokens.meta | unknown_report(tokens.meta))
     if options.filters:
         result["filters"] = corpus.reports[options.split].report()
     return result

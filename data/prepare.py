@@ -31,7 +31,8 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
 
     The segments of a document are its lines, stripped; lines that give no ids are left out.
 
-    tokenizer   has ``encode_texts(texts) -> (ids, lengths)``, ``vocab_size``, ``fingerprint``
+    tokenizer   has ``encode_texts(texts) -> (ids, lengths)``, ``vocab_size``, ``fingerprint``,
+                and, if it has an unknown token, ``take_unknown()``
     workers     number of processes; None means one per core. The bytes written are the same.
 
     The folder appears when the token file is complete; until then an older one stays in it.
@@ -52,11 +53,11 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
         # The workers are several batches ahead of the writer; results come in order.
         digests = deque()  # of the batches that the workers have
         tracked = track_digests(text_batches, digest, digests)
-        results = map_in_order(encode_batch, tracked, tokenizer, workers, MEMORY_ADVICE,
+        results = map_in_order(encode_and_count_unknown, tracked, tokenizer, workers, MEMORY_ADVICE,
                                num_inline=NUM_INLINE_BATCHES)
-        for num_batches, encoded in enumerate(results, start=1):
+        for num_batches, (encoded, unknown) in enumerate(results, start=1):
             # With the ids goes the digest of the text up to them: how far a later call can skip.
-            writer.add(*encoded, resume_data=digests.popleft())
+            writer.add(*encoded, resume_data=digests.popleft(), unknown=unknown)
             bar.update(writer.meta["num_bytes"] - bar.n)
             if num_batches % SAVE_EVERY == 0:
                 writer.save_progress()
@@ -103,6 +104,14 @@ def extend_digest(digest, batch):
         # The zero marks the end of a text, so that ["ab", "c"] differs from ["a", "bc"].
         hasher.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return {"batches": digest["batches"] + 1, "digest": hasher.hexdigest()}
+
+
+def encode_and_count_unknown(tokenizer, documents):
+    """Return the results of ``encode_batch``, and the ``UnknownText`` in them or None."""
+    take_unknown = getattr(tokenizer, "take_unknown", lambda: None)
+    take_unknown()  # forget what was encoded before
+    encoded = encode_batch(tokenizer, documents)
+    return encoded, take_unknown()
 
 
 def encode_batch(tokenizer, documents):

@@ -182,6 +182,11 @@ class TrainConfig:
         "wordpiece: merge the pair that is most frequent (frequency), or that makes the corpus "
         "most likely (likelihood)"))
     lowercase: bool = option(True, "wordpiece: convert the text to lower case and strip accents")
+    keep_accents: bool = option(False, "wordpiece: keep accents in lower case, too")
+    limit_alphabet: int = option(1000, (
+        "wordpiece: characters to keep, the most frequent; words with others become [UNK]"))
+    max_input_chars_per_word: int = option(100, (
+        "wordpiece: characters of the longest word; a longer one becomes [UNK]"))
     min_frequency: int = option(2, "occurrences that a pair needs to be merged")
     # Examples and masks. The unit of all lengths is tokens.
     examples: str = option("blocks", (

@@ -41,17 +41,19 @@ def check_eval_set(examples, masker, limit):
 
 
 def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, autocast=None,
-             bytes_per_token=None):
+             bytes_per_token=None, unknown_share=0.0):
     """Return the validation metrics of a model on at most ``limit`` examples.
 
     examples           see minibert.examples, for pairs ``at(EVAL_SEED, 0)``
     masker             a Masker, by convention with probability 0.15
     autocast           a function that returns a context manager; None: float32
     bytes_per_token    mean number of UTF-8 bytes of text that a token represents
+    unknown_share      share of these bytes that the tokenizer replaced by [UNK]
 
     loss, perplexity          nats per masked token, e^loss
     accuracy                  share of the masked tokens that are predicted correctly
-    bits_per_byte             loss in bits per byte of text, to compare vocabularies
+    bits_per_byte             loss in bits per byte of text, to compare vocabularies; a byte of
+                              [UNK], about which the model says nothing, costs 8 more
     masked                    number of masked tokens
     nsp_loss, nsp_accuracy    of pairs: nats per pair, share of correct answers
     nsp_chance, pairs         of pairs: share of the more frequent answer, number of pairs
@@ -87,7 +89,10 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
         metrics["nsp_chance"] = max(sums["nsp_random"], pairs - sums["nsp_random"]) / pairs
         metrics["pairs"] = pairs
     if bytes_per_token:
-        metrics["bits_per_byte"] = loss / math.log(2) / bytes_per_token
+        # What [UNK] replaced is not free: each of its bytes costs 8 bits, a uniform guess.
+        metrics["bits_per_byte"] = loss / math.log(2) / bytes_per_token + 8 * unknown_share
+        if unknown_share:
+            metrics["unknown_share"] = unknown_share
     return metrics
 
 

@@ -21,7 +21,8 @@ for package in PACKAGES:
 LAYERS = (
     ("tokenizer.utils",),
     ("tokenizer.normalize", "tokenizer.pretokenize", "tokenizer.reference", "tokenizer.encoding",
-     "tokenizer.word_starts", "tokenizer.prefix_search", "tokenizer.added_tokens"),
+     "tokenizer.word_starts", "tokenizer.prefix_search", "tokenizer.added_tokens",
+     "tokenizer.unknown"),
     ("tokenizer.fast",),
     ("tokenizer.trainers", "tokenizer.formats"),
     ("tokenizer.base", "tokenizer.bpe", "tokenizer.wordpiece"),

@@ -2,6 +2,7 @@
 import json
 import math
 import random
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,7 @@ from train_helpers import (
 
 from minibert import BertConfig
 from minibert.config import TrainConfig
-from minibert.formats.run_folder import load_run
+from minibert.formats.run_folder import load_run, read_config
 from minibert.training import preparation
 from tokenizer import WordPiece
 from tokenizer.word_starts import WordStarts
@@ -187,6 +188,40 @@ def test_the_criterion_of_word_pieces_is_passed_to_the_trainer(text, criterion):
         fingerprints[name] = expected.fingerprint
     assert fingerprints["frequency"] != fingerprints["likelihood"]
     assert tokenizer.fingerprint == fingerprints[criterion]
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]])
+def test_unknown_text_is_reported_and_not_free(tmp_path, capsys, stream):
+    rng = random.Random(3)
+    lines = ["".join(rng.choices("acgt", k=rng.choice([5, 40]))) for _ in range(600)]
+    text = tmp_path / "genes.txt"
+    text.write_text("\n\n".join(lines), encoding="utf-8")
+
+    def report(out, limit):
+        flags = ["--tokenizer-kind", "wordpiece", "--max-input-chars-per-word", limit]
+        run(text, tmp_path / out, "--max-steps", "1", *flags, *stream)
+        return capsys.readouterr().out
+
+    cut = report("cut", "30")
+    assert re.search(r"tokenizer   .*% of the tokens are \[UNK\]", cut)
+    assert re.search(r"unknown     warning: .* longer than max_input_chars_per_word", cut)
+    assert "(8 for each byte of [UNK])" in cut
+    entire = report("entire", "40")
+    assert "unknown     no text is [UNK]" in entire and "each byte of" not in entire
+    bits = {out: metrics(tmp_path / out)[-1]["eval_bits_per_byte"] for out in ("cut", "entire")}
+    # Nearly all bytes are in the words of 40 letters, and a letter has 2 bits.
+    assert bits["cut"] > 6 and bits["entire"] < 3
+
+
+def test_settings_of_word_pieces_are_recorded_and_used_again(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"Käse süß {i % 7} Öl" for i in range(200)), encoding="utf-8")
+    flags = ["--tokenizer-kind", "wordpiece", "--keep-accents", "--limit-alphabet", "12"]
+    trainer = make_trainer(text, tmp_path / "run", "--max-steps", "2", *flags)
+    assert trainer.tokenizer.encode("KÄSE 1", add_special_tokens=False).tokens[0] == "käse"
+    assert len({token[-1] for token in trainer.tokenizer.get_vocab()} - set("]")) == 12
+    _, _, config = read_config(tmp_path / "run")
+    assert (config.keep_accents, config.limit_alphabet) == (True, 12)
 
 
 def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path, capsys):

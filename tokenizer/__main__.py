@@ -24,9 +24,10 @@ KINDS = {"bpe": ByteLevelBPE, "wordpiece": WordPiece}
 # The options of training that the command line passes on under their own names.
 TRAINING_OPTIONS = (
     "vocab_size", "min_frequency", "workers", "max_words", "special_tokens", "limit_alphabet",
-    "criterion",
+    "max_input_chars_per_word", "criterion",
 )
-WORDPIECE_ONLY = ("cased", "keep_accents", "criterion", "limit_alphabet")
+WORDPIECE_ONLY = ("cased", "keep_accents", "criterion", "limit_alphabet",
+                  "max_input_chars_per_word")
 
 
 def main(args=None):
@@ -77,6 +78,8 @@ examples:
     flag("--limit-alphabet", type=at_least(1), metavar="N",
          help="wordpiece: keep the N most frequent characters; words with others are [UNK] "
               "(default: 1000)")
+    flag("--max-input-chars-per-word", type=at_least(1), metavar="N",
+         help="wordpiece: words of more than N characters are [UNK] (default: 100)")
     flag("--special-tokens", type=str.split, metavar="'TOKEN TOKEN ...'",
          help="instead of <s> <pad> </s> <unk> <mask> or [PAD] [UNK] [CLS] [SEP] [MASK], in order "
               "of ids; one argument, separated by spaces")
@@ -177,10 +180,13 @@ def train_command(args):
             "kind": tokenizer.kind,
             "vocab_size": tokenizer.vocab_size,
             "summary": tokenizer.training_summary,
+            "unknown": tokenizer.training_unknown,
             "fingerprint": tokenizer.fingerprint,
         }))
     else:
         print(tokenizer.training_summary)
+        if tokenizer.training_unknown:
+            print(f"unknown: {tokenizer.training_unknown}")
         print(f"written to {Path(args.out).resolve()}")
 
 

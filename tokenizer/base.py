@@ -26,6 +26,7 @@ from tokenizer.formats.save import save_files
 from tokenizer.formats.token_table import token_table
 from tokenizer.formats.tokenizer_json_write import tokenizer_json_files
 from tokenizer.trainers.counting import count_texts
+from tokenizer.unknown import UnknownText
 from tokenizer.utils.validation import as_id_list, check_int
 
 # The roles of special tokens, and the tokens that RoBERTa and BERT use for them.
@@ -49,6 +50,7 @@ class Tokenizer:
     cls_token, cls_token_id      None if there is no such token; likewise sep, pad, unk, mask
     added_tokens                 ``AddedToken``s: all strings that are found before words are cut
     training_summary             after training: the size reached, and why training stopped
+    training_unknown             after training: what of the corpus is [UNK], a sentence, or None
     learned                      after training: ``LearnedMerges``
     model_max_length             longest input of the tokenizer's model, if known; not enforced
     folder                       the folder that it was loaded from, else None
@@ -59,6 +61,7 @@ class Tokenizer:
     TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0))  # (role or text, type id)
     PAIR_TEMPLATE = None
     boundaries = None  # a function of fast/word_boundaries.py
+    _unknown_in = None  # a function, see ``CorpusEncoder``; byte-level BPE knows every text
     MASK_TAKES_SPACE = False  # whether the mask token includes the white space before it
 
     def __init__(self, tokens, special_tokens, model_max_length=None, roles=None, added=(),
@@ -97,6 +100,7 @@ class Tokenizer:
         self.model_max_length = model_max_length
         self.folder = None
         self.training_summary = None
+        self.training_unknown = None
         self.learned = None
         self._reset_caches()
 
@@ -179,6 +183,14 @@ class Tokenizer:
         ["a b", "", "b"] -> array([69, 300, 70]), array([2, 0, 1])
         """
         return self._added.encode_texts(texts, self._encode_plain_texts)
+
+    def take_unknown(self):
+        """Return the ``UnknownText`` of all ``encode_texts`` since the last call; None for BPE."""
+        if self._unknown_in is None:
+            return None
+        unknown = self._corpus.unknown
+        self._corpus.unknown = UnknownText()
+        return unknown
 
     def encode_documents(self, documents, workers=None):
         """Encode an iterable of texts on all cores. Yield an array of ids for each, in order.
@@ -330,7 +342,7 @@ class Tokenizer:
 
     def _reset_caches(self):
         self._word_ids = WordCache(self._encode_word)  # for ``encode``
-        self._corpus = CorpusEncoder(self.boundaries, self._encode_unit)  # ``encode_texts``
+        self._corpus = CorpusEncoder(self.boundaries, self._encode_unit, self._unknown_in)
 
     def __getstate__(self):
         state = dict(self.__dict__)

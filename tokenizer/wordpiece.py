@@ -11,6 +11,7 @@ Hugging Face's tokenizers do. ``likelihood`` takes the pair that raises the like
 corpus most, as the first of these papers says. (BERT's own trainer was never published.)
 """
 import re
+import unicodedata
 from collections import Counter
 from functools import partial
 
@@ -18,12 +19,14 @@ from tokenizer.base import Tokenizer
 from tokenizer.fast.word_boundaries import bert_boundaries, bert_boundaries_without_cjk
 from tokenizer.formats.vocab_files import wordpiece_files
 from tokenizer.normalize import BertNormalizer
-from tokenizer.pretokenize import bert_words
+from tokenizer.pretokenize import bert_words, utf8
 from tokenizer.reference import join_pieces
 from tokenizer.trainers.counting import count_files
 from tokenizer.trainers.likelihood import learn_by_likelihood
 from tokenizer.trainers.merges import learn_merges
 from tokenizer.trainers.options import check_training_options, training_summary
+from tokenizer.unknown import UnknownText, describe_unknown
+from tokenizer.utils.validation import check_int
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 INSIDE = "##"  # the prefix of every piece that is not the first of its word
@@ -83,13 +86,15 @@ class WordPiece(Tokenizer):
     @classmethod
     def train(cls, files, vocab_size=30522, min_frequency=2, lowercase=True, strip_accents=None,
               criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000,
-              workers=None, max_words=None, show_progress=True, count_words=count_files):
+              max_input_chars_per_word=100, workers=None, max_words=None, show_progress=True,
+              count_words=count_files):
         """Learn a vocabulary from text files.
 
         vocab_size: an upper bound. Training stops earlier if no pair occurs ``min_frequency``
             times or raises the likelihood; ``training_summary`` of the result reports that.
         criterion: "frequency" or "likelihood", see above.
         limit_alphabet: keep this many characters, the most frequent; other words become [UNK].
+        max_input_chars_per_word: a longer word becomes [UNK].
         workers, max_words, count_words: as in ``ByteLevelBPE.train``.
 
         Raises FileNotFoundError, and ValueError if the corpus is empty or not UTF-8, or if
@@ -99,11 +104,12 @@ class WordPiece(Tokenizer):
         -> ['[CLS]', 'critique', 'of', 'reason', '[SEP]']
         """
         check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers,
-                      limit_alphabet)
+                      limit_alphabet, max_input_chars_per_word)
         normalizer = BertNormalizer(lowercase, strip_accents)
         words_of = partial(normalized_words, normalizer)  # a partial can be sent to workers
         words = count_words(files, bert_boundaries, words_of, workers, max_words, show_progress)
-        words_in_symbols = initial_symbols(words, limit_alphabet)
+        characters = characters_by_frequency(words)
+        words_in_symbols = initial_symbols(words, characters[:limit_alphabet])
         tokens = initial_tokens(words_in_symbols, special_tokens)
         check_size(vocab_size, tokens, special_tokens)
         # The trainers compare and join symbols very often, so each symbol becomes an integer.
@@ -115,9 +121,19 @@ class WordPiece(Tokenizer):
             words_in_ids, tokens, vocab_size, min_frequency, join_pieces,
             forbidden=set(special_tokens), show_progress=show_progress)
         # Only the tokens are kept: encoding takes the longest piece, whichever merges made it.
-        tokenizer = cls(learned.tokens, special_tokens, lowercase, strip_accents)
+        tokenizer = cls(learned.tokens, special_tokens, lowercase, strip_accents,
+                        max_input_chars_per_word=max_input_chars_per_word)
         tokenizer.learned = learned
         tokenizer.training_summary = training_summary(vocab_size, learned, words)
+        if len(characters) > limit_alphabet:
+            tokenizer.training_summary += (
+                f"; limit_alphabet={limit_alphabet:,} left out {len(characters) - limit_alphabet:,}"
+                f" of the {len(characters):,} characters")
+        unknown, num_tokens, num_bytes = tokenizer._unknown_of_counts(words)
+        tokenizer.training_unknown = describe_unknown(unknown, num_tokens, num_bytes)
+        if unknown.num_words:
+            share = unknown.num_words / num_tokens
+            tokenizer.training_summary += f"; {share:.2%} of the tokens are [UNK]"
         return tokenizer
 
     # Text -> ids
@@ -166,6 +182,38 @@ class WordPiece(Tokenizer):
             pieces.append((self._pieces[piece], shift + start, shift + end))
             start = end
         return pieces
+
+    # Unknown text
+
+    def _unknown_in(self, unit):
+        """Return the ``UnknownText`` of a unit of text, None if all of it is known."""
+        unknown = UnknownText()
+        for word in self._words(unit):
+            if self.unk_token_id in self._word_ids[word]:
+                unknown.add(self._unknown_word(word))
+        return unknown if unknown.num_words else None
+
+    def _unknown_word(self, word):
+        """Return the ``UnknownText`` of a word that became [UNK]."""
+        num_bytes = text_bytes(word)
+        if len(word) > self.max_input_chars_per_word:
+            return UnknownText(1, num_bytes, num_long=1)
+        symbols = [word[0], *(INSIDE + char for char in word[1:])]
+        missing = {symbol[-1] for symbol in symbols if symbol not in self._pieces}
+        return UnknownText(1, num_bytes, characters=missing)
+
+    def _unknown_of_counts(self, word_counts):
+        """Return (``UnknownText``, number of tokens, number of bytes) of {word: count}."""
+        unknown = UnknownText()
+        num_tokens = 0
+        num_bytes = 0
+        for word, count in word_counts.items():
+            ids = self._word_ids[word]
+            num_tokens += count * len(ids)
+            num_bytes += count * text_bytes(word)
+            if self.unk_token_id in ids:
+                unknown.add(self._unknown_word(word), count)
+        return unknown, num_tokens, num_bytes
 
     # Ids -> text
 
@@ -216,20 +264,33 @@ def normalized_words(normalizer, text):
     return [text[start:end] for start, end in bert_words(text)]
 
 
-def initial_symbols(words, limit_alphabet):
-    """Split words into the symbols that training begins with, without rare characters.
+def text_bytes(word):
+    """Return the UTF-8 bytes of a normalized word in composed form, as most texts have it."""
+    return len(utf8(unicodedata.normalize("NFC", word)))
 
-    >>> initial_symbols({"abc": 2, "äc": 1}, limit_alphabet=3)
-    [(['a', '##b', '##c'], 2), (['##c'], 1)]
+
+def characters_by_frequency(words):
+    """Return the characters of {word: count}, the most frequent first.
+
+    >>> characters_by_frequency({"abc": 2, "äc": 1})
+    ['c', 'a', 'b', 'ä']
     """
     counts = Counter()
     for word, count in words.items():
         for char in word:
             counts[char] += count
+    return sorted(counts, key=lambda char: (-counts[char], char))  # on a tie by code point
+
+
+def initial_symbols(words, alphabet):
+    """Split words into the symbols that training begins with, without rare characters.
+
+    >>> initial_symbols({"abc": 2, "äc": 1}, alphabet="cab")
+    [(['a', '##b', '##c'], 2), (['##c'], 1)]
+    """
     # A web corpus has many thousands of different characters, most of which occur a few times.
-    # Each of them would take two tokens. On a tie, keep the smaller code point.
-    ranked = sorted(counts, key=lambda char: (-counts[char], char))
-    kept = set(ranked[:limit_alphabet])
+    # Each of them would take two tokens.
+    kept = set(alphabet)
     result = []
     for word, count in words.items():
         symbols = []
@@ -259,10 +320,11 @@ def check_size(vocab_size, tokens, special_tokens):
 
 
 def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers,
-                  limit_alphabet):
+                  limit_alphabet, max_input_chars_per_word):
     """Raise ValueError unless the criterion is known and there is an unknown token."""
     check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers,
                            limit_alphabet)
+    check_int(1, max_input_chars_per_word=max_input_chars_per_word)
     if criterion not in CRITERIA:
         raise ValueError(f"unknown criterion {criterion!r}: use {' or '.join(map(repr, CRITERIA))}")
     if not {"[UNK]", "<unk>"} & set(special_tokens):

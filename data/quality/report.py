@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.quality.filters import EXAMPLE_LENGTH, FILTERS, Filters
+from data.token_file.meta import unknown_report
 from data.token_file.reader import TokenFile, entropy
 
 NUM_LONGEST = 5
@@ -99,6 +100,7 @@ def inspect_tokens(folder, show_progress=False):
         "tokens_per_segment": tokens.num_tokens / tokens.num_segments,
         "vocab_size": tokens.vocab_size,
         "ids_used": int((counts > 0).sum()),
+        **unknown_report(tokens.meta),
         "duplicated_lines_share": duplicated,
         "unigram_entropy": entropy(counts),
         "entropy_of_a_uniform_guess": float(np.log(tokens.vocab_size)),

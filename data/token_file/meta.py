@@ -5,6 +5,8 @@ import zlib
 
 import numpy as np
 
+from tokenizer.unknown import UnknownText, describe_unknown
+
 FORMAT = "minibert token file"
 VERSION = 2
 INDEX = ("segments.bin", "documents.bin")
@@ -81,6 +83,22 @@ def describe_amount(meta):
     num_bytes = meta["num_bytes"]
     size = f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e5 else f"{num_bytes:,} bytes"
     return f"{num_documents:,} document{'s' if num_documents != 1 else ''} ({size} of text)"
+
+
+def unknown_text(meta):
+    """Return the ``UnknownText`` of a token file; None for BPE, and if it was not counted."""
+    return UnknownText.from_json(meta["unknown"]) if "unknown" in meta else None
+
+
+def unknown_report(meta):
+    """Return the share of [UNK] and its reason as a dict to print; {} if there can be none."""
+    unknown = unknown_text(meta)
+    if unknown is None:
+        return {}
+    num_tokens, num_bytes = meta["num_tokens"], meta["num_bytes"]
+    return {"unknown_tokens_share": unknown.num_words / num_tokens,
+            "unknown_text_share": unknown.num_bytes / num_bytes,
+            "unknown": describe_unknown(unknown, num_tokens, num_bytes)}
 
 
 def check_replaceable(folder):

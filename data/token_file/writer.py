@@ -24,10 +24,12 @@ from data.token_file.meta import (
     describe_amount,
     extend_checksum,
     file_sizes,
+    unknown_text,
     with_checksum,
 )
 from data.token_file.shards import SHARD_SIZE, assign_to_shards, shard_name
 from tokenizer.fast.corpus_encoder import dtype_for
+from tokenizer.unknown import UnknownText
 from tokenizer.utils.files import atomic_write, errors_name, locked, remove, replace_folder
 from tokenizer.utils.workers import delay_interrupts
 
@@ -176,7 +178,8 @@ class TokenFileWriter:
 
     # -------------------------------------------------------------------------- adding documents
 
-    def add(self, ids, segment_lengths, document_lengths, num_bytes, resume_data=None):
+    def add(self, ids, segment_lengths, document_lengths, num_bytes, resume_data=None,
+            unknown=None):
         """Append documents.
 
         ids                the ids of all documents, one after another
@@ -184,6 +187,7 @@ class TokenFileWriter:
         document_lengths   the number of segments in each document
         num_bytes          the size of their text
         resume_data        a dict that is kept for the caller of a later writer
+        unknown            the ``UnknownText`` of the documents; None: the tokenizer has no such
         """
         ids = np.asarray(ids, np.int64)  # (num_ids,)
         segment_lengths = np.asarray(segment_lengths, np.int64)  # (num_segments,)
@@ -201,6 +205,10 @@ class TokenFileWriter:
                  self._append_index(1, document_ends + meta["num_segments"])]
         ends_in_ids = segment_ends[document_ends - 1].tolist()
         shards = self._append_ids(ids.astype(self.dtype), ends_in_ids)
+        counted = {}
+        if unknown is not None:
+            unknown.add(unknown_text(meta) or UnknownText())
+            counted["unknown"] = unknown.to_json()
         # Ctrl-C comes before or after this single assignment, never within it. Before it, the
         # files contain more than the state says, and the next writer truncates them.
         self._state = {
@@ -212,6 +220,7 @@ class TokenFileWriter:
             "num_bytes": meta["num_bytes"] + int(num_bytes),
             "shards": shards,
             "index": index,
+            **counted,
         }
 
     def _append_index(self, i, starts):

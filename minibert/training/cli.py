@@ -29,6 +29,9 @@ REQUIRES = {
     "nsp_weight": ("examples", "pairs"),
     "tokenizer_criterion": ("tokenizer_kind", "wordpiece"),
     "lowercase": ("tokenizer_kind", "wordpiece"),
+    "keep_accents": ("tokenizer_kind", "wordpiece"),
+    "limit_alphabet": ("tokenizer_kind", "wordpiece"),
+    "max_input_chars_per_word": ("tokenizer_kind", "wordpiece"),
     "muon_learning_rate": ("optimizer", "muon"),
     "muon_momentum": ("optimizer", "muon"),
     "decay": ("schedule", "stable"),
@@ -48,7 +51,8 @@ GROUPS = {  # heading in --help -> fields of TrainConfig
     "text": ("corpus", "text_field", "text_suffix", "skip_unreadable", "filters", "sentences",
              "stream", "data"),
     "tokenizer (its size is --vocab-size)":
-        ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency"),
+        ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "min_frequency", "lowercase",
+         "keep_accents", "limit_alphabet", "max_input_chars_per_word"),
     "examples and masks": ("examples", "max_length", "masking", "mlm_probability", "nsp_weight"),
     "length of the run: one of these": LENGTHS,
     "batch size and memory":

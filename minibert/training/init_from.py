@@ -24,7 +24,7 @@ from tokenizer.utils.cli import as_flags
 # These fields fit any weights, so flags may set them.
 FREE_FIELDS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
 TOKENIZER_FIELDS = ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "lowercase",
-                    "min_frequency")
+                    "min_frequency", "keep_accents", "limit_alphabet", "max_input_chars_per_word")
 PARTS = {  # prefix of parameter names -> what it is called in messages
     "bert.pooler.": "the pooler",
     "head.": "the MLM head",

@@ -16,6 +16,7 @@ from data.quality.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
 from data.sources.named import CACHE
 from data.stream import Stream
+from data.token_file.meta import unknown_report
 from minibert.batches import Batches
 from minibert.checks import check_tokenizer, rows_without_token
 from minibert.config import BertConfig
@@ -178,8 +179,10 @@ def train_tokenizer(corpus, model_config, config):
     if config.tokenizer_kind == "bpe":
         return ByteLevelBPE.train_from_iterator(texts, **sizes)
     if config.tokenizer_kind == "wordpiece":
-        return WordPiece.train_from_iterator(texts, lowercase=config.lowercase,
-                                             criterion=config.tokenizer_criterion, **sizes)
+        return WordPiece.train_from_iterator(
+            texts, lowercase=config.lowercase, strip_accents=False if config.keep_accents else None,
+            criterion=config.tokenizer_criterion, limit_alphabet=config.limit_alphabet,
+            max_input_chars_per_word=config.max_input_chars_per_word, **sizes)
     raise ValueError(f"tokenizer_kind is {config.tokenizer_kind!r}: it must be bpe or wordpiece")
 
 
@@ -207,6 +210,8 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
     ratio = measured.num_bytes / max(measured.num_tokens, 1)
     print(f"tokens      {train_size} for training, {eval_file.num_tokens:,} for validation; "
           f"{ratio:.2f} bytes per token")
+    if report := unknown_report(measured.meta):
+        print(f"unknown     {report['unknown']}")
     if config.filters and not config.stream and corpus:
         print(f"filters     {corpus.reports['train'].summary()}")
     for file in {eval_file, measured}:
@@ -250,6 +255,7 @@ class Validation:
         self.expected = expected_losses(self.examples, self.masker.is_special,
                                         limit=8 * self.num_examples)
         self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
+        self.unknown_share = unknown_report(eval_file.meta).get("unknown_text_share", 0.0)
         self.pad_token_id = tokenizer.pad_token_id
         self.batch_size = min(32, config.effective_micro_batch_size)
         self.autocast = partial(autocast, run.device, config.precision)
@@ -258,4 +264,5 @@ class Validation:
         """Return the validation scores; the final evaluation takes up to 8 times the examples."""
         limit = self.num_examples * (8 if final else 1)
         return evaluate(model, self.examples, self.masker, self.pad_token_id, self.batch_size,
-                        limit, autocast=self.autocast, bytes_per_token=self.bytes_per_token)
+                        limit, autocast=self.autocast, bytes_per_token=self.bytes_per_token,
+                        unknown_share=self.unknown_share)

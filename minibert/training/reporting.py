@@ -222,7 +222,8 @@ def print_scores(scores, expected):
     if loss < copying:
         distance += f", {copying - loss:.2f} of it from reading context"
     print(f"validation  loss {loss:.3f} nats ({distance}), perplexity {scores['perplexity']:.1f}, "
-          f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits per byte")
+          f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits per byte"
+          + (" (8 for each byte of [UNK])" if scores.get("unknown_share") else ""))
     if "nsp_accuracy" in scores:
         print(f"NSP         accuracy {scores['nsp_accuracy']:.1%} on {scores['pairs']:,} pairs "
               f"(the more frequent answer: {scores['nsp_chance']:.1%}), "

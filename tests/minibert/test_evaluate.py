@@ -75,6 +75,12 @@ def test_the_loss_is_the_mean_over_masked_tokens(model, lines):
     assert metrics["bits_per_byte"] == pytest.approx(metrics["loss"] / math.log(2) / 4)
 
 
+def test_a_byte_that_the_tokenizer_does_not_know_costs_eight_bits(model, lines):
+    known, unknown = (evaluate(model, lines, MASKER, 1, bytes_per_token=4.0, unknown_share=share)
+                      for share in (0.0, 0.25))
+    assert unknown["bits_per_byte"] == pytest.approx(known["bits_per_byte"] + 2)
+
+
 def test_a_limit_chooses_the_same_examples_each_time():
     subset = eval_subset(range(100), 10).tolist()
     assert subset == eval_subset(range(100), 10).tolist() == sorted(set(subset))

@@ -13,6 +13,7 @@ import numpy as np
 
 from tokenizer.fast.unit_table import UnitTable, join_texts
 from tokenizer.fast.word_boundaries import split_text
+from tokenizer.unknown import UnknownText
 from tokenizer.utils.workers import batch_texts, map_in_order
 
 MAX_CACHED_UNITS = 1 << 19  # about 100 MB with their ids; real texts mostly have far fewer
@@ -28,13 +29,17 @@ class CorpusEncoder:
 
     boundaries    such as ``word_boundaries.gpt2_boundaries``
     encode_unit   function from str to a list of ids
+    unknown_in    function from a unit to its ``UnknownText``, or None; None: nothing is unknown
+    unknown       ``UnknownText`` of everything encoded so far
 
     The ids of unit u are ``ids[starts[u]:starts[u] + lengths[u]]``.
     """
 
-    def __init__(self, boundaries, encode_unit):
+    def __init__(self, boundaries, encode_unit, unknown_in=None):
         self.boundaries = boundaries
         self.encode_unit = encode_unit
+        self.unknown_in = unknown_in
+        self.unknown = UnknownText()  # clearing the cache keeps it
         self.lock = threading.Lock()  # encoding changes the cache: one thread at a time
         self.clear()
 
@@ -44,6 +49,7 @@ class CorpusEncoder:
         self.ids = array("I")
         self.starts = array("q", [0])   # unit ids start at 1
         self.lengths = array("q", [0])
+        self.unknown_units = {}  # unit id -> UnknownText; most units have none
 
     def encode(self, texts):
         """Return (ids of all texts joined (N,) uint32, number of ids of each text (T,) int64)."""
@@ -71,6 +77,8 @@ class CorpusEncoder:
         except BaseException:  # also Ctrl-C: no unit may stay without its ids
             self.clear()
             raise
+        if self.unknown_units:
+            self._count_unknown(unit_ids)
         lengths = np.frombuffer(self.lengths, np.int64)[unit_ids]  # (U,)
         starts = np.frombuffer(self.starts, np.int64)[unit_ids]    # (U,)
         ends = lengths.cumsum()                                    # (U,)
@@ -88,13 +96,24 @@ class CorpusEncoder:
 
     def _encode_new_units(self):
         """Encode the units that ``find`` has added since the last call."""
-        new_units = self.units.since(len(self.starts))
-        encoded = [self.encode_unit(unit.decode("utf-8")) for unit in new_units]
+        first_id = len(self.starts)
+        new_units = [unit.decode("utf-8") for unit in self.units.since(first_id)]
+        encoded = [self.encode_unit(unit) for unit in new_units]
+        for unit_id, unit in enumerate(new_units if self.unknown_in else (), first_id):
+            if unknown := self.unknown_in(unit):
+                self.unknown_units[unit_id] = unknown
         lengths = [len(ids) for ids in encoded]
         starts = list(accumulate(lengths, initial=len(self.ids)))
         self.starts.extend(starts[:-1])
         self.lengths.extend(lengths)
         self.ids.extend(chain.from_iterable(encoded))
+
+    def _count_unknown(self, unit_ids):
+        """Add the units with unknown words among ``unit_ids`` to ``unknown``."""
+        counts = np.bincount(unit_ids, minlength=len(self.starts))
+        candidates = np.fromiter(self.unknown_units, np.int64)
+        for unit_id in candidates[counts[candidates] > 0].tolist():
+            self.unknown.add(self.unknown_units[unit_id], int(counts[unit_id]))
 
 
 def dtype_for(vocab_size):

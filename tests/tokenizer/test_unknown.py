@@ -2,6 +2,7 @@
 import random
 
 import pytest
+
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.unknown import UnknownText, describe_unknown
 

@@ -225,8 +225,7 @@ class Tokenizer:
         encoding = Encoding()
         for part, type_id in self.template if pair is None else self.pair_template:
             if part in pieces:
-                for token_id, start, end in pieces[part]:
-                    encoding.add(token_id, self._tokens[token_id], type_id, (start, end))
+                encoding.extend(pieces[part], self._tokens, type_id)
             elif add_special_tokens:
                 self._add_special(encoding, part, type_id)
         self._pad(encoding, pad_to_length, pad_to_multiple_of)

@@ -6,12 +6,12 @@ et al. 2019). The vocabulary contains all 256 bytes, so nothing is unknown, and 
 restores every text exactly. WordPiece, the other kind, normalizes first, drops spaces and has
 an unknown token.
 """
-import heapq
 from functools import cached_property
 from itertools import pairwise
 
 from tokenizer.base import Tokenizer
 from tokenizer.fast.closed_tokens import tokens_that_encode_to_themselves
+from tokenizer.fast.long_words import merge_long_word
 from tokenizer.fast.word_boundaries import gpt2_boundaries
 from tokenizer.formats.vocab_files import bpe_files
 from tokenizer.normalize import nfc
@@ -25,7 +25,7 @@ SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 # UTF-8 never uses these bytes, so published vocabularies may lack them.
 NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
-LONG_WORD = 64  # bytes; for longer words a heap is faster than scanning all pairs
+LONG_WORD = 64  # bytes; for longer words there are faster ways than scanning all pairs
 NO_MERGE = 1 << 62  # the rank of a pair that is not merged
 
 # White space as it occurs in tokens: 'Ġ' in most, ' ' in added tokens.
@@ -130,7 +130,15 @@ class ByteLevelBPE(Tokenizer):
         return gpt2_words(text)
 
     def _encode_word(self, word):
-        """Return a word's ids (Sennrich et al. 2016, section 3.2).
+        """Return a word's ids."""
+        ids = [self._byte_ids[byte] for byte in utf8(word)]
+        if len(ids) > LONG_WORD:
+            return merge_long_word(ids, self._ranks, self._merged_ids, self._merge,
+                                   self._letters_of)
+        return self._merge(ids)
+
+    def _merge(self, letters):
+        """Merge the ids of a word's bytes (Sennrich et al. 2016, section 3.2).
 
         Apply the merge of the lowest rank, the leftmost first, until none is left. With the merges
         l o, lo w, e r and w e, in this order, "lower" becomes
@@ -139,10 +147,7 @@ class ByteLevelBPE(Tokenizer):
 
         The pair w e never gets its turn: its w is taken by an earlier merge.
         """
-        ids = [self._byte_ids[byte] for byte in utf8(word)]
-        if len(ids) > LONG_WORD:
-            return self._encode_long_word(ids)
-
+        ids = list(letters)
         # ranks[i] is the rank of the pair ids[i], ids[i + 1].
         rank_of = self._ranks.get
         ranks = [rank_of(pair, NO_MERGE) for pair in pairwise(ids)]
@@ -158,40 +163,9 @@ class ByteLevelBPE(Tokenizer):
                 ranks[i] = rank_of((ids[i], ids[i + 1]), NO_MERGE)
         return ids
 
-    def _encode_long_word(self, ids):
-        """Merge the byte ids of a word of any length, with the result of ``_encode_word``.
-
-        All possible merges wait in a heap, and each merge adds at most two. So n bytes cost
-        O(n log n), and a megabyte without a space does not hang.
-        """
-        # A linked list of positions. A merge leaves its token at the left position and removes
-        # the right one.
-        before = list(range(-1, len(ids) - 1))
-        after = list(range(1, len(ids) + 1))
-        heap = []  # (rank, left position, left id, right id): the smallest is merged next
-
-        def push(left, right):
-            """Push the pair at two neighboring positions, if it can be merged."""
-            if left >= 0 and right < len(ids):
-                rank = self._ranks.get((ids[left], ids[right]))
-                if rank is not None:
-                    heapq.heappush(heap, (rank, left, ids[left], ids[right]))
-
-        for right in range(1, len(ids)):
-            push(right - 1, right)
-        while heap:
-            rank, left, left_id, right_id = heapq.heappop(heap)
-            right = after[left]
-            if ids[left] != left_id or right == len(ids) or ids[right] != right_id:
-                continue  # outdated: another merge took one of the two
-            ids[left] = self._merged_ids[rank]
-            ids[right] = None
-            after[left] = after[right]
-            if after[right] < len(ids):
-                before[after[right]] = left
-            push(before[left], left)
-            push(left, after[left])
-        return [token_id for token_id in ids if token_id is not None]
+    def _letters_of(self, token_id):
+        """Return the ids of the bytes of a token: the id of 'hug' -> those of h, u and g."""
+        return [self._byte_ids[byte] for byte in token_bytes(self._tokens[token_id])]
 
     def _encode_plain_texts(self, texts):
         if self.add_prefix_space:

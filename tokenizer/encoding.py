@@ -31,6 +31,16 @@ class Encoding:
         self.attention_mask.append(attention)
         self.special_tokens_mask.append(special)
 
+    def extend(self, pieces, vocabulary, type_id=0):
+        """Append (token id, start, end) of many tokens. vocabulary: all tokens in order of ids"""
+        ids = [token_id for token_id, _, _ in pieces]
+        self.ids += ids
+        self.tokens += [vocabulary[token_id] for token_id in ids]
+        self.type_ids += [type_id] * len(ids)
+        self.offsets += [(start, end) for _, start, end in pieces]
+        self.attention_mask += [1] * len(ids)
+        self.special_tokens_mask += [0] * len(ids)
+
 
 def longest_first(len_a, len_b, max_total):
     """Return how many tokens of each text to keep: the longer text is cut first.

@@ -87,6 +87,10 @@ class BertNormalizer:
         return "".join(parts), positions
 
     def _normalize_part(self, text):
+        # A shortcut with the same result: printable ASCII has no accents and no control characters.
+        if text.isascii() and text.isprintable():
+            return text.lower() if self.lowercase else text, list(range(len(text)))
+
         # Uncased BERT reads Élan, ELAN and elan as the same word.
         strips_accents = self.lowercase if self.strip_accents is None else self.strip_accents
         # Each step is a generator over (character, position), so the text is walked only once.

@@ -76,6 +76,7 @@ class WordPiece(Tokenizer):
         excluded = self.not_pieces.union(self.special_tokens)
         # No part of a word becomes a special token, even if its characters spell one.
         self._pieces = {token: i for token, i in self._ids.items() if token not in excluded}
+        self._longest_piece = max(map(len, self._pieces), default=0)
         # These are found as added tokens, and words are split into them as well.
         both = sorted(token for token in self._added_contents if token in self._pieces)
         if both:
@@ -173,7 +174,8 @@ class WordPiece(Tokenizer):
         pieces = []
         start = 0
         while start < len(word):
-            for end in range(len(word), start, -1):
+            # Nothing longer than the longest piece can fit: a word of n characters takes O(n).
+            for end in range(min(len(word), start + self._longest_piece), start, -1):
                 piece = word[start:end] if start == 0 else INSIDE + word[start:end]
                 if piece in self._pieces:
                     break  # the first that fits is the longest

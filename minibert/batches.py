@@ -252,6 +252,8 @@ class Batches:
     count), like ``Distributed.shard``; None: this process takes the whole batch.
     """
 
+    STATE_KEYS = {"epoch", "batch", "batches_per_epoch"}  # of ``state_dict``
+
     def __init__(self, examples, masker, batch_size, pad_token_id, seed, shard=None, **padding):
         self._start_epoch = partial(EpochBatches, examples, masker, batch_size, pad_token_id, seed,
                                     shard=shard, **padding)

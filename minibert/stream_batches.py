@@ -23,6 +23,7 @@ class StreamBatches:
     ``Batches``, by name. A resumed run raises ValueError if the text before its window has changed.
     """
 
+    STATE_KEYS = {"pass", "skip", "text_digest", "read", "window", "batch"}  # of ``state_dict``
     batches_per_epoch = None  # unknown before the end of the first pass
 
     def __init__(self, stream, make_examples, **options):

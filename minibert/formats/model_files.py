@@ -21,12 +21,14 @@ from minibert.formats import safetensors
 from minibert.formats.other_weights import listed, tensors_of_pickle
 from tokenizer.formats.vocab_files import VOCABULARIES, holds_tokenizer
 from tokenizer.loading.other_kinds import describe_other_kind
+from tokenizer.utils.files import file_checksum
 from tokenizer.utils.terminal import visible
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 INDEX_SUFFIX = ".index.json"
+CHECKSUMS = "checksums.json"  # of the files of a checkpoint; other models have none
 WEIGHT_FILES = (WEIGHTS, WEIGHTS + INDEX_SUFFIX, PICKLED, PICKLED + INDEX_SUFFIX)
 
 # Files that are not read: (pattern of their names, what they are and how to convert them)
@@ -138,9 +140,28 @@ def read_json_object(path):
     return values
 
 
+def write_checksums(folder):
+    """Write the CRC-32 of every file in ``folder``: {"model.safetensors": "5d1c09a7", ...}"""
+    checksums = {path.name: file_checksum(path) for path in sorted(folder.iterdir())}
+    (folder / CHECKSUMS).write_text(json.dumps(checksums, indent=1) + "\n", encoding="utf-8")
+
+
+def check_checksum(path):
+    """Raise ValueError if a file differs from its entry in checksums.json, if there is one."""
+    list_path = path.parent / CHECKSUMS
+    if not list_path.is_file():
+        return
+    expected = read_json_object(list_path).get(path.name)
+    checksum = file_checksum(path)
+    if expected not in (None, checksum):
+        raise ValueError(f"{path} was changed or is damaged: its checksum is {checksum}, "
+                         f"{CHECKSUMS} has {expected}")
+
+
 def read_weights(folder):
     """Return (path that was read, {name: tensor}); ValueError for damaged files."""
     path = weights_file(folder)
+    check_checksum(path)
     if not path.name.endswith(INDEX_SUFFIX):
         return path, _read_file(path)
     # {"weight_map": {"a.weight": "model-00001-of-00002.safetensors", ...}}

@@ -4,11 +4,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from data.token_file.meta import with_checksum
 from minibert.checks import check_tokenizer, rows_without_token
 from minibert.config import BertConfig, TrainConfig, from_dict
 from minibert.formats.huggingface import from_pretrained
 from minibert.formats.huggingface_config import check_types
-from minibert.formats.model_files import locate
+from minibert.formats.model_files import locate, read_json_object
 from tokenizer import load_tokenizer
 from tokenizer.utils.files import atomic_write
 
@@ -49,9 +50,15 @@ def read_metrics_lines(path):
 
 
 def write_config(run, preset, model, train):
-    """Write RUN/config.json, which ``--resume`` reads."""
-    config = {"preset": preset, "model": asdict(model), "train": asdict(train)}
+    """Write RUN/config.json, which ``--resume`` reads, with a checksum of its values."""
+    config = with_checksum({"preset": preset, "model": asdict(model), "train": asdict(train)})
     atomic_write(Path(run) / "config.json", json.dumps(config, indent=1) + "\n")
+
+
+def is_edited(run):
+    """Return whether the values of RUN/config.json are not those that ``write_config`` wrote."""
+    config = read_json_object(Path(run) / "config.json")
+    return config != with_checksum(config)
 
 
 def read_config(run):

@@ -5,6 +5,7 @@
         optimizer.pt                      AdamW's moments and Muon's momentum
         random.pt                         states of torch's random generators, for dropout
         state.json                        the fields of TrainState, the configuration, the scaler
+        checksums.json                    the CRC-32 of each of these files
 
 Masks and the order of examples need no saved state: they are functions of (seed, epoch, example,
 position) and (seed, epoch). ``data_state`` says where in the epoch the run is.
@@ -20,11 +21,27 @@ from pathlib import Path
 import torch
 
 from minibert.formats.huggingface import from_pretrained, save_pretrained
-from minibert.formats.model_files import error_summary
-from minibert.training.state import check_finite
+from minibert.formats.model_files import (
+    CONFIG,
+    WEIGHTS,
+    check_checksum,
+    error_summary,
+    read_json_object,
+    write_checksums,
+)
+from minibert.training.state import check_finite, check_saved
 from tokenizer.utils.files import atomic_folder, remove, remove_stale
 
 FORMAT = "minibert-checkpoint-3"
+# These fields may always change when a run is resumed: they do not change what is computed
+# (micro_batch_size changes rounding and dropout's random numbers).
+RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every",
+                     "micro_batch_size", "keep_freed_memory")
+FILES = (CONFIG, WEIGHTS, "optimizer.pt", "random.pt", "state.json")
+
+
+class Unfit(ValueError):
+    """A checkpoint is whole but does not fit the run. Another checkpoint would not, either."""
 
 
 def save_trainer(trainer):
@@ -49,6 +66,7 @@ def save_trainer(trainer):
             torch.save(value, buffer)
             (temporary / name).write_bytes(buffer.getbuffer())
         (temporary / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+        write_checksums(temporary)
     remove_stale(folder.parent, "step-*")
     # The new checkpoint is complete: remove the oldest ones.
     for old in checkpoints(trainer.run.folder)[:-trainer.config.keep_checkpoints]:
@@ -63,12 +81,9 @@ def save_model(trainer):
 
 def restore(trainer):
     """Load the newest readable checkpoint into a trainer; return its state.json, or None."""
-    folder, dist, state = trainer.run.folder, trainer.dist, trainer.state
+    dist, state = trainer.dist, trainer.state
     saved = load_newest(trainer)
     if saved:
-        if saved["tokenizer"] != trainer.tokenizer.fingerprint:
-            raise ValueError(f"the checkpoint was trained with another tokenizer than "
-                             f"{folder / 'tokenizer'}: the ids would mean other words")
         same_folder = saved["config"]["train"]["data"] == trainer.config.data  # else on purpose
         if same_folder and state.data not in ("", saved.get("data", state.data)):
             raise ValueError(f"the token file {trainer.data.train_source.folder} is not the one "
@@ -104,39 +119,95 @@ def checkpoints(run):
     return sorted(folder for folder in folders if re.fullmatch(r"step-\d+", folder.name))
 
 
+def read_state(folder):
+    """Return the state.json of a checkpoint; ValueError if any of its files is damaged."""
+    path = folder / "state.json"
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name} is missing")
+    state = read_json_object(path)
+    is_current = state.get("format") == FORMAT
+    if is_current:
+        try:
+            check_saved(state)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    for name in FILES:
+        check_checksum(folder / name)
+    if not is_current:
+        raise ValueError(f"{path} has format {state.get('format')!r}, expected {FORMAT!r}")
+    return state
+
+
+def saved_config(run):
+    """Return (checkpoint folder, {field: value}) of the newest checkpoint with a configuration.
+
+    ("", {}) if there is none.
+    """
+    for folder in reversed(checkpoints(run)):
+        try:
+            config = read_json_object(folder / "state.json")["config"]
+            return folder, config["model"] | config["train"]
+        except (KeyError, TypeError, ValueError, OSError):  # ``load`` reports it
+            continue
+    return "", {}
+
+
+def list_changes(saved, model_config, config, allowed=RESUME_MAY_CHANGE):
+    """Return lines about the fields whose values are not those in ``saved``, a {field: value}."""
+    now = asdict(model_config) | asdict(config)
+    return [f"{name}: {saved[name]} in the checkpoint, {value} now" for name, value in now.items()
+            if name not in allowed and saved.get(name, value) != value]
+
+
 def load(folder, trainer):
     """Fill model, optimizer, scaler and random generators from a checkpoint; return its state.
 
-    Raises ValueError, naming the folder, if anything is missing, truncated or of another shape.
+    Raises ValueError, naming the file, if anything is missing or damaged; Unfit if all is whole
+    but the run has another tokenizer or configuration.
     """
-    optimizer = trainer.optimizer
-    file = "state.json"
+    state = read_state(folder)
+    if state["tokenizer"] != trainer.tokenizer.fingerprint:
+        raise Unfit("the checkpoint was trained with another tokenizer than "
+                    f"{trainer.run.folder / 'tokenizer'}: the ids would mean other words")
     try:
-        state = json.loads((folder / file).read_text(encoding="utf-8"))
-        if state.get("format") != FORMAT:
-            raise ValueError(f"state.json has format {state.get('format')!r}, expected {FORMAT!r}")
         file = "random.pt"
         random_states = torch.load(folder / file, map_location="cpu", weights_only=True)
-        file = "model.safetensors"
-        trainer.model.load_state_dict(from_pretrained(folder).state_dict())
+        file = WEIGHTS
+        weights = from_pretrained(folder).state_dict()
         file = "optimizer.pt"
         moments = torch.load(folder / file, map_location=trainer.device, weights_only=True)
-        # Learning rates and weight decay come from the configuration, which may have been
-        # changed on purpose with --may-differ; load_state_dict would overwrite them.
-        settings = [dict(group) for group in optimizer.param_groups]
-        optimizer.load_state_dict(moments)
-        for group, own in zip(optimizer.param_groups, settings):
-            del own["params"]
-            group.update(own)
-        if saved := state.pop("scaler"):  # {} unless the run is in fp16
-            trainer.scaler.load_state_dict(saved)
     except (torch.OutOfMemoryError, MemoryError, PermissionError):
         raise  # not the checkpoint's fault
     except Exception as error:  # whatever a broken file makes a parser raise
-        raise ValueError(f"the checkpoint {folder} cannot be read: {file} is damaged or of another "
-                         f"version ({error_summary(error)})") from error
+        raise ValueError(f"{folder / file} is damaged or of another version "
+                         f"({error_summary(error)})") from error
+    try:
+        _fill(trainer, state, weights, moments)
+    except (ValueError, RuntimeError, KeyError) as error:
+        saved = state["config"]["model"] | state["config"]["train"]
+        if changes := list_changes(saved, trainer.model.config, trainer.config):
+            raise Unfit(f"{folder} does not fit the changed configuration: {'; '.join(changes)}. "
+                        "Change these values back, or start a new run") from error
+        raise ValueError(f"{folder} is of another version ({error_summary(error)})") from error
     _set_random_states(random_states)
     return state
+
+
+def _fill(trainer, state, weights, moments):
+    optimizer, data_state = trainer.optimizer, state["data_state"]
+    if data_state and data_state.keys() != trainer.batches.STATE_KEYS:
+        raise ValueError("a stream has other positions than token files")
+    trainer.model.load_state_dict(weights)
+    # Learning rates and weight decay come from the configuration, which may have been
+    # changed on purpose with --may-differ; load_state_dict would overwrite them.
+    settings = [dict(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(moments)
+    for group, own in zip(optimizer.param_groups, settings):
+        del own["params"]
+        group.update(own)
+    if saved := state.pop("scaler"):  # {} unless the run is in fp16
+        trainer.scaler.load_state_dict(saved)
 
 
 def load_newest(trainer):
@@ -151,8 +222,10 @@ def load_newest(trainer):
     for folder in reversed(folders):
         try:
             state = load(folder, trainer)
+        except Unfit:
+            raise
         except ValueError as error:
-            print(f"warning: {error}", file=sys.stderr)
+            print(f"warning: the checkpoint {folder.name} cannot be read: {error}", file=sys.stderr)
             unreadable.append(folder)
             continue
         for broken in unreadable:

@@ -12,16 +12,12 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from minibert.config import LENGTHS, BertConfig, TrainConfig, override
-from minibert.formats.run_folder import read_config
+from minibert.formats.run_folder import is_edited, read_config
 from minibert.presets import PRESETS
+from minibert.training.checkpoint import RESUME_MAY_CHANGE, list_changes, saved_config
 from minibert.training.init_from import init_config
 from tokenizer.utils.cli import Parser, add_flags, as_flags, explicit_flags, suggestion
 from tokenizer.utils.files import next_free_folder
-
-# These flags may always change when a run is resumed: they do not change what is computed
-# (micro_batch_size changes rounding and dropout's random numbers).
-RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every",
-                     "micro_batch_size", "keep_freed_memory")
 
 # These flags have no effect unless another setting has this value (ANY: is set).
 ANY = None
@@ -195,7 +191,7 @@ def resume_config(args, folder):
     """Return (preset, BertConfig, TrainConfig) of the run in ``folder``, to resume it.
 
     Raises ValueError that lists every flag which differs from the run's own configuration,
-    unless --may-differ names it.
+    unless --may-differ names it; or every value in config.json that was edited since.
     """
     preset, model, train = read_config(folder)
     if args.preset and args.preset != preset:
@@ -218,7 +214,19 @@ def resume_config(args, folder):
         raise ValueError(f"{folder} was started with other values: " + "; ".join(refused) +
                          ". Leave these flags out, or allow the change with --may-differ NAME,...")
     model, train = with_flags(model, train, changes[BertConfig], changes[TrainConfig])
+    if is_edited(folder):
+        # The tokenizer sets these two, whatever config.json says.
+        check_edits(folder, model, train, allowed | {"vocab_size", "pad_token_id"})
     return preset, model, require_length(train)
+
+
+def check_edits(folder, model, train, allowed):
+    """Raise ValueError for values that are not those of the newest checkpoint of the run."""
+    checkpoint_folder, saved = saved_config(folder)
+    if edits := list_changes(saved, model, train, allowed):
+        raise ValueError(f"{folder / 'config.json'} was edited after {checkpoint_folder.name} was "
+                         f"saved: {'; '.join(edits)}. Change these values back, or allow the "
+                         "change with --may-differ NAME,...")
 
 
 def may_differ_fields(args):

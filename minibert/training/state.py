@@ -3,6 +3,9 @@ import math
 import time
 from dataclasses import dataclass, field, fields
 
+from minibert.batches import Batches
+from minibert.stream_batches import StreamBatches
+
 MAX_SKIPPED_IN_A_ROW = 20  # the run gives up at the first check that finds this many
 
 
@@ -117,6 +120,48 @@ class TrainState:
                 setattr(self, f.name, saved[f.name])
         if not is_main:
             self.loss_sums = dict.fromkeys(self.loss_sums, 0.0)
+
+
+def check_saved(saved):
+    """Raise ValueError, naming the field, for a state.json that no run can have written."""
+    counts = ("step", "skipped", "skipped_in_a_row", "schedule_lead", "num_losses")
+    rules = {  # field -> (check, what it must be)
+        **dict.fromkeys(counts, (is_count, "an integer of at least 0")),
+        "elapsed": (lambda value: is_finite(value) and value >= 0, "a number of seconds"),
+        "loss_sums": (has_numbers, "finite numbers by name"),
+        "scaler": (has_numbers, "finite numbers by name"),
+        "tokenizer": (lambda value: isinstance(value, str), "a fingerprint"),
+        "data": (lambda value: isinstance(value, str), "a fingerprint"),
+        "config": (lambda value: isinstance(value, dict) and isinstance(value.get("model"), dict)
+                   and isinstance(value.get("train"), dict), "the model's and the training's"),
+        "data_state": (is_data_state, "the position of an iterator in the data")}
+    for name, (is_valid, expected) in rules.items():
+        if name not in saved and name != "data":  # which older versions did not save
+            raise ValueError(f"{name} is missing")
+        if not is_valid(saved.get(name, "")):
+            raise ValueError(f"{name} is {str(saved[name])[:100]!r}, but must be {expected}")
+
+
+def is_count(value):
+    return type(value) is int and 0 <= value < 2**63
+
+
+def is_finite(value):
+    return type(value) in (int, float) and abs(value) < 1e300
+
+
+def has_numbers(values):
+    return isinstance(values, dict) and all(is_finite(value) for value in values.values())
+
+
+def is_data_state(values):
+    """Return whether this is the state of a batch iterator, or None: the first one of --init."""
+    if values is None:
+        return True
+    if not isinstance(values, dict) or values.keys() not in (Batches.STATE_KEYS,
+                                                             StreamBatches.STATE_KEYS):
+        return False
+    return all(is_count(values[key]) for key in values.keys() - {"text_digest", "read"})
 
 
 class StepLosses:

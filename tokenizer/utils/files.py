@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 
 try:
@@ -129,6 +130,15 @@ def errors_name(path):
         if error.errno and (error.filename is None or ".tmp-" in str(error.filename)):
             error.filename = str(path)
         raise
+
+
+def file_checksum(path):
+    """Return the CRC-32 of a file as in ``zlib.crc32``: b"a" -> 'e8b7be43'"""
+    checksum = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            checksum = zlib.crc32(chunk, checksum)
+    return f"{checksum:08x}"
 
 
 def check_writable(folder):

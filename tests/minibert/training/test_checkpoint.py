@@ -1,0 +1,171 @@
+"""A damaged checkpoint is found and named; a whole one is never blamed for another mistake."""
+import json
+import math
+import shutil
+
+import pytest
+from train_helpers import (
+    assert_same_runs,
+    checkpoint_names,
+    failing_in_step,
+    last_state,
+    resume,
+    run,
+)
+
+from minibert.formats.run_folder import load_run
+from minibert.training.checkpoint import FILES, checkpoints
+from minibert.training.state import check_saved
+from tokenizer import ByteLevelBPE
+
+
+@pytest.fixture(scope="module")
+def trained(text, tmp_path_factory):
+    """A run with checkpoints at steps 2 and 4."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    run(text, folder, "--max-steps", "4", "--save-every", "2")
+    return folder
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def flip_bit(path, fraction):
+    """Flip one bit, at this fraction of the file."""
+    data = bytearray(path.read_bytes())
+    data[int(fraction * len(data))] ^= 0x40
+    path.write_bytes(data)
+
+
+def edit(path, *keys, value):
+    """Set content[key][key]... of a JSON file."""
+    content = inner = json.loads(path.read_text())
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    path.write_text(json.dumps(content))
+
+
+# --------------------------------------------------------------------------------- damaged files
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.75])
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_named_and_the_checkpoint_before_is_used(
+        trained, copy, capsys, name, fraction):
+    flip_bit(copy / "checkpoints/step-0000004" / name, fraction)
+    assert resume(copy) == 0
+    error = capsys.readouterr().err
+    assert f"step-0000004/{name}" in error and "step-0000004 cannot be read" in error
+    assert_same_runs(trained, copy)  # steps 3 and 4 were repeated
+
+
+def test_a_run_whose_only_checkpoint_is_damaged_does_not_train(copy):
+    shutil.rmtree(copy / "checkpoints/step-0000002")
+    flip_bit(copy / "checkpoints/step-0000004/optimizer.pt", 0.5)
+    with pytest.raises(ValueError, match="none of the 1 checkpoints"):
+        resume(copy)
+    assert checkpoint_names(copy) == ["step-0000004"]
+
+
+def test_a_damaged_list_of_checksums_is_named(copy, capsys):
+    (copy / "checkpoints/step-0000004/checksums.json").write_text("{")
+    assert resume(copy) == 0
+    assert "checksums.json: not valid JSON" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_an_older_version_has_no_checksums_and_loads(copy, capsys):
+    for folder in checkpoints(copy):
+        (folder / "checksums.json").unlink()
+    assert resume(copy) == 0
+    assert "cannot be read" not in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_not_used_as_a_model(copy):
+    shutil.rmtree(copy / "model")
+    load_run(copy)
+    flip_bit(copy / "checkpoints/step-0000004/model.safetensors", 0.9)
+    with pytest.raises(ValueError, match="step-0000004/model.safetensors was changed or is damag"):
+        load_run(copy)
+
+
+# ------------------------------------------------------------------------ an edited configuration
+
+
+@pytest.mark.parametrize("part, name, before, value", [
+    ("train", "learning_rate", "0.006", 0.1),
+    ("train", "corpus", ".*", "other.txt"),
+    ("model", "hidden_size", "16", 64),
+    ("model", "num_hidden_layers", "1", 10**9),
+])
+def test_an_edited_config_is_named_as_the_cause(copy, part, name, before, value):
+    edit(copy / "config.json", part, name, value=value)
+    match = f"config.json was edited .*{name}: {before} in the checkpoint, {value} now.*--may-differ"
+    with pytest.raises(ValueError, match=match):
+        resume(copy)
+    assert checkpoint_names(copy) == ["step-0000002", "step-0000004"]
+
+
+def test_an_edit_may_be_allowed_and_is_then_remembered(copy):
+    edit(copy / "config.json", "train", "weight_decay", value=0.5)
+    edit(copy / "config.json", "train", "save_every", value=3)  # may always change
+    assert resume(copy, "--may-differ", "weight-decay") == 0
+    assert resume(copy) == 0
+
+
+def test_an_allowed_change_is_remembered_before_the_next_checkpoint(copy):
+    flags = ["--max-steps", "8", "--may-differ", "max-steps"]
+    with pytest.raises(KeyboardInterrupt):
+        resume(copy, *flags, trainer=failing_in_step(6, KeyboardInterrupt()))
+    assert resume(copy) == 0
+    assert last_state(copy)["step"] == 8
+
+
+@pytest.mark.parametrize("flags, change", [
+    ("--hidden-size 32", "hidden_size: 16 in the checkpoint, 32 now"),
+    ("--optimizer adamw", "optimizer: muon in the checkpoint, adamw now"),
+    ("--stream", "stream: False in the checkpoint, True now"),
+])
+def test_a_change_that_does_not_fit_the_checkpoint_does_not_blame_the_checkpoint(
+        copy, flags, change):
+    name = flags.split()[0][2:]
+    with pytest.raises(ValueError, match=f"does not fit the changed configuration: {change}"):
+        resume(copy, *flags.split(), "--may-differ", name)
+    assert checkpoint_names(copy) == ["step-0000002", "step-0000004"]
+
+
+def test_another_tokenizer_does_not_blame_the_checkpoint(text, copy):
+    ByteLevelBPE.train([text], vocab_size=290).save(copy / "tokenizer")
+    shutil.rmtree(copy / "data")
+    with pytest.raises(ValueError, match="trained with another tokenizer than"):
+        resume(copy)
+
+
+# -------------------------------------------------------------------------------- state.json
+
+
+@pytest.mark.parametrize("keys, value", [
+    (["step"], "x"), (["step"], -5), (["step"], 2.5), (["step"], True), (["num_losses"], None),
+    (["elapsed"], math.nan), (["elapsed"], -1.0), (["elapsed"], "5"), (["skipped"], 10**30),
+    (["loss_sums"], {"loss": "x"}), (["loss_sums"], []), (["loss_sums", "loss"], math.inf),
+    (["data_state"], 3), (["data_state", "epoch"], -1), (["data_state", "batch"], "2"),
+    (["data_state", "extra"], 1), (["scaler"], {"scale": math.inf}), (["config"], 1),
+    (["config", "train"], None), (["tokenizer"], 7), (["data"], {}),
+])
+def test_a_wrong_value_in_state_json_is_named(trained, tmp_path, keys, value):
+    path = tmp_path / "state.json"
+    shutil.copy(checkpoints(trained)[0] / "state.json", path)
+    check_saved(json.loads(path.read_text()))
+    edit(path, *keys, value=value)
+    with pytest.raises(ValueError, match=f"^{keys[0]} is .*, but must be "):
+        check_saved(json.loads(path.read_text()))
+
+
+def test_a_missing_value_in_state_json_is_named(trained, copy, capsys):
+    path = copy / "checkpoints/step-0000004/state.json"
+    path.write_text(path.read_text().replace('"step"', '"stop"'))
+    assert resume(copy) == 0
+    assert f"{path}: step is missing" in capsys.readouterr().err
+    assert_same_runs(trained, copy)

@@ -20,7 +20,13 @@ from minibert.formats.huggingface_config import (
     config_from_json,
     config_to_json,
 )
-from minibert.formats.model_files import CONFIG, WEIGHTS, read_config, read_weights
+from minibert.formats.model_files import (
+    CONFIG,
+    WEIGHTS,
+    read_config,
+    read_weights,
+    weights_file,
+)
 from minibert.formats.other_weights import listed, strip_prefixes
 from minibert.heads import BertForPreTraining, BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertModel
@@ -161,7 +167,7 @@ def from_pretrained(folder):
     """
     config_path = Path(folder) / CONFIG
     values = read_config(folder)
-    config = config_from_json(values, config_path)
+    config = load_config(folder)
     path, tensors, note = load_tensors(folder)
     if note:
         print(f"{path}: {note}", file=sys.stderr)
@@ -175,7 +181,13 @@ def from_pretrained(folder):
 
 def load_config(folder):
     """Return the BertConfig of a folder in Hugging Face layout, without reading the weights."""
-    return config_from_json(read_config(folder), Path(folder) / CONFIG)
+    path = Path(folder) / CONFIG
+    config = config_from_json(read_config(folder), path)
+    # The names alone of a layer's tensors take more bytes. Building 10**8 layers would not end.
+    if 100 * config.num_hidden_layers > weights_file(folder).stat().st_size:
+        raise ValueError(f"{path}: num_hidden_layers is {config.num_hidden_layers}, more than "
+                         f"{weights_file(folder).name} can hold")
+    return config
 
 
 def load_tensors(folder):

@@ -124,7 +124,7 @@ class TrainState:
 
 def check_saved(saved):
     """Raise ValueError, naming the field, for a state.json that no run can have written."""
-    counts = ("step", "skipped", "skipped_in_a_row", "schedule_lead", "num_losses")
+    counts = [f.name for f in fields(TrainState) if f.type is int]
     rules = {  # field -> (check, what it must be)
         **dict.fromkeys(counts, (is_count, "an integer of at least 0")),
         "elapsed": (lambda value: is_finite(value) and value >= 0, "a number of seconds"),
@@ -136,9 +136,11 @@ def check_saved(saved):
                    and isinstance(value.get("train"), dict), "the model's and the training's"),
         "data_state": (is_data_state, "the position of an iterator in the data")}
     for name, (is_valid, expected) in rules.items():
-        if name not in saved and name != "data":  # which older versions did not save
+        if name not in saved:
+            if name in ("data", "unread_skips"):  # older versions did not save these
+                continue
             raise ValueError(f"{name} is missing")
-        if not is_valid(saved.get(name, "")):
+        if not is_valid(saved[name]):
             raise ValueError(f"{name} is {str(saved[name])[:100]!r}, but must be {expected}")
 
 

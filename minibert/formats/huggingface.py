@@ -183,8 +183,8 @@ def load_config(folder):
     """Return the BertConfig of a folder in Hugging Face layout, without reading the weights."""
     path = Path(folder) / CONFIG
     config = config_from_json(read_config(folder), path)
-    # The names alone of a layer's tensors take more bytes. Building 10**8 layers would not end.
-    if 100 * config.num_hidden_layers > weights_file(folder).stat().st_size:
+    # The names alone of a layer's tensors take 100 bytes. Building 10**8 layers would not end.
+    if config.num_hidden_layers > max(1000, weights_file(folder).stat().st_size / 100):
         raise ValueError(f"{path}: num_hidden_layers is {config.num_hidden_layers}, more than "
                          f"{weights_file(folder).name} can hold")
     return config

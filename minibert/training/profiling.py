@@ -52,7 +52,7 @@ def measure(trainer, repeats):
     seconds["optimizer"] = clock(trainer.optimizer.step, lambda: set_gradients(trainer.model))
     # Data is not a part of the step: it is prefetched in a thread.
     explained = sum(value for part, value in seconds.items() if part != "data")
-    seconds["rest"] = max(0.0, step - explained)
+    seconds["rest"] = step - explained  # negative if the machine was busier during the parts
     seconds["step"] = step
 
     lengths = [batch.input_ids.shape[1]] * len(batch)

@@ -24,7 +24,7 @@ CLASSES = {"bert": "Bert", "roberta": "Roberta", "modernbert": "ModernBert"}
 SMALL = ("--max-length 32 --batch-size 4 --device cpu --precision fp32 --eval-every 0 "
          "--eval-examples 8 --warmup 0").split()
 SIZES = ("--hidden-size 24 --num-hidden-layers 4 --num-attention-heads 3 --intermediate-size 40 "
-         "--vocab-size 300 --local-attention 6 --initializer-range 0.3").split()
+         "--vocab-size 300 --initializer-range 0.3").split()
 PRESETS = {"bert": "wikipedia", "roberta": "kant", "modernbert": "quickstart"}
 WEIGHTS = {"one": "model.safetensors", "parts": "model.safetensors.index.json",
            "bin": "pytorch_model.bin"}

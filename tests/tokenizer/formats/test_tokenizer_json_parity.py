@@ -68,7 +68,7 @@ BERT_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", " of the ", "a\tb",
     (WordPiece, {"special_tokens": BERT_TOKENS})])
 def test_auto_tokenizer_loads_a_trained_tokenizer(transformers, tmp_path, kind, options):
     corpus = [STORY, *random_texts(300, seed=1)]
-    ours = kind.train_from_iterator(corpus, 1500, show_progress=False, **options)
+    ours = kind.train_from_iterator(corpus, 2000, show_progress=False, **options)
     ours.save(tmp_path)
     theirs = load(transformers, tmp_path)
     assert len(theirs) == ours.vocab_size

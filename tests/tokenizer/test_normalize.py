@@ -35,7 +35,7 @@ def test_uncased_by_hand(text, expected):
     (True, None), (True, False), (False, True), (False, None)])
 def test_normalizing_parts_separately_equals_normalizing_the_whole_text(lowercase, strip_accents):
     normalizer = BertNormalizer(lowercase, strip_accents)
-    hard = "aZ\t\n \0\x7f\u00c9\u0130\u03a3\u4e2d\u0301\u0323\u0344\u0345\u1e000\u0f77\ufffd\u201d\u1161"
+    hard = "aZ\t\n \0\x7f\u00c9\u0130\u03a3\u4e2d\u0301\u0323\u0344\u0345\u1e00\u0f77\ufffd\u201d"
     rng = random.Random(5)
     for text in [*random_texts(1000, seed=3), "".join(rng.choices(hard, k=1000)),
                  *("".join(rng.choices(hard, k=8)) for _ in range(3000))]:

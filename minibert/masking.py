@@ -39,6 +39,9 @@ MASKINGS = ("tokens", "words", "spans")
 MASK_SHARE = 0.8  # replaced by [MASK]
 RANDOM_SHARE = 0.1  # replaced by a random token
 
+# Longer words are cut into pieces: where a language has no spaces, a "word" is a sentence, and many
+# blocks would have no masked token. No word of English has as many in a usual vocabulary.
+MAX_WORD_TOKENS = 8
 MAX_SPAN_WORDS = 10
 SPAN_DECAY = 0.8  # P(length = k) is proportional to 0.8^k, so a span has 3.8 words on average
 
@@ -88,8 +91,8 @@ class Masker:
     special_ids      ids that are never selected and never used as a replacement
     mlm_probability  share of the ordinary tokens that is selected
     masking          "tokens", "words" or "spans"
-    word_starts      for words and spans: ids (B, T) -> bool (B, T), where a word starts; see
-                     ``tokenizer.word_starts.WordStarts``
+    word_starts      for words and spans: ids (B, T), maximum tokens of a word -> bool (B, T), where
+                     a word starts; see ``tokenizer.word_starts.WordStarts``
 
     >>> masker = Masker(10, mask_token_id=4, special_ids=(0, 1, 2, 3, 4), mlm_probability=0.5)
     >>> corrupted, labels = masker(np.array([[0, 7, 8, 9, 2]]), seed=0, epoch=0, examples=[0])
@@ -141,7 +144,7 @@ class Masker:
 
     def _find_starts(self, input_ids):
         """Return where a word starts: bool (B, T). A special token counts as a word."""
-        starts = self.word_starts(input_ids) | self.is_special[input_ids]
+        starts = self.word_starts(input_ids, MAX_WORD_TOKENS) | self.is_special[input_ids]
         starts[:, 0] = True
         return starts
 

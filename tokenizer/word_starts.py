@@ -9,12 +9,16 @@ import numpy as np
 
 # Character classes. A stretch of one class is one word.
 LETTER, NUMBER, OTHER, SPACE, ANY, NONE = range(6)
+PIECE_TOKENS = 3  # of a word that is cut because it is too long
 
 
 class WordStarts:
     """Map ids (..., T) to a bool array (..., T) that is True where a word begins.
 
     Special tokens are words of their own.
+
+    max_tokens: cut longer words, such as sentences of a language without spaces, into pieces of
+    about three tokens, if possible between two characters. None: cut nothing.
 
     WordStarts(tokenizer)([[12, 40, 41]]) of 'em', '##bed', '##ding' -> [[True, False, False]]
     """
@@ -35,19 +39,41 @@ class WordStarts:
             self.last[[text == " " for text in texts]] = ANY
         else:
             raise ValueError(f"unknown tokenizer kind {tokenizer.kind!r}")
+        texts = [tokenizer.token_text(token, errors="surrogateescape") for token in tokens]
+        # UTF-8: the bytes 0x80 to 0xBF continue a character.
+        self.begins_character = np.array([not "\udc80" <= text[0] <= "\udcbf" for text in texts])
         special_ids = list(tokenizer.special_ids)
         self.begins[special_ids] = True
         # NONE differs from every class: whatever follows a special token begins a word, even the
         # second half of a word that the start of a packed sequence cut in two.
         self.last[special_ids] = NONE
 
-    def __call__(self, ids):
+    def __call__(self, ids, max_tokens=None):
         ids = np.asarray(ids)
         starts = self.begins[ids]  # (..., T)
         before = self.last[ids[..., :-1]]  # (..., T - 1)
         after = self.first[ids[..., 1:]]  # (..., T - 1)
         starts[..., 1:] |= (before != after) & (before != ANY)
+        if max_tokens:
+            self._cut_long_words(ids, starts, max_tokens)
         return starts
+
+    def _cut_long_words(self, ids, starts, max_tokens):
+        """Set ``starts`` (..., T) also where a piece of a long word begins."""
+        starts[..., :1] = True
+        words = np.flatnonzero(starts)  # (words,): index of the first token
+        lengths = np.diff(np.append(words, starts.size))  # (words,)
+        if not len(words) or lengths.max() <= max_tokens:
+            return
+        is_long = np.repeat(lengths > max_tokens, lengths)  # (N,): all tokens, in one row
+        offset = np.arange(starts.size) - np.repeat(words, lengths)  # (N,): within the word
+        # Of each three tokens, the first that begins a character begins a piece; if all of them
+        # are parts of characters, the first one does.
+        triples = np.flatnonzero(offset % PIECE_TOKENS == 0)
+        rank = offset % PIECE_TOKENS + PIECE_TOKENS * ~self.begins_character[ids].ravel()
+        chosen = triples + np.minimum.reduceat(rank, triples) % PIECE_TOKENS
+        is_cut = is_long[triples] & (offset[triples] > 0)
+        starts.flat[chosen[is_cut]] = True
 
 
 def character_class(char):

@@ -6,6 +6,7 @@ Everything is made once and kept in the run's folder, so that a resumed run find
     RUN/data/train/     token files (see data/token_file); with --stream there is only eval/
     RUN/data/eval/
 """
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,14 @@ from data.sentences import SentenceCorpus
 from data.sources.named import CACHE
 from data.stream import Stream
 from data.token_file.meta import unknown_report
+from minibert.analysis.report.facts import word_statistics
 from minibert.batches import Batches
 from minibert.checks import check_tokenizer, rows_without_token
 from minibert.config import BertConfig
 from minibert.device import autocast
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
 from minibert.examples import make_examples, max_ids
-from minibert.masking import Masker
+from minibert.masking import MAX_WORD_TOKENS, Masker
 from minibert.stream_batches import StreamBatches
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.base import Tokenizer
@@ -33,6 +35,7 @@ from tokenizer.word_starts import WordStarts
 # How much of a stream is read before training: for the tokenizer, and for validation.
 STREAM_TOKENIZER_CHARACTERS = 200_000_000
 STREAM_EVAL_CHARACTERS = 5_000_000
+MAX_MEAN_WORD_TOKENS = 4  # English has 1.0 to 1.9, depending on the vocabulary
 EVAL_MLM_PROBABILITY = 0.15  # the same for every run, so that validation losses can be compared
 
 
@@ -75,6 +78,8 @@ def prepare_data(run):
         if not (run.folder / "tokenizer").is_dir():
             tokenizer.save(run.folder / "tokenizer")
         train_source, eval_file = prepare_token_files(run, data_folder, corpus, tokenizer)
+        if run.config.masking != "tokens":
+            warn_of_long_words(eval_file, tokenizer, run.config.masking)
     train_batches = make_train_batches(run, train_source, tokenizer)
     validation = Validation(run, eval_file, tokenizer)
     return Data(tokenizer, model_config, train_source, train_batches, validation)
@@ -217,6 +222,15 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
     for file in {eval_file, measured}:
         file.unigram_counts(tokenizer.vocab_size)  # checks that every id is in the vocabulary
     return train_source, eval_file
+
+
+def warn_of_long_words(token_file, tokenizer, masking):
+    """Print a warning if the words of a text are so long that masking hides whole sentences."""
+    mean = word_statistics(token_file, tokenizer).get("tokens_per_word", 0)
+    if mean > MAX_MEAN_WORD_TOKENS:
+        print(f"warning: a word of this text has {mean:.1f} tokens on average: it seems to have few "
+              f"spaces. Words of more than {MAX_WORD_TOKENS} tokens are cut into pieces for "
+              f"--masking {masking}; --masking tokens does not need words", file=sys.stderr)
 
 
 def make_train_batches(run, train_source, tokenizer):

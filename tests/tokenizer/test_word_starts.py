@@ -49,12 +49,43 @@ def test_words_of_wordpiece():
     assert starts.tolist() == [[True, True, False, False, True, True, True, True]]
 
 
-def every_third(ids):
+@pytest.mark.parametrize("word, expected", [
+    ("abcdefgh", [0]),  # not too long
+    ("abcdefghi", [0, 3, 6]),
+    ("abcdefghij", [0, 3, 6, 9]),
+    ("ab\u0e01\u0e02\u0e03cd", [0, 5, 8, 11]),  # of 2 + 9 + 2 bytes: between characters
+])
+def test_a_long_word_is_cut_into_pieces_at_characters(word, expected):
+    tok = ByteLevelBPE.train_from_iterator([], 261, show_progress=False)
+    ids = np.array([tok.encode_ids(word), tok.encode_ids(" xyz" * len(word))[:len(tok.encode_ids(word))]])
+    starts = WordStarts(tok)(ids, max_tokens=8)
+    assert np.flatnonzero(starts[0]).tolist() == expected
+    assert starts[1].tolist() == WordStarts(tok)(ids[1:])[0].tolist()
+
+
+@pytest.mark.parametrize("masking", ["words", "spans"])
+def test_text_without_spaces_has_a_masked_token_in_every_block(masking):
+    rng = np.random.default_rng(0)
+    text = " ".join("".join(map(chr, rng.integers(0x0E01, 0x0E2E, 40))) for _ in range(300))
+    tok = ByteLevelBPE.train_from_iterator([text], 1000, show_progress=False)
+    ids = np.array(tok.encode_ids(text))
+    blocks = ids[: len(ids) // 128 * 128].reshape(-1, 128)
+    mask = Masker(1000, MASK, SPECIAL, 0.15, masking, WordStarts(tok))
+    shares = []
+    for epoch in range(10):
+        _, labels = mask(blocks, 0, epoch, np.arange(len(blocks)))
+        shares.append((labels != IGNORE_INDEX).mean(1))
+    limit = 0 if masking == "words" else 0.05  # spans of ten words are ten times as uneven
+    assert np.mean(np.array(shares) == 0) <= limit
+    assert abs(np.mean(shares) - 0.15) < 0.02
+
+
+def every_third(ids, max_tokens):
     """A word of three tokens each, for tests."""
     return np.broadcast_to(np.arange(ids.shape[1]) % 3 == 0, ids.shape).copy()
 
 
-def uneven(ids):
+def uneven(ids, max_tokens):
     return ids % 3 != 0
 
 
@@ -123,7 +154,7 @@ def test_spans_cover_each_word_of_a_short_row_equally_often(probability):
     """The first word of a row and the first after [SEP] are no exceptions."""
     ids = np.full((20_000, 18), 10)
     ids[:, [0, 11, 17]] = 2
-    mask = masker("spans", probability, lambda ids: np.ones(ids.shape, bool))
+    mask = masker("spans", probability, lambda ids, max_tokens: np.ones(ids.shape, bool))
     _, labels = mask(ids, 0, 0, np.arange(20_000))
     share = (labels != IGNORE_INDEX)[:, ids[0] == 10].mean(0)  # (15,): of each word
     # Four standard deviations at 0.3.

@@ -22,6 +22,7 @@ from train_helpers import (
 from minibert import BertConfig
 from minibert.config import TrainConfig
 from minibert.formats.run_folder import load_run, read_config
+from minibert.masking import MAX_WORD_TOKENS
 from minibert.training import preparation
 from tokenizer import WordPiece
 from tokenizer.word_starts import WordStarts

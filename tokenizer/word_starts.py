@@ -9,7 +9,7 @@ import numpy as np
 
 # Character classes. A stretch of one class is one word.
 LETTER, NUMBER, OTHER, SPACE, ANY, NONE = range(6)
-PIECE_TOKENS = 3  # of a word that is cut because it is too long
+PIECE_TOKENS = 3  # of a word that is cut; most characters have at most three bytes
 
 
 class WordStarts:

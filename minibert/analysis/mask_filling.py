@@ -7,6 +7,7 @@ In Python: ``fill_mask(*load_run("runs/quickstart"), "Return a new <mask> object
 """
 import json
 import re
+import sys
 
 import torch
 
@@ -14,7 +15,7 @@ from minibert.analysis.command import analysis_parser, load_model, texts_or_stdi
 from minibert.checks import check_length, check_tokenizer
 from tokenizer.inspect.text import is_byte_level
 from tokenizer.utils.cli import at_least
-from tokenizer.utils.terminal import visible
+from tokenizer.utils.terminal import TextStyle, visible
 
 # WordPiece vocabularies write [MASK], byte-level ones <mask>. Both are accepted.
 MASK = re.compile(r"\[MASK\]|<mask>")
@@ -149,6 +150,7 @@ def main(args=None):
     add_answer_flags(parser)
     args = parser.parse_args(args, rest="text")
     model, tokenizer = load_model(args)
+    line_end = TextStyle.of(sys.stdout).signs.white[1]  # as train.py shows it
     is_first = True
     for source, text in texts_or_stdin(args.text):
         try:
@@ -163,4 +165,5 @@ def main(args=None):
                 print()
             is_first = False
             for answer in answers:
-                print(f"{answer['score']:.4f}  {visible(answer['sequence'])}")
+                sequence = visible(answer["sequence"].replace("\n", line_end))
+                print(f"{answer['score']:.4f}  {sequence}")

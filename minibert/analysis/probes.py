@@ -1,4 +1,6 @@
 """The sentences with masks that a trained model is asked to fill."""
+from itertools import pairwise
+
 from minibert.evaluate import eval_subset
 from tokenizer.word_starts import WordStarts
 
@@ -28,8 +30,7 @@ def known_probes(preset, corpus, tokenizer):
 def masked_passages(examples, tokenizer):
     """Return two passages of the examples, up to 24 tokens each, with one word masked.
 
-    The word is one token, the nearest to the middle. Without such a word, the middle token is
-    masked.
+    The word consists of letters. See ``word_to_mask`` for which one it is.
     """
     word_starts = WordStarts(tokenizer)
     passages = []
@@ -41,17 +42,41 @@ def masked_passages(examples, tokenizer):
         starts = word_starts(ids)
         first = passage_start(texts, starts)
         end = min(first + PASSAGE_TOKENS, len(ids))
-        middle = (first + end) // 2
-        # The last token is no candidate: its word may continue after the cut.
-        one_token_words = [p for p in range(first, end - 1)
-                           if starts[p] and starts[p + 1] and texts[p].strip().isalpha()]
-        position = min(one_token_words, key=lambda p: abs(p - middle), default=middle)
-        ids[position] = tokenizer.mask_token_id
-        text = tokenizer.decode(ids[first:end], skip_special_tokens=False)
-        if texts[position].startswith(" "):  # a byte-level mask token includes the space before it
+        word = word_to_mask(texts, starts, first, end)
+        if not word:
+            continue
+        shown = [*ids[first : word.start], tokenizer.mask_token_id, *ids[word.stop : end]]
+        text = tokenizer.decode(shown, skip_special_tokens=False)
+        if texts[word.start].startswith(" "):  # a byte-level mask token includes the space before it
             text = text.replace(tokenizer.mask_token, " " + tokenizer.mask_token)
         passages.append(" ".join(text.split()))
     return passages
+
+
+def word_to_mask(texts, starts, first, end):
+    """Return the positions of a word of letters between two positions, a range; None: no letters.
+
+    A word of one token in mid-line, the nearest to the middle, is the best. After a line end, which
+    the passage shows as a space, the model would predict the line end. In a text without spaces,
+    a piece of a word is taken. texts, starts: as in ``passage_start``.
+
+    >>> word_to_mask(["The", "\\n", "fat", " ca", "t", " sat", "."], [1, 1, 1, 1, 0, 1, 1], 0, 7)
+    range(5, 6)
+    """
+    def rank(word):
+        is_after_line_end = word.start > 0 and texts[word.start - 1].endswith("\n")
+        return is_after_line_end, len(word) > 1, abs(word.start - (first + end) // 2)
+
+    bounds = [p for p in range(first, end) if starts[p]]
+    # The last word is no candidate: it may continue after the cut.
+    words = [range(start, stop) for start, stop in pairwise(bounds)]
+    pieces = [range(p, p + 1) for p in range(first, end)]
+    for candidates in (words, pieces):
+        of_letters = [word for word in candidates
+                      if "".join(texts[word.start : word.stop]).strip().isalpha()]
+        if of_letters:
+            return min(of_letters, key=rank)
+    return None
 
 
 def passage_start(texts, starts):

@@ -148,7 +148,7 @@ def masks(filled):
             title = one["text"] + (f" (mask {i})" if len(one["answers"]) > 1 else "")
             rows = []
             for answer in answers:
-                token = visible(answer["token_str"].strip() or answer["token_str"])
+                token = TextStyle().visible(answer["token_str"].strip() or answer["token_str"])
                 rows.append((f"{answer['score']:.1%}", token, answer["score"]))
             children += [tag("h3", title), bars(rows)]
     return section("Filled masks", *children)

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from minibert.analysis.probes import masked_passages
+from minibert.analysis.probes import masked_passages, word_to_mask
 from minibert.batches import Batch
 from minibert.training.reporting import answer_line, masked_example
 from tokenizer import ByteLevelBPE, WordPiece
@@ -70,6 +70,35 @@ def test_a_validation_passage_of_byte_pairs_has_a_whole_word_masked():
     ids = tokenizer.encode("cat sat the old cat").ids
     assert len(ids) > 2 + 5
     assert masked_passages(Examples([ids]), tokenizer)[0] == "sat <mask> old cat"
+
+
+@pytest.mark.parametrize("texts, position", [
+    ("The|\n|fat| c|at| sat|.", 5),  # neither after a line end nor of two tokens
+    ("3|\n|fat| c|at|.", 3),  # of two tokens, which is better than after a line end
+    (" 12|\n|fat|\n|x1|.|\n", 2),  # nothing else has letters
+    ("\n|.| 7|ing", 3),  # no whole word: a piece
+    ("\n|.| 7", None),
+])
+def test_a_word_of_letters_in_mid_line_is_masked(texts, position):
+    texts = texts.split("|")
+    starts = [text not in ("at", "ing") for text in texts]
+    word = word_to_mask(texts, starts, 0, len(texts))
+    assert (word.start if word else None) == position
+
+
+@pytest.mark.parametrize("text", [
+    "one two three four five six seven\neight nine ten\n" * 30,  # no punctuation, hard-wrapped
+    "one\ntwo\nthree\nfour\nfive\n" * 50,
+])
+def test_a_passage_of_any_text_has_a_whole_word_masked(text):
+    tokenizer = ByteLevelBPE.train_from_iterator(["one two three four\n" * 9], 290,
+                                                 show_progress=False)
+    ids = tokenizer.encode(text).ids
+    for passage in masked_passages(Examples([ids, ids[:40]]), tokenizer):
+        words = set(text.split())
+        assert passage.count("<mask>") == 1
+        assert set(passage.split()[1:-1]) - {"<mask>"} <= words
+        assert " <mask> " in f" {passage} "
 
 
 @pytest.mark.parametrize("token, style, shown", [

@@ -248,7 +248,7 @@ def train_row(args, model, tokenizer, task, size, mode, result, stop):
     train, dev = encode_files(model.config, tokenizer, train, dev, labels, config,
                               say=lambda line: None)
     row |= {"examples": len(train), "dev": len(dev), "metric": config.metric_name,
-            "constant": majority_baseline(train.labels, dev.labels, config)}
+            "constant": majority_baseline(train.labels, dev.labels, config)[config.metric_name]}
     steps = config.epochs * math.ceil(len(train) / config.batch_size)
     for seed in missing:
         classifier = new_classifier(model, labels, config, tuning, seed,

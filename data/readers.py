@@ -140,12 +140,12 @@ def json_documents(path, text_field, on_open=None):
             yield document
 
 
-def json_records(path, on_open=None):
+def json_records(path, on_open=None, encoding_errors="strict"):
     """Yield (line number, dict) for each line of a .jsonl file.
 
     A .json file may be one array instead: (number, dict) for each object in it.
     """
-    lines = record_lines(path, on_open)
+    lines = record_lines(path, on_open, encoding_errors)
     for line_number, line in lines:
         is_array = line.lstrip().startswith("[") and format_of(path) == ".json"
         if is_array:
@@ -226,18 +226,19 @@ def _fields(names):
 # ------------------------------------------------------------------------------ files -> lines
 
 
-def record_lines(path, on_open=None):
+def record_lines(path, on_open=None, encoding_errors="strict"):
     """Yield (line number, line) of a file with one record per line; skip blank lines."""
-    for line_number, line in decoded_lines(path, on_open):
+    for line_number, line in decoded_lines(path, on_open, encoding_errors):
         if line.strip():  # often the last line is blank
             yield line_number, line
 
 
-def decoded_lines(path, on_open=None):
+def decoded_lines(path, on_open=None, encoding_errors="strict"):
     """Yield (line number, line with its end) of a file, decompressed and decoded.
 
     If the file is only the first part of another one (``compression.is_partial``), an
-    incomplete last line is skipped.
+    incomplete last line is skipped. encoding_errors: "strict", or "replace" what is not UTF-8 by
+    U+FFFD.
     """
     check_regular_file(path)
     is_part = is_partial(path)
@@ -261,7 +262,7 @@ def decoded_lines(path, on_open=None):
                                      "no text does: if that is right, decompress it yourself")
                 if is_part and not line.endswith(b"\n"):
                     return
-                yield line_number, _decode(path, line, line_number, is_utf8)
+                yield line_number, _decode(path, line, line_number, is_utf8, encoding_errors)
                 is_utf8 = is_utf8 or not line.isascii()
     except (EOFError, zlib.error, OSError) as error:
         # A partial compressed file ends with EOFError; everything else is damage.
@@ -269,13 +270,13 @@ def decoded_lines(path, on_open=None):
             raise (compression_error(path, error) or error) from None
 
 
-def _decode(path, raw, line_number, is_utf8):
+def _decode(path, raw, line_number, is_utf8, encoding_errors):
     if b"\0" in raw:
         raise ValueError(f"{path}:{line_number}: a NUL byte at byte {raw.index(0) + 1:,} of the "
                          "line: this is a binary file or UTF-16; convert it to UTF-8 text first "
                          "(iconv -f UTF-16 -t UTF-8)")
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8", encoding_errors)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}:{line_number}: byte {error.start + 1:,} of the line is "
                          f"0x{raw[error.start]:02x}, which is not UTF-8: "

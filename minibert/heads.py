@@ -87,11 +87,13 @@ class BertForSequenceClassification(PreTrainedModel):
         self.classifier = nn.Linear(config.hidden_size, max(len(self.labels), 1))
         self.init_weights()
 
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None):
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None,
+                class_weights=None):
         """Return logits (B, labels), and with labels the loss; a regression has logits (B, 1).
 
         labels (B,): label indices (int64; the loss is the cross entropy), or for a regression the
-        true numbers (float; the loss is the mean squared error).
+        true numbers (float; the loss is the mean squared error). class_weights (labels,): what an
+        example of each label counts in the cross entropy; None: all the same.
         """
         encoded = self.bert(input_ids, attention_mask, token_type_ids)
         pooled = self.pool(encoded, attention_mask)  # (B, H)
@@ -99,7 +101,7 @@ class BertForSequenceClassification(PreTrainedModel):
         if labels is None:
             return ModelOutput(logits)
         if self.labels:
-            return ModelOutput(logits, F.cross_entropy(logits.float(), labels))
+            return ModelOutput(logits, F.cross_entropy(logits.float(), labels, class_weights))
         return ModelOutput(logits, F.mse_loss(logits.squeeze(1).float(), labels.float()))
 
     def pool(self, encoded, attention_mask=None):

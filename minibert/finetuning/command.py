@@ -14,7 +14,7 @@ With ``--tune`` the trained part is also saved as an adapter (``adapter_files.py
 import json
 import sys
 from argparse import HelpFormatter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -35,13 +35,15 @@ from minibert.finetuning.predict import (
     predict_command,
     write_predictions,
 )
-from minibert.finetuning.seeds import NAMES, finetune
+from minibert.finetuning.seeds import NAMES, finetune, listed_scores
 from minibert.formats.model_files import CONFIG
 from minibert.formats.run_folder import load_run
 from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, add_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable, next_free_folder
 from tokenizer.utils.terminal import plural
+
+MAX_LISTED_ROWS = 3  # of those that --skip-bad-rows leaves out
 
 
 def main(args=None):
@@ -69,7 +71,8 @@ def train_command(args, tuning):
 
     train, dev = read_files(args, layout, config, say)
     if args.predict:  # report a mistake in this file before training
-        read_examples(args.predict, layout, labeled=False, keep_empty=True)
+        read_examples(args.predict, replace(layout, skip_bad_rows=False), labeled=False,
+                      keep_empty=True)
     size = f"{plural(model.config.num_hidden_layers, 'layer')} of {model.config.hidden_size}"
     say(f"model        {args.run}: {model.config.family}, {size}")
     digest = encoder_digest(model)
@@ -159,8 +162,10 @@ def read_files(args, layout, config, say):
     train = read_examples(args.train, layout, regression)
     if train.num_empty:
         say(f"left out     {train.num_empty:,} rows of {args.train} without text")
+    say_what_was_changed(train, say)
     if args.dev:
         dev = read_examples(args.dev, layout, regression, keep_empty=True)
+        say_what_was_changed(dev, say)
         if dev.num_empty:
             say(f"kept         {dev.num_empty:,} rows of {args.dev} without text: they are scored")
         return train, dev
@@ -168,8 +173,19 @@ def read_files(args, layout, config, say):
         class_labels(train)  # raises ValueError with the counts of the complete file
     train, dev = split_dev(train)
     say(f"no --dev     {len(dev):,} of the {len(train) + len(dev):,} training examples are the "
-        "dev set: a random tenth, always the same")
+        "dev set: a random tenth of each label, always the same")
     return train, dev
+
+
+def say_what_was_changed(examples, say):
+    """Print how many rows were skipped, the first few of them, and how many were repaired."""
+    if examples.skipped:
+        say(f"skipped      {plural(len(examples.skipped), 'bad row')} of {examples.path}, such as")
+        for message in examples.skipped[:MAX_LISTED_ROWS]:
+            say(f"             {message}")
+    if examples.num_replaced:
+        say(f"replaced     bytes that are not UTF-8, in {plural(examples.num_replaced, 'row')} of "
+            f"{examples.path}")
 
 
 def report(results, say):
@@ -185,7 +201,8 @@ def report(results, say):
             say(line)
     if "gain" in results:
         say(f"gain         {results['gain']:+.4f} from pre-training")
-    say(f"constant     {metric} {results['constant']:.4f} for always the same answer")
+    listed = listed_scores(results["constant_scores"], FinetuneConfig(**results["config"]))
+    say(f"constant     {listed} for always the same answer")
     if results["pretrained"]["mean"] <= results["constant"]:
         config = results["config"]
         say("hint         the model did not beat a constant answer: try --learning-rate "

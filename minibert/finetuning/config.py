@@ -33,6 +33,8 @@ class FinetuneConfig:
     metric: str = option("", "score on the dev set that selects the best epoch: accuracy (the "
                          "default), f1 (of the second label, or the mean over more than two) or "
                          "matthews; for a regression pearson (the default) or spearman")
+    class_weights: str = option("none", "none, or balanced: the rarer a label is in the training "
+                                "file, the more it counts in the loss")
     epochs: int = option(3, "passes over the training file, at most")
     patience: int = option(2, "stop after this many epochs in a row without a better score")
     judge_every: int = option(1, "epochs between two evaluations on the dev set; the last epoch is "
@@ -61,6 +63,9 @@ class FinetuneConfig:
         check_choice(self, "task", TASKS)
         if self.metric:
             check_choice(self, "metric", self.metrics)
+        check_choice(self, "class_weights", ("none", "balanced"))
+        if self.class_weights != "none" and self.task == "regression":
+            raise ValueError("class_weights balanced belongs to --task classification")
         check_at_least(self, 1, "epochs", "patience", "judge_every", "seeds")
         check_at_least(self, 0, "examples", "max_length")
         check_fraction(self, "dropout", "hidden_dropout_prob")

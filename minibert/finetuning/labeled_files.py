@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.readers import decoded_lines, format_of, json_records, record_lines
-from minibert.config import option
+from minibert.config import check_choice, option
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.terminal import visible
 
@@ -33,6 +33,12 @@ class Layout:
     label: str = option("label", "column or field of the label")
     columns: str = option("", "for a file without a header row: the names of all its columns, or "
                           "the indices, from 0, of text, pair and label")
+    skip_bad_rows: bool = option(False, "skip rows with other numbers of fields, without a label "
+                                 "or with one that cannot be read; the first ones are listed")
+    encoding_errors: str = option("strict", "strict, or replace bytes that are not UTF-8 by U+FFFD")
+
+    def __post_init__(self):
+        check_choice(self, "encoding_errors", ("strict", "replace"))
 
     def parts(self, labeled):
         """Return the names of the columns that are needed."""
@@ -63,6 +69,8 @@ class LabeledTexts:
     labels: list | None  # strings, or floats for a regression; None if they were not read
     lines: list  # line number of each example
     num_empty: int = 0  # rows without text, whether they were kept or not
+    skipped: tuple = ()  # why each row that ``skip_bad_rows`` left out is bad
+    num_replaced: int = 0  # rows with U+FFFD, if ``encoding_errors`` is "replace"
 
     def __len__(self):
         return len(self.texts)
@@ -89,20 +97,35 @@ def read_examples(path, layout=Layout(), regression=False, labeled=True, keep_em
     texts = []
     labels = []
     lines = []
-    num_empty = 0
-    for line, row in read_rows(path, layout, layout.parts(labeled)):
+    skipped = []
+    num_empty = num_replaced = 0
+    for line, row in read_rows(path, layout, layout.parts(labeled), skipped):
         text = tuple(row[name].strip() for name in layout.parts(labeled=False))
-        label = _read_label(f"{path}:{line}", row[layout.label], regression) if labeled else None
+        try:
+            label = (_read_label(f"{path}:{line}", row[layout.label], regression)
+                     if labeled else None)
+        except ValueError as error:
+            skip_or_raise(layout, skipped, str(error))
+            continue
         if not any(text):
             num_empty += 1
             if not keep_empty:
                 continue
+        num_replaced += layout.encoding_errors == "replace" and "\ufffd" in "".join(row.values())
         texts.append(text if layout.pair else text[0])
         labels.append(label)
         lines.append(line)
     if not texts:
         raise ValueError(f"{path} has no examples with text")
-    return LabeledTexts(str(path), texts, labels if labeled else None, lines, num_empty)
+    return LabeledTexts(str(path), texts, labels if labeled else None, lines, num_empty,
+                        tuple(skipped), num_replaced)
+
+
+def skip_or_raise(layout, skipped, message):
+    """Note what is wrong with a row if bad rows are skipped, else raise ValueError."""
+    if not layout.skip_bad_rows:
+        raise ValueError(message)
+    skipped.append(message)
 
 
 def _read_label(location, label, regression):
@@ -162,41 +185,48 @@ def encode_labels(examples, labels):
 def split_dev(examples, share=0.1):
     """Split examples into (train, dev). dev is a random tenth, the same one every time.
 
-    Every label stays in train: its last example never goes to dev. Raise ValueError if nothing can
-    go to dev.
+    A tenth of each label goes to dev, at least one example if there is room. The last example of a
+    label stays in train. Raise ValueError if nothing can go to dev.
     """
     num_dev = int(len(examples) * share)
     order = np.random.default_rng(DEV_SEED).permutation(len(examples)).tolist()
     is_regression = isinstance(examples.labels[0], float)  # its labels need not occur in train
     num_in_train = Counter(examples.labels)
-    dev = []
-    for i in order:
-        label = examples.labels[i]
-        if len(dev) < num_dev and (is_regression or num_in_train[label] > 1):
-            num_in_train[label] -= 1
-            dev.append(i)
-    if not dev:
+    num_wanted = {label: max(1, int(count * share)) for label, count in num_in_train.items()}
+    chosen = {}  # as an ordered set
+    for fills_up in (False, True):  # first the tenths, then what rounding down has left
+        for i in order:
+            label = examples.labels[i]
+            is_wanted = fills_up or num_wanted[label] > 0
+            can_leave = is_regression or num_in_train[label] > 1
+            if len(chosen) < num_dev and is_wanted and can_leave and i not in chosen:
+                num_wanted[label] -= 1
+                num_in_train[label] -= 1
+                chosen[i] = True
+    if not chosen:
         raise ValueError(f"{examples.path}: its {len(examples):,} examples are too few to split "
                          "off a dev set: give --dev FILE")
-    train = set(order) - set(dev)
-    return examples.subset(sorted(train)), examples.subset(sorted(dev))
+    train = set(order) - set(chosen)
+    return examples.subset(sorted(train)), examples.subset(sorted(chosen))
 
 
 # ---------------------------------------------------------------------------------- files -> rows
 
 
-def read_rows(path, layout, needed):
+def read_rows(path, layout, needed, skipped=None):
     """Yield (line number, {column: str}) of each row, with the ``needed`` columns.
 
-    Blank lines are skipped.
+    Blank lines are skipped. skipped: a list that gets a message for each row that
+    ``layout.skip_bad_rows`` leaves out.
     """
+    skipped = [] if skipped is None else skipped
     extension = format_of(path)
     if extension in (".tsv", ".csv"):
-        records = _table_records(path, extension, layout, needed)
+        records = _table_records(path, extension, layout, needed, skipped)
     elif extension in (".jsonl", ".json"):
         if layout.columns:
             raise ValueError(f"{path}: a .jsonl names its fields itself: leave out --columns")
-        records = json_records(path)
+        records = json_records(path, encoding_errors=layout.encoding_errors)
     else:
         raise ValueError(f"{path}: examples are read from .tsv, .csv and .jsonl files (each also "
                          f".gz or .bz2), not from {extension}")
@@ -209,15 +239,17 @@ def read_rows(path, layout, needed):
         yield line, {name: _as_text(f"{path}:{line}", name, record[name]) for name in needed}
 
 
-def _table_records(path, extension, layout, needed):
+def _table_records(path, extension, layout, needed, skipped):
     """Yield (line number, {column: str}) of each row of a table."""
     indices = layout.column_indices() if layout.columns else None
     width = None  # fields of the first row
-    for line, row in _tsv(path) if extension == ".tsv" else _csv(path):
+    read = _tsv if extension == ".tsv" else _csv
+    for line, row in read(path, layout.encoding_errors):
         width = width or len(row)
         if len(row) != width:
-            raise ValueError(f"{path}:{line}: {len(row)} fields in this row, {width} in the first: "
-                             "is a tab or quotation mark missing or extra?")
+            skip_or_raise(layout, skipped, f"{path}:{line}: {len(row)} fields in this row, {width} "
+                          "in the first: is a tab or quotation mark missing or extra?")
+            continue
         if indices is None:
             names = [name.strip() for name in row]
             if any(names.count(name) > 1 for name in needed):
@@ -240,14 +272,14 @@ def _as_text(location, name, value):
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _tsv(path):
-    for line, text in record_lines(path):
+def _tsv(path, encoding_errors):
+    for line, text in record_lines(path, encoding_errors=encoding_errors):
         yield line, text.rstrip("\r\n").split("\t")
 
 
-def _csv(path):
+def _csv(path, encoding_errors):
     """Yield (line, row); a quoted field may hold line ends, and ``line`` is the row's last line."""
-    lines = (line for _, line in decoded_lines(path))
+    lines = (line for _, line in decoded_lines(path, encoding_errors=encoding_errors))
     reader = csv.reader(lines, strict=True)
     first_line = 1  # of the row that is being read
     try:

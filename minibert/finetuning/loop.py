@@ -30,6 +30,7 @@ class EncodedTexts:
         self.pad_token_id = tokenizer.pad_token_id
         self.max_length = max_length
         self.labels = None if labels is None else torch.from_numpy(labels)
+        self.class_weights = None  # (labels,) float32, if labels count differently
         self.ids = []
         self.type_ids = []
         # Only BERT tells the two texts of a pair apart by segment embeddings.
@@ -67,6 +68,8 @@ class EncodedTexts:
             tensors["token_type_ids"] = pad([self.type_ids[i] for i in indices], width, 0)  # (B, T)
         if self.labels is not None:
             tensors["labels"] = self.labels[indices]  # (B,)
+        if self.class_weights is not None:
+            tensors["class_weights"] = self.class_weights
         return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
 
 

@@ -85,6 +85,7 @@ def evaluate_file(model, tokenizer, path, layout, config):
     message       a line with the scores, or why there are none ("" if the file has no labels)
     """
     config = config.resolve_device()
+    layout = replace(layout, skip_bad_rows=False)  # there is one prediction for each row
     examples = read_examples(path, layout, labeled=False, keep_empty=True)
     max_length = config.resolve_max_length(model.config)
     texts = EncodedTexts(tokenizer, examples.texts, model.config, max_length)

@@ -35,8 +35,8 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=SimpleNamespace(req
     weights to train.
 
     Return {"metric": "accuracy", "labels": ["0", "1"], "train": 2000, "dev": 872, "constant": 0.51,
-    "learning": see ``count_parameters``, "pretrained": see ``summarize``, "from_scratch": the same,
-    "gain": 0.1}. Raise ValueError, with file and line, for labels that cannot be learned.
+    "constant_scores": {"accuracy": 0.51, ...}, "learning": see ``count_parameters``,
+    "pretrained": see ``summarize``, "from_scratch": the same, "gain": 0.1}. Raise ValueError, with file and line, for labels that cannot be learned.
     """
     if config.from_scratch and tuning.tune != "all":
         raise ValueError(f"from_scratch with tune {tuning.tune}: a frozen random encoder cannot "
@@ -51,9 +51,10 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=SimpleNamespace(req
     counts = count_parameters(create(seed=0, use_pretrained=True))
     say(f"trained      {tuning.tune}: {counts['trained']:,} of {counts['parameters']:,} parameters "
         f"({counts['share']:.2%}), {counts['head']:,} of them in the head")
+    constant = majority_baseline(train.labels, dev.labels, config)
     results = {"metric": config.metric_name, "labels": list(labels),
                "train": len(train), "dev": len(dev),
-               "constant": majority_baseline(train.labels, dev.labels, config),
+               "constant": constant[config.metric_name], "constant_scores": constant,
                "learning": counts}
     histories = train_seeds(create, train, dev, config, stop, say, on_best)
     for variant, of_variant in histories.items():
@@ -94,9 +95,8 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
                 break  # a seed that was cut short would distort the mean
             histories[variant].append(history)
             best = best_epoch(history, config.metric_name)
-            say(f"{NAMES[variant]} seed {seed}: {config.metric_name} "
-                f"{best[config.metric_name]:.4f} in epoch {best['epoch']} of "
-                f"{history[-1]['epoch']}")
+            say(f"{NAMES[variant]} seed {seed}: {listed_scores(best, config)} in epoch "
+                f"{best['epoch']} of {history[-1]['epoch']}")
             if stop.requested:
                 break
     return histories
@@ -129,6 +129,8 @@ def encode_files(model_config, tokenizer, train, dev, labels, config, say):
     train_texts = [train.texts[i] for i in indices]
     train = EncodedTexts(tokenizer, train_texts, model_config, max_length, train_labels)
     dev = EncodedTexts(tokenizer, dev.texts, model_config, max_length, dev_labels)
+    if config.class_weights == "balanced":
+        train.class_weights = balanced_weights(train_labels, len(labels))
     for name, texts in (("train", train), ("dev", dev)):
         line = f"{name:<12} {len(texts):,} examples of {texts.lengths.mean():.0f} tokens on average"
         num_full = int((texts.lengths == max_length).sum())
@@ -139,6 +141,9 @@ def encode_files(model_config, tokenizer, train, dev, labels, config, say):
         shares = np.bincount(train_labels, minlength=len(labels)) / len(indices)
         listed = [f"{visible(label)}: {share:.0%}" for label, share in zip(labels[:10], shares)]
         say(f"labels       {', '.join(listed)}")
+        if len(set(dev_labels)) < 2:
+            say(f"warning      the dev set has only the label {visible(labels[dev_labels[0]])}: "
+                "its scores cannot show whether the model tells labels apart; give another --dev")
     say(f"device       {describe(torch.device(config.device), config.precision)}")
     return train, dev
 
@@ -150,16 +155,36 @@ def choose_examples(count, wanted):
     return np.sort(np.random.default_rng(SUBSET_SEED).permutation(count)[:wanted])
 
 
+def balanced_weights(train_labels, num_labels):
+    """Return a weight for each label, so that all labels together count the same. -> (labels,)
+
+    >>> balanced_weights(np.array([0, 1, 1, 1]), num_labels=2)  # 1 x 2.0 = 3 x 0.6667
+    tensor([2.0000, 0.6667])
+    """
+    counts = np.bincount(train_labels, minlength=num_labels).clip(min=1)
+    return torch.tensor(len(train_labels) / (num_labels * counts), dtype=torch.float32)
+
+
 def majority_baseline(train_labels, dev_labels, config):
-    """Return the dev score of always predicting the most frequent training label.
+    """Return the dev scores, {metric: score}, of always predicting the most frequent label.
 
     For a regression, whose metrics are correlations, a constant scores 0.
     """
     if config.task == "regression":
-        return 0.0
+        return dict.fromkeys(config.metrics, 0.0)
     most_frequent = Counter(train_labels.tolist()).most_common(1)[0][0]
-    metric = config.metrics[config.metric_name]
-    return metric(dev_labels.tolist(), [most_frequent] * len(dev_labels))
+    predictions = [most_frequent] * len(dev_labels)
+    return {name: metric(dev_labels.tolist(), predictions)
+            for name, metric in config.metrics.items()}
+
+
+def listed_scores(scores, config):
+    """Return all scores as text, the one that selects the epoch first.
+
+    {"accuracy": 0.9, "f1": 0.5, "matthews": 0.4} -> "accuracy 0.9000, f1 0.5000, matthews 0.4000"
+    """
+    names = [config.metric_name, *(name for name in config.metrics if name != config.metric_name)]
+    return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
 
 
 def summarize(histories, metric):

@@ -228,8 +228,8 @@ def warn_of_long_words(token_file, tokenizer, masking):
     """Print a warning if the words of a text are so long that masking hides whole sentences."""
     mean = word_statistics(token_file, tokenizer).get("tokens_per_word", 0)
     if mean > MAX_MEAN_WORD_TOKENS:
-        print(f"warning: a word of this text has {mean:.1f} tokens on average: it seems to have few "
-              f"spaces. Words of more than {MAX_WORD_TOKENS} tokens are cut into pieces for "
+        print(f"warning: a word of this text has {mean:.1f} tokens on average: it seems to have "
+              f"few spaces. Words of more than {MAX_WORD_TOKENS} tokens are cut into pieces for "
               f"--masking {masking}; --masking tokens does not need words", file=sys.stderr)
 
 

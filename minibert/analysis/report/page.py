@@ -8,7 +8,7 @@ from minibert.analysis.attention_maps import SHARES
 from minibert.analysis.plots import curve_names, smooth
 from minibert.analysis.report.html import colored_tokens, document, join, table, tag
 from minibert.analysis.report.svg import attention_map, bars, chart
-from tokenizer.utils.terminal import TextStyle, plural, visible
+from tokenizer.utils.terminal import TextStyle, plural
 
 METRICS = {  # key in metrics.jsonl -> (name, format)
     "eval_loss": ("loss, nats per masked token", "{:.3f}"),

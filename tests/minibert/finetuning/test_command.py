@@ -11,7 +11,12 @@ from minibert.finetuning import command, seeds
 from minibert.finetuning.adapters import DEFAULT_LR, Tuning
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.loop import fit
-from minibert.finetuning.seeds import choose_examples, finetune, new_classifier
+from minibert.finetuning.seeds import (
+    balanced_weights,
+    choose_examples,
+    finetune,
+    new_classifier,
+)
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
 
@@ -48,6 +53,35 @@ def test_an_easy_task_is_learned_saved_and_predicted(any_run, tmp_path, capsys):
     assert lines[1][1] == "1" and lines[3][1] == "0"
     # The saved model is the one whose score was reported.
     assert accuracy_of_predictions([str(out)], any_run, capsys) == results["pretrained"]["mean"]
+
+
+def test_uneven_labels_get_balanced_weights_and_all_scores_are_shown(bert, tmp_path, capsys):
+    """Always the same answer has 90 % accuracy, and no correlation with the labels."""
+    rows = [row for i, row in enumerate(sentences(400, 4)) if row[1] == "1" or i % 18 == 0]
+    (tmp_path / "train.tsv").write_text(table(rows) + "too\tmany\tfields\n")
+    command.main([str(bert), "--train", str(tmp_path / "train.tsv"), "--out", str(tmp_path / "out"),
+                  "--skip-bad-rows", *flags(epochs=1, class_weights="balanced")])
+    shown = capsys.readouterr().out
+    assert "skipped      1 bad row of" in shown and "train.tsv:225: 3 fields" in shown
+    assert "constant     accuracy 0.9091, f1 0.9524, matthews 0.0000 for always" in shown
+
+
+def test_a_dev_set_of_one_label_is_reported(bert, tmp_path, capsys):
+    (tmp_path / "dev.tsv").write_text(table([("a good plot", "1"), ("quite good", "1")]))
+    command.main([str(bert), "--train", str(bert / "train.tsv"), "--dev", str(tmp_path / "dev.tsv"),
+                  "--out", str(tmp_path / "out"), *flags(epochs=1)])
+    assert "the dev set has only the label 1" in capsys.readouterr().out
+
+
+def test_class_weights_change_the_loss_as_if_rare_examples_were_repeated(bert):
+    config = from_pretrained(bert / "model").config
+    model = BertForSequenceClassification(config, ("a", "b")).eval()
+    ids = torch.tensor([[2, 5, 3], [2, 6, 3], [2, 7, 3], [2, 8, 3]])
+    labels = torch.tensor([1, 0, 0, 0])
+    weights = balanced_weights(labels.numpy(), 2)
+    weighted = model(ids, labels=labels, class_weights=weights).loss
+    repeated = model(ids[[0, 0, 0, 1, 2, 3]], labels=labels[[0, 0, 0, 1, 2, 3]]).loss
+    torch.testing.assert_close(weighted, repeated)
 
 
 @pytest.mark.parametrize("mode, options", [

@@ -1,5 +1,6 @@
 """Reading labeled examples: formats, columns, labels, and errors with their line."""
 import gzip
+from collections import Counter
 
 import pytest
 
@@ -158,6 +159,41 @@ def test_the_dev_set_is_a_tenth_always_the_same_and_no_example_is_lost(tmp_path)
     assert split_dev(examples)[1] == dev
     with pytest.raises(ValueError, match="too few to split off a dev set"):
         split_dev(dev)
+
+
+@pytest.mark.parametrize("counts, expected", [
+    ({"1": 203, "0": 7}, {"1": 20, "0": 1}),
+    ({"1": 60, "0": 30, "2": 10}, {"1": 6, "0": 3, "2": 1}),
+    ({"1": 98, "0": 2}, {"1": 9, "0": 1})])
+def test_the_dev_set_has_a_tenth_of_each_label(tmp_path, counts, expected):
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    _, dev = split_dev(labeled(tmp_path, labels))
+    assert Counter(dev.labels) == expected
+
+
+BAD_ROWS = "sentence\tlabel\na\t1\nb\nc\t2\td\ne\t\nf\t0\n"
+
+
+def test_bad_rows_are_skipped_on_request(tmp_path):
+    path = written(tmp_path, BAD_ROWS)
+    examples = read_examples(path, Layout(skip_bad_rows=True))
+    assert examples.texts == ["a", "f"]
+    assert [message.split(": ")[0] for message in examples.skipped] == [
+        f"{path}:3", f"{path}:4", f"{path}:5"]
+    with pytest.raises(ValueError, match=":3: 1 fields"):
+        read_examples(path)
+
+
+def test_bytes_that_are_not_utf8_are_replaced_on_request(tmp_path):
+    for name, content in (("a.tsv", b"sentence\tlabel\ncaf\xe9\t1\nb\t0\n"),
+                          ("a.csv", b"sentence,label\ncaf\xe9,1\nb,0\n"),
+                          ("a.jsonl", b'{"sentence": "caf\xe9", "label": 1}\n'
+                                      b'{"sentence": "b", "label": 0}\n')):
+        path = written(tmp_path, content, name)
+        examples = read_examples(path, Layout(encoding_errors="replace"))
+        assert examples.texts == ["caf\ufffd", "b"] and examples.num_replaced == 1
+        with pytest.raises(ValueError, match="not UTF-8"):
+            read_examples(path)
 
 
 def test_every_label_stays_in_the_training_set(tmp_path):

@@ -39,6 +39,7 @@ class TokenFinder:
 
     def __init__(self, tokens):
         self.tokens = tokens
+        self._all_tokens = "".join(tokens)
         self.has_ordinary = not all(token.special for token in tokens.values())
         self._search = PrefixSearch(filter(None, tokens))
 
@@ -97,7 +98,7 @@ class TokenFinder:
     def _unused_character(self, texts):
         """Return a character, for private use, that is in no text and in no token."""
         for char in map(chr, range(0xE000, 0x110000)):
-            if not any(char in text for text in chain(texts, self.tokens)):
+            if not any(char in text for text in chain(texts, [self._all_tokens])):
                 return char
 
 

@@ -199,7 +199,7 @@ def test_an_empty_line_separates_masks(run, capsys):
 def test_a_predicted_line_end_does_not_break_the_line(run, capsys):
     main([str(run), "Return <mask> list", "--top-k", "100000"])
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.endswith(r"Return\n list") for line in lines)
+    assert any(line.endswith("Return↵ list") for line in lines)
 
 
 def test_json_is_what_the_function_returns_and_flags_may_be_anywhere(run, bpe, capsys):

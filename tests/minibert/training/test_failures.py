@@ -118,7 +118,7 @@ def test_a_useless_corpus_is_refused_and_leaves_nothing(tmp_path, content, messa
     (["--vocab-size", "100"], "100"),
     (["--max-length", "2"], "leaves no room for a token of text"),
     (["--max-length", "4", *PAIRS], "leaves no room for two sentences"),
-    (["--max-position-embeddings", "8"], "--max-length 16 is more than the 8 positions"),
+    (["--max-position-embeddings", "8"], "--max-length 16 is more than the 8 tokens"),
     (["--filters", "shrot"], "did you mean short"),
     (["--filters", "short=99"], "dropped all"),
     (["--filters", "short", "--data", "d", "--tokenizer", "t"], "python -m data prepare --filters"),

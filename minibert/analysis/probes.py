@@ -47,7 +47,7 @@ def masked_passages(examples, tokenizer):
             continue
         shown = [*ids[first : word.start], tokenizer.mask_token_id, *ids[word.stop : end]]
         text = tokenizer.decode(shown, skip_special_tokens=False)
-        if texts[word.start].startswith(" "):  # a byte-level mask token includes the space before it
+        if texts[word.start].startswith(" "):  # a byte-level mask token includes the space
             text = text.replace(tokenizer.mask_token, " " + tokenizer.mask_token)
         passages.append(" ".join(text.split()))
     return passages

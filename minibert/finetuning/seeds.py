@@ -23,10 +23,12 @@ from tokenizer.utils.terminal import plural, visible
 
 NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
 SUBSET_SEED = 11  # of the subset that --examples draws; the same for every run
+NEVER_STOP = SimpleNamespace(requested=False)
+ALL_WEIGHTS = Tuning()
 
 
-def finetune(pretrained, tokenizer, train, dev, config, stop=SimpleNamespace(requested=False),
-             say=print, on_best=lambda model, score: None, tuning=Tuning()):
+def finetune(pretrained, tokenizer, train, dev, config, stop=NEVER_STOP, say=print,
+             on_best=lambda model, score: None, tuning=ALL_WEIGHTS):
     """Fine-tune a model with each seed; with ``config.from_scratch`` also from random weights.
 
     pretrained: any model with an encoder; train, dev: LabeledTexts; stop: its ``requested`` ends
@@ -36,7 +38,8 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=SimpleNamespace(req
 
     Return {"metric": "accuracy", "labels": ["0", "1"], "train": 2000, "dev": 872, "constant": 0.51,
     "constant_scores": {"accuracy": 0.51, ...}, "learning": see ``count_parameters``,
-    "pretrained": see ``summarize``, "from_scratch": the same, "gain": 0.1}. Raise ValueError, with file and line, for labels that cannot be learned.
+    "pretrained": see ``summarize``, "from_scratch": the same, "gain": 0.1}.
+    Raise ValueError, with file and line, for labels that cannot be learned.
     """
     if config.from_scratch and tuning.tune != "all":
         raise ValueError(f"from_scratch with tune {tuning.tune}: a frozen random encoder cannot "

@@ -41,7 +41,8 @@ def locked_run(folder, is_main=True):
     Raises ValueError if another process has the lock.
     """
     message = f"another process is training in {folder}: wait for it, or choose another --out"
-    with termination_as_interrupt(), locked(folder, message) if is_main else contextlib.nullcontext():
+    lock = locked(folder, message) if is_main else contextlib.nullcontext()
+    with termination_as_interrupt(), lock:
         yield
 
 

@@ -29,7 +29,8 @@ class Report:
             validation = trainer.data.validation
             header = {"label": trainer.model.config.family,
                       "mlm_probability": config.mlm_probability,
-                      "eval_mlm_probability": validation.masker.mlm_probability, **validation.expected}
+                      "eval_mlm_probability": validation.masker.mlm_probability}
+            header |= validation.expected
             self.metrics = Metrics(trainer.run.folder / "metrics.jsonl", state.step, header)
         self.bar = ProgressBar.of(trainer.total_steps, config.minutes, state, hidden=not is_main)
 

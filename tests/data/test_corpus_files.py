@@ -1,4 +1,4 @@
-"""Which files of a folder are read, and what is said about those that are not."""
+"""Which files of a folder are read, and what is printed about the others."""
 import os
 import socket
 

@@ -1,4 +1,4 @@
-"""A model with more rows than its tokenizer has tokens, as padding to a multiple of 64 leaves it."""
+"""A model with more rows than its tokenizer has tokens, as after padding to a multiple of 64."""
 import copy
 from dataclasses import replace
 

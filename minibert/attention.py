@@ -89,6 +89,8 @@ class Attention(nn.Module):
 def attention_biases(config, attention_mask, T, dtype, device):
     """Return (bias of the global layers, bias of the local layers), made once per forward pass.
 
+    Without local layers the second is None.
+
     A bias is added to the scores and broadcasts to (B, nh, T, T): 0 where a query may look, a huge
     negative number elsewhere; None if nothing is hidden. It is made of the user's attention_mask
     (B, T), which is 1 for a token and 0 for padding (None: no padding), and of the local window.

@@ -15,8 +15,8 @@ from data.sentences import SentenceCorpus, split_sentences
     "J. S. Bach wrote it. | B. B. King played it.",
     "The U.S. Army left the U.S. | It was late.",
     "See No. 5 and pp. 12 of vol. 3. | It is short.",
-    "She said no. | Nobody came.",  # "no" is an abbreviation only before a number
-    "Born on Jan. 3 in Rome. | Died in Jan. | Nobody knows.",
+    "She said no. | Few came.",  # "no" is an abbreviation only before a number
+    "Born on Jan. 3 in Rome. | Died in Jan. | Few know.",
     "Ships, e.g. Titanic, sank. | Others, cf. Kant, did not.",
     "Acme Inc. Records was sold. | Then Acme Inc. | The end.",
     "1. First comes this. | 2. Then that.",

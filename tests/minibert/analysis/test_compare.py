@@ -61,8 +61,8 @@ def test_a_probability_of_zero_has_a_finite_ratio(runs):
 
 
 def test_an_error_names_the_run(runs):
-    with pytest.raises(ValueError, match="^a: the target 'nobody' is not one token"):
-        compare(runs, TEXT, targets=["he", "nobody"])
+    with pytest.raises(ValueError, match="^a: the target 'anyone' is not one token"):
+        compare(runs, TEXT, targets=["he", "anyone"])
 
 
 def test_the_command_prints_a_table_for_each_mask(folders, capsys):

@@ -53,6 +53,7 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids, token_type_ids=None):
+        """input_ids (B, T), token_type_ids (B, T) or None for all 0 -> vectors (B, T, H)"""
         x = self.token(input_ids)  # (B, T, H)
         if self.is_roberta:
             x = x + self.position(roberta_positions(input_ids, self.pad_token_id))

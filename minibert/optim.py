@@ -78,6 +78,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure=None):
+        """Update all parameters; change nothing if ``found_inf`` is 1. Return closure's loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -59,6 +59,7 @@ to get started:
 
 
 def add_train(commands):
+    """Define ``train``: text files -> a tokenizer's folder."""
     train = commands.add_parser("train", help="learn a vocabulary from text files", epilog="""
 examples:
   python -m tokenizer train --vocab-size 52000 --out kant-bpe kant/*.txt
@@ -98,6 +99,7 @@ examples:
 
 
 def add_encode(commands):
+    """Define ``encode``: texts -> ids."""
     encode = commands.add_parser("encode", help="text -> ids", epilog="""
 examples:
   python -m tokenizer encode my-tokenizer "A text." "Another."      a line of ids for each
@@ -120,6 +122,7 @@ examples:
 
 
 def add_decode(commands):
+    """Define ``decode``: ids -> texts."""
     decode = commands.add_parser("decode", help="ids -> text", epilog="""
 examples:
   python -m tokenizer decode my-tokenizer 0 262 2
@@ -134,6 +137,7 @@ examples:
 
 
 def add_inspect(commands):
+    """Define ``inspect``: show a vocabulary, a text or a word."""
     inspect = commands.add_parser("inspect", help="show a vocabulary, a text or a word", epilog="""
 examples:
   python -m tokenizer inspect my-tokenizer                          size, special tokens, lengths

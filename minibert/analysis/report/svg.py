@@ -54,6 +54,7 @@ def chart(caption, curves, guide=None, small=False):
     y_max = y_ticks[-1]
 
     def to_path(points, kind):
+        """Return the path of (step, value) points on a canvas of 1000 x 1000 units."""
         coordinates = []
         for step, value in points:
             x = 1000 * step / x_max

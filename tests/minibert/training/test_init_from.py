@@ -51,18 +51,11 @@ def equal_names(model, source):
             if name in theirs and torch.equal(value, theirs[name])}
 
 
-def test_a_masked_language_model_is_taken_whole(small, tmp_path):
-    config, tokenizer = small
-    source = save(BertForMaskedLM(config), tokenizer, tmp_path)
-    model = BertForMaskedLM(config)
-    assert load_initial_weights(tmp_path, model) == str(tmp_path)
-    assert equal_names(model, source) == set(model.state_dict())
-
-
-def test_a_model_with_next_sentence_prediction_is_taken_whole(small_bert, tmp_path):
+@pytest.mark.parametrize("model_class", [BertForMaskedLM, BertForPreTraining])
+def test_a_model_with_the_same_heads_is_loaded_completely(small_bert, tmp_path, model_class):
     config, tokenizer = small_bert
-    source = save(BertForPreTraining(config), tokenizer, tmp_path)
-    model = BertForPreTraining(config)
+    source = save(model_class(config), tokenizer, tmp_path)
+    model = model_class(config)
     assert load_initial_weights(tmp_path, model) == str(tmp_path)
     assert equal_names(model, source) == set(model.state_dict())
 

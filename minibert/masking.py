@@ -39,8 +39,8 @@ MASKINGS = ("tokens", "words", "spans")
 MASK_SHARE = 0.8  # replaced by [MASK]
 RANDOM_SHARE = 0.1  # replaced by a random token
 
-# Longer words are cut into pieces: where a language has no spaces, a "word" is a sentence, and many
-# blocks would have no masked token. No word of English has as many in a usual vocabulary.
+# Longer words are cut into single characters or tokens: in a language without spaces a "word" is a
+# sentence, and many blocks would have no masked token. English words are shorter.
 MAX_WORD_TOKENS = 8
 MAX_SPAN_WORDS = 10
 SPAN_DECAY = 0.8  # P(length = k) is proportional to 0.8^k, so a span has 3.8 words on average

@@ -229,8 +229,8 @@ def warn_of_long_words(token_file, tokenizer, masking):
     mean = word_statistics(token_file, tokenizer).get("tokens_per_word", 0)
     if mean > MAX_MEAN_WORD_TOKENS:
         print(f"warning: a word of this text has {mean:.1f} tokens on average: it seems to have "
-              f"few spaces. Words of more than {MAX_WORD_TOKENS} tokens are cut into pieces for "
-              f"--masking {masking}; --masking tokens does not need words", file=sys.stderr)
+              f"few spaces. --masking {masking} cuts words of more than {MAX_WORD_TOKENS} tokens "
+              "into characters; --masking tokens does not need words", file=sys.stderr)
 
 
 def make_train_batches(run, train_source, tokenizer):

@@ -1,4 +1,6 @@
 """Whole-word and span masking: where words begin, and what is masked together."""
+import base64
+
 import numpy as np
 import pytest
 
@@ -49,36 +51,78 @@ def test_words_of_wordpiece():
     assert starts.tolist() == [[True, True, False, False, True, True, True, True]]
 
 
-@pytest.mark.parametrize("word, expected", [
-    ("abcdefgh", [0]),  # not too long
-    ("abcdefghi", [0, 3, 6]),
-    ("abcdefghij", [0, 3, 6, 9]),
-    ("ab\u0e01\u0e02\u0e03cd", [0, 5, 8, 11, 12]),  # of 2 + 9 + 2 bytes: between characters
+@pytest.mark.parametrize("text, expected", [
+    ("abcdefgh", [0]),  # a word of eight tokens is not too long
+    ("abcdefghi", range(9)),
+    ("ab\u0e01\u0e02\u0e03cd", [0, 1, 2, 5, 8, 11, 12]),  # three bytes a character
+    ("abcd.efgh.ij", [0, 4, 5, 9, 10]),  # twelve tokens without a space are not too many
+    ("abcd.efgh.ijk", range(13)),
+    ("abcd.efgh ij.k", [0, 4, 5, 9, 12, 13]),
 ])
-def test_a_long_word_is_cut_into_pieces_at_characters(word, expected):
+def test_text_without_spaces_is_cut_at_characters(text, expected):
     tok = ByteLevelBPE(byte_characters(), [], [])
-    ids = tok.encode_ids(word)
-    others = tok.encode_ids(" xyz" * len(word))[: len(ids)]
+    ids = tok.encode_ids(text)
+    others = tok.encode_ids(" xyz" * len(text))[: len(ids)]
     starts = WordStarts(tok)(np.array([ids, others]), max_tokens=8)
-    assert np.flatnonzero(starts[0]).tolist() == expected
+    assert np.flatnonzero(starts[0]).tolist() == list(expected)
     assert starts[1].tolist() == WordStarts(tok)(others).tolist()
 
 
+def test_a_token_with_the_end_of_one_character_and_the_start_of_another_begins_a_piece():
+    tok = ByteLevelBPE.train_from_iterator(["\u0e01" * 99], 400, show_progress=False)
+    texts = [tok.token_text(token, errors="surrogateescape") for token in tok.get_vocab()]
+    across = next(i for i, text in enumerate(texts) if text[0] > "\udc7f" and "\udce0" in text)
+    assert WordStarts(tok)([[across] * 9], max_tokens=8).all()
+
+
+def test_words_of_text_with_spaces_are_not_cut():
+    tok = ByteLevelBPE.train_from_iterator([TEXT], 400, show_progress=False)
+    ids = tok.encode_ids(TEXT)
+    assert WordStarts(tok)(ids, max_tokens=8)[1:].tolist() == WordStarts(tok)(ids)[1:].tolist()
+
+
+def thai(rng):
+    return " ".join("".join(map(chr, rng.integers(0x0E01, 0x0E2E, 40))) for _ in range(300))
+
+
+def chinese(rng):
+    """Phrases of 4 to 8 characters, some characters much more frequent than others."""
+    characters = 0x4E00 + rng.zipf(1.3, 20_000) % 2000
+    for i in np.cumsum(rng.integers(5, 10, 2000)):
+        characters[i] = ord("\u3002")
+    return "".join(map(chr, characters))
+
+
+def base64_lines(rng):
+    return base64.encodebytes(rng.bytes(20_000)).decode()
+
+
 @pytest.mark.parametrize("masking", ["words", "spans"])
-def test_text_without_spaces_has_masked_tokens_in_nearly_every_block(masking):
-    rng = np.random.default_rng(0)
-    text = " ".join("".join(map(chr, rng.integers(0x0E01, 0x0E2E, 40))) for _ in range(300))
+@pytest.mark.parametrize("text", [thai, chinese, base64_lines])
+def test_text_without_spaces_has_no_more_blocks_without_a_target_than_text_with_spaces(
+        text, masking):
+    text = text(np.random.default_rng(0))
     tok = ByteLevelBPE.train_from_iterator([text], 1000, show_progress=False)
-    ids = np.array(tok.encode_ids(text))
-    blocks = ids[: len(ids) // 128 * 128].reshape(-1, 128)
-    mask = Masker(1000, MASK, SPECIAL, 0.15, masking, WordStarts(tok))
-    shares = []
-    for epoch in range(10):
-        _, labels = mask(blocks, 0, epoch, np.arange(len(blocks)))
-        shares.append((labels != IGNORE_INDEX).mean(1))
-    # Without cutting: a third. A span of 3.8 words covers more, so there are fewer of them.
-    assert np.mean(np.array(shares) == 0) < (0.01 if masking == "words" else 0.2)
-    assert abs(np.mean(shares) - 0.15) < 0.02
+    ids = np.array(tok.encode_ids(text))[:10_240]
+
+    def shares(starts, length):
+        """Return the share of blocks without a target, and the share of masked tokens."""
+        mask = Masker(1000, MASK, SPECIAL, 0.15, masking, starts)
+        blocks = ids[: len(ids) // length * length].reshape(-1, length)
+        labels = [mask(blocks, 0, epoch, np.arange(len(blocks)))[1] for epoch in range(10)]
+        is_masked = np.array(labels) != IGNORE_INDEX
+        return (~is_masked.any(2)).mean(), is_masked.mean()
+
+    for length in (16, 32, 64, 128):
+        without_target, masked = shares(WordStarts(tok), length)
+        expected, _ = shares(spaced, length)
+        assert without_target < expected + 0.01
+        assert masked == pytest.approx(0.15, abs=0.01)
+
+
+def spaced(ids, max_tokens):
+    """Words of 1.5 tokens on average, as in English."""
+    return np.broadcast_to(np.arange(ids.shape[1]) % 3 != 1, ids.shape).copy()
 
 
 def every_third(ids, max_tokens):

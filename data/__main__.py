@@ -5,6 +5,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.corpora import open_corpus
+from data.corpus_flags import add_corpus_flags, corpus_options
 from data.prepare import prepare
 from data.quality.filters import FILTERS, FilteredCorpus, Filters
 from data.quality.report import inspect_corpus, inspect_tokens
@@ -68,12 +69,7 @@ def make_parser():
         token_files = "the folder of a token file or of a run, or " if name == "inspect" else ""
         command.add_argument("source", nargs="+", metavar="FILE_OR_NAME",
                              help=f"{token_files}files, folders, or the name of a corpus")
-        command.add_argument("--text-field", default="text",
-                             help="the field or column of .jsonl, .csv and .tsv with the text")
-        command.add_argument("--text-suffix", default="", metavar=".py,.md,none",
-                             help="extensions of more plain-text files; none: no extension")
-        command.add_argument("--skip-unreadable", action="store_true",
-                             help="leave out files and folders without permission to read")
+        add_corpus_flags(command)
 
     filters_help = f"a list such as short=50,markup; or all ({', '.join(FILTERS)})"
     command = commands.choices["prepare"]
@@ -141,15 +137,14 @@ def prepare_corpus(options):
     """Write a token file and return its meta.json."""
     _check_free(options)
     tokenizer = load_tokenizer(options.tokenizer)
-    corpus = _open(options, options.workers)
-    notes = corpus.notes
+    corpus = open_corpus(options.source, workers=options.workers, **corpus_options(options))
     if options.filters:
         corpus = FilteredCorpus(corpus, options.filters)
     with termination_as_interrupt():
         tokens = prepare(corpus.documents(options.split), tokenizer, options.out,
                          options.workers, show_progress=not options.json)
     result = {"folder": str(options.out), "corpus": corpus.name, "split": options.split}
-    result.update(notes | tokens.meta | unknown_report(tokens.meta))
+    result.update(corpus.notes | tokens.meta | unknown_report(tokens.meta))
     if options.filters:
         result["filters"] = corpus.reports[options.split].report()
     return result
@@ -161,7 +156,7 @@ def filter_corpus(options):
     if options.out.suffix != ".jsonl" or options.out.is_dir():
         raise ValueError(f"--out {options.out}: give the name of a .jsonl file")
     _check_free(options)
-    corpus = _open(options)
+    corpus = open_corpus(options.source, **corpus_options(options))
     documents = tqdm(corpus.documents("all"), desc="filter", unit=" documents",
                      disable=options.json)
     lines = (json.dumps({"text": text}, ensure_ascii=False) for text in filters.keep(documents))
@@ -181,8 +176,9 @@ def inspect(options):
             splits = [name for name in ("train", "eval") if is_token_file(parent / name)]
             if splits:
                 return {name: inspect_tokens(parent / name, show_progress) for name in splits}
-    corpus = _open(options)
-    return {"name": corpus.name, **corpus.notes, **inspect_corpus(corpus, show_progress)}
+    corpus = open_corpus(options.source, **corpus_options(options))
+    report = inspect_corpus(corpus, show_progress)
+    return {"name": corpus.name, **corpus.notes, **report}
 
 
 def is_token_file(folder):
@@ -196,11 +192,6 @@ def _check_free(options):
     if is_used and not options.overwrite:
         raise ValueError(f"{out} already exists: add --overwrite to replace it, "
                          "or choose another --out")
-
-
-def _open(options, workers=None):
-    return open_corpus(options.source, options.text_field, workers=workers,
-                       text_suffix=options.text_suffix, skip_unreadable=options.skip_unreadable)
 
 
 COMMANDS = {

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from data.corpus_files import KNOWN, has_wildcard, select_files
+from data.lines import Replacements
 from data.readers import read_documents
 from data.sources import named
 from data.sources.pydocs import PydocsCorpus
@@ -25,7 +26,7 @@ MIN_DOCUMENTS = 20  # with fewer, the corpus is split by lines
 
 
 def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix="",
-                skip_unreadable=False):
+                skip_unreadable=False, encoding_errors="strict"):
     """Return a corpus: a named one, or the text in a path or a list of paths (files or folders).
 
     A corpus has
@@ -33,13 +34,14 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     name, description   strings; the description is one line for the screen
     documents(split)    an iterator over the documents of "train", "eval" or "all"
     progress()          (bytes read, bytes in total) of the latest iterator, or None
-    notes               what the user should know, such as {"left_out": "40 .py"}
+    notes               what the user should know so far, such as {"left_out": "40 .py"}
 
-    text_field   the field of .jsonl, .csv and .tsv files that holds the text
-    cache        the folder for downloads (default: data/cache) and for the parsed text of pydocs
-                 (default: parse it again in each process)
-    workers      processes that parse pydocs; None means one per core
+    text_field        the field of .jsonl, .csv and .tsv files that holds the text
+    cache             the folder for downloads (default: data/cache) and for the parsed text of
+                      pydocs (default: parse it again in each process)
+    workers           processes that parse pydocs; None means one per core
     text_suffix, skip_unreadable   see ``select_files``
+    encoding_errors   "strict", or "replace" bytes that are not UTF-8 by U+FFFD and count them
 
     A named corpus that is not on this machine is downloaded; of wikipedia and amazon only the
     first 50 MB.
@@ -59,9 +61,11 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
             if len(sources) > 1:
                 raise ValueError(f"the corpus {source} cannot be combined with other sources; "
                                  f"for a file of that name write ./{source}")
-            if text_suffix:
-                raise ValueError(f"--text-suffix {text_suffix} has no effect on {source}: it is "
-                                 "for your own files")
+            flags = {"--text-suffix": text_suffix, "--encoding-errors": encoding_errors}
+            for flag, value in flags.items():
+                if value not in ("", "strict"):
+                    raise ValueError(f"{flag} {value} has no effect on {source}: it is for your "
+                                     "own files")
             return _open_named(source, text_field, cache, workers)
 
     for source in map(str, sources):
@@ -75,7 +79,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     name = first.name.split(".")[0] or "files"
     if len(sources) > 1:
         name = f"{name}+{len(sources) - 1}"
-    return FileCorpus(name, selection, text_field)
+    return FileCorpus(name, selection, text_field, encoding_errors)
 
 
 def _open_named(name, text_field, cache, workers):
@@ -100,12 +104,13 @@ def _not_found(source):
 class FileCorpus:
     """A corpus in files. Documents are read one at a time, so it may be larger than memory."""
 
-    def __init__(self, name, selection, text_field="text"):
+    def __init__(self, name, selection, text_field="text", encoding_errors="strict"):
         self.name = name
         self.files = selection.files
-        self.notes = selection.notes()
-        self._format_of = selection.format_of
         self.text_field = text_field
+        self._selection_notes = selection.notes()
+        self._format_of = selection.format_of
+        self._replacements = Replacements.of(encoding_errors)
         # For progress(): the file that is being read, and the size of the files before it.
         self._file = None
         self._bytes_before = 0
@@ -116,6 +121,12 @@ class FileCorpus:
         files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
         notes = [f"; {key.replace('_', ' ')}: {note}" for key, note in self.notes.items()]
         return f"{self.name}: {files}, {self.size / 1e6:,.1f} MB{''.join(notes)}"
+
+    @property
+    def notes(self):
+        """What was found beside the files, and how much of the text read so far was replaced."""
+        replaced = {"replaced": str(self._replacements)} if self._replacements else {}
+        return self._selection_notes | replaced
 
     @cached_property
     def size(self):
@@ -155,7 +166,8 @@ class FileCorpus:
         empty = True
         for file in self.files:  # opened one after another, so there may be thousands
             extension = self._format_of(file)
-            for document in read_documents(file, self.text_field, self._on_open, extension):
+            for document in read_documents(file, self.text_field, self._on_open, extension,
+                                           self._replacements):
                 empty = False
                 yield document
         if empty:

@@ -9,41 +9,36 @@ Files are streamed, so memory does not grow with their size. Two public data set
 by their first line, and their texts are split into sentences, one per line: Wikipedia's dump
 (sources/wikipedia.py) and Amazon's reviews (sources/amazon.py).
 
-This module only reads. ``corpus_files`` selects the files of a corpus, and ``corpora`` splits its
-documents into training and validation.
+This module only reads, and ``lines`` decodes. ``corpus_files`` selects the files of a corpus, and
+``corpora`` splits its documents into training and validation.
 """
-import codecs
 import csv
 import itertools
 import json
-import os
-import re
 import sys
-import zlib
-from functools import partial
+from collections import deque
 from pathlib import Path
 
-from data.corpus_files import check_regular_file, format_of
+from data.corpus_files import format_of
+from data.lines import MAX_BYTES, decoded_lines, record_lines
 from data.sources import amazon, wikipedia
-from data.sources.compression import compression_error, decompressed, is_partial
 from data.sources.gutenberg import strip_boilerplate
 
 MAX_DOCUMENT = 1_000_000  # characters; a longer document in a .txt is cut between two lines
 MAX_LINE = 1_000_000  # characters; a longer line of a .txt is cut at a space
-MAX_BYTES = 1 << 28  # of a line in any format; a longer line is an error, before memory runs out
-MAX_EXPANSION = 100  # of a compressed file of over a MiB: text shrinks to a third or a tenth
 MAX_MISSING = 1000  # records of a public dump in a row that may lack the text field
 
 csv.field_size_limit(min(sys.maxsize, MAX_BYTES))
 
 
-def read_documents(path, text_field="text", on_open=None, extension=None):
+def read_documents(path, text_field="text", on_open=None, extension=None, replacements=None):
     r"""Yield the documents of one file as str, with lines separated by "\n" and no blank edges.
 
-    text_field   the field of .jsonl, or the column of .csv and .tsv, that holds the text
-    on_open      is called with the opened file as it is on disk (compressed); its ``tell()``
-                 says how much has been read
-    extension    ".txt" for plain text with another extension
+    text_field     the field of .jsonl, or the column of .csv and .tsv, that holds the text
+    on_open        is called with the opened file as it is on disk (compressed); its ``tell()``
+                   says how much has been read
+    extension      ".txt" for plain text with another extension
+    replacements   a ``Replacements``, which counts bytes that are not UTF-8; None: an error
 
     The text must be UTF-8, with or without a byte-order mark.
 
@@ -53,16 +48,21 @@ def read_documents(path, text_field="text", on_open=None, extension=None):
     A .txt with ``"One\r\ntwo\n\n\nthree"`` gives ``"One\ntwo"`` and ``"three"``.
     """
     path = Path(path)
-    extension = extension or format_of(path)
-    if extension == ".txt":
-        # Books from Project Gutenberg have a header and a license, which all have in common.
-        return text_documents(strip_boilerplate(text_lines(path, on_open)))
-    if extension in (".jsonl", ".json"):  # the older dumps of Amazon and Wikipedia end in .json
-        return json_documents(path, text_field, on_open)
-    return table_documents(path, text_field, extension, on_open)
+    return READERS[extension or format_of(path)](path, text_field, on_open, replacements)
+
+
+def raise_error(message):
+    """What happens to a bad row, unless another function is given: it is an error."""
+    raise ValueError(message)
 
 
 # ------------------------------------------------------------------------------ .txt
+
+
+def read_text(path, text_field, on_open=None, replacements=None):
+    """Yield the documents of a .txt file, which has no fields."""
+    # Books from Project Gutenberg have a header and a license, which all have in common.
+    return text_documents(strip_boilerplate(text_lines(path, on_open, replacements)))
 
 
 def text_documents(lines, max_characters=MAX_DOCUMENT):
@@ -85,9 +85,9 @@ def text_documents(lines, max_characters=MAX_DOCUMENT):
         yield "\n".join(document)
 
 
-def text_lines(path, on_open=None):
+def text_lines(path, on_open=None, replacements=None):
     """Yield the lines of a text file without their ends; a very long line comes in pieces."""
-    for _, lines in decoded_lines(path, on_open):
+    for _, lines in decoded_lines(path, on_open, replacements):
         for line in lines.rstrip("\r\n").split("\r"):  # a lone \r ends a line of old Mac files
             start = 0
             while len(line) - start > MAX_LINE:
@@ -102,9 +102,9 @@ def text_lines(path, on_open=None):
 # ------------------------------------------------------------------------------ .jsonl
 
 
-def json_documents(path, text_field, on_open=None):
+def json_documents(path, text_field, on_open=None, replacements=None):
     """Yield the documents of a file of JSON lines; empty texts are skipped."""
-    records = json_records(path, on_open)
+    records = json_records(path, on_open, replacements)
     first = next(records, None)
     if first is None:
         return
@@ -140,12 +140,13 @@ def json_documents(path, text_field, on_open=None):
             yield document
 
 
-def json_records(path, on_open=None, encoding_errors="strict"):
+def json_records(path, on_open=None, replacements=None, on_bad_row=raise_error):
     """Yield (line number, dict) for each line of a .jsonl file.
 
     A .json file may be one array instead: (number, dict) for each object in it.
+    on_bad_row is called with a message for a line or an item that is no JSON object.
     """
-    lines = record_lines(path, on_open, encoding_errors)
+    lines = record_lines(path, on_open, replacements)
     for line_number, line in lines:
         is_array = line.lstrip().startswith("[") and format_of(path) == ".json"
         if is_array:
@@ -153,14 +154,17 @@ def json_records(path, on_open=None, encoding_errors="strict"):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}:{line_number}: invalid JSON ({error}): "
-                             "a .jsonl file has one JSON object per line") from None
+            report = raise_error if is_array else on_bad_row
+            report(f"{path}:{line_number}: invalid JSON ({error}): "
+                   "a .jsonl file has one JSON object per line")
+            continue
         records = value if is_array else [value]
         for number, record in enumerate(records, start=line_number):
-            if not isinstance(record, dict):
-                raise ValueError(f"{path}:{number}: a JSON {type(record).__name__}: "
-                                 "a .jsonl file has one JSON object per line")
-            yield number, record
+            if isinstance(record, dict):
+                yield number, record
+            else:
+                on_bad_row(f"{path}:{number}: a JSON {type(record).__name__}: "
+                           "a .jsonl file has one JSON object per line")
 
 
 def _join(path, lines):
@@ -179,36 +183,85 @@ def _join(path, lines):
 # ------------------------------------------------------------------------------ .csv, .tsv
 
 
-def table_documents(path, text_field, extension, on_open=None):
-    """Yield the text column of each row of a .csv or .tsv file; empty texts are skipped."""
-    if extension == ".tsv":
-        # A .tsv has no quoting, so that a lone quote mark does not swallow the lines after it.
-        lines = (line for _, line in record_lines(path, on_open))
-        rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
-    else:
-        # A quoted field of a .csv may contain commas and line ends.
-        rows = csv.reader((line for _, line in decoded_lines(path, on_open)), strict=True)
+def csv_documents(path, text_field, on_open=None, replacements=None):
+    """Yield the documents of a .csv file."""
+    rows = csv_rows(path, on_open, replacements)
+    return table_documents(path, rows, text_field, separator="comma or quote mark")
 
+
+def tsv_documents(path, text_field, on_open=None, replacements=None):
+    """Yield the documents of a .tsv file."""
+    rows = tsv_rows(path, on_open, replacements)
+    return table_documents(path, rows, text_field, separator="tab")
+
+
+def table_documents(path, rows, text_field, separator):
+    """Yield the text column of each row after the first, the header; empty texts are skipped."""
     columns = None  # until the header is read
-    try:
-        for row in rows:
-            if not row:
-                continue  # a blank line
-            if columns is None:
-                columns = [name.strip() for name in row]
-                if text_field not in columns:
-                    raise ValueError(f"{path}:1: no column {text_field!r}; {_fields(columns)}")
-                text_column = columns.index(text_field)
-                continue
-            if len(row) != len(columns):
-                separator = "tab" if extension == ".tsv" else "comma or quote mark"
-                raise ValueError(f"{path}:{rows.line_num}: the row has {len(row)} fields, the "
-                                 f"header has {len(columns)}: check for a missing {separator}")
-            document = _clean(row[text_column])
-            if document:
-                yield document
-    except csv.Error as error:
-        raise ValueError(f"{path}:{rows.line_num}: {error}") from None
+    for line_number, row in rows:
+        if columns is None:
+            columns = [name.strip() for name in row]
+            if text_field not in columns:
+                raise ValueError(f"{path}:1: no column {text_field!r}; {_fields(columns)}")
+            text_column = columns.index(text_field)
+            continue
+        if len(row) != len(columns):
+            raise ValueError(f"{path}:{line_number}: the row has {len(row)} fields, the "
+                             f"header has {len(columns)}: check for a missing {separator}")
+        document = _clean(row[text_column])
+        if document:
+            yield document
+
+
+def tsv_rows(path, on_open=None, replacements=None):
+    """Yield (line number, fields) of each row of a .tsv file.
+
+    There is no quoting, so that a lone quote mark does not swallow the lines after it.
+    """
+    for line_number, line in record_lines(path, on_open, replacements):
+        yield line_number, line.rstrip("\r\n").split("\t")
+
+
+def csv_rows(path, on_open=None, replacements=None, on_bad_row=raise_error):
+    """Yield (number of its last line, fields) of each row of a .csv file; skip blank lines.
+
+    A quoted field may contain commas and line ends. on_bad_row is called with a message for a row
+    that cannot be read, such as one whose quote mark never closes. If it returns, reading
+    continues in the line after the one where that row starts.
+    """
+    lines = decoded_lines(path, on_open, replacements)
+    row_lines = []  # (line number, line) of the row that is being read
+    unread_lines = deque()  # those after the start of a bad row
+
+    def next_lines():
+        while line := unread_lines.popleft() if unread_lines else next(lines, None):
+            row_lines.append(line)
+            yield line[1]
+
+    rows = csv.reader(next_lines(), strict=True)
+    while True:
+        row_lines.clear()
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            first_line = row_lines[0][0]
+            on_bad_row(f"{path}:{first_line}: the row that starts here cannot be read: {error}")
+            unread_lines.extendleft(reversed(row_lines[1:]))
+            rows = csv.reader(next_lines(), strict=True)
+            continue
+        if row:
+            yield row_lines[-1][0], row
+
+
+READERS = {  # extension -> function that yields the documents of a file
+    ".txt": read_text,
+    ".jsonl": json_documents,
+    ".json": json_documents,  # the older dumps of Amazon and Wikipedia, and arrays
+    ".csv": csv_documents,
+    ".tsv": tsv_documents,
+}
 
 
 # ------------------------------------------------------------------------------ helpers
@@ -221,80 +274,3 @@ def _clean(text):
 def _fields(names):
     return (f"there are: {', '.join(map(str, names)) or 'none'}. "
             "Name one with text_field (--text-field)")
-
-
-# ------------------------------------------------------------------------------ files -> lines
-
-
-def record_lines(path, on_open=None, encoding_errors="strict"):
-    """Yield (line number, line) of a file with one record per line; skip blank lines."""
-    for line_number, line in decoded_lines(path, on_open, encoding_errors):
-        if line.strip():  # often the last line is blank
-            yield line_number, line
-
-
-def decoded_lines(path, on_open=None, encoding_errors="strict"):
-    """Yield (line number, line with its end) of a file, decompressed and decoded.
-
-    If the file is only the first part of another one (``compression.is_partial``), an
-    incomplete last line is skipped. encoding_errors: "strict", or "replace" what is not UTF-8 by
-    U+FFFD.
-    """
-    check_regular_file(path)
-    is_part = is_partial(path)
-    is_utf8 = False  # a line with more than ASCII has been decoded
-    num_bytes = 0
-    try:
-        with open(path, "rb") as raw, decompressed(raw, path) as file:
-            if on_open:
-                on_open(raw)
-            size = os.fstat(raw.fileno()).st_size
-            lines = iter(partial(file.readline, MAX_BYTES), b"")  # readline gives b"" at the end
-            # Bytes, not text: the message of a decoding error can then name the line.
-            for line_number, line in enumerate(lines, start=1):
-                if line_number == 1:
-                    line = line.removeprefix(codecs.BOM_UTF8)
-                if len(line) >= MAX_BYTES:
-                    raise ValueError(f"{path}:{line_number}: a line of over {MAX_BYTES >> 20} MiB")
-                num_bytes += len(line)
-                if num_bytes > MAX_EXPANSION * max(size, 1 << 20):
-                    raise ValueError(f"{path} expands to over {MAX_EXPANSION} times its size, as "
-                                     "no text does: if that is right, decompress it yourself")
-                if is_part and not line.endswith(b"\n"):
-                    return
-                yield line_number, _decode(path, line, line_number, is_utf8, encoding_errors)
-                is_utf8 = is_utf8 or not line.isascii()
-    except (EOFError, zlib.error, OSError) as error:
-        # A partial compressed file ends with EOFError; everything else is damage.
-        if not (is_part and isinstance(error, EOFError)):
-            raise (compression_error(path, error) or error) from None
-
-
-def _decode(path, raw, line_number, is_utf8, encoding_errors):
-    if b"\0" in raw:
-        raise ValueError(f"{path}:{line_number}: a NUL byte at byte {raw.index(0) + 1:,} of the "
-                         "line: this is a binary file or UTF-16; convert it to UTF-8 text first "
-                         "(iconv -f UTF-16 -t UTF-8)")
-    try:
-        return raw.decode("utf-8", encoding_errors)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}:{line_number}: byte {error.start + 1:,} of the line is "
-                         f"0x{raw[error.start]:02x}, which is not UTF-8: "
-                         f"{_encoding_hint(raw, error, is_utf8)}") from None
-
-
-def _encoding_hint(raw, error, is_utf8):
-    """Return what to do about a line that is not UTF-8. is_utf8: earlier lines have shown it."""
-    encoding = "WINDOWS-1252" if re.search(rb"[\x80-\x9f]", raw) else "ISO-8859-1"
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "UTF-16"
-    conversion = f"convert the file (iconv -f {encoding} -t UTF-8)"
-    num_bad = raw.decode("utf-8", "replace").count("\ufffd")
-    num_good = sum(character > "\x7f" for character in raw.decode("utf-8", "ignore"))
-    is_utf8 = is_utf8 or num_good >= max(num_bad, 1)  # other encodings rarely look like UTF-8
-    if error.reason == "unexpected end of data":
-        cut = "the file is cut off in the middle of a character: copy it again"
-        return cut if is_utf8 else f"{cut}, or, if it is not meant to be UTF-8, {conversion}"
-    if is_utf8:
-        return "the text around it is: the file is damaged or cut; copy it again, or mend the line"
-    return conversion

@@ -60,6 +60,10 @@ class SentenceCorpus:
         self.name = corpus.name
         self.description = f"{corpus.description}; split into sentences"
 
+    @property
+    def notes(self):
+        return self.corpus.notes
+
     def documents(self, split):
         """Yield the documents of "train", "eval" or "all"."""
         for document in self.corpus.documents(split):

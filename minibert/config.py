@@ -5,6 +5,7 @@ flag and a line of --help.
 """
 from dataclasses import dataclass, field, fields, replace
 
+from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP
 from minibert.masking import MASKINGS
 from tokenizer.utils.cli import suggestion
 
@@ -163,6 +164,7 @@ class TrainConfig:
         "extensions of more plain-text files in a folder, such as .py,.md; none: no extension"))
     skip_unreadable: bool = option(False, (
         "leave out files and folders without permission to read, and list them"))
+    encoding_errors: str = option("strict", ENCODING_ERRORS_HELP)
     filters: str = option("", (
         "documents to drop, separated by commas: short, repetitive, script, markup, duplicates, "
         "near-duplicates, or all; all,short=50 changes one threshold"))
@@ -269,6 +271,7 @@ class TrainConfig:
         "number of checkpoints to keep; each is three times as large as the model"))
 
     def __post_init__(self):
+        check_choice(self, "encoding_errors", ENCODING_ERRORS)
         check_choice(self, "tokenizer_kind", ("bpe", "wordpiece"))
         check_choice(self, "tokenizer_criterion", ("frequency", "likelihood"))
         check_choice(self, "examples", ("lines", "documents", "blocks", "pairs"))

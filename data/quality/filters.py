@@ -210,6 +210,10 @@ class FilteredCorpus:
         self.name = corpus.name
         self.description = f"{corpus.description}; filters: {', '.join(parse_filters(spec))}"
 
+    @property
+    def notes(self):
+        return self.corpus.notes
+
     def documents(self, split):
         """Yield the documents of "train", "eval" or "all" that are kept."""
         filters = Filters(self.spec)

@@ -183,9 +183,8 @@ def say_what_was_changed(examples, say):
         say(f"skipped      {plural(len(examples.skipped), 'bad row')} of {examples.path}, such as")
         for message in examples.skipped[:MAX_LISTED_ROWS]:
             say(f"             {message}")
-    if examples.num_replaced:
-        say(f"replaced     bytes that are not UTF-8, in {plural(examples.num_replaced, 'row')} of "
-            f"{examples.path}")
+    if examples.replacements:
+        say(f"replaced     {examples.replacements}")
 
 
 def report(results, say):

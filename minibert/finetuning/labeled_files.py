@@ -6,9 +6,8 @@ Each row is one example. The first row names the columns, unless ``columns`` doe
     3,1               indices from 0: of the text, of the pair if there is one, of the label (CoLA)
 
 A .tsv has no quoting: in SST-2 a quotation mark opens and never closes, and would swallow lines.
-``data.readers`` decodes the lines.
+``data.readers`` reads the rows.
 """
-import csv
 import json
 import math
 from collections import Counter
@@ -16,10 +15,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.readers import decoded_lines, format_of, json_records, record_lines
+from data.corpus_files import format_of
+from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP, Replacements
+from data.readers import csv_rows, json_records, raise_error, tsv_rows
 from minibert.config import check_choice, option
 from tokenizer.utils.cli import suggestion
-from tokenizer.utils.terminal import visible
+from tokenizer.utils.terminal import plural, visible
 
 MAX_CLASSES = 10  # numeric labels with more classes than this may be meant for a regression
 DEV_SEED = 10  # of the random dev set; fixed, so that scores can be compared
@@ -33,12 +34,13 @@ class Layout:
     label: str = option("label", "column or field of the label")
     columns: str = option("", "for a file without a header row: the names of all its columns, or "
                           "the indices, from 0, of text, pair and label")
-    skip_bad_rows: bool = option(False, "skip rows with other numbers of fields, without a label "
-                                 "or with one that cannot be read; the first ones are listed")
-    encoding_errors: str = option("strict", "strict, or replace bytes that are not UTF-8 by U+FFFD")
+    skip_bad_rows: bool = option(False, "skip, count and list rows that cannot be read: another "
+                                 "number of fields, no usable label, invalid JSON, an unclosed "
+                                 "quotation mark")
+    encoding_errors: str = option("strict", ENCODING_ERRORS_HELP)
 
     def __post_init__(self):
-        check_choice(self, "encoding_errors", ("strict", "replace"))
+        check_choice(self, "encoding_errors", ENCODING_ERRORS)
 
     def parts(self, labeled):
         """Return the names of the columns that are needed."""
@@ -70,7 +72,7 @@ class LabeledTexts:
     lines: list  # line number of each example
     num_empty: int = 0  # rows without text, whether they were kept or not
     skipped: tuple = ()  # why each row that ``skip_bad_rows`` left out is bad
-    num_replaced: int = 0  # rows with U+FFFD, if ``encoding_errors`` is "replace"
+    replacements: Replacements | None = None  # None if ``encoding_errors`` is "strict"
 
     def __len__(self):
         return len(self.texts)
@@ -98,34 +100,29 @@ def read_examples(path, layout=Layout(), regression=False, labeled=True, keep_em
     labels = []
     lines = []
     skipped = []
-    num_empty = num_replaced = 0
-    for line, row in read_rows(path, layout, layout.parts(labeled), skipped):
+    num_empty = 0
+    replacements = Replacements.of(layout.encoding_errors)
+    on_bad_row = skipped.append if layout.skip_bad_rows else raise_error
+    for line, row in read_rows(path, layout, layout.parts(labeled), on_bad_row, replacements):
         text = tuple(row[name].strip() for name in layout.parts(labeled=False))
         try:
             label = (_read_label(f"{path}:{line}", row[layout.label], regression)
                      if labeled else None)
         except ValueError as error:
-            skip_or_raise(layout, skipped, str(error))
+            on_bad_row(str(error))
             continue
         if not any(text):
             num_empty += 1
             if not keep_empty:
                 continue
-        num_replaced += layout.encoding_errors == "replace" and "\ufffd" in "".join(row.values())
         texts.append(text if layout.pair else text[0])
         labels.append(label)
         lines.append(line)
     if not texts:
-        raise ValueError(f"{path} has no examples with text")
+        first = f"; the first of {plural(len(skipped), 'bad row')}: {skipped[0]}" if skipped else ""
+        raise ValueError(f"{path} has no examples with text{first}")
     return LabeledTexts(str(path), texts, labels if labeled else None, lines, num_empty,
-                        tuple(skipped), num_replaced)
-
-
-def skip_or_raise(layout, skipped, message):
-    """Note what is wrong with a row if bad rows are skipped, else raise ValueError."""
-    if not layout.skip_bad_rows:
-        raise ValueError(message)
-    skipped.append(message)
+                        tuple(skipped), replacements)
 
 
 def _read_label(location, label, regression):
@@ -213,42 +210,46 @@ def split_dev(examples, share=0.1):
 # ---------------------------------------------------------------------------------- files -> rows
 
 
-def read_rows(path, layout, needed, skipped=None):
+def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None):
     """Yield (line number, {column: str}) of each row, with the ``needed`` columns.
 
-    Blank lines are skipped. skipped: a list that gets a message for each row that
-    ``layout.skip_bad_rows`` leaves out.
+    Blank lines are skipped. on_bad_row is called with a message for each row that cannot be read.
+    replacements: the counter for ``layout.encoding_errors`` "replace", if it is of interest.
     """
-    skipped = [] if skipped is None else skipped
+    if replacements is None:
+        replacements = Replacements.of(layout.encoding_errors)
     extension = format_of(path)
-    if extension in (".tsv", ".csv"):
-        records = _table_records(path, extension, layout, needed, skipped)
+    if extension == ".tsv":
+        records = _table_records(path, tsv_rows(path, None, replacements), layout, needed,
+                                 on_bad_row)
+    elif extension == ".csv":
+        records = _table_records(path, csv_rows(path, None, replacements, on_bad_row), layout,
+                                 needed, on_bad_row)
     elif extension in (".jsonl", ".json"):
         if layout.columns:
             raise ValueError(f"{path}: a .jsonl names its fields itself: leave out --columns")
-        records = json_records(path, encoding_errors=layout.encoding_errors)
+        records = json_records(path, None, replacements, on_bad_row)
     else:
         raise ValueError(f"{path}: examples are read from .tsv, .csv and .jsonl files (each also "
                          f".gz or .bz2), not from {extension}")
     for line, record in records:
-        for name in needed:
-            if name not in record:
-                known = visible(", ".join(record)[:200])  # safe to print, and not too long
-                raise ValueError(f"{path}:{line}: no column {name!r}; there are: {known}. Name "
-                                 "them with --text, --pair and --label, or add a header row")
-        yield line, {name: _as_text(f"{path}:{line}", name, record[name]) for name in needed}
+        try:
+            row = {name: _part(f"{path}:{line}", name, record) for name in needed}
+        except ValueError as error:
+            on_bad_row(str(error))
+        else:
+            yield line, row
 
 
-def _table_records(path, extension, layout, needed, skipped):
+def _table_records(path, rows, layout, needed, on_bad_row):
     """Yield (line number, {column: str}) of each row of a table."""
     indices = layout.column_indices() if layout.columns else None
     width = None  # fields of the first row
-    read = _tsv if extension == ".tsv" else _csv
-    for line, row in read(path, layout.encoding_errors):
+    for line, row in rows:
         width = width or len(row)
         if len(row) != width:
-            skip_or_raise(layout, skipped, f"{path}:{line}: {len(row)} fields in this row, {width} "
-                          "in the first: is a tab or quotation mark missing or extra?")
+            on_bad_row(f"{path}:{line}: {len(row)} fields in this row, {width} in the first: is a "
+                       "tab or quotation mark missing or extra?")
             continue
         if indices is None:
             names = [name.strip() for name in row]
@@ -258,35 +259,20 @@ def _table_records(path, extension, layout, needed, skipped):
             continue
         if max(indices.values()) >= width:
             raise ValueError(f"{path}:{line}: columns {layout.columns}, but this row has only "
-                             f"{width} fields: is the file really a {extension}?")
+                             f"{width} fields: is the file really a {format_of(path)}?")
         yield line, {name: row[i] for name, i in indices.items()}
 
 
-def _as_text(location, name, value):
-    """Return a JSON value as text: null is empty, numbers as they are written."""
+def _part(location, name, record):
+    """Return a field as text: a JSON null is empty, numbers are as they are written."""
+    if name not in record:
+        known = visible(", ".join(record)[:200])  # safe to print, and not too long
+        raise ValueError(f"{location}: no column {name!r}; there are: {known}. Name them with "
+                         "--text, --pair and --label, or add a header row")
+    value = record[name]
     if isinstance(value, (list, dict)):
         raise ValueError(f"{location}: field {name!r} is a {type(value).__name__}: it must be text "
                          "or a number")
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _tsv(path, encoding_errors):
-    for line, text in record_lines(path, encoding_errors=encoding_errors):
-        yield line, text.rstrip("\r\n").split("\t")
-
-
-def _csv(path, encoding_errors):
-    """Yield (line, row); a quoted field may hold line ends, and ``line`` is the row's last line."""
-    lines = (line for _, line in decoded_lines(path, encoding_errors=encoding_errors))
-    reader = csv.reader(lines, strict=True)
-    first_line = 1  # of the row that is being read
-    try:
-        for row in reader:
-            if row:
-                yield reader.line_num, row
-            first_line = reader.line_num + 1
-    except csv.Error as error:  # e.g. a quotation mark that never closes
-        raise ValueError(f"{path}:{first_line}: the row that starts here cannot be read: "
-                         f"{error}") from None

@@ -82,7 +82,8 @@ def evaluate_file(model, tokenizer, path, layout, config):
 
     predictions   for each row {"prediction": label, "probability"}; of a regression, only a number
     scores        {"accuracy": 0.8, ...}, or {} without usable labels
-    message       a line with the scores, or why there are none ("" if the file has no labels)
+    message       a line with the scores, or why there are none ("" if the file has no labels),
+                  after one about what was replaced in the texts
     """
     config = config.resolve_device()
     layout = replace(layout, skip_bad_rows=False)  # there is one prediction for each row
@@ -96,19 +97,21 @@ def evaluate_file(model, tokenizer, path, layout, config):
         predictions = [{"prediction": model.labels[c], "probability": p} for c, p in answers]
     else:
         predictions = [{"prediction": value} for value in logits.squeeze(1).tolist()]
+    replaced = f"replaced     {examples.replacements}\n" if examples.replacements else ""
     try:
         next(read_rows(path, layout, layout.parts(labeled=True)))
     except ValueError:
-        return predictions, {}, ""  # the file has no label column
+        return predictions, {}, replaced.rstrip()  # the file has no label column
     try:
         examples = read_examples(path, layout, regression=not model.labels, keep_empty=True)
         labels = encode_labels(examples, model.labels)
     except ValueError as error:
-        return predictions, {}, f"not scored   {error}"
+        return predictions, {}, f"{replaced}not scored   {error}"
     metrics = compute_metrics(logits, labels, CLASSIFICATION if model.labels else REGRESSION)
     scores = {name: round(score, 6) for name, score in metrics.items()}
     listed = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
-    return predictions, scores, f"scored       {listed}, on the {len(labels):,} labels of {path}"
+    return predictions, scores, (f"{replaced}scored       {listed}, on the {len(labels):,} labels "
+                                 f"of {path}")
 
 
 def render_tsv(predictions):

@@ -44,8 +44,8 @@ FIELDS = [field.name for cls in (BertConfig, TrainConfig) for field in fields(cl
 
 GROUPS = {  # heading in --help -> fields of TrainConfig
     "starting point": ("init",),
-    "text": ("corpus", "text_field", "text_suffix", "skip_unreadable", "filters", "sentences",
-             "stream", "data"),
+    "text": ("corpus", "text_field", "text_suffix", "skip_unreadable", "encoding_errors", "filters",
+             "sentences", "stream", "data"),
     "tokenizer (its size is --vocab-size)":
         ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "min_frequency", "lowercase",
          "keep_accents", "limit_alphabet", "max_input_chars_per_word"),
@@ -137,7 +137,8 @@ def new_config(args):
     if train.stream and train.data:
         raise ValueError(f"--stream tokenizes the text itself: leave out --data {train.data}")
     if train.data:  # is prepared already: no corpus is read, so none is recorded
-        train = replace(train, corpus="", text_suffix="", skip_unreadable=False)
+        train = replace(train, corpus="", text_suffix="", skip_unreadable=False,
+                        encoding_errors="strict")
     if train.examples == "pairs" and model.segments < 2:
         raise ValueError(
             f"--examples pairs needs two segment types, this {model.family} has {model.segments}: "

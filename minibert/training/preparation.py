@@ -13,6 +13,7 @@ from pathlib import Path
 
 from data import TokenFile, open_corpus, prepare
 from data.corpora import take_characters
+from data.corpus_flags import corpus_options
 from data.quality.filters import FilteredCorpus
 from data.sentences import SentenceCorpus
 from data.sources.named import CACHE
@@ -123,8 +124,7 @@ def open_training_corpus(run):
     if not config.corpus:
         raise ValueError(f"preset {run.preset} needs a text: add --corpus FILE_OR_FOLDER "
                          "(or --corpus pydocs, the documentation on this machine)")
-    corpus = open_corpus(config.corpus, text_field=config.text_field, cache=CACHE,
-                         text_suffix=config.text_suffix, skip_unreadable=config.skip_unreadable)
+    corpus = open_corpus(config.corpus, cache=CACHE, **corpus_options(config))
     if config.text_field != "text" and getattr(corpus, "formats", None) == {".txt"}:
         raise ValueError(f"--text-field {config.text_field} has no effect: {config.corpus} is "
                          "plain text without fields")
@@ -217,6 +217,8 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
           f"{ratio:.2f} bytes per token")
     if report := unknown_report(measured.meta):
         print(f"unknown     {report['unknown']}")
+    if corpus and "replaced" in corpus.notes:
+        print(f"replaced    {corpus.notes['replaced']}")
     if config.filters and not config.stream and corpus:
         print(f"filters     {corpus.reports['train'].summary()}")
     for file in {eval_file, measured}:

@@ -203,9 +203,13 @@ def print_results(trainer, scores):
     duration = f"{minutes:.1f} minutes" if minutes >= 1 else f"{state.elapsed:.0f} seconds"
     print(f"trained     {state.step:,} steps in {duration}{skipped}{where}")
     print_scores(scores, trainer.data.validation.expected)
-    if config.stream and config.filters:
-        summary = trainer.data.train_source.corpus.reports["train"].summary()
-        print(f"filters     {summary} in this pass over the text so far")
+    if config.stream:
+        corpus = trainer.data.train_source.corpus
+        if config.filters:
+            summary = corpus.reports["train"].summary()
+            print(f"filters     {summary} in this pass over the text so far")
+        if "replaced" in corpus.notes:
+            print(f"replaced    {corpus.notes['replaced']}")
     try:
         plot_loss([folder], folder / "loss.png")
         print(f"loss curve  {folder / 'loss.png'}")

@@ -134,6 +134,13 @@ def test_an_unknown_source_is_an_error(source, error, message):
         open_corpus(source)
 
 
+def test_flags_for_the_users_own_files_are_an_error_with_a_named_corpus():
+    with pytest.raises(ValueError, match="--encoding-errors replace has no effect on kant"):
+        open_corpus("kant", encoding_errors="replace")
+    with pytest.raises(ValueError, match="encoding_errors is 'ignore': choose strict or replace"):
+        open_corpus(__file__, encoding_errors="ignore")
+
+
 def test_an_unknown_split_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text("one\ntwo")
     with pytest.raises(ValueError, match="unknown split 'evall': choose from train, eval"):

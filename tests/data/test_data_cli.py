@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import signal
 
 import pytest
@@ -82,6 +83,24 @@ def test_inspect_a_corpus_by_hand(capsys, text):
     entropy = -4 / 6 * math.log(2 / 6) - 2 / 6 * math.log(1 / 6)
     assert result["unigram_entropy_of_words"] == pytest.approx(entropy)
     assert result["longest_lines"][0] == {"characters": 11, "begins": "longer line"}
+
+
+@pytest.mark.parametrize("command", [
+    "inspect", "filter --filters short=1 --out {0}/kept.jsonl",
+    "prepare --tokenizer x --out {0}/tokens", "prepare --tokenizer x --out {0}/t --filters short=1",
+])
+def test_replaced_bytes_are_counted_by_each_command(capsys, tmp_path, fake_tokenizer, command,
+                                                    monkeypatch):
+    monkeypatch.setattr(Characters, "vocab_size", 1 << 16)  # U+FFFD is one of them
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9 \xff\n\nb\n")
+    (tmp_path / "b.csv").write_bytes(b"text\n\xe9\n")
+    sources = [tmp_path / "a.txt", tmp_path / "b.csv"]
+    arguments = [*command.format(tmp_path).split(), *sources]
+    with pytest.raises(ValueError, match="not UTF-8"):
+        main(list(map(str, arguments)))
+    shown = output(capsys, *arguments, "--encoding-errors", "replace")
+    assert (f"3 characters that are not UTF-8, in 2 files ({', '.join(map(str, sources))})"
+            in re.sub(" +", " ", shown))
 
 
 def test_inspect_a_token_file_by_hand(capsys, tmp_path):

@@ -3,7 +3,9 @@ import json
 
 import pytest
 
-from data.readers import read_documents, text_documents, text_lines
+from data.corpus_files import FORMATS
+from data.lines import Replacements
+from data.readers import READERS, csv_rows, read_documents, text_documents, text_lines
 
 
 def write(path, content):
@@ -50,6 +52,49 @@ def test_all_formats_give_the_same_documents(tmp_path, name, content, compressio
     assert read(write(tmp_path / (name + compression), content)) == ["one\ntwo", "three"]
 
 
+def test_every_format_has_its_reader():
+    assert READERS.keys() == set(FORMATS)
+
+
+@pytest.mark.parametrize("name, content", [
+    ("a.txt", b"caf\xe9 \xff\xfe\xef\xbf\xbd\n\nb"),
+    ("a.csv", b"text\ncaf\xe9 \xff\xfe\xef\xbf\xbd\nb\n"),
+    ("a.tsv", b"text\ncaf\xe9 \xff\xfe\xef\xbf\xbd\nb\n"),
+    ("a.jsonl", b'{"text": "caf\xe9 \xff\xfe\xef\xbf\xbd"}\n{"text": "b"}\n'),
+    ("a.json", b'[{"text": "caf\xe9 \xff\xfe\xef\xbf\xbd"},\n{"text": "b"}]'),
+])
+def test_replaced_bytes_are_counted_once_in_every_format(tmp_path, name, content):
+    """Three bytes are replaced. The fourth U+FFFD is in the file and counts for nothing."""
+    path = write(tmp_path / name, content)
+    replacements = Replacements.of("replace")
+    for _ in range(2):
+        assert read(path, replacements=replacements) == ["caf\ufffd \ufffd\ufffd\ufffd", "b"]
+    assert str(replacements) == f"3 characters that are not UTF-8, in 1 file ({path})"
+    with pytest.raises(ValueError, match="not UTF-8: .*--encoding-errors replace reads such bytes"):
+        read(path)
+
+
+@pytest.mark.parametrize("lines, rows, bad", [
+    (['a,1', '"b,2', 'c,3', 'd,4'], "acd", [2]),
+    (['"a,1', '"b', 'c",3', '"d,4'], ["b\nc"], [1, 4]),
+    (['a,1', '"b"x,2', '"c,3', '', '"d",4', 'e,5'], "ade", [2, 3]),
+])
+def test_after_a_bad_row_a_csv_is_read_on_in_the_next_line(tmp_path, lines, rows, bad):
+    path = write(tmp_path / "a.csv", "\n".join(lines) + "\n")
+    messages = []
+    read_rows = csv_rows(path, on_bad_row=messages.append)
+    assert [row[0] for _, row in read_rows] == list(rows)
+    assert [message.partition(": ")[0] for message in messages] == [f"{path}:{i}" for i in bad]
+
+
+def test_many_bad_rows_of_a_csv_take_linear_time(tmp_path):
+    """Each of 20,000 quotation marks that never close is met again by the row before it."""
+    path = write(tmp_path / "a.csv", '"a,1\nb,2\n' * 20_000)
+    messages = []
+    assert len(list(csv_rows(path, on_bad_row=messages.append))) == 20_000
+    assert len(messages) == 20_000
+
+
 def test_quote_marks_in_a_tsv_are_text(tmp_path):
     path = write(tmp_path / "a.tsv", 'id\ttext\n1\t"one\n2\ttwo "x"\n')
     assert read(path) == ['"one', 'two "x"']
@@ -70,7 +115,7 @@ def test_the_text_field_can_be_chosen(tmp_path):
 @pytest.mark.parametrize("name, content, message", [
     ("a.csv", "title,review\nx,good\n", "a.csv:1: no column 'text'; there are: title, review"),
     ("a.csv", "title,text\nx,y\nz\n", "a.csv:3: the row has 1 fields, the header has 2"),
-    ("a.csv", 'text\n"never closed\n', "a.csv:2: unexpected end of data"),
+    ("a.csv", 'text\n"never closed\n', "a.csv:2: the row that starts .*: unexpected end of data"),
     ("a.jsonl", '{"text": "x"}\n\n{"review": "x"}\n', "a.jsonl:3: no field 'text'; there are: rev"),
     ("a.jsonl", '{"text": "x"}\n{"text": \n', "a.jsonl:2: invalid JSON"),
     ("a.jsonl", '{"text": "x", "n": ' + "9" * 5000 + "}\n", "a.jsonl:1: invalid JSON"),
@@ -100,8 +145,8 @@ LATIN_1 = "convert the file .iconv -f ISO-8859-1 -t UTF-8"
     (NAIVE.encode("latin-1"), LATIN_1),
     ("\u201cnaive\u201d\n".encode("cp1252"), "convert the file .iconv -f WINDOWS-1252 -t UTF-8"),
     ("\ufeff\u6f22\u5b57".encode("utf-16"), "convert the file .iconv -f UTF-16 -t UTF-8"),
-    ((NAIVE + "caf\u00e9").encode()[:-1], "cut off in the middle of a character: copy it again$"),
-    ("\u6f22\u5b57".encode()[:-1], "cut off in the middle of a character: copy it again$"),
+    ((NAIVE + "caf\u00e9").encode()[:-1], "cut off in the middle .*: copy it again\\. --enc"),
+    ("\u6f22\u5b57".encode()[:-1], "cut off in the middle .*: copy it again\\. --enc"),
     (b"plain, caf\xe9", f"cut off .* again, or, if it is not meant to be UTF-8, {LATIN_1}"),
     ("\u6f22\u5b57 \u6f22\u5b57\n".encode()[1:], "damaged or cut; copy it again, or mend the line"),
     (NAIVE.encode() + b"na\xefve\n", "damaged or cut; copy it again, or mend the line"),
@@ -116,7 +161,7 @@ def test_a_file_that_expands_without_end_is_an_error(tmp_path, monkeypatch, name
     """The limit is here 1 MiB. A small file may expand to that much."""
     path = write(tmp_path / name, line * 300_000)
     assert len(read(path)) in (2, 300_000)
-    monkeypatch.setattr("data.readers.MAX_EXPANSION", 1)
+    monkeypatch.setattr("data.lines.MAX_EXPANSION", 1)
     with pytest.raises(ValueError, match=f"{name} expands to over 1 times its size"):
         read(path)
 
@@ -158,7 +203,7 @@ def test_a_very_long_line_is_cut_at_a_space_if_there_is_one(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
 def test_a_line_larger_than_memory_is_an_error(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("data.readers.MAX_BYTES", 100)
+    monkeypatch.setattr("data.lines.MAX_BYTES", 100)
     with pytest.raises(ValueError, match=f"{name}:1: a line of over"):
         read(write(tmp_path / name, "x" * 1000))
 

@@ -171,17 +171,35 @@ def test_the_dev_set_has_a_tenth_of_each_label(tmp_path, counts, expected):
     assert Counter(dev.labels) == expected
 
 
-BAD_ROWS = "sentence\tlabel\na\t1\nb\nc\t2\td\ne\t\nf\t0\n"
-
-
-def test_bad_rows_are_skipped_on_request(tmp_path):
-    path = written(tmp_path, BAD_ROWS)
+@pytest.mark.parametrize("name, content, bad", [
+    ("a.tsv", "sentence\tlabel\na\t1\nb\nc\t2\td\ne\t\nf\t0\n", {
+        3: "1 fields in this row", 4: "3 fields in this row", 5: "no label"}),
+    ("a.csv", 'sentence,label\na,1\n"b,1\nc\n"d" e,0\nf,0\n', {
+        3: "the row that starts here cannot be read", 4: "1 fields", 5: "the row that starts"}),
+    ("a.jsonl", '{"sentence": "a", "label": 1}\n{"sentence": "b", \n[3]\n{"label": 1}\n'
+                '{"sentence": ["c"], "label": 1}\n{"sentence": "d", "label": null}\n'
+                '{"sentence": "f", "label": 0}\n', {
+        2: "invalid JSON", 3: "a JSON list", 4: "no column 'sentence'",
+        5: "field 'sentence' is a list", 6: "no label"}),
+    ("a.json", '[{"sentence": "a", "label": 1}, 7,\n{"sentence": "f", "label": 0}]', {
+        2: "a JSON int"}),
+])
+def test_every_kind_of_bad_row_is_skipped_and_noted_on_request(tmp_path, name, content, bad):
+    path = written(tmp_path, content, name)
     examples = read_examples(path, Layout(skip_bad_rows=True))
-    assert examples.texts == ["a", "f"]
-    assert [message.split(": ")[0] for message in examples.skipped] == [
-        f"{path}:3", f"{path}:4", f"{path}:5"]
-    with pytest.raises(ValueError, match=":3: 1 fields"):
+    assert examples.texts == ["a", "f"] and examples.labels == ["1", "0"]
+    assert len(examples.skipped) == len(bad)
+    for message, (line, reason) in zip(examples.skipped, bad.items()):
+        assert message.startswith(f"{path}:{line}: ") and reason in message
+    line, reason = next(iter(bad.items()))
+    with pytest.raises(ValueError, match=f":{line}: {reason}"):
         read_examples(path)
+
+
+def test_a_file_of_bad_rows_only_is_an_error_that_names_the_first(tmp_path):
+    path = written(tmp_path, '{"text": "a"}\n' * 3, "a.jsonl")
+    with pytest.raises(ValueError, match="no examples .* the first of 3 bad rows: .*:1: no column"):
+        read_examples(path, Layout(skip_bad_rows=True))
 
 
 def test_bytes_that_are_not_utf8_are_replaced_on_request(tmp_path):
@@ -191,7 +209,8 @@ def test_bytes_that_are_not_utf8_are_replaced_on_request(tmp_path):
                                       b'{"sentence": "b", "label": 0}\n')):
         path = written(tmp_path, content, name)
         examples = read_examples(path, Layout(encoding_errors="replace"))
-        assert examples.texts == ["caf\ufffd", "b"] and examples.num_replaced == 1
+        assert examples.texts == ["caf\ufffd", "b"]
+        assert examples.replacements.num_characters == 1
         with pytest.raises(ValueError, match="not UTF-8"):
             read_examples(path)
 

@@ -73,6 +73,20 @@ def test_a_stream_refuses_to_resume_in_another_text(text, tmp_path):
     assert resume(tmp_path / "run") == 0
 
 
+@pytest.mark.parametrize("flags", [[], ["--stream", "--sentences", "--filters", "short=1"]])
+def test_replaced_bytes_are_counted_and_replaced_again_in_a_resumed_run(
+        text, tmp_path, small_windows, capsys, flags):
+    damaged = tmp_path / "damaged.txt"
+    damaged.write_bytes(b"caf\xe9 \xff\n" + text.read_bytes() + b"\n\xe9\n")
+    flags = ["--max-steps", "40", "--encoding-errors", "replace", *flags]
+    assert run(damaged, tmp_path / "run", *flags, trainer=stopped_in_step(2)) == 130
+    assert f"replaced    3 characters that are not UTF-8, in 1 file ({damaged})" in (
+        capsys.readouterr().out)
+    assert resume(tmp_path / "run") == 0
+    with pytest.raises(ValueError, match="--encoding-errors: replace in the run, strict now"):
+        resume(tmp_path / "run", "--encoding-errors", "strict")
+
+
 class SlowCorpus:
     """Sends Ctrl-C when the prefetching thread reads document 50; the next take a second each."""
 

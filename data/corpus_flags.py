@@ -1,0 +1,20 @@
+"""The flags that say how a corpus is read; train.py has fields of the same names in its config."""
+from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP
+
+
+def add_corpus_flags(command):
+    """Add the flags that say which files of a corpus are read, and how."""
+    command.add_argument("--text-field", default="text",
+                         help="the field or column of .jsonl, .csv and .tsv with the text")
+    command.add_argument("--text-suffix", default="", metavar=".py,.md,none",
+                         help="extensions of more plain-text files; none: no extension")
+    command.add_argument("--skip-unreadable", action="store_true",
+                         help="leave out files and folders without permission to read")
+    command.add_argument("--encoding-errors", choices=ENCODING_ERRORS, default="strict",
+                         help=ENCODING_ERRORS_HELP)
+
+
+def corpus_options(args):
+    """Return these flags as keyword arguments of ``open_corpus``."""
+    names = ("text_field", "text_suffix", "skip_unreadable", "encoding_errors")
+    return {name: getattr(args, name) for name in names}

@@ -89,9 +89,9 @@ def test_inspect_a_corpus_by_hand(capsys, text):
     "inspect", "filter --filters short=1 --out {0}/kept.jsonl",
     "prepare --tokenizer x --out {0}/tokens", "prepare --tokenizer x --out {0}/t --filters short=1",
 ])
-def test_replaced_bytes_are_counted_by_each_command(capsys, tmp_path, fake_tokenizer, command,
-                                                    monkeypatch):
-    monkeypatch.setattr(Characters, "vocab_size", 1 << 16)  # U+FFFD is one of them
+def test_replaced_bytes_are_counted_by_each_command(capsys, tmp_path, monkeypatch, command):
+    tokenizer = Characters(vocab_size=1 << 16)  # U+FFFD is one of them
+    monkeypatch.setattr("data.__main__.load_tokenizer", lambda folder: tokenizer)
     (tmp_path / "a.txt").write_bytes(b"caf\xe9 \xff\n\nb\n")
     (tmp_path / "b.csv").write_bytes(b"text\n\xe9\n")
     sources = [tmp_path / "a.txt", tmp_path / "b.csv"]

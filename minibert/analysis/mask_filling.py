@@ -2,6 +2,7 @@
 
     python -m minibert fill-mask runs/quickstart "Return a new <mask> object."
     python -m minibert fill-mask runs/quickstart --top-k 3 --targets list,dict --json < texts.txt
+    python -m minibert fill-mask runs/quickstart --all "Return <mask> new <mask> object."
 
 In Python: ``fill_mask(*load_run("runs/quickstart"), "Return a new <mask> object.")``.
 """
@@ -86,6 +87,26 @@ def fill_each_mask(model, tokenizer, text, top_k=5, targets=None):
     return answers if isinstance(answers[0], list) else [answers]
 
 
+def fill_all(model, tokenizer, text):
+    """Fill all masks of a text, the surest first; each answer is context for the next ones.
+
+    Return the answers in the order in which they were given: the last one has the whole text. This
+    is how an encoder, which was never trained to write, writes (Ghazvininejad et al. 2019 fill
+    several masks in each step).
+
+        fill_all(model, tokenizer, "Return <mask> new <mask> object.")
+        -> [{"score": 0.9, "sequence": "Return a new <mask> object.", ...},
+            {"score": 0.4, "sequence": "Return a new list object.", ...}]
+    """
+    steps = []
+    while not steps or tokenizer.mask_token in text:
+        masks = fill_each_mask(model, tokenizer, text, top_k=1)
+        surest = max((answers[0] for answers in masks), key=lambda answer: answer["score"])
+        steps.append(surest)
+        text = surest["sequence"]
+    return steps
+
+
 def _likeliest(probs, top_k, candidates, special_ids):
     """Return the ids of the ``top_k`` likeliest tokens, of all or of one per candidate."""
     if candidates is None:
@@ -148,13 +169,20 @@ def main(args=None):
     parser.add_argument("text", metavar="TEXT", nargs="*", default=[],
                         help="a text with masks; '-' or none: each line of standard input")
     add_answer_flags(parser)
+    parser.add_argument("--all", action="store_true",
+                        help="fill one mask after another, the surest first, to a whole text")
     args = parser.parse_args(args, rest="text")
+    if args.all and (args.targets or args.top_k != 5):
+        parser.error("--all gives one answer for each mask: leave out --top-k and --targets")
     model, tokenizer = load_model(args)
     line_end = TextStyle.of(sys.stdout).signs.white[1]  # as train.py shows it
     is_first = True
     for source, text in texts_or_stdin(args.text):
         try:
-            masks = fill_each_mask(model, tokenizer, text, args.top_k, args.targets)
+            if args.all:
+                masks = [fill_all(model, tokenizer, text)]
+            else:
+                masks = fill_each_mask(model, tokenizer, text, args.top_k, args.targets)
         except ValueError as error:
             raise ValueError(f"{source}{error}") from None
         if args.json:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from reading_models import constant_model, saved
 
-from minibert.analysis.mask_filling import fill_mask, main
+from minibert.analysis.mask_filling import fill_all, fill_each_mask, fill_mask, main
 from minibert.analysis.probes import masked_passages
 from minibert.config import BertConfig
 from minibert.model import BertForMaskedLM, BertModel
@@ -221,3 +221,34 @@ def test_a_line_of_standard_input_without_a_mask_is_named(run, monkeypatch):
     monkeypatch.setattr(sys, "stdin", iter(["Return <mask>\n", "\n", "no mask\n"]))
     with pytest.raises(ValueError, match="^standard input:3: no <mask> in the text"):
         main([str(run)])
+
+
+# All masks of a text, one after another
+
+TWO_MASKS = "Return a <mask> dict <mask>."
+
+
+def test_the_surest_mask_is_filled_first_and_is_context_for_the_next(bpe):
+    model, tokenizer = bpe
+    first, second = fill_all(model, tokenizer, TWO_MASKS)
+    left, right = (answers[0] for answers in fill_each_mask(model, tokenizer, TWO_MASKS, 1))
+    assert first == max(left, right, key=lambda answer: answer["score"])
+    assert second == fill_mask(model, tokenizer, first["sequence"], top_k=1)[0]
+    assert "<mask>" not in second["sequence"]
+
+
+def test_filling_all_of_a_text_without_a_mask_is_an_error(bpe):
+    with pytest.raises(ValueError, match="no <mask> in the text"):
+        fill_all(*bpe, "Return a new dict object.")
+
+
+def test_the_command_fills_all_masks_of_a_text(run, capsys):
+    main([str(run), "--all", TWO_MASKS])
+    lines = capsys.readouterr().out.splitlines()
+    assert ["<mask>" in line for line in lines] == [True, False]
+
+
+def test_filling_all_takes_no_other_answers(run, capsys):
+    with pytest.raises(SystemExit):
+        main([str(run), "--all", TWO_MASKS, "--top-k", "3"])
+    assert "leave out --top-k" in capsys.readouterr().err

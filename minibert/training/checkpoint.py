@@ -10,6 +10,7 @@
 Masks and the order of examples need no saved state: they are functions of (seed, epoch, example,
 position) and (seed, epoch). ``data_state`` says where in the epoch the run is.
 """
+import contextlib
 import io
 import itertools
 import json
@@ -130,6 +131,8 @@ def read_state(folder):
     if is_current:
         try:
             check_saved(state)
+            if f"step-{state['step']:07d}" != folder.name:
+                raise ValueError(f"step is {state['step']}, which is not that of its folder")
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     for name in FILES:
@@ -168,30 +171,38 @@ def load(folder, trainer):
     """
     state = read_state(folder)
     if state["tokenizer"] != trainer.tokenizer.fingerprint:
-        raise Unfit("the checkpoint was trained with another tokenizer than "
-                    f"{trainer.run.folder / 'tokenizer'}: the ids would mean other words")
-    try:
-        file = "random.pt"
-        random_states = torch.load(folder / file, map_location="cpu", weights_only=True)
-        file = WEIGHTS
-        weights = from_pretrained(folder).state_dict()
-        file = "optimizer.pt"
-        moments = torch.load(folder / file, map_location=trainer.device, weights_only=True)
-    except (torch.OutOfMemoryError, MemoryError, PermissionError):
-        raise  # not the checkpoint's fault
-    except Exception as error:  # whatever a broken file makes a parser raise
-        raise ValueError(f"{folder / file} is damaged or of another version "
-                         f"({error_summary(error)})") from error
-    try:
-        _fill(trainer, state, weights, moments)
-    except (ValueError, RuntimeError, KeyError) as error:
-        saved = state["config"]["model"] | state["config"]["train"]
-        if changes := list_changes(saved, trainer.model.config, trainer.config):
-            raise Unfit(f"{folder} does not fit the changed configuration: {'; '.join(changes)}. "
-                        "Change these values back, or start a new run") from error
-        raise ValueError(f"{folder} is of another version ({error_summary(error)})") from error
-    _set_random_states(random_states)
+        raise Unfit(f"{folder} was trained with another tokenizer than "
+                    f"{trainer.run.folder / 'tokenizer'}: bring that one back, or start a new run")
+    weights = from_pretrained(folder).state_dict()
+    with explain_damage(folder / "random.pt"):
+        random_states = torch.load(folder / "random.pt", map_location="cpu", weights_only=True)
+        _set_random_states(random_states)
+    with explain_damage(folder / "optimizer.pt"):
+        moments = torch.load(folder / "optimizer.pt", map_location=trainer.device,
+                             weights_only=True)
+    with explain_damage(folder):
+        try:
+            _fill(trainer, state, weights, moments)
+        except (ValueError, RuntimeError, KeyError) as error:
+            saved = state["config"]["model"] | state["config"]["train"]
+            if changes := list_changes(saved, trainer.model.config, trainer.config):
+                raise Unfit(f"{folder} does not fit the changed configuration: "
+                            f"{'; '.join(changes)}. Change these values back, or start a new run"
+                            ) from error
+            raise
     return state
+
+
+@contextlib.contextmanager
+def explain_damage(path):
+    """Within the block, turn whatever a broken file makes a parser raise into a ValueError."""
+    try:
+        yield
+    except (Unfit, torch.OutOfMemoryError, MemoryError, PermissionError):
+        raise  # not the checkpoint's fault
+    except Exception as error:
+        raise ValueError(f"{path} is damaged or of another version "
+                         f"({error_summary(error)})") from error
 
 
 def _fill(trainer, state, weights, moments):
@@ -236,7 +247,8 @@ def load_newest(trainer):
         return state
     if folders:
         raise ValueError(f"none of the {len(folders)} checkpoints in {folders[0].parent} can be "
-                         "read: move them away to start from scratch")
+                         "read. Bring the files named above back from a copy, or continue from the "
+                         f"weights alone in a new run: --init {folders[-1]} --out OTHER")
     return None
 
 

@@ -194,7 +194,14 @@ def resume_config(args, folder):
     Raises ValueError that lists every flag which differs from the run's own configuration,
     unless --may-differ names it; or every value in config.json that was edited since.
     """
-    preset, model, train = read_config(folder)
+    try:
+        preset, model, train = read_config(folder)
+    except ValueError as error:
+        checkpoint_folder, saved = saved_config(folder)
+        if not saved:
+            raise
+        raise ValueError(f"{error}. Its 'model' and 'train' are also in {checkpoint_folder}/"
+                         "state.json, under 'config': copy them from there") from None
     if args.preset and args.preset != preset:
         raise ValueError(f"{folder} was started with --preset {preset}, not {args.preset}")
     allowed = {*RESUME_MAY_CHANGE, *may_differ_fields(args)}

@@ -128,13 +128,15 @@ def check_saved(saved):
     rules = {  # field -> (check, what it must be)
         **dict.fromkeys(counts, (is_count, "an integer of at least 0")),
         "elapsed": (lambda value: is_finite(value) and value >= 0, "a number of seconds"),
-        "loss_sums": (has_numbers, "finite numbers by name"),
+        "loss_sums": (lambda value: has_numbers(value) and (
+                      "loss" in value or not saved["num_losses"]), "finite numbers, also the loss"),
         "scaler": (has_numbers, "finite numbers by name"),
         "tokenizer": (lambda value: isinstance(value, str), "a fingerprint"),
         "data": (lambda value: isinstance(value, str), "a fingerprint"),
         "config": (lambda value: isinstance(value, dict) and isinstance(value.get("model"), dict)
                    and isinstance(value.get("train"), dict), "the model's and the training's"),
-        "data_state": (is_data_state, "the position of an iterator in the data")}
+        "data_state": (lambda value: is_data_state(value, saved["step"]),
+                       "the position of an iterator in the data")}
     for name, (is_valid, expected) in rules.items():
         if name not in saved:
             if name in ("data", "unread_skips"):  # older versions did not save these
@@ -156,14 +158,18 @@ def has_numbers(values):
     return isinstance(values, dict) and all(is_finite(value) for value in values.values())
 
 
-def is_data_state(values):
-    """Return whether this is the state of a batch iterator, or None: the first one of --init."""
+def is_data_state(values, step):
+    """Return whether this is the state of a batch iterator; --init has none at step 0."""
     if values is None:
-        return True
+        return step == 0
     if not isinstance(values, dict) or values.keys() not in (Batches.STATE_KEYS,
                                                              StreamBatches.STATE_KEYS):
         return False
-    return all(is_count(values[key]) for key in values.keys() - {"text_digest", "read"})
+    read = values.get("read") or [0, 1]  # bytes read, bytes in total
+    is_read = isinstance(read, list) and len(read) == 2 and all(map(is_count, read)) and read[1] > 0
+    is_digest = isinstance(values.get("text_digest") or "", str)
+    counts = values.keys() - {"text_digest", "read"}
+    return is_read and is_digest and all(is_count(values[key]) for key in counts)
 
 
 class StepLosses:

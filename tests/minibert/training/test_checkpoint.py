@@ -2,8 +2,10 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import pytest
+import torch
 from train_helpers import (
     assert_same_runs,
     checkpoint_names,
@@ -13,6 +15,7 @@ from train_helpers import (
     run,
 )
 
+import train
 from minibert.formats.run_folder import load_run
 from minibert.training.checkpoint import FILES, checkpoints
 from minibert.training.state import check_saved
@@ -32,11 +35,18 @@ def copy(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "run")
 
 
-def flip_bit(path, fraction):
-    """Flip one bit, at this fraction of the file."""
+def flip_bit(path):
     data = bytearray(path.read_bytes())
-    data[int(fraction * len(data))] ^= 0x40
+    data[len(data) // 2] ^= 0x40
     path.write_bytes(data)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
 
 
 def edit(path, *keys, value):
@@ -51,23 +61,54 @@ def edit(path, *keys, value):
 # --------------------------------------------------------------------------------- damaged files
 
 
-@pytest.mark.parametrize("fraction", [0.3, 0.75])
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_bit_is_named_and_the_checkpoint_before_is_used(
-        trained, copy, capsys, name, fraction):
-    flip_bit(copy / "checkpoints/step-0000004" / name, fraction)
+def test_a_damaged_file_is_named_and_the_checkpoint_before_is_used(trained, copy, capsys, name):
+    flip_bit(copy / "checkpoints/step-0000004" / name)
     assert resume(copy) == 0
     error = capsys.readouterr().err
     assert f"step-0000004/{name}" in error and "step-0000004 cannot be read" in error
     assert_same_runs(trained, copy)  # steps 3 and 4 were repeated
+    kept = copy / "checkpoints/unreadable-step-0000004-1" / name
+    flip_bit(kept)
+    assert kept.read_bytes() == (trained / "checkpoints/step-0000004" / name).read_bytes()
 
 
-def test_a_run_whose_only_checkpoint_is_damaged_does_not_train(copy):
+@pytest.mark.parametrize("damage, has_checksums", [
+    (flip_bit, True), (truncate, True), (empty, True), (Path.unlink, True),
+    (truncate, False), (empty, False), (Path.unlink, False),  # as of an older version
+])
+@pytest.mark.parametrize("name", FILES)
+def test_a_run_whose_only_checkpoint_is_damaged_does_not_train(
+        copy, capsys, name, damage, has_checksums):
     shutil.rmtree(copy / "checkpoints/step-0000002")
-    flip_bit(copy / "checkpoints/step-0000004/optimizer.pt", 0.5)
-    with pytest.raises(ValueError, match="none of the 1 checkpoints"):
+    checkpoint = copy / "checkpoints/step-0000004"
+    damage(checkpoint / name)
+    if not has_checksums:
+        (checkpoint / "checksums.json").unlink()
+    with pytest.raises(ValueError, match=f"none of the 1.*from a copy.*--init {checkpoint} --out"):
         resume(copy)
+    assert f"cannot be read: {checkpoint / name}" in capsys.readouterr().err
     assert checkpoint_names(copy) == ["step-0000004"]
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "random.pt"])
+@pytest.mark.parametrize("value", [3, [1], {}, {"cpu": "x"}, {"cpu": torch.zeros(3)}])
+def test_a_file_of_other_values_is_named(trained, copy, capsys, name, value):
+    checkpoint = copy / "checkpoints/step-0000004"
+    torch.save(value, checkpoint / name)
+    (checkpoint / "checksums.json").unlink()
+    assert resume(copy) == 0
+    assert "step-0000004 cannot be read" in capsys.readouterr().err
+    assert_same_runs(trained, copy)
+
+
+def test_the_weights_of_a_damaged_checkpoint_can_be_continued(text, copy, tmp_path):
+    checkpoint = copy / "checkpoints/step-0000004"
+    shutil.rmtree(copy / "model")
+    truncate(checkpoint / "state.json")
+    train.main(["--init", str(checkpoint), "--out", str(tmp_path / "other"), "--corpus", str(text),
+                "--max-steps", "1", "--max-length", "16", "--device", "cpu"])
+    assert last_state(tmp_path / "other")["step"] == 1
 
 
 def test_a_damaged_list_of_checksums_is_named(copy, capsys):
@@ -86,7 +127,7 @@ def test_a_checkpoint_of_an_older_version_has_no_checksums_and_loads(copy, capsy
 def test_a_damaged_checkpoint_is_not_used_as_a_model(copy):
     shutil.rmtree(copy / "model")
     load_run(copy)
-    flip_bit(copy / "checkpoints/step-0000004/model.safetensors", 0.9)
+    flip_bit(copy / "checkpoints/step-0000004/model.safetensors")
     with pytest.raises(ValueError, match="step-0000004/model.safetensors was changed or is damag"):
         load_run(copy)
 
@@ -106,6 +147,21 @@ def test_an_edited_config_is_named_as_the_cause(copy, part, name, before, value)
     with pytest.raises(ValueError, match=match):
         resume(copy)
     assert checkpoint_names(copy) == ["step-0000002", "step-0000004"]
+
+
+@pytest.mark.parametrize("damage", [
+    truncate, Path.unlink,
+    lambda path: edit(path, "train", "learning_rate", value=-1),
+    lambda path: edit(path, "model", "hidden_size", value="x"),
+])
+def test_a_config_that_cannot_be_read_can_be_copied_from_the_checkpoint(copy, damage):
+    damage(copy / "config.json")
+    match = "config.json.*'model' and 'train' are also in .*step-0000004/state.json, under 'config'"
+    with pytest.raises(ValueError, match=match):
+        resume(copy)
+    config = {"preset": "quickstart", **last_state(copy)["config"]}
+    (copy / "config.json").write_text(json.dumps(config))
+    assert resume(copy) == 0
 
 
 def test_an_edit_may_be_allowed_and_is_then_remembered(copy):
@@ -151,16 +207,43 @@ def test_another_tokenizer_does_not_blame_the_checkpoint(text, copy):
     (["elapsed"], math.nan), (["elapsed"], -1.0), (["elapsed"], "5"), (["skipped"], 10**30),
     (["loss_sums"], {"loss": "x"}), (["loss_sums"], []), (["loss_sums", "loss"], math.inf),
     (["data_state"], 3), (["data_state", "epoch"], -1), (["data_state", "batch"], "2"),
-    (["data_state", "extra"], 1), (["scaler"], {"scale": math.inf}), (["config"], 1),
+    (["data_state"], None), (["data_state", "extra"], 1), (["loss_sums"], {}),
+    (["scaler"], {"scale": math.inf}), (["config"], 1),
     (["config", "train"], None), (["tokenizer"], 7), (["data"], {}),
 ])
 def test_a_wrong_value_in_state_json_is_named(trained, tmp_path, keys, value):
     path = tmp_path / "state.json"
     shutil.copy(checkpoints(trained)[0] / "state.json", path)
+    edit(path, "num_losses", value=1)  # as between two log lines
+    edit(path, "loss_sums", value={"loss": 2.5})
     check_saved(json.loads(path.read_text()))
     edit(path, *keys, value=value)
     with pytest.raises(ValueError, match=f"^{keys[0]} is .*, but must be "):
         check_saved(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("key, value", [
+    ("pass", -1), ("skip", "x"), ("window", None), ("batch", 2.5), ("text_digest", 7), ("read", 3),
+    ("read", [5]), ("read", [5, "x"]), ("read", [0, 0]), ("read", [-1, 5]),
+])
+def test_a_wrong_position_in_a_stream_is_named(trained, key, value):
+    saved = json.loads((checkpoints(trained)[0] / "state.json").read_text())
+    saved["data_state"] = {"pass": 0, "skip": 2, "text_digest": "5d", "read": [3, 9], "window": 1,
+                           "batch": 0}
+    check_saved(saved)
+    check_saved(saved | {"data_state": saved["data_state"] | {"text_digest": None, "read": None}})
+    saved["data_state"][key] = value
+    with pytest.raises(ValueError, match="^data_state is .*, but must be the position of an iter"):
+        check_saved(saved)
+
+
+def test_a_step_that_is_not_that_of_its_folder_is_named(trained, copy, capsys):
+    checkpoint = copy / "checkpoints/step-0000004"
+    edit(checkpoint / "state.json", "step", value=3)
+    (checkpoint / "checksums.json").unlink()
+    assert resume(copy) == 0
+    assert "state.json: step is 3, which is not that of its folder" in capsys.readouterr().err
+    assert_same_runs(trained, copy)
 
 
 def test_a_missing_value_in_state_json_is_named(trained, copy, capsys):

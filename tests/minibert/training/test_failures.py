@@ -249,28 +249,6 @@ def test_a_damaged_token_file_is_found_before_training(text, tmp_path):
         resume(tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "state.json"])
-def test_a_truncated_checkpoint_is_kept_and_the_one_before_is_used(text, tmp_path, capsys, name):
-    run(text, tmp_path / "run", "--max-steps", "6", "--save-every", "3")
-    expected = weights(tmp_path / "run")
-    path = tmp_path / "run/checkpoints/step-0000006" / name
-    half = path.read_bytes()[: path.stat().st_size // 2]
-    path.write_bytes(half)
-    assert resume(tmp_path / "run") == 0
-    assert "step-0000006 cannot be read" in capsys.readouterr().err
-    assert same(weights(tmp_path / "run"), expected)  # steps 4 to 6 were repeated
-    assert last_state(tmp_path / "run")["step"] == 6
-    kept = tmp_path / "run/checkpoints/unreadable-step-0000006-1" / name
-    assert kept.read_bytes() == half
-
-
-def test_a_run_whose_checkpoints_are_all_unreadable_is_not_overwritten(text, tmp_path):
-    run(text, tmp_path / "run", "--max-steps", "2")
-    (tmp_path / "run/checkpoints/step-0000002/state.json").unlink()
-    with pytest.raises(ValueError, match="move them away"):
-        resume(tmp_path / "run")
-
-
 class Code:
     def __reduce__(self):
         return (pytest.fail, ("code from a checkpoint was run",))

@@ -167,7 +167,9 @@ def is_data_state(values, step):
         return False
     read = values.get("read") or [0, 1]  # bytes read, bytes in total
     is_read = isinstance(read, list) and len(read) == 2 and all(map(is_count, read)) and read[1] > 0
-    is_digest = isinstance(values.get("text_digest") or "", str)
+    digest = values.get("text_digest") or {"batches": 0, "digest": ""}  # see data.stream
+    is_digest = (isinstance(digest, dict) and is_count(digest.get("batches"))
+                 and isinstance(digest.get("digest"), str))
     counts = values.keys() - {"text_digest", "read"}
     return is_read and is_digest and all(is_count(values[key]) for key in counts)
 

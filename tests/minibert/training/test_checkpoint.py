@@ -224,12 +224,13 @@ def test_a_wrong_value_in_state_json_is_named(trained, tmp_path, keys, value):
 
 @pytest.mark.parametrize("key, value", [
     ("pass", -1), ("skip", "x"), ("window", None), ("batch", 2.5), ("text_digest", 7), ("read", 3),
+    ("text_digest", {"batches": -1, "digest": ""}), ("text_digest", {"batches": 1}),
     ("read", [5]), ("read", [5, "x"]), ("read", [0, 0]), ("read", [-1, 5]),
 ])
 def test_a_wrong_position_in_a_stream_is_named(trained, key, value):
     saved = json.loads((checkpoints(trained)[0] / "state.json").read_text())
-    saved["data_state"] = {"pass": 0, "skip": 2, "text_digest": "5d", "read": [3, 9], "window": 1,
-                           "batch": 0}
+    saved["data_state"] = {"pass": 0, "skip": 2, "read": [3, 9], "window": 1, "batch": 0,
+                           "text_digest": {"batches": 3, "digest": "5d"}}
     check_saved(saved)
     check_saved(saved | {"data_state": saved["data_state"] | {"text_digest": None, "read": None}})
     saved["data_state"][key] = value

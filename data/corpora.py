@@ -18,6 +18,7 @@ from data.corpus_files import KNOWN, has_wildcard, select_files
 from data.lines import Replacements
 from data.readers import read_documents
 from data.sources import named
+from data.sources.compression import compression_suffix
 from data.sources.pydocs import PydocsCorpus
 from data.splits import check_split, eval_lines_per_document, is_eval_document
 from tokenizer.utils.cli import suggestion
@@ -35,6 +36,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     documents(split)    an iterator over the documents of "train", "eval" or "all"
     progress()          (bytes read, bytes in total) of the latest iterator, or None
     notes               what the user should know so far, such as {"left_out": "40 .py"}
+    plain_text_files    its files, if they can also be read without it, as text line by line
 
     text_field        the field of .jsonl, .csv and .tsv files that holds the text
     cache             the folder for downloads (default: data/cache) and for the parsed text of
@@ -137,6 +139,13 @@ class FileCorpus:
     def formats(self):
         """The formats of the files: {".txt", ".csv"}"""
         return set(map(self._format_of, self.files))
+
+    @property
+    def plain_text_files(self):
+        """The files, if each is UTF-8 text as it is; [] if this class must read them."""
+        is_plain = (self.formats == {".txt"} and self._replacements is None
+                    and not any(map(compression_suffix, self.files)))
+        return self.files if is_plain else []
 
     def progress(self):
         """Return (bytes read by the latest iterator, bytes of all files), as counted on disk."""

@@ -28,7 +28,7 @@ class Replacements:
     >>> for _ in range(2):
     ...     replacements.add("a.txt", line_number=1, num_characters=3)
     >>> str(replacements)
-    '3 characters that are not UTF-8, in 1 file (a.txt)'
+    '3 characters of invalid UTF-8, in 1 file (a.txt)'
     """
 
     num_characters: int = 0
@@ -50,7 +50,7 @@ class Replacements:
         return self.num_characters > 0
 
     def __str__(self):
-        return (f"{plural(self.num_characters, 'character')} that are not UTF-8, in "
+        return (f"{plural(self.num_characters, 'character')} of invalid UTF-8, in "
                 f"{plural(len(self.last_lines), 'file')} ({some_of([*self.last_lines])})")
 
 

@@ -32,6 +32,7 @@ LAYERS = (
     ("data.token_file", "data.sources", "data.corpus_files", "data.lines",
      "data.readers"),
     ("data",),
+    ("tokenizer.__main__",),  # a command, which reads corpora
     ("minibert.config", "minibert.model", "minibert.attention", "minibert.heads",
      "minibert.masking", "minibert.examples", "minibert.sentence_pairs", "minibert.batches",
      "minibert.stream_batches",

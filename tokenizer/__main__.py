@@ -1,6 +1,6 @@
 """The tokenizer on the command line.
 
-    python -m tokenizer train --kind bpe --vocab-size 8000 --out FOLDER TEXTS...
+    python -m tokenizer train --kind bpe --vocab-size 8000 --out FOLDER CORPUS
     python -m tokenizer encode FOLDER [--json] < text     one line of ids per line of text
     python -m tokenizer decode FOLDER < ids               and back
     python -m tokenizer inspect FOLDER [TEXT]             show a vocabulary or a split text
@@ -10,6 +10,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from data.corpora import open_corpus
+from data.corpus_flags import add_corpus_flags, corpus_options
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.formats.save import check_save_folder
 from tokenizer.formats.vocab_files import holds_tokenizer
@@ -59,14 +61,16 @@ to get started:
 
 
 def add_train(commands):
-    """Define ``train``: text files -> a tokenizer's folder."""
-    train = commands.add_parser("train", help="learn a vocabulary from text files", epilog="""
+    """Define ``train``: a corpus -> a tokenizer's folder."""
+    train = commands.add_parser("train", help="learn a vocabulary from a corpus", epilog="""
 examples:
   python -m tokenizer train --vocab-size 52000 --out kant-bpe kant/*.txt
-  python -m tokenizer train --kind wordpiece --vocab-size 30522 --cased --out cased books/*.txt""")
+  python -m tokenizer train --kind wordpiece --vocab-size 30522 --cased --out cased books/
+  python -m tokenizer train --vocab-size 8000 --out code 'project/**/*.py'""")
     flag = train.add_argument
-    flag("inputs", nargs="+", metavar="TEXTS",
-         help="files with plain text in UTF-8, read line by line, or folders with .txt files")
+    flag("inputs", nargs="+", metavar="FILE_OR_NAME",
+         help="files, folders, quoted patterns, or the name of a corpus, as for train.py --corpus")
+    add_corpus_flags(train)
     flag("--kind", choices=tuple(KINDS), default="bpe",
          help="bpe: byte-level, as RoBERTa; wordpiece: as BERT")
     flag("--vocab-size", type=at_least(1), metavar="N",
@@ -158,7 +162,7 @@ NO_COLOR=1 turns colors off.""")
 # Commands
 
 def train_command(args):
-    """Learn a vocabulary from files and save it."""
+    """Learn a vocabulary from a corpus and save it."""
     # Find mistakes before the training, which may take long.
     check_save_folder(args.out, args.overwrite)
     options = {}
@@ -171,16 +175,21 @@ def train_command(args):
     for name in WORDPIECE_ONLY:
         if getattr(args, name) and args.kind != "wordpiece":
             raise ValueError(f"{as_flags(name, [name])} is for --kind wordpiece")
+    corpus = open_corpus(args.inputs, **corpus_options(args))
+    print(f"corpus: {corpus.description}", file=sys.stderr)
+    kind = KINDS[args.kind]
+    train, texts = kind.train_from_iterator, corpus.documents("all")
+    if corpus.plain_text_files:  # the processes that count words read them, in half the time
+        train, texts = kind.train, corpus.plain_text_files
     try:
-        tokenizer = KINDS[args.kind].train(
-            text_files(args.inputs), show_progress=not args.no_progress, **options
-        )
+        tokenizer = train(texts, show_progress=not args.no_progress, **options)
     except ValueError as error:
         raise ValueError(as_flags(str(error), TRAINING_OPTIONS)) from None
     tokenizer.save(args.out)
     if args.json:
         print(json.dumps({
             "folder": args.out,
+            "corpus": {"name": corpus.name, **corpus.notes},
             "kind": tokenizer.kind,
             "vocab_size": tokenizer.vocab_size,
             "summary": tokenizer.training_summary,
@@ -188,22 +197,12 @@ def train_command(args):
             "fingerprint": tokenizer.fingerprint,
         }))
     else:
+        if "replaced" in corpus.notes:
+            print(f"replaced: {corpus.notes['replaced']}")
         print(tokenizer.training_summary)
         if tokenizer.training_unknown:
             print(f"unknown: {tokenizer.training_unknown}")
         print(f"written to {Path(args.out).resolve()}")
-
-
-def text_files(paths):
-    """Return the files to train on: of a folder all its .txt files."""
-    files = []
-    for path in map(Path, paths):
-        found = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
-        if not found:
-            raise ValueError(f"{path}: has no .txt file to train on (for other formats: "
-                             f"python train.py --corpus {path}, which also trains a tokenizer)")
-        files += found
-    return files
 
 
 def load(folder):

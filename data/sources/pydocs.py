@@ -54,6 +54,7 @@ class PydocsCorpus:
 
     name = "pydocs"
     notes = {}
+    plain_text_files = []
 
     def __init__(self, roots=None, cache=None, workers=None, show_progress=True):
         self.roots = python_roots() if roots is None else [Path(root) for root in roots]

@@ -99,7 +99,7 @@ def test_replaced_bytes_are_counted_by_each_command(capsys, tmp_path, monkeypatc
     with pytest.raises(ValueError, match="not UTF-8"):
         main(list(map(str, arguments)))
     shown = output(capsys, *arguments, "--encoding-errors", "replace")
-    assert (f"3 characters that are not UTF-8, in 2 files ({', '.join(map(str, sources))})"
+    assert (f"3 characters of invalid UTF-8, in 2 files ({', '.join(map(str, sources))})"
             in re.sub(" +", " ", shown))
 
 

@@ -69,7 +69,7 @@ def test_replaced_bytes_are_counted_once_in_every_format(tmp_path, name, content
     replacements = Replacements.of("replace")
     for _ in range(2):
         assert read(path, replacements=replacements) == ["caf\ufffd \ufffd\ufffd\ufffd", "b"]
-    assert str(replacements) == f"3 characters that are not UTF-8, in 1 file ({path})"
+    assert str(replacements) == f"3 characters of invalid UTF-8, in 1 file ({path})"
     with pytest.raises(ValueError, match="not UTF-8: .*--encoding-errors replace reads such bytes"):
         read(path)
 

@@ -1,4 +1,5 @@
 """The command line, as a user meets it."""
+import gzip
 import json
 import os
 import shutil
@@ -23,10 +24,11 @@ def folder(tmp_path_factory):
     """A folder with story.txt and a tokenizer in bpe/."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "story.txt").write_text(STORY, encoding="utf-8")
-    code, out, _ = run(
+    code, out, error = run(
         "train", "--vocab-size", 400, "--out", folder / "bpe", folder / "story.txt"
     )
     assert code == 0 and out.startswith("vocabulary: asked for 400, reached ")
+    assert error.startswith("corpus: story: 1 file, 0.0 MB\n")
     return folder
 
 
@@ -91,17 +93,37 @@ def test_a_bad_output_folder_is_reported_before_the_corpus_is_read(folder):
         assert "no-such-file" not in error  # that would be the second error
 
 
-def test_a_folder_stands_for_its_text_files(folder):
+def test_a_folder_stands_for_its_texts_and_what_is_left_out_is_counted(folder):
     (folder / "corpus" / "more").mkdir(parents=True)
     (folder / "corpus" / "more" / "a.txt").write_text(STORY, encoding="utf-8")
     (folder / "corpus" / "notes.md").write_text("not a text")
-    train = ("train", "--vocab-size", 400, "--json", "--out")
-    of_folder = json.loads(run(*train, folder / "of-folder", folder / "corpus")[1])
-    of_file = json.loads(run(*train, folder / "of-file", folder / "story.txt")[1])
+    train = ("train", "--vocab-size", 400, "--out")
+    of_file = json.loads(run(*train, folder / "of-file", folder / "story.txt", "--json")[1])
+    of_folder = json.loads(run(*train, folder / "of-folder", folder / "corpus", "--json")[1])
     assert of_folder["fingerprint"] == of_file["fingerprint"]
+    assert of_folder["corpus"] == {"name": "corpus", "left_out": "1 .md"}
+    _, _, shown = run(*train, folder / "with-notes", folder / "corpus", "--text-suffix", ".md")
+    assert shown.startswith("corpus: corpus: 2 files, 0.0 MB; read as plain text: 1 .md\n")
     (folder / "empty").mkdir()
     code, _, error = run(*train, folder / "none", folder / "empty")
-    assert code == 1 and "has no .txt file to train on" in error and "--corpus" in error
+    assert code == 1 and "has no file to read" in error and "--text-suffix" in error
+
+
+@pytest.mark.parametrize("name, content", [
+    ("a.jsonl", json.dumps({"review": STORY}).encode()),
+    ("a.txt.gz", gzip.compress(STORY.encode())),
+    ("a.txt", STORY.encode() + b"\n\xff"),
+])
+def test_all_formats_of_a_corpus_are_read_and_the_pattern_may_be_quoted(folder, tmp_path, name,
+                                                                        content):
+    """Bytes that are not UTF-8 are replaced on request, and the replaced characters counted."""
+    (tmp_path / name).write_bytes(content)
+    code, out, error = run("train", "--vocab-size", 400, "--out", tmp_path / "out",
+                           f"{tmp_path}/a.*", "--text-field", "review", "--encoding-errors",
+                           "replace")
+    assert code == 0, error
+    assert load_tokenizer(tmp_path / "out").token_to_id("Ġthe") is not None
+    assert ("replaced: 1 character of invalid UTF-8" in out) == (name == "a.txt")
 
 
 def test_the_current_folder_can_be_the_output(folder):
@@ -225,7 +247,7 @@ BPE = ["train", "--out", "x", "README.md"]
 
 
 @pytest.mark.parametrize("args, message, expected", [
-    (["train", "--out", "x", "no-such-file.txt"], "no-such-file.txt: no such file", 1),
+    (["train", "--out", "x", "no-such-file.txt"], "no such file or folder: no-such-file.txt", 1),
     ([*BPE, "--vocab-size", 10], "--vocab-size 10 is smaller than", 1),
     ([*BPE, "--workers", 0], "--workers: 0 is too small", 2),
     ([*BPE, "--vocab-sise", 10], "did you mean --vocab-size?", 2),
@@ -236,7 +258,7 @@ BPE = ["train", "--out", "x", "README.md"]
     ([*BPE, "--criterion", "likelihood"], "--criterion is for --kind wordpiece", 1),
     ([*WORDPIECE, "--vocab-size", 30], "or a smaller --limit-alphabet\n", 1),
     ([*WORDPIECE, "--special-tokens", "[PAD]"], "--special-tokens must include '[UNK]'", 1),
-    (["train", "--out", "x", "/dev/null"], "/dev/null: is not a file", 1),
+    (["train", "--out", "x", "/dev/null"], "/dev/null is not a regular file", 1),
     (["encode", "no-such-folder"], "error: no-such-folder: no such folder", 1),
     (["inspect", "README.md"], "error: README.md: ", 1),
     (["inspect"], "FOLDER", 2),

@@ -80,7 +80,7 @@ def test_replaced_bytes_are_counted_and_replaced_again_in_a_resumed_run(
     damaged.write_bytes(b"caf\xe9 \xff\n" + text.read_bytes() + b"\n\xe9\n")
     flags = ["--max-steps", "40", "--encoding-errors", "replace", *flags]
     assert run(damaged, tmp_path / "run", *flags, trainer=stopped_in_step(2)) == 130
-    assert f"replaced    3 characters that are not UTF-8, in 1 file ({damaged})" in (
+    assert f"replaced    3 characters of invalid UTF-8, in 1 file ({damaged})" in (
         capsys.readouterr().out)
     assert resume(tmp_path / "run") == 0
     with pytest.raises(ValueError, match="--encoding-errors: replace in the run, strict now"):

@@ -96,9 +96,9 @@ class TokenFinder:
         return strings, np.array(added, np.int64), np.array(cuts, np.int64)
 
     def _unused_character(self, texts):
-        """Return a character, for private use, that is in no text and in no token."""
-        for char in map(chr, range(0xE000, 0x110000)):
-            if not any(char in text for text in chain(texts, [self._all_tokens])):
+        """Return a character, not white space, that is in no text and in no token."""
+        for char in map(chr, range(0x110000)):
+            if not any(char in text for text in chain(texts, [self._all_tokens], WHITE_SPACE)):
                 return char
 
 

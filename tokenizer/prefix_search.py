@@ -1,17 +1,17 @@
 """Find many strings in a text at once, in a time that hardly depends on their number.
 
-Each string is filed under its first characters. A text is searched for these prefixes, and only
-where one of them occurs are the strings themselves compared.
+A table of hashes tells where one of the strings may start, and a second one, there only, where one
+of them may be. These are array operations. The strings themselves are compared where both say yes.
 """
 import re
 
 import numpy as np
 
-PREFIXES = (8, 6, 4, 3, 2, 1)  # characters; a string is filed under the longest that it has
-SHORT_TEXT = 400  # characters; for a longer text, array operations are faster
-CHUNK = 1 << 17  # characters that are hashed at once, to limit memory
-ENTRIES_PER_PREFIX = 64  # of the table of hashes: so few other characters have the same hash
-FACTOR = np.uint32(0x9E3779B1)  # 2^32 / golden ratio: multiples of it spread evenly
+PREFIXES = (6, 4, 3, 2, 1)  # bytes; a string is filed under the longest that it has
+CHUNK = 1 << 17  # bytes of a text that are searched at once, to limit memory
+ENTRIES_PER_STRING = 128  # of a table: so few others have the same hash
+MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)  # keep the first bytes
+FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)  # odd, of random bits
 
 
 class PrefixSearch:
@@ -23,78 +23,113 @@ class PrefixSearch:
 
     def __init__(self, strings):
         self.strings = frozenset(strings)
-        self.lengths = {}  # prefix -> lengths of the strings that are filed under it
-        for string in sorted(self.strings, key=len, reverse=True):
-            prefix = string[: next(size for size in PREFIXES if size <= len(string))]
-            self.lengths.setdefault(prefix, {})[len(string)] = True  # ordered, without duplicates
-        self.sizes = [size for size in PREFIXES if size in set(map(len, self.lengths))]
-        first = {prefix[0] for prefix in self.lengths}
+        self._lengths = sorted(set(map(len, self.strings)), reverse=True)
+        first = {string[0] for string in self.strings}
         # Special tokens start with characters that are rare in texts: '<', '['.
         is_rare = not any(char.isalnum() or char.isspace() for char in first)
         pattern = "|".join(map(re.escape, sorted(first))) or "(?!)"
         self._rare_first = re.compile(pattern) if is_rare else None
-        hash_bits = (ENTRIES_PER_PREFIX * len(self.lengths) + 1).bit_length()
-        self._shift = np.uint32(32 - hash_bits)  # the highest bits depend on all characters
-        self._is_hash = np.zeros(1 << hash_bits, bool)  # whether a prefix has this hash
-        for size in self.sizes:
-            prefixes = [prefix for prefix in self.lengths if len(prefix) == size]
-            *_, hashes = prefix_hashes(code_points("".join(prefixes)).reshape(-1, size).T)
-            self._is_hash[hashes >> self._shift] = True
+
+        encoded = {utf8_bytes(string) for string in self.strings}
+        self._byte_lengths = sorted(set(map(len, encoded)), reverse=True)
+        prefixes = {string[: prefix_size(string)] for string in encoded}
+        self._prefix_sizes = set(map(len, prefixes))
+        self._hashes = HashTable(encoded, FACTORS)
+        self._prefix_hashes = HashTable(prefixes, FACTORS[::-1])
 
     def find(self, text):
         """Yield (start, end) of each match; matches do not overlap."""
         done = 0
-        for start in self._candidates(text):
-            if start >= done and (length := self._longest_at(text, start)):
-                done = start + length
+        for start, end in self._candidates(text):
+            if start >= done and (string := text[start:end]) in self.strings:
+                done = start + len(string)  # less than ``end`` at the end of the text
                 yield start, done
 
-    def _longest_at(self, text, start):
-        """Return the length of the longest string that starts here; 0 if none does."""
-        for size in self.sizes:  # strings with a longer prefix are longer
-            for length in self.lengths.get(text[start : start + size], ()):
-                string = text[start : start + length]
-                if string in self.strings:
-                    return len(string)  # less than length at the end of the text
-        return 0
-
     def _candidates(self, text):
-        """Yield all positions where a string starts, and a few others, in ascending order."""
+        """Yield (start, end) where a string may be, by start, the longest first."""
         if self._rare_first:
             for match in self._rare_first.finditer(text):
-                yield match.start()
-        elif len(text) <= SHORT_TEXT:
-            for start in range(len(text)):
-                for size in self.sizes:
-                    if text[start : start + size] in self.lengths:
-                        yield start
-                        break
-        else:
-            longest = self.sizes[0]
-            for start in range(0, len(text), CHUNK):
-                # The characters after the end count as 0.
-                codes = code_points(text[start : start + CHUNK + longest - 1] + "\0" * longest)
-                num_positions = min(CHUNK, len(text) - start)
-                columns = [codes[i : i + num_positions] for i in range(longest)]
-                found = np.zeros(num_positions, bool)
-                for size, hashes in enumerate(prefix_hashes(columns), start=1):
-                    if size in self.sizes:
-                        found |= self._is_hash.take(hashes >> self._shift)
-                yield from (np.flatnonzero(found) + start).tolist()
+                for length in self._lengths:
+                    yield match.start(), match.start() + length
+            return
+        data = utf8_bytes(text)
+        longest = self._byte_lengths[0]
+        padded = np.frombuffer(data + bytes(longest + 8), np.uint8)
+        num_chars = 0  # before the chunk
+        for first in range(0, len(data), CHUNK):
+            size = min(CHUNK, len(data) - first)
+            chunk = padded[first : first + size + longest + 8]
+            if text.isascii():
+                starts, ends = self._find_bytes(chunk, np.ones(size, bool))
+                num_before = np.arange(size + longest + 1)
+            else:
+                is_first = chunk & 0xC0 != 0x80  # of the bytes of a character
+                starts, ends = self._find_bytes(chunk, is_first[:size])
+                num_before = np.cumsum(is_first) - is_first  # characters before each byte
+            yield from zip((num_before[starts] + num_chars).tolist(),
+                           (num_before[ends] + num_chars).tolist())
+            num_chars += int(num_before[size])
+
+    def _find_bytes(self, chunk, may_start):
+        """Return the starts and ends of candidates, (C,) each.
+
+        chunk       bytes of a text and, for strings that start in it, of what follows
+        may_start   whether a string may start at each byte of the text, (size,) bool
+        """
+        eight_bytes = np.ndarray(len(chunk) - 7, "<u8", chunk, strides=(1,))  # at each byte
+        heads = eight_bytes[: len(may_start)]
+        has_prefix = np.zeros(len(may_start), bool)
+        for size in self._prefix_sizes:
+            has_prefix |= self._prefix_hashes.may_have(heads & MASKS[size])
+        positions = np.flatnonzero(has_prefix & may_start)
+        heads = eight_bytes[positions]
+        starts = []
+        ends = []
+        for length in self._byte_lengths:
+            tails = eight_bytes[positions + (length - 8)] if length > 8 else None
+            is_hit = self._hashes.may_have(heads & MASKS[min(length, 8)], tails)
+            starts.append(positions[is_hit])
+            ends.append(positions[is_hit] + length)
+        starts = np.concatenate(starts)
+        order = starts.argsort(kind="stable")
+        return starts[order], np.concatenate(ends)[order]
 
 
-def prefix_hashes(columns):
-    """Yield the hashes of the first 1, 2, ... characters, each (N,) uint32.
+class HashTable:
+    """Tells which strings may be among given ones, by their first and their last eight bytes.
 
-    columns: the code points of the first characters (N,), of the second characters (N,), ...
+    factors: for the first and the last bytes. Two tables with other factors err independently.
     """
-    hashes = np.zeros(len(columns[0]), np.uint32)
-    for codes in columns:
-        hashes += codes
-        hashes *= FACTOR
-        yield hashes
+
+    def __init__(self, strings, factors):
+        self.factors = factors
+        bits = (ENTRIES_PER_STRING * len(strings) + 1).bit_length()
+        self.shift = np.uint64(64 - bits)  # the highest bits of a hash depend on all bytes
+        self.table = np.zeros(1 << bits, bool)
+        heads = b"".join(string[:8].ljust(8, b"\0") for string in strings)
+        tails = b"".join(string[-8:] if len(string) > 8 else bytes(8) for string in strings)
+        self.table[self._hashes(np.frombuffer(heads, "<u8"), np.frombuffer(tails, "<u8"))] = True
+
+    def may_have(self, heads, tails=None):
+        """Return whether the table has the hash of each string, (N,) bool.
+
+        heads: the first eight bytes, with zeros after the end.  tails: the last, of longer strings
+        """
+        return self.table.take(self._hashes(heads, tails))
+
+    def _hashes(self, heads, tails):
+        hashes = heads * self.factors[0]
+        if tails is not None:
+            hashes += tails * self.factors[1]
+        hashes >>= self.shift
+        return hashes.view(np.int64)
 
 
-def code_points(text):
-    """Return the code points of a text: 'ab' -> array([97, 98], dtype=uint32)"""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+def prefix_size(string):
+    """prefix_size(b"abcde") -> 4"""
+    return next(size for size in PREFIXES if size <= len(string))
+
+
+def utf8_bytes(text):
+    """Return a text in UTF-8, with any half character, which is refused elsewhere."""
+    return text.encode("utf-8", "surrogatepass")

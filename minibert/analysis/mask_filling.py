@@ -76,7 +76,8 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
 def check_fills_masks(model, tokenizer):
     """Raise ValueError unless the model has an MLM head and the tokenizer a mask token."""
     if not hasattr(model, "head"):
-        raise ValueError("the model has no head that fills masks: it is fine-tuned, or an encoder")
+        raise ValueError("the model has no head that fills masks: it is fine-tuned, or an encoder; "
+                         "train.py --init continues its training with one")
     check_tokenizer(model.config, tokenizer)
     tokenizer.require("mask")
 

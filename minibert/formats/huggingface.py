@@ -102,7 +102,7 @@ NOT_NEEDED = re.compile(r"pooler\.dense\.(weight|bias)$|cls\.seq_relationship\.(
 COPIES = re.compile(r"position_ids$|(cls\.predictions|lm_head)\.decoder\.bias$")
 DECODER = re.compile(r"(^|\.)decoder\.weight$")  # the token embeddings again, if the head is tied
 IN_HEADS = re.compile(r"(?!bert\.)|bert\.pooler\.")  # our names outside of the encoder
-MAX_PROBLEMS = 8  # listed in an error
+MAX_PROBLEMS = 5  # listed in an error
 
 
 def hf_names(name, family, encoder_only=False):
@@ -168,13 +168,17 @@ def from_pretrained(folder):
     config_path = Path(folder) / CONFIG
     values = read_config(folder)
     config = load_config(folder)
-    path, tensors, note = load_tensors(folder)
-    if note:
-        print(f"{path}: {note}", file=sys.stderr)
+    path, tensors, note = load_tensors(folder, config.family)
+    notes = [note] if note else []
     # Shapes without memory and without random numbers: the values come from the file.
     with torch.device("meta"):
         model = _build_model(values, config, tensors, config_path)
-    state, _, _ = map_state_dict(model, tensors, path)
+    encoder_only = isinstance(model, BertModel)
+    state, _, unused = map_state_dict(model, tensors, path, heads_may_differ=encoder_only)
+    if encoder_only and unused:
+        notes.append(f"not used, because {CONFIG} names a bare encoder: {listed(unused)}")
+    if notes:
+        print(f"{path}: {'; '.join(notes)}", file=sys.stderr)
     model.load_state_dict(state, assign=True)
     return model.eval()
 
@@ -190,31 +194,34 @@ def load_config(folder):
     return config
 
 
-def load_tensors(folder):
+def load_tensors(folder, family):
     """Return (path of the weights, {name: tensor}, a note or "") of a folder.
 
-    The names are spelled as today and without prefixes of wrappers, which the note lists.
+    The names are spelled as today and without prefixes of wrappers, which the note lists. Those of
+    a bare encoder begin with its family's prefix, as in a model with heads.
     """
     path, tensors = read_weights(folder)
     for pattern, new in OLD_SPELLINGS:
         tensors = {pattern.sub(new, name): tensor for name, tensor in tensors.items()}
     tensors, note = strip_prefixes(tensors)
+    if any(name.startswith("embeddings.") for name in tensors):
+        tensors = {ENCODER[family] + name: tensor for name, tensor in tensors.items()}
     return path, tensors, note
 
 
 def _build_model(values, config, tensors, path):
     of_family = {name: cls for name, (family, cls) in ARCHITECTURES.items()
                  if family == config.family}
-    architectures = values.get("architectures") or list(of_family)
-    architecture = architectures[0]  # by default ...ForMaskedLM
-    if architecture not in of_family:
+    architectures = values.get("architectures") or list(of_family)  # by default ...ForMaskedLM
+    architecture = architectures[0] if isinstance(architectures, list) else architectures
+    if architecture not in list(of_family):  # it may be anything, also no string
         raise ValueError(f"{path}: architecture {architecture!r} is not supported, only "
                          + ", ".join(of_family))
     cls = of_family[architecture]
     if cls is BertForSequenceClassification:
         return cls(config, *classifier_from_json(values, config, path))
     if cls is BertModel:
-        return cls(config, pooler="pooler.dense.weight" in tensors)
+        return cls(config, pooler=f"{ENCODER[config.family]}pooler.dense.weight" in tensors)
     return cls(config)
 
 
@@ -225,12 +232,12 @@ def map_state_dict(model, tensors, path, heads_may_differ=False):
     may have tensors that the other one lacks.
     """
     family = model.config.family
-    encoder_only = isinstance(model, BertModel)
+    prefix = "bert." if isinstance(model, BertModel) else ""
     state, used, fresh, problems = {}, set(), [], []
     for name, parameter in model.state_dict().items():
-        names = hf_names(name, family, encoder_only)
+        names = hf_names(prefix + name, family)
         used.update(names)
-        if heads_may_differ and IN_HEADS.match(name) and names[0] not in tensors:
+        if heads_may_differ and IN_HEADS.match(prefix + name) and names[0] not in tensors:
             fresh.append(name)
             continue
         shape = (parameter.shape[0] // len(names), *parameter.shape[1:])
@@ -260,7 +267,7 @@ def map_state_dict(model, tensors, path, heads_may_differ=False):
                          f"{listed(tensors)}; expected: {listed(sorted(used))}")
     if problems:
         more = "; ..." if len(problems) > MAX_PROBLEMS else ""
-        first = "; ".join(visible(problem)[:200] for problem in problems[:MAX_PROBLEMS])
+        first = "; ".join(visible(problem)[:120] for problem in problems[:MAX_PROBLEMS])
         raise ValueError(f"{path}: {len(problems)} tensors do not fit the model of {CONFIG}: "
                          f"{first}{more}")
     return state, fresh, unused

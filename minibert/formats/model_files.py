@@ -83,7 +83,7 @@ def locate(folder):
     if tokenizer_dir is None:
         raise ValueError(
             describe_other_kind(model_dir) or
-            f"{folder}: {model_dir} is a model without a tokenizer: there is no "
+            f"{model_dir} is a model without a tokenizer: there is no "
             f"{', '.join(VOCABULARIES)} in {folder / 'tokenizer'} or {model_dir}"
         )
     return model_dir, tokenizer_dir
@@ -106,6 +106,8 @@ def weights_file(folder):
 
 def describe_files(folder):
     """Return what a folder holds instead of a model that can be read, and what to do."""
+    if not folder.is_dir():
+        return "no such folder"
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     if weights := weights_file(folder):
         return f"{weights.name} needs the {CONFIG} of its model next to it"
@@ -121,10 +123,8 @@ def describe_files(folder):
 def read_config(folder):
     """Return the config.json of a folder as a dict; FileNotFoundError if it is not a model."""
     path = Path(folder) / CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; a model needs {CONFIG} and {WEIGHTS}")
-    if weights_file(folder) is None:
-        raise FileNotFoundError(f"{folder}: no weights; a model needs {WEIGHTS} or {PICKLED}: "
+    if not _holds_model(Path(folder)):
+        raise FileNotFoundError(f"{folder}: a model needs {CONFIG} and {WEIGHTS} or {PICKLED}: "
                                 + describe_files(Path(folder)))
     return read_json_object(path)
 
@@ -165,7 +165,9 @@ def read_weights(folder):
     if not path.name.endswith(INDEX_SUFFIX):
         return path, _read_file(path)
     # {"weight_map": {"a.weight": "model-00001-of-00002.safetensors", ...}}
-    weight_map = read_json_object(path).get("weight_map", {})
+    weight_map = read_json_object(path).get("weight_map")
+    if not isinstance(weight_map, dict) or {*map(type, weight_map.values())} != {str}:
+        raise ValueError(f"{path}: its weight_map does not name a file for each tensor")
     tensors = {}
     for shard_name in sorted(set(weight_map.values())):
         # .name: a hostile index cannot name a file outside of the folder.
@@ -190,8 +192,8 @@ def _read_pickled(path):
         remedy = "Copy it again"
         if "Unsupported global" in summary:
             remedy = ("It holds more than tensors. If you trust its author, save them alone, in "
-                      "Python: torch.save(torch.load(path, weights_only=False)['state_dict'], "
-                      "path)")
+                      "Python: found = torch.load(path, weights_only=False); "
+                      "torch.save(found.state_dict(), path), or found['state_dict'] of a dict")
         raise ValueError(f"{path}: cannot be read as a file of tensors ({summary}). "
                          f"No code of it was run. {remedy}, or find a {WEIGHTS}") from None
     tensors = tensors_of_pickle(tensors, path)

@@ -18,7 +18,7 @@ WRAPPER = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod|_fsdp_wrapped_module"
 # Each family has one of these. What is in front of it is the prefix of all names.
 TOKEN_EMBEDDINGS = re.compile(r"((?:.*?\.)??)(?:(?:(?:bert|roberta)\.)?embeddings\.word_embeddings"
                               r"|(?:model\.)?embeddings\.tok_embeddings)\.weight")
-MAX_LISTED = 6  # files, keys or names in an error
+MAX_LISTED = 5  # files, keys or names in an error
 
 
 def strip_prefixes(tensors):
@@ -69,8 +69,8 @@ def listed(names):
     """Return the first names, and how many more there are.
 
     >>> listed("abcdefgh")
-    'a, b, c, d, e, f and 2 more'
+    'a, b, c, d, e and 3 more'
     """
-    text = ", ".join(visible(str(name))[:80] for name in islice(names, MAX_LISTED))
+    text = ", ".join(visible(str(name))[:60] for name in islice(names, MAX_LISTED))
     more = len(names) - MAX_LISTED
     return text + (f" and {more:,} more" if more > 0 else "")

@@ -15,7 +15,7 @@ import torch
 
 from minibert.checks import check_tokenizer
 from minibert.config import TrainConfig
-from minibert.formats.huggingface import ENCODER, load_config, load_tensors, map_state_dict
+from minibert.formats.huggingface import load_config, load_tensors, map_state_dict
 from minibert.formats.model_files import locate
 from minibert.model import BertForMaskedLM
 from tokenizer import load_tokenizer
@@ -80,8 +80,5 @@ def load_initial_weights(folder, model):
 
 def read_weights(model, folder):
     """Return (state dict in our names, our names that are missing, their unused names, note)."""
-    path, tensors, note = load_tensors(folder)
-    prefix = ENCODER[model.config.family]
-    if any(name.startswith("embeddings.") for name in tensors):  # the file of a bare encoder
-        tensors = {prefix + name: tensor for name, tensor in tensors.items()}
+    path, tensors, note = load_tensors(folder, model.config.family)
     return *map_state_dict(model, tensors, path, heads_may_differ=True), note

@@ -12,14 +12,14 @@ PLAIN = {
     "Bart", "GPT2", "LED", "Longformer", "Roberta",                             # vocab.json
     "PreTrained", "TokenizersBackend",                                          # either
 }
-SENTENCEPIECE = "is a SentencePiece model"
+SENTENCEPIECE = "a SentencePiece model"
 OTHER_KINDS = {
     "BertJapanese": "first cuts text into Japanese words (MeCab) or characters",
     "Bertweet": "rewrites tweets and applies the merges of bpe.codes",
     "Phobert": "needs text in Vietnamese words (VnCoreNLP) and applies the merges of bpe.codes",
     "Smiles": "first cuts molecules into atoms and bonds",
     **dict.fromkeys(("Albert", "BigBird", "Camembert", "DebertaV2", "FNet", "RemBert",
-                     "XLMRoberta", "XLNet"), SENTENCEPIECE),
+                     "XLMRoberta", "XLNet"), f"reads {SENTENCEPIECE}"),
 }
 REMEDY = ("only plain WordPiece (BertTokenizer) and byte-level BPE (RobertaTokenizer, "
           "GPT2Tokenizer) are supported: choose a model with one of them, or train a tokenizer "
@@ -33,8 +33,8 @@ def describe_other_kind(folder):
     kind = name.removesuffix("Fast").removesuffix("Tokenizer")
     reason = OTHER_KINDS.get(kind)
     if kind not in PLAIN and not reason:
-        if "AutoTokenizer" in (config.get("auto_map") or ()):
-            reason = "is Python code of its authors, which is not run"
+        if "AutoTokenizer" in str(config.get("auto_map")):
+            reason = "is Python code of its authors and is not run"
         elif name and not (folder / "tokenizer.json").exists():  # which describes any class
             reason = "may read its files in another way"
     if reason:
@@ -70,5 +70,5 @@ def _describe_files(folder):
                 f"{REMEDY}")
     models = [*folder.glob("*.model"), *folder.glob("*.spm")]
     if models and not (folder / "vocab.txt").exists():
-        return f"{models[0]} {SENTENCEPIECE}; {REMEDY}"
+        return f"{models[0]} is {SENTENCEPIECE}; {REMEDY}"
     return ""

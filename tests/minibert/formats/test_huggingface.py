@@ -208,6 +208,8 @@ def test_all_tensors_that_do_not_fit_are_listed(tmp_path):
     ({"hidden_size": "16"}, "hidden_size is '16', a value of the wrong type: .* of type int"),
     ({"layer_norm_eps": -1}, "layer_norm_eps is -1: it must be positive"),
     ({"architectures": ["BertForTokenClassification"]}, "BertForTokenClassification"),
+    ({"architectures": "BertLMHeadModel"}, "architecture 'BertLMHeadModel' is not supported"),
+    ({"architectures": {"a": []}}, "architecture {'a': ..} is not supported"),
     ({"hidden_size": 10**6}, "tensors do not fit"),  # no memory was allocated for it
     ({"num_hidden_layers": 4}, "layer.3.*is missing"),
 ])

@@ -230,6 +230,14 @@ def test_a_missing_shard_is_named(model, tmp_path):
         from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("weight_map", [None, [], {}, {"a": 5}])
+def test_an_index_that_names_no_files_is_refused(model, tmp_path, weight_map):
+    index, _ = split_into_shards(tmp_path, safetensors.write, "model", "safetensors")
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(ValueError, match="index.json: its weight_map does not name a file"):
+        from_pretrained(tmp_path)
+
+
 def test_an_index_cannot_name_a_file_of_another_folder(model, tmp_path):
     folder = tmp_path / "model"
     save_pretrained(model, folder)

@@ -8,7 +8,7 @@ from test_model_files import assert_loads_as, make_model
 
 from minibert.config import FAMILIES
 from minibert.formats import safetensors
-from minibert.formats.huggingface import from_pretrained, save_pretrained
+from minibert.formats.huggingface import ENCODER, from_pretrained, save_pretrained
 from minibert.formats.model_files import locate
 from minibert.heads import BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertModel
@@ -89,6 +89,27 @@ def test_encoders_and_classifiers_keep_their_own_names(tmp_path, family):
         assert_loads_as(tmp_path, model)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_encoder_is_read_with_and_without_the_prefix_of_its_family(tmp_path, family, capsys):
+    encoder = BertModel(make_model(family).config, pooler=family != "modernbert")
+    save_pretrained(encoder, tmp_path)
+    own_names = safetensors.read(tmp_path / "model.safetensors")
+    for prefix in (ENCODER[family], "module." + ENCODER[family], "module."):
+        safetensors.write(prefixed(prefix, own_names), tmp_path / "model.safetensors")
+        assert_loads_as(tmp_path, encoder)
+        state, *_ = read_weights(BertForMaskedLM(encoder.config), tmp_path)
+        assert torch.equal(state["bert.embeddings.token.weight"], encoder.embeddings.token.weight)
+    assert "not used" not in capsys.readouterr().err
+
+
+def test_the_head_of_a_file_is_reported_if_the_config_names_an_encoder(model, tmp_path, capsys):
+    config = json.loads((tmp_path / "config.json").read_text())
+    name = config["architectures"][0].replace("ForMaskedLM", "Model")
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": [name]}))
+    assert_loads_as(tmp_path, model.bert)
+    assert "not used, because config.json names a bare encoder: " in capsys.readouterr().err
+
+
 def test_two_models_in_a_file_are_not_mixed(bert, tmp_path):
     as_bin(tmp_path, lambda tensors: prefixed("teacher.", tensors) | prefixed("student.", tensors))
     with pytest.raises(ValueError, match="another architecture or program: teacher.bert.emb"):
@@ -111,7 +132,8 @@ def test_names_of_minibert_itself_are_refused_in_a_short_line(bert, tmp_path):
     (lambda t: {"state_dict": {"generator": t}}, r"\['state_dict.generator'\]"),
     (lambda t: list(t.values()), "but a list: save model.state_dict"),
     (lambda t: t | {"step": 3, "best": 0.5}, "values are of other types: step, best"),
-    (lambda t: {i: x for i, x in enumerate(t.values())}, "0, 1, 2, 3, 4, 5 and .* more"),
+    (lambda t: {i: x for i, x in enumerate(t.values())}, "0, 1, 2, 3, 4 and .* more"),
+    (lambda t: torch.nn.Linear(1, 1), r"torch.save\(found.state_dict\(\), path\)"),
     (lambda t: {"state_dict": t, "hyper_parameters": Namespace(lr=1)},
      r"argparse.Namespace .*No code of it was run. It holds more than tensors"),
 ])

@@ -216,8 +216,9 @@ def test_all_tensors_that_do_not_fit_are_listed(tmp_path):
 def test_a_config_that_does_not_fit_is_refused(change, message, tmp_path):
     save_pretrained(make(), tmp_path)
     change_config(tmp_path, **change)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         from_pretrained(tmp_path)
+    assert len(str(error.value)) < 800
 
 
 @pytest.mark.parametrize("change, message", [
@@ -234,7 +235,7 @@ def test_a_variant_of_modernbert_is_refused(change, message):
 
 
 def test_damaged_folders_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(FileNotFoundError, match="nowhere: .*no such folder"):
         from_pretrained(tmp_path / "nowhere")
     save_pretrained(make(), tmp_path)
     weights = (tmp_path / "model.safetensors").read_bytes()

@@ -61,10 +61,12 @@ def test_a_checkpoint_of_lightning_is_read(model, tmp_path, prefix):
     assert_loads_as(tmp_path, model)
 
 
-def test_a_part_that_was_compiled_alone_is_read(model, tmp_path):
+@pytest.mark.parametrize("wrapper", [
+    "module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."])
+def test_a_part_that_was_wrapped_alone_is_read(model, tmp_path, wrapper):
     layers = "layers." if model.config.family == "modernbert" else "encoder.layer."
     as_bin(tmp_path, lambda tensors: {
-        name.replace(f"{layers}1.", f"{layers}1._orig_mod."): tensor
+        name.replace(f"{layers}1.", f"{layers}1.{wrapper}"): tensor
         for name, tensor in tensors.items()})
     assert_loads_as(tmp_path, model)
 
@@ -114,6 +116,18 @@ def test_two_models_in_a_file_are_not_mixed(bert, tmp_path):
     as_bin(tmp_path, lambda tensors: prefixed("teacher.", tensors) | prefixed("student.", tensors))
     with pytest.raises(ValueError, match="another architecture or program: teacher.bert.emb"):
         from_pretrained(tmp_path)
+    save_pretrained(bert, tmp_path)
+    as_bin(tmp_path, lambda tensors: prefixed("module.", tensors) | tensors)
+    with pytest.raises(ValueError, match="module.bert.*is not a part of the model"):
+        from_pretrained(tmp_path)
+
+
+def test_long_and_hostile_names_are_cut_and_escaped(bert, tmp_path):
+    as_bin(tmp_path, lambda tensors: tensors | {f"\x1b[31m{i}" * 999: torch.ones(1)
+                                                for i in range(99)})
+    with pytest.raises(ValueError, match=r"99 tensors do not fit .*: .x1b\[31m0") as error:
+        from_pretrained(tmp_path)
+    assert len(str(error.value)) < 1000 and str(error.value).isprintable()
 
 
 def test_names_of_minibert_itself_are_refused_in_a_short_line(bert, tmp_path):
@@ -154,12 +168,14 @@ def test_other_contents_of_a_bin_are_named_with_a_way_to_convert(bert, tmp_path,
     ("weights.pth", "checkpoint of PyTorch"),
     ("bert.safetensors", "rename it to model.safetensors"),
     ("model.onnx", "an export, which cannot be trained"),
+    ("bert-q4.gguf", "an export, which cannot be trained"),
     ("adapter_model.safetensors", "adapter of PEFT: .*merge_and_unload"),
     ("notes.md", "it holds config.json, notes.md$"),
     ("a\x1b[2J.md", r"it holds a\\x1b\[2J.md, config.json$"),
 ])
 def test_a_folder_with_other_files_is_described(tmp_path, name, message):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / ".gitattributes").touch()
     (tmp_path / name).write_bytes(b"x")
     for load in (locate, from_pretrained):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -174,3 +190,6 @@ def test_weights_without_a_config_and_models_in_subfolders_are_described(tmp_pat
     (checkpoint / "config.json").unlink()
     with pytest.raises(ValueError, match="model.safetensors needs the config.json of its model"):
         locate(checkpoint)
+    checkpoint.rename(tmp_path / "last.ckpt")  # a folder, as DeepSpeed writes
+    with pytest.raises(ValueError, match="it holds last.ckpt$"):
+        locate(tmp_path)

@@ -65,8 +65,9 @@ def test_merges_of_another_class_are_refused(tmp_path):
 def test_tokenizer_json_describes_a_class_of_any_name_but_not_python_code(tmp_path):
     only_tokenizer_json(wordpiece(), tmp_path)
     config = {"tokenizer_class": "MPNetTokenizer"}
-    write(tmp_path / "tokenizer_config.json", config)
-    assert load_tokenizer(tmp_path).kind == "wordpiece"
+    for config["auto_map"] in (5, {"AutoModel": "modeling_mpnet.MPNetModel"}):
+        write(tmp_path / "tokenizer_config.json", config)
+        assert load_tokenizer(tmp_path).kind == "wordpiece"
     config["auto_map"] = {"AutoTokenizer": ["tokenization_mpnet.MPNetTokenizer", None]}
     write(tmp_path / "tokenizer_config.json", config)
     with pytest.raises(ValueError, match="'MPNetTokenizer', which is Python code of its authors"):
@@ -86,14 +87,23 @@ def test_settings_and_files_without_a_class_are_recognized(folder):
         load_tokenizer(folder)
 
 
-def test_a_sentencepiece_model_is_named_also_next_to_weights(tmp_path):
-    (tmp_path / "spiece.model").write_bytes(b"\n\x0e\n\x05<unk>")
-    with pytest.raises(ValueError, match="spiece.model is a SentencePiece model; only plain"):
+@pytest.mark.parametrize("name", ["spiece.model", "source.spm"])
+def test_a_sentencepiece_model_is_named_also_next_to_weights(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\n\x0e\n\x05<unk>")
+    with pytest.raises(ValueError, match=f"{name} is a SentencePiece model; only plain"):
         load_tokenizer(tmp_path)
     write(tmp_path / "config.json", {"model_type": "bert"})
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(ValueError, match="spiece.model is a SentencePiece model; only plain"):
+    with pytest.raises(ValueError, match=f"{name} is a SentencePiece model; only plain"):
         locate(tmp_path)
+
+
+def test_files_of_other_kinds_do_not_matter_beside_a_plain_vocabulary(folder):
+    (folder / "spiece.model").touch()
+    assert load_tokenizer(folder).kind == "wordpiece"
+    (folder / "bpe.codes").touch()
+    write(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer"})
+    assert load_tokenizer(folder).kind == "wordpiece"
 
 
 def test_a_damaged_config_of_the_model_does_not_matter_to_the_tokenizer(folder):

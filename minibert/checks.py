@@ -60,8 +60,9 @@ def check_tokenizer(config, tokenizer):
     """Raise ValueError for a tokenizer that the model was not built for.
 
     The model may have more rows than the tokenizer has tokens: vocabularies are padded to a
-    multiple of 8 or 64 for speed (NVIDIA's BERT has 30,528 rows for 30,522 tokens). No text has
-    their ids. They stay in the softmax, as in the reference, but are never an answer.
+    multiple of 8 or 64 for speed (NVIDIA's BERT has 30,528 rows for 30,522 tokens), and the ids
+    may have gaps. No text has these ids. They stay in the softmax, as in the reference, but are
+    never an answer.
     """
     fix = "use the tokenizer that the model was trained with"
     if tokenizer.vocab_size > config.vocab_size:
@@ -74,9 +75,10 @@ def check_tokenizer(config, tokenizer):
 
 
 def rows_without_token(config, tokenizer):
-    """Return a line about the rows of a padded vocabulary, or "" if each row has a token."""
-    num_rows = config.vocab_size - tokenizer.vocab_size
+    """Return a line about the rows that no text uses, or "" if each row has a token."""
+    num_tokens = tokenizer.vocab_size - len(tokenizer.unused_ids)
+    num_rows = config.vocab_size - num_tokens
     if not num_rows:
         return ""
-    return (f"the model has {config.vocab_size:,} rows for {tokenizer.vocab_size:,} tokens: "
-            f"the last {num_rows:,} are never predicted (padding, or another model's tokenizer)")
+    return (f"the model has {config.vocab_size:,} rows for {num_tokens:,} tokens: {num_rows:,} are "
+            "never predicted (padding, gaps in the ids, or another model's tokenizer)")

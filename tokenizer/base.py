@@ -25,6 +25,7 @@ from tokenizer.fast.word_cache import WordCache
 from tokenizer.formats.save import save_files
 from tokenizer.formats.token_table import token_table
 from tokenizer.formats.tokenizer_json_write import tokenizer_json_files
+from tokenizer.formats.vocab_files import UNUSED
 from tokenizer.trainers.counting import count_texts
 from tokenizer.unknown import UnknownText
 from tokenizer.utils.validation import as_id_list, check_int
@@ -45,7 +46,9 @@ class Tokenizer:
     """Convert text to ids and back.
 
     kind                         "bpe" or "wordpiece"
-    vocab_size                   number of tokens, special tokens included
+    vocab_size                   number of ids: tokens, special tokens included, and unused_ids
+    unused_ids                   ids without a token, which some published vocabularies have
+    never_predicted              special_ids and unused_ids
     special_tokens, special_ids  tuples, in order of ids
     cls_token, cls_token_id      None if there is no such token; likewise sep, pad, unk, mask
     added_tokens                 ``AddedToken``s: all strings that are found before words are cut
@@ -78,9 +81,12 @@ class Tokenizer:
         """
         self._tokens = list(tokens)
         self._ids = {token: i for i, token in enumerate(self._tokens)}
+        self.unused_ids = tuple(i for i, token in enumerate(self._tokens)
+                                if token.startswith("[") and token == UNUSED.format(i))
         self._check_tokens(special_tokens, added)
         self.special_tokens = tuple(sorted(special_tokens, key=self._ids.get))
         self.special_ids = tuple(self._ids[token] for token in self.special_tokens)
+        self.never_predicted = (*self.special_ids, *self.unused_ids)
         self._set_roles(roles or {})
 
         usual = []
@@ -295,7 +301,7 @@ class Tokenizer:
     # Ids -> text
 
     def decode(self, ids, skip_special_tokens=True):
-        """Return the text of a list of ids.
+        """Return the text of a list of ids. Ids without a token have no text.
 
         skip_special_tokens=False keeps special tokens as written: '<s>The mask</s>'.
         Raises ValueError for an id that is not in the vocabulary, TypeError for anything but ids.
@@ -304,10 +310,8 @@ class Tokenizer:
         for i in ids:
             if not 0 <= i < len(self._tokens):
                 raise ValueError(f"id {i} is not in the vocabulary of {len(self._tokens):,}")
-        if skip_special_tokens:
-            special = set(self.special_ids)
-            ids = [i for i in ids if i not in special]
-        tokens = [self._tokens[i] for i in ids]
+        hidden = {*self.unused_ids, *(self.special_ids if skip_special_tokens else ())}
+        tokens = [self._tokens[i] for i in ids if i not in hidden]
         # Runs of added tokens are written as they are; runs of other tokens are decoded together.
         runs = groupby(tokens, key=self._added_contents.__contains__)
         return self._decode_runs([(is_added, list(run)) for is_added, run in runs])

@@ -62,7 +62,7 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
     answers = []
     for position, probs in zip(positions, probabilities):
         answer = []
-        for token_id in _likeliest(probs, top_k, candidates, tokenizer.special_ids):
+        for token_id in _likeliest(probs, top_k, candidates, tokenizer.never_predicted):
             answer.append({
                 "score": probs[token_id].item(),
                 "token": token_id,
@@ -108,11 +108,11 @@ def fill_all(model, tokenizer, text):
     return steps
 
 
-def _likeliest(probs, top_k, candidates, special_ids):
+def _likeliest(probs, top_k, candidates, never_predicted):
     """Return the ids of the ``top_k`` likeliest tokens, of all or of one per candidate."""
     if candidates is None:
-        best = probs.topk(min(top_k + len(special_ids), len(probs))).indices.tolist()
-        return [i for i in best if i not in special_ids][:top_k]
+        best = probs.topk(min(top_k + len(never_predicted), len(probs))).indices.tolist()
+        return [i for i in best if i not in never_predicted][:top_k]
     best = {max(ids, key=lambda i: probs[i].item()) for ids in candidates}
     return sorted(best, key=lambda i: (-probs[i].item(), i))[:top_k]
 

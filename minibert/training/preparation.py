@@ -239,7 +239,7 @@ def make_train_batches(run, train_source, tokenizer):
     """Return this rank's endless iterator of masked training batches."""
     config = run.config
     word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
-    masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids,
+    masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.never_predicted,
                     config.mlm_probability, config.masking, word_starts)
     options = {
         "masker": masker, "batch_size": config.loader_batch_size,
@@ -264,8 +264,8 @@ class Validation:
         examples = make_examples(config.examples, eval_file, tokenizer=tokenizer,
                                  max_length=config.max_length)
         self.examples = examples.at(EVAL_SEED, 0)
-        self.masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.special_ids,
-                             EVAL_MLM_PROBABILITY)
+        self.masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id,
+                             tokenizer.never_predicted, EVAL_MLM_PROBABILITY)
         self.num_examples = config.eval_examples
         check_eval_set(self.examples, self.masker, self.num_examples)
         self.expected = expected_losses(self.examples, self.masker.is_special,

@@ -11,14 +11,16 @@ from train_helpers import start
 from minibert import fill_mask, from_pretrained, pseudo_perplexity, save_pretrained
 from minibert.__main__ import main
 from minibert.batches import collate
-from minibert.checks import check_tokenizer
+from minibert.checks import check_tokenizer, rows_without_token
 from minibert.config import FAMILIES
 from minibert.evaluate import EVAL_SEED, evaluate
 from minibert.formats.run_folder import load_run
+from minibert.masking import Masker
 from minibert.training import cli
 from minibert.training.preparation import prepare_data
 from minibert.training.run import open_run
-from tokenizer import load_tokenizer
+from tokenizer import ByteLevelBPE, load_tokenizer
+from tokenizer.formats.vocab_files import tokens_by_id
 
 TEXT = "He broke the <mask>."
 
@@ -64,6 +66,19 @@ def test_a_row_without_a_token_is_never_an_answer(tokenizer, family):
     answers = fill_mask(model, tokenizer, TEXT, top_k=10**6)
     ordinary = set(range(tokenizer.vocab_size)) - set(tokenizer.special_ids)
     assert {answer["token"] for answer in answers} == ordinary
+
+
+def test_ids_without_a_token_are_never_answers_nor_random_replacements(tokenizer):
+    """The ids 300 and 301 are gaps: their rows exist, because the ids after them are larger."""
+    ids = {token: i + 2 * (i >= 300) for token, i in tokenizer.get_vocab().items()}
+    tokenizer = ByteLevelBPE(tokens_by_id("vocab.json", ids), tokenizer.merges)
+    model = model_for(tokenizer)
+    model.head.bias.data[300:302] = 50.0
+    assert {answer["token"] for answer in fill_mask(model, tokenizer, TEXT, top_k=10**6)} == (
+        set(range(tokenizer.vocab_size)) - {*tokenizer.special_ids, 300, 301})
+    assert not {300, 301} & {*Masker(tokenizer.vocab_size, tokenizer.mask_token_id,
+                                     tokenizer.never_predicted).ordinary_ids}
+    assert "2 are never predicted" in rows_without_token(model.config, tokenizer)
 
 
 def test_the_order_of_answers_does_not_depend_on_the_padding(tokenizer):

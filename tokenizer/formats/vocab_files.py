@@ -18,9 +18,10 @@ from tokenizer.utils.unicode_tables import WHITE_SPACE
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 FOLDER_CONTENTS = "a tokenizer folder has tokenizer.json, vocab.json and merges.txt, or vocab.txt"
 MERGES_HEADER = "#version: 0.2"
-# Takes the id of a line of vocab.txt that is no token. No text contains it: a word never has a
-# bracket next to a letter.
-UNUSED_LINE = "[unused line {}]"
+# Takes an id without a token. No text is split into it: a word of BERT never has a bracket next to
+# a letter, and no merge of BPE makes it.
+UNUSED = "[unused-id-{}]"
+MAX_ID = 1 << 22  # the largest published vocabularies have a million tokens
 
 
 def holds_tokenizer(folder):
@@ -86,15 +87,18 @@ def read_vocab_json(path):
 
 
 def tokens_by_id(path, vocabulary):
-    """Return the tokens in order of their ids 0, 1, 2, ...: {"a": 1, "b": 0} -> ["b", "a"]"""
-    tokens = [None] * len(vocabulary)
+    """Return the tokens in order of their ids, which may have gaps: ``UNUSED`` fills them.
+
+    {"a": 2, "b": 0} -> ["b", "[unused-id-1]", "a"]
+    """
+    by_id = {}
     for token, token_id in vocabulary.items():
-        is_valid = type(token_id) is int and 0 <= token_id < len(tokens)
-        if not is_valid or tokens[token_id] is not None:
-            raise damaged(path, f"{token!r} has the id {token_id!r}, but the ids must be "
-                                f"0 to {len(tokens) - 1:,}, each once")
-        tokens[token_id] = token
-    return tokens
+        is_valid = type(token_id) is int and 0 <= token_id < MAX_ID
+        if not is_valid or token_id in by_id:
+            raise damaged(path, f"{token!r} has the id {token_id!r}, but the ids must be whole "
+                                f"numbers from 0 to {MAX_ID:,}, each once")
+        by_id[token_id] = token
+    return [by_id.get(i, UNUSED.format(i)) for i in range(max(by_id, default=-1) + 1)]
 
 
 def read_merges(path, tokens):
@@ -129,9 +133,9 @@ def read_vocab_txt(path, exact=()):
 
     As the tokenizers library reads it: white space at the end of a line is dropped; a blank line
     has an id, but no token; the last of several equal lines has the token. The lines without a
-    token become ``UNUSED_LINE``.
+    token become ``UNUSED``.
 
-    "the \\n\\nthe\\n" -> ["[unused line 1]", "[unused line 2]", "the"]
+    "the \\n\\nthe\\n" -> ["[unused-id-0]", "[unused-id-1]", "the"]
     """
     text = read_text(path)
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
@@ -156,7 +160,7 @@ def read_vocab_txt(path, exact=()):
         found.append(f"{plural(num_blank, 'blank line')}: an id without a token")
     for i, token in enumerate(tokens):
         if not token or last_line[token] != i:
-            tokens[i] = UNUSED_LINE.format(i + 1)
+            tokens[i] = UNUSED.format(i)
     return tokens, "; ".join(found)
 
 

@@ -153,7 +153,11 @@ def _with_added_tokens(folder, config, vocabulary):
             entries.append({"content": token, "id": token_id, "special": token in special,
                             "normalized": token not in special, "lstrip": False})
     ids = {token: i for i, token in enumerate(vocabulary)}
-    return all_tokens(path, {"model": {"vocab": ids}, "added_tokens": entries}, {})
+    tokens, added = all_tokens(path, {"model": {"vocab": ids}, "added_tokens": entries}, {})
+    if len(tokens) > len(ids.keys() | {token.content for token in added}):
+        raise damaged(path, f"has ids of more than the {len(ids):,} tokens of the vocabulary and "
+                            "its own")
+    return tokens, added
 
 
 def _special_tokens(config, tokens, added):

@@ -6,12 +6,14 @@ Supported are byte-level BPE as in RoBERTa, GPT-2 and ModernBERT, and WordPiece 
 their templates and added tokens. Any other feature that would change ids is refused by name. What
 changes no ids is ignored: the decoder, truncation and padding.
 """
+import sys
+
 from tokenizer.added_tokens import AddedToken
 from tokenizer.bpe import ByteLevelBPE
 from tokenizer.formats.schema import check_types
 from tokenizer.formats.tokenizer_json_write import ROLE_NAMES
 from tokenizer.formats.vocab_files import (
-    UNUSED_LINE,
+    UNUSED,
     check_merges,
     damaged,
     max_length,
@@ -22,6 +24,7 @@ from tokenizer.formats.vocab_files import (
     token_content,
     tokens_by_id,
 )
+from tokenizer.utils.terminal import plural
 from tokenizer.wordpiece import WordPiece
 
 NO_TEMPLATES = ((("A", 0),), (("A", 0), ("B", 1)))
@@ -50,6 +53,9 @@ def load_tokenizer_json(folder, config):
         raise unsupported(path, "model.type", model_type)
     check_config(path, tokenizer, config)
     check_other_files(path, tokenizer)
+    added = {token.content for token in tokenizer.added_tokens}
+    if num_gaps := tokenizer.vocab_size - len(added.union(model["vocab"])):
+        print(f"note: {path} has {plural(num_gaps, 'id')} without a token", file=sys.stderr)
     return tokenizer
 
 
@@ -297,7 +303,7 @@ def check_other_files(path, tokenizer):
             tokens = read_vocab_json(path.with_name(name))
         else:
             tokens, _ = read_vocab_txt(path.with_name(name), exact=vocabulary)
-        unused = {i for i, token in enumerate(tokens) if token == UNUSED_LINE.format(i + 1)}
+        unused = {i for i, token in enumerate(tokens) if token == UNUSED.format(i)}
         ids = {token: i for i, token in enumerate(tokens) if i not in unused}
         added = {token.content for token in tokenizer.added_tokens}  # may be missing in the other
         expected = {token: i for token, i in vocabulary.items()

@@ -207,7 +207,7 @@ def test_tokens_added_to_the_older_files_are_read(tmp_path, files_of):
     assert "donkeys" not in loaded.special_tokens
     for name, document in files_of({"donkeys": size, "<ent>": size + 2}).items():
         (tmp_path / name).write_text(json.dumps(document))
-    with pytest.raises(ValueError, match="'<ent>' has the id .* must be 0 to"):
+    with pytest.raises(ValueError, match="has ids of more than the .* tokens"):
         load_tokenizer(tmp_path)
 
 
@@ -255,9 +255,10 @@ IDS = '"ids": [\n          2'
 
 @pytest.mark.parametrize("make, change, message", [
     (bpe, lambda text: text[:1000], "is not valid JSON"),
-    (bpe, replace('"!": 5', '"!": 4'), "'!' has the id 4, but the ids must be 0 to 354, each once"),
+    (bpe, replace('"!": 5', '"!": 4'), "'!' has the id 4, but the ids must be .*, each once"),
     (bpe, replace('"!": 5', '"!": null'), "'!' has the id None"),
-    (bpe, replace('"#": 7', '"!": 7'), "has the id .*, but the ids must be 0 to 353, each once"),
+    (bpe, replace('"!": 5', '"!": 5000000'), "'!' has the id 5000000, but"),
+    (bpe, replace('"#": 7', '"!": 7'), "lacks 1 of the 256 bytes .*'#'"),
     (bpe, replace('"h e"', '"h qqq"'), "merge .*'h', 'qqq'.* needs 'qqq', which is not a token"),
     (bpe, replace('"h e"', '"h a"'), "merge .*'h', 'a'.* occurs twice"),
     (bpe, replace('"h e"', '["h", "e", 1]'), "is not a pair of tokens"),

@@ -12,7 +12,9 @@ tokenizer changes the text, by composing it first (``nfc``).
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+
+import regex
 
 from tokenizer.utils.unicode_tables import (
     WHITE_SPACE,
@@ -37,11 +39,11 @@ CJK_BLOCKS = (
     (0x2F800, 0x2FA1F),
 )
 
-# Parts of a text that can be normalized separately: printable ASCII; and other characters with the
-# one before them, on which accents are.
-_PARTS = re.compile(r"(?P<plain>[\t\n\r -~]+)(?![^\t\n\r -~])|[\t\n\r -~]?[^\t\n\r -~]+")
+# Parts of a text that can be normalized separately: printable ASCII; and one other character, or
+# any with marks on it, such as accents.
+_PARTS = regex.compile(r"[\t\n\r -~]+(?!\p{M})|.\p{M}*", regex.DOTALL)
+LONGEST_CACHED_PART = 32  # characters; nearly all parts have one
 _ASCII_SPACES = dict.fromkeys(map(ord, "\t\n\r"), " ")
-LONGEST_CACHED_PART = 32  # characters: a word, a quotation mark
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -64,33 +66,36 @@ class BertNormalizer:
 
         Raises ValueError for a lone surrogate, half of a character, which UTF-8 cannot encode.
         """
-        if text.isascii() and text.isprintable():  # nothing to clean up
-            return text.lower() if self.lowercase else text, range(len(text))
+        if text.isascii() and (plain := self._normalize_plain(text)) is not None:
+            return plain, range(len(text))
         surrogate = _SURROGATE.search(text)
         if surrogate:
             raise ValueError(surrogate_message(text, surrogate.start()))
 
         parts = []
         positions = []
-        for match in _PARTS.finditer(text):
-            part, start = match[0], match.start()
-            if match["plain"]:  # a shortcut with the same result
-                part = part.translate(_ASCII_SPACES)
-                parts.append(part.lower() if self.lowercase else part)
-                positions += range(start, match.end())
-                continue
-            is_short = len(part) <= LONGEST_CACHED_PART
-            normalize = self._normalize_cached if is_short else self._normalize_part
-            part, places = normalize(part)
-            parts.append(part)
-            positions += [start + place for place in places]
+        normalize_cached = cached_part(self)
+        start = 0
+        for part in _PARTS.findall(text):
+            if part.isascii() and (plain := self._normalize_plain(part)) is not None:
+                parts.append(plain)
+                positions += range(start, start + len(part))
+            else:
+                is_short = len(part) <= LONGEST_CACHED_PART
+                normalize = normalize_cached if is_short else self._normalize_part
+                normalized, places = normalize(part)
+                parts.append(normalized)
+                positions += [start + place for place in places]
+            start += len(part)
         return "".join(parts), positions
 
-    def _normalize_part(self, text):
-        # A shortcut with the same result: printable ASCII has no accents and no control characters.
-        if text.isascii() and text.isprintable():
-            return text.lower() if self.lowercase else text, list(range(len(text)))
+    def _normalize_plain(self, text):
+        """Normalize printable ASCII, where there is little to do; return None for other texts."""
+        text = text.translate(_ASCII_SPACES)
+        if text.isprintable():
+            return text.lower() if self.lowercase else text
 
+    def _normalize_part(self, text):
         # Uncased BERT reads Élan, ELAN and elan as the same word.
         strips_accents = self.lowercase if self.strip_accents is None else self.strip_accents
         # Each step is a generator over (character, position), so the text is walked only once.
@@ -103,7 +108,11 @@ class BertNormalizer:
             chars = lower_case(chars)
         return _text_and_positions(chars)
 
-    _normalize_cached = lru_cache(maxsize=1 << 16)(_normalize_part)
+
+@cache
+def cached_part(normalizer):
+    """Return ``_normalize_part`` with a cache, which equal normalizers share."""
+    return lru_cache(maxsize=1 << 16)(normalizer._normalize_part)
 
 
 def _text_and_positions(chars):

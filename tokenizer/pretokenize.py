@@ -12,7 +12,7 @@ from functools import lru_cache
 import regex
 
 from tokenizer.normalize import surrogate_message
-from tokenizer.utils.unicode_tables import WHITE_SPACE, in_unicode_16, is_punctuation
+from tokenizer.utils.unicode_tables import PUNCTUATION, WHITE_SPACE, in_unicode_16
 
 # GPT-2's pattern, one alternative a line.
 GPT2_PATTERN = regex.compile(in_unicode_16(
@@ -28,6 +28,10 @@ GPT2_PATTERN = regex.compile(in_unicode_16(
 GPT2_ASCII_PATTERN = re.compile(
     r"'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+", re.ASCII
 )
+
+# BERT's words: characters that are neither white space nor punctuation, or one punctuation mark.
+BERT_PATTERN = regex.compile(
+    rf"[^{''.join(WHITE_SPACE)}{PUNCTUATION}]+|[{PUNCTUATION}]", regex.V1)
 
 
 def gpt2_words(text):
@@ -45,22 +49,7 @@ def bert_words(text):
     >>> bert_words("isn't it?")   # isn | ' | t | it | ?
     [(0, 3), (3, 4), (4, 5), (6, 8), (8, 9)]
     """
-    words = []
-    start = None  # where the current word began, None between words
-    for position, char in enumerate(text):
-        is_space = char in WHITE_SPACE
-        if not is_space and not is_punctuation(char):
-            if start is None:
-                start = position
-            continue
-        if start is not None:
-            words.append((start, position))
-            start = None
-        if not is_space:
-            words.append((position, position + 1))
-    if start is not None:
-        words.append((start, len(text)))
-    return words
+    return [match.span() for match in BERT_PATTERN.finditer(text)]
 
 
 # Bytes and the characters that represent them in vocabulary files

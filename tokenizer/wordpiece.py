@@ -76,7 +76,11 @@ class WordPiece(Tokenizer):
         excluded = self.not_pieces.union(self.special_tokens)
         # No part of a word becomes a special token, even if its characters spell one.
         self._pieces = {token: i for token, i in self._ids.items() if token not in excluded}
-        self._longest_piece = max(map(len, self._pieces), default=0)
+        self._longest_piece = {}  # first three characters -> length of the longest such piece
+        for piece in self._pieces:
+            for text in (piece, piece.removeprefix(INSIDE)):
+                longest = max(len(text), self._longest_piece.get(text[:3], 0))
+                self._longest_piece[text[:3]] = longest
         # These are found as added tokens, and words are split into them as well.
         both = sorted(token for token in self._added_contents if token in self._pieces)
         if both:
@@ -142,24 +146,26 @@ class WordPiece(Tokenizer):
     def _words(self, text):
         return normalized_words(self.normalizer, text)
 
-    def _encode_word(self, word):
-        return [token_id for token_id, _, _ in self._spell_word(word, 0)]
-
     def _encode_plain(self, text, shift):
         """Return (id, start, end) of each token. [UNK] has the offsets of its word."""
         normalized, positions = self.normalizer.normalize(text)
         pieces = []
-        for start, end in bert_words(normalized):
-            pieces += self._spell_word(normalized[start:end], start)
-        # From positions in the normalized text to positions in the original: normalizing may
-        # drop characters and add spaces.
-        return [
-            (token_id, positions[start] + shift, positions[end - 1] + 1 + shift)
-            for token_id, start, end in pieces
-        ]
+        for start, word_end in bert_words(normalized):
+            ids = self._word_ids[normalized[start:word_end]]
+            prefix_length = 0
+            for token_id in ids[:-1]:
+                end = start + len(self._tokens[token_id]) - prefix_length
+                prefix_length = len(INSIDE)  # of every piece but the first
+                # From positions in the normalized text to positions in the original:
+                # normalizing may drop characters and add spaces.
+                pieces.append((token_id, positions[start] + shift, positions[end - 1] + 1 + shift))
+                start = end
+            end = positions[word_end - 1] + 1
+            pieces.append((ids[-1], positions[start] + shift, end + shift))
+        return pieces
 
-    def _spell_word(self, word, shift):
-        """Match the longest piece from the left, repeatedly. Return (id, start, end) of each piece.
+    def _encode_word(self, word):
+        """Match the longest piece from the left, repeatedly. Return the ids of the pieces.
 
         With the pieces low, ##er, ##est and ##e, "lowest" is tried in this order:
 
@@ -168,22 +174,25 @@ class WordPiece(Tokenizer):
 
         "lows" becomes [UNK], because nothing fits its s: not even the low before it remains.
         """
-        unknown = [(self.unk_token_id, shift, shift + len(word))]
+        unknown = [self.unk_token_id]
         if len(word) > self.max_input_chars_per_word:
             return unknown  # BERT's code does this, too: a text may contain very long strings
-        pieces = []
+        ids = []
         start = 0
+        prefix = ""
         while start < len(word):
-            # Nothing longer than the longest piece can fit: a word of n characters takes O(n).
-            for end in range(min(len(word), start + self._longest_piece), start, -1):
-                piece = word[start:end] if start == 0 else INSIDE + word[start:end]
+            # Longer than the longest piece with the same three characters, nothing can fit.
+            longest = self._longest_piece.get(word[start : start + 3], 2)
+            for end in range(min(len(word), start + longest), start, -1):
+                piece = prefix + word[start:end]
                 if piece in self._pieces:
                     break  # the first that fits is the longest
             else:  # not even a single character fits
                 return unknown
-            pieces.append((self._pieces[piece], shift + start, shift + end))
+            ids.append(self._pieces[piece])
             start = end
-        return pieces
+            prefix = INSIDE
+        return ids
 
     # Unknown text
 

@@ -38,13 +38,13 @@ def _in_brackets(ranges):
 
 
 # Punctuation since Unicode 9, 143 of them; and two that were punctuation once.
-PUNCTUATION_LATER = _characters("""
+PUNCTUATION_LATER = _in_brackets("""
     61D 9FD A76 C77 C84 1B4E-1B4F 1B7D-1B7F 2E43-2E4F 2E52-2E5D 2E60-2E63 10D6E 10EAD 10ED0
     10F55-10F59 10F86-10F89 113D4-113D5 113D7-113D8 1144B-1144F 1145A-1145B 1145D 11660-1166C
     116B9 1183B 11944-11946 119E2 11A3F-11A46 11A9A-11A9C 11A9E-11AA2 11B00-11B09 11BE1
     11C41-11C45 11C70-11C71 11EF7-11EF8 11F43-11F4F 11FFF 12FF1-12FF2 16D6D-16D6F 16E97-16E9A
     16FE2 1E5FF 1E95E-1E95F""")
-PUNCTUATION_ONCE = _characters("166D 111C9")
+PUNCTUATION_ONCE = _in_brackets("166D 111C9")
 
 # Nonspacing marks since Unicode 9, and two that were marks once.
 MARKS_LATER = _characters("""
@@ -104,18 +104,9 @@ NUMBERS_LATER = _in_brackets("11DE0-11DE9 1246F 12475-1247F 12550-12686 16FF4-16
 # U+001F.)
 WHITE_SPACE = _characters("9-D 20 85 A0 1680 2000-200A 2028-2029 202F 205F 3000")
 
-
-@lru_cache(maxsize=1 << 16)
-def is_punctuation(char):
-    """Return whether BERT treats a character as punctuation: ',' -> True; '€' -> False
-
-    ASCII symbols such as $ + < ^ ` count too; € ° № × do not.
-    """
-    if char.isascii():
-        return "!" <= char <= "/" or ":" <= char <= "@" or "[" <= char <= "`" or "{" <= char <= "~"
-    if unicodedata.category(char).startswith("P"):
-        return char not in PUNCTUATION_LATER
-    return char in PUNCTUATION_ONCE
+# What BERT treats as punctuation, for the [...] of a pattern of the ``regex`` package (flag V1).
+# ASCII symbols such as $ + < ^ ` count too; € ° № × do not.
+PUNCTUATION = rf"!-/:-@\[-`{{-~{PUNCTUATION_ONCE}[\p{{P}}--[{PUNCTUATION_LATER}]]"
 
 
 @lru_cache(maxsize=1 << 16)

@@ -19,6 +19,8 @@ from common import markdown, markdown_row, write_json
 from memory import measured
 from tokenizer_speed import machine, varied
 
+from tokenizer.utils.cli import run
+
 ROOT = Path(__file__).parent.parent
 VOCABULARY = 8192
 BATCH_SIZE = 8
@@ -99,4 +101,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

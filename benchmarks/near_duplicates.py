@@ -22,6 +22,7 @@ from tqdm import tqdm
 from data import open_corpus
 from data.quality.filters import Filters
 from data.quality.near_duplicates import SIMILARITY, NearDuplicates, shingles
+from tokenizer.utils.cli import run
 
 
 class ExactIndex:
@@ -86,4 +87,4 @@ def main(args=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -23,6 +23,7 @@ from minibert.evaluate import copying_loss
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM
 from minibert.optim import lr_multiplier
+from tokenizer.utils.cli import run
 
 NOUNS = 200
 SPECIAL = 5  # ids 0 to 4 are special tokens; then come the adjectives, then the nouns
@@ -109,4 +110,4 @@ def main(args=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

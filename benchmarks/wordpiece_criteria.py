@@ -28,6 +28,7 @@ from common import markdown, markdown_row, write_json
 
 from tokenizer import WordPiece
 from tokenizer.pretokenize import bert_words
+from tokenizer.utils.cli import run
 
 COLUMNS = {"vocabulary": "{:,}", "tokens_per_word": "{:.4f}", "characters_per_token": "{:.3f}",
            "unk_share": "{:.3%}", "bits_per_character": "{:.4f}", "in_use": "{:.1%}"}
@@ -129,4 +130,4 @@ def size(files):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -5,10 +5,10 @@ import re
 
 import pytest
 import torch
-from commands import run_command
+from commands import ROOT, run_command
 
-import train
 from minibert.config import BertConfig, TrainConfig
+from minibert.formats import safetensors
 from minibert.formats.huggingface import save_pretrained
 from minibert.formats.run_folder import write_config
 from minibert.model import BertForMaskedLM
@@ -52,75 +52,125 @@ def folder(tmp_path_factory):
     (folder / "published").mkdir()
     (folder / "published" / "config.json").write_text(json.dumps({"model_type": EVIL}))
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": EVIL}}))
+    write_folders(folder, model, tokenizer)
     return folder
 
 
-COMMANDS = [  # FOLDER and EVIL are replaced
-    "train.py --corpus FOLDER/missing --out FOLDER/new",
-    "train.py --corpus FOLDER/lines.jsonl --out FOLDER/new",
-    "train.py --corpus FOLDER/text.txt --out FOLDER/trained --max-steps 2 --device cpu --workers 1"
+def write_folders(folder, model, tokenizer):
+    """Write folders with a vocabulary, weights and a corpus whose names are evil."""
+    for prefix, name in ((f"{EVIL}.", "wrapped"), ("", "foreign")):
+        save_pretrained(model, folder / name, tokenizer)
+        path = folder / name / "model.safetensors"
+        tensors = safetensors.read(path) if prefix else {f"{EVIL}.weight": torch.ones(1)}
+        safetensors.write({prefix + key: tensor for key, tensor in tensors.items()}, path)
+    (folder / "vocab").mkdir()
+    tokens = [*SPECIAL, "a", "b", "c\x1b[31m", "c\x1b[31m"]
+    (folder / "vocab" / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    config = {"tokenizer_class": EVIL}
+    (folder / "published" / "vocab.txt").touch()
+    (folder / "published" / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "corpus").mkdir()
+    for name in (f"{EVIL}.txt", f"x.{EVIL}", f"{EVIL}.npy"):
+        (folder / "corpus" / name).write_text("a b\n" * 50)
+    (folder / "bad.tsv").write_text((folder / "labels.tsv").read_text() + "a\t\x1b[31m\tb\n",
+                                    newline="")
+
+
+SUCCEED = [  # FOLDER and EVIL are replaced; some need the output of those before them
+    "train.py --corpus FOLDER/text.txt --out FOLDER/trained --max-steps 2 --device cpu"
     " --vocab-size 300 --hidden-size 16 --num-hidden-layers 1 --num-attention-heads 2"
     " --intermediate-size 16 --batch-size 2 --max-length 16",
-    "train.py --preset EVIL",
-    "train.py --EVIL",
-    "train.py --resume --out FOLDER/model",
-    "train.py --resume --out FOLDER/train",
     "train.py --show --corpus EVIL",
-    "train.py --init FOLDER/published --corpus FOLDER/text.txt --out FOLDER/new",
+    "train.py --init FOLDER/wrapped --corpus FOLDER/corpus --out FOLDER/continued --max-steps 1"
+    " --device cpu --max-length 16",
+    "train.py --profile --data FOLDER/trained/data --tokenizer FOLDER/trained/tokenizer --minutes 1"
+    " --device cpu --hidden-size 16 --num-hidden-layers 1 --num-attention-heads 2"
+    " --intermediate-size 16 --batch-size 2 --max-length 16",
+    "train.py --resume --out FOLDER/trained --max-steps 3 --may-differ max_steps",
+    "tokenizer train FOLDER/text.txt --out FOLDER/tok3 --special-tokens EVIL",
+    "tokenizer encode FOLDER/vocab EVIL",
     "tokenizer train FOLDER/text.txt --out FOLDER/tok --vocab-size 300",
-    "tokenizer train FOLDER/missing --out FOLDER/tok2",
-    "tokenizer encode FOLDER EVIL",
     "tokenizer encode FOLDER/run EVIL --json",
     "tokenizer decode FOLDER/run 5 6",
     "tokenizer decode FOLDER/run 5 6 --json",
-    "tokenizer decode FOLDER/run EVIL",
     "tokenizer inspect FOLDER/run",
     "tokenizer inspect FOLDER/run EVIL",
     "tokenizer inspect FOLDER/run EVIL --json",
     "tokenizer inspect FOLDER/run --word EVIL",
-    "tokenizer EVIL",
-    "data list --EVIL",
-    "data download EVIL",
     "data inspect FOLDER/text.txt",
     "data inspect FOLDER/text.txt --json",
-    "data inspect FOLDER/lines.jsonl",
     "data prepare FOLDER/text.txt --tokenizer FOLDER/run/tokenizer --out FOLDER/tokens",
-    "data filter FOLDER/text.txt --out FOLDER/out.jsonl --filters EVIL",
-    "data filter FOLDER/text.txt --out FOLDER/out.jsonl",
-    "minibert EVIL",
+    "data filter FOLDER/text.txt --out FOLDER/out.jsonl --filters script",
+    "data list",
+    "data inspect FOLDER/corpus",
+    "data inspect FOLDER/corpus --json",
+    "data inspect FOLDER/lines.jsonl --text-field EVIL",
     "minibert fill-mask FOLDER/run aEVIL[MASK]",
     "minibert fill-mask FOLDER/run a[MASK] --json",
-    "minibert fill-mask FOLDER/run a[MASK] --targets EVIL",
-    "minibert fill-mask FOLDER/published a[MASK]",
+    "minibert fill-mask FOLDER/wrapped a[MASK]b[MASK] --all",
     "minibert compare FOLDER/run FOLDER/run aEVIL[MASK]",
     "minibert attention FOLDER/run EVIL",
-    "minibert contexts FOLDER/run a aEVIL bEVIL",
-    "minibert contexts FOLDER/run EVIL EVIL b",
+    "minibert attention FOLDER/run EVIL --layer 1 --json --out FOLDER/map.svg",
+    "minibert contexts FOLDER/run EVIL EVIL EVIL",
+    "minibert contexts FOLDER/run b EVIL EVIL",
     "minibert nearest FOLDER/run FOLDER/text.txt EVIL",
     "minibert perplexity FOLDER/run EVIL --tokens",
     "minibert plot FOLDER/run --out FOLDER/loss.png",
-    "minibert plot FOLDER/missing",
     "minibert report FOLDER/run --out FOLDER/report.html",
     "minibert report FOLDER/run --json --out FOLDER/report.html",
     "minibert finetune FOLDER/run --train FOLDER/labels.tsv --epochs 1 --seeds 1 --predict"
     " FOLDER/labels.tsv --out FOLDER/tuned",
     "minibert finetune FOLDER/tuned --predict FOLDER/labels.tsv",
+    "minibert finetune FOLDER/run --train FOLDER/bad.tsv --skip-bad-rows --epochs 1 --seeds 1"
+    " --tune lora --out FOLDER/lora",
+    "minibert finetune FOLDER/run --adapter FOLDER/lora --predict FOLDER/labels.tsv",
+]
+FAIL = [
+    "train.py --corpus FOLDER/missing --out FOLDER/new",
+    "train.py --corpus FOLDER/lines.jsonl --out FOLDER/new",
+    "train.py --preset EVIL",
+    "train.py --EVIL",
+    "train.py --resume --out FOLDER/model",
+    "train.py --resume --out FOLDER/train",
+    "train.py --init FOLDER/published --corpus FOLDER/text.txt --out FOLDER/new",
+    "train.py --init FOLDER/foreign --corpus FOLDER/text.txt --out FOLDER/new --max-steps 1",
+    "train.py --corpus FOLDER/text.txt --text-suffix EVIL --out FOLDER/new",
+    "train.py --data FOLDER/missing --out FOLDER/new",
+    "train.py --resume --out FOLDER/trained --max-steps 3 --may-differ EVIL",
+    "tokenizer encode FOLDER/published a",
+    "tokenizer train FOLDER/missing --out FOLDER/tok2",
+    "tokenizer encode FOLDER EVIL",
+    "tokenizer decode FOLDER/run EVIL",
+    "tokenizer EVIL",
+    "data list --EVIL",
+    "data download EVIL",
+    "data inspect FOLDER/lines.jsonl",
+    "data filter FOLDER/text.txt --out FOLDER/out.jsonl --filters EVIL",
+    "minibert EVIL",
+    "minibert fill-mask FOLDER/run a[MASK] --targets EVIL",
+    "minibert fill-mask FOLDER/published a[MASK]",
+    "minibert contexts FOLDER/run EVIL EVIL b",
+    "minibert nearest FOLDER/run FOLDER/columns.tsv a --column EVIL",
+    "minibert plot FOLDER/missing",
     "minibert finetune FOLDER/run --train FOLDER/columns.tsv",
+    "minibert finetune FOLDER/run --train FOLDER/bad.tsv --columns sentence,label,EVIL",
     "minibert finetune FOLDER/run --train FOLDER/labels.tsv --task EVIL",
+    "exercises/check.py --only EVIL",
+    "docs/book/run.py --only EVIL",
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SUCCEED + FAIL)
 def test_a_command_prints_no_control_characters(folder, command):
     words = [word.replace("FOLDER", str(folder)).replace("EVIL", EVIL) for word in command.split()]
-    if words[0] == "train.py":
-        words[0] = train.__file__
+    if words[0].endswith(".py"):
+        words[0] = ROOT / words[0]
     done = run_command(*words)
     errors = re.sub("\r(?!b)", "", done.stderr)  # without those of progress bars
-    assert (done.stdout + errors).strip() and "Traceback" not in errors
+    assert bool(done.returncode) == (command in FAIL) and "Traceback" not in errors
     assert not CONTROL.search(done.stdout), ascii(done.stdout)
     assert not CONTROL.search(errors), ascii(errors)
-    if "--json" in words and not done.returncode:
+    if "--json" in words:
         json.loads(done.stdout)
 
 

@@ -37,7 +37,7 @@ def strip_prefixes(tensors):
         removed.add(prefixes[0])
     if not removed:
         return tensors, ""
-    listed = ", ".join(repr(visible(prefix)) for prefix in sorted(removed))
+    listed = ", ".join(f"'{visible(prefix)}'" for prefix in sorted(removed))
     return renamed, f"names without the prefix {listed}"
 
 

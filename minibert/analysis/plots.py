@@ -7,6 +7,7 @@ matplotlib is an optional extra (pip install -e ".[plots]"); without it a run ha
 import importlib.util
 import json
 import math
+from collections import defaultdict
 from pathlib import Path
 
 from minibert.analysis.command import analysis_parser
@@ -77,6 +78,16 @@ def curve_names(expected):
     return names
 
 
+def run_names(folders, labels):
+    """Return the labels of runs, or their folders if two labels are equal or one is missing.
+
+    >>> run_names(["runs/a", "runs/b"], ["bert", "bert"])
+    ['runs/a', 'runs/b']
+    """
+    is_clear = None not in labels and len({*labels}) == len(labels)
+    return list(labels if is_clear else map(str, folders))
+
+
 def plot_loss(folders, path, by="step"):
     """Plot the loss of runs into ``path`` (.png or .svg). by: "step" or "minutes".
 
@@ -91,9 +102,10 @@ def plot_loss(folders, path, by="step"):
     axes = figure.subplots()
     entropy = None
     ends = []  # of the lines: (x, y, label, color)
-    for i, folder in enumerate(folders):
-        training, evaluations, expected = read_metrics(folder)
-        run = f"{expected.get('label', Path(folder).name)}: " if len(folders) > 1 else ""
+    metrics = [read_metrics(folder) for folder in folders]
+    names = run_names(folders, [expected.get("label") for *_, expected in metrics])
+    for i, (training, evaluations, expected) in enumerate(metrics):
+        run = f"{names[i]}: " if len(folders) > 1 else ""
         train_name, eval_name = curve_names(expected)
         color = COLORS[i % len(COLORS)]
         if training:
@@ -169,10 +181,16 @@ def _finish(axes, ends):
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     bottom, top = axes.get_ylim()
-    heights = spread([y for _, y, _, _ in ends], gap=(top - bottom) / 20)
-    for height, (x, _, label, color) in zip(heights, ends):
-        axes.annotate(visible(label), (x, height), (6, 0), textcoords="offset points", fontsize=8,
-                      va="center", color=color, annotation_clip=False, parse_math=False)
+    left, right = axes.get_xlim()
+    thirds = defaultdict(list)  # labels in different thirds of the picture do not meet
+    for end in ends:
+        thirds[min(2, 3 * (end[0] - left) // (right - left))].append(end)
+    for group in thirds.values():
+        heights = spread([y for _, y, _, _ in group], gap=(top - bottom) / 20)
+        for height, (x, _, label, color) in zip(heights, group):
+            axes.annotate(visible(label), (x, height), (6, 0), textcoords="offset points",
+                          fontsize=8, va="center", color=color, annotation_clip=False,
+                          parse_math=False)
 
 
 def new_figure(width, height):

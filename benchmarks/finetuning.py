@@ -200,7 +200,7 @@ def settings(args, task, size, mode):
         raise ValueError(f"--epochs has no entry for {num_examples:,} examples: add all:3")
     epochs = args.epochs[min(limits)]
     values = {"metric": TASKS[task][1], "epochs": epochs, "patience": epochs,
-              "judge_every": epochs, "examples": examples,
+              "eval_every": epochs, "examples": examples,
               "learning_rate": (RATES | args.rates)[mode],
               "hidden_dropout_prob": DROPOUT.get(mode, 0.1), "warmup": WARMUP}
     config = FinetuneConfig(**(values | explicit_flags(extra, FinetuneConfig)))

@@ -13,12 +13,15 @@ FAMILIES = ("bert", "roberta", "modernbert")
 # A new one also needs its function in model.py and its name in formats/huggingface_config.py.
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 SCHEDULES = ("linear", "stable")
+EXAMPLES = ("lines", "documents", "blocks", "pairs")
+DEVICES = ("auto", "cuda", "mps", "cpu")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 LENGTHS = ("max_steps", "epochs", "minutes")  # a run sets exactly one of them
 
 
-def option(default, help):
-    """Return a dataclass field with its help text for the command line."""
-    return field(default=default, metadata={"help": help})
+def option(default, help, choices=()):
+    """Return a dataclass field with its help text and its only values for the command line."""
+    return field(default=default, metadata={"help": help, "choices": tuple(choices)})
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class BertConfig:
     # RoBERTa also counts positions from the padding id; ModernBERT's initial weights differ.
     family: str = option("bert", (
         "bert (post-norm, learned positions, sentence pairs), roberta (bert without pairs) or "
-        "modernbert (pre-norm, rotary positions, gated MLP, no biases; learns faster)"))
+        "modernbert (pre-norm, rotary positions, gated MLP, no biases; learns faster)"), FAMILIES)
     # Parameters: the embeddings have V H (and positions x H), a block has 4 H^2 (attention) + 2 H I
     # (MLP, gated 3 H I). Here 24 million embeddings and 12 blocks of 7 million make 110 million.
     vocab_size: int = option(30522, (
@@ -54,8 +57,7 @@ class BertConfig:
     intermediate_size: int = option(3072, (
         "inner width of the MLP, usually 4 times hidden_size (2 to 3 times in a gated MLP)"))
     activation: str = option("gelu", (
-        "activation of the MLP and the MLM head: gelu, gelu_tanh, relu or silu (roberta's head "
-        "always uses gelu)"))
+        "activation of the MLP and the MLM head (roberta's head always uses gelu)"), ACTIVATIONS)
     # Attention takes time and memory with the square of a sequence's length.
     max_position_embeddings: int = option(512, (
         "tokens of the longest sequence (roberta: pad_token_id + 1 more, so 514 for 512)"))
@@ -82,8 +84,7 @@ class BertConfig:
     local_rope_theta: float = option(10_000.0, "modernbert: rotary base of the local layers")
 
     def __post_init__(self):
-        check_choice(self, "family", FAMILIES)
-        check_choice(self, "activation", ACTIVATIONS)
+        check_choices(self)
         check_at_least(self, 1, "vocab_size", "hidden_size", "num_hidden_layers",
                        "num_attention_heads", "intermediate_size", "max_position_embeddings",
                        "global_attn_every_n_layers")
@@ -164,7 +165,7 @@ class TrainConfig:
         "extensions of more plain-text files in a folder, such as .py,.md; none: no extension"))
     skip_unreadable: bool = option(False, (
         "leave out files and folders without permission to read, and list them"))
-    encoding_errors: str = option("strict", ENCODING_ERRORS_HELP)
+    encoding_errors: str = option("strict", ENCODING_ERRORS_HELP, ENCODING_ERRORS)
     filters: str = option("", (
         "documents to drop, separated by commas: short, repetitive, script, markup, duplicates, "
         "near-duplicates, or all; all,short=50 changes one threshold"))
@@ -179,10 +180,11 @@ class TrainConfig:
     tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/)")
     text_field: str = option("text", "column or key that holds the text in .csv .tsv .jsonl")
     # The tokenizer, if it has to be trained
-    tokenizer_kind: str = option("bpe", "bpe (byte-level, as RoBERTa) or wordpiece (as BERT)")
+    tokenizer_kind: str = option("bpe", "byte-level BPE (RoBERTa) or WordPiece (BERT)",
+                                 ("bpe", "wordpiece"))
     tokenizer_criterion: str = option("frequency", (
-        "wordpiece: merge the pair that is most frequent (frequency), or that makes the corpus "
-        "most likely (likelihood)"))
+        "wordpiece: merge the most frequent pair, or the one that makes the corpus most likely"),
+        ("frequency", "likelihood"))
     lowercase: bool = option(True, "wordpiece: convert the text to lower case and strip accents")
     keep_accents: bool = option(False, "wordpiece: keep accents in lower case, too")
     limit_alphabet: int = option(1000, (
@@ -193,9 +195,9 @@ class TrainConfig:
     # Examples and masks. The unit of all lengths is tokens.
     examples: str = option("blocks", (
         "training examples: lines, documents (cut to length), blocks (packed, no padding) or "
-        "pairs (two sentences, which adds next-sentence prediction)"))
+        "pairs (two sentences, which adds next-sentence prediction)"), EXAMPLES)
     masking: str = option("tokens", (
-        "unit of masking: tokens, words (all tokens of a word) or spans (several words)"))
+        "unit of masking: tokens, words (all tokens of a word) or spans (several words)"), MASKINGS)
     max_length: int = option(128, (
         "tokens of an example, special tokens included; shorter examples learn faster at first, "
         "longer ones give more context"))
@@ -222,7 +224,7 @@ class TrainConfig:
     # The optimizer. Muon's learning rate has another scale: an update of a matrix has the spectral
     # norm 1 times the rate, whatever the gradient.
     optimizer: str = option("adamw", (
-        "adamw, or muon (for the matrices of blocks and head, adamw for the rest)"))
+        "muon: for the matrices of blocks and head, adamw for the rest"), ("adamw", "muon"))
     learning_rate: float = option(1e-4, (
         "peak learning rate of adamw; if it is too high, the loss jumps or stays on its plateau. "
         "Small models take more (1e-3)"))
@@ -230,7 +232,7 @@ class TrainConfig:
     muon_momentum: float = option(0.95, "momentum of muon")
     # The schedule: fractions of the run, in [0, 1)
     schedule: str = option("linear", (
-        "learning rate after warm-up: linear (decays to zero) or stable (constant, then decays)"))
+        "learning rate after warm-up: decays to zero (linear), or later (stable)"), SCHEDULES)
     warmup: float = option(0.06, (
         "fraction of the run in which the learning rate rises to its peak; post-norm models "
         "(bert, roberta) need some"))
@@ -254,12 +256,12 @@ class TrainConfig:
         "length of the run in minutes of training; the schedule then follows the clock"))
     # Reproducibility and the machine
     seed: int = option(0, "seed of initialization, data order, masking and dropout")
-    device: str = option("auto", "auto (cuda, else mps, else cpu), cuda, mps or cpu")
+    device: str = option("auto", "auto: cuda, else mps, else cpu", DEVICES)
     keep_freed_memory: bool = option(True, (
         "on a CPU: keep freed memory for the next step instead of returning it to the system; "
         "faster, and takes a few hundred MB more"))
     precision: str = option("auto", (
-        "auto (bf16 if the hardware has it), fp32 (slowest), bf16 or fp16 (with loss scaling)"))
+        "auto: bf16 if the hardware has it; fp32 is slowest, fp16 scales the loss"), PRECISIONS)
     # Logging, evaluation and checkpoints. The unit is optimizer steps.
     log_every: int = option(10, "steps between lines of metrics.jsonl")
     eval_every: int = option(500, "steps between evaluations; 0: only at the end")
@@ -271,15 +273,7 @@ class TrainConfig:
         "number of checkpoints to keep; each is three times as large as the model"))
 
     def __post_init__(self):
-        check_choice(self, "encoding_errors", ENCODING_ERRORS)
-        check_choice(self, "tokenizer_kind", ("bpe", "wordpiece"))
-        check_choice(self, "tokenizer_criterion", ("frequency", "likelihood"))
-        check_choice(self, "examples", ("lines", "documents", "blocks", "pairs"))
-        check_choice(self, "masking", MASKINGS)
-        check_choice(self, "schedule", SCHEDULES)
-        check_choice(self, "optimizer", ("adamw", "muon"))
-        check_choice(self, "device", ("auto", "cuda", "mps", "cpu"))
-        check_choice(self, "precision", ("auto", "fp32", "bf16", "fp16"))
+        check_choices(self)
         check_positive(self, "max_length", "batch_size", "learning_rate", "muon_learning_rate",
                        "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon",
                        "log_every", "mlm_probability")
@@ -313,9 +307,15 @@ class TrainConfig:
         return min(self.micro_batch_size or self.batch_size, self.batch_size)
 
 
+def check_choices(config):
+    """Raise ValueError for a field whose value is not one of its choices."""
+    for f in fields(config):
+        check_choice(config, f.name, f.metadata["choices"])
+
+
 def check_choice(config, name, choices):
     value = getattr(config, name)
-    if value not in choices:
+    if choices and value not in choices:
         raise ValueError(f"{name} is {value!r}: choose from {', '.join(choices)}"
                          + suggestion(value, choices))
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.config import check_at_least, check_choice, check_positive, option
+from minibert.config import check_at_least, check_choices, check_positive, option
 from minibert.heads import BertForSequenceClassification
 from minibert.optim import num_stacked
 from tokenizer.utils.cli import suggestion
@@ -42,8 +42,8 @@ class Tuning:
     >>> Tuning(tune="lora", lora_on="query,mlp").matrices
     ('query', 'mlp')
     """
-    tune: str = option("all", "what to train besides the head: all, lora, prefix, bias "
-                       "(modernbert: the norm scales) or head (nothing else)")
+    tune: str = option("all", "what to train besides the head; bias: in modernbert the norm "
+                       "scales; head: nothing else", DEFAULT_LR)
     lora_rank: int = option(4, "lora: rank of the updates")
     lora_alpha: float = option(8.0, "lora: the updates are multiplied by alpha / rank")
     lora_on: str = option("query,value", "lora: comma-separated list of the matrices to update: "
@@ -51,7 +51,7 @@ class Tuning:
     prefix_length: int = option(16, "prefix: trained keys and values in each layer")
 
     def __post_init__(self):
-        check_choice(self, "tune", DEFAULT_LR)
+        check_choices(self)
         check_at_least(self, 1, "lora_rank", "prefix_length")
         check_positive(self, "lora_alpha")
         for name in self.matrices:

@@ -8,9 +8,12 @@ pre-trained without it. Small models need a higher learning rate.
 from dataclasses import dataclass, replace
 
 from minibert.config import (
+    DEVICES,
+    PRECISIONS,
     TrainConfig,
     check_at_least,
     check_choice,
+    check_choices,
     check_fraction,
     option,
 )
@@ -29,15 +32,15 @@ class FinetuneConfig:
     >>> FinetuneConfig(task="regression").metric_name
     'pearson'
     """
-    task: str = option("classification", "classification or regression")
+    task: str = option("classification", "kind of labels: names or numbers", TASKS)
     metric: str = option("", "score on the dev set that selects the best epoch: accuracy (the "
                          "default), f1 (of the second label, or the mean over more than two) or "
                          "matthews; for a regression pearson (the default) or spearman")
-    class_weights: str = option("none", "none, or balanced: the rarer a label is in the training "
-                                "file, the more it counts in the loss")
+    class_weights: str = option("none", "balanced: the rarer a label is in the training "
+                                "file, the more it counts in the loss", ("none", "balanced"))
     epochs: int = option(3, "passes over the training file, at most")
     patience: int = option(2, "stop after this many epochs in a row without a better score")
-    judge_every: int = option(1, "epochs between two evaluations on the dev set; the last epoch is "
+    eval_every: int = option(1, "epochs between two evaluations on the dev set; the last epoch is "
                               "always evaluated")
     batch_size: int = option(32, "examples per step")
     learning_rate: float = option(5e-5, "peak learning rate; small models need more (1e-4 to "
@@ -56,17 +59,17 @@ class FinetuneConfig:
     seeds: int = option(3, "number of runs, each with its own head, data order and dropout")
     from_scratch: bool = option(False, "also train the same model from random weights, to show "
                                 "what pre-training gains")
-    device: str = option("auto", "auto, cuda, mps or cpu")
-    precision: str = option("auto", "auto (bf16 if the hardware has it), fp32, bf16 or fp16")
+    device: str = option("auto", "auto: cuda, else mps, else cpu", DEVICES)
+    precision: str = option("auto", "auto (bf16 if the hardware has it), fp32, bf16 or fp16",
+                            PRECISIONS)
 
     def __post_init__(self):
-        check_choice(self, "task", TASKS)
+        check_choices(self)
         if self.metric:
             check_choice(self, "metric", self.metrics)
-        check_choice(self, "class_weights", ("none", "balanced"))
         if self.class_weights != "none" and self.task == "regression":
             raise ValueError("class_weights balanced belongs to --task classification")
-        check_at_least(self, 1, "epochs", "patience", "judge_every", "seeds")
+        check_at_least(self, 1, "epochs", "patience", "eval_every", "seeds")
         check_at_least(self, 0, "examples", "max_length")
         check_fraction(self, "dropout", "hidden_dropout_prob")
         self.train_config(seed=0)  # checks the other fields

@@ -18,7 +18,7 @@ import numpy as np
 from data.corpus_files import format_of
 from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP, Replacements
 from data.readers import csv_rows, json_records, raise_error, tsv_rows
-from minibert.config import check_choice, option
+from minibert.config import check_choices, option
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.terminal import plural, visible
 
@@ -37,10 +37,10 @@ class Layout:
     skip_bad_rows: bool = option(False, "skip, count and list rows that cannot be read: another "
                                  "number of fields, no usable label, invalid JSON, an unclosed "
                                  "quotation mark")
-    encoding_errors: str = option("strict", ENCODING_ERRORS_HELP)
+    encoding_errors: str = option("strict", ENCODING_ERRORS_HELP, ENCODING_ERRORS)
 
     def __post_init__(self):
-        check_choice(self, "encoding_errors", ENCODING_ERRORS)
+        check_choices(self)
 
     def parts(self, labeled):
         """Return the names of the columns that are needed."""

@@ -157,7 +157,7 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
             break
         train_loss = mean_loss(loss_sum, num_examples)
         is_last = epoch == config.epochs or stop.requested
-        if epoch % config.judge_every and not is_last:
+        if epoch % config.eval_every and not is_last:
             continue
         scores = compute_metrics(predict(model, dev, config), dev.labels, config.metrics)
         history.append({"epoch": epoch, "train_loss": train_loss, **scores})

@@ -109,7 +109,8 @@ def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
         if names is not None and field.name not in names:
             continue
         kind = type(field.default)
-        options = {"type": kind, "metavar": kind.__name__.upper()}
+        choices = ",".join(field.metadata["choices"])
+        options = {"type": kind, "metavar": f"{{{choices}}}" if choices else kind.__name__.upper()}
         if kind is bool:
             options = {"action": argparse.BooleanOptionalAction}  # --flag and --no-flag
         value = getattr(shown, field.name, "")

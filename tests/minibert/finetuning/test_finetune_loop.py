@@ -94,9 +94,9 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(scripted_fit):
     assert len(history) == kept_epoch == 5
 
 
-def test_judge_every_skips_evaluations_but_not_the_last(scripted_fit):
+def test_eval_every_skips_evaluations_but_not_the_last(scripted_fit):
     scores = [0.3, 0.6, 0.5, 0.4, 0.2]
-    history, kept_epoch, best_scores = scripted_fit(scores, judge_every=2, patience=5)
+    history, kept_epoch, best_scores = scripted_fit(scores, eval_every=2, patience=5)
     assert [entry["epoch"] for entry in history] == [2, 4, 5]
     assert kept_epoch == 2 and best_scores == [0.6]
 

@@ -279,6 +279,9 @@ class TrainConfig:
                        "log_every", "mlm_probability")
         check_at_least(self, 0, "micro_batch_size", "weight_decay", "max_grad_norm", "max_steps",
                        "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight")
+        for name in ("weight_decay", "epochs", "minutes", "nsp_weight"):
+            if getattr(self, name) == float("inf"):
+                raise ValueError(f"{name} is inf: it must be finite")
         if self.seed >= 2**64:
             raise ValueError(f"seed is {self.seed}: it must be at most 2**64 - 1, {2**64 - 1}")
         check_fraction(self, "mlm_probability", "warmup", "decay", "adam_beta1", "adam_beta2",

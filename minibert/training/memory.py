@@ -14,25 +14,46 @@ CGROUPS = Path("/sys/fs/cgroup")  # the limits of containers on Linux
 MIN_LENGTH = 3  # tokens of the shortest example: [CLS], one of text, [SEP]
 
 
-def check_memory(model, config, device, world_size=1):
-    """Raise ValueError, naming the largest sizes, if a run needs more memory than there is."""
+def check_memory(model, config, memory, changeable, world_size=1):
+    """Raise ValueError, naming the sizes that help, if a run needs more memory than there is.
+
+    memory       {"this machine": bytes}, and "this GPU" if there is one: see ``available_memory``
+    changeable   fields that the user can still change; not those of a model that exists
+    """
     on_device, on_host = least_memory(model, config, world_size)
-    checks = [(machine_memory(), "this machine", on_device + on_host)]
-    if device.type == "cuda":
-        gpu_memory = torch.cuda.get_device_properties(device).total_memory
-        checks = [(gpu_memory, "this GPU", on_device), (machine_memory(), "this machine", on_host)]
-    for available, owner, parts in checks:
+    owner = "this GPU" if "this GPU" in memory else "this machine"
+    parts_of = {"this machine": on_host}
+    parts_of[owner] = parts_of.get(owner, []) + on_device
+    for owner, parts in parts_of.items():
         needed = sum(num_bytes for num_bytes, _ in parts)
-        if needed > available:
-            sizes = size_flags(model, config, max(parts)[1])
+        if needed > memory[owner]:
             raise ValueError(f"this run takes at least {needed / 1e9:,.1f} GB of memory, {owner} "
-                             f"has {available / 1e9:,.1f} GB: lower {sizes}")
+                             f"has {memory[owner] / 1e9:,.1f} GB: "
+                             + remedy(model, config, parts, memory[owner], changeable))
+
+
+def remedy(model, config, parts, available, changeable):
+    """Return what to do about parts that need more bytes than are available."""
+    fixed = sum(num_bytes for num_bytes, names in parts if not changeable.intersection(names))
+    if fixed > available:
+        return "use a smaller model, or a machine with more memory"
+    _, names = max(part for part in parts if changeable.intersection(part[1]))
+    return "lower " + size_flags(model, config, changeable.intersection(names))
+
+
+def available_memory(device):
+    """Return the bytes of this machine and of its GPU, if ``device`` is one."""
+    memory = {"this machine": machine_memory()}
+    if device.type == "cuda":
+        memory["this GPU"] = torch.cuda.get_device_properties(device).total_memory
+    return memory
 
 
 def size_flags(model, config, names):
     """Return the flags with their values, the largest first: '--hidden-size 1000 or ...'"""
     settings = asdict(model) | asdict(config)
-    values = {name: settings[name] for name in names if settings[name] > 1}
+    settings["micro_batch_size"] = config.effective_micro_batch_size
+    values = {name: settings[name] for name in sorted(names) if settings[name] > 1}
     largest_first = sorted(values, key=values.get, reverse=True)
     return as_flags(" or ".join(f"{name}={values[name]}" for name in largest_first), names)
 
@@ -58,7 +79,8 @@ def least_memory(model, config, world_size=1):
         (weight * model.vocab_size * H, ("vocab_size", "hidden_size")),
         (position * model.max_position_embeddings, ("max_position_embeddings", "hidden_size")),
         (weight * block * layers, ("num_hidden_layers", "hidden_size", "intermediate_size")),
-        (activations, ("batch_size", "max_length")),
+        (activations, ("batch_size", "micro_batch_size", "max_length")),
+        (weight * model.segments * H, ("type_vocab_size", "hidden_size")),
     ]
     # input_ids and labels, int64
     ids = 16 * length * config.batch_size // world_size

@@ -12,7 +12,7 @@ from minibert.formats.run_folder import write_config
 from minibert.training import cli
 from minibert.training.distributed import Distributed
 from minibert.training.failures import explain_failures, explain_lost_rank, remove_unstarted
-from minibert.training.memory import check_memory
+from minibert.training.memory import available_memory, check_memory
 from minibert.training.progress import Output, locked_run
 
 
@@ -79,7 +79,8 @@ def make_run(args, dist):
     device = dist.check_device(choose_device(config.device))
     # "auto" is decided once and written to config.json: a resumed run keeps its precision
     config = replace(config, precision=choose_precision(config.precision, device))
-    check_memory(model_config, config, device, dist.world_size)
+    check_memory(model_config, config, available_memory(device), cli.changeable_fields(args),
+                 dist.world_size)
     torch.manual_seed(config.seed)
     if device.type == "cpu" and config.keep_freed_memory:
         keep_freed_memory()

@@ -205,7 +205,7 @@ def test_another_tokenizer_does_not_blame_the_checkpoint(text, copy):
 @pytest.mark.parametrize("keys, value", [
     (["step"], "x"), (["step"], -5), (["step"], 2.5), (["step"], True), (["num_losses"], None),
     (["elapsed"], math.nan), (["elapsed"], -1.0), (["elapsed"], "5"), (["skipped"], 10**30),
-    (["loss_sums"], {"loss": "x"}), (["loss_sums"], []), (["loss_sums", "loss"], math.inf),
+    (["loss_sums"], {"loss": "x"}), (["loss_sums"], []), (["loss_sums", "loss"], math.nan),
     (["data_state"], 3), (["data_state", "epoch"], -1), (["data_state", "batch"], "2"),
     (["data_state"], None), (["data_state", "extra"], 1), (["loss_sums"], {}),
     (["scaler"], {"scale": math.inf}), (["config"], 1),

@@ -84,6 +84,8 @@ def test_an_unknown_preset_lists_the_presets(capsys):
 @pytest.mark.parametrize("values, message", [
     ({"batch_size": 0}, "batch_size is 0: it must be positive"),
     ({"learning_rate": float("nan")}, "learning_rate is nan"),
+    ({"epochs": float("inf")}, "epochs is inf: it must be finite"),
+    ({"weight_decay": float("inf")}, "weight_decay is inf: it must be finite"),
     ({"seed": 2**64}, f"seed is {2**64}: it must be at most"),
     ({"seed": -1}, "seed is -1"),
     ({"mlm_probability": 1.5}, "mlm_probability is 1.5"),

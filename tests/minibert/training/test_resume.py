@@ -240,6 +240,14 @@ def test_another_token_file_is_refused(text, tmp_path):
     assert resume(out) == 0
 
 
+def test_fewer_steps_than_were_taken_name_what_is_possible(text, tmp_path):
+    run(text, tmp_path / "run", "--max-steps", "3")
+    match = "run is at step 3, past the 2 steps asked for: ask for at least 3, leave .*new run"
+    with pytest.raises(ValueError, match=match):
+        resume(tmp_path / "run", "--max-steps", "2", "--may-differ", "max-steps")
+    assert resume(tmp_path / "run", "--max-steps", "3", "--may-differ", "max-steps") == 0
+
+
 def test_a_finished_run_says_how_to_continue(text, tmp_path, capsys):
     run(text, tmp_path / "run", "--max-steps", "2")
     assert "finished " not in capsys.readouterr().out

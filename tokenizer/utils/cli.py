@@ -12,6 +12,7 @@ import signal
 import sys
 from dataclasses import fields
 
+from tokenizer.utils import interrupt
 from tokenizer.utils.terminal import SafeStream
 
 
@@ -131,6 +132,7 @@ def run(main):
 
     What is printed, here and until Python ends, cannot control the terminal (``SafeStream``).
     """
+    interrupt.imports_are_over()
     # Escape characters that the output's encoding lacks (cp1252 in pipes on Windows): 'Ġ' as \u0120
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -84,9 +84,11 @@ def test_ctrl_c_before_the_first_checkpoint_says_that_there_is_none(text, tmp_pa
 
 @pytest.mark.parametrize("words", [
     [train.__file__], ["-m", "minibert"], ["-m", "tokenizer"], ["-m", "data"]])
-def test_ctrl_c_during_the_imports_prints_no_traceback(tmp_path, words):
+def test_ctrl_c_during_the_imports_prints_one_word(tmp_path, words):
+    """Also where an exception would be lost: in a callback, or in numpy's import of its C part."""
+    interrupted = "import signal\ntry: signal.raise_signal(signal.SIGINT)\nexcept BaseException: 1"
     for name in ("torch", "regex"):  # instead of the real packages
-        (tmp_path / f"{name}.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+        (tmp_path / f"{name}.py").write_text(interrupted)
     done = subprocess.run([sys.executable, *words, "--help"], capture_output=True, text=True,
                           cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)})
-    assert (done.returncode, done.stderr) == (-signal.SIGINT, "stopped\n")
+    assert (done.returncode, done.stderr) == (130, "stopped\n")

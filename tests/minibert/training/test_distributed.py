@@ -1,7 +1,6 @@
 """Several processes train one model: together they compute what one process computes alone."""
 import os
 import signal
-import socket
 import warnings
 from types import SimpleNamespace
 
@@ -12,6 +11,7 @@ from train_helpers import (
     PAIRS,
     assert_close_runs,
     checkpoint_names,
+    free_port,
     losses,
     resume,
     run,
@@ -211,13 +211,14 @@ def test_ranks_draw_different_dropout_masks(text, tmp_path):
 
 def test_leaving_does_not_wait_for_a_thread_that_waits_for_python():
     """DDP is freed while gloo's thread frees the tensor of the last all-reduce."""
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(20)]
-    ports = [free.getsockname()[1] for free in sockets]
-    for free in sockets:
-        free.close()
+    ports = FORK.SimpleQueue()
 
     def work(rank):
-        for port in ports:
+        for _ in range(20):
+            # Not all ports at once: a connection of gloo could take a later one meanwhile.
+            port = free_port() if rank == 0 else ports.get()
+            if rank == 0:
+                ports.put(port)
             os.environ["MASTER_PORT"] = str(port)
             with Distributed() as dist:
                 model = dist.wrap(torch.nn.Linear(8, 8))

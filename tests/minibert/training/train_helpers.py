@@ -168,14 +168,18 @@ def num_batches(state):
 # ------------------------------------------------------------------------------ several ranks
 
 
+def free_port():
+    """Return a port that is free now. Others soon take it: ask just before it is needed."""
+    with socket.create_server(("localhost", 0)) as server:
+        return server.getsockname()[1]
+
+
 def run_ranks(world_size, work, exit_codes=None):
     """Run work(rank) in several processes, as torchrun starts them. Return {rank: traceback}.
 
     Asserts that their exit codes are these; by default that all are 0.
     """
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     failures = FORK.SimpleQueue()
     processes = []
     for rank in range(world_size):

@@ -1,6 +1,5 @@
 """Errors name a remedy that works: too little memory, a full disk, Ctrl-C."""
 import os
-import signal
 import subprocess
 import sys
 

@@ -126,7 +126,7 @@ def plot_loss(folders, path, by="step"):
         ends.append((axes.get_xlim()[1], entropy, "unigram entropy: context ignored", GRAY))
     axes.set_xlabel("optimizer step" if by == "step" else "minutes of training")
     axes.set_ylabel("loss (nats per masked token)")
-    _finish(axes, ends)
+    label_ends(axes, ends)
     _save(figure, path)
 
 
@@ -172,12 +172,12 @@ def plot_contexts(result, path):
     axes.set_ylabel("cosine")
     title = "\n".join(map(visible, result["contexts"]))
     axes.set_title(title, fontsize=10, parse_math=False)
-    _finish(axes, ends)
+    label_ends(axes, ends)
     _save(figure, path)
 
 
-def _finish(axes, ends):
-    """Label each line at its end. ends: a list of (x, y, label, color)."""
+def label_ends(axes, ends):
+    """Draw a grid and label each line at its end. ends: a list of (x, y, label, color)."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     bottom, top = axes.get_ylim()

@@ -6,7 +6,14 @@ import time
 
 import pytest
 
-from minibert.analysis.plots import plot_loss, read_metrics, smooth, spread
+from minibert.analysis.plots import (
+    label_ends,
+    new_figure,
+    plot_loss,
+    read_metrics,
+    smooth,
+    spread,
+)
 from minibert.stop_request import StopRequest
 from minibert.training.progress import Metrics, ProgressBar, locked_run
 from minibert.training.state import TrainState
@@ -120,17 +127,28 @@ def test_the_loss_curves_of_several_runs_are_one_picture(tmp_path, by):
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("names", [["a"], ["a", "$x_$"]])
-def test_every_line_is_labeled_at_its_end(tmp_path, names):
+@pytest.mark.parametrize("labels, shown", [
+    (["bert"], [""]), (["bert", "$x_$"], ["bert: ", "$x_$: "]),
+    (["bert", "bert"], ["FOLDER/0: ", "FOLDER/1: "]),  # equal labels would not tell them apart
+])
+def test_every_line_is_labeled_at_its_end(tmp_path, labels, shown):
     matplotlib = pytest.importorskip("matplotlib")
-    runs = [write_metrics(tmp_path / name) for name in names]
+    runs = [write_metrics(tmp_path / str(i), label) for i, label in enumerate(labels)]
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         plot_loss(runs, tmp_path / "loss.svg")
     picture = (tmp_path / "loss.svg").read_text()
-    run = "bert: " if len(names) > 1 else ""
-    for label in ("training, 40% masked", "validation, 15% masked"):
-        assert picture.count(f">{run}{label}<") == len(names)
+    for run in shown:
+        for name in ("training, 40% masked", "validation, 15% masked"):
+            assert picture.count(f">{run.replace('FOLDER', str(tmp_path))}{name}<") == 1
     assert picture.count(">unigram entropy: context ignored<") == 1
+
+
+def test_labels_move_apart_only_where_they_would_meet():
+    pytest.importorskip("matplotlib")
+    axes = new_figure(4, 3).subplots()
+    axes.set(xlim=(0, 100), ylim=(0, 20))
+    label_ends(axes, [(10, 5, "short", "r"), (99, 5, "long", "b"), (98, 5.5, "longer", "g")])
+    assert [text.xy for text in axes.texts] == [(10, 5), (99, 5), (98, 6)]
 
 
 def test_an_unusual_name_of_a_run_is_no_formula(tmp_path):

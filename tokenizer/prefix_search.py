@@ -59,29 +59,32 @@ class PrefixSearch:
         for first in range(0, len(data), CHUNK):
             size = min(CHUNK, len(data) - first)
             chunk = padded[first : first + size + longest + 8]
-            if text.isascii():
-                starts, ends = self._find_bytes(chunk, np.ones(size, bool))
-                num_before = np.arange(size + longest + 1)
-            else:
+            starts, ends = self._find_bytes(chunk, size)
+            if not text.isascii():
                 is_first = chunk & 0xC0 != 0x80  # of the bytes of a character
-                starts, ends = self._find_bytes(chunk, is_first[:size])
-                num_before = np.cumsum(is_first) - is_first  # characters before each byte
-            yield from zip((num_before[starts] + num_chars).tolist(),
-                           (num_before[ends] + num_chars).tolist())
-            num_chars += int(num_before[size])
+                num_before = np.cumsum(is_first) - is_first + num_chars  # characters before each
+                starts = num_before[starts]
+                ends = num_before[ends]
+                num_chars = int(num_before[size])
+            else:
+                starts += first
+                ends += first
+            yield from zip(starts.tolist(), ends.tolist())
 
-    def _find_bytes(self, chunk, may_start):
+    def _find_bytes(self, chunk, num_starts):
         """Return the starts and ends of candidates, (C,) each.
 
-        chunk       bytes of a text and, for strings that start in it, of what follows
-        may_start   whether a string may start at each byte of the text, (size,) bool
+        chunk: as many bytes of a text as ``num_starts``, and what strings there may go on to
         """
         eight_bytes = np.ndarray(len(chunk) - 7, "<u8", chunk, strides=(1,))  # at each byte
-        heads = eight_bytes[: len(may_start)]
-        has_prefix = np.zeros(len(may_start), bool)
+        heads = eight_bytes[:num_starts]
+        has_prefix = np.zeros(num_starts, bool)
         for size in self._prefix_sizes:
             has_prefix |= self._prefix_hashes.may_have(heads & MASKS[size])
-        positions = np.flatnonzero(has_prefix & may_start)
+        has_prefix &= chunk[:num_starts] & 0xC0 != 0x80  # not inside a character
+        positions = np.flatnonzero(has_prefix)
+        if not len(positions):  # as in most short texts
+            return positions, positions.copy()
         heads = eight_bytes[positions]
         starts = []
         ends = []

@@ -21,6 +21,7 @@ from tokenizer import ByteLevelBPE
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
+import added_tokens  # noqa: E402
 import by_sentence  # noqa: E402
 import contest  # noqa: E402
 import finetuning  # noqa: E402
@@ -221,6 +222,13 @@ def test_gpu_suite_runs_its_parts_without_a_gpu(tmp_path, monkeypatch):
     gpu_suite.main(["--device", "cpu", "--shape", "tiny", "--parts", "small", "--rounds", "1",
                     "--contestants", "minibert", "--lines", "2000", "--out", str(out)])
     assert list(load(out)["parts"]["small"]["seconds"]) == ["minibert"]
+
+
+def test_added_tokens_prints_ratios(tmp_path, capsys):
+    text = tmp_path / "tiny.txt"
+    text.write_text("Flour and water, sugar and butter.\n" * 20, encoding="utf-8")
+    added_tokens.main([str(text), "wordpiece", "--terms", "words", "--rounds", "1"])
+    assert "| wordpiece | tiny | words | encode_batch |" in capsys.readouterr().out
 
 
 def test_tokenizer_speed_prints_a_table(capsys):

@@ -215,8 +215,8 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
     ratio = measured.num_bytes / max(measured.num_tokens, 1)
     print(f"tokens      {train_size} for training, {eval_file.num_tokens:,} for validation; "
           f"{ratio:.2f} bytes per token")
-    if report := unknown_report(measured.meta):
-        print(f"unknown     {report['unknown']}")
+    if line := unknown_line(measured, tokenizer):
+        print(f"unknown     {line}")
     if corpus and "replaced" in corpus.notes:
         print(f"replaced    {corpus.notes['replaced']}")
     if config.filters and not config.stream and corpus:
@@ -224,6 +224,17 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
     for file in {eval_file, measured}:
         file.unigram_counts(tokenizer.vocab_size)  # checks that every id is in the vocabulary
     return train_source, eval_file
+
+
+def unknown_line(token_file, tokenizer):
+    """Return how much of a text is [UNK]; "" for byte-level BPE, which has none."""
+    report = unknown_report(token_file.meta)
+    if report or tokenizer.kind == "bpe":
+        return report.get("unknown", "")
+    counts = token_file.unigram_counts(tokenizer.vocab_size)
+    share = counts[tokenizer.unk_token_id] / token_file.num_tokens
+    return (f"{share:.2%} of the tokens are [UNK]. An older version prepared them and did not "
+            "count their text, so bits per byte takes it as free: prepare it again to count it")
 
 
 def warn_of_long_words(token_file, tokenizer, masking):

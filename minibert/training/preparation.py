@@ -227,12 +227,14 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
 
 
 def unknown_line(token_file, tokenizer):
-    """Return how much of a text is [UNK]; "" for byte-level BPE, which has none."""
+    """Return how much of a text is [UNK]; "" if there can be none, or is none."""
     report = unknown_report(token_file.meta)
     if report or tokenizer.kind == "bpe":
         return report.get("unknown", "")
     counts = token_file.unigram_counts(tokenizer.vocab_size)
     share = counts[tokenizer.unk_token_id] / token_file.num_tokens
+    if not share:
+        return ""
     return (f"{share:.2%} of the tokens are [UNK]. An older version prepared them and did not "
             "count their text, so bits per byte takes it as free: prepare it again to count it")
 

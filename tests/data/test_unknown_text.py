@@ -84,6 +84,12 @@ def test_a_token_file_of_an_older_version_says_that_unknown_text_was_not_counted
     assert line.startswith("1.18% of the tokens are [UNK]. An older version")
 
 
+def test_an_older_token_file_without_unknown_text_needs_no_word(tmp_path, tokenizer):
+    prepare(["a"], tokenizer, tmp_path / "tokens", show_progress=False)
+    without_count(tmp_path / "tokens")
+    assert unknown_line(TokenFile(tmp_path / "tokens"), tokenizer) == ""
+
+
 def test_what_an_older_version_has_begun_is_not_counted_in_part(tmp_path):
     with TokenFileWriter(tmp_path / "tokens", 256, "x") as writer:
         writer.add([1, 2], [2], [1], 3)

@@ -22,12 +22,11 @@ import torch
 
 from minibert.batches import prefetch
 from minibert.device import autocast, compile_model
-from minibert.heads import BertForPreTraining
-from minibert.model import BertForMaskedLM
 from minibert.optim import batches_per_step, lr_multiplier, make_optimizer
 from minibert.stop_request import StopRequest
 from minibert.training import checkpoint, cli, profiling
 from minibert.training.init_from import load_initial_weights
+from minibert.training.objective import OBJECTIVES
 from minibert.training.preparation import prepare_data
 from minibert.training.reporting import Report
 from minibert.training.run import open_run
@@ -58,9 +57,8 @@ class Trainer:
         self.batches = data.train_batches
         self.tokenizer = data.tokenizer
         self.stopped = False  # by Ctrl-C, SIGTERM or SIGHUP
-        # BertForPreTraining adds next-sentence prediction, which needs pairs of sentences.
-        model_class = BertForPreTraining if self.config.examples == "pairs" else BertForMaskedLM
-        self.model = model_class(data.model_config).to(self.device)
+        self.model = OBJECTIVES[self.config.objective].make_model(data.model_config, self.config)
+        self.model.to(self.device)
         self.model.bert.gradient_checkpointing = self.config.gradient_checkpointing
         # The model that a step calls: the same weights, optionally compiled, wrapped in DDP if
         # world_size > 1.

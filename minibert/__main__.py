@@ -12,10 +12,13 @@ from minibert.analysis import (
 )
 from minibert.analysis.report import facts as report
 from minibert.finetuning import command as finetune
+from minibert.generation import command as generation
 from tokenizer.utils.cli import run, suggestion
 
 COMMANDS = {  # name -> (main function, one line of help)
     "fill-mask": (mask_filling.main, "fill the masks of a text"),
+    "generate": (generation.main, "continue a text with a causal model"),
+    "fill-spans": (generation.main_spans, "fill the spans of a text with an encoder-decoder"),
     "finetune": (finetune.main, "train a classifier on labeled sentences, and predict with it"),
     "compare": (compare.main, "fill the same masks with several models"),
     "attention": (attention_maps.main, "show where each layer or head looks"),

@@ -47,30 +47,33 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = config.num_attention_heads
         self.dropout = config.attention_probs_dropout_prob
+        self.scaled_scores = config.scaled_scores
+        inner_size = self.num_heads * config.head_size  # H in all families but T5
         # queries, keys and values in one layer: one large product is faster than three
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.use_bias)
-        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.qkv = nn.Linear(config.hidden_size, 3 * inner_size, bias=config.use_bias)
+        self.out_proj = nn.Linear(inner_size, config.hidden_size, bias=config.use_bias)
         self.out_dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.prefix = None  # prefix tuning (finetuning/adapters.py) sets it
+        # Keys and values from elsewhere: set by prefix tuning (finetuning/adapters.py) and by
+        # the KV cache (generation/decoding.py)
+        self.prefix = None
 
     def forward(self, x, attention_bias=None, rope=None):
         """x (B, T, H); the bias of ``attention_biases``; rope (2, T, hs/2), see ``rope_table``."""
-        q, k, v, attention_bias = self.project_qkv(x, attention_bias, rope)
+        return self.attend(*self.project_qkv(x, attention_bias, rope))
+
+    def attend(self, q, k, v, attention_bias=None):
+        """Return the attention's output (B, T, H) for q, k, v (B, nh, T, hs)."""
         # The two are equal up to rounding; on a CPU you can step through the first.
-        attention_fn = attention_by_hand if x.device.type == "cpu" else attention_fused
+        attention_fn = attention_by_hand if q.device.type == "cpu" else attention_fused
         dropout = self.dropout if self.training else 0.0
         y = attention_fn(q, k, v, attention_bias, dropout)  # (B, nh, T, hs)
-        y = y.transpose(1, 2).reshape(x.shape)  # concatenate the heads: (B, T, H)
+        y = y.transpose(1, 2).flatten(2)  # concatenate the heads: (B, T, H)
         return self.out_dropout(self.out_proj(y))
 
     def project_qkv(self, x, attention_bias=None, rope=None):
         """Return q, k, v (B, nh, T, hs) and the bias; a prefix makes k and v longer than q."""
-        B, T, H = x.shape
-        q, k, v = self.qkv(x).split(H, dim=-1)  # each (B, T, H)
-        # Split each vector into heads: (B, nh, T, hs).
-        q = q.view(B, T, self.num_heads, -1).transpose(1, 2)
-        k = k.view(B, T, self.num_heads, -1).transpose(1, 2)
-        v = v.view(B, T, self.num_heads, -1).transpose(1, 2)
+        q, k, v = self.split_heads(self.qkv(x), 3)  # each (B, nh, T, hs)
+        q = self.scale_queries(q)
         if rope is not None:
             # Only the scores depend on positions, so the values are not rotated.
             cos, sin = rope
@@ -79,6 +82,15 @@ class Attention(nn.Module):
         if self.prefix is not None:
             k, v, attention_bias = self.prefix(k, v, attention_bias)
         return q, k, v, attention_bias
+
+    def split_heads(self, x, parts):
+        """Cut x (B, T, parts x H) into parts, and these into heads, each (B, nh, T, hs)."""
+        B, T, _ = x.shape
+        return x.view(B, T, parts, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+
+    def scale_queries(self, q):
+        """Undo the division in ``attention_weights``, in T5."""
+        return q if self.scaled_scores else q * math.sqrt(q.shape[-1])
 
     def attention_weights(self, x, attention_bias=None, rope=None):
         """Return the attention weights that ``forward`` uses: (B, nh, T, T)."""
@@ -93,23 +105,29 @@ def attention_biases(config, attention_mask, T, dtype, device):
 
     A bias is added to the scores and broadcasts to (B, nh, T, T): 0 where a query may look, a huge
     negative number elsewhere; None if nothing is hidden. It is made of the user's attention_mask
-    (B, T), which is 1 for a token and 0 for padding (None: no padding), and of the local window.
+    (B, T), which is 1 for a token and 0 for padding (None: no padding), of the local window, and
+    in a causal model of the order of the tokens.
     """
     visible = None
     global_bias = None
+    position = torch.arange(T, device=device)
+    distance = position[:, None] - position[None, :]  # (T, T): of query i to the left to key j
     if attention_mask is not None:
         visible = attention_mask.bool()[:, None, None, :]  # (B, 1, 1, T)
+    if config.causal:
+        visible = distance >= 0 if visible is None else visible & (distance >= 0)
+    if visible is not None:
         global_bias = additive_bias(visible, dtype)
 
     if not any(is_local(config, layer) for layer in range(config.num_hidden_layers)):
         return global_bias, None
-    # Local layers see local_attention // 2 tokens to each side.
-    reach = config.local_attention // 2
+    # Local layers see local_attention // 2 tokens to each side. In a causal model, as in
+    # transformers' ModernBertDecoder, the token itself is one of those to the left.
+    reach = config.local_attention // 2 - config.causal
     # While a model is exported for any length, T is symbolic: keep the window in the graph.
     if isinstance(T, int) and T <= reach + 1:
         return global_bias, global_bias  # every token is within reach
-    position = torch.arange(T, device=device)
-    visible_local = (position[:, None] - position[None, :]).abs() <= reach  # (T, T)
+    visible_local = distance.abs() <= reach  # (T, T)
     if visible is not None:
         visible_local = visible_local & visible  # (B, 1, T, T)
     return global_bias, additive_bias(visible_local, dtype)

@@ -154,10 +154,11 @@ def collate(examples, indices, masker, pad_token_id, seed, epoch,
     for b, row in enumerate(rows):
         input_ids[b, : len(row)] = row
 
-    # The masks depend on (seed, epoch, index, position), not on the rest of the batch.
+    # The masks depend on (seed, epoch, index, position), not on the rest of the batch. (For an
+    # encoder-decoder, inputs and labels have lengths of their own.)
     corrupted, labels = masker(input_ids, seed, epoch, indices)  # (B, T), (B, T)
     arrays = {"input_ids": corrupted, "labels": labels}
-    attention_mask = np.arange(T) < lengths[:, None]  # (B, T): True up to the last [SEP]
+    attention_mask = corrupted != pad_token_id  # (B, T): True up to the last [SEP]
     if not attention_mask.all():
         arrays["attention_mask"] = attention_mask
     if examples.segment_b_starts is not None:

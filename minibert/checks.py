@@ -69,7 +69,8 @@ def check_tokenizer(config, tokenizer):
         raise ValueError(f"tokenizer has {tokenizer.vocab_size:,} ids, model was built for "
                          f"{config.vocab_size:,}: {fix}, or add rows to the model with "
                          f"transformers: model.resize_token_embeddings({tokenizer.vocab_size})")
-    if tokenizer.pad_token_id != config.pad_token_id:
+    pad_token_id = tokenizer.pad_token_id  # None in GPT-2
+    if pad_token_id != config.pad_token_id and not (pad_token_id is None and config.causal):
         raise ValueError(f"tokenizer pads with id {tokenizer.pad_token_id}, model with "
                          f"{config.pad_token_id}: {fix}, or correct pad_token_id in config.json")
 

@@ -10,12 +10,14 @@ from minibert.masking import MASKINGS
 from tokenizer.utils.cli import suggestion
 
 FAMILIES = ("bert", "roberta", "modernbert")
+DECODER_FAMILIES = ("gpt2",)  # see minibert/generation
 # A new one also needs its function in model.py and its name in formats/huggingface_config.py.
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 SCHEDULES = ("linear", "stable")
 EXAMPLES = ("lines", "documents", "blocks", "pairs")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TRAINING_OBJECTIVES = ("masked", "causal", "span-corruption")  # see training/objective.py
 LENGTHS = ("max_steps", "epochs", "minutes")  # a run sets exactly one of them
 
 
@@ -38,11 +40,13 @@ class BertConfig:
     #     bert          post    learned      plain    yes      Devlin et al. 2018, section 3
     #     roberta       post    learned      plain    yes      Liu et al. 2019, section 2
     #     modernbert    pre     rotary       gated    no       Warner et al. 2024, section 2.1
+    #     gpt2          pre     learned      plain    yes      Radford et al. 2019, section 2.3
     #
     # RoBERTa also counts positions from the padding id; ModernBERT's initial weights differ.
     family: str = option("bert", (
         "bert (post-norm, learned positions, sentence pairs), roberta (bert without pairs) or "
-        "modernbert (pre-norm, rotary positions, gated MLP, no biases; learns faster)"), FAMILIES)
+        "modernbert (pre-norm, rotary positions, gated MLP, no biases; learns faster); with "
+        "--objective causal also gpt2 (pre-norm, learned positions)"), FAMILIES + DECODER_FAMILIES)
     # Parameters: the embeddings have V H (and positions x H), a block has 4 H^2 (attention) + 2 H I
     # (MLP, gated 3 H I). Here 24 million embeddings and 12 blocks of 7 million make 110 million.
     vocab_size: int = option(30522, (
@@ -82,6 +86,8 @@ class BertConfig:
     global_rope_theta: float = option(160_000.0, (
         "modernbert: rotary base of the global layers; larger suits longer sequences"))
     local_rope_theta: float = option(10_000.0, "modernbert: rotary base of the local layers")
+    # Each token sees only itself and earlier ones. --objective causal sets it, so it has no flag.
+    causal: bool = False
 
     def __post_init__(self):
         check_choices(self)
@@ -101,6 +107,8 @@ class BertConfig:
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(f"pad_token_id {self.pad_token_id} is outside the vocabulary of "
                              f"{self.vocab_size:,}")
+        if self.family in DECODER_FAMILIES and not self.causal:
+            raise ValueError(f"family {self.family} needs objective causal")
         if self.max_length < 1:
             raise ValueError(f"max_position_embeddings {self.max_position_embeddings} leaves no "
                              f"position for a token: it must be above {self.pad_token_id + 1}")
@@ -118,8 +126,8 @@ class BertConfig:
 
     @property
     def segments(self):
-        # ModernBERT has none, whatever type_vocab_size is.
-        return 0 if self.family == "modernbert" else self.type_vocab_size
+        # ModernBERT and GPT-2 have none, whatever type_vocab_size is.
+        return 0 if self.family in ("modernbert", "gpt2") else self.type_vocab_size
 
     @property
     def head_activation(self):
@@ -131,7 +139,12 @@ class BertConfig:
     @property
     def pre_norm(self):
         # LayerNorm before attention and MLP, inside the residual branch, and not after the sum
-        return self.family == "modernbert"
+        return self.family in ("modernbert", "gpt2")
+
+    @property
+    def embedding_norm(self):
+        # GPT-2 has no LayerNorm between the embeddings and the first block.
+        return self.family != "gpt2"
 
     @property
     def rotary(self):
@@ -146,6 +159,14 @@ class BertConfig:
     @property
     def use_bias(self):
         return self.family != "modernbert"
+
+    @property
+    def learned_positions(self):
+        return not self.rotary
+
+    # Only T5 has other values of these (generation/t5.py).
+    rms_norm = False
+    scaled_scores = True
 
 
 @dataclass(frozen=True)
@@ -193,6 +214,10 @@ class TrainConfig:
         "wordpiece: characters of the longest word; a longer one becomes [UNK]"))
     min_frequency: int = option(2, "occurrences that a pair needs to be merged")
     # Examples and masks. The unit of all lengths is tokens.
+    objective: str = option("masked", (
+        "masked (BERT: hidden tokens, from both sides), causal (GPT: each next token, from the "
+        "tokens before it) or span-corruption (T5: an encoder and a decoder that writes what was "
+        "removed)"), TRAINING_OBJECTIVES)
     examples: str = option("blocks", (
         "training examples: lines, documents (cut to length), blocks (packed, no padding) or "
         "pairs (two sentences, which adds next-sentence prediction)"), EXAMPLES)
@@ -274,6 +299,9 @@ class TrainConfig:
 
     def __post_init__(self):
         check_choices(self)
+        if self.objective != "masked" and self.examples == "pairs":
+            raise ValueError(f"examples pairs are for next-sentence prediction, which objective "
+                             f"{self.objective} does not have: use lines, documents or blocks")
         check_positive(self, "max_length", "batch_size", "learning_rate", "muon_learning_rate",
                        "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon",
                        "log_every", "mlm_probability")
@@ -313,7 +341,7 @@ class TrainConfig:
 def check_choices(config):
     """Raise ValueError for a field whose value is not one of its choices."""
     for f in fields(config):
-        check_choice(config, f.name, f.metadata["choices"])
+        check_choice(config, f.name, f.metadata.get("choices"))
 
 
 def check_choice(config, name, choices):

@@ -44,21 +44,25 @@ class Embeddings(nn.Module):
         # it gets one)
         self.token = nn.Embedding(config.vocab_size, H, padding_idx=self.pad_token_id)
         self.position = self.segment = None
-        if not config.rotary:  # ModernBERT rotates queries and keys instead, in every layer
+        if config.learned_positions:  # ModernBERT rotates queries and keys in every layer instead
             padding_idx = self.pad_token_id if self.is_roberta else None
             self.position = nn.Embedding(config.max_position_embeddings, H, padding_idx)
         if config.segments:
             self.segment = nn.Embedding(config.segments, H)
-        self.norm = layer_norm(config)
+        self.norm = layer_norm(config) if config.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, input_ids, token_type_ids=None):
-        """input_ids (B, T), token_type_ids (B, T) or None for all 0 -> vectors (B, T, H)"""
+    def forward(self, input_ids, token_type_ids=None, start=0):
+        """input_ids (B, T), token_type_ids (B, T) or None for all 0 -> vectors (B, T, H)
+
+        start: the position of the first token (generation reads a text in parts).
+        """
         x = self.token(input_ids)  # (B, T, H)
         if self.is_roberta:
-            x = x + self.position(roberta_positions(input_ids, self.pad_token_id))
+            x = x + self.position(roberta_positions(input_ids, self.pad_token_id) + start)
         elif self.position is not None:
-            x = x + self.position.weight[:input_ids.shape[1]]  # (T, H), the same for each sequence
+            end = start + input_ids.shape[1]
+            x = x + self.position.weight[start:end]  # (T, H), the same for each sequence
         if self.segment is not None:
             no_segments = token_type_ids is None  # all tokens belong to sentence A
             x = x + (self.segment.weight[0] if no_segments else self.segment(token_type_ids))
@@ -108,8 +112,8 @@ class Block(nn.Module):
         self.pre_norm = config.pre_norm
         self.attention = Attention(config)
         self.mlp = MLP(config)
-        # Embeddings end with a norm, so the first pre-norm would only repeat it.
-        skip_first_norm = self.pre_norm and layer == 0
+        # If the embeddings end with a norm, the first pre-norm would only repeat it.
+        skip_first_norm = self.pre_norm and config.embedding_norm and layer == 0
         self.attention_norm = nn.Identity() if skip_first_norm else layer_norm(config)
         self.mlp_norm = layer_norm(config)
 
@@ -134,6 +138,8 @@ def gather_positions(x, positions):
 
 
 def layer_norm(config):
+    if config.rms_norm:
+        return nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
     return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=config.use_bias)
 
 
@@ -214,7 +220,7 @@ class BertModel(PreTrainedModel):
 
         x = self.embeddings(input_ids, token_type_ids)  # (B, T, H)
         dtype = autocast_dtype(x)
-        global_bias, local_bias = attention_biases(self.config, attention_mask, T, dtype, x.device)
+        global_bias, local_bias = self.attention_biases(attention_mask, T, dtype)
         global_rope, local_rope = self.rope_cos_sin(T, dtype)
         for layer, block in enumerate(self.blocks):
             local = is_local(self.config, layer)
@@ -236,6 +242,11 @@ class BertModel(PreTrainedModel):
         else:
             hidden, first = hidden.split((len(masked_positions), B))  # (M, H), (B, H)
         return hidden, torch.tanh(self.pooler(first))
+
+    def attention_biases(self, attention_mask, T, dtype):
+        """Return the biases of global and local layers, see attention.py. T5 adds to them."""
+        device = self.embeddings.token.weight.device
+        return attention_biases(self.config, attention_mask, T, dtype, device)
 
     def rope_cos_sin(self, T, dtype):
         """Return the rotary tables (2, T, hs/2) of global and local layers, or (None, None)."""

@@ -59,6 +59,8 @@ def num_stacked(name, model_config):
     """Return how many matrices are stacked in the weight of the linear layer ``name``."""
     if name.endswith("attention.qkv"):
         return 3  # queries, keys and values
+    if name.endswith("cross_attention.kv_proj"):
+        return 2
     if name.endswith("mlp.up_proj") and model_config.gated:
         return 2  # the values and their gates
     return 1

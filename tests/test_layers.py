@@ -38,9 +38,10 @@ LAYERS = (
      "minibert.stream_batches",
      "minibert.optim", "minibert.evaluate", "minibert.device", "minibert.checks",
      "minibert.presets", "minibert.stop_request"),
+    ("minibert.generation",),
     ("minibert.formats",),
     ("minibert.finetuning",),
-    ("minibert.analysis",),
+    ("minibert.analysis", "minibert.generation.command"),
     ("minibert.training",),
     ("minibert", "train"),
 )

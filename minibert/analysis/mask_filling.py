@@ -14,6 +14,8 @@ import torch
 
 from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
 from minibert.checks import check_length, check_tokenizer
+from minibert.generation.causal import BertForCausalLM
+from minibert.generation.seq2seq import EncoderDecoder
 from tokenizer.inspect.text import is_byte_level
 from tokenizer.utils.cli import at_least
 from tokenizer.utils.terminal import TextStyle, visible
@@ -75,6 +77,12 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
 
 def check_fills_masks(model, tokenizer):
     """Raise ValueError unless the model has an MLM head and the tokenizer a mask token."""
+    if isinstance(model, BertForCausalLM):
+        raise ValueError("a causal model fills no masks but continues a text: use python -m "
+                         "minibert generate")
+    if isinstance(model, EncoderDecoder):
+        raise ValueError("an encoder-decoder fills no masks but spans: use python -m minibert "
+                         "fill-spans")
     if not hasattr(model, "head"):
         raise ValueError("the model has no head that fills masks: it is fine-tuned, or an encoder; "
                          "train.py --init continues its training with one")

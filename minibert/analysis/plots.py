@@ -125,7 +125,7 @@ def plot_loss(folders, path, by="step"):
     if ends and entropy is not None:
         ends.append((axes.get_xlim()[1], entropy, "unigram entropy: context ignored", GRAY))
     axes.set_xlabel("optimizer step" if by == "step" else "minutes of training")
-    axes.set_ylabel("loss (nats per masked token)")
+    axes.set_ylabel("loss (nats per token to predict)")
     label_ends(axes, ends)
     _save(figure, path)
 

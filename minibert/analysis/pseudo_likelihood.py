@@ -13,6 +13,8 @@ vocabulary (Salazar et al. 2020, "Masked Language Model Scoring", section 2):
 
 A word of several tokens is predicted from its own other pieces, so it scores too well (Kauf and
 Ivanova 2023).
+
+Of a model trained with --objective causal, the command prints the perplexity.
 """
 import json
 import math
@@ -36,22 +38,28 @@ def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
 
     "tokens" is a list of {"token", "id", "log_likelihood"}. Special and unknown tokens are
     context but are not predicted, as in training. Raises ValueError for a text that is too long
-    or has no token to predict, and for a model without an MLM head.
+    or has no token to predict, and for a model without an MLM head. For a causal model, each
+    token is predicted from those before it, and the perplexity is a true one.
 
         pseudo_perplexity(model, tokenizer, ["He broke the record."])
         -> [{"text": "He broke the record.", "pseudo_perplexity": 8.3, ...}]
     """
-    check_fills_masks(model, tokenizer)
+    causal = model.config.causal
+    if not causal:
+        check_fills_masks(model, tokenizer)
     sequences = [torch.tensor(tokenizer.encode(text).ids) for text in texts]
     queries = []  # (index of a text, position of a token to predict)
     for i, ids in enumerate(sequences):
         check_length(model.config, len(ids))
-        positions = [p for p in range(len(ids)) if int(ids[p]) not in tokenizer.special_ids]
+        # In a causal model nothing comes before the first token, so it is not predicted.
+        positions = [p for p in range(int(causal), len(ids))
+                     if int(ids[p]) not in tokenizer.special_ids]
         if not positions:
             raise ValueError(f"the text {texts[i]!r} has no token to predict")
         queries += [(i, position) for position in positions]
     # Texts of similar length share a batch, so there is little padding.
     queries.sort(key=lambda query: len(sequences[query[0]]))
+    score = next_token_log_likelihoods if causal else log_likelihoods
 
     results = [{"text": text, "tokens": []} for text in texts]
     was_training = model.training
@@ -61,7 +69,7 @@ def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
             batch = queries[start : start + batch_size]
             rows = [sequences[i] for i, _ in batch]
             positions = [position for _, position in batch]
-            values = log_likelihoods(model, rows, positions, tokenizer)
+            values = score(model, rows, positions, tokenizer)
             for (i, position), value in zip(batch, values):
                 token_id = sequences[i][position].item()
                 token = tokenizer.id_to_token(token_id)
@@ -82,12 +90,8 @@ def log_likelihoods(model, sequences, positions, tokenizer):
     sequences: B tensors (T_i,); positions: B ints; returns B floats
     """
     device = next(model.parameters()).device
-    pad_id = tokenizer.pad_token_id
-    ids = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=pad_id)
-    B, T = ids.shape
-    lengths = torch.tensor([len(sequence) for sequence in sequences])
-    attention_mask = (torch.arange(T) < lengths[:, None]).long()  # (B, T)
-    rows = torch.arange(B)
+    ids, attention_mask = pad(sequences, model.config.pad_token_id)  # (B, T) each
+    rows = torch.arange(len(ids))
     positions = torch.tensor(positions)
     labels = torch.full_like(ids, IGNORE_INDEX)  # (B, T)
     labels[rows, positions] = ids[rows, positions]
@@ -96,6 +100,25 @@ def log_likelihoods(model, sequences, positions, tokenizer):
     out = model(ids.to(device), attention_mask.to(device), labels=labels.to(device))
     log_probs = out.logits.float().log_softmax(dim=-1)  # (B, V)
     return log_probs.gather(1, out.labels[:, None]).squeeze(1).tolist()
+
+
+def next_token_log_likelihoods(model, sequences, positions, tokenizer):
+    """Return the same for a causal model: ln p of each token, given the tokens before it."""
+    device = next(model.parameters()).device
+    distinct = {id(sequence): sequence for sequence in sequences}  # many queries are about one text
+    rows = [list(distinct).index(id(sequence)) for sequence in sequences]
+    ids, attention_mask = pad(list(distinct.values()), model.config.pad_token_id)
+    logits = model(ids.to(device), attention_mask.to(device)).logits  # (texts, T, V)
+    positions = torch.tensor(positions)
+    log_probs = logits[rows, positions - 1].float().log_softmax(dim=-1)  # (B, V)
+    return log_probs.gather(1, ids[rows, positions][:, None].to(device)).squeeze(1).tolist()
+
+
+def pad(sequences, pad_token_id):
+    """Return ids and attention mask, each (B, T), of sequences (T_i,)."""
+    ids = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=pad_token_id)
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
 
 
 def perplexity(log_likelihoods):

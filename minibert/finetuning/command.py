@@ -38,6 +38,8 @@ from minibert.finetuning.predict import (
 from minibert.finetuning.seeds import NAMES, finetune, listed_scores
 from minibert.formats.model_files import CONFIG
 from minibert.formats.run_folder import load_run
+from minibert.generation.causal import BertForCausalLM
+from minibert.generation.seq2seq import EncoderDecoder
 from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, add_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable, next_free_folder
@@ -58,6 +60,9 @@ def main(args=None):
 def train_command(args, tuning):
     """Run --train: fine-tune, save the best model, and print the scores."""
     model, tokenizer = load_run(args.run)
+    if isinstance(model, (BertForCausalLM, EncoderDecoder)):
+        raise ValueError(f"{args.run}: only an encoder can be fine-tuned, such as a model trained "
+                         "with --objective masked")
     tokenizer.require("cls", "sep", "pad")
     learning_rate = {"learning_rate": DEFAULT_LR[tuning.tune]}
     config = FinetuneConfig(**(learning_rate | explicit_flags(args, FinetuneConfig)))

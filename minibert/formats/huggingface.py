@@ -8,6 +8,7 @@ translates config.json, and model_files.py finds and reads the files.
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,11 +16,15 @@ import torch
 from minibert.checks import check_tokenizer
 from minibert.formats import safetensors
 from minibert.formats.huggingface_config import (
+    ENCODER_DECODER,
     classifier_from_json,
     classifier_to_json,
     config_from_json,
     config_to_json,
+    own_to_json,
+    t5_to_json,
 )
+from minibert.formats.huggingface_names import ENCODER, TRANSPOSED, hf_names, layout
 from minibert.formats.model_files import (
     CONFIG,
     WEIGHTS,
@@ -28,58 +33,13 @@ from minibert.formats.model_files import (
     weights_file,
 )
 from minibert.formats.other_weights import listed, strip_prefixes
+from minibert.generation.causal import BertForCausalLM
+from minibert.generation.seq2seq import EncoderDecoder
+from minibert.generation.t5 import T5
 from minibert.heads import BertForPreTraining, BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertModel
 from tokenizer.utils.files import atomic_write
 from tokenizer.utils.terminal import visible
-
-# Our module -> theirs; # is the index of the block. Our qkv is three tensors there.
-_BERT = {
-    "bert.embeddings.token": "bert.embeddings.word_embeddings",
-    "bert.embeddings.position": "bert.embeddings.position_embeddings",
-    "bert.embeddings.segment": "bert.embeddings.token_type_embeddings",
-    "bert.embeddings.norm": "bert.embeddings.LayerNorm",
-    "bert.blocks.#.attention.qkv": ("bert.encoder.layer.#.attention.self.query",
-                                    "bert.encoder.layer.#.attention.self.key",
-                                    "bert.encoder.layer.#.attention.self.value"),
-    "bert.blocks.#.attention.out_proj": "bert.encoder.layer.#.attention.output.dense",
-    "bert.blocks.#.attention_norm": "bert.encoder.layer.#.attention.output.LayerNorm",
-    "bert.blocks.#.mlp.up_proj": "bert.encoder.layer.#.intermediate.dense",
-    "bert.blocks.#.mlp.down_proj": "bert.encoder.layer.#.output.dense",
-    "bert.blocks.#.mlp_norm": "bert.encoder.layer.#.output.LayerNorm",
-    "bert.pooler": "bert.pooler.dense",
-    "head.dense": "cls.predictions.transform.dense",
-    "head.norm": "cls.predictions.transform.LayerNorm",
-    "head": "cls.predictions",
-    "nsp": "cls.seq_relationship",
-    "classifier": "classifier",
-}
-_ROBERTA = _BERT | {
-    "head.dense": "lm_head.dense",
-    "head.norm": "lm_head.layer_norm",
-    "head": "lm_head",
-    "dense": "classifier.dense",
-    "classifier": "classifier.out_proj",
-}
-_MODERNBERT = {
-    "bert.embeddings.token": "model.embeddings.tok_embeddings",
-    "bert.embeddings.norm": "model.embeddings.norm",
-    "bert.blocks.#.attention.qkv": "model.layers.#.attn.Wqkv",
-    "bert.blocks.#.attention.out_proj": "model.layers.#.attn.Wo",
-    "bert.blocks.#.attention_norm": "model.layers.#.attn_norm",
-    "bert.blocks.#.mlp.up_proj": "model.layers.#.mlp.Wi",
-    "bert.blocks.#.mlp.down_proj": "model.layers.#.mlp.Wo",
-    "bert.blocks.#.mlp_norm": "model.layers.#.mlp_norm",
-    "bert.final_norm": "model.final_norm",
-    "head.dense": "head.dense",
-    "head.norm": "head.norm",
-    "head": "decoder",
-    "dense": "head.dense",  # the classifier's head has the layers of the MLM head
-    "norm": "head.norm",
-    "classifier": "classifier",
-}
-MODULES = {"bert": _BERT, "roberta": _ROBERTA, "modernbert": _MODERNBERT}
-ENCODER = {"bert": "bert.", "roberta": "roberta.", "modernbert": "model."}  # prefix of their names
 
 # Their architecture -> (family, our class)
 ARCHITECTURES = {
@@ -93,39 +53,24 @@ ARCHITECTURES = {
     "ModernBertForMaskedLM": ("modernbert", BertForMaskedLM),
     "ModernBertModel": ("modernbert", BertModel),
     "ModernBertForSequenceClassification": ("modernbert", BertForSequenceClassification),
+    "BertLMHeadModel": ("bert", BertForCausalLM),
+    "RobertaForCausalLM": ("roberta", BertForCausalLM),
+    "ModernBertDecoderForCausalLM": ("modernbert", BertForCausalLM),
+    "GPT2LMHeadModel": ("gpt2", BertForCausalLM),
+    "T5ForConditionalGeneration": ("t5", T5),
 }
 
 # Old spellings of names, and tensors that a file may have and the model does not need.
 OLD_SPELLINGS = ((re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
                  (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"))
 NOT_NEEDED = re.compile(r"pooler\.dense\.(weight|bias)$|cls\.seq_relationship\.(weight|bias)$")
-COPIES = re.compile(r"position_ids$|(cls\.predictions|lm_head)\.decoder\.bias$")
-DECODER = re.compile(r"(^|\.)decoder\.weight$")  # the token embeddings again, if the head is tied
+COPIES = re.compile(r"position_ids$|(cls\.predictions|lm_head)\.decoder\.bias$"
+                    r"|^transformer\..*\.attn\.(masked_)?bias$"  # GPT-2's causal mask
+                    r"|EncDecAttention\.relative_attention_bias\.weight$")  # T5 does not use it
+# The token embeddings again, if the head is tied
+DECODER = re.compile(r"((^|\.)decoder|lm_head|embed_tokens)\.weight$")
 IN_HEADS = re.compile(r"(?!bert\.)|bert\.pooler\.")  # our names outside of the encoder
 MAX_PROBLEMS = 5  # listed in an error
-
-
-def hf_names(name, family, encoder_only=False):
-    """Return the names in a Hugging Face file of our tensor: one, or three for a split qkv.
-
-    >>> hf_names("bert.blocks.3.mlp.down_proj.bias", "roberta")
-    ['roberta.encoder.layer.3.output.dense.bias']
-    """
-    full_name = "bert." + name if encoder_only else name
-    module, _, parameter = full_name.rpartition(".")
-    block = re.search(r"\.(\d+)\.", module)
-    found = MODULES[family].get(re.sub(r"\.\d+\.", ".#.", module))
-    if found is None:
-        raise ValueError(f"the Hugging Face layout of {family} has no tensor for {name}")
-    names = []
-    for hf_module in [found] if isinstance(found, str) else found:
-        if block:
-            hf_module = hf_module.replace("#", block[1])
-        if module.startswith("bert."):
-            prefix = "" if encoder_only else ENCODER[family]
-            hf_module = re.sub(r"^(bert|model)\.", prefix, hf_module)
-        names.append(f"{hf_module}.{parameter}")
-    return names
 
 
 def save_pretrained(model, folder, tokenizer=None):
@@ -140,16 +85,20 @@ def save_pretrained(model, folder, tokenizer=None):
     encoder_only = isinstance(model, BertModel)
     tensors = {}
     for name, tensor in model.state_dict().items():
-        names = hf_names(name, config.family, encoder_only)
-        tensors.update(zip(names, tensor.detach().float().chunk(len(names))))
-    if config.family != "modernbert" and not config.segments:
+        names = hf_names(name, layout(model), encoder_only)
+        for hf_name, part in zip(names, tensor.detach().float().chunk(len(names))):
+            tensors[hf_name] = part.mT if TRANSPOSED.match(hf_name) else part
+    if not (config.pre_norm or config.segments or isinstance(model, EncoderDecoder)):
         # They have at least one segment type: zeros add nothing.
         name = "embeddings.segment.weight" if encoder_only else "bert.embeddings.segment.weight"
         segment_name = hf_names(name, config.family, encoder_only)[0]
         tensors[segment_name] = torch.zeros(1, config.hidden_size)
-    architecture = next(name for name, supported in ARCHITECTURES.items()
-                        if supported == (config.family, type(model)))
-    values = config_to_json(config, architecture, tokenizer)
+    if isinstance(model, EncoderDecoder):
+        values = t5_to_json(config) if isinstance(model, T5) else own_to_json(config)
+    else:
+        architecture = next(name for name, supported in ARCHITECTURES.items()
+                            if supported == (config.family, type(model)))
+        values = config_to_json(config, architecture, tokenizer)
     if isinstance(model, BertForSequenceClassification):
         values.update(classifier_to_json(model))
     safetensors.write(tensors, folder / WEIGHTS, {"format": "pt"})
@@ -204,20 +153,29 @@ def load_tensors(folder, family):
     for pattern, new in OLD_SPELLINGS:
         tensors = {pattern.sub(new, name): tensor for name, tensor in tensors.items()}
     tensors, note = strip_prefixes(tensors)
-    if any(name.startswith("embeddings.") for name in tensors):
+    if any(name.startswith(("embeddings.", "wte.")) for name in tensors):
         tensors = {ENCODER[family] + name: tensor for name, tensor in tensors.items()}
+    for name in filter(TRANSPOSED.match, tensors):
+        tensors[name] = tensors[name].mT if tensors[name].dim() == 2 else tensors[name]
     return path, tensors, note
 
 
 def _build_model(values, config, tensors, path):
     of_family = {name: cls for name, (family, cls) in ARCHITECTURES.items()
-                 if family == config.family}
+                 if family == config.family and (cls is BertForCausalLM) == config.causal}
+    if values["model_type"] == ENCODER_DECODER:
+        return EncoderDecoder(config)
     architectures = values.get("architectures") or list(of_family)  # by default ...ForMaskedLM
     architecture = architectures[0] if isinstance(architectures, list) else architectures
     if architecture not in list(of_family):  # it may be anything, also no string
-        raise ValueError(f"{path}: architecture {architecture!r} is not supported, only "
+        kind = " of a causal model (is_decoder)" if config.causal else ""
+        raise ValueError(f"{path}: architecture {architecture!r}{kind} is not supported, only "
                          + ", ".join(of_family))
     cls = of_family[architecture]
+    if cls is T5:
+        head = tensors.get("lm_head.weight")
+        is_tied = head is None or torch.equal(head, tensors.get("shared.weight", head + 1))
+        config = replace(config, tied_head=is_tied)
     if cls is BertForSequenceClassification:
         return cls(config, *classifier_from_json(values, config, path))
     if cls is BertModel:
@@ -231,7 +189,7 @@ def map_state_dict(model, tensors, path, heads_may_differ=False):
     Every tensor of both sides is accounted for. heads_may_differ: outside of the encoder each side
     may have tensors that the other one lacks.
     """
-    family = model.config.family
+    family = layout(model)
     prefix = "bert." if isinstance(model, BertModel) else ""
     state, used, fresh, problems = {}, set(), [], []
     for name, parameter in model.state_dict().items():

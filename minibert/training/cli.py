@@ -23,6 +23,8 @@ from tokenizer.utils.files import next_free_folder
 ANY = None
 REQUIRES = {
     "nsp_weight": ("examples", "pairs"),
+    "masking": ("objective", "masked"),
+    "mlm_probability": ("objective", "masked"),
     "tokenizer_criterion": ("tokenizer_kind", "wordpiece"),
     "lowercase": ("tokenizer_kind", "wordpiece"),
     "keep_accents": ("tokenizer_kind", "wordpiece"),
@@ -40,7 +42,8 @@ REQUIRES = {
 # These flags have no effect with --tokenizer or --data.
 TRAINS_TOKENIZER = ("vocab_size", "tokenizer_kind", "tokenizer_criterion", "lowercase",
                     "min_frequency")
-FIELDS = [field.name for cls in (BertConfig, TrainConfig) for field in fields(cls)]
+FIELDS = [field.name for cls in (BertConfig, TrainConfig) for field in fields(cls)
+          if "help" in field.metadata]
 
 GROUPS = {  # heading in --help -> fields of TrainConfig
     "starting point": ("init",),
@@ -49,7 +52,8 @@ GROUPS = {  # heading in --help -> fields of TrainConfig
     "tokenizer (its size is --vocab-size)":
         ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "min_frequency", "lowercase",
          "keep_accents", "limit_alphabet", "max_input_chars_per_word"),
-    "examples and masks": ("examples", "max_length", "masking", "mlm_probability", "nsp_weight"),
+    "objective, examples and masks":
+        ("objective", "examples", "max_length", "masking", "mlm_probability", "nsp_weight"),
     "length of the run: one of these": LENGTHS,
     "batch size and memory":
         ("batch_size", "micro_batch_size", "batch_ramp", "ramp_from", "gradient_checkpointing",
@@ -149,7 +153,8 @@ def new_config(args):
 def with_flags(model, train, model_flags, train_flags):
     """Return both configurations with these values; errors name the flags."""
     try:
-        return replace(model, **model_flags), override(train, train_flags)
+        train = override(train, train_flags)
+        return replace(model, **model_flags, causal=train.objective == "causal"), train
     except ValueError as error:
         raise ValueError(as_flags(str(error), FIELDS)) from None
 

@@ -16,8 +16,9 @@ import torch
 from minibert.checks import check_tokenizer
 from minibert.config import TrainConfig
 from minibert.formats.huggingface import load_config, load_tensors, map_state_dict
-from minibert.formats.model_files import locate
-from minibert.model import BertForMaskedLM
+from minibert.formats.huggingface_config import ENCODER_DECODER
+from minibert.formats.model_files import locate, read_config
+from minibert.training.objective import OBJECTIVES
 from tokenizer import load_tokenizer
 from tokenizer.utils.cli import as_flags
 
@@ -40,7 +41,13 @@ def init_config(folder, flags):
     """
     model_folder, tokenizer_folder = locate(folder)
     model, tokenizer = load_config(model_folder), load_tokenizer(tokenizer_folder)
+    objective = "causal" if model.causal else "masked"
+    if model.family == "t5":
+        raise ValueError(f"--init {folder}: training does not continue a T5")
+    if read_config(model_folder)["model_type"] == ENCODER_DECODER:
+        objective = "span-corruption"
     fixed = asdict(model) | dict.fromkeys(TOKENIZER_FIELDS, "as it was trained")
+    fixed["objective"] = objective
     fixed |= {"tokenizer": str(tokenizer_folder), "tokenizer_kind": tokenizer.kind}
     refused = [f"{as_flags(name, [name])}: {fixed[name]} in the folder, {value} now"
                for name, value in flags.items()
@@ -50,10 +57,11 @@ def init_config(folder, flags):
                          "Leave these flags out")
     check_tokenizer(model, tokenizer)
     with torch.device("meta"):  # shapes without memory
-        empty_model = BertForMaskedLM(model)
+        empty_model = OBJECTIVES[objective].make_model(model, TrainConfig())
     read_weights(empty_model, model_folder)  # check names and shapes now, before anything slow
     return model, TrainConfig(tokenizer=str(tokenizer_folder), tokenizer_kind=tokenizer.kind,
-                              max_length=min(TrainConfig.max_length, model.max_length))
+                              max_length=min(TrainConfig.max_length, model.max_length),
+                              objective=objective)
 
 
 def load_initial_weights(folder, model):

@@ -26,18 +26,18 @@ from minibert.config import BertConfig
 from minibert.device import autocast
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
 from minibert.examples import make_examples, max_ids
-from minibert.masking import MAX_WORD_TOKENS, Masker
+from minibert.generation.span_corruption import SENTINELS
+from minibert.masking import MAX_WORD_TOKENS
 from minibert.stream_batches import StreamBatches
-from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
+from minibert.training.objective import OBJECTIVES
+from tokenizer import ByteLevelBPE, WordPiece, bpe, load_tokenizer, wordpiece
 from tokenizer.base import Tokenizer
 from tokenizer.formats.vocab_files import holds_tokenizer
-from tokenizer.word_starts import WordStarts
 
 # How much of a stream is read before training: for the tokenizer, and for validation.
 STREAM_TOKENIZER_CHARACTERS = 200_000_000
 STREAM_EVAL_CHARACTERS = 5_000_000
 MAX_MEAN_WORD_TOKENS = 4  # English has 1.0 to 1.9, depending on the vocabulary
-EVAL_MLM_PROBABILITY = 0.15  # the same for every run, so that validation losses can be compared
 
 
 @dataclass
@@ -181,11 +181,14 @@ def train_tokenizer(corpus, model_config, config):
     if config.stream:
         texts = take_characters(texts, STREAM_TOKENIZER_CHARACTERS)
     sizes = {"vocab_size": model_config.vocab_size, "min_frequency": config.min_frequency}
+    sentinels = SENTINELS if config.objective == "span-corruption" else ()
     if config.tokenizer_kind == "bpe":
-        return ByteLevelBPE.train_from_iterator(texts, **sizes)
+        return ByteLevelBPE.train_from_iterator(
+            texts, special_tokens=(*bpe.SPECIAL_TOKENS, *sentinels), **sizes)
     if config.tokenizer_kind == "wordpiece":
         return WordPiece.train_from_iterator(
-            texts, lowercase=config.lowercase, strip_accents=False if config.keep_accents else None,
+            texts, special_tokens=(*wordpiece.SPECIAL_TOKENS, *sentinels),
+            lowercase=config.lowercase, strip_accents=False if config.keep_accents else None,
             criterion=config.tokenizer_criterion, limit_alphabet=config.limit_alphabet,
             max_input_chars_per_word=config.max_input_chars_per_word, **sizes)
     raise ValueError(f"tokenizer_kind is {config.tokenizer_kind!r}: it must be bpe or wordpiece")
@@ -251,16 +254,15 @@ def warn_of_long_words(token_file, tokenizer, masking):
 def make_train_batches(run, train_source, tokenizer):
     """Return this rank's endless iterator of masked training batches."""
     config = run.config
-    word_starts = None if config.masking == "tokens" else WordStarts(tokenizer)
-    masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id, tokenizer.never_predicted,
-                    config.mlm_probability, config.masking, word_starts)
+    targets = OBJECTIVES[config.objective].train_targets(tokenizer, config)
     options = {
-        "masker": masker, "batch_size": config.loader_batch_size,
+        "masker": targets, "batch_size": config.loader_batch_size,
         "pad_token_id": tokenizer.pad_token_id, "seed": config.seed, "shard": run.dist.shard,
         # GPUs multiply lengths that are multiples of 8 faster; a CPU only pays for the padding
         "pad_to_multiple_of": 1 if run.device.type == "cpu" else 8,
         # a compiled model is compiled again for each new shape, so keep the number of masks fixed
-        "expected_mask_rate": config.mlm_probability if config.compile else 0.0,
+        "expected_mask_rate":
+            config.mlm_probability if config.compile and config.objective == "masked" else 0.0,
     }
     examples_of = partial(make_examples, config.examples, tokenizer=tokenizer,
                           max_length=config.max_length)
@@ -277,13 +279,16 @@ class Validation:
         examples = make_examples(config.examples, eval_file, tokenizer=tokenizer,
                                  max_length=config.max_length)
         self.examples = examples.at(EVAL_SEED, 0)
-        self.masker = Masker(tokenizer.vocab_size, tokenizer.mask_token_id,
-                             tokenizer.never_predicted, EVAL_MLM_PROBABILITY)
+        self.masker = OBJECTIVES[config.objective].eval_targets(tokenizer, config)
         self.num_examples = config.eval_examples
         check_eval_set(self.examples, self.masker, self.num_examples)
         self.expected = expected_losses(self.examples, self.masker.is_special,
                                         limit=8 * self.num_examples)
-        self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
+        if config.objective != "masked":  # no token to predict is visible
+            self.expected["copying_loss"] = self.expected["unigram_entropy"]
+        self.bytes_per_token = None
+        if config.objective != "span-corruption":  # its targets are not the text alone
+            self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
         self.unknown_share = unknown_report(eval_file.meta).get("unknown_text_share", 0.0)
         self.pad_token_id = tokenizer.pad_token_id
         self.batch_size = min(32, config.effective_micro_batch_size)

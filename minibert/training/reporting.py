@@ -1,16 +1,15 @@
 """What a run prints: before the first step what to expect, then its progress, then the results."""
 import math
-import shlex
 import sys
 from functools import cache
 
-from minibert.analysis.mask_filling import fill_mask
 from minibert.analysis.plots import plot_loss
-from minibert.analysis.probes import known_probes, masked_passages
 from minibert.device import describe, peak_memory
+from minibert.generation.span_corruption import NOISE
 from minibert.masking import IGNORE_INDEX
 from minibert.training.failures import resume_command
 from minibert.training.progress import Metrics, ProgressBar, stream_position
+from minibert.training.samples import print_samples
 from minibert.training.state import check_finite
 from tokenizer.utils.terminal import TextStyle, display_width, padded, plural
 
@@ -27,10 +26,10 @@ class Report:
         self.metrics = None
         if is_main:
             validation = trainer.data.validation
-            header = {"label": trainer.model.config.family,
-                      "mlm_probability": config.mlm_probability,
-                      "eval_mlm_probability": validation.masker.mlm_probability}
-            header |= validation.expected
+            header = {"label": trainer.model.config.family, **validation.expected}
+            if config.objective == "masked":
+                header |= {"mlm_probability": config.mlm_probability,
+                           "eval_mlm_probability": validation.masker.mlm_probability}
             self.metrics = Metrics(trainer.run.folder / "metrics.jsonl", state.step, header)
         self.bar = ProgressBar.of(trainer.total_steps, config.minutes, state, hidden=not is_main)
 
@@ -90,14 +89,19 @@ def print_expectations(trainer):
           f"{trainer.model.num_parameters():,} parameters")
     print(f"device      {describe(trainer.device, config.precision)}")
     grouping = {"tokens": "", "words": ", whole words", "spans": ", in spans of words"}
+    asked = f"{config.mlm_probability:.0%} of them to predict{grouping[config.masking]}"
+    if config.objective == "causal":
+        asked = "each to predict from those before it"
+    if config.objective == "span-corruption":
+        asked = f"{NOISE:.0%} of them removed in spans, which the decoder writes"
     epoch = "streamed"
     if trainer.steps_per_epoch:
         epoch = f"one epoch is {math.ceil(trainer.steps_per_epoch):,} steps"
     print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
-          f"(at most {config.batch_size * config.max_length:,}), {config.mlm_probability:.0%} of "
-          f"them to predict{grouping[config.masking]}; {epoch}")
+          f"(at most {config.batch_size * config.max_length:,}), {asked}; {epoch}")
     style = TextStyle.of(sys.stdout)
-    inputs, targets = masked_example(trainer.batches.peek(), trainer.tokenizer, style)
+    example = removed_spans_example if config.objective == "span-corruption" else masked_example
+    inputs, targets = example(trainer.batches.peek(), trainer.tokenizer, style)
     print(f"input       {inputs}\nto predict  {targets}")
     print(f"length      {run_length(trainer)}; {learning_rates(config)}, "
           f"{config.schedule} schedule")
@@ -137,6 +141,10 @@ def print_expected_losses(trainer):
         print(f"expect      a first loss far below the unigram entropy {entropy:.2f}, if the model "
               f"knows such text.{indent}With a fresh MLM head it starts near "
               f"ln({vocab_size:,}) = {ln_vocab:.2f} nats.")
+    elif config.objective != "masked":
+        print(f"expect      a first loss near ln({vocab_size:,}) = {ln_vocab:.2f} nats (every "
+              f"token equally likely),{indent}then the unigram entropy {entropy:.2f} (token "
+              "frequencies are known). Below that, the model reads context.")
     else:
         print(f"expect      a first loss near ln({vocab_size:,}) = {ln_vocab:.2f} nats (every "
               f"token equally likely),{indent}then a plateau near the unigram entropy "
@@ -151,7 +159,8 @@ def print_expected_losses(trainer):
 def masked_example(batch, tokenizer, style):
     """Return a piece of a batch as two aligned lines: the input, and below it the labels.
 
-    The piece shows as many as possible of the three cases: [MASK], a random token, and the
+    In a causal batch, each label is the token itself, which the tokens before it predict. The
+    piece shows as many as possible of the three cases: [MASK], a random token, and the
     unchanged token (80, 10 and 10 % of the tokens to predict).
 
         [CLS] the [MASK] sat blue the mat [SEP]
@@ -186,6 +195,15 @@ def masked_example(batch, tokenizer, style):
     return inputs.rstrip(), targets.rstrip()
 
 
+def removed_spans_example(batch, tokenizer, style):
+    """Return the beginnings of an input and of its target, which are not aligned."""
+    lines = []
+    for ids in (batch.input_ids[0].tolist(), batch.labels[0].tolist()):
+        text = tokenizer.decode([i for i in ids if i != IGNORE_INDEX], skip_special_tokens=False)
+        lines.append(style.visible(text)[:EXAMPLE_COLUMNS])
+    return lines
+
+
 def first_loss_line(trainer, loss):
     """Return the line that shows whether a run starts as it should."""
     ln_vocab = trainer.data.validation.expected["ln_vocab"]
@@ -195,14 +213,14 @@ def first_loss_line(trainer, loss):
 
 
 def print_results(trainer, scores):
-    """Print the validation scores, draw the loss curve, and fill a few masks."""
+    """Print the validation scores, draw the loss curve, and show samples."""
     state, config, folder = trainer.state, trainer.config, trainer.run.folder
     skipped = f", {state.skipped} skipped" if state.skipped else ""
     where = f", to {stream_position(state.data_state)} of the text" if config.stream else ""
     minutes = state.elapsed / 60
     duration = f"{minutes:.1f} minutes" if minutes >= 1 else f"{state.elapsed:.0f} seconds"
     print(f"trained     {state.step:,} steps in {duration}{skipped}{where}")
-    print_scores(scores, trainer.data.validation.expected)
+    print_scores(scores, trainer.data.validation.expected, config.objective)
     if config.stream:
         corpus = trainer.data.train_source.corpus
         if config.filters:
@@ -216,46 +234,24 @@ def print_results(trainer, scores):
     except ImportError:
         print('loss curve  none: install matplotlib with pip install -e ".[plots]"')
     print(f"model       {folder / 'model'}")
-    print_filled_masks(trainer)
+    print_samples(trainer)
 
 
-def print_scores(scores, expected):
+def print_scores(scores, expected, objective):
     """Print the validation loss and where it lies relative to the expected losses."""
     loss, entropy, copying = scores["loss"], expected["unigram_entropy"], expected["copying_loss"]
+    accuracy_name = "masked accuracy" if objective == "masked" else "accuracy"
+    bits = ""
+    if "bits_per_byte" in scores:
+        bits = f", {scores['bits_per_byte']:.3f} bits per byte"
+        bits += " (8 for each byte of [UNK])" if scores.get("unknown_share") else ""
     side = "below" if loss < entropy else "above"
     distance = f"{abs(entropy - loss):.2f} {side} the unigram entropy"
     if loss < copying:
         distance += f", {copying - loss:.2f} of it from reading context"
     print(f"validation  loss {loss:.3f} nats ({distance}), perplexity {scores['perplexity']:.1f}, "
-          f"masked accuracy {scores['accuracy']:.1%}, {scores['bits_per_byte']:.3f} bits per byte"
-          + (" (8 for each byte of [UNK])" if scores.get("unknown_share") else ""))
+          f"{accuracy_name} {scores['accuracy']:.1%}{bits}")
     if "nsp_accuracy" in scores:
         print(f"NSP         accuracy {scores['nsp_accuracy']:.1%} on {scores['pairs']:,} pairs "
               f"(the more frequent answer: {scores['nsp_chance']:.1%}), "
               f"loss {scores['nsp_loss']:.3f}")
-
-
-def print_filled_masks(trainer):
-    """Fill the masks of a few sentences: those of a known corpus, else validation passages."""
-    tokenizer, run = trainer.tokenizer, trainer.run
-    probes = (known_probes(run.preset, trainer.config.corpus, tokenizer)
-              or masked_passages(trainer.data.validation.examples, tokenizer))
-    max_length = trainer.model.config.max_length
-    probes = [probe for probe in probes if len(tokenizer.encode(probe).ids) <= max_length]
-    style = TextStyle.of(sys.stdout)
-    for probe in probes:
-        print(f"\n{probe}")
-        for answer in fill_mask(trainer.model, tokenizer, probe):
-            print(answer_line(answer, style))
-    question = probes[0] if probes else f"Return a new {tokenizer.mask_token} object."
-    command = f"python -m minibert fill-mask {shlex.quote(str(run.folder))} {shlex.quote(question)}"
-    print(f"\nask it yourself:  {command}")
-
-
-def answer_line(answer, style):
-    """Return one answer of ``fill_mask`` as a line; a line end is shown as a sign.
-
-    {"score": 0.31, "token_str": " list", ...} -> '    31.0%  list'
-    """
-    text = answer["token_str"]
-    return f"   {answer['score']:6.1%}  {style.visible(text.strip() or text)}"

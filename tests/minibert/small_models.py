@@ -4,7 +4,7 @@ import torch
 from minibert.config import BertConfig
 from minibert.model import BertForMaskedLM
 
-PAD = {"bert": 0, "roberta": 1, "modernbert": 0}
+PAD = {"bert": 0, "roberta": 1, "modernbert": 0, "gpt2": 0}
 
 
 def config(family, **changes):

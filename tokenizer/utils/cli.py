@@ -99,7 +99,7 @@ def suggestion(word, known):
 
 
 def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
-    """Add a flag for each field of the dataclass ``cls``, or for those in ``names``.
+    """Add a flag for each field of ``cls`` that has a help text, or for those in ``names``.
 
     A flag that is not on the command line is None, so that ``explicit_flags`` can tell.
 
@@ -107,7 +107,7 @@ def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
     unset_at_zero   fields for which 0 means that a feature is off, and is not printed
     """
     for field in fields(cls):
-        if names is not None and field.name not in names:
+        if "help" not in field.metadata or (names is not None and field.name not in names):
             continue
         kind = type(field.default)
         choices = ",".join(field.metadata["choices"])
@@ -123,7 +123,7 @@ def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
 
 def explicit_flags(arguments, cls):
     """Return {field: value} for the fields of ``cls`` that are on the command line."""
-    values = {field.name: getattr(arguments, field.name) for field in fields(cls)}
+    values = {field.name: getattr(arguments, field.name, None) for field in fields(cls)}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -25,6 +25,7 @@ from minibert.analysis.report.svg import is_number
 from minibert.evaluate import EVAL_SEED
 from minibert.examples import make_examples
 from minibert.formats.run_folder import load_run, read_config
+from minibert.model import BertForMaskedLM
 from minibert.presets import PRESETS
 from tokenizer import load_tokenizer
 from tokenizer.inspect.statistics import statistics
@@ -84,7 +85,8 @@ def collect_facts(folder, texts=()):
             corpus = train.corpus if train else ""
             texts = texts or default_texts(preset, corpus, examples, model, tokenizer)
             facts["masks"] = filled_masks(model, tokenizer, texts, notes)
-            facts["attention"] = attention_facts(model, tokenizer, texts[0])
+            if tokenizer.encode(texts[0]).ids:
+                facts["attention"] = attention_facts(model, tokenizer, texts[0])
     return facts, tokenizer
 
 
@@ -194,15 +196,15 @@ def default_texts(preset, corpus, examples, model, tokenizer):
     if not texts and examples is not None:
         texts = masked_passages(examples, tokenizer)
     if not texts:
-        texts = known_probes("kant", "kant", tokenizer)[:1] if tokenizer.mask_token else [""]
+        texts = known_probes("kant", "kant", tokenizer)[:1] if tokenizer.mask_token else [SAMPLE]
     max_length = model.config.max_length
     return [text for text in texts if len(tokenizer.encode(text)) <= max_length] or [""]
 
 
 def filled_masks(model, tokenizer, texts, notes):
     """Return {"text", "answers": a list for each mask} for each text with a mask."""
-    if not hasattr(model, "head"):
-        notes.append("No mask is filled: the model is fine-tuned or only an encoder.")
+    if not isinstance(model, BertForMaskedLM):
+        notes.append("No mask is filled: the model has no head for masked tokens.")
         return []
     masks = []
     for text in texts:

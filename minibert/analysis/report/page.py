@@ -11,19 +11,19 @@ from minibert.analysis.report.svg import attention_map, bars, chart
 from tokenizer.utils.terminal import TextStyle, plural
 
 METRICS = {  # key in metrics.jsonl -> (name, format)
-    "eval_loss": ("loss, nats per masked token", "{:.3f}"),
+    "eval_loss": ("loss, nats per token to predict", "{:.3f}"),
     "eval_perplexity": ("perplexity", "{:,.1f}"),
-    "eval_accuracy": ("masked accuracy", "{:.1%}"),
+    "eval_accuracy": ("accuracy", "{:.1%}"),
     "eval_bits_per_byte": ("bits per byte", "{:.3f}"),
     "eval_nsp_accuracy": ("accuracy of sentence pairs", "{:.1%}"),
     "eval_nsp_chance": ("accuracy of the more frequent answer", "{:.1%}"),
     "eval_nsp_loss": ("loss of sentence pairs, nats", "{:.3f}"),
-    "eval_masked": ("masked tokens", "{:,}"),
+    "eval_masked": ("tokens to predict", "{:,}"),
     "eval_pairs": ("sentence pairs", "{:,}"),
 }
 TILES = ("eval_loss", "eval_perplexity", "eval_accuracy", "eval_bits_per_byte")
 SMALL_CURVES = (
-    ("eval_accuracy", "Masked accuracy, validation", "dots"),
+    ("eval_accuracy", "Accuracy, validation", "dots"),
     ("nsp_accuracy", "Accuracy of sentence pairs, training", "line"),
     ("learning_rate", "Learning rate", "line"),
     ("grad_norm", "Gradient norm", "line"),
@@ -109,7 +109,7 @@ def curves(training):
     for name, caption, kind in SMALL_CURVES:
         if len(found.get(name, [])) > 1:
             small.append(chart(caption, [(caption, kind, found[name])], small=True))
-    loss = chart("Loss, nats per masked token", lines, guide)
+    loss = chart("Loss, nats per token to predict", lines, guide)
     return section("Training", loss, tag("div", *small, class_="pair") if small else "")
 
 

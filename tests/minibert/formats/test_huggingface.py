@@ -199,9 +199,9 @@ def test_all_tensors_that_do_not_fit_are_listed(tmp_path):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"model_type": "gpt2"}, "model_type is 'gpt2', but must be one of bert, roberta, modernbert$"),
+    ({"model_type": "mpnet"}, "model_type is 'mpnet', but must be one of bert, roberta, "),
     ({"position_embedding_type": "relative_key"}, "'relative_key' .only 'absolute'"),
-    ({"is_decoder": True}, "is_decoder = True"),
+    ({"is_decoder": True}, "'BertForMaskedLM' of a causal model .is_decoder. is not supported"),
     ({"hidden_act": "mish"}, "hidden_act is 'mish', but must be one of gelu, "),
     ({"hidden_size": None}, "hidden_size missing"),
     ({"hidden_size": 17}, "config.json: hidden_size 17 is not a multiple of num_attention_heads 2"),

@@ -33,6 +33,8 @@ from minibert.training.failures import explain_lost_rank
     pytest.param(2, " ".join(PAIRS), id="pairs"),
     pytest.param(2, "--optimizer muon --batch-ramp 0.5 --ramp-from 2 --batch-size 6", id="muon"),
     pytest.param(2, "--stream", id="stream"),
+    pytest.param(2, "--objective causal --examples lines", id="causal"),
+    pytest.param(2, "--objective span-corruption --vocab-size 420 --examples lines", id="spans"),
 ])
 def test_several_ranks_compute_what_one_process_does(text, tmp_path, world_size, flags):
     """Although their shards have different numbers of masked tokens and of micro-batches."""

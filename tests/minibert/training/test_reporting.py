@@ -4,7 +4,8 @@ import torch
 
 from minibert.analysis.probes import masked_passages, word_to_mask
 from minibert.batches import Batch
-from minibert.training.reporting import answer_line, masked_example
+from minibert.training.reporting import masked_example
+from minibert.training.samples import answer_line
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.utils.terminal import ASCII, TextStyle
 

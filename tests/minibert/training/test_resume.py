@@ -46,6 +46,8 @@ def small_windows(monkeypatch):
     "--masking spans --tokenizer-kind wordpiece",
     "--stream",
     "--stream " + " ".join(PAIRS),
+    "--objective causal --hidden-dropout-prob 0.1",
+    "--objective span-corruption --vocab-size 420 --micro-batch-size 3",
 ])
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
         text, tmp_path, small_windows, flags):

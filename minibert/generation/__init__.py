@@ -1,0 +1,1 @@
+"""Models that write text: causal language models, and encoder-decoders."""

@@ -61,7 +61,8 @@ class TokenFileWriter:
 
     def __init__(self, folder, vocab_size, tokenizer_fingerprint, shard_size=SHARD_SIZE):
         self.folder = Path(folder)
-        self.part = self.folder.parent / f".{self.folder.name}.part"
+        self.real_folder = Path(os.path.realpath(folder))
+        self.part = self.real_folder.parent / f".{self.real_folder.name}.part"
         self.shard_size = shard_size
         self.dtype = dtype_for(vocab_size)
         self.header = {
@@ -153,7 +154,7 @@ class TokenFileWriter:
         content = json.dumps(with_checksum(self.meta), indent=1) + "\n"
         (self.part / "meta.json").write_text(content, encoding="utf-8")
         with errors_name(self.folder):
-            replace_folder(self.part, self.folder)
+            replace_folder(self.part, self.real_folder)
         # Only now: a writer that is killed before this line can still resume.
         (self.folder / PROGRESS).unlink(missing_ok=True)
 

@@ -171,7 +171,11 @@ def is_data_state(values, step):
     is_digest = (isinstance(digest, dict) and is_count(digest.get("batches"))
                  and isinstance(digest.get("digest"), str))
     counts = values.keys() - {"text_digest", "read"}
-    return is_read and is_digest and all(is_count(values[key]) for key in counts)
+    if not (is_read and is_digest and all(is_count(values[key]) for key in counts)):
+        return False
+    # With pairs, a later epoch may have a few more batches than the first one.
+    return "epoch" not in values or values["batch"] < values["batches_per_epoch"] or (
+        values["epoch"] > 0 and values["batches_per_epoch"] > 0)
 
 
 class StepLosses:

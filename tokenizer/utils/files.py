@@ -31,8 +31,8 @@ def atomic_folder(folder):
     >>> with atomic_folder("/tmp/example") as temporary:
     ...     _ = (temporary / "a.txt").write_text("complete")
     """
-    folder = Path(folder)
     with errors_name(folder):
+        folder = real_path(folder, os.path.isdir, "a folder")
         temporary = _temporary_path(folder)
         temporary.mkdir()
         try:
@@ -65,8 +65,8 @@ def replace_folder(temporary, folder):
 @contextlib.contextmanager
 def atomic_file(path):
     """Yield a temporary path that replaces ``path`` on success and is removed on any error."""
-    path = Path(path)
     with errors_name(path):
+        path = real_path(path, os.path.isfile, "a regular file")
         temporary = _temporary_path(path)
         try:
             yield temporary
@@ -91,6 +91,17 @@ def atomic_lines(path, lines):
     with atomic_file(path) as temporary:
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(line + "\n" for line in lines)
+
+
+def real_path(path, is_kind, kind):
+    """Return the path that links lead to, for a file or folder that will be replaced.
+
+    Raises ValueError if something of another kind is there, such as a device: a rename would
+    remove it.
+    """
+    if os.path.exists(path) and not is_kind(path):
+        raise ValueError(f"{path} is not {kind}: choose another name")
+    return Path(os.path.realpath(path))
 
 
 def _temporary_path(path):

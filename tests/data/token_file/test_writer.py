@@ -56,6 +56,14 @@ def test_a_folder_with_other_files_is_never_replaced(tmp_path):
     assert (tmp_path / "letter.txt").read_text() == "dear"
 
 
+def test_a_link_to_a_token_file_stays_a_link(older):
+    link = older.folder.with_name("link")
+    link.symlink_to("tokens")
+    prepare_quietly(["new"], link)
+    assert link.is_symlink() and bytes(TokenFile(older.folder).ids[:].tolist()) == b"new"
+    assert sorted(path.name for path in older.folder.parent.iterdir()) == ["link", "tokens"]
+
+
 def test_a_damaged_or_older_token_file_is_replaced(older):
     (older.folder / "ids-00000.bin").rename(older.folder / "ids.bin")
     (older.folder / "meta.json").write_text('{"format": "minibert token file", "version": 1}')

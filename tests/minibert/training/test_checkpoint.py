@@ -206,6 +206,9 @@ def test_another_tokenizer_does_not_blame_the_checkpoint(text, copy):
     (["step"], "x"), (["step"], -5), (["step"], 2.5), (["step"], True), (["num_losses"], None),
     (["elapsed"], math.nan), (["elapsed"], -1.0), (["elapsed"], "5"), (["skipped"], 10**30),
     (["loss_sums"], {"loss": "x"}), (["loss_sums"], []), (["loss_sums", "loss"], math.nan),
+    (["loss_sums", "loss"], math.inf), (["data_state", "batches_per_epoch"], 0),
+    (["data_state", "batch"], 10**6),
+    (["data_state"], {"epoch": 1, "batch": 0, "batches_per_epoch": 0}),
     (["data_state"], 3), (["data_state", "epoch"], -1), (["data_state", "batch"], "2"),
     (["data_state"], None), (["data_state", "extra"], 1), (["loss_sums"], {}),
     (["scaler"], {"scale": math.inf}), (["config"], 1),
@@ -220,6 +223,11 @@ def test_a_wrong_value_in_state_json_is_named(trained, tmp_path, keys, value):
     edit(path, *keys, value=value)
     with pytest.raises(ValueError, match=f"^{keys[0]} is .*, but must be "):
         check_saved(json.loads(path.read_text()))
+
+
+def test_a_later_epoch_of_sentence_pairs_may_have_more_batches(trained):
+    saved = json.loads((checkpoints(trained)[0] / "state.json").read_text())
+    check_saved(saved | {"data_state": {"epoch": 1, "batch": 10, "batches_per_epoch": 10}})
 
 
 @pytest.mark.parametrize("key, value", [

@@ -3,6 +3,7 @@ import errno
 import multiprocessing
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -119,6 +120,51 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent.txt'$"):
         with atomic_folder(tmp_path / "run"):
             open(tmp_path / "absent.txt")
+
+
+# Links, and what is neither a file nor a folder
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_or_folder_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "folder", "link"):
+        with pytest.raises(ValueError, match=f"{name} is not a regular file: choose another"):
+            atomic_write(tmp_path / name, "x")
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "folder").is_dir()
+    assert names(tmp_path) == ["folder", "link", "pipe"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mknod"), reason="needs devices")
+def test_a_device_is_not_replaced(tmp_path):
+    try:
+        os.mknod(tmp_path / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only root can make a device")
+    for write in (lambda path: atomic_write(path, "x"), replace):
+        with pytest.raises(ValueError, match="null is not a"):
+            write(tmp_path / "null")
+    assert (tmp_path / "null").is_char_device() and names(tmp_path) == ["null"]
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(ValueError, match="a.txt is not a folder: choose another"):
+        replace(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(run):
+    link = run.parent / "link"
+    link.symlink_to("run")
+    (run / "link.txt").symlink_to("a.txt")
+    atomic_write(run / "link.txt", "file")
+    assert (run / "a.txt").read_text() == "file" and names(run) == ["a.txt", "link.txt"]
+    replace(link)
+    assert (run / "a.txt").read_text() == "new" and names(run) == ["a.txt"]
+    assert names(run.parent) == ["link", "run"] and link.is_symlink()
 
 
 # Permissions: root may do everything, so the check runs as another user.

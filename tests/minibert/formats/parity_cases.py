@@ -2,10 +2,16 @@
 import torch
 
 from minibert.config import FAMILIES, BertConfig
+from minibert.generation.causal import BertForCausalLM
+from minibert.generation.t5 import T5, T5Config
 from minibert.model import BertForMaskedLM
 
-PAD = {"bert": 0, "roberta": 1, "modernbert": 3}
-TYPES = {"bert": 2, "roberta": 1, "modernbert": 0}
+CAUSAL_FAMILIES = (*FAMILIES, "gpt2")
+T5_VERSIONS = {
+    "v1.0": {},
+    "v1.1": {"activation": "gelu_tanh", "gated": True, "tied_head": False, "scaled_head": False}}
+PAD = {"bert": 0, "roberta": 1, "modernbert": 3, "gpt2": 3}
+TYPES = {"bert": 2, "roberta": 1, "modernbert": 0, "gpt2": 0}
 
 
 def config(family, **changes):
@@ -34,6 +40,33 @@ def model(family, cls=BertForMaskedLM, **changes):
     return fill(cls(config(family, **changes)))
 
 
+def causal_model(family, **changes):
+    return model(family, BertForCausalLM, causal=True, **changes)
+
+
+def t5_model(version):
+    return fill(T5(T5Config(
+        vocab_size=61, hidden_size=24, head_size=10, intermediate_size=40, num_hidden_layers=2,
+        num_decoder_layers=3, num_attention_heads=3, num_buckets=8, max_distance=20,
+        **T5_VERSIONS[version])))
+
+
+def causal_batch(family):
+    """Return the same rows, of which every token is to be predicted."""
+    inputs = batch(family)
+    is_token = inputs["attention_mask"] == 1
+    return inputs | {"labels": torch.where(is_token, inputs["input_ids"], -100)}
+
+
+def t5_batch():
+    """Return three sources of 30, 11 and 5 tokens, and targets of 12, 7 and 12."""
+    labels = 5 + torch.arange(3 * 12).view(3, 12) * 5 % 56
+    labels[1, 7:] = -100
+    return {"input_ids": 5 + torch.arange(3 * 30).view(3, 30) * 7 % 56,
+            "attention_mask": (torch.arange(30) < torch.tensor([[30], [11], [5]])).long(),
+            "labels": labels}
+
+
 def batch(family):
     """Return three rows of 18, 11 and 5 tokens, padded to 18, with every third token masked."""
     B, T = 3, 18
@@ -57,4 +90,23 @@ def logits_and_loss(model, family):
         return model(**inputs).logits[inputs["attention_mask"] == 1], loss
 
 
-__all__ = ["FAMILIES", "batch", "config", "fill", "logits_and_loss", "model"]
+def all_logits_and_loss(model, inputs, is_token):
+    """Return the logits at these tokens (N, V), and the loss, of any model that writes text."""
+    inputs = {name: value for name, value in inputs.items() if value is not None}
+    with torch.no_grad():
+        out = model(**inputs)
+    return out.logits[is_token], out.loss.item()
+
+
+def generative_cases():
+    """Yield (name, our model, inputs, which logits to compare)."""
+    for family in CAUSAL_FAMILIES:
+        inputs = causal_batch(family)
+        yield f"causal {family}", causal_model(family), inputs, inputs["attention_mask"] == 1
+    for version in T5_VERSIONS:
+        inputs = t5_batch()
+        yield f"t5 {version}", t5_model(version), inputs, inputs["labels"] != -100
+
+
+__all__ = ["FAMILIES", "all_logits_and_loss", "batch", "config", "fill", "generative_cases",
+           "logits_and_loss", "model"]

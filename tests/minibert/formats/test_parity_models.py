@@ -1,13 +1,17 @@
 """Equal weights give the numbers of transformers, with padding, segments and a window."""
 import json
+import math
 from pathlib import Path
 
 import parity_cases as cases
 import pytest
 import torch
 
+from minibert.analysis.pseudo_likelihood import pseudo_perplexity
 from minibert.config import ACTIVATIONS
 from minibert.formats.huggingface import from_pretrained, save_pretrained
+from minibert.formats.run_folder import load_run
+from minibert.generation.command import continue_texts
 from minibert.heads import BertForPreTraining
 from minibert.model import BertModel
 
@@ -112,3 +116,69 @@ def test_gradients_equal_those_of_transformers(family, transformers, tmp_path):
     expected = theirs.get_input_embeddings().weight.grad
     gap = max_difference(ours.bert.embeddings.token.weight.grad, expected)
     assert gap < 1e-4 * max(1, expected.abs().max().item())
+
+
+GENERATIVE = list(cases.generative_cases())
+NAMES = [name for name, *_ in GENERATIVE]
+
+
+@pytest.mark.parametrize("name, model, inputs, is_token", GENERATIVE, ids=NAMES)
+def test_models_that_write_have_the_logits_and_loss_stored_from_transformers(
+        name, model, inputs, is_token):
+    logits, loss = cases.all_logits_and_loss(model, inputs, is_token)
+    expected = torch.tensor(GOLDEN[name]["logits"])
+    torch.testing.assert_close(logits[::3, ::10], expected, atol=1e-4, rtol=0)
+    assert loss == pytest.approx(GOLDEN[name]["loss"], abs=1e-4)
+    assert logits.std() > 0.1
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name, model, inputs, is_token", GENERATIVE, ids=NAMES)
+def test_models_that_write_are_the_same_in_transformers(
+        name, model, inputs, is_token, transformers, tmp_path):
+    """In both directions: ours is loaded there, and what transformers saves is loaded here."""
+    save_pretrained(model, tmp_path / "ours")
+    auto_class = transformers.AutoModelForCausalLM
+    if name.startswith("t5"):
+        auto_class = transformers.AutoModelForSeq2SeqLM
+    theirs, info = auto_class.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(info.values()), info
+    logits, loss = cases.all_logits_and_loss(model, inputs, is_token)
+    expected, expected_loss = cases.all_logits_and_loss(theirs.eval(), inputs, is_token)
+    assert max_difference(logits, expected) < 1e-4
+    assert abs(loss - expected_loss) < 1e-4
+    theirs.save_pretrained(tmp_path / "theirs")
+    back = from_pretrained(tmp_path / "theirs")
+    assert type(back) is type(model)
+    logits, _ = cases.all_logits_and_loss(back, inputs, is_token)
+    assert max_difference(logits, expected) < 1e-4
+
+
+@pytest.mark.parity
+def test_gpt2_as_transformers_saves_it_has_the_same_ids_and_continuation(transformers, tmp_path):
+    """A folder with vocab.json and merges.txt, whose only special token is <|endoftext|>."""
+    tokenizers = pytest.importorskip("tokenizers")
+    end = "<|endoftext|>"
+    trained = tokenizers.ByteLevelBPETokenizer()
+    trained.train_from_iterator(["the cat sees a dog and the dog sees a cat"] * 5, vocab_size=290,
+                                special_tokens=[end], show_progress=False)
+    trained.save_model(str(tmp_path))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(
+        {"tokenizer_class": "GPT2Tokenizer", "bos_token": end, "eos_token": end,
+         "unk_token": end}))
+    torch.manual_seed(0)
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(
+        vocab_size=trained.get_vocab_size(), n_embd=24, n_layer=2, n_head=3, n_positions=40,
+        bos_token_id=0, eos_token_id=0, initializer_range=0.3)).eval()
+    theirs.save_pretrained(tmp_path)
+    their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    ours, tokenizer = load_run(tmp_path)
+    for text in ("the cat", "The fish éats  a house\n", "I don't"):
+        ids = their_tokenizer(text, return_tensors="pt").input_ids
+        assert tokenizer.encode(text).ids == ids[0].tolist()
+        written = theirs.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1]:]
+        assert continue_texts(ours, tokenizer, [text], 12, temperature=0) == [
+            their_tokenizer.decode(written, skip_special_tokens=True)]
+        result, = pseudo_perplexity(ours, tokenizer, [text])
+        loss = theirs(ids, labels=ids).loss.item()
+        assert math.log(result["pseudo_perplexity"]) == pytest.approx(loss, abs=1e-4)

@@ -7,7 +7,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
 import transformers
 
 HERE = Path(__file__).resolve().parent
@@ -16,19 +15,31 @@ import parity_cases as cases  # noqa: E402
 
 from minibert.formats.huggingface import save_pretrained  # noqa: E402
 
+
+def stored(logits, loss):
+    """Return a part of the logits (tokens, V), and the loss, as they are stored."""
+    rows = logits[::3, ::10].tolist()
+    return {"loss": round(loss, 6), "logits": [[round(x, 5) for x in row] for row in rows]}
+
+
+def theirs(model, auto_class):
+    """Return the model of transformers with the weights of ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_pretrained(model, folder)
+        return auto_class.from_pretrained(folder, attn_implementation="eager").eval()
+
+
 golden = {"transformers": transformers.__version__}
 for family in cases.FAMILIES:
-    with tempfile.TemporaryDirectory() as folder:
-        save_pretrained(cases.model(family), folder)
-        model = transformers.AutoModelForMaskedLM.from_pretrained(
-            folder, attn_implementation="eager").eval()
-    batch = {name: value for name, value in cases.batch(family).items() if value is not None}
-    with torch.no_grad():
-        out = model(**batch)
-    logits = out.logits[batch["attention_mask"] == 1]  # (tokens, V)
-    rows = logits[::3, ::10].tolist()
-    golden[family] = {"loss": round(out.loss.item(), 6),
-                      "logits": [[round(x, 5) for x in row] for row in rows]}
+    inputs = cases.batch(family)
+    is_token = inputs["attention_mask"] == 1
+    model = theirs(cases.model(family), transformers.AutoModelForMaskedLM)
+    golden[family] = stored(*cases.all_logits_and_loss(model, inputs, is_token))
+for name, model, inputs, is_token in cases.generative_cases():
+    auto_class = (transformers.AutoModelForSeq2SeqLM if name.startswith("t5")
+                  else transformers.AutoModelForCausalLM)
+    model = theirs(model, auto_class)
+    golden[name] = stored(*cases.all_logits_and_loss(model, inputs, is_token))
 text = json.dumps(golden, indent=1)
 (HERE / "models.json").write_text(text + "\n", encoding="utf-8")
 print(text[:400])

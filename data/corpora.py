@@ -16,9 +16,10 @@ from pathlib import Path
 
 from data.corpus_files import KNOWN, has_wildcard, select_files
 from data.lines import Replacements
-from data.readers import read_documents
+from data.readers import read_documents, text_lines
 from data.sources import named
 from data.sources.compression import compression_suffix
+from data.sources.gutenberg import has_boilerplate
 from data.sources.pydocs import PydocsCorpus
 from data.splits import check_split, eval_lines_per_document, is_eval_document
 from tokenizer.utils.cli import suggestion
@@ -144,7 +145,8 @@ class FileCorpus:
     def plain_text_files(self):
         """The files, if each is UTF-8 text as it is; [] if this class must read them."""
         is_plain = (self.formats == {".txt"} and self._replacements is None
-                    and not any(map(compression_suffix, self.files)))
+                    and not any(map(compression_suffix, self.files))
+                    and not any(has_boilerplate(text_lines(file)) for file in self.files))
         return self.files if is_plain else []
 
     def progress(self):

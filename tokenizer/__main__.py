@@ -179,10 +179,12 @@ def train_command(args):
     print(f"corpus: {corpus.description}", file=sys.stderr)
     kind = KINDS[args.kind]
     train, texts = kind.train_from_iterator, corpus.documents("all")
-    if corpus.plain_text_files:  # the processes that count words read them, in half the time
-        train, texts = kind.train, corpus.plain_text_files
+    if files := corpus.plain_text_files:  # the processes that count words read them, faster
+        train, texts = kind.train, files
     try:
         tokenizer = train(texts, show_progress=not args.no_progress, **options)
+    except UnicodeError as error:
+        raise ValueError(f"{error}, or add --encoding-errors replace") from None
     except ValueError as error:
         raise ValueError(as_flags(str(error), TRAINING_OPTIONS)) from None
     tokenizer.save(args.out)

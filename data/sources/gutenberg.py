@@ -9,6 +9,7 @@ training and the validation split. The markers have changed over the years:
 """
 import hashlib
 import re
+from itertools import islice
 
 HEADER_LINES = 1000  # headers are shorter; a file without a marker in these lines has none
 
@@ -42,6 +43,11 @@ def strip_boilerplate(lines):
             break
     yield from header
     yield from lines
+
+
+def has_boilerplate(lines):
+    """Return whether these are the lines of a Gutenberg text."""
+    return any(map(START.match, islice(lines, HEADER_LINES)))
 
 
 def _books(lines):

@@ -69,7 +69,7 @@ def test_a_failed_training_leaves_the_old_tokenizer(folder):
     before = {path.name: path.read_bytes() for path in (folder / "bpe").iterdir()}
     (folder / "binary.bin").write_bytes(b"\xff\xfe\x00")
     code, _, error = run("train", "--out", folder / "bpe", "--overwrite", folder / "binary.bin")
-    assert code == 1 and "line 1 is not UTF-8" in error
+    assert code == 1 and "binary.bin:1: a NUL byte" in error
     assert {path.name: path.read_bytes() for path in (folder / "bpe").iterdir()} == before
 
 
@@ -124,6 +124,27 @@ def test_all_formats_of_a_corpus_are_read_and_the_pattern_may_be_quoted(folder, 
     assert code == 0, error
     assert load_tokenizer(tmp_path / "out").token_to_id("Ġthe") is not None
     assert ("replaced: 1 character of invalid UTF-8" in out) == (name == "a.txt")
+
+
+def test_bytes_that_are_not_utf8_are_refused_with_the_flag_that_reads_them(tmp_path):
+    train = ("train", "--vocab-size", 300, "--out", tmp_path / "out", tmp_path / "a.txt")
+    for num_lines in (1, 2000):  # of a beginning that is good
+        (tmp_path / "a.txt").write_bytes(b"good\n" * num_lines + b"caf\xe9 au lait\n")
+        code, _, error = run(*train)
+        assert code == 1 and "--encoding-errors replace" in error and "UTF-8" in error
+        assert str(num_lines + 1) in error
+
+
+def test_the_boilerplate_of_a_book_is_left_out_whatever_is_beside_it(folder, tmp_path):
+    start, end = (f"*** {word} OF THE PROJECT GUTENBERG EBOOK X ***\n" for word in ("START", "END"))
+    (tmp_path / "book.txt").write_text("License\n" * 50 + start + STORY + end + "License\n" * 50)
+    (tmp_path / "more.jsonl").write_text(json.dumps({"text": "x"}))
+    for files in ("book.txt", "*"):
+        run("train", "--vocab-size", 400, "--out", tmp_path / "out", f"{tmp_path}/{files}",
+            "--overwrite")
+        tokenizer = load_tokenizer(tmp_path / "out")
+        assert tokenizer.token_to_id("Ġthe") is not None
+        assert tokenizer.token_to_id("License") is None
 
 
 def test_the_current_folder_can_be_the_output(folder):
@@ -262,6 +283,7 @@ BPE = ["train", "--out", "x", "README.md"]
     (["encode", "no-such-folder"], "error: no-such-folder: no such folder", 1),
     (["inspect", "README.md"], "error: README.md: ", 1),
     (["inspect"], "FOLDER", 2),
+    (["inspect", 300 * "x"], "xxx/tokenizer/tokenizer.json: File name too long\n", 1),
 ])
 def test_bad_arguments_are_one_clear_line(args, message, expected):
     code, out, error = run(*args)

@@ -225,7 +225,7 @@ def _check_utf8(data, file, offset):
     except UnicodeDecodeError as error:
         line_number = _line_number(file, offset + error.start)
         message = f"{file}: line {line_number} is not UTF-8 text: save the file as UTF-8"
-        raise ValueError(message) from None
+        raise UnicodeError(message) from None
 
 
 def _line_number(file, offset):

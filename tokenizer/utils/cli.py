@@ -144,7 +144,10 @@ def run(main):
         sys.stderr.close()
         sys.exit(0)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        # str(error) of a system's error is "[Errno 13] Permission denied: 'FILE'"
+        is_about_file = isinstance(error, OSError) and error.filename and error.strerror
+        sys.exit(f"error: {error.filename}: {error.strerror}" if is_about_file
+                 else f"error: {error}")
     except KeyboardInterrupt as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not print a traceback
         print(f"stopped; {error}" if str(error) else "stopped", file=sys.stderr)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data.corpus_files import KNOWN, has_wildcard, select_files
 from data.lines import Replacements
-from data.readers import read_documents, text_lines
+from data.readers import read_documents
 from data.sources import named
 from data.sources.compression import compression_suffix
 from data.sources.gutenberg import has_boilerplate
@@ -146,7 +146,7 @@ class FileCorpus:
         """The files, if each is UTF-8 text as it is; [] if this class must read them."""
         is_plain = (self.formats == {".txt"} and self._replacements is None
                     and not any(map(compression_suffix, self.files))
-                    and not any(has_boilerplate(text_lines(file)) for file in self.files))
+                    and not any(map(has_boilerplate, self.files)))
         return self.files if is_plain else []
 
     def progress(self):

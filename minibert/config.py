@@ -3,11 +3,18 @@
 train.py builds its command line from the fields, so one field is a default value, a command-line
 flag and a line of --help.
 """
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 
 from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP
+from minibert.config_fields import (
+    check_at_least,
+    check_at_most,
+    check_choices,
+    check_fraction,
+    check_positive,
+    option,
+)
 from minibert.masking import MASKINGS
-from tokenizer.utils.cli import suggestion
 
 FAMILIES = ("bert", "roberta", "modernbert")
 DECODER_FAMILIES = ("gpt2",)  # see minibert/generation
@@ -19,11 +26,6 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TRAINING_OBJECTIVES = ("masked", "causal", "span-corruption")  # see training/objective.py
 LENGTHS = ("max_steps", "epochs", "minutes")  # a run sets exactly one of them
-
-
-def option(default, help, choices=()):
-    """Return a dataclass field with its help text and its only values for the command line."""
-    return field(default=default, metadata={"help": help, "choices": tuple(choices)})
 
 
 @dataclass(frozen=True)
@@ -303,15 +305,13 @@ class TrainConfig:
             raise ValueError(f"examples pairs are for next-sentence prediction, which objective "
                              f"{self.objective} does not have: use lines, documents or blocks")
         check_positive(self, "max_length", "batch_size", "learning_rate", "muon_learning_rate",
-                       "min_frequency", "keep_checkpoints", "eval_examples", "adam_epsilon",
+                       "min_frequency", "limit_alphabet", "max_input_chars_per_word",
+                       "keep_checkpoints", "eval_examples", "adam_epsilon",
                        "log_every", "mlm_probability")
         check_at_least(self, 0, "micro_batch_size", "weight_decay", "max_grad_norm", "max_steps",
                        "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight")
-        for name in ("weight_decay", "epochs", "minutes", "nsp_weight"):
-            if getattr(self, name) == float("inf"):
-                raise ValueError(f"{name} is inf: it must be finite")
-        if self.seed >= 2**64:
-            raise ValueError(f"seed is {self.seed}: it must be at most 2**64 - 1, {2**64 - 1}")
+        check_at_most(self, 10**9, *LENGTHS, "weight_decay", "nsp_weight")
+        check_at_most(self, 2**64 - 1, "seed")
         check_fraction(self, "mlm_probability", "warmup", "decay", "adam_beta1", "adam_beta2",
                        "muon_momentum")
         if self.schedule == "stable" and self.warmup + self.decay > 1:
@@ -338,40 +338,6 @@ class TrainConfig:
         return min(self.micro_batch_size or self.batch_size, self.batch_size)
 
 
-def check_choices(config):
-    """Raise ValueError for a field whose value is not one of its choices."""
-    for f in fields(config):
-        check_choice(config, f.name, f.metadata.get("choices"))
-
-
-def check_choice(config, name, choices):
-    value = getattr(config, name)
-    if choices and value not in choices:
-        raise ValueError(f"{name} is {value!r}: choose from {', '.join(choices)}"
-                         + suggestion(value, choices))
-
-
-# NaN fails every comparison and must be an error, hence `not` in the conditions below.
-
-
-def check_at_least(config, minimum, *names):
-    for name in names:
-        if not getattr(config, name) >= minimum:
-            raise ValueError(f"{name} is {getattr(config, name)}: it must be at least {minimum}")
-
-
-def check_positive(config, *names):
-    for name in names:
-        if not 0 < getattr(config, name) < float("inf"):
-            raise ValueError(f"{name} is {getattr(config, name)}: it must be positive and finite")
-
-
-def check_fraction(config, *names):
-    for name in names:
-        if not 0 <= getattr(config, name) < 1:
-            raise ValueError(f"{name} is {getattr(config, name)}: it must be from 0 to below 1")
-
-
 def override(train, values):
     """Return a TrainConfig with other values. A new length of the run replaces the old one.
 
@@ -381,16 +347,3 @@ def override(train, values):
     if any(name in values for name in LENGTHS):
         values = dict.fromkeys(LENGTHS, 0) | values
     return replace(train, **values)
-
-
-def from_dict(cls, values):
-    """Return a BertConfig or TrainConfig from a dict. Unknown keys raise ValueError.
-
-    >>> from_dict(TrainConfig, {"batch_size": 4}).batch_size
-    4
-    """
-    names = [f.name for f in fields(cls)]
-    for key in values:
-        if key not in names:
-            raise ValueError(f"unknown {cls.__name__} key {key!r}" + suggestion(key, names))
-    return cls(**values)

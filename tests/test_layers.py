@@ -33,7 +33,8 @@ LAYERS = (
      "data.readers"),
     ("data",),
     ("tokenizer.__main__",),  # a command, which reads corpora
-    ("minibert.config", "minibert.model", "minibert.attention", "minibert.heads",
+    ("minibert.config", "minibert.config_fields", "minibert.model", "minibert.attention",
+     "minibert.heads",
      "minibert.masking", "minibert.examples", "minibert.sentence_pairs", "minibert.batches",
      "minibert.stream_batches",
      "minibert.optim", "minibert.evaluate", "minibert.device", "minibert.checks",

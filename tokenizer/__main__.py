@@ -118,7 +118,7 @@ examples:
     flag("--pair", metavar="TEXT", help="a second text, appended to each")
     flag("--max-length", type=at_least(0), metavar="N",
          help="cut to N tokens, special tokens included")
-    flag("--pad-to-multiple-of", type=at_least(1), metavar="N",
+    flag("--pad-to-multiple-of", type=at_least(1, 10**6), metavar="N",
          help="add pad tokens up to a multiple of N")
     flag("--split-special-tokens", action="store_true",
          help="treat <mask> and the like in a text as ordinary characters")
@@ -201,7 +201,7 @@ def train_command(args):
     else:
         if "replaced" in corpus.notes:
             print(f"replaced: {corpus.notes['replaced']}")
-        print(tokenizer.training_summary)
+        print(as_flags(tokenizer.training_summary, TRAINING_OPTIONS))
         if tokenizer.training_unknown:
             print(f"unknown: {tokenizer.training_unknown}")
         print(f"written to {Path(args.out).resolve()}")

@@ -33,7 +33,7 @@ EXAMPLE_LENGTH = 60  # characters of a dropped document in the report
 
 def _parse_words(text):
     value = int(text)
-    if value < 1:
+    if not 1 <= value <= 10**9:
         raise ValueError
     return value
 
@@ -48,7 +48,7 @@ def _parse_share(text):
 def _parse_scripts(text):
     """``"cjk+hiragana" -> ("CJK", "HIRAGANA")``"""
     scripts = tuple(text.upper().split("+"))
-    if not known_scripts().issuperset(scripts):
+    if not text or not known_scripts().issuperset(scripts):
         raise ValueError
     return scripts
 

@@ -9,8 +9,10 @@ training and the validation split. The markers have changed over the years:
 """
 import hashlib
 import re
+from functools import partial
 from itertools import islice
 
+MAX_MARKER = 1 << 16  # characters; no marker is in a longer line
 HEADER_LINES = 1000  # headers are shorter; a file without a marker in these lines has none
 
 START = re.compile(r"\s*\*\*\*\s*START OF (THE|THIS) PROJECT GUTENBERG"
@@ -45,9 +47,11 @@ def strip_boilerplate(lines):
     yield from lines
 
 
-def has_boilerplate(lines):
-    """Return whether these are the lines of a Gutenberg text."""
-    return any(map(START.match, islice(lines, HEADER_LINES)))
+def has_boilerplate(path):
+    """Return whether a plain-text file is a Gutenberg text."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = iter(partial(file.readline, MAX_MARKER), "")  # readline gives "" at the end
+        return any(map(START.match, islice(lines, HEADER_LINES)))
 
 
 def _books(lines):

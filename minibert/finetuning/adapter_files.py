@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from minibert.config import from_dict
+from minibert.config_fields import from_dict
 from minibert.finetuning.adapters import Tuning, attach, merged_copy
 from minibert.formats import safetensors
 from minibert.formats.huggingface import save_pretrained

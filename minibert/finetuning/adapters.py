@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.config import check_at_least, check_choices, check_positive, option
+from minibert.config_fields import check_at_least, check_choices, check_positive, option
 from minibert.heads import BertForSequenceClassification
 from minibert.optim import num_stacked
 from tokenizer.utils.cli import suggestion

@@ -14,7 +14,7 @@ With ``--tune`` the trained part is also saved as an adapter (``adapter_files.py
 import json
 import sys
 from argparse import HelpFormatter
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -41,10 +41,12 @@ from minibert.formats.run_folder import load_run
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
 from minibert.stop_request import StopRequest
-from tokenizer.utils.cli import Parser, add_flags, explicit_flags
+from tokenizer.utils.cli import Parser, add_flags, as_flags, errors_name_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable, next_free_folder
 from tokenizer.utils.terminal import plural
 
+FIELDS = [field.name for cls in (FinetuneConfig, Layout, Tuning) for field in fields(cls)]
+LATE_CHECKED = ("from_scratch", "lora_rank", "prefix_length")  # when the model is made
 MAX_LISTED_ROWS = 3  # of those that --skip-bad-rows leaves out
 
 
@@ -59,15 +61,17 @@ def main(args=None):
 
 def train_command(args, tuning):
     """Run --train: fine-tune, save the best model, and print the scores."""
+    learning_rate = {"learning_rate": DEFAULT_LR[tuning.tune]}
+    with errors_name_flags(FIELDS):
+        config = FinetuneConfig(**(learning_rate | explicit_flags(args, FinetuneConfig)))
+        layout = Layout(**explicit_flags(args, Layout))
     model, tokenizer = load_run(args.run)
     if isinstance(model, (BertForCausalLM, EncoderDecoder)):
         raise ValueError(f"{args.run}: only an encoder can be fine-tuned, such as a model trained "
                          "with --objective masked")
     tokenizer.require("cls", "sep", "pad")
-    learning_rate = {"learning_rate": DEFAULT_LR[tuning.tune]}
-    config = FinetuneConfig(**(learning_rate | explicit_flags(args, FinetuneConfig)))
-    config.resolve_max_length(model.config)  # fails now rather than after reading the files
-    layout = Layout(**explicit_flags(args, Layout))
+    with errors_name_flags(FIELDS):
+        config.resolve_max_length(model.config)  # fails now rather than after reading the files
     out = out_folder(args)
     check_writable(out)
 
@@ -87,7 +91,7 @@ def train_command(args, tuning):
 
     results = {"run": str(args.run), "layout": asdict(layout), "config": asdict(config),
                "tuning": asdict(tuning)}
-    with StopRequest() as stop:
+    with StopRequest() as stop, errors_name_flags(LATE_CHECKED):
         results |= finetune(model, tokenizer, train, dev, config, stop, say, save, tuning)
     atomic_write(out / SETTINGS, json.dumps(results, indent=1) + "\n")
     report(results, say)
@@ -140,12 +144,13 @@ def parser():
 def read_tuning(args):
     """Return the Tuning of a command line. ValueError for flags that do not go together."""
     flags = explicit_flags(args, Tuning)
-    tuning = Tuning(**flags)
+    with errors_name_flags(FIELDS):
+        tuning = Tuning(**flags)
     for name in flags:
         mode = name.partition("_")[0]  # lora_rank belongs to --tune lora
         if name != "tune" and mode != tuning.tune:
-            raise ValueError(f"{name} belongs to --tune {mode}, but --tune is {tuning.tune}: leave "
-                             "out one of the two")
+            raise ValueError(f"{as_flags(name, FIELDS)} belongs to --tune {mode}, but --tune is "
+                             f"{tuning.tune}: leave out one of the two")
     if args.adapter and args.train:
         raise ValueError(f"--adapter {args.adapter} is only for --predict: with --train use --tune")
     return tuning

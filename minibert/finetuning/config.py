@@ -7,11 +7,10 @@ pre-trained without it. Small models need a higher learning rate.
 """
 from dataclasses import dataclass, replace
 
-from minibert.config import (
-    DEVICES,
-    PRECISIONS,
-    TrainConfig,
+from minibert.config import DEVICES, PRECISIONS, TrainConfig
+from minibert.config_fields import (
     check_at_least,
+    check_at_most,
     check_choice,
     check_choices,
     check_fraction,
@@ -71,6 +70,7 @@ class FinetuneConfig:
             raise ValueError("class_weights balanced belongs to --task classification")
         check_at_least(self, 1, "epochs", "patience", "eval_every", "seeds")
         check_at_least(self, 0, "examples", "max_length")
+        check_at_most(self, 10**9, "epochs", "seeds")
         check_fraction(self, "dropout", "hidden_dropout_prob")
         self.train_config(seed=0)  # checks the other fields
 

@@ -18,7 +18,7 @@ import numpy as np
 from data.corpus_files import format_of
 from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP, Replacements
 from data.readers import csv_rows, json_records, raise_error, tsv_rows
-from minibert.config import check_choices, option
+from minibert.config_fields import check_choices, option
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.terminal import plural, visible
 

@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from minibert.config import from_dict
+from minibert.config_fields import from_dict
 from minibert.finetuning.adapter_files import load_finetuned
 from minibert.finetuning.adapters import Tuning
 from minibert.finetuning.config import FinetuneConfig
@@ -20,7 +20,7 @@ from minibert.finetuning.labeled_files import Layout, encode_labels, read_exampl
 from minibert.finetuning.loop import EncodedTexts, compute_metrics, predict
 from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
 from minibert.heads import BertForSequenceClassification
-from tokenizer.utils.cli import explicit_flags
+from tokenizer.utils.cli import errors_name_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable
 
 SETTINGS, PREDICTIONS = "finetune.json", "predictions.tsv"
@@ -44,7 +44,9 @@ def predict_command(args):
                          f"folder that fine-tuning wrote ({Path(args.run) / 'finetuned'})")
     layout, config = read_settings(folder)
     layout = replace(layout, **explicit_flags(args, Layout))
-    config = replace(config, **explicit_flags(args, FinetuneConfig))
+    with errors_name_flags(INFERENCE_FIELDS):
+        config = replace(config, **explicit_flags(args, FinetuneConfig))
+        config.resolve_max_length(model.config)
     if args.out:
         check_writable(args.out)
     predictions, scores, message = evaluate_file(model, tokenizer, args.predict, layout, config)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from data.token_file.meta import with_checksum
 from minibert.checks import check_tokenizer, rows_without_token
-from minibert.config import BertConfig, TrainConfig, from_dict
+from minibert.config import BertConfig, TrainConfig
+from minibert.config_fields import from_dict
 from minibert.formats.huggingface import from_pretrained
 from minibert.formats.huggingface_config import check_types
 from minibert.formats.model_files import locate, read_json_object

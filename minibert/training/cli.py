@@ -16,7 +16,14 @@ from minibert.formats.run_folder import is_edited, read_config
 from minibert.presets import PRESETS
 from minibert.training.checkpoint import RESUME_MAY_CHANGE, list_changes, saved_config
 from minibert.training.init_from import init_config
-from tokenizer.utils.cli import Parser, add_flags, as_flags, explicit_flags, suggestion
+from tokenizer.utils.cli import (
+    Parser,
+    add_flags,
+    as_flags,
+    errors_name_flags,
+    explicit_flags,
+    suggestion,
+)
 from tokenizer.utils.files import next_free_folder
 
 # These flags have no effect unless another setting has this value (ANY: is set).
@@ -152,11 +159,9 @@ def new_config(args):
 
 def with_flags(model, train, model_flags, train_flags):
     """Return both configurations with these values; errors name the flags."""
-    try:
+    with errors_name_flags(FIELDS):
         train = override(train, train_flags)
         return replace(model, **model_flags, causal=train.objective == "causal"), train
-    except ValueError as error:
-        raise ValueError(as_flags(str(error), FIELDS)) from None
 
 
 def check_effects(flags, settings):

@@ -33,10 +33,13 @@ from minibert.training.objective import OBJECTIVES
 from tokenizer import ByteLevelBPE, WordPiece, bpe, load_tokenizer, wordpiece
 from tokenizer.base import Tokenizer
 from tokenizer.formats.vocab_files import holds_tokenizer
+from tokenizer.utils.cli import as_flags, errors_name_flags
 
 # How much of a stream is read before training: for the tokenizer, and for validation.
 STREAM_TOKENIZER_CHARACTERS = 200_000_000
 STREAM_EVAL_CHARACTERS = 5_000_000
+LENGTH_AND_VOCABULARY = ("max_length", "vocab_size", "min_frequency", "limit_alphabet",
+                         "max_input_chars_per_word")
 MAX_MEAN_WORD_TOKENS = 4  # English has 1.0 to 1.9, depending on the vocabulary
 
 
@@ -70,10 +73,11 @@ def prepare_data(run):
             print(f"corpus      {corpus.description}")
         elif run.config.data:
             print(f"corpus      is not read: {data_folder} is prepared already")
-        tokenizer = prepare_tokenizer(run, corpus)
-        model_config = fit_to_tokenizer(run.model_config, tokenizer, run.config)
-        check_max_length(model_config, run.config)  # RoBERTa's positions start at the padding id
-        max_ids(run.config.examples, tokenizer, run.config.max_length)
+        with errors_name_flags(LENGTH_AND_VOCABULARY):
+            tokenizer = prepare_tokenizer(run, corpus)
+            model_config = fit_to_tokenizer(run.model_config, tokenizer, run.config)
+            check_max_length(model_config, run.config)  # RoBERTa: positions start at the padding id
+            max_ids(run.config.examples, tokenizer, run.config.max_length)
         if not run.reuses_files:
             run.write_config()  # before the part that takes long: --resume can continue it
         if not (run.folder / "tokenizer").is_dir():
@@ -171,7 +175,7 @@ def prepare_tokenizer(run, corpus):
         tokenizer = train_tokenizer(corpus, run.model_config, run.config)
     tokenizer.require("cls", "sep", "pad", "mask")
     summary = tokenizer.training_summary or f"vocabulary: {tokenizer.vocab_size:,} entries, loaded"
-    print(f"tokenizer   {summary}")
+    print(f"tokenizer   {as_flags(summary, LENGTH_AND_VOCABULARY)}")
     return tokenizer
 
 

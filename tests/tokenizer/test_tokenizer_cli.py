@@ -69,7 +69,7 @@ def test_a_failed_training_leaves_the_old_tokenizer(folder):
     before = {path.name: path.read_bytes() for path in (folder / "bpe").iterdir()}
     (folder / "binary.bin").write_bytes(b"\xff\xfe\x00")
     code, _, error = run("train", "--out", folder / "bpe", "--overwrite", folder / "binary.bin")
-    assert code == 1 and "binary.bin:1: a NUL byte" in error
+    assert code == 1 and "line 1 is not UTF-8" in error
     assert {path.name: path.read_bytes() for path in (folder / "bpe").iterdir()} == before
 
 
@@ -128,11 +128,10 @@ def test_all_formats_of_a_corpus_are_read_and_the_pattern_may_be_quoted(folder, 
 
 def test_bytes_that_are_not_utf8_are_refused_with_the_flag_that_reads_them(tmp_path):
     train = ("train", "--vocab-size", 300, "--out", tmp_path / "out", tmp_path / "a.txt")
-    for num_lines in (1, 2000):  # of a beginning that is good
-        (tmp_path / "a.txt").write_bytes(b"good\n" * num_lines + b"caf\xe9 au lait\n")
-        code, _, error = run(*train)
-        assert code == 1 and "--encoding-errors replace" in error and "UTF-8" in error
-        assert str(num_lines + 1) in error
+    (tmp_path / "a.txt").write_bytes(b"good\n" * 2000 + b"caf\xe9 au lait\n")
+    code, _, error = run(*train)
+    assert code == 1 and "line 2001 is not UTF-8 text" in error
+    assert "--encoding-errors replace" in error
 
 
 def test_the_boilerplate_of_a_book_is_left_out_whatever_is_beside_it(folder, tmp_path):
@@ -271,6 +270,8 @@ BPE = ["train", "--out", "x", "README.md"]
     (["train", "--out", "x", "no-such-file.txt"], "no such file or folder: no-such-file.txt", 1),
     ([*BPE, "--vocab-size", 10], "--vocab-size 10 is smaller than", 1),
     ([*BPE, "--workers", 0], "--workers: 0 is too small", 2),
+    ([*BPE, "--max-words", 10**23], f"--max-words: {10**23} is too large", 2),
+    (["encode", "x", "a", "--pad-to-multiple-of", 10**9], "--pad-to-multiple-of: 1000000000 is", 2),
     ([*BPE, "--vocab-sise", 10], "did you mean --vocab-size?", 2),
     ([*BPE, "--kind", "unigram"], "unigram", 2),
     ([*BPE, "--cased"], "--cased is for --kind wordpiece", 1),

@@ -65,12 +65,14 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n({self.prog} --help lists all flags)\n")
 
 
-def at_least(minimum):
-    """Return an argparse type for integers of at least ``minimum``."""
+def at_least(minimum, maximum=10**9):
+    """Return an argparse type for integers from ``minimum`` to ``maximum``."""
     def integer(word):
         value = int(word)
         if value < minimum:
             raise argparse.ArgumentTypeError(f"{value} is too small: it must be at least {minimum}")
+        if value > maximum:
+            raise argparse.ArgumentTypeError(f"{value} is too large: it must be at most {maximum}")
         return value
     return integer
 
@@ -86,6 +88,15 @@ def as_flags(message, names):
         return "--" + name.replace("_", "-") + (" " if equals else "")
     # The name must not be part of a longer name or of a path.
     return re.sub(rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(=)?", flag, message)
+
+
+@contextlib.contextmanager
+def errors_name_flags(names):
+    """Within the block, replace the names of arguments in ValueErrors by the names of flags."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(as_flags(str(error), names)) from None
 
 
 def suggestion(word, known):

@@ -26,6 +26,8 @@ def test_all_with_other_values_for_two():
     ("short=few", "the filter short takes a number of words, such as 50, not 'few'"),
     ("markup=2", "a share of the characters between 0 and 1"),
     ("near-duplicates=nan", "a similarity between 0 and 1"),
+    (f"short={10**23}", "takes a number of words"),
+    ("script=", "takes scripts, such as latin"),
     ("script=greke", r"takes scripts, .* not 'greke'"),
     ("repetitive=3", "takes no value"),
 ])

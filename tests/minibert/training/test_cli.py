@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from minibert.config import BertConfig, TrainConfig, from_dict
+from minibert.config import BertConfig, TrainConfig
+from minibert.config_fields import from_dict
 from minibert.formats.run_folder import read_config, write_config
 from minibert.presets import PRESETS
 from minibert.training import cli
@@ -86,9 +87,12 @@ def test_an_unknown_preset_lists_the_presets(capsys):
 @pytest.mark.parametrize("values, message", [
     ({"batch_size": 0}, "batch_size is 0: it must be positive"),
     ({"learning_rate": float("nan")}, "learning_rate is nan"),
-    ({"epochs": float("inf")}, "epochs is inf: it must be finite"),
-    ({"weight_decay": float("inf")}, "weight_decay is inf: it must be finite"),
+    ({"epochs": float("inf")}, "epochs is inf: it must be at most 1,000,000,000"),
+    ({"weight_decay": float("inf")}, "weight_decay is inf: it must be at most"),
     ({"seed": 2**64}, f"seed is {2**64}: it must be at most"),
+    ({"minutes": 1e30}, "minutes is 1e.30: it must be at most"),
+    ({"max_steps": 10**23}, "max_steps is 10*: it must be at most"),
+    ({"limit_alphabet": 0}, "limit_alphabet is 0: it must be positive"),
     ({"seed": -1}, "seed is -1"),
     ({"mlm_probability": 1.5}, "mlm_probability is 1.5"),
     ({"warmup": 1.0}, "warmup is 1.0"),

@@ -41,6 +41,7 @@ from minibert.finetuning.seeds import finetune
 from minibert.formats.run_folder import load_run, read_metrics_lines
 from minibert.masking import Masker
 from minibert.model import BertForMaskedLM
+from minibert.training import objective
 from tokenizer.utils.cli import Parser, run
 
 OBJECTIVES = {  # name -> flags of train.py
@@ -149,8 +150,8 @@ def pretrain(name, args):
             flags += ["--corpus", args.corpus, *TOKENIZER.split()]
         else:
             flags += ["--data", str(first / "data"), "--tokenizer", str(first / "tokenizer")]
-    model_class = without_nsp if name == "pairs without NSP" else train.BertForPreTraining
-    with mock.patch.object(train, "BertForPreTraining", model_class):
+    model_class = without_nsp if name == "pairs without NSP" else objective.BertForPreTraining
+    with mock.patch.object(objective, "BertForPreTraining", model_class):
         if code := train.main([*flags, "--out", str(run)]):
             sys.exit(code)  # stopped: half a run gives no row
     return run

@@ -24,7 +24,16 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from minibert.attention import attention_by_hand  # noqa: E402
 from minibert.finetuning.adapters import LoRALinear  # noqa: E402
-from minibert.masking import ACTION, REPLACEMENT, SELECT, Masker, uniform  # noqa: E402
+from minibert.generation.causal import score  # noqa: E402
+from minibert.generation.t5 import relative_buckets  # noqa: E402
+from minibert.masking import (  # noqa: E402
+    ACTION,
+    IGNORE_INDEX,
+    REPLACEMENT,
+    SELECT,
+    Masker,
+    uniform,
+)
 from minibert.optim import lr_multiplier  # noqa: E402
 from tokenizer import reference  # noqa: E402
 from tokenizer.trainers.likelihood import gain  # noqa: E402
@@ -73,6 +82,16 @@ def merge_lora(weight, a, b, alpha):
     layer.lora_a.data = a[None]  # (1, rank, in)
     layer.lora_b.data = b[None]  # (1, out, rank)
     return layer.merged_weight()
+
+
+def next_token_loss(logits, input_ids, is_token):
+    answers = logits[:, :-1].flatten(0, 1)
+    targets = input_ids.masked_fill(~is_token, IGNORE_INDEX)[:, 1:].flatten()
+    return score(lambda logits: logits, answers, targets).loss.item()
+
+
+def relative_bucket(distance):
+    return relative_buckets(torch.tensor(-distance), bidirectional=False).item()
 
 
 # The inputs
@@ -172,6 +191,24 @@ def lora_inputs():
     return cases
 
 
+def causal_inputs():
+    """Logits of one short text, and of texts with padding."""
+    generator = torch.Generator().manual_seed(5)
+    cases = []
+    for lengths, V in (((3,), 4), ((5, 5), 7), ((6, 2, 1), 9)):
+        shape = (len(lengths), max(lengths))
+        is_token = torch.arange(shape[1]) < torch.tensor(lengths)[:, None]
+        cases.append({"logits": torch.randn(*shape, V, generator=generator),
+                      "input_ids": torch.randint(V, shape, generator=generator),
+                      "is_token": is_token})
+    return cases
+
+
+def distances():
+    """Each single bucket, both ends, and distances that are not where a bucket begins."""
+    return [{"distance": distance} for distance in (0, 1, 15, 17, 20, 30, 50, 100, 127, 129, 5000)]
+
+
 EXERCISES = (
     Exercise("1_count_pairs", "count_pairs", count_pairs, word_counts),
     Exercise("2_apply_merge", "apply_merge", reference.merge, merges),
@@ -180,6 +217,8 @@ EXERCISES = (
     Exercise("5_attention", "attention", attention_by_hand, attention_inputs),
     Exercise("6_schedule", "lr_multiplier", stable_schedule, schedule_inputs),
     Exercise("7_merge_lora", "merge_lora", merge_lora, lora_inputs),
+    Exercise("8_next_token_loss", "next_token_loss", next_token_loss, causal_inputs),
+    Exercise("9_relative_bucket", "relative_bucket", relative_bucket, distances),
 )
 
 
@@ -302,7 +341,7 @@ def report(result):
     details = {"done": f"{result['inputs']} inputs",
                "not yet": f"write exercises/{result['exercise']}.py",
                "wrong": f"{result['inputs']} inputs agree, this one does not"}
-    lines = [f"{result['exercise']:<16}{result['state']:<10}{details[result['state']]}"]
+    lines = [f"{result['exercise']:<18}{result['state']:<10}{details[result['state']]}"]
     if result["state"] == "wrong":
         values = {**result["input"], "yours:": result["yours"],
                   "the product's:": result["product"]}

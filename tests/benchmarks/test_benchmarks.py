@@ -26,11 +26,14 @@ import by_sentence  # noqa: E402
 import contest  # noqa: E402
 import finetuning  # noqa: E402
 import gpu_suite  # noqa: E402
+import induction  # noqa: E402
 import near_duplicates  # noqa: E402
 import objectives  # noqa: E402
 import plateau  # noqa: E402
+import scaling  # noqa: E402
 import speedrun  # noqa: E402
 import step_time  # noqa: E402
+import three_objectives  # noqa: E402
 import tokenizer_speed  # noqa: E402
 
 COMMANDS = sorted(path for path in BENCHMARKS.glob("*.py")
@@ -176,6 +179,50 @@ def test_objectives_trains_each_row_once(corpora, tasks, tmp_path, monkeypatch, 
     assert load(tmp_path / "out.json")["rows"] == rows
     objectives.main(["--table", str(tmp_path / "out.json")])
     assert "| pairs without NSP |" in capsys.readouterr().out
+
+
+def test_three_objectives_trains_each_row_once(corpora, tasks, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out.json"
+    words = ["--corpus", str(corpora / "kant"), "--tasks", str(tasks), "--minutes", "0.01",
+             "--runs", str(tmp_path / "runs"), "--out", str(out), "--seeds", "2",
+             "--examples", "8", "--extra", TINY + " --max-length 32", "--vocab-size", "420"]
+    three_objectives.main(words)
+    rows = load(out)["rows"]
+    assert list(rows) == ["span-corruption", "masked", "causal"]
+    assert [name for name, row in rows.items() if row["bits_per_byte"]] == ["causal"]
+    assert all(len(row["sst2"]) == 2 for row in rows.values())
+    monkeypatch.setattr(three_objectives, "measure", None)
+    three_objectives.main(words)
+    assert load(out)["rows"] == rows
+    assert "| causal |" in capsys.readouterr().out
+
+
+def test_scaling_predicts_before_it_measures(corpora, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scaling, "SIZES", ((1, 32), (2, 32), (1, 64)))
+    monkeypatch.setattr(scaling, "PREDICTED", (2, 64))
+    out = tmp_path / "out.json"
+    words = ["--corpus", str(corpora / "kant"), "--steps", "2", "--runs", str(tmp_path / "runs"),
+             "--out", str(out), "--extra", "--max-length 32 --eval-examples 4",
+             "--vocab-size", "300"]
+    scaling.main(words)
+    result = load(out)
+    for name, row in result["rows"].items():
+        layers, hidden = map(int, name.split("x"))
+        assert row["parameters"] == scaling.block_parameters(layers, hidden)
+    E, A, a = result["fit"].values()
+    assert result["prediction"] == pytest.approx(E + A / scaling.block_parameters(2, 64)**a)
+    assert f"predicted {result['prediction']:.3f}" in capsys.readouterr().out
+
+
+def test_the_head_of_induction_is_found_where_it_is_put():
+    """Weights that look at the token after the earlier copy are found, whatever the others do."""
+    model = induction.train(layers=1, steps=1)
+    ids, lengths = induction.repeated(4, torch.Generator().manual_seed(0))
+    for row, length in zip(ids, lengths.tolist()):
+        assert torch.equal(row[:length], row[length:2 * length]) and not row[2 * length:].any()
+    by_copy = induction.losses_by_copy(model)
+    assert by_copy["first"] == pytest.approx(by_copy["second"], abs=0.1)  # nothing is learned yet
+    assert 0 <= induction.strongest_head(model)["weight"] < 0.2
 
 
 def test_speedrun_adds_a_row_for_each_run(corpora, tmp_path, capsys):

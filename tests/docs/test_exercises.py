@@ -3,7 +3,7 @@ import inspect
 import json
 import shutil
 from collections import Counter
-from math import log
+from math import ceil, log
 
 import numpy as np
 import pytest
@@ -113,6 +113,24 @@ def merge_in_place(weight, a, b, alpha):
     return weight.add_(b @ a, alpha=alpha / len(a))
 
 
+def loss_without_the_shift(logits, input_ids, is_token):
+    targets = input_ids.masked_fill(~is_token, -100)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def loss_of_padding(logits, input_ids, is_token):
+    targets = input_ids[:, 1:].flatten()
+    return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets)
+
+
+def bucket_of_each_distance(distance):
+    return min(distance, 31)
+
+
+def bucket_rounded_up(distance):
+    return distance if distance < 16 else min(16 + ceil(16 * log(distance / 16) / log(8)), 31)
+
+
 @pytest.mark.parametrize("file, answer", [
     ("1_count_pairs", count_without_word_counts),
     ("2_apply_merge", merge_only_once),
@@ -128,6 +146,10 @@ def merge_in_place(weight, a, b, alpha):
     ("6_schedule", schedule_without_warmup),
     ("7_merge_lora", merge_without_rank),
     ("7_merge_lora", merge_in_place),
+    ("8_next_token_loss", loss_without_the_shift),
+    ("8_next_token_loss", loss_of_padding),
+    ("9_relative_bucket", bucket_of_each_distance),
+    ("9_relative_bucket", bucket_rounded_up),
 ])
 def test_a_wrong_answer_is_refused_with_an_input_that_shows_it(file, answer):
     result = check.check_answer(EXERCISES[file], answer)
@@ -189,8 +211,8 @@ def test_the_command_prints_the_state_of_each_exercise(tmp_path, capsys):
     assert "SyntaxError" in results["7_merge_lora"]["yours"]
     assert check.main(["--only", "3"], tmp_path) == 1
     assert "    yours:          0.333333" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="there are 1 to 7"):
-        check.main(["--only", "9"])
+    with pytest.raises(ValueError, match="there are 1 to 9"):
+        check.main(["--only", "10"])
 
 
 @pytest.mark.parametrize("case", EXERCISES["7_merge_lora"].inputs())

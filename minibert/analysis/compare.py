@@ -74,24 +74,24 @@ def comparison_table(entries):
     ...     {"run": "a", "targets": {"he": 0.2, "she": 0.1}, "log_ratios": {"he/she": 0.693}},
     ...     {"run": "b", "targets": {"he": 0.1, "she": 0.2}, "log_ratios": {"he/she": -0.693}}]))
                 a       b
-    he          0.2000  0.1000
-    she         0.1000  0.2000
+    he          20.00%  10.00%
+    she         10.00%  20.00%
     ln(he/she)  +0.69   -0.69
     >>> print(comparison_table([{"run": "a", "answers": [{"token_str": " he", "score": 0.2}]},
     ...                         {"run": "b", "answers": [{"token_str": "she", "score": 0.1}]}]))
     a           b
-    0.2000  he  0.1000  she
+    20.00%  he  10.00%  she
     """
     names = [entry["run"] for entry in entries]
     if "answers" in entries[0]:
         rows = [names]
         for i in range(min(len(entry["answers"]) for entry in entries)):
             answers = [entry["answers"][i] for entry in entries]
-            rows.append([f"{one['score']:.4f}  {_shown(one['token_str'])}" for one in answers])
+            rows.append([f"{one['score']:6.2%}  {_shown(one['token_str'])}" for one in answers])
         return render_table(rows)
     rows = [["", *names]]
     for word in entries[0]["targets"]:
-        rows.append([word, *(f"{entry['targets'][word]:.4f}" for entry in entries)])
+        rows.append([word, *(f"{entry['targets'][word]:6.2%}" for entry in entries)])
     for pair in entries[0]["log_ratios"]:
         rows.append([f"ln({pair})", *(f"{entry['log_ratios'][pair]:+.2f}" for entry in entries)])
     return render_table(rows)

@@ -203,4 +203,4 @@ def main(args=None):
             is_first = False
             for answer in answers:
                 sequence = visible(answer["sequence"].replace("\n", line_end))
-                print(f"{answer['score']:.4f}  {sequence}")
+                print(f"{answer['score']:7.2%}  {sequence}")

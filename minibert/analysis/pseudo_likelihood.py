@@ -165,7 +165,7 @@ def results_table(results, tokenizer, style, with_tokens):
         if with_tokens:
             for token in result["tokens"]:
                 token_text = style.visible(tokenizer.token_text(token["token"]))
-                rows.append([f"{math.exp(token['log_likelihood']):.2g}", token_text])
+                rows.append([f"{100 * math.exp(token['log_likelihood']):.3g}%", token_text])
     if len(results) > 1:
         values = [token["log_likelihood"] for result in results for token in result["tokens"]]
         rows.append([f"{perplexity(values):,.2f}", f"all {len(results):,} texts, token by token"])

@@ -72,13 +72,13 @@ def test_the_command_prints_a_table_for_each_mask(folders, capsys):
     assert titles == [TEXT, "[MASK] and [MASK]  (mask 1)", "[MASK] and [MASK]  (mask 2)"]
     _, header, row = blocks[0].split("\n")
     assert header.split() == folders
-    assert row.split() == ["0.4000", "he", "0.5000", "she"]
+    assert row.split() == ["40.00%", "he", "50.00%", "she"]
 
 
 def test_the_command_prints_the_ratio_of_targets(folders, capsys):
     main([*folders, "--targets", "he, she", TEXT])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split() == ["he", "0.4000", "0.0500"]
+    assert lines[2].split() == ["he", "40.00%", "5.00%"]
     assert lines[4].split() == ["ln(he/she)", "+1.39", "-2.30"]
 
 

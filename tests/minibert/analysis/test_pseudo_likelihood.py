@@ -75,10 +75,10 @@ def test_the_command_prints_texts_and_tokens(run, capsys):
         ["perplexity", "text"],
         ["probability", "token"],
         ["4.00", "The cat"],
-        ["0.5", "The"],
-        ["0.12", "·cat"],
+        ["50%", "The"],
+        ["12.5%", "·cat"],
         ["2.00", "The"],
-        ["0.5", "The"],
+        ["50%", "The"],
         ["3.17", "all 2 texts, token by token"],  # (1/2 * 1/8 * 1/2)^(-1/3)
     ]
 

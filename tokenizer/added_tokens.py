@@ -18,6 +18,15 @@ import numpy as np
 from tokenizer.prefix_search import PrefixSearch
 from tokenizer.utils.unicode_tables import WHITE_SPACE
 
+# The roles of special tokens, and the tokens that RoBERTa and BERT use for them.
+ROLES = {
+    "cls": ("<s>", "[CLS]"),
+    "pad": ("<pad>", "[PAD]"),
+    "sep": ("</s>", "[SEP]"),
+    "unk": ("<unk>", "[UNK]"),
+    "mask": ("<mask>", "[MASK]"),
+}
+
 
 @dataclass(frozen=True)
 class AddedToken:

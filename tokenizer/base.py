@@ -18,8 +18,8 @@ from dataclasses import asdict
 from functools import cached_property
 from itertools import groupby
 
-from tokenizer.added_tokens import AddedToken, AddedTokens
-from tokenizer.encoding import Encoding, longest_first, padded_length
+from tokenizer.added_tokens import ROLES, AddedToken, AddedTokens
+from tokenizer.encoding import Encoding, padded_length, truncate
 from tokenizer.fast.corpus_encoder import CorpusEncoder, encode_documents
 from tokenizer.fast.word_cache import WordCache
 from tokenizer.formats.save import save_files
@@ -29,15 +29,6 @@ from tokenizer.formats.vocab_files import UNUSED
 from tokenizer.trainers.counting import count_texts
 from tokenizer.unknown import UnknownText
 from tokenizer.utils.validation import as_id_list, check_int
-
-# The roles of special tokens, and the tokens that RoBERTa and BERT use for them.
-ROLES = {
-    "cls": ("<s>", "[CLS]"),
-    "pad": ("<pad>", "[PAD]"),
-    "sep": ("</s>", "[SEP]"),
-    "unk": ("<unk>", "[UNK]"),
-    "mask": ("<mask>", "[MASK]"),
-}
 
 SHORT_TEXT = 500  # characters; up to this length the corpus encoder is slower than ``encode``
 
@@ -226,7 +217,9 @@ class Tokenizer:
         if pair is not None:
             pieces["B"] = self._encode_text(pair, split_special_tokens)
         if max_length is not None:
-            self._truncate(pieces, max_length, add_special_tokens)
+            with_pair = pair is not None
+            num_added = self.num_special_tokens_to_add(with_pair) if add_special_tokens else 0
+            truncate(pieces, max_length, num_added)
 
         encoding = Encoding()
         for part, type_id in self.template if pair is None else self.pair_template:
@@ -271,18 +264,6 @@ class Tokenizer:
             raise TypeError(f"encode takes a str, got {type(text).__name__}: decode bytes first, "
                             "pass lists to encode_batch")
         return self._added.encode(text, self._encode_plain, split_special_tokens)
-
-    def _truncate(self, pieces, max_length, add_special_tokens):
-        """Cut {"A": pieces, "B": pieces} so that they and the special tokens fit."""
-        num_added = self.num_special_tokens_to_add("B" in pieces) if add_special_tokens else 0
-        max_pieces = max_length - num_added
-        if max_pieces < 0:
-            raise ValueError(f"max_length={max_length} has no room for the {num_added} special "
-                             "tokens that are added: use more, or add_special_tokens=False")
-        len_a, len_b = longest_first(len(pieces["A"]), len(pieces.get("B", "")), max_pieces)
-        pieces["A"] = pieces["A"][:len_a]
-        if "B" in pieces:
-            pieces["B"] = pieces["B"][:len_b]
 
     def _add_special(self, encoding, role, type_id=0, attention=1):
         """Append the token of a role to an encoding."""

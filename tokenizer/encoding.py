@@ -42,6 +42,18 @@ class Encoding:
         self.special_tokens_mask += [0] * len(ids)
 
 
+def truncate(pieces, max_length, num_added):
+    """Cut {"A": pieces, "B": pieces} so that they and ``num_added`` special tokens fit."""
+    max_pieces = max_length - num_added
+    if max_pieces < 0:
+        raise ValueError(f"max_length={max_length} has no room for the {num_added} special "
+                         "tokens that are added: use more, or add_special_tokens=False")
+    len_a, len_b = longest_first(len(pieces["A"]), len(pieces.get("B", "")), max_pieces)
+    pieces["A"] = pieces["A"][:len_a]
+    if "B" in pieces:
+        pieces["B"] = pieces["B"][:len_b]
+
+
 def longest_first(len_a, len_b, max_total):
     """Return how many tokens of each text to keep: the longer text is cut first.
 

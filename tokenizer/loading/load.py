@@ -2,7 +2,7 @@
 import sys
 from pathlib import Path
 
-from tokenizer.base import ROLES
+from tokenizer.added_tokens import ROLES
 from tokenizer.bpe import ByteLevelBPE
 from tokenizer.formats.schema import check_types
 from tokenizer.formats.vocab_files import (

@@ -163,6 +163,16 @@ def test_a_tokenizer_without_a_mask_token_is_refused(text, tmp_path):
         run(text, tmp_path / "run", "--max-steps", "1", "--tokenizer", str(tmp_path / "tokenizer"))
 
 
+@pytest.mark.parametrize("flags, message", [
+    (["--max-length", "2"], "^--max-length 2 leaves no room for a token"),
+    (["--vocab-size", "20"], "^--vocab-size 20 is smaller than the 256 bytes"),
+])
+def test_a_size_that_does_not_fit_the_text_or_tokenizer_is_named_as_its_flag(
+        text, tmp_path, flags, message):
+    with pytest.raises(ValueError, match=message):
+        run(text, tmp_path / "run", "--max-steps", "1", *flags)
+
+
 @pytest.mark.parametrize("flags, code, last_line", [
     (["--preset", "kant", "--batch-size", "0"], 1, "error: --batch-size is 0: it must be positive"),
     (["--batchsize", "3"], 2, "(train.py --help lists all flags)"),

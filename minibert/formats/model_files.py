@@ -19,7 +19,7 @@ import torch
 
 from minibert.formats import safetensors
 from minibert.formats.other_weights import listed, tensors_of_pickle
-from tokenizer.formats.vocab_files import VOCABULARIES, holds_tokenizer
+from tokenizer.formats.vocab_files import VOCABULARIES, check_downloaded, holds_tokenizer
 from tokenizer.loading.other_kinds import describe_other_kind
 from tokenizer.utils.files import file_checksum
 from tokenizer.utils.terminal import visible
@@ -171,11 +171,16 @@ def read_weights(folder):
     tensors = {}
     for shard_name in sorted(set(weight_map.values())):
         # .name: a hostile index cannot name a file outside of the folder.
-        tensors |= _read_file(path.parent / Path(shard_name).name)
+        shard = path.parent / Path(shard_name).name
+        if not shard.is_file():
+            raise FileNotFoundError(f"{shard}: no such file, but {path.name} names it: it is a "
+                                    "part of the weights, copy it too")
+        tensors |= _read_file(shard)
     return path, tensors
 
 
 def _read_file(path):
+    check_downloaded(path)
     return safetensors.read(path) if path.suffix == ".safetensors" else _read_pickled(path)
 
 

@@ -10,6 +10,7 @@ A folder from elsewhere may have only some of these. Loading never runs code.
 """
 import codecs
 import json
+import re
 from pathlib import Path
 
 from tokenizer.utils.terminal import plural
@@ -21,6 +22,7 @@ MERGES_HEADER = "#version: 0.2"
 # Takes an id without a token. No text is split into it: a word of BERT never has a bracket next to
 # a letter, and no merge of BPE makes it.
 UNUSED = "[unused-id-{}]"
+NUMBERED = re.compile(r".*\t\d+")
 MAX_ID = 1 << 22  # the largest published vocabularies have a million tokens
 
 
@@ -53,10 +55,25 @@ def read_text(path):
     """Return the text of a UTF-8 file, without the byte-order mark that some editors write."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; {FOLDER_CONTENTS}")
+    check_downloaded(path)
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{path}: is UTF-16: save it again as UTF-8")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise damaged(path, "is not UTF-8 text") from None
+
+
+def check_downloaded(path):
+    """Raise ValueError if a download left something else than the file in its place."""
+    with open(path, "rb") as file:
+        start = file.read(100).lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path}: is a Git LFS pointer, not the file: run git lfs pull in its "
+                         "repository")
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise ValueError(f"{path}: is a web page, not the file: download it again")
 
 
 def damaged(path, problem):
@@ -138,6 +155,12 @@ def read_vocab_txt(path, exact=()):
     "the \\n\\nthe\\n" -> ["[unused-id-0]", "[unused-id-1]", "the"]
     """
     text = read_text(path)
+    if "\r" in text and "\n" not in text:
+        raise ValueError(f"{path}: its lines end with CR alone: write line feeds, "
+                         "tr '\\r' '\\n' < vocab.txt > NEW")
+    if all(NUMBERED.fullmatch(line) for line in text.splitlines()):
+        raise ValueError(f"{path}: each line has a token, a tab and a number: leave the tokens "
+                         "alone, cut -f 1 vocab.txt > NEW")
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
     spaces = "".join(WHITE_SPACE)
     tokens = [line if line in exact else line.rstrip(spaces) for line in lines]

@@ -209,7 +209,6 @@ def test_a_pickle_with_code_is_rejected_and_not_run(model, tmp_path, write):
     (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot be read"),
     (lambda path: path.write_bytes(b""), "cannot be read"),
     (lambda path: path.write_bytes(pickle.dumps({"a": 1}, 5)), "UnpicklingError: Unsupported op"),
-    (lambda path: path.write_text("version https://git-lfs.github.com\n"), "cannot be read"),
     (lambda path: torch.save([torch.zeros(2)], path), "not a dict of named tensors"),
     (lambda path: torch.save({"state_dict": {}}, path), "not a dict of named tensors"),
 ])
@@ -245,3 +244,16 @@ def test_an_index_cannot_name_a_file_of_another_folder(model, tmp_path):
     index.write_text(json.dumps({"weight_map": weight_map | {"a": "../model.safetensors"}}))
     with pytest.raises(FileNotFoundError, match="model/model.safetensors"):
         from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("content, message", [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+    (b"\n<html><body>404</body></html>", "is a web page"),
+])
+def test_a_download_that_left_something_else_is_named(model, tmp_path, name, content, message):
+    save_pretrained(model, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
+        from_pretrained(tmp_path)

@@ -82,7 +82,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     name = first.name.split(".")[0] or "files"
     if len(sources) > 1:
         name = f"{name}+{len(sources) - 1}"
-    return FileCorpus(name, selection, text_field, encoding_errors)
+    return FileCorpus(name, selection, text_field, Replacements(encoding_errors))
 
 
 def _open_named(name, text_field, cache, workers):
@@ -107,13 +107,13 @@ def _not_found(source):
 class FileCorpus:
     """A corpus in files. Documents are read one at a time, so it may be larger than memory."""
 
-    def __init__(self, name, selection, text_field="text", encoding_errors="strict"):
+    def __init__(self, name, selection, text_field="text", replacements=None):
         self.name = name
         self.files = selection.files
         self.text_field = text_field
         self._selection_notes = selection.notes()
         self._format_of = selection.format_of
-        self._replacements = Replacements.of(encoding_errors)
+        self._replacements = replacements  # None for a named corpus, which has no such flag
         # For progress(): the file that is being read, and the size of the files before it.
         self._file = None
         self._bytes_before = 0
@@ -128,8 +128,10 @@ class FileCorpus:
     @property
     def notes(self):
         """What was found beside the files, and how much of the text read so far was replaced."""
-        replaced = {"replaced": str(self._replacements)} if self._replacements else {}
-        return self._selection_notes | replaced
+        replaced = self._replacements
+        if replaced is None or not replaced.num_characters:
+            return self._selection_notes
+        return self._selection_notes | {"replaced": str(replaced)}
 
     @cached_property
     def size(self):
@@ -144,7 +146,8 @@ class FileCorpus:
     @property
     def plain_text_files(self):
         """The files, if each is UTF-8 text as it is; [] if this class must read them."""
-        is_plain = (self.formats == {".txt"} and self._replacements is None
+        replaces = self._replacements and self._replacements.encoding_errors == "replace"
+        is_plain = (self.formats == {".txt"} and not replaces
                     and not any(map(compression_suffix, self.files))
                     and not any(map(has_boilerplate, self.files)))
         return self.files if is_plain else []

@@ -20,9 +20,10 @@ from collections import deque
 from pathlib import Path
 
 from data.corpus_files import format_of
-from data.lines import MAX_BYTES, decoded_lines, record_lines
+from data.lines import MAX_BYTES, decoded_lines
 from data.sources import amazon, wikipedia
 from data.sources.gutenberg import strip_boilerplate
+from tokenizer.utils.terminal import plural
 
 MAX_DOCUMENT = 1_000_000  # characters; a longer document in a .txt is cut between two lines
 MAX_LINE = 1_000_000  # characters; a longer line of a .txt is cut at a space
@@ -38,7 +39,7 @@ def read_documents(path, text_field="text", on_open=None, extension=None, replac
     on_open        is called with the opened file as it is on disk (compressed); its ``tell()``
                    says how much has been read
     extension      ".txt" for plain text with another extension
-    replacements   a ``Replacements``, which counts bytes that are not UTF-8; None: an error
+    replacements   a ``Replacements``: what to do with bytes that are not UTF-8 (an error)
 
     The text must be UTF-8, with or without a byte-order mark.
 
@@ -48,7 +49,8 @@ def read_documents(path, text_field="text", on_open=None, extension=None, replac
     A .txt with ``"One\r\ntwo\n\n\nthree"`` gives ``"One\ntwo"`` and ``"three"``.
     """
     path = Path(path)
-    return READERS[extension or format_of(path)](path, text_field, on_open, replacements)
+    read = READERS[extension or format_of(path)]
+    return read(path, decoded_lines(path, on_open, replacements), text_field)
 
 
 def raise_error(message):
@@ -59,10 +61,10 @@ def raise_error(message):
 # ------------------------------------------------------------------------------ .txt
 
 
-def read_text(path, text_field, on_open=None, replacements=None):
+def read_text(path, lines, text_field):
     """Yield the documents of a .txt file, which has no fields."""
     # Books from Project Gutenberg have a header and a license, which all have in common.
-    return text_documents(strip_boilerplate(text_lines(path, on_open, replacements)))
+    return text_documents(strip_boilerplate(text_lines(lines)))
 
 
 def text_documents(lines, max_characters=MAX_DOCUMENT):
@@ -85,10 +87,10 @@ def text_documents(lines, max_characters=MAX_DOCUMENT):
         yield "\n".join(document)
 
 
-def text_lines(path, on_open=None, replacements=None):
-    """Yield the lines of a text file without their ends; a very long line comes in pieces."""
-    for _, lines in decoded_lines(path, on_open, replacements):
-        for line in lines.rstrip("\r\n").split("\r"):  # a lone \r ends a line of old Mac files
+def text_lines(lines):
+    """Yield ``decoded_lines`` without number and end; a very long line comes in pieces."""
+    for _, text in lines:
+        for line in text.rstrip("\r\n").split("\r"):  # a lone \r ends a line of old Mac files
             start = 0
             while len(line) - start > MAX_LINE:
                 end = line.rfind(" ", start + 1, start + MAX_LINE)
@@ -99,31 +101,34 @@ def text_lines(path, on_open=None, replacements=None):
             yield line[start:]
 
 
-# ------------------------------------------------------------------------------ .jsonl
+# ------------------------------------------------------------------------------ .jsonl, .json
 
 
-def json_documents(path, text_field, on_open=None, replacements=None):
-    """Yield the documents of a file of JSON lines; empty texts are skipped."""
-    records = json_records(path, on_open, replacements)
+def json_documents(path, lines, text_field):
+    """Yield the documents of a file of JSON objects; empty texts are skipped."""
+    records = json_records(path, lines)
     first = next(records, None)
     if first is None:
         return
     records = itertools.chain([first], records)  # put it back
-
-    to_document = str  # no change
-    max_missing = 0
     _, first_record = first
     if wikipedia.is_dump(first_record):
-        to_document = wikipedia.document
-        records = wikipedia.articles(records)
-        max_missing = MAX_MISSING
+        articles = wikipedia.articles(records)
+        yield from documents(path, articles, text_field, wikipedia.document, MAX_MISSING)
     elif amazon.is_review(first_record):
-        to_document = amazon.document
         text_field = amazon.text_field_of(first_record, text_field)
-        max_missing = MAX_MISSING
+        yield from documents(path, records, text_field, amazon.document, MAX_MISSING)
+    else:
+        yield from documents(path, records, text_field)
 
-    # The user cannot repair a dump, so a few records without text are skipped there. If there are
-    # many in a row, the name of the field is wrong.
+
+def documents(path, records, text_field, to_document=str, max_missing=0):
+    """Yield the text field of each record; empty texts are skipped.
+
+    records       (line number, {field: text}) of each
+    max_missing   records in a row that may lack the field. The user cannot repair a dump; if many
+                  of its records lack the field, its name is wrong.
+    """
     num_missing = 0
     for line_number, record in records:
         num_missing = 0 if text_field in record else num_missing + 1
@@ -140,96 +145,102 @@ def json_documents(path, text_field, on_open=None, replacements=None):
             yield document
 
 
-def json_records(path, on_open=None, replacements=None, on_bad_row=raise_error):
-    """Yield (line number, dict) for each line of a .jsonl file.
+def json_records(path, lines, on_bad_row=raise_error):
+    """Yield (line number, dict) for each line, or ("item 1", dict) for each item of an array.
 
-    A .json file may be one array instead: (number, dict) for each object in it.
-    on_bad_row is called with a message for a line or an item that is no JSON object.
+    Only a .json file may be an array. on_bad_row is called with a message for a line or an item
+    that is no JSON object.
     """
-    lines = record_lines(path, on_open, replacements)
+    lines = ((number, line) for number, line in lines if line.strip())
+    first = next(lines, None)
+    if first is None:
+        return
+    lines = itertools.chain([first], lines)
+    is_array = format_of(path) == ".json" and first[1].lstrip().startswith("[")
+    values = _array_items(path, lines) if is_array else _line_values(path, lines, on_bad_row)
+    for number, value in values:
+        if isinstance(value, dict):
+            yield number, value
+        else:
+            on_bad_row(f"{path}:{number}: a JSON {type(value).__name__} instead of an object")
+
+
+def _line_values(path, lines, on_bad_row):
     for line_number, line in lines:
-        is_array = line.lstrip().startswith("[") and format_of(path) == ".json"
-        if is_array:
-            line = _join(path, itertools.chain([line], (rest for _, rest in lines)))
         try:
-            value = json.loads(line)
+            yield line_number, json.loads(line)
         except (ValueError, RecursionError) as error:
-            report = raise_error if is_array else on_bad_row
-            report(f"{path}:{line_number}: invalid JSON ({error}): "
-                   "a .jsonl file has one JSON object per line")
-            continue
-        records = value if is_array else [value]
-        for number, record in enumerate(records, start=line_number):
-            if isinstance(record, dict):
-                yield number, record
-            else:
-                on_bad_row(f"{path}:{number}: a JSON {type(record).__name__}: "
-                           "a .jsonl file has one JSON object per line")
+            on_bad_row(f"{path}:{line_number}: invalid JSON ({error}): "
+                       "a .jsonl file has one JSON object per line")
 
 
-def _join(path, lines):
-    """Return the text of a JSON array; ValueError before it fills the memory."""
+def _array_items(path, lines):
     parts = []
     size = 0
-    for line in lines:
+    for _, line in lines:
         parts.append(line)
         size += len(line)
-        if size > MAX_BYTES:
+        if size > MAX_BYTES:  # before the memory is full
             raise ValueError(f"{path}: a JSON array of over {MAX_BYTES >> 20} MiB: write one "
                              "object per line, as .jsonl")
-    return "".join(parts)
+    try:
+        items = json.loads("".join(parts))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: invalid JSON ({error})") from None
+    for number, item in enumerate(items, start=1):
+        yield f"item {number}", item
 
 
 # ------------------------------------------------------------------------------ .csv, .tsv
 
 
-def csv_documents(path, text_field, on_open=None, replacements=None):
+def csv_documents(path, lines, text_field):
     """Yield the documents of a .csv file."""
-    rows = csv_rows(path, on_open, replacements)
-    return table_documents(path, rows, text_field, separator="comma or quote mark")
+    return documents(path, table_records(path, csv_rows(path, lines), [text_field]), text_field)
 
 
-def tsv_documents(path, text_field, on_open=None, replacements=None):
+def tsv_documents(path, lines, text_field):
     """Yield the documents of a .tsv file."""
-    rows = tsv_rows(path, on_open, replacements)
-    return table_documents(path, rows, text_field, separator="tab")
+    return documents(path, table_records(path, tsv_rows(lines), [text_field]), text_field)
 
 
-def table_documents(path, rows, text_field, separator):
-    """Yield the text column of each row after the first, the header; empty texts are skipped."""
-    columns = None  # until the header is read
+def table_records(path, rows, needed, columns=(), on_bad_row=raise_error):
+    """Yield (line number, {column: str}) of each row.
+
+    needed       names that must not be repeated
+    columns      the names of all columns; if there are none, the first row has them
+    on_bad_row   is called with a message for a row of another length
+    """
     for line_number, row in rows:
-        if columns is None:
+        if not columns:
             columns = [name.strip() for name in row]
-            if text_field not in columns:
-                raise ValueError(f"{path}:1: no column {text_field!r}; {_fields(columns)}")
-            text_column = columns.index(text_field)
-            continue
-        if len(row) != len(columns):
-            raise ValueError(f"{path}:{line_number}: the row has {len(row)} fields, the "
-                             f"header has {len(columns)}: check for a missing {separator}")
-        document = _clean(row[text_column])
-        if document:
-            yield document
+            if any(columns.count(name) > 1 for name in needed):
+                raise ValueError(f"{path}:{line_number}: a column name is repeated: rename one")
+        elif len(row) != len(columns):
+            on_bad_row(f"{path}:{line_number}: {plural(len(row), 'field')} in this row, but "
+                       f"{plural(len(columns), 'column name')}: is a separator or quotation mark "
+                       "missing or extra?")
+        else:
+            yield line_number, dict(zip(columns, row))
 
 
-def tsv_rows(path, on_open=None, replacements=None):
-    """Yield (line number, fields) of each row of a .tsv file.
+def tsv_rows(lines):
+    """Yield (line number, fields) of each row of a .tsv file; skip blank lines.
 
     There is no quoting, so that a lone quote mark does not swallow the lines after it.
     """
-    for line_number, line in record_lines(path, on_open, replacements):
-        yield line_number, line.rstrip("\r\n").split("\t")
+    for line_number, line in lines:
+        if line.strip():
+            yield line_number, line.rstrip("\r\n").split("\t")
 
 
-def csv_rows(path, on_open=None, replacements=None, on_bad_row=raise_error):
+def csv_rows(path, lines, on_bad_row=raise_error):
     """Yield (number of its last line, fields) of each row of a .csv file; skip blank lines.
 
     A quoted field may contain commas and line ends. on_bad_row is called with a message for a row
     that cannot be read, such as one whose quote mark never closes. If it returns, reading
     continues in the line after the one where that row starts.
     """
-    lines = decoded_lines(path, on_open, replacements)
     row_lines = []  # (line number, line) of the row that is being read
     unread_lines = deque()  # those after the start of a bad row
 
@@ -247,7 +258,8 @@ def csv_rows(path, on_open=None, replacements=None, on_bad_row=raise_error):
             return
         except csv.Error as error:
             first_line = row_lines[0][0]
-            on_bad_row(f"{path}:{first_line}: the row that starts here cannot be read: {error}")
+            on_bad_row(f"{path}:{first_line}: the row that starts here cannot be read: is its "
+                       f"quotation mark never closed? ({error})")
             unread_lines.extendleft(reversed(row_lines[1:]))
             rows = csv.reader(next_lines(), strict=True)
             continue
@@ -255,7 +267,7 @@ def csv_rows(path, on_open=None, replacements=None, on_bad_row=raise_error):
             yield row_lines[-1][0], row
 
 
-READERS = {  # extension -> function that yields the documents of a file
+READERS = {  # extension -> function (path, lines, text_field) that yields documents
     ".txt": read_text,
     ".jsonl": json_documents,
     ".json": json_documents,  # the older dumps of Amazon and Wikipedia, and arrays

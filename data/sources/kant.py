@@ -2,6 +2,7 @@
 from functools import partial
 from pathlib import Path
 
+from data.lines import decoded_lines
 from data.readers import text_lines
 from data.sources.download import download
 from data.sources.gutenberg import body_checksum
@@ -36,7 +37,7 @@ def fetch(folder, checksum=True, show_progress=True, url=URL, pause=1.0):
 
 def check_book(path, is_complete=True, *, expected, name):
     """Raise ValueError unless the book in a file has the expected checksum."""
-    found = body_checksum(text_lines(path))
+    found = body_checksum(text_lines(decoded_lines(path)))
     if found != expected:
         raise ValueError(f"{name}: the text has checksum {found[:16]}..., expected "
                          f"{expected[:16]}...: a damaged download or a newer edition. Try again, "

@@ -14,6 +14,7 @@ import json
 import torch
 from torch.nn import functional as F
 
+from data.lines import decoded_lines
 from data.readers import format_of, text_lines
 from minibert.analysis.command import analysis_parser, load_model
 from minibert.checks import check_tokenizer
@@ -97,9 +98,9 @@ def nearest(model, tokenizer, texts, queries, top_k=5, pooling="mean"):
 def read_texts(path, column):
     """Return {text: line of its first occurrence}: lines of a .txt, or a column of a table."""
     if format_of(path) == ".txt":
-        rows = enumerate(text_lines(path), start=1)
+        rows = enumerate(text_lines(decoded_lines(path)), start=1)
     else:
-        rows = ((i, row[column]) for i, row in read_rows(path, Layout(), [column]))
+        rows = ((i, row[column]) for i, row in read_rows(path, Layout(), {column: "--column"}))
     texts = {}
     for i, text in rows:
         if text.strip():

@@ -171,13 +171,14 @@ def read_files(args, layout, config, say):
     regression = config.task == "regression"
     train = read_examples(args.train, layout, regression)
     if train.num_empty:
-        say(f"left out     {train.num_empty:,} rows of {args.train} without text")
+        say(f"left out     {plural(train.num_empty, 'row')} of {args.train} without text")
     say_what_was_changed(train, say)
     if args.dev:
         dev = read_examples(args.dev, layout, regression, keep_empty=True)
         say_what_was_changed(dev, say)
         if dev.num_empty:
-            say(f"kept         {dev.num_empty:,} rows of {args.dev} without text: they are scored")
+            say(f"kept         {plural(dev.num_empty, 'row')} of {args.dev} without text: the dev "
+                "score counts them")
         return train, dev
     if not regression:
         class_labels(train)  # raises ValueError with the counts of the complete file
@@ -190,10 +191,13 @@ def read_files(args, layout, config, say):
 def say_what_was_changed(examples, say):
     """Print how many rows were skipped, the first few of them, and how many were repaired."""
     if examples.skipped:
-        say(f"skipped      {plural(len(examples.skipped), 'bad row')} of {examples.path}, such as")
+        say(f"skipped      {plural(len(examples.skipped), 'bad row')} of {examples.path}:")
         for message in examples.skipped[:MAX_LISTED_ROWS]:
             say(f"             {message}")
-    if examples.replacements:
+        num_others = len(examples.skipped) - MAX_LISTED_ROWS
+        if num_others > 0:
+            say(f"             and {num_others:,} more")
+    if examples.replacements.num_characters:
         say(f"replaced     {examples.replacements}")
 
 

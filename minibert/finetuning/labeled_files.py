@@ -1,23 +1,21 @@
 """Read labeled examples from .tsv, .csv and .jsonl files (each also .gz or .bz2).
 
-Each row is one example. The first row names the columns, unless ``columns`` does:
-
-    sentence,label    the names of all columns in order; text, pair and label are found by name
-    3,1               indices from 0: of the text, of the pair if there is one, of the label (CoLA)
+Each row is one example. The first row names the columns, unless ``columns`` does
+("source,label,mark,sentence" for CoLA).
 
 A .tsv has no quoting: in SST-2 a quotation mark opens and never closes, and would swallow lines.
 ``data.readers`` reads the rows.
 """
 import json
 import math
-from collections import Counter
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from data.corpus_files import format_of
-from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP, Replacements
-from data.readers import csv_rows, json_records, raise_error, tsv_rows
+from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP, Replacements, decoded_lines
+from data.readers import csv_rows, json_records, raise_error, table_records, tsv_rows
 from minibert.config_fields import check_choices, option
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.terminal import plural, visible
@@ -32,8 +30,8 @@ class Layout:
     text: str = option("sentence", "column or field of the text")
     pair: str = option("", "column or field of the second text, if the examples are pairs")
     label: str = option("label", "column or field of the label")
-    columns: str = option("", "for a file without a header row: the names of all its columns, or "
-                          "the indices, from 0, of text, pair and label")
+    columns: str = option("", "for a file without a header row: the names of all its columns, "
+                          "separated by commas")
     skip_bad_rows: bool = option(False, "skip, count and list rows that cannot be read: another "
                                  "number of fields, no usable label, invalid JSON, an unclosed "
                                  "quotation mark")
@@ -43,24 +41,9 @@ class Layout:
         check_choices(self)
 
     def parts(self, labeled):
-        """Return the names of the columns that are needed."""
-        names = (self.text, self.pair, self.label if labeled else "")
-        return [name for name in names if name]
-
-    def column_indices(self):
-        """Return ``columns`` as {name: index}.
-
-        >>> Layout(columns="3,1").column_indices()
-        {'sentence': 3, 'label': 1}
-        """
-        words = [word.strip() for word in self.columns.split(",")]
-        parts = self.parts(labeled=True)
-        if not all(word.isdecimal() for word in words):
-            return {name: i for i, name in enumerate(words)}
-        if len(words) != len(parts):
-            raise ValueError(f"columns {self.columns}: {len(words)} indices for the {len(parts)} "
-                             f"columns {', '.join(parts)}, in this order")
-        return {name: int(word) for name, word in zip(parts, words)}
+        """Return the names of the columns that are needed, each with the flag that names it."""
+        names = {self.text: "--text", self.pair: "--pair", self.label if labeled else "": "--label"}
+        return {name: flag for name, flag in names.items() if name}
 
 
 @dataclass(frozen=True)
@@ -69,10 +52,10 @@ class LabeledTexts:
     path: str
     texts: list  # strings, or (text, pair) tuples
     labels: list | None  # strings, or floats for a regression; None if they were not read
-    lines: list  # line number of each example
+    lines: list  # line number of each example; "item 1" in an array
     num_empty: int = 0  # rows without text, whether they were kept or not
     skipped: tuple = ()  # why each row that ``skip_bad_rows`` left out is bad
-    replacements: Replacements | None = None  # None if ``encoding_errors`` is "strict"
+    replacements: Replacements = field(default_factory=Replacements)
 
     def __len__(self):
         return len(self.texts)
@@ -94,15 +77,22 @@ def read_examples(path, layout=Layout(), regression=False, labeled=True, keep_em
     Raise FileNotFoundError; or ValueError, with file and line, for a missing column or label, rows
     of different lengths, a label that is not a number if one is needed, and an empty file.
 
-    "sentence\\tlabel\\na fine film\\t1\\n" -> .texts ["a fine film"], .labels ["1"], .lines [2]
+    A .csv with the lines ``sentence,label`` and ``a fine film,1`` gives .texts ["a fine film"],
+    .labels ["1"] and .lines [2].
     """
     texts = []
     labels = []
     lines = []
     skipped = []
     num_empty = 0
-    replacements = Replacements.of(layout.encoding_errors)
-    on_bad_row = skipped.append if layout.skip_bad_rows else raise_error
+    replacements = Replacements(layout.encoding_errors)
+
+    def on_bad_row(message):
+        if not layout.skip_bad_rows:
+            raise ValueError(f"{message}\n(--skip-bad-rows leaves out such rows of --train and "
+                             "--dev)")
+        skipped.append(message)
+
     for line, row in read_rows(path, layout, layout.parts(labeled), on_bad_row, replacements):
         text = tuple(row[name].strip() for name in layout.parts(labeled=False))
         try:
@@ -182,28 +172,21 @@ def encode_labels(examples, labels):
 def split_dev(examples, share=0.1):
     """Split examples into (train, dev). dev is a random tenth, the same one every time.
 
-    A tenth of each label goes to dev, at least one example if there is room. The last example of a
-    label stays in train. Raise ValueError if nothing can go to dev.
+    A tenth of each label goes to dev, at least one example, and at least one stays in train.
+    Raise ValueError if nothing can go to dev.
     """
-    num_dev = int(len(examples) * share)
-    order = np.random.default_rng(DEV_SEED).permutation(len(examples)).tolist()
     is_regression = isinstance(examples.labels[0], float)  # its labels need not occur in train
-    num_in_train = Counter(examples.labels)
-    num_wanted = {label: max(1, int(count * share)) for label, count in num_in_train.items()}
-    chosen = {}  # as an ordered set
-    for fills_up in (False, True):  # first the tenths, then what rounding down has left
-        for i in order:
-            label = examples.labels[i]
-            is_wanted = fills_up or num_wanted[label] > 0
-            can_leave = is_regression or num_in_train[label] > 1
-            if len(chosen) < num_dev and is_wanted and can_leave and i not in chosen:
-                num_wanted[label] -= 1
-                num_in_train[label] -= 1
-                chosen[i] = True
+    indices_of = defaultdict(list)
+    for i in np.random.default_rng(DEV_SEED).permutation(len(examples)).tolist():
+        indices_of[None if is_regression else examples.labels[i]].append(i)
+    chosen = set()
+    for indices in indices_of.values():
+        num_dev = max(1, round(len(indices) * share))
+        chosen.update(indices[: min(num_dev, len(indices) - 1)])
     if not chosen:
         raise ValueError(f"{examples.path}: its {len(examples):,} examples are too few to split "
                          "off a dev set: give --dev FILE")
-    train = set(order) - set(chosen)
+    train = set(range(len(examples))) - chosen
     return examples.subset(sorted(train)), examples.subset(sorted(chosen))
 
 
@@ -211,64 +194,43 @@ def split_dev(examples, share=0.1):
 
 
 def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None):
-    """Yield (line number, {column: str}) of each row, with the ``needed`` columns.
+    """Yield (line number, {column: str}) of each row.
 
-    Blank lines are skipped. on_bad_row is called with a message for each row that cannot be read.
-    replacements: the counter for ``layout.encoding_errors`` "replace", if it is of interest.
+    Blank lines are skipped.
+
+    needed         {column: the flag that names it}: the columns to return
+    on_bad_row     is called with a message for each row that cannot be read
+    replacements   see ``decoded_lines``
     """
-    if replacements is None:
-        replacements = Replacements.of(layout.encoding_errors)
     extension = format_of(path)
-    if extension == ".tsv":
-        records = _table_records(path, tsv_rows(path, None, replacements), layout, needed,
-                                 on_bad_row)
-    elif extension == ".csv":
-        records = _table_records(path, csv_rows(path, None, replacements, on_bad_row), layout,
-                                 needed, on_bad_row)
-    elif extension in (".jsonl", ".json"):
+    lines = decoded_lines(path, replacements=replacements)
+    if extension in (".jsonl", ".json"):
         if layout.columns:
             raise ValueError(f"{path}: a .jsonl names its fields itself: leave out --columns")
-        records = json_records(path, None, replacements, on_bad_row)
+        records = json_records(path, lines, on_bad_row)
+    elif extension in (".csv", ".tsv"):
+        is_csv = extension == ".csv"
+        rows = csv_rows(path, lines, on_bad_row) if is_csv else tsv_rows(lines)
+        columns = [name.strip() for name in layout.columns.split(",") if layout.columns]
+        records = table_records(path, rows, needed, columns, on_bad_row)
     else:
         raise ValueError(f"{path}: examples are read from .tsv, .csv and .jsonl files (each also "
                          f".gz or .bz2), not from {extension}")
     for line, record in records:
         try:
-            row = {name: _part(f"{path}:{line}", name, record) for name in needed}
+            row = {name: _part(f"{path}:{line}", name, record, needed) for name in needed}
         except ValueError as error:
             on_bad_row(str(error))
         else:
             yield line, row
 
 
-def _table_records(path, rows, layout, needed, on_bad_row):
-    """Yield (line number, {column: str}) of each row of a table."""
-    indices = layout.column_indices() if layout.columns else None
-    width = None  # fields of the first row
-    for line, row in rows:
-        width = width or len(row)
-        if len(row) != width:
-            on_bad_row(f"{path}:{line}: {len(row)} fields in this row, {width} in the first: is a "
-                       "tab or quotation mark missing or extra?")
-            continue
-        if indices is None:
-            names = [name.strip() for name in row]
-            if any(names.count(name) > 1 for name in needed):
-                raise ValueError(f"{path}:{line}: a column name is repeated: rename one")
-            indices = {name: i for i, name in enumerate(names)}
-            continue
-        if max(indices.values()) >= width:
-            raise ValueError(f"{path}:{line}: columns {layout.columns}, but this row has only "
-                             f"{width} fields: is the file really a {format_of(path)}?")
-        yield line, {name: row[i] for name, i in indices.items()}
-
-
-def _part(location, name, record):
+def _part(location, name, record, needed):
     """Return a field as text: a JSON null is empty, numbers are as they are written."""
     if name not in record:
         known = visible(", ".join(record)[:200])  # safe to print, and not too long
-        raise ValueError(f"{location}: no column {name!r}; there are: {known}. Name them with "
-                         "--text, --pair and --label, or add a header row")
+        raise ValueError(f"{location}: no column {name!r}; there are: {known}. Name one with "
+                         f"{needed[name]}, or add a header row")
     value = record[name]
     if isinstance(value, (list, dict)):
         raise ValueError(f"{location}: field {name!r} is a {type(value).__name__}: it must be text "

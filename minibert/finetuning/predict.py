@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from data.lines import Replacements
 from minibert.config_fields import from_dict
 from minibert.finetuning.adapter_files import load_finetuned
 from minibert.finetuning.adapters import Tuning
@@ -31,8 +32,7 @@ def predict_command(args):
     """Run --predict without --train: print the predictions, or write them to --out."""
     fields = explicit_flags(args, FinetuneConfig) | explicit_flags(args, Tuning)
     training_only = [name for name in fields if name not in INFERENCE_FIELDS]
-    if args.dev:
-        training_only.append("dev")
+    training_only += [name for name in ("dev", "skip_bad_rows") if getattr(args, name)]
     if training_only:
         flags = ", ".join("--" + name.replace("_", "-") for name in training_only)
         raise ValueError(f"{flags}: only for training: add --train FILE or leave it out")
@@ -99,9 +99,12 @@ def evaluate_file(model, tokenizer, path, layout, config):
         predictions = [{"prediction": model.labels[c], "probability": p} for c, p in answers]
     else:
         predictions = [{"prediction": value} for value in logits.squeeze(1).tolist()]
-    replaced = f"replaced     {examples.replacements}\n" if examples.replacements else ""
+    replaced = ""
+    if examples.replacements.num_characters:
+        replaced = f"replaced     {examples.replacements}\n"
     try:
-        next(read_rows(path, layout, layout.parts(labeled=True)))
+        next(read_rows(path, layout, layout.parts(labeled=True),
+                       replacements=Replacements("replace")))
     except ValueError:
         return predictions, {}, replaced.rstrip()  # the file has no label column
     try:

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from data.corpus_files import FORMATS
-from data.lines import Replacements
+from data.lines import Replacements, decoded_lines
 from data.readers import READERS, csv_rows, read_documents, text_documents, text_lines
 
 
@@ -66,12 +66,15 @@ def test_every_format_has_its_reader():
 def test_replaced_bytes_are_counted_once_in_every_format(tmp_path, name, content):
     """Three bytes are replaced. The fourth U+FFFD is in the file and counts for nothing."""
     path = write(tmp_path / name, content)
-    replacements = Replacements.of("replace")
+    replacements = Replacements("replace")
     for _ in range(2):
         assert read(path, replacements=replacements) == ["caf\ufffd \ufffd\ufffd\ufffd", "b"]
     assert str(replacements) == f"3 characters of invalid UTF-8, in 1 file ({path})"
-    with pytest.raises(ValueError, match="not UTF-8: .*--encoding-errors replace reads such bytes"):
-        read(path)
+    with pytest.raises(ValueError, match="(?s)not UTF-8: .*or add --encoding-errors replace"):
+        read(path, replacements=Replacements())
+    with pytest.raises(ValueError) as error:
+        read(path)  # by a command that has no such flag
+    assert "--encoding-errors" not in str(error.value)
 
 
 @pytest.mark.parametrize("lines, rows, bad", [
@@ -82,7 +85,7 @@ def test_replaced_bytes_are_counted_once_in_every_format(tmp_path, name, content
 def test_after_a_bad_row_a_csv_is_read_on_in_the_next_line(tmp_path, lines, rows, bad):
     path = write(tmp_path / "a.csv", "\n".join(lines) + "\n")
     messages = []
-    read_rows = csv_rows(path, on_bad_row=messages.append)
+    read_rows = csv_rows(path, decoded_lines(path), on_bad_row=messages.append)
     assert [row[0] for _, row in read_rows] == list(rows)
     assert [message.partition(": ")[0] for message in messages] == [f"{path}:{i}" for i in bad]
 
@@ -91,7 +94,7 @@ def test_many_bad_rows_of_a_csv_take_linear_time(tmp_path):
     """Each of 20,000 quotation marks that never close is met again by the row before it."""
     path = write(tmp_path / "a.csv", '"a,1\nb,2\n' * 20_000)
     messages = []
-    assert len(list(csv_rows(path, on_bad_row=messages.append))) == 20_000
+    assert len(list(csv_rows(path, decoded_lines(path), on_bad_row=messages.append))) == 20_000
     assert len(messages) == 20_000
 
 
@@ -113,21 +116,23 @@ def test_the_text_field_can_be_chosen(tmp_path):
 
 
 @pytest.mark.parametrize("name, content, message", [
-    ("a.csv", "title,review\nx,good\n", "a.csv:1: no column 'text'; there are: title, review"),
-    ("a.csv", "title,text\nx,y\nz\n", "a.csv:3: the row has 1 fields, the header has 2"),
-    ("a.csv", 'text\n"never closed\n', "a.csv:2: the row that starts .*: unexpected end of data"),
+    ("a.csv", "title,review\nx,good\n", "a.csv:2: no field 'text'; there are: title, review"),
+    ("a.csv", "title,text\nx,y\nz\n", "a.csv:3: 1 field in this row, but 2 column names"),
+    ("a.csv", 'text\n"never closed\n', "a.csv:2: the row that starts here .* mark never closed"),
     ("a.jsonl", '{"text": "x"}\n\n{"review": "x"}\n', "a.jsonl:3: no field 'text'; there are: rev"),
     ("a.jsonl", '{"text": "x"}\n{"text": \n', "a.jsonl:2: invalid JSON"),
     ("a.jsonl", '{"text": "x", "n": ' + "9" * 5000 + "}\n", "a.jsonl:1: invalid JSON"),
     ("a.jsonl", '{"n": ' + "[" * 100_000 + "]" * 100_000 + "}\n", "a.jsonl:1: invalid JSON"),
-    ("a.jsonl", '["x"]\n', "a.jsonl:1: a JSON list"),
-    ("a.json", '[{"text": "x"},\n\n ["y"]]', "a.json:2: a JSON list"),
-    ("a.json", '[{"text": "x"},\n {"text": "y"', "a.json:1: invalid JSON"),
-    ("a.json", '[{"text": "x"}]\n[{"text": "y"}]', "a.json:1: invalid JSON"),
+    ("a.jsonl", '["x"]\n', "a.jsonl:1: a JSON list instead of an object$"),
+    ("a.json", '[{"text": "x"},\n\n ["y"]]', "a.json:item 2: a JSON list instead of an object$"),
+    ("a.json", '[{"text": "x"},\n {"t": "y"}]', "a.json:item 2: no field 'text'; there are: t"),
+    ("a.json", '[{"text": "x"},\n {"text": "y"', r"a.json: invalid JSON .*line 2 column 14 [^:]*$"),
+    ("a.json", '[{"text": "x"}]\n[{"text": "y"}]', "a.json: invalid JSON"),
+    ("a.csv", "text,text\nx,y\n", "a.csv:1: a column name is repeated"),
     ("a.jsonl", '{"text": 5}\n', "a.jsonl:1: the field 'text' is not a string but int"),
     ("a.txt", b"fine\nbin\0ary", "a.txt:2: a NUL byte at byte 4.*binary"),
-    ("a.txt", b"fine\n\nna\xefve\n", "a.txt:3: byte 3 of the line is 0xef, which is not UTF-8"),
-    ("a.txt", "fine".encode("utf-16"), "a.txt:1: a NUL byte .* UTF-16; convert it to UTF-8"),
+    ("a.txt", b"fine\n\nna\xefve\n", "a.txt:3: the text is not UTF-8: byte 3 of the line is 0xef"),
+    ("a.txt", "fine".encode("utf-16"), "a.txt: this is UTF-16: convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"),
     ("a.txt.gz", b"\0\xff", "a.txt.gz:1: a NUL byte"),
     ("a.pdf", "x", "unknown extension .pdf: supported are .txt, .jsonl, .json, .csv, .tsv"),
     ("a", "x", r"unknown extension \(none\)"),
@@ -137,23 +142,29 @@ def test_an_unreadable_file_is_an_error_with_its_line_and_reason(tmp_path, name,
         read(write(tmp_path / name, content))
 
 
-NAIVE = "na\u00efve \u00e9tude\n"
-LATIN_1 = "convert the file .iconv -f ISO-8859-1 -t UTF-8"
+CUT = "The file may be cut in the middle of a character: copy it again"
 
 
-@pytest.mark.parametrize("content, hint", [
-    (NAIVE.encode("latin-1"), LATIN_1),
-    ("\u201cnaive\u201d\n".encode("cp1252"), "convert the file .iconv -f WINDOWS-1252 -t UTF-8"),
-    ("\ufeff\u6f22\u5b57".encode("utf-16"), "convert the file .iconv -f UTF-16 -t UTF-8"),
-    ((NAIVE + "caf\u00e9").encode()[:-1], "cut off in the middle .*: copy it again\\. --enc"),
-    ("\u6f22\u5b57".encode()[:-1], "cut off in the middle .*: copy it again\\. --enc"),
-    (b"plain, caf\xe9", f"cut off .* again, or, if it is not meant to be UTF-8, {LATIN_1}"),
-    ("\u6f22\u5b57 \u6f22\u5b57\n".encode()[1:], "damaged or cut; copy it again, or mend the line"),
-    (NAIVE.encode() + b"na\xefve\n", "damaged or cut; copy it again, or mend the line"),
+@pytest.mark.parametrize("content, is_cut", [
+    ("na\u00efve \u00e9tude\n".encode("latin-1"), False),
+    ("\u201cnaive\u201d\n".encode("cp1252"), False),
+    ("\u4e2d\u6587\n".encode("gbk"), False),
+    ("na\u00efve caf\u00e9".encode()[:-1], True),
+    ("\u6f22\u5b57".encode()[:-1], True),
+    ("caf\u00e9".encode("latin-1"), True),  # or another encoding: the bytes do not tell
 ])
-def test_the_hint_for_other_encodings_looks_at_the_bytes(tmp_path, content, hint):
-    with pytest.raises(ValueError, match=f"which is not UTF-8: .*{hint}"):
+def test_no_encoding_is_guessed_from_bytes_that_are_not_utf8(tmp_path, content, is_cut):
+    with pytest.raises(ValueError, match="the text is not UTF-8") as error:
         read(write(tmp_path / "a.txt", content))
+    assert "Either convert it: iconv -f ITS_ENCODING -t UTF-8 FILE > NEW_FILE" in str(error.value)
+    assert (CUT in str(error.value)) == is_cut
+
+
+@pytest.mark.parametrize("encoding, named", [
+    ("utf-16", "this is UTF-16"), ("utf-16-be", "a NUL byte at byte 3 .* or UTF-16 without a")])
+def test_utf16_is_named_if_it_has_a_byte_order_mark(tmp_path, encoding, named):
+    with pytest.raises(ValueError, match=named):
+        read(write(tmp_path / "a.txt", "\u6f22a".encode(encoding)))
 
 
 @pytest.mark.parametrize("name, line", [("a.txt.gz", "line\n"), ("a.jsonl.gz", '{"text": "x"}\n')])
@@ -198,7 +209,8 @@ def test_a_long_document_is_cut_between_two_lines():
 ])
 def test_a_very_long_line_is_cut_at_a_space_if_there_is_one(tmp_path, monkeypatch, text, pieces):
     monkeypatch.setattr("data.readers.MAX_LINE", 8)
-    assert list(text_lines(write(tmp_path / "a.txt", text + "\nx\n"))) == [*pieces, "x"]
+    path = write(tmp_path / "a.txt", text + "\nx\n")
+    assert list(text_lines(decoded_lines(path))) == [*pieces, "x"]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])

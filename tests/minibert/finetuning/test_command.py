@@ -58,11 +58,15 @@ def test_an_easy_task_is_learned_saved_and_predicted(any_run, tmp_path, capsys):
 def test_uneven_labels_get_balanced_weights_and_all_scores_are_shown(bert, tmp_path, capsys):
     """Always the same answer has 90 % accuracy, and no correlation with the labels."""
     rows = [row for i, row in enumerate(sentences(400, 4)) if row[1] == "1" or i % 18 == 0]
-    (tmp_path / "train.tsv").write_text(table(rows) + "too\tmany\tfields\n")
+    (tmp_path / "train.tsv").write_text(table(rows) + "too\tmany\tfields\n" * 4)
     command.main([str(bert), "--train", str(tmp_path / "train.tsv"), "--out", str(tmp_path / "out"),
                   "--skip-bad-rows", *flags(epochs=1, class_weights="balanced")])
     shown = capsys.readouterr().out
-    assert "skipped      1 bad row of" in shown and "train.tsv:225: 3 fields" in shown
+    skipped = shown[shown.index("skipped"):].splitlines()[:5]
+    assert skipped[0].startswith("skipped      4 bad rows of")
+    assert [line.partition("train.tsv:")[2][:14] for line in skipped[1:4]] == [
+        f"{i}: 3 fields " for i in (225, 226, 227)]
+    assert skipped[4].strip() == "and 1 more"
     assert "constant     accuracy 0.9091, f1 0.9524, matthews 0.0000 for always" in shown
 
 
@@ -219,10 +223,10 @@ def test_without_a_dev_file_a_tenth_is_split_off_and_empty_texts_are_counted(
     command.main([str(bert), "--train", str(tmp_path / "train.tsv"),
                   "--out", str(tmp_path / "a"), *flags(epochs=1)])
     shown = capsys.readouterr().out
-    assert "left out     1 rows" in shown and "3 of the 30 training examples are the dev" in shown
+    assert "left out     1 row of" in shown and "4 of the 30 training examples are the dev" in shown
     (tmp_path / "dev.tsv").write_text(table([*sentences(4, 1), ("", "1")]))
     command.main([str(bert), *files(tmp_path), "--out", str(tmp_path / "b"), *flags(epochs=1)])
-    assert "kept         1 rows" in capsys.readouterr().out
+    assert "kept         1 row of" in capsys.readouterr().out
     assert json.loads((tmp_path / "b" / "finetune.json").read_text())["dev"] == 5
 
 

@@ -62,6 +62,7 @@ def test_out_names_the_folder_for_predictions(folder, tmp_path, capsys):
 
 @pytest.mark.parametrize("flags, named", [
     (["--epochs", "3"], "--epochs"), (["--dev", "a.tsv"], "--dev"), (["--tune", "lora"], "--tune"),
+    (["--skip-bad-rows"], "--skip-bad-rows"),
     (["--learning-rate", "1", "--from-scratch"], "--learning-rate, --from-scratch")])
 def test_training_flags_without_a_training_file_raise(folder, tmp_path, flags, named):
     with pytest.raises(ValueError, match=f"^{named}: only for training: add --train FILE"):

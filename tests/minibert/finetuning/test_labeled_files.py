@@ -75,7 +75,8 @@ def test_columns_can_be_named_by_a_flag(tmp_path):
 
 
 @pytest.mark.parametrize("name, content, columns, message", [
-    ("a.tsv", "b\t\x1b[m\na\t1", "", r"a.tsv:2: no column 'sentence'; there are: b, \\x1b\[m. Name one with --text"),
+    ("a.tsv", "b\t\x1b[m\na\t1", "", r"a.tsv:2: no column 'sentence'; there are: b, \\x1b\[m"),
+    ("a.tsv", "b\tlabel\na\t1", "", "a.tsv:2: no column 'sentence'; .* Name one with --text"),
     ("a.tsv", "sentence\tb\na\t1", "", "a.tsv:2: no column 'label'; .* Name one with --label"),
     ("a.tsv", "src\t1", "sentence", "a.tsv:1: 2 fields in this row, but 1 column name:"),
     ("a.tsv", "sentence\tlabel\tlabel", "", "a.tsv:1: a column name is repeated"),

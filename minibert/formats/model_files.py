@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from minibert.formats import safetensors
-from minibert.formats.other_weights import listed, tensors_of_pickle
+from minibert.formats.other_weights import listed, save_alone, tensors_of_pickle
 from tokenizer.formats.vocab_files import VOCABULARIES, check_downloaded, holds_tokenizer
 from tokenizer.loading.other_kinds import describe_other_kind
 from tokenizer.utils.files import file_checksum
@@ -28,7 +28,9 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
 INDEX_SUFFIX = ".index.json"
-CHECKSUMS = "checksums.json"  # of the files of a checkpoint; other models have none
+# Only a checkpoint has these: the state of its run, and the checksums of its files
+STATE = "state.json"
+CHECKSUMS = "checksums.json"
 WEIGHT_FILES = (WEIGHTS, WEIGHTS + INDEX_SUFFIX, PICKLED, PICKLED + INDEX_SUFFIX)
 
 # Files that are not read: (pattern of their names, what they are and how to convert them)
@@ -146,22 +148,26 @@ def write_checksums(folder):
     (folder / CHECKSUMS).write_text(json.dumps(checksums, indent=1) + "\n", encoding="utf-8")
 
 
-def check_checksum(path):
-    """Raise ValueError if a file differs from its entry in checksums.json, if there is one."""
-    list_path = path.parent / CHECKSUMS
-    if not list_path.is_file():
-        return
-    expected = read_json_object(list_path).get(path.name)
-    checksum = file_checksum(path)
-    if expected not in (None, checksum):
-        raise ValueError(f"{path} was changed or is damaged: its checksum is {checksum}, "
-                         f"{CHECKSUMS} has {expected}")
+def check_checksums(folder, names):
+    """Raise ValueError, naming the file, unless all of these are as checksums.json has them."""
+    for name in (CHECKSUMS, *names):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name} is missing")
+    expected = read_json_object(folder / CHECKSUMS)
+    for name in names:
+        checksum = file_checksum(folder / name)
+        if name not in expected:
+            raise ValueError(f"{folder / CHECKSUMS} is damaged: it has no checksum of {name}")
+        if checksum != expected[name]:
+            raise ValueError(f"{folder / name} was changed or is damaged: its checksum is "
+                             f"{checksum}, {CHECKSUMS} has {visible(str(expected[name]))[:60]}")
 
 
 def read_weights(folder):
     """Return (path that was read, {name: tensor}); ValueError for damaged files."""
     path = weights_file(folder)
-    check_checksum(path)
+    if all((path.parent / name).is_file() for name in (STATE, CHECKSUMS)):
+        check_checksums(path.parent, (CONFIG, path.name))
     if not path.name.endswith(INDEX_SUFFIX):
         return path, _read_file(path)
     # {"weight_map": {"a.weight": "model-00001-of-00002.safetensors", ...}}
@@ -196,9 +202,9 @@ def _read_pickled(path):
         summary = error_summary(error)
         remedy = "Copy it again"
         if "Unsupported global" in summary:
-            remedy = ("It holds more than tensors. If you trust its author, save them alone, in "
-                      "Python: found = torch.load(path, weights_only=False); "
-                      "torch.save(found.state_dict(), path), or found['state_dict'] of a dict")
+            found = f"torch.load({str(path)!r}, weights_only=False)"
+            remedy = ("It holds more than tensors. If you trust its author: "
+                      f"{save_alone(path, found + '.state_dict()')} (of a dict: ['state_dict'])")
         raise ValueError(f"{path}: cannot be read as a file of tensors ({summary}). "
                          f"No code of it was run. {remedy}, or find a {WEIGHTS}") from None
     tensors = tensors_of_pickle(tensors, path)

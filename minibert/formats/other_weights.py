@@ -16,8 +16,10 @@ from tokenizer.utils.terminal import visible
 WRAPPER = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod|_fsdp_wrapped_module"
                      r"|_checkpoint_wrapped_module)\.")
 # Each family has one of these. What is in front of it is the prefix of all names.
-TOKEN_EMBEDDINGS = re.compile(r"((?:.*?\.)??)(?:(?:(?:bert|roberta)\.)?embeddings\.word_embeddings"
-                              r"|(?:model\.)?embeddings\.tok_embeddings)\.weight")
+TOKEN_EMBEDDINGS = (
+    "bert.embeddings.word_embeddings.weight", "roberta.embeddings.word_embeddings.weight",
+    "embeddings.word_embeddings.weight", "model.embeddings.tok_embeddings.weight",
+    "embeddings.tok_embeddings.weight", "transformer.wte.weight", "wte.weight", "shared.weight")
 MAX_LISTED = 5  # files, keys or names in an error
 
 
@@ -31,38 +33,59 @@ def strip_prefixes(tensors):
     if len(renamed) < len(tensors):
         return tensors, ""  # with and without a wrapper: two models
     removed = {part for name in tensors for part in WRAPPER.findall(name)}
-    prefixes = [match[1] for match in map(TOKEN_EMBEDDINGS.fullmatch, renamed) if match]
+    prefixes = [prefix for prefix in map(prefix_of_embeddings, renamed) if prefix is not None]
     if len(prefixes) == 1 and prefixes[0]:
         renamed = {name.removeprefix(prefixes[0]): tensor for name, tensor in renamed.items()}
         removed.add(prefixes[0])
     if not removed:
         return tensors, ""
-    listed = ", ".join(f"'{visible(prefix)}'" for prefix in sorted(removed))
-    return renamed, f"names without the prefix {listed}"
+    quoted = ", ".join(f"'{visible(prefix)}'" for prefix in sorted(removed))
+    return renamed, f"names without the prefix {quoted}"
+
+
+def prefix_of_embeddings(name):
+    """Return what is in front of one of ``TOKEN_EMBEDDINGS`` in a name; None for other names.
+
+    >>> prefix_of_embeddings("my_bert.embeddings.word_embeddings.weight")
+    'my_bert.'
+    """
+    for known in TOKEN_EMBEDDINGS:
+        if f".{name}".endswith(f".{known}"):
+            return name.removesuffix(known)
+    return None
 
 
 def tensors_of_pickle(values, path):
     """Return {name: tensor} of what torch.load read; ValueError that describes anything else."""
+    source = f"torch.load({str(path)!r})"
     if isinstance(values, dict) and isinstance(values.get("state_dict"), dict):  # Lightning
-        values = {f"state_dict.{name}": value for name, value in values["state_dict"].items()}
+        values = values["state_dict"]
+        source += "['state_dict']"
+    if problem := describe_values(values, path, source):
+        raise ValueError(f"{path}: not a dict of named tensors: {problem}")
+    return values
+
+
+def describe_values(values, path, source):
+    """Return what is wrong with values of a pickle, or "". source: the code that reads them."""
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: not a dict of named tensors but a {type(values).__name__}: "
-                         "save model.state_dict()")
+        return f"it is a {type(values).__name__}. Save model.state_dict()"
     nested = [key for key, value in values.items()
               if isinstance(value, dict) and any(map(torch.is_tensor, value.values()))]
     if nested:
-        raise ValueError(
-            f"{path}: not a dict of named tensors: it has the keys {listed(values)}, and tensors "
-            f"are in {listed(nested)}. Save the model's alone, in Python: "
-            f"torch.save(torch.load(path)[{str(nested[0])[:80]!r}], path)")
+        return (f"it has the keys {listed(values)}, and tensors are in {listed(nested)}. "
+                + save_alone(path, f"{source}[{nested[0]!r:.80}]"))
     bad = [key for key, value in values.items()
            if not (isinstance(key, str) and torch.is_tensor(value))]
-    if not values:
-        raise ValueError(f"{path}: not a dict of named tensors: it is empty")
     if bad:
-        raise ValueError(f"{path}: not a dict of named tensors: these values are of other types: "
-                         f"{listed(bad)}. Save model.state_dict()")
-    return values
+        return f"these values are of other types: {listed(bad)}. Save model.state_dict()"
+    return "" if values else "it is empty"
+
+
+def save_alone(path, tensors):
+    """Return how to save the tensors that this code reads from ``path``, which is not changed."""
+    return ("Copy the folder to NEW and save the model's tensors alone there, in Python: "
+            f"torch.save({tensors}, 'NEW/{path.name}')")
 
 
 def listed(names):

@@ -12,9 +12,9 @@ position) and (seed, epoch). ``data_state`` says where in the epoch the run is.
 """
 import contextlib
 import io
-import itertools
 import json
 import re
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -24,24 +24,26 @@ import torch
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.formats.model_files import (
     CONFIG,
+    STATE,
     WEIGHTS,
-    check_checksum,
+    check_checksums,
     error_summary,
     read_json_object,
     write_checksums,
 )
 from minibert.training.state import check_finite, check_saved
-from tokenizer.utils.files import atomic_folder, remove, remove_stale
+from tokenizer.utils.files import atomic_folder, next_free_folder, remove, remove_stale
+from tokenizer.utils.terminal import plural
 
 FORMAT = "minibert-checkpoint-3"
 # These fields may always change when a run is resumed: they do not change what is computed
 # (micro_batch_size changes rounding and dropout's random numbers).
 RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every",
                      "micro_batch_size", "keep_freed_memory")
-FILES = (CONFIG, WEIGHTS, "optimizer.pt", "random.pt", "state.json")
+FILES = (CONFIG, WEIGHTS, "optimizer.pt", "random.pt", STATE)
 
 
-class Unfit(ValueError):
+class CheckpointMismatch(ValueError):
     """A checkpoint is whole but does not fit the run. Another checkpoint would not, either."""
 
 
@@ -66,7 +68,7 @@ def save_trainer(trainer):
             buffer = io.BytesIO()
             torch.save(value, buffer)
             (temporary / name).write_bytes(buffer.getbuffer())
-        (temporary / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+        (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
         write_checksums(temporary)
     remove_stale(folder.parent, "step-*")
     # The new checkpoint is complete: remove the oldest ones.
@@ -75,18 +77,13 @@ def save_trainer(trainer):
             remove(old)
 
 
-def save_model(trainer):
-    """Write RUN/model, the trained model in the Hugging Face layout with its tokenizer."""
-    save_pretrained(trainer.model, trainer.run.folder / "model", trainer.tokenizer)
-
-
 def restore(trainer):
     """Load the newest readable checkpoint into a trainer; return its state.json, or None."""
     dist, state = trainer.dist, trainer.state
     saved = load_newest(trainer)
     if saved:
         same_folder = saved["config"]["train"]["data"] == trainer.config.data  # else on purpose
-        if same_folder and state.data not in ("", saved.get("data", state.data)):
+        if same_folder and saved["data"] != state.data:
             raise ValueError(f"the token file {trainer.data.train_source.folder} is not the one "
                              "that the checkpoint was trained on: bring that back, or start a "
                              "new run")
@@ -123,23 +120,16 @@ def checkpoints(run):
 
 def read_state(folder):
     """Return the state.json of a checkpoint; ValueError if any of its files is damaged."""
-    path = folder / "state.json"
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name} is missing")
-    state = read_json_object(path)
-    is_current = state.get("format") == FORMAT
-    if is_current:
-        try:
-            check_saved(state)
-            if f"step-{state['step']:07d}" != folder.name:
-                raise ValueError(f"step is {state['step']}, which is not that of its folder")
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-    for name in FILES:
-        check_checksum(folder / name)
-    if not is_current:
-        raise ValueError(f"{path} has format {state.get('format')!r}, expected {FORMAT!r}")
+    check_checksums(folder, FILES)
+    state = read_json_object(folder / STATE)
+    try:
+        if state.get("format") != FORMAT:
+            raise ValueError(f"format is {state.get('format')!r:.60}, expected {FORMAT!r}")
+        check_saved(state)
+        if f"step-{state['step']:07d}" != folder.name:
+            raise ValueError(f"step is {state['step']}, which is not that of its folder")
+    except ValueError as error:
+        raise ValueError(f"{folder / STATE}: {error}") from None
     return state
 
 
@@ -150,7 +140,7 @@ def saved_config(run):
     """
     for folder in reversed(checkpoints(run)):
         try:
-            config = read_json_object(folder / "state.json")["config"]
+            config = read_json_object(folder / STATE)["config"]
             return folder, config["model"] | config["train"]
         except (KeyError, TypeError, ValueError, OSError):  # ``load`` reports it
             continue
@@ -167,43 +157,32 @@ def list_changes(saved, model_config, config, allowed=RESUME_MAY_CHANGE):
 def load(folder, trainer):
     """Fill model, optimizer, scaler and random generators from a checkpoint; return its state.
 
-    Raises ValueError, naming the file, if anything is missing or damaged; Unfit if all is whole
-    but the run has another tokenizer or configuration.
+    Raises ValueError, naming the file, if anything is missing or damaged; CheckpointMismatch if
+    all is whole but the run has another tokenizer or configuration.
     """
     state = read_state(folder)
     if state["tokenizer"] != trainer.tokenizer.fingerprint:
-        raise Unfit(f"{folder} was trained with another tokenizer than "
-                    f"{trainer.run.folder / 'tokenizer'}: bring that one back, or start a new run")
+        raise CheckpointMismatch(
+            f"{folder} was trained with another tokenizer than "
+            f"{trainer.run.folder / 'tokenizer'}: bring that one back, or start a new run")
     weights = from_pretrained(folder).state_dict()
-    with explain_damage(folder / "random.pt"):
+    try:
         random_states = torch.load(folder / "random.pt", map_location="cpu", weights_only=True)
         _set_random_states(random_states)
-    with explain_damage(folder / "optimizer.pt"):
         moments = torch.load(folder / "optimizer.pt", map_location=trainer.device,
                              weights_only=True)
-    with explain_damage(folder):
-        try:
-            _fill(trainer, state, weights, moments)
-        except (ValueError, RuntimeError, KeyError) as error:
-            saved = state["config"]["model"] | state["config"]["train"]
-            if changes := list_changes(saved, trainer.model.config, trainer.config):
-                raise Unfit(f"{folder} does not fit the changed configuration: "
-                            f"{'; '.join(changes)}. Change these values back, or start a new run"
-                            ) from error
-            raise
-    return state
-
-
-@contextlib.contextmanager
-def explain_damage(path):
-    """Within the block, turn whatever a broken file makes a parser raise into a ValueError."""
-    try:
-        yield
-    except (Unfit, torch.OutOfMemoryError, MemoryError, PermissionError):
+        _fill(trainer, state, weights, moments)
+    except (torch.OutOfMemoryError, MemoryError, PermissionError):
         raise  # not the checkpoint's fault
-    except Exception as error:
-        raise ValueError(f"{path} is damaged or of another version "
+    except Exception as error:  # unexpected content can make torch raise anything
+        saved = state["config"]["model"] | state["config"]["train"]
+        if changes := list_changes(saved, trainer.model.config, trainer.config):
+            raise CheckpointMismatch(
+                f"{folder} does not fit the changed configuration: {'; '.join(changes)}. Change "
+                "these values back, or start a new run") from error
+        raise ValueError(f"{folder} is damaged or of another version "
                          f"({error_summary(error)})") from error
+    return state
 
 
 def _fill(trainer, state, weights, moments):
@@ -234,23 +213,32 @@ def load_newest(trainer):
     for folder in reversed(folders):
         try:
             state = load(folder, trainer)
-        except Unfit:
+        except CheckpointMismatch:
             raise
         except ValueError as error:
             print(f"warning: the checkpoint {folder.name} cannot be read: {error}", file=sys.stderr)
             unreadable.append(folder)
             continue
         for broken in unreadable:
-            names = (broken.with_name(f"unreadable-{broken.name}-{n}") for n in itertools.count(1))
-            kept_as = next(path for path in names if not path.exists())
+            kept_as = next_free_folder(broken.with_name(f"unreadable-{broken.name}"))
             broken.rename(kept_as)
             print(f"warning: {broken.name} is kept as {kept_as}", file=sys.stderr)
         return state
     if folders:
-        raise ValueError(f"none of the {len(folders)} checkpoints in {folders[0].parent} can be "
-                         "read. Bring the files named above back from a copy, or continue from the "
-                         f"weights alone in a new run: --init {folders[-1]} --out OTHER")
+        raise ValueError(f"none of the {plural(len(folders), 'checkpoint')} in {folders[0].parent} "
+                         "can be read. Bring the files named above back from a copy"
+                         + continue_from_weights(folders))
     return None
+
+
+def continue_from_weights(folders):
+    """Return how to continue in a new run, as the end of a sentence; "" without whole weights."""
+    for folder in reversed(folders):
+        with contextlib.suppress(ValueError, OSError):
+            from_pretrained(folder)
+            return (", or continue from the weights alone in a new run: "
+                    f"--init {shlex.quote(str(folder))} --out OTHER --max-steps N")
+    return ""
 
 
 def _random_states():

@@ -16,6 +16,7 @@ from train_helpers import (
 )
 
 import train
+from minibert.formats.model_files import check_checksums, write_checksums
 from minibert.formats.run_folder import load_run
 from minibert.training.checkpoint import FILES, checkpoints
 from minibert.training.state import check_saved
@@ -56,6 +57,14 @@ def edit(path, *keys, value):
         inner = inner[key]
     inner[keys[-1]] = value
     path.write_text(json.dumps(content))
+    if (path.parent / "checksums.json").is_file():
+        update_checksums(path.parent)
+
+
+def update_checksums(checkpoint):
+    """Make the checksums of a checkpoint those of its files, as if it had been saved like this."""
+    (checkpoint / "checksums.json").unlink()
+    write_checksums(checkpoint)
 
 
 # --------------------------------------------------------------------------------- damaged files
@@ -68,27 +77,57 @@ def test_a_damaged_file_is_named_and_the_checkpoint_before_is_used(trained, copy
     error = capsys.readouterr().err
     assert f"step-0000004/{name}" in error and "step-0000004 cannot be read" in error
     assert_same_runs(trained, copy)  # steps 3 and 4 were repeated
-    kept = copy / "checkpoints/unreadable-step-0000004-1" / name
+    kept = copy / "checkpoints/unreadable-step-0000004" / name
     flip_bit(kept)
     assert kept.read_bytes() == (trained / "checkpoints/step-0000004" / name).read_bytes()
 
 
-@pytest.mark.parametrize("damage, has_checksums", [
-    (flip_bit, True), (truncate, True), (empty, True), (Path.unlink, True),
-    (truncate, False), (empty, False), (Path.unlink, False),  # as of an older version
-])
-@pytest.mark.parametrize("name", FILES)
-def test_a_run_whose_only_checkpoint_is_damaged_does_not_train(
-        copy, capsys, name, damage, has_checksums):
+@pytest.mark.parametrize("damage", [flip_bit, truncate, empty, Path.unlink])
+@pytest.mark.parametrize("name", [*FILES, "checksums.json"])
+def test_a_run_whose_only_checkpoint_is_damaged_does_not_train(copy, capsys, name, damage):
     shutil.rmtree(copy / "checkpoints/step-0000002")
     checkpoint = copy / "checkpoints/step-0000004"
     damage(checkpoint / name)
-    if not has_checksums:
-        (checkpoint / "checksums.json").unlink()
-    with pytest.raises(ValueError, match=f"none of the 1.*from a copy.*--init {checkpoint} --out"):
+    with pytest.raises(ValueError, match="none of the 1 checkpoint in .*from a copy"):
         resume(copy)
     assert f"cannot be read: {checkpoint / name}" in capsys.readouterr().err
     assert checkpoint_names(copy) == ["step-0000004"]
+
+
+@pytest.mark.parametrize("damaged, advised", [
+    ({4: "optimizer.pt", 2: "model.safetensors"}, 4),
+    ({4: "model.safetensors", 2: "random.pt"}, 2),
+    ({4: "config.json", 2: "state.json"}, 2),
+    ({4: "model.safetensors", 2: "config.json"}, None),
+])
+def test_only_whole_weights_are_advised_to_start_from(text, copy, tmp_path, damaged, advised):
+    for step, name in damaged.items():
+        flip_bit(copy / f"checkpoints/step-000000{step}" / name)
+    with pytest.raises(ValueError, match="none of the 2 checkpoints") as error:
+        resume(copy)
+    _, _, command = str(error.value).partition("in a new run: ")
+    assert bool(command) == bool(advised)
+    if advised:  # the command works
+        assert f"/step-000000{advised} " in command
+        command = command.replace("OTHER", str(tmp_path / "other")).replace("N", "1")
+        train.main([*command.split(), "--corpus", str(text), "--max-length", "16",
+                    "--device", "cpu"])
+        assert last_state(tmp_path / "other")["step"] == 1
+
+
+def test_every_flipped_bit_of_the_checksums_is_noticed(trained):
+    folder = checkpoints(trained)[0]
+    path = folder / "checksums.json"
+    content = path.read_bytes()
+    try:
+        for bit in range(8 * len(content)):
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            with pytest.raises(ValueError, match=r"checksums\.json"):
+                check_checksums(folder, FILES)
+    finally:
+        path.write_bytes(content)
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "random.pt"])
@@ -96,32 +135,10 @@ def test_a_run_whose_only_checkpoint_is_damaged_does_not_train(
 def test_a_file_of_other_values_is_named(trained, copy, capsys, name, value):
     checkpoint = copy / "checkpoints/step-0000004"
     torch.save(value, checkpoint / name)
-    (checkpoint / "checksums.json").unlink()
+    update_checksums(checkpoint)
     assert resume(copy) == 0
     assert "step-0000004 cannot be read" in capsys.readouterr().err
     assert_same_runs(trained, copy)
-
-
-def test_the_weights_of_a_damaged_checkpoint_can_be_continued(text, copy, tmp_path):
-    checkpoint = copy / "checkpoints/step-0000004"
-    shutil.rmtree(copy / "model")
-    truncate(checkpoint / "state.json")
-    train.main(["--init", str(checkpoint), "--out", str(tmp_path / "other"), "--corpus", str(text),
-                "--max-steps", "1", "--max-length", "16", "--device", "cpu"])
-    assert last_state(tmp_path / "other")["step"] == 1
-
-
-def test_a_damaged_list_of_checksums_is_named(copy, capsys):
-    (copy / "checkpoints/step-0000004/checksums.json").write_text("{")
-    assert resume(copy) == 0
-    assert "checksums.json: not valid JSON" in capsys.readouterr().err
-
-
-def test_a_checkpoint_of_an_older_version_has_no_checksums_and_loads(copy, capsys):
-    for folder in checkpoints(copy):
-        (folder / "checksums.json").unlink()
-    assert resume(copy) == 0
-    assert "cannot be read" not in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_not_used_as_a_model(copy):
@@ -249,7 +266,6 @@ def test_a_wrong_position_in_a_stream_is_named(trained, key, value):
 def test_a_step_that_is_not_that_of_its_folder_is_named(trained, copy, capsys):
     checkpoint = copy / "checkpoints/step-0000004"
     edit(checkpoint / "state.json", "step", value=3)
-    (checkpoint / "checksums.json").unlink()
     assert resume(copy) == 0
     assert "state.json: step is 3, which is not that of its folder" in capsys.readouterr().err
     assert_same_runs(trained, copy)
@@ -258,6 +274,7 @@ def test_a_step_that_is_not_that_of_its_folder_is_named(trained, copy, capsys):
 def test_a_missing_value_in_state_json_is_named(trained, copy, capsys):
     path = copy / "checkpoints/step-0000004/state.json"
     path.write_text(path.read_text().replace('"step"', '"stop"'))
+    update_checksums(path.parent)
     assert resume(copy) == 0
     assert f"{path}: step is missing" in capsys.readouterr().err
     assert_same_runs(trained, copy)

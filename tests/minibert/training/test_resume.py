@@ -1,5 +1,4 @@
 """A run that is stopped and resumed ends like an uninterrupted one."""
-import json
 import os
 import shutil
 import signal
@@ -234,12 +233,6 @@ def test_another_token_file_is_refused(text, tmp_path):
     prepare(["The cat sees a dog.\n" * 40] * 9, load_tokenizer(out), out / "data/train")
     with pytest.raises(ValueError, match="data/train is not the one that the checkpoint was"):
         resume(out)
-    path = out / "checkpoints/step-0000002/state.json"
-    saved = json.loads(path.read_text())
-    del saved["data"]  # a checkpoint of an older version has no fingerprint
-    path.write_text(json.dumps(saved))
-    (path.parent / "checksums.json").unlink()
-    assert resume(out) == 0
 
 
 def test_fewer_steps_than_were_taken_name_what_is_possible(text, tmp_path):

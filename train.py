@@ -22,7 +22,6 @@ import torch
 
 from minibert.batches import prefetch
 from minibert.device import autocast, compile_model
-from minibert.formats.huggingface import save_pretrained
 from minibert.optim import batches_per_step, lr_multiplier, make_optimizer
 from minibert.stop_request import StopRequest
 from minibert.training import checkpoint, cli, profiling
@@ -209,7 +208,7 @@ class Trainer:
     def finish(self, report):
         """Save the model in the Hugging Face layout and print the results."""
         if self.dist.is_main:
-            save_pretrained(self.model, self.run.folder / "model", self.tokenizer)
+            checkpoint.save_model(self)
             report.results(self.evaluate(report, final=True))
 
 

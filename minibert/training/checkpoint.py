@@ -77,6 +77,11 @@ def save_trainer(trainer):
             remove(old)
 
 
+def save_model(trainer):
+    """Write RUN/model, the trained model in the Hugging Face layout with its tokenizer."""
+    save_pretrained(trainer.model, trainer.run.folder / "model", trainer.tokenizer)
+
+
 def restore(trainer):
     """Load the newest readable checkpoint into a trainer; return its state.json, or None."""
     dist, state = trainer.dist, trainer.state

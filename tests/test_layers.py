@@ -21,7 +21,7 @@ for package in PACKAGES:
 LAYERS = (
     ("tokenizer.utils",),
     ("tokenizer.normalize", "tokenizer.pretokenize", "tokenizer.reference", "tokenizer.encoding",
-     "tokenizer.word_starts", "tokenizer.prefix_search", "tokenizer.added_tokens",
+     "tokenizer.word_starts", "tokenizer.string_search", "tokenizer.added_tokens",
      "tokenizer.unknown"),
     ("tokenizer.fast",),
     ("tokenizer.trainers", "tokenizer.formats"),

@@ -11,12 +11,14 @@ Tokenizers trained here have neither such tokens nor such a normalizer, and skip
 search.
 """
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 
 import numpy as np
 
-from tokenizer.prefix_search import PrefixSearch
+from tokenizer.string_search import StringSearch
 from tokenizer.utils.unicode_tables import WHITE_SPACE
+
+SEPARATOR = "\ud800"  # half a character (a surrogate), which no text that can be encoded has
 
 # The roles of special tokens, and the tokens that RoBERTa and BERT use for them.
 ROLES = {
@@ -48,9 +50,8 @@ class TokenFinder:
 
     def __init__(self, tokens):
         self.tokens = tokens
-        self._all_tokens = "".join(tokens)
         self.has_ordinary = not all(token.special for token in tokens.values())
-        self._search = PrefixSearch(filter(None, tokens))
+        self._search = StringSearch(token for token in tokens if token and SEPARATOR not in token)
 
     def find(self, text, split_special_tokens=False):
         """Yield (AddedToken, start, end) of each token in a text, from left to right."""
@@ -80,35 +81,39 @@ class TokenFinder:
         if done < len(text):
             yield None, done, len(text)
 
-    def cut(self, texts, ids):
-        """Cut texts at their tokens, of which special ones are ignored.
+    def encode_around(self, texts, ids, encode_strings):
+        """Cut texts at their tokens, of which special ones are ignored, and encode them.
 
-        Return (all strings between tokens, the id of each token, the index of the string after
-        each token). Two tokens in a row have an empty string between them.
+        ``encode_strings``: list of strings -> (ids of all, number of ids of each). It gets what is
+        between tokens, of all texts together; this returns the same for ``texts``:
 
-        ["a<t>b", "c"], {"<t>": 7} -> ["a", "b", "c"], array([7]), array([1])
+            texts, ids                          ["a<t>b", "c"], {"<t>": 7}
+            strings                             ["a", "b", "c"]
+            encode_strings(strings)             [40, 41, 41, 42], [1, 2, 1]
+            added, after_added                  [7], [1]: the string "b" follows the token 7
+            returned                            [40, 7, 41, 41, 42], [4, 1]
         """
+        if not texts or not self.has_ordinary or any(SEPARATOR in text for text in texts):
+            return encode_strings(texts)  # which refuses half a character
+        joined = SEPARATOR.join(texts)  # one search is faster than many; no token crosses it
         strings = []
         added = []
-        cuts = []
-        if not self.has_ordinary:
-            return texts, np.array(added, np.int64), np.array(cuts, np.int64)
-        between = self._unused_character(texts)
-        joined = between.join(texts)  # no token crosses it
+        after_added = []  # for each token the index of the string after it, often an empty one
         done = 0
         for token, start, end in self.find(joined, split_special_tokens=True):
-            strings += joined[done:start].split(between)
+            strings += joined[done:start].split(SEPARATOR)
             added.append(ids[token.content])
-            cuts.append(len(strings))
+            after_added.append(len(strings))
             done = end
-        strings += joined[done:].split(between)
-        return strings, np.array(added, np.int64), np.array(cuts, np.int64)
+        strings += joined[done:].split(SEPARATOR)
 
-    def _unused_character(self, texts):
-        """Return a character, not white space, that is in no text and in no token."""
-        for char in map(chr, range(0x110000)):
-            if not any(char in text for text in chain(texts, [self._all_tokens], WHITE_SPACE)):
-                return char
+        string_ids, num_ids = encode_strings(strings)
+        ids_before = np.concatenate(([0], np.cumsum(num_ids)))  # (strings + 1,)
+        after_added = np.array(after_added, np.int64)
+        text_ids = np.insert(string_ids, ids_before[after_added], np.array(added, np.int64))
+        num_ids[after_added] += 1  # a token is counted with the string after it
+        text_starts = np.delete(np.arange(len(strings)), after_added)  # all other strings
+        return text_ids, np.add.reduceat(num_ids, text_starts)
 
 
 class AddedTokens:
@@ -131,8 +136,6 @@ class AddedTokens:
                 normalized[spelling] = token
         self.original = TokenFinder(original)
         self.normalized = TokenFinder(normalized)
-        # Without a normalizer and with special tokens only, splitting those leaves nothing to do.
-        self.only_special = normalize is None and all(token.special for token in tokens)
 
     def encode(self, text, encode_plain, split_special_tokens=False):
         """Return (id, start, end) of each token.
@@ -169,28 +172,13 @@ class AddedTokens:
     def encode_texts(self, texts, encode_plain_texts):
         """Encode many texts fast: no offsets, special tokens are split.
 
-        ``encode_plain_texts``: list of texts -> (ids of all, number of ids of each). It gets
-        what is between added tokens, of all texts together; this returns the same for
-        ``texts``.
+        ``encode_plain_texts``: list of texts without added tokens -> what this returns
         """
-        if self.only_special or not texts:
-            return encode_plain_texts(texts)
-        strings, added, cuts = self.original.cut(texts, self.ids)
-        starts = np.delete(np.arange(len(strings)), cuts)  # (T,): the first string of each text
-        if self.normalize:
-            strings = [self.normalize(string)[0] for string in strings]
-        if self.normalized.tokens:
-            strings, more_added, more_cuts = self.normalized.cut(strings, self.ids)
-            moved = np.delete(np.arange(len(strings)), more_cuts)  # old index -> new index
-            cuts = np.concatenate((moved[cuts], more_cuts))
-            order = np.argsort(cuts, kind="stable")
-            cuts = cuts[order]
-            added = np.concatenate((added, more_added))[order]
-            starts = moved[starts]
+        encode_strings = partial(self._encode_normalized_texts, encode_plain_texts)
+        return self.original.encode_around(texts, self.ids, encode_strings)
 
-        ids, lengths = encode_plain_texts(strings)
-        ids_before = np.concatenate(([0], np.cumsum(lengths)))  # (strings + 1,)
-        ids = np.insert(ids, ids_before[cuts], added)
-        # A token belongs to the text whose first string is before the string after the token.
-        starts = np.append(starts, len(strings))
-        return ids, np.diff(ids_before[starts] + np.searchsorted(cuts, starts))
+    def _encode_normalized_texts(self, encode_plain_texts, texts):
+        """Normalize texts without original added tokens, and search them again."""
+        if self.normalize:
+            texts = [self.normalize(text)[0] for text in texts]
+        return self.normalized.encode_around(texts, self.ids, encode_plain_texts)

@@ -31,6 +31,8 @@ from functools import partial
 
 import numpy as np
 
+from tokenizer.word_starts import number_runs
+
 IGNORE_INDEX = -100  # the label that torch.nn.functional.cross_entropy ignores
 MASKINGS = ("tokens", "words", "spans")
 
@@ -39,9 +41,6 @@ MASKINGS = ("tokens", "words", "spans")
 MASK_SHARE = 0.8  # replaced by [MASK]
 RANDOM_SHARE = 0.1  # replaced by a random token
 
-# Longer words are cut into single characters or tokens: in a language without spaces a "word" is a
-# sentence, and many blocks would have no masked token. English words are shorter.
-MAX_WORD_TOKENS = 8
 MAX_SPAN_WORDS = 10
 SPAN_DECAY = 0.8  # P(length = k) is proportional to 0.8^k, so a span has 3.8 words on average
 
@@ -91,8 +90,8 @@ class Masker:
     special_ids      ids that are never selected and never used as a replacement
     mlm_probability  share of the ordinary tokens that is selected
     masking          "tokens", "words" or "spans"
-    word_starts      for words and spans: ids (B, T), maximum tokens of a word -> bool (B, T), where
-                     a word starts; see ``tokenizer.word_starts.WordStarts``
+    word_starts      for words and spans, a ``tokenizer.word_starts.WordStarts``:
+                     ids (B, T) -> bool (B, T), where a word starts. A special token is a word
 
     >>> masker = Masker(10, mask_token_id=4, special_ids=(0, 1, 2, 3, 4), mlm_probability=0.5)
     >>> corrupted, labels = masker(np.array([[0, 7, 8, 9, 2]]), seed=0, epoch=0, examples=[0])
@@ -142,20 +141,13 @@ class Masker:
         corrupted[is_masked] = self.mask_token_id
         return corrupted, labels
 
-    def _find_starts(self, input_ids):
-        """Return where a word starts: bool (B, T). A special token counts as a word."""
-        starts = self.word_starts(input_ids, MAX_WORD_TOKENS) | self.is_special[input_ids]
-        starts[:, 0] = True
-        return starts
-
     def _select_words(self, input_ids, draw):
         """Select whole words: input_ids (B, T) -> (selected, action), both (B, T).
 
         The random numbers of a word's first token decide for the whole word.
         """
-        starts = self._find_starts(input_ids)  # (B, T)
-        # Words are numbered consecutively across the batch; each row starts with a new word.
-        word_index = np.cumsum(starts).reshape(starts.shape) - 1  # (B, T)
+        starts = self.word_starts(input_ids, cut_long=True)  # (B, T)
+        word_index = number_runs(starts)  # (B, T): words are numbered across the batch
         selected = draw(SELECT)[starts] < self.mlm_probability  # (words,)
         action = draw(ACTION)[starts]  # (words,)
         return selected[word_index], action[word_index]
@@ -177,10 +169,9 @@ class Masker:
         special tokens, which are not selected themselves.
         """
         before = MAX_SPAN_WORDS - 1
-        starts = self._find_starts(input_ids)  # (B, T)
+        starts = self.word_starts(input_ids, cut_long=True)  # (B, T)
         starts = np.pad(starts, ((0, 0), (before, 0)), constant_values=True)  # (B, 9 + T)
-        # Words are numbered consecutively across the batch, dummies included.
-        word_index = np.cumsum(starts).reshape(starts.shape) - 1  # (B, 9 + T)
+        word_index = number_runs(starts)  # (B, 9 + T): numbered across the batch, with dummies
         # Random numbers of each word's first token, (words,)
         u_select = draw(SELECT, before)[starts]
         u_length = draw(SPAN_LENGTH, before)[starts]

@@ -22,7 +22,6 @@ from train_helpers import (
 from minibert import BertConfig
 from minibert.config import TrainConfig
 from minibert.formats.run_folder import load_run, read_config
-from minibert.masking import MAX_WORD_TOKENS
 from minibert.training import preparation
 from tokenizer import WordPiece
 from tokenizer.word_starts import WordStarts
@@ -129,7 +128,7 @@ def test_tokens_of_one_word_are_masked_together(text, tmp_path, kind, vocab_size
     batch = trainer.batches.peek()
     is_selected = (batch.labels != -100).numpy()  # (B, T)
     original_ids = torch.where(batch.labels == -100, batch.input_ids, batch.labels).numpy()
-    continues_word = ~WordStarts(trainer.tokenizer)(original_ids, MAX_WORD_TOKENS)[:, 1:]
+    continues_word = ~WordStarts(trainer.tokenizer)(original_ids, cut_long=True)[:, 1:]
     assert continues_word.any() and is_selected.any()
     assert (is_selected[:, 1:] == is_selected[:, :-1])[continues_word].all()
 

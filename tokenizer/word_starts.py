@@ -9,8 +9,11 @@ import numpy as np
 
 # Character classes. A stretch of one class is one word.
 LETTER, NUMBER, OTHER, SPACE, ANY, NONE = range(6)
-# Text with more tokens than this from one space to the next has no words to speak of: it is base64
-# or DNA, or Chinese, where a comma ends a "word". Of English prose, 0.3 % of the tokens are in one.
+# Limits for masking. In a language without spaces a "word" is a sentence, and many packed
+# sequences would have no masked token. English words are shorter.
+MAX_WORD_TOKENS = 8
+# From one space to the next. Chinese text, where a comma ends a "word", exceeds this limit, and so
+# do base64 and DNA. Of the tokens of English prose, 0.3 % are in such a stretch.
 MAX_STRETCH_TOKENS = 12
 
 
@@ -19,9 +22,9 @@ class WordStarts:
 
     Special tokens are words of their own.
 
-    max_tokens: cut text without spaces (longer words, and stretches of more than
-    MAX_STRETCH_TOKENS) into pieces: each token in which a character begins is one, together with
-    the tokens that are the character's other bytes. None: cut nothing.
+    cut_long: for masking. A row begins with a word. In words of more than MAX_WORD_TOKENS, and in
+    stretches without spaces of more than MAX_STRETCH_TOKENS, each token begins a word, except one
+    that has only the last bytes of a character.
 
     WordStarts(tokenizer)([[12, 40, 41]]) of 'em', '##bed', '##ding' -> [[True, False, False]]
     """
@@ -52,27 +55,38 @@ class WordStarts:
         # second half of a word that the start of a packed sequence cut in two.
         self.last[special_ids] = NONE
 
-    def __call__(self, ids, max_tokens=None):
+    def __call__(self, ids, cut_long=False):
         ids = np.asarray(ids)
-        starts = self.begins[ids]  # (..., T)
+        begins = self.begins[ids]  # (..., T): begins a word whatever is before it
         before = self.last[ids[..., :-1]]  # (..., T - 1)
         after = self.first[ids[..., 1:]]  # (..., T - 1)
+        starts = begins.copy()  # (..., T)
         starts[..., 1:] |= (before != after) & (before != ANY)
-        if max_tokens:
-            spaces = self.begins[ids]  # (..., T)
-            spaces[..., :1] = starts[..., :1] = True
-            is_long = run_lengths(starts) > max_tokens
-            is_long |= run_lengths(spaces) > MAX_STRETCH_TOKENS
+        if cut_long:
+            begins[..., :1] = True
+            starts[..., :1] = True
+            is_long = run_lengths(starts) > MAX_WORD_TOKENS
+            is_long |= run_lengths(begins) > MAX_STRETCH_TOKENS
             starts |= is_long & self.begins_character[ids]
         return starts
 
 
+def number_runs(starts):
+    """Return for each element the number of the run that it is in, counted across all rows.
+
+    starts: where a run begins; True at the start of each row
+
+    [[True, False], [True, True]] -> [[0, 0], [1, 2]]
+    """
+    return np.cumsum(starts).reshape(starts.shape) - 1
+
+
 def run_lengths(starts):
-    """Return for each element the length of the run that it is in. starts: where a run begins.
+    """Return for each element the length of the run that it is in.
 
     [True, False, True, False, False] -> [2, 2, 3, 3, 3]
     """
-    index = np.cumsum(starts).reshape(starts.shape) - 1  # runs are numbered across all rows
+    index = number_runs(starts)
     return np.bincount(index.ravel())[index]
 
 

@@ -27,13 +27,13 @@ from minibert.device import autocast
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
 from minibert.examples import make_examples, max_ids
 from minibert.generation.span_corruption import SENTINELS
-from minibert.masking import MAX_WORD_TOKENS
 from minibert.stream_batches import StreamBatches
 from minibert.training.objective import OBJECTIVES
 from tokenizer import ByteLevelBPE, WordPiece, bpe, load_tokenizer, wordpiece
 from tokenizer.base import Tokenizer
 from tokenizer.formats.vocab_files import holds_tokenizer
 from tokenizer.utils.cli import as_flags, errors_name_flags
+from tokenizer.word_starts import MAX_WORD_TOKENS
 
 # How much of a stream is read before training: for the tokenizer, and for validation.
 STREAM_TOKENIZER_CHARACTERS = 200_000_000

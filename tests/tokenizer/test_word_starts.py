@@ -63,7 +63,7 @@ def test_text_without_spaces_is_cut_at_characters(text, expected):
     tok = ByteLevelBPE(byte_characters(), [], [])
     ids = tok.encode_ids(text)
     others = tok.encode_ids(" xyz" * len(text))[: len(ids)]
-    starts = WordStarts(tok)(np.array([ids, others]), max_tokens=8)
+    starts = WordStarts(tok)(np.array([ids, others]), cut_long=True)
     assert np.flatnonzero(starts[0]).tolist() == list(expected)
     assert starts[1].tolist() == WordStarts(tok)(others).tolist()
 
@@ -72,13 +72,13 @@ def test_a_token_with_the_end_of_one_character_and_the_start_of_another_begins_a
     tok = ByteLevelBPE.train_from_iterator(["\u0e01" * 99], 400, show_progress=False)
     texts = [tok.token_text(token, errors="surrogateescape") for token in tok.get_vocab()]
     across = next(i for i, text in enumerate(texts) if text[0] > "\udc7f" and "\udce0" in text)
-    assert WordStarts(tok)([[across] * 9], max_tokens=8).all()
+    assert WordStarts(tok)([[across] * 9], cut_long=True).all()
 
 
 def test_words_of_text_with_spaces_are_not_cut():
     tok = ByteLevelBPE.train_from_iterator([TEXT], 400, show_progress=False)
     ids = tok.encode_ids(TEXT)
-    assert WordStarts(tok)(ids, max_tokens=8)[1:].tolist() == WordStarts(tok)(ids)[1:].tolist()
+    assert WordStarts(tok)(ids, cut_long=True)[1:].tolist() == WordStarts(tok)(ids)[1:].tolist()
 
 
 def thai(rng):
@@ -99,17 +99,17 @@ def base64_lines(rng):
 
 @pytest.mark.parametrize("masking", ["words", "spans"])
 @pytest.mark.parametrize("text", [thai, chinese, base64_lines])
-def test_text_without_spaces_has_no_more_blocks_without_a_target_than_text_with_spaces(
+def test_text_without_spaces_has_no_more_sequences_without_a_target_than_text_with_spaces(
         text, masking):
     text = text(np.random.default_rng(0))
     tok = ByteLevelBPE.train_from_iterator([text], 1000, show_progress=False)
     ids = np.array(tok.encode_ids(text))[:10_240]
 
     def shares(starts, length):
-        """Return the share of blocks without a target, and the share of masked tokens."""
+        """Return the share of packed sequences without a target, and the share of masked tokens."""
         mask = Masker(1000, MASK, SPECIAL, 0.15, masking, starts)
-        blocks = ids[: len(ids) // length * length].reshape(-1, length)
-        labels = [mask(blocks, 0, epoch, np.arange(len(blocks)))[1] for epoch in range(10)]
+        sequences = ids[: len(ids) // length * length].reshape(-1, length)
+        labels = [mask(sequences, 0, epoch, np.arange(len(sequences)))[1] for epoch in range(10)]
         is_masked = np.array(labels) != IGNORE_INDEX
         return (~is_masked.any(2)).mean(), is_masked.mean()
 
@@ -120,18 +120,21 @@ def test_text_without_spaces_has_no_more_blocks_without_a_target_than_text_with_
         assert masked == pytest.approx(0.15, abs=0.01)
 
 
-def spaced(ids, max_tokens):
+def spaced(ids, cut_long):
     """Words of 1.5 tokens on average, as in English."""
     return np.broadcast_to(np.arange(ids.shape[1]) % 3 != 1, ids.shape).copy()
 
 
-def every_third(ids, max_tokens):
+def every_third(ids, cut_long):
     """A word of three tokens each, for tests."""
     return np.broadcast_to(np.arange(ids.shape[1]) % 3 == 0, ids.shape).copy()
 
 
-def uneven(ids, max_tokens):
-    return ids % 3 != 0
+def uneven(ids, cut_long):
+    """A word at two of three ids, at each special token and at the start of a row."""
+    starts = (ids % 3 != 0) | np.isin(ids, SPECIAL)
+    starts[:, 0] = True
+    return starts
 
 
 def masker(masking, probability=0.15, starts=every_third):
@@ -199,7 +202,7 @@ def test_spans_cover_each_word_of_a_short_row_equally_often(probability):
     """The first word of a row and the first after [SEP] are no exceptions."""
     ids = np.full((20_000, 18), 10)
     ids[:, [0, 11, 17]] = 2
-    mask = masker("spans", probability, lambda ids, max_tokens: np.ones(ids.shape, bool))
+    mask = masker("spans", probability, lambda ids, cut_long: np.ones(ids.shape, bool))
     _, labels = mask(ids, 0, 0, np.arange(20_000))
     share = (labels != IGNORE_INDEX)[:, ids[0] == 10].mean(0)  # (15,): of each word
     # Four standard deviations at 0.3.
@@ -228,7 +231,7 @@ def test_spans_agree_with_a_walk_from_word_to_word():
         replacement = draws(b, REPLACEMENT)
         length_draws = draws(b, SPAN_LENGTH)
         special = np.isin(ids[b], SPECIAL)
-        starts = [t for t in range(80) if t == 0 or special[t] or ids[b, t] % 3]
+        starts = np.flatnonzero(uneven(ids, cut_long=True)[b]).tolist()
         words = [range(t, t + 1) for t in range(-9, 0)]
         words += [range(start, end) for start, end in zip(starts, [*starts[1:], 80])]
         action_of = {}  # position -> what happens to the span that covers it

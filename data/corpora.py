@@ -11,10 +11,11 @@ A document is a str, and its lines are its segments. Every corpus has a "train" 
 split: the validation set, about 5 % of the documents, is chosen by a hash (splits.py).
 """
 import os
+import sys
 from functools import cached_property
 from pathlib import Path
 
-from data.corpus_files import KNOWN, has_wildcard, select_files
+from data.corpus_files import KNOWN, has_wildcard, select_files, some_of
 from data.lines import Replacements
 from data.readers import read_documents
 from data.sources import named
@@ -75,14 +76,18 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
         if not (os.path.lexists(source) or has_wildcard(source)):
             raise _not_found(source)
     selection = select_files(sources, text_suffix, skip_unreadable)  # in the order of the sources
-    # The name of a corpus is that of its first file or folder: news.txt and two more -> "news+2".
-    first = Path(sources[0]).resolve()
-    while has_wildcard(first.name) and not first.exists():  # code/*.py -> "code"
-        first = first.parent
-    name = first.name.split(".")[0] or "files"
-    if len(sources) > 1:
-        name = f"{name}+{len(sources) - 1}"
+    if warning := selection.warning():
+        print(f"warning: {warning}", file=sys.stderr)
+    name = some_of(list(map(_name_of, sources)))
     return FileCorpus(name, selection, text_field, Replacements(encoding_errors))
+
+
+def _name_of(source):
+    """``"texts/news.txt" -> "news"``, ``"code/*.py" -> "code"``"""
+    path = Path(source).resolve()
+    while has_wildcard(path.name) and not path.exists():
+        path = path.parent
+    return path.name.split(".")[0] or "files"
 
 
 def _open_named(name, text_field, cache, workers):

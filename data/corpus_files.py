@@ -1,18 +1,19 @@
 """Select the files of a corpus, and count what is left out.
 
-    a folder        its .txt, .jsonl, .csv and .tsv files, also .gz or .bz2; not the hidden ones
     a file          itself; a text file of another extension is read as plain text
     "code/*.py"     the files and folders that match the pattern
-
-A folder without such files may hold others: .json arrays are read, else text files of any
-extension (.py, .md, wiki_00). ``text_suffixes`` adds extensions to those of every folder.
+    a folder        the files that are not hidden, by the first of these rules that finds one:
+                    1. .txt, .jsonl, .csv and .tsv files, also .gz or .bz2, and those of the
+                       extensions in ``text_suffixes``
+                    2. .json files that are arrays of objects
+                    3. all text files (.py, .md, wiki_00), unless it is the folder of a model
 """
 import codecs
 import glob
 import os
 import re
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,18 +36,16 @@ class Selection:
 
     files: list = field(default_factory=list)  # paths, in the order in which they are read
     plain: set = field(default_factory=set)  # those that are plain text, whatever their extension
-    left_out: Counter = field(default_factory=Counter)  # ".py" -> number of files
-    left_out_bytes: int = 0
+    left_out: dict = field(default_factory=lambda: defaultdict(list))  # ".py" -> paths
     unreadable: list = field(default_factory=list)  # files and folders: permission denied
 
     def add(self, path, is_plain):
+        if not os.access(path, os.R_OK):
+            self.unreadable.append(path)
+            return
         self.files.append(path)
         if is_plain:
             self.plain.add(path)
-
-    def leave_out(self, kind, path=None):
-        self.left_out[kind] += 1
-        self.left_out_bytes += os.path.getsize(path) if path else 0
 
     def format_of(self, path):
         return ".txt" if path in self.plain else format_of(path)
@@ -55,18 +54,29 @@ class Selection:
         """Return what the user should know, in words: ``{"left_out": "40 .py, 3 .log"}``."""
         notes = {}
         if self.plain:
-            notes["read_as_plain_text"] = counts_text(Counter(map(suffix_of, self.plain)))
+            notes["read_as_plain_text"] = counts_text(map(suffix_of, self.plain))
         if self.left_out:
-            notes["left_out"] = counts_text(self.left_out)
+            kinds = [kind for kind, paths in self.left_out.items() for _ in paths]
+            notes["left_out"] = counts_text(kinds)
         if self.unreadable:
             notes["permission_denied"] = f"{len(self.unreadable)} ({some_of(self.unreadable)})"
-        num_bytes = sum(map(os.path.getsize, self.files))
-        share = self.left_out_bytes / max(num_bytes + self.left_out_bytes, 1)
-        if share > 0.5:
-            suffixes = [kind for kind, _ in self.left_out.most_common() if kind[0] == "."]
-            advice = f"; if they are text: --text-suffix {suffixes[0]}" if suffixes else ""
-            notes["warning"] = f"{share:.0%} of the bytes are left out{visible(advice)}"
         return notes
+
+    def warning(self):
+        """Return a sentence if most bytes are left out, with the flag that reads them, or ""."""
+        sizes = {kind: sum(os.path.getsize(path) for path in paths if path.is_file())
+                 for kind, paths in self.left_out.items()}
+        num_left_out = sum(sizes.values())
+        share = num_left_out / max(num_left_out + sum(map(os.path.getsize, self.files)), 1)
+        if share <= 0.5:
+            return ""
+        suffixes = []  # of text files, the largest in sum first
+        for kind in sorted(sizes, key=sizes.get, reverse=True):
+            path = self.left_out[kind][0]
+            if kind == suffix_of(path) and kind not in FORMATS and looks_like_text(path):
+                suffixes.append(visible(kind))
+        advice = f": to read such files add --text-suffix {','.join(suffixes[:3])}"
+        return f"{share:.0%} of the bytes are left out{advice if suffixes else ''}"
 
 
 def select_files(sources, text_suffixes="", skip_unreadable=False):
@@ -98,7 +108,7 @@ def select_files(sources, text_suffixes="", skip_unreadable=False):
     found = set(map(suffix_of, selection.files))
     for suffix in suffixes - found:
         raise ValueError(f"--text-suffix {visible(suffix)}: no file has this extension "
-                         f"(found: {', '.join(sorted(found))})")
+                         f"(found: {some_of(sorted({*found, *selection.left_out}))})")
     return selection
 
 
@@ -137,9 +147,6 @@ def has_wildcard(source):
 def _add_file(selection, path, suffixes):
     """Add a file that the user has named."""
     check_regular_file(path)
-    if not os.access(path, os.R_OK):
-        selection.unreadable.append(path)
-        return
     suffix = suffix_of(path)
     is_plain = suffix in suffixes or suffix not in FORMATS and looks_like_text(path)
     if not is_plain:
@@ -161,27 +168,22 @@ def _add_folder(selection, folder, suffixes):
     paths = _visible_files(folder, selection)
     texts = [path for path in paths if path.name not in OF_MODELS and path.suffix != ".part"]
     plain = {path for path in texts if suffix_of(path) in suffixes}
-    chosen = [path for path in texts if path in plain or is_known(path)]
+    chosen = plain | set(filter(is_known, texts))
     if not chosen:
-        chosen = [path for path in texts if path.suffix == ".json" and is_array(path)]
+        chosen = {path for path in texts if path.suffix == ".json" and is_array(path)}
     if not chosen and len(texts) == len(paths):  # not a model's folder, which has a readme.md
         plain = {path for path in texts if suffix_of(path) not in FORMATS and looks_like_text(path)}
-        chosen = [path for path in texts if path in plain]
-        # A data set in another format may have a readme.md as well.
-        if sum(map(os.path.getsize, chosen)) < sum(map(os.path.getsize, paths)) / 2:
-            chosen = []
-    chosen = set(chosen)
+        chosen = plain
     for path in paths:
-        if path not in chosen:
-            selection.leave_out(path.name if path.name in OF_MODELS else suffix_of(path), path)
-        elif not os.access(path, os.R_OK):
-            selection.unreadable.append(path)
-        else:
+        if path in chosen:
             selection.add(path, path in plain)
+        else:
+            kind = path.name if path.name in OF_MODELS else suffix_of(path)
+            selection.left_out[kind].append(path)
     if not chosen and not selection.unreadable:
-        found = f" (found: {counts_text(selection.left_out)})" if selection.left_out else ""
+        found = selection.notes().get("left_out", "none")
         raise ValueError(f"{folder} has no file to read: supported are {KNOWN}; --text-suffix .md "
-                         f"reads other text files{found}")
+                         f"reads other text files (found: {found})")
 
 
 def _visible_files(folder, selection):
@@ -204,9 +206,10 @@ def _visible_files(folder, selection):
         if os.path.isfile(path):
             files.append(path)
         elif os.path.islink(path):
-            selection.leave_out("linked folder" if os.path.isdir(path) else "broken link")
+            kind = "linked folder" if os.path.isdir(path) else "broken link"
+            selection.left_out[kind].append(path)
         elif os.path.lexists(path):
-            selection.leave_out("pipe, device or socket")
+            selection.left_out["pipe, device or socket"].append(path)
         else:  # in a folder that may be listed, but not entered
             selection.unreadable.append(path)
     return files
@@ -239,20 +242,19 @@ def _head(path):
         return b"\0"
 
 
-def some_of(paths):
-    """Return the first paths for a message: ``"a.txt, b.txt and 40 others"``."""
-    names = ", ".join(visible(str(path)) for path in paths[:MAX_NAMED])
-    return names + (f" and {len(paths) - MAX_NAMED:,} others" if len(paths) > MAX_NAMED else "")
+def some_of(words, others="others"):
+    """Return the first words for a message: ``"a.txt, b.txt and 40 others"``."""
+    text = ", ".join(visible(str(word)) for word in words[:MAX_NAMED])
+    return text + (f" and {len(words) - MAX_NAMED:,} {others}" if len(words) > MAX_NAMED else "")
 
 
-def counts_text(counts):
-    """Return counts for the screen, the largest first; ``none`` has no extension.
+def counts_text(kinds):
+    """Return how often each kind occurs, the most frequent first; ``none`` has no extension.
 
-    >>> counts_text(Counter({".log": 3, ".py": 40, "none": 1}))
-    '40 .py, 3 .log, 1 without extension'
+    >>> counts_text([".py", ".log", "none", ".py"])
+    '2 .py, 1 .log, 1 without extension'
     """
-    largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_NAMED]
-    words = [f"{count:,} {'without extension' if name == 'none' else visible(name)}"
-             for name, count in largest]
-    num_others = sum(counts.values()) - sum(count for _, count in largest)
-    return ", ".join(words) + (f" and {num_others:,} others" if num_others else "")
+    counts = sorted(Counter(kinds).items(), key=lambda item: (-item[1], item[0]))
+    names = [f"{count:,} {'without extension' if kind == 'none' else kind}"
+             for kind, count in counts]
+    return some_of(names, "other kinds")

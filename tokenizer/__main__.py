@@ -307,7 +307,7 @@ def read_texts(inputs):
             yield line.decode("utf-8").removesuffix("\n")
         except UnicodeDecodeError:
             raise ValueError(f"line {line_number} of standard input is not UTF-8 text: convert it "
-                             "(iconv -f ISO-8859-1 -t UTF-8)") from None
+                             "(iconv -f ITS_ENCODING -t UTF-8)") from None
 
 
 if __name__ == "__main__":

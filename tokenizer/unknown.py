@@ -51,7 +51,8 @@ vocabulary lacks (0.50% of the tokens)
     if num_others:
         reasons.append(f"{plural(num_others, 'word')} with {len(unknown.characters):,} characters "
                        f"that the vocabulary lacks ({num_others / num_tokens:.2%} of the tokens)")
-        remedies.append("a vocabulary trained on such text with a larger --limit-alphabet")
+        remedies.append("a vocabulary trained on such text with a --limit-alphabet larger by "
+                        f"{len(unknown.characters):,}")
     if unknown.num_long:
         reasons.append(f"{plural(unknown.num_long, 'word')} longer than max_input_chars_per_word "
                        f"({unknown.num_long / num_tokens:.2%} of the tokens)")

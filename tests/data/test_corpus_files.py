@@ -51,18 +51,25 @@ def test_links_and_pipes_are_counted_too(tmp_path):
     os.mkfifo(tmp_path / "texts/d.txt")
     selection = select_files([tmp_path / "texts"])
     assert names_of(selection, tmp_path / "texts") == "a.txt b.txt"
-    assert selection.left_out == {"linked folder": 1, "broken link": 1, "pipe, device or socket": 1}
+    assert {kind: len(paths) for kind, paths in selection.left_out.items()} == {
+        "linked folder": 1, "broken link": 1, "pipe, device or socket": 1}
 
 
-def test_a_folder_of_which_most_is_left_out_is_a_warning(tmp_path):
-    write(tmp_path, "a.txt", "x" * 40)
-    write(tmp_path, "a.tex", "x" * 60)
+def test_a_folder_of_which_most_is_left_out_is_a_warning_on_a_line_of_its_own(tmp_path, capsys):
+    """400 of 1,000 bytes are read. The flag names what is text, and that by its size."""
+    write(tmp_path, "a.txt", "x" * 400)
+    write(tmp_path, "a.md b.md", "x" * 50)
+    write(tmp_path, "a.tex", "x" * 200)
+    write(tmp_path, "a.png", b"\0" * 300)
     corpus = open_corpus(tmp_path)
-    assert corpus.notes["warning"] == (
-        "60% of the bytes are left out; if they are text: --text-suffix .tex")
-    assert corpus.notes["warning"] in corpus.description
-    write(tmp_path, "b.txt", "x" * 40)
-    assert "warning" not in open_corpus(tmp_path).notes
+    assert capsys.readouterr().err == (
+        "warning: 60% of the bytes are left out: to read such files add --text-suffix .tex,.md\n")
+    assert "warning" not in corpus.description
+    open_corpus(tmp_path, text_suffix=".tex,.md")
+    assert not capsys.readouterr().err
+    write(write(tmp_path / "b", "a.txt"), "a.png", b"\0" * 300)
+    open_corpus(tmp_path / "b")
+    assert capsys.readouterr().err.endswith("% of the bytes are left out\n")
 
 
 @pytest.mark.parametrize("suffixes, names", [
@@ -75,8 +82,8 @@ def test_text_suffixes_are_read_as_well(tmp_path, suffixes, names):
 
 
 def test_a_text_suffix_without_a_file_is_an_error(tmp_path):
-    write(tmp_path, "a.txt b.md")
-    with pytest.raises(ValueError, match=r"--text-suffix .mkd: no file has this .*found: .txt"):
+    write(tmp_path, "a.txt b.md c.log")
+    with pytest.raises(ValueError, match=r"--text-suffix .mkd: no .*found: .log, .md, .txt\)"):
         select_files([tmp_path], ".mkd")
     with pytest.raises(ValueError, match="--text-suffix .md has no effect on pydocs"):
         open_corpus("pydocs", text_suffix=".md")
@@ -93,7 +100,6 @@ def test_a_folder_without_other_files_is_read_as_text(tmp_path):
 
 @pytest.mark.parametrize("names, binary", [
     ("", ""),
-    ("readme.md", "train.parquet"),  # the text is less than half
     ("readme.md vocab.txt config.json", ""),
     ("readme.md merges.txt vocab.json", "model.safetensors"),
     ("metrics.jsonl report.html tokenizer/tokens.tsv tokenizer/merges.txt config.json", "loss.png"),
@@ -133,6 +139,8 @@ def test_a_pattern_is_expanded(tmp_path, pattern, names):
 def test_a_corpus_of_a_pattern_is_named_after_its_folder(tmp_path):
     write(tmp_path / "code", "a.py")
     assert open_corpus(tmp_path / "code/**/*.py").name == "code"
+    assert open_corpus([tmp_path / "code/*.py", tmp_path / "code"]).name == "code, code"
+    assert open_corpus([tmp_path / "code"] * 7).name == "code, code, code, code, code and 2 others"
     with pytest.raises(FileNotFoundError, match="no file or folder matches .*rst"):
         open_corpus(tmp_path / "code/*.rst")
 

@@ -48,18 +48,20 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             word = unknown[0].split("=")[0]
             kind = "flag" if word.startswith("-") else "argument"
-            self.error(f"unknown {kind} {word}" + suggestion(word, self.flags()))
+            parser = self.of_command(sys.argv[1:] if args is None else args)
+            parser.error(f"unknown {kind} {word}{suggestion(word, parser.flags())}")
         return namespace
 
     def flags(self):
-        """Return all flags, also those of subcommands: ['-h', '--help', '--vocab-size', ...]"""
-        flags = []
+        """Return all flags: ['-h', '--help', '--vocab-size', ...]"""
+        return list(self._option_string_actions)
+
+    def of_command(self, args):
+        """Return the parser of the subcommand that the arguments name, or this parser."""
         for action in self._actions:
-            flags += action.option_strings
             if isinstance(action, argparse._SubParsersAction):
-                for command in action.choices.values():
-                    flags += command.flags()
-        return flags
+                return next(action.choices[word] for word in args if word in action.choices)
+        return self
 
     def error(self, message):
         self.exit(2, f"error: {message}\n({self.prog} --help lists all flags)\n")

@@ -64,7 +64,7 @@ def test_the_summary_of_a_training_names_the_limit_of_the_alphabet():
         "vocabulary: asked for 300, reached 12: no pair occurs 2 times; limit_alphabet=3 left out "
         "4 of the 7 characters; 40.00% of the tokens are [UNK]")
     assert "2 words with 4 characters that the vocabulary lacks" in tok.training_unknown
-    assert "larger --limit-alphabet" in tok.training_unknown
+    assert "a --limit-alphabet larger by 4" in tok.training_unknown
     full = train([text], limit_alphabet=7)
     assert "limit" not in full.training_summary and full.training_unknown == "no text is [UNK]"
 

@@ -121,18 +121,20 @@ class AddedTokens:
 
     ids: {token: id}
     normalize: text -> (normalized text, positions of its characters), for the second search
+    normalize_text: the same without the positions, for ``encode_texts``
     """
 
-    def __init__(self, tokens, ids, normalize=None):
+    def __init__(self, tokens, ids, normalize=None, normalize_text=None):
         self.ids = ids
         self.normalize = normalize
+        self.normalize_text = normalize_text
         original = {}
         normalized = {}
         for token in tokens:
             if not token.normalized:
                 original[token.content] = token
             else:
-                spelling = normalize(token.content)[0] if normalize else token.content
+                spelling = normalize_text(token.content) if normalize_text else token.content
                 normalized[spelling] = token
         self.original = TokenFinder(original)
         self.normalized = TokenFinder(normalized)
@@ -179,6 +181,6 @@ class AddedTokens:
 
     def _encode_normalized_texts(self, encode_plain_texts, texts):
         """Normalize texts without original added tokens, and search them again."""
-        if self.normalize:
-            texts = [self.normalize(text)[0] for text in texts]
+        if self.normalize_text:
+            texts = [self.normalize_text(text) for text in texts]
         return self.normalized.encode_around(texts, self.ids, encode_plain_texts)

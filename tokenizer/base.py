@@ -59,7 +59,7 @@ class Tokenizer:
     MASK_TAKES_SPACE = False  # whether the mask token includes the white space before it
 
     def __init__(self, tokens, special_tokens, model_max_length=None, roles=None, added=(),
-                 templates=None, normalize=None):
+                 templates=None, normalize=None, normalize_text=None):
         """Set what both kinds of tokenizer have.
 
         tokens: all tokens in order of ids.  special_tokens: tokens that are never cut.
@@ -68,7 +68,7 @@ class Tokenizer:
         roles: {"cls": "<s>", ...}, to override ``ROLES``
         added: ``AddedToken``s that are not special, or special with unusual flags
         templates: (template, pair template), to override TEMPLATE and PAIR_TEMPLATE
-        normalize: see ``AddedTokens``
+        normalize, normalize_text: see ``AddedTokens``
         """
         self._tokens = list(tokens)
         self._ids = {token: i for i, token in enumerate(self._tokens)}
@@ -86,7 +86,7 @@ class Tokenizer:
             usual.append(AddedToken(token, lstrip=takes_space))
         self.added_tokens = tuple({token.content: token for token in (*usual, *added)}.values())
         self._added_contents = frozenset(token.content for token in self.added_tokens)
-        self._added = AddedTokens(self.added_tokens, self._ids, normalize)
+        self._added = AddedTokens(self.added_tokens, self._ids, normalize, normalize_text)
         self.template, self.pair_template = templates or (self.TEMPLATE, self.PAIR_TEMPLATE)
 
         # What the fingerprint must include because the vocabulary and the roles do not imply it.

@@ -14,7 +14,7 @@ from tokenizer.fast.closed_tokens import tokens_that_encode_to_themselves
 from tokenizer.fast.long_words import merge_long_word
 from tokenizer.fast.word_boundaries import gpt2_boundaries
 from tokenizer.formats.vocab_files import bpe_files
-from tokenizer.normalize import nfc
+from tokenizer.normalize import nfc, nfc_text
 from tokenizer.pretokenize import GPT2_PATTERN, byte_characters, gpt2_words, token_bytes, utf8
 from tokenizer.trainers.counting import count_files
 from tokenizer.trainers.merges import learn_merges
@@ -56,9 +56,9 @@ class ByteLevelBPE(Tokenizer):
         trim_offsets: leave the space before a word out of its offsets, as RoBERTa's files say.
         roles, added, templates: see ``Tokenizer``.
         """
-        normalize = nfc if unicode_form else None
+        normalize, normalize_text = (nfc, nfc_text) if unicode_form else (None, None)
         super().__init__(tokens, special_tokens, model_max_length, roles, added, templates,
-                         normalize)
+                         normalize, normalize_text)
         self.unicode_form = unicode_form
         self.add_prefix_space = add_prefix_space
         self.trim_offsets = trim_offsets

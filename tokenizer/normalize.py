@@ -42,6 +42,9 @@ CJK_BLOCKS = (
 # Parts of a text that can be normalized separately: printable ASCII; and one other character, or
 # any with marks on it, such as accents.
 _PARTS = regex.compile(r"[\t\n\r -~]+(?!\p{M})|.\p{M}*", regex.DOTALL)
+# Text where each character can be normalized by itself; or one character with the marks on it.
+_UNMARKED_OR_MARKED = regex.compile(
+    r"([\0-\x7f]+(?!\p{M})|[^\0-\x7f\p{M}]+(?!\p{M}))|(.\p{M}*)", regex.DOTALL)
 LONGEST_CACHED_PART = 32  # characters; nearly all parts have one
 _ASCII_SPACES = dict.fromkeys(map(ord, "\t\n\r"), " ")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -68,10 +71,7 @@ class BertNormalizer:
         """
         if text.isascii() and (plain := self._normalize_plain(text)) is not None:
             return plain, range(len(text))
-        surrogate = _SURROGATE.search(text)
-        if surrogate:
-            raise ValueError(surrogate_message(text, surrogate.start()))
-
+        refuse_surrogates(text)
         parts = []
         positions = []
         normalize_cached = cached_part(self)
@@ -88,6 +88,14 @@ class BertNormalizer:
                 positions += [start + place for place in places]
             start += len(part)
         return "".join(parts), positions
+
+    def normalize_text(self, text):
+        """Return ``normalize(text)[0]``, about ten times as fast: the positions take most time."""
+        refuse_surrogates(text)
+        table = character_table(self)
+        normalize = cached_part(self)
+        return "".join([unmarked.translate(table) if unmarked else normalize(marked)[0]
+                        for unmarked, marked in _UNMARKED_OR_MARKED.findall(text)])
 
     def _normalize_plain(self, text):
         """Normalize printable ASCII, where there is little to do; return None for other texts."""
@@ -113,6 +121,23 @@ class BertNormalizer:
 def cached_part(normalizer):
     """Return ``_normalize_part`` with a cache, which equal normalizers share."""
     return lru_cache(maxsize=1 << 16)(normalizer._normalize_part)
+
+
+class CharacterTable(dict):
+    """{code point: normalized character} for ``str.translate``, filled as characters occur."""
+
+    def __init__(self, normalizer):
+        self.normalizer = normalizer
+
+    def __missing__(self, code_point):
+        self[code_point], _ = self.normalizer._normalize_part(chr(code_point))
+        return self[code_point]
+
+
+@cache
+def character_table(normalizer):
+    """Return the ``CharacterTable`` that equal normalizers share."""
+    return CharacterTable(normalizer)
 
 
 def _text_and_positions(chars):
@@ -236,6 +261,18 @@ def nfc(text):
     if unicodedata.is_normalized("NFC", text):
         return text, range(len(text))
     return _text_and_positions(compose((char, position) for position, char in enumerate(text)))
+
+
+def nfc_text(text):
+    """Return ``nfc(text)[0]``."""
+    return nfc(text)[0]
+
+
+def refuse_surrogates(text):
+    """Raise ValueError if a text has a lone surrogate."""
+    surrogate = _SURROGATE.search(text)
+    if surrogate:
+        raise ValueError(surrogate_message(text, surrogate.start()))
 
 
 def surrogate_message(text, position):

@@ -66,8 +66,9 @@ class WordPiece(Tokenizer):
         self.boundaries = bert_boundaries if tokenize_chinese_chars else bert_boundaries_without_cjk
         searches_normalized = any(token.normalized for token in added)
         normalize = self.normalizer.normalize if searches_normalized else None
+        normalize_text = self.normalizer.normalize_text if searches_normalized else None
         super().__init__(tokens, special_tokens, model_max_length, roles, added, templates,
-                         normalize)
+                         normalize, normalize_text)
         if self.unk_token is None:
             raise ValueError("the vocabulary has no [UNK] token, which words that cannot be "
                              "spelled need: train with it, or add it to vocab.txt")
@@ -271,7 +272,7 @@ def normalized_words(normalizer, text):
     # A shortcut with the same result: printable ASCII has no accents and no control characters.
     if text.isascii() and text.isprintable():
         return _ASCII_WORD.findall(text.lower() if normalizer.lowercase else text)
-    text, _ = normalizer.normalize(text)
+    text = normalizer.normalize_text(text)
     return [text[start:end] for start, end in bert_words(text)]
 
 

@@ -42,6 +42,7 @@ def test_normalizing_parts_separately_equals_normalizing_the_whole_text(lowercas
         parts, positions = normalizer.normalize(text)
         whole, positions_of_whole = normalizer._normalize_part(text)
         assert parts == whole and list(positions) == positions_of_whole, ascii(text)
+        assert normalizer.normalize_text(text) == whole, ascii(text)
 
 
 def test_cased_keeps_case_and_accents():

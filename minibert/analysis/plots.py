@@ -7,7 +7,6 @@ matplotlib is an optional extra (pip install -e ".[plots]"); without it a run ha
 import importlib.util
 import json
 import math
-from collections import defaultdict
 from pathlib import Path
 
 from minibert.analysis.command import analysis_parser
@@ -22,13 +21,13 @@ GRAY = "#808080"
 def read_metrics(folder):
     """Return (training lines, evaluation lines, expected values) of RUN/metrics.jsonl.
 
-    Each line is a dict. The expected values are the first line, e.g. {"unigram_entropy": 6.1}.
+    Each line is a dict. The expected values are the first line, e.g. {"ln_vocab": 9.0}.
     """
     path = Path(folder) / "metrics.jsonl"
     if not path.is_file():
         raise ValueError(f"{folder} has no metrics.jsonl: not a run directory, or not started yet")
     lines = read_metrics_lines(path)
-    expected = next((line for line in lines if "unigram_entropy" in line), {})
+    expected = next((line for line in lines if "ln_vocab" in line), {})
     training = [line for line in lines if "loss" in line]
     evaluations = [line for line in lines if "eval_loss" in line]
     return training, evaluations, expected
@@ -119,7 +118,7 @@ def plot_loss(folders, path, by="step"):
             y = [line["eval_loss"] for line in evaluations]
             axes.plot(x, y, "o-", color=color, markersize=3.5)
             ends.append((x[-1], y[-1], run + eval_name, color))
-        if i == 0 and expected:
+        if i == 0 and "unigram_entropy" in expected:
             entropy = expected["unigram_entropy"]
             axes.axhline(entropy, color=GRAY, linestyle="--", linewidth=1)
     if ends and entropy is not None:
@@ -177,20 +176,20 @@ def plot_contexts(result, path):
 
 
 def label_ends(axes, ends):
-    """Draw a grid and label each line at its end. ends: a list of (x, y, label, color)."""
+    """Draw a grid, and right of it a label for each line, with a pointer to the line's end.
+
+    There no label covers a line or a dot. ends: a list of (x, y, label, color)
+    """
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     bottom, top = axes.get_ylim()
-    left, right = axes.get_xlim()
-    thirds = defaultdict(list)  # labels in different thirds of the picture do not meet
-    for end in ends:
-        thirds[min(2, 3 * (end[0] - left) // (right - left))].append(end)
-    for group in thirds.values():
-        heights = spread([y for _, y, _, _ in group], gap=(top - bottom) / 20)
-        for height, (x, _, label, color) in zip(heights, group):
-            axes.annotate(visible(label), (x, height), (6, 0), textcoords="offset points",
-                          fontsize=8, va="center", color=color, annotation_clip=False,
-                          parse_math=False)
+    heights = spread([y for _, y, _, _ in ends], gap=(top - bottom) / 20)
+    for height, (x, y, label, color) in zip(heights, ends):
+        pointer = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "relpos": (0, 0.5),
+                   "shrinkA": 0, "shrinkB": 0}
+        axes.annotate(visible(label), (x, y), (1.01, height), color=color, arrowprops=pointer,
+                      textcoords=axes.get_yaxis_transform(),  # x: 1 is the right edge
+                      fontsize=8, va="center", annotation_clip=False, parse_math=False)
 
 
 def new_figure(width, height):

@@ -30,12 +30,14 @@ def known_probes(preset, corpus, tokenizer):
 def masked_passages(examples, tokenizer):
     """Return two passages of the examples, up to 24 tokens each, with one word masked.
 
-    The word consists of letters. See ``word_to_mask`` for which one it is.
+    A passage is part of one text of its example. The word consists of letters. See
+    ``word_to_mask`` for which one it is.
     """
+    separators = {*tokenizer.special_ids} - {tokenizer.unk_token_id}
     word_starts = WordStarts(tokenizer)
     passages = []
     for i in eval_subset(examples, 2):
-        ids = [int(token_id) for token_id in examples[i] if token_id not in tokenizer.special_ids]
+        ids = longest_piece(map(int, examples[i]), separators)
         if not ids:
             continue
         texts = [tokenizer.token_text(tokenizer.id_to_token(token_id)) for token_id in ids]
@@ -51,6 +53,21 @@ def masked_passages(examples, tokenizer):
             text = text.replace(tokenizer.mask_token, " " + tokenizer.mask_token)
         passages.append(" ".join(text.split()))
     return passages
+
+
+def longest_piece(ids, separators):
+    """Return the longest run of ids without a separator.
+
+    >>> longest_piece([2, 7, 3, 8, 9, 3, 7], {2, 3})
+    [8, 9]
+    """
+    pieces = [[]]
+    for token_id in ids:
+        if token_id in separators:
+            pieces.append([])
+        else:
+            pieces[-1].append(token_id)
+    return max(pieces, key=len)
 
 
 def word_to_mask(texts, starts, first, end):

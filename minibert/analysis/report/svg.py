@@ -76,8 +76,9 @@ def chart(caption, curves, guide=None, small=False):
     if not small:
         named = [(name, kind, points[-1]) for name, kind, points in drawable if name]
         heights = [(value - y_min) / (y_max - y_min) for _, _, (_, value) in named]
+        last = max(step for _, kind, (step, _) in named if kind != "guide")  # no dot is behind it
         for (name, kind, (step, _)), height in zip(named, spread(heights, gap=0.14)):
-            position = f"left:{100 * step / x_max:.1f}%;bottom:{100 * height:.1f}%"
+            position = f"left:{100 * max(step, last) / x_max:.1f}%;bottom:{100 * height:.1f}%"
             labels.append(tag("span", name, class_=f"end {kind}", style=position))
     return tag(
         "figure",

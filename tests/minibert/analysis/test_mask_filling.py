@@ -184,6 +184,13 @@ def test_a_passage_begins_with_a_sentence_or_a_word(text, expected):
     assert masked_passages([example], tokenizer) == [expected]
 
 
+def test_a_passage_is_part_of_one_text():
+    words = "[PAD] [UNK] [CLS] [SEP] [MASK] the dog sat on red mat".split()
+    text = "[CLS] red mat [SEP] the dog [UNK] sat on [SEP] red [SEP]"
+    example = np.array([words.index(word) for word in text.split()])
+    assert masked_passages([example], WordPiece(words)) == ["the [MASK] [UNK] sat on"]
+
+
 # The command
 
 

@@ -134,7 +134,8 @@ def test_nothing_in_a_run_is_taken_for_markup(tmp_path):
     folder = saved(tmp_path / "<img src=x onerror=alert(1)>", model, tokenizer)
     write_config(folder, SCRIPT, BertConfig(), TrainConfig(corpus=SCRIPT, max_steps=1))
     write_metrics(folder, [
-        {"label": SCRIPT, "unigram_entropy": SCRIPT}, {"step": SCRIPT, "loss": SCRIPT},
+        {"label": SCRIPT, "ln_vocab": SCRIPT, "unigram_entropy": SCRIPT},
+        {"step": SCRIPT, "loss": SCRIPT},
         {"step": 2, "eval_loss": 10**400}, {"step": 2, "eval_loss": 3.0, "eval_accuracy": True},
         {"step": 1, "loss": 3.0, SCRIPT: 1.0, "elapsed": "x"}, {"step": 2, "eval_loss": 1e308}])
     finetune = {"tuning": {"tune": SCRIPT}, "metric": SCRIPT, "train": SCRIPT, "constant": 0,

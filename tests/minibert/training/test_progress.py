@@ -101,7 +101,7 @@ def test_the_bar_of_a_stream_shows_how_much_it_has_read(data_state, ending):
 
 def write_metrics(folder, label="bert"):
     folder.mkdir()
-    header = {"label": label, "unigram_entropy": 6.0, "mlm_probability": 0.4,
+    header = {"label": label, "ln_vocab": 9.0, "unigram_entropy": 6.0, "mlm_probability": 0.4,
               "eval_mlm_probability": 0.15}
     metrics = Metrics(folder / "metrics.jsonl", 0, header)
     for step in range(1, 30):
@@ -147,8 +147,25 @@ def test_labels_move_apart_only_where_they_would_meet():
     pytest.importorskip("matplotlib")
     axes = new_figure(4, 3).subplots()
     axes.set(xlim=(0, 100), ylim=(0, 20))
-    label_ends(axes, [(10, 5, "short", "r"), (99, 5, "long", "b"), (98, 5.5, "longer", "g")])
-    assert [text.xy for text in axes.texts] == [(10, 5), (99, 5), (98, 6)]
+    label_ends(axes, [(10, 1, "short", "r"), (99, 5, "long", "b"), (98, 5.5, "longer", "g")])
+    assert [text.xyann[1] for text in axes.texts] == [1, 5, 6]
+
+
+def test_labels_are_right_of_all_dots_and_point_to_the_ends_of_their_lines():
+    """Training is logged before the last evaluation here: its label was drawn over the dot."""
+    Text = pytest.importorskip("matplotlib.text").Text
+    figure = new_figure(8, 4)
+    axes = figure.subplots()
+    axes.plot([1, 90], [9, 5.0])
+    axes.plot([50, 99], [7, 5.05], "o-")
+    label_ends(axes, [(90, 5.0, "training", "r"), (99, 5.05, "validation", "r")])
+    figure.draw_without_rendering()
+    training, validation = axes.texts
+    for label, end in ((training, (90, 5.0)), (validation, (99, 5.05))):
+        assert Text.get_window_extent(label).x0 > axes.bbox.x1
+        pointer = label.arrow_patch.get_path().vertices
+        assert pointer[-1] == pytest.approx(axes.transData.transform(end), abs=1)
+    assert Text.get_window_extent(validation).y0 > Text.get_window_extent(training).y1
 
 
 def test_an_unusual_name_of_a_run_is_no_formula(tmp_path):

@@ -21,9 +21,9 @@ def check_memory(model, config, memory, changeable, world_size=1):
     changeable   fields that the user can still change; not those of a model that exists
     """
     on_device, on_host = least_memory(model, config, world_size)
-    owner = "this GPU" if "this GPU" in memory else "this machine"
-    parts_of = {"this machine": on_host}
-    parts_of[owner] = parts_of.get(owner, []) + on_device
+    parts_of = {"this machine": on_host + on_device}
+    if "this GPU" in memory:
+        parts_of = {"this machine": on_host, "this GPU": on_device}
     for owner, parts in parts_of.items():
         needed = sum(num_bytes for num_bytes, _ in parts)
         if needed > memory[owner]:
@@ -33,12 +33,16 @@ def check_memory(model, config, memory, changeable, world_size=1):
 
 
 def remedy(model, config, parts, available, changeable):
-    """Return what to do about parts that need more bytes than are available."""
+    """Return what to do about parts that need more bytes: 'lower --hidden-size 1000 or ...'"""
     fixed = sum(num_bytes for num_bytes, names in parts if not changeable.intersection(names))
     if fixed > available:
         return "use a smaller model, or a machine with more memory"
     _, names = max(part for part in parts if changeable.intersection(part[1]))
-    return "lower " + size_flags(model, config, changeable.intersection(names))
+    values = asdict(model) | asdict(config)
+    values["micro_batch_size"] = config.effective_micro_batch_size
+    names = [name for name in sorted(changeable.intersection(names)) if values[name] > 1]
+    names.sort(key=values.get, reverse=True)
+    return "lower " + as_flags(" or ".join(f"{name}={values[name]}" for name in names), names)
 
 
 def available_memory(device):
@@ -47,15 +51,6 @@ def available_memory(device):
     if device.type == "cuda":
         memory["this GPU"] = torch.cuda.get_device_properties(device).total_memory
     return memory
-
-
-def size_flags(model, config, names):
-    """Return the flags with their values, the largest first: '--hidden-size 1000 or ...'"""
-    settings = asdict(model) | asdict(config)
-    settings["micro_batch_size"] = config.effective_micro_batch_size
-    values = {name: settings[name] for name in sorted(names) if settings[name] > 1}
-    largest_first = sorted(values, key=values.get, reverse=True)
-    return as_flags(" or ".join(f"{name}={values[name]}" for name in largest_first), names)
 
 
 def least_memory(model, config, world_size=1):
@@ -68,7 +63,8 @@ def least_memory(model, config, world_size=1):
     weight = 4 * 4 if config.optimizer == "adamw" else 4 * 3
     matrices = 3 if model.gated else 2  # of H x I
     block = 4 * H * H + matrices * H * model.intermediate_size
-    # Learned positions are weights; the tables of rotary ones are 8 numbers for each pair.
+    # Learned positions are weights. Rotary ones are two tables (global, local) of a cosine and a
+    # sine for each pair of a head, in memory twice while they are stacked.
     position = 16 * model.head_size if model.rotary else weight * H
     # Only packed sequences surely have the length max_length.
     length = config.max_length if config.examples == "blocks" else MIN_LENGTH
@@ -98,20 +94,15 @@ def machine_memory():
 
 
 def cgroup_limits(own, root):
-    """Return the memory limits of a process's control groups. own: its /proc/self/cgroup.
+    """Return the memory limits of a process's control groups, of version 2.
 
-    Version 2 has lines such as 0::/system.slice, version 1 such as 4:memory:/docker/1e78.
+    own: its /proc/self/cgroup, with a line such as 0::/system.slice
     """
     limits = []
     for line in own.splitlines():
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            folder, name = root / group.lstrip("/"), "memory.max"
-        elif "memory" in controllers.split(","):
-            folder, name = root / "memory" / group.lstrip("/"), "memory.limit_in_bytes"
-        else:
-            continue
-        for path in (folder, *folder.parents):  # the groups around it limit it, too
-            with contextlib.suppress(OSError, ValueError):  # no such file; "max": no limit
-                limits.append(int((path / name).read_text()))
+        if line.startswith("0::/"):
+            folder = root / line.removeprefix("0::/")
+            for path in (folder, *folder.parents):  # the groups around it limit it, too
+                with contextlib.suppress(OSError, ValueError):  # no such file; "max": no limit
+                    limits.append(int((path / "memory.max").read_text()))
     return limits

@@ -95,9 +95,6 @@ def test_the_limit_of_a_container_counts(tmp_path):
     (tmp_path / "a/memory.max").write_text("5000\n")
     (tmp_path / "a/b/memory.max").write_text("max\n")
     assert cgroup_limits("0::/a/b\n1:name=systemd:/x", tmp_path) == [5000]
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "memory/memory.limit_in_bytes").write_text("7000\n")
-    assert cgroup_limits("4:memory:/docker/1e78", tmp_path) == [7000]
 
 
 def test_a_folder_with_more_layers_than_its_file_can_hold_is_refused(tmp_path):

@@ -46,9 +46,12 @@ REQUIRES = {
     "global_rope_theta": ("family", "modernbert"),
     "local_rope_theta": ("family", "modernbert"),
 }
-# These flags have no effect with --tokenizer or --data.
+# The flags in the tuples have no effect with --tokenizer or --data.
 TRAINS_TOKENIZER = ("vocab_size", "tokenizer_kind", "tokenizer_criterion", "lowercase",
-                    "min_frequency")
+                    "min_frequency", "keep_accents", "limit_alphabet", "max_input_chars_per_word")
+READS_TEXT = ("text_field", "text_suffix", "skip_unreadable", "encoding_errors", "filters",
+              "sentences")
+REPLACES = {"tokenizer": TRAINS_TOKENIZER, "data": TRAINS_TOKENIZER + READS_TEXT}
 FIELDS = [field.name for cls in (BertConfig, TrainConfig) for field in fields(cls)
           if "help" in field.metadata]
 
@@ -148,8 +151,7 @@ def new_config(args):
     if train.stream and train.data:
         raise ValueError(f"--stream tokenizes the text itself: leave out --data {train.data}")
     if train.data:  # is prepared already: no corpus is read, so none is recorded
-        train = replace(train, corpus="", text_suffix="", skip_unreadable=False,
-                        encoding_errors="strict")
+        train = replace(train, corpus="")
     if train.examples == "pairs" and model.segments < 2:
         raise ValueError(
             f"--examples pairs needs two segment types, this {model.family} has {model.segments}: "
@@ -172,10 +174,10 @@ def check_effects(flags, settings):
             if not settings[needed] if value is ANY else settings[needed] != value:
                 end = "" if value is ANY else f" {value}"
                 raise ValueError(f"{flag(name)} has no effect without {flag(needed)}{end}")
-        for source in ("tokenizer", "data"):
-            if name in TRAINS_TOKENIZER and source in flags:
-                raise ValueError(f"{flag(name)} has no effect with {flag(source)}, which has a "
-                                 "trained tokenizer: leave out one of them")
+        for source, replaced in REPLACES.items():
+            if name in replaced and source in flags:
+                raise ValueError(f"{flag(name)} has no effect with {flag(source)}, which is "
+                                 "prepared already: leave out one of them")
 
 
 def flag(name):
@@ -216,7 +218,7 @@ def resume_config(args, folder):
         raise ValueError(f"{folder} was started with --preset {preset}, not {args.preset}")
     allowed = {*RESUME_MAY_CHANGE, *may_differ_fields(args)}
     changes = {BertConfig: {}, TrainConfig: {}}
-    refused = []
+    refused = {}
     for config in (model, train):
         for name, value in explicit_flags(args, type(config)).items():
             stored = getattr(config, name)
@@ -227,10 +229,10 @@ def resume_config(args, folder):
             if name in allowed:
                 changes[type(config)][name] = value
             else:
-                refused.append(f"{flag(name)}: {stored} in the run, {value} now")
+                refused[name] = f"{flag(name)}: {stored} in the run, {value} now"
     if refused:
-        raise ValueError(f"{folder} was started with other values: " + "; ".join(refused) +
-                         ". Leave these flags out, or allow the change with --may-differ NAME,...")
+        raise ValueError(f"{folder} was started with other values: {'; '.join(refused.values())}. "
+                         f"Leave these flags out, or allow the change with {may_differ(refused)}")
     model, train = with_flags(model, train, changes[BertConfig], changes[TrainConfig])
     if is_edited(folder):
         # The tokenizer sets these two, whatever config.json says.
@@ -242,9 +244,19 @@ def check_edits(folder, model, train, allowed):
     """Raise ValueError for values that are not those of the newest checkpoint of the run."""
     checkpoint_folder, saved = saved_config(folder)
     if edits := list_changes(saved, model, train, allowed):
+        names = [edit.partition(":")[0] for edit in edits]
         raise ValueError(f"{folder / 'config.json'} was edited after {checkpoint_folder.name} was "
                          f"saved: {'; '.join(edits)}. Change these values back, or allow the "
-                         "change with --may-differ NAME,...")
+                         f"change with {may_differ(names)}")
+
+
+def may_differ(names):
+    """Return the flag that lets these fields differ.
+
+    >>> may_differ(["max_steps", "seed"])
+    '--may-differ max-steps,seed'
+    """
+    return "--may-differ " + ",".join(names).replace("_", "-")
 
 
 def changeable_fields(args):

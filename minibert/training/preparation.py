@@ -165,9 +165,6 @@ def tokenizer_folder(run):
 
 def prepare_tokenizer(run, corpus):
     """Load the run's tokenizer or train it on the corpus."""
-    if run.config.data and (run.config.filters or run.config.sentences):
-        raise ValueError(f"--filters and --sentences have no effect on {run.config.data}, which is "
-                         "prepared already: use python -m data prepare --filters ...")
     folder = tokenizer_folder(run)
     if folder:
         tokenizer = load_tokenizer(folder)
@@ -288,8 +285,11 @@ class Validation:
         check_eval_set(self.examples, self.masker, self.num_examples)
         self.expected = expected_losses(self.examples, self.masker.is_special,
                                         limit=8 * self.num_examples)
-        if config.objective != "masked":  # no token to predict is visible
+        if config.objective == "causal":  # no token to predict is visible
             self.expected["copying_loss"] = self.expected["unigram_entropy"]
+        if config.objective == "span-corruption":
+            # Its targets hold sentinels, which are easy to predict: another entropy than the text's
+            self.expected = {"ln_vocab": self.expected["ln_vocab"]}
         self.bytes_per_token = None
         if config.objective != "span-corruption":  # its targets are not the text alone
             self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)

@@ -4,6 +4,7 @@ import sys
 from functools import cache
 
 from minibert.analysis.plots import plot_loss
+from minibert.config import LENGTHS
 from minibert.device import describe, peak_memory
 from minibert.generation.span_corruption import NOISE
 from minibert.masking import IGNORE_INDEX
@@ -96,33 +97,49 @@ def print_expectations(trainer):
         asked = f"{NOISE:.0%} of them removed in spans, which the decoder writes"
     epoch = "streamed"
     if trainer.steps_per_epoch:
-        epoch = f"one epoch is {math.ceil(trainer.steps_per_epoch):,} steps"
+        epoch = f"one epoch is {plural(math.ceil(trainer.steps_per_epoch), 'step')}"
     print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
           f"(at most {config.batch_size * config.max_length:,}), {asked}; {epoch}")
     style = TextStyle.of(sys.stdout)
     example = removed_spans_example if config.objective == "span-corruption" else masked_example
     inputs, targets = example(trainer.batches.peek(), trainer.tokenizer, style)
     print(f"input       {inputs}\nto predict  {targets}")
-    print(f"length      {run_length(trainer)}; {learning_rates(config)}, "
-          f"{config.schedule} schedule")
+    length = run_length(config.minutes, trainer.total_steps, trainer.steps_per_epoch)
+    print(f"length      {length}; {learning_rates(config)}, {config.schedule} schedule")
     print_expected_losses(trainer)
     if state.step:
         where = f", at {stream_position(state.data_state)} of the text" if config.stream else ""
-        print(f"resuming    at step {state.step:,} after {state.elapsed / 60:.1f} minutes{where}")
+        print(f"resuming    at step {state.step:,} after {duration(state.elapsed)}{where}")
         if trainer.progress() >= 1:
-            length = "--minutes" if config.minutes else "--max-steps"
-            print("finished    this run has trained for its full length. To train it for longer, "
-                  f"add a larger {length} and --may-differ {length[2:]}")
+            length = next(name for name in LENGTHS if getattr(config, name)).replace("_", "-")
+            print("finished    this run has trained for its full length. To train it for longer:  "
+                  f"{resume_command(trainer.run.folder)} --{length} LARGER --may-differ {length}")
 
 
-def run_length(trainer):
-    """Return the length of the run: "5 minutes", or "2,672 steps (1.2 epochs)"."""
-    if trainer.config.minutes:
-        return f"{trainer.config.minutes:g} minutes"
-    epochs = ""
-    if trainer.steps_per_epoch:
-        epochs = f" ({trainer.total_steps / trainer.steps_per_epoch:.1f} epochs)"
-    return f"{trainer.total_steps:,} steps{epochs}"
+def run_length(minutes, steps, steps_per_epoch):
+    """Return the length of a run, by the clock or in steps. steps_per_epoch: 0 if unknown.
+
+    >>> run_length(1, 0, 8), run_length(2.5, 0, 8)
+    ('1 minute', '2.5 minutes')
+    >>> run_length(0, 2672, 2226.7), run_length(0, 1, 500), run_length(0, 9, 0)
+    ('2,672 steps (1.2 epochs)', '1 step (less than 0.1 epochs)', '9 steps')
+    """
+    if minutes:
+        return "1 minute" if minutes == 1 else f"{minutes:g} minutes"
+    text = plural(steps, "step")
+    if not steps_per_epoch:
+        return text
+    epochs = steps / steps_per_epoch
+    return f"{text} ({f'{epochs:.1f}' if epochs >= 0.1 else 'less than 0.1'} epochs)"
+
+
+def duration(seconds):
+    """Return a time in words.
+
+    >>> duration(0.8), duration(59), duration(90)
+    ('1 second', '59 seconds', '1.5 minutes')
+    """
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else plural(round(seconds), "second")
 
 
 def learning_rates(config):
@@ -135,22 +152,23 @@ def print_expected_losses(trainer):
     """Print the losses that mark the way from guessing to reading context."""
     config, vocab_size = trainer.config, trainer.model.config.vocab_size
     expected = trainer.data.validation.expected
-    ln_vocab, entropy = math.log(vocab_size), expected["unigram_entropy"]
+    start = f"near ln({vocab_size:,}) = {math.log(vocab_size):.2f} nats"
+    entropy = expected.get("unigram_entropy")
     indent = "\n            "
     if config.init:
-        print(f"expect      a first loss far below the unigram entropy {entropy:.2f}, if the model "
-              f"knows such text.{indent}With a fresh MLM head it starts near "
-              f"ln({vocab_size:,}) = {ln_vocab:.2f} nats.")
-    elif config.objective != "masked":
-        print(f"expect      a first loss near ln({vocab_size:,}) = {ln_vocab:.2f} nats (every "
-              f"token equally likely),{indent}then the unigram entropy {entropy:.2f} (token "
-              "frequencies are known). Below that, the model reads context.")
+        below = "low" if entropy is None else f"far below the unigram entropy {entropy:.2f}"
+        print(f"expect      a first loss {below}, if the model knows such text.{indent}With a "
+              f"fresh head it starts {start}.")
+    elif entropy is None:
+        print(f"expect      a first loss {start} (every token equally likely).")
     else:
-        print(f"expect      a first loss near ln({vocab_size:,}) = {ln_vocab:.2f} nats (every "
-              f"token equally likely),{indent}then a plateau near the unigram entropy "
-              f"{entropy:.2f} (token frequencies are known),{indent}or "
-              f"{expected['copying_loss']:.2f} with copying of unmasked tokens. Below that, the "
-              "model reads context.")
+        copying = ""
+        if config.objective == "masked":
+            copying = (f",{indent}or {expected['copying_loss']:.2f} with copying of unmasked "
+                       "tokens")
+        print(f"expect      a first loss {start} (every token equally likely),{indent}then a "
+              f"plateau near the unigram entropy {entropy:.2f} (token frequencies are known)"
+              f"{copying}. Below that, the model reads context.")
     if config.examples == "pairs":
         weight = f", weighted by {config.nsp_weight:g}" if config.nsp_weight != 1 else ""
         print(f"            The next-sentence loss starts at ln 2 = {math.log(2):.2f}{weight}.")
@@ -217,9 +235,7 @@ def print_results(trainer, scores):
     state, config, folder = trainer.state, trainer.config, trainer.run.folder
     skipped = f", {state.skipped} skipped" if state.skipped else ""
     where = f", to {stream_position(state.data_state)} of the text" if config.stream else ""
-    minutes = state.elapsed / 60
-    duration = f"{minutes:.1f} minutes" if minutes >= 1 else f"{state.elapsed:.0f} seconds"
-    print(f"trained     {state.step:,} steps in {duration}{skipped}{where}")
+    print(f"trained     {plural(state.step, 'step')} in {duration(state.elapsed)}{skipped}{where}")
     print_scores(scores, trainer.data.validation.expected, config.objective)
     if config.stream:
         corpus = trainer.data.train_source.corpus
@@ -239,17 +255,21 @@ def print_results(trainer, scores):
 
 def print_scores(scores, expected, objective):
     """Print the validation loss and where it lies relative to the expected losses."""
-    loss, entropy, copying = scores["loss"], expected["unigram_entropy"], expected["copying_loss"]
+    loss = scores["loss"]
     accuracy_name = "masked accuracy" if objective == "masked" else "accuracy"
     bits = ""
     if "bits_per_byte" in scores:
         bits = f", {scores['bits_per_byte']:.3f} bits per byte"
         bits += " (8 for each byte of [UNK])" if scores.get("unknown_share") else ""
-    side = "below" if loss < entropy else "above"
-    distance = f"{abs(entropy - loss):.2f} {side} the unigram entropy"
-    if loss < copying:
-        distance += f", {copying - loss:.2f} of it from reading context"
-    print(f"validation  loss {loss:.3f} nats ({distance}), perplexity {scores['perplexity']:.1f}, "
+    distance = ""
+    if "unigram_entropy" in expected:
+        entropy, copying = expected["unigram_entropy"], expected["copying_loss"]
+        side = "below" if loss < entropy else "above"
+        distance = f" ({abs(entropy - loss):.2f} {side} the unigram entropy"
+        if loss < copying:
+            distance += f", {copying - loss:.2f} of it from reading context"
+        distance += ")"
+    print(f"validation  loss {loss:.3f} nats{distance}, perplexity {scores['perplexity']:.1f}, "
           f"{accuracy_name} {scores['accuracy']:.1%}{bits}")
     if "nsp_accuracy" in scores:
         print(f"NSP         accuracy {scores['nsp_accuracy']:.1%} on {scores['pairs']:,} pairs "

@@ -29,10 +29,10 @@ def test_a_flag_overrides_the_preset():
     assert (train.learning_rate, train.batch_size, train.lowercase) == (3e-4, 64, False)
 
 
-@pytest.mark.parametrize("flags", [[], ["--corpus", "text.txt", "--text-suffix", ".md"]])
+@pytest.mark.parametrize("flags", [[], ["--corpus", "text.txt"]])
 def test_a_corpus_that_is_not_read_is_not_recorded(flags):
     _, train = new_config("--data", "tokens", *flags)
-    assert (train.data, train.corpus, train.text_suffix) == ("tokens", "", "")
+    assert (train.data, train.corpus) == ("tokens", "")
 
 
 def test_a_length_replaces_the_presets_length():
@@ -131,6 +131,13 @@ def test_impossible_models_are_refused(values, message):
     ("--data d --min-frequency 3", "--min-frequency has no effect with --data"),
     ("--preset wikipedia --tokenizer t --no-lowercase", "--lowercase has no effect with --tok"),
     ("--data d --tokenizer-kind bpe", "--tokenizer-kind has no effect with --data"),
+    ("--preset wikipedia --tokenizer t --limit-alphabet 9", "--limit-alphabet has no effect w"),
+    ("--data d --text-field body", "--text-field has no effect with --data, which is prepared"),
+    ("--data d --text-suffix .md", "--text-suffix has no effect with --data"),
+    ("--data d --encoding-errors replace", "--encoding-errors has no effect with --data"),
+    ("--data d --skip-unreadable", "--skip-unreadable has no effect with --data"),
+    ("--data d --filters latin", "--filters has no effect with --data"),
+    ("--data d --sentences", "--sentences has no effect with --data"),
     ("--batch-ramp 0.5", "batch.ramp"),
     ("--batch-ramp 0.5 --ramp-from 3", "batch.ramp"),
     ("--batch-ramp 2 --ramp-from 2", "batch.ramp"),

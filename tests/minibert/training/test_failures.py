@@ -25,6 +25,7 @@ from train_helpers import (
 
 import train
 from minibert import from_pretrained
+from minibert.formats.model_files import write_checksums
 from minibert.training import checkpoint, preparation
 from tokenizer import ByteLevelBPE
 
@@ -121,7 +122,7 @@ def test_a_useless_corpus_is_refused_and_leaves_nothing(tmp_path, content, messa
     (["--max-position-embeddings", "8"], "--max-length 16 is more than the 8 tokens"),
     (["--filters", "shrot"], "did you mean short"),
     (["--filters", "short=99"], "dropped all"),
-    (["--filters", "short", "--data", "d", "--tokenizer", "t"], "python -m data prepare --filters"),
+    (["--filters", "short", "--data", "d", "--tokenizer", "t"], "--filters has no effect with"),
     (["--data", "missing"], "--data missing: no such folder"),
     (["--text-field", "body"], "--text-field body has no effect: .* is plain text"),
     (["--nsp-weight", "2"], "--nsp-weight has no effect without --examples pairs"),
@@ -264,12 +265,15 @@ class Code:
         return (pytest.fail, ("code from a checkpoint was run",))
 
 
-def test_code_in_a_checkpoint_is_not_run(text, tmp_path):
+def test_code_in_a_checkpoint_is_not_run(text, tmp_path, capsys):
     run(text, tmp_path / "run", "--max-steps", "2")
     path = tmp_path / "run/checkpoints/step-0000002/optimizer.pt"
-    path.write_bytes(pickle.dumps(Code()))
-    with pytest.raises(ValueError, match="none of the 1 checkpoints"):
+    path.write_bytes(pickle.dumps(Code(), protocol=2))
+    (path.parent / "checksums.json").unlink()
+    write_checksums(path.parent)
+    with pytest.raises(ValueError, match="none of the 1 checkpoint"):
         resume(tmp_path / "run")
+    assert "UnpicklingError: Unsupported " in capsys.readouterr().err
 
 
 NO_SPACE = "No space left on device: .*/step-0{6}[0-9]'$"

@@ -33,7 +33,9 @@ def new_config(*flags):
 ])
 def test_a_run_trains_the_objectives_model(text, tmp_path, capsys, flags, model_class, printed):
     assert run(text, tmp_path / "run", "--max-steps", "60", *flags) == 0
-    assert printed in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert printed in shown
+    assert ("unigram entropy" in shown) == (model_class is BertForCausalLM)
     assert type(from_pretrained(tmp_path / "run/model")) is model_class
     header, *lines = metrics(tmp_path / "run")
     assert "mlm_probability" not in header

@@ -247,4 +247,7 @@ def test_a_finished_run_says_how_to_continue(text, tmp_path, capsys):
     run(text, tmp_path / "run", "--max-steps", "2")
     assert "finished " not in capsys.readouterr().out
     resume(tmp_path / "run")
-    assert "add a larger --max-steps and --may-differ max-steps" in capsys.readouterr().out
+    hint = f"--resume --out {tmp_path}/run --max-steps LARGER --may-differ max-steps"
+    assert hint in capsys.readouterr().out
+    with pytest.raises(ValueError, match="or allow the change with --may-differ max-steps,seed$"):
+        resume(tmp_path / "run", "--max-steps", "3", "--seed", "7")

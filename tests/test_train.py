@@ -204,10 +204,11 @@ def test_unknown_text_is_reported_and_not_free(tmp_path, capsys, stream):
 
     cut = report("cut", "30")
     assert re.search(r"tokenizer   .*% of the tokens are \[UNK\]", cut)
-    assert re.search(r"unknown     warning: .* longer than max_input_chars_per_word", cut)
+    splits = re.findall(r"unknown     (.*): warning: .* longer than max_input_chars_per_word", cut)
+    assert splits == (["validation"] if stream else ["training", "validation"])
     assert "(8 for each byte of [UNK])" in cut
     entire = report("entire", "40")
-    assert "unknown     no text is [UNK]" in entire and "each byte of" not in entire
+    assert "unknown     validation: no text is [UNK]" in entire and "each byte of" not in entire
     bits = {out: metrics(tmp_path / out)[-1]["eval_bits_per_byte"] for out in ("cut", "entire")}
     # Nearly all bytes are in the words of 40 letters, and a letter has 2 bits.
     assert bits["cut"] > 6 and bits["entire"] < 3

@@ -28,7 +28,13 @@ from minibert.finetuning.adapter_files import (
 )
 from minibert.finetuning.adapters import DEFAULT_LR, Tuning
 from minibert.finetuning.config import FinetuneConfig
-from minibert.finetuning.labeled_files import Layout, class_labels, read_examples, split_dev
+from minibert.finetuning.labeled_files import (
+    Layout,
+    class_labels,
+    rarest_class,
+    read_examples,
+    split_dev,
+)
 from minibert.finetuning.predict import (
     SETTINGS,
     evaluate_file,
@@ -82,6 +88,8 @@ def train_command(args, tuning):
     if args.predict:  # report a mistake in this file before training
         read_examples(args.predict, replace(layout, skip_bad_rows=False), labeled=False,
                       keep_empty=True)
+    if config.task == "classification":
+        config = replace(config, f1_class=rarest_class(train))
     size = f"{plural(model.config.num_hidden_layers, 'layer')} of {model.config.hidden_size}"
     say(f"model        {args.run}: {model.config.family}, {size}")
     digest = encoder_digest(model)
@@ -203,22 +211,26 @@ def say_what_was_changed(examples, say):
 
 def report(results, say):
     """Print the scores."""
-    metric = results["metric"]
+    config = FinetuneConfig(**results["config"])
+    labels = results["labels"]
+    name = config.score_name(results["metric"], labels)
     for variant in NAMES:
         if variant in results:
             summary = results[variant]
-            line = f"{NAMES[variant]} {metric} {summary['mean']:.4f}"
+            line = f"{NAMES[variant]} {name} {summary['mean']:.4f}"
             if len(summary["scores"]) > 1:
                 line += (f", standard deviation {summary['deviation']:.4f} over "
                          f"{len(summary['scores'])} seeds")
             say(line)
     if "gain" in results:
         say(f"gain         {results['gain']:+.4f} from pre-training")
-    listed = listed_scores(results["constant_scores"], FinetuneConfig(**results["config"]))
+    listed = listed_scores(results["constant_scores"], config, labels)
     say(f"constant     {listed} for always the same answer")
     if results["pretrained"]["mean"] <= results["constant"]:
-        config = results["config"]
-        say("hint         the model did not beat a constant answer: try --learning-rate "
-            f"{10 * config['learning_rate']:g}, more --epochs ({config['epochs']}) or --warmup 0.3")
+        is_weighted = config.class_weights != "none" or config.task == "regression"
+        say("hint         no better than the constant answer: try "
+            + ("" if is_weighted else "--class-weights balanced, ")
+            + f"--learning-rate {10 * config.learning_rate:g}, more --epochs ({config.epochs}) or "
+            "--warmup 0.3")
     if "stopped" in results:
         say("stopped      the best model so far is saved")

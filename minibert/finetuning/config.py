@@ -6,6 +6,7 @@ a linear decay to zero. Dropout is 0.1 after the embeddings, attention and MLP e
 pre-trained without it. Small models need a higher learning rate.
 """
 from dataclasses import dataclass, replace
+from functools import partial
 
 from minibert.config import DEVICES, PRECISIONS, TrainConfig
 from minibert.config_fields import (
@@ -17,7 +18,8 @@ from minibert.config_fields import (
     option,
 )
 from minibert.device import choose_device, choose_precision
-from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
+from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION, f1
+from tokenizer.utils.terminal import visible
 
 TASKS = {"classification": CLASSIFICATION, "regression": REGRESSION}
 DEFAULT_METRIC = {"classification": "accuracy", "regression": "pearson"}
@@ -33,7 +35,7 @@ class FinetuneConfig:
     """
     task: str = option("classification", "kind of labels: names or numbers", TASKS)
     metric: str = option("", "score on the dev set that selects the best epoch: accuracy (the "
-                         "default), f1 (of the second label, or the mean over more than two) or "
+                         "default), f1 (of the rarer of two labels, or the mean over more) or "
                          "matthews; for a regression pearson (the default) or spearman")
     class_weights: str = option("none", "balanced: the rarer a label is in the training "
                                 "file, the more it counts in the loss", ("none", "balanced"))
@@ -61,6 +63,7 @@ class FinetuneConfig:
     device: str = option("auto", "auto: cuda, else mps, else cpu", DEVICES)
     precision: str = option("auto", "auto (bf16 if the hardware has it), fp32, bf16 or fp16",
                             PRECISIONS)
+    f1_class: int = 1  # the class, of two, whose F1 is reported: the rarer one in training
 
     def __post_init__(self):
         check_choices(self)
@@ -80,7 +83,19 @@ class FinetuneConfig:
 
     @property
     def metrics(self):
-        return TASKS[self.task]
+        """{name: function (labels, predictions) -> score}"""
+        if self.task == "regression":
+            return REGRESSION
+        return CLASSIFICATION | {"f1": partial(f1, positive=self.f1_class)}
+
+    def score_name(self, metric, labels):
+        """Return the name of a metric for the screen, with the label that an F1 belongs to.
+
+        >>> FinetuneConfig(f1_class=0).score_name("f1", labels=["neg", "pos"])
+        'f1 (neg)'
+        """
+        is_of_label = metric == "f1" and len(labels) == 2
+        return f"f1 ({visible(labels[self.f1_class])})" if is_of_label else metric
 
     def train_config(self, seed):
         """Return what the optimizer and the schedule read, as a TrainConfig."""

@@ -8,7 +8,7 @@ A .tsv has no quoting: in SST-2 a quotation mark opens and never closes, and wou
 """
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -150,6 +150,16 @@ def class_labels(examples):
         raise ValueError(f"{examples.path}: {len(labels):,} different numbers as labels of "
                          f"{len(examples):,} examples: use --task regression?")
     return labels
+
+
+def rarest_class(examples):
+    """Return the index of the rarest of the ``class_labels``; of equals, the last.
+
+    The labels ["a", "b", "b", "c", "c"] -> 0
+    """
+    counts = Counter(examples.labels)
+    labels = class_labels(examples)
+    return min(range(len(labels)), key=lambda i: (counts[labels[i]], -i))
 
 
 def encode_labels(examples, labels):

@@ -1,7 +1,8 @@
 """The metrics of GLUE's tasks (Wang et al. 2018, table 1), each computed from two lists.
 
     accuracy             SST-2, MNLI, QNLI, RTE
-    f1                   MRPC, QQP, together with accuracy
+    f1                   MRPC, QQP, together with accuracy; GLUE's is of the label 1, which is the
+                         more frequent one in MRPC, ours of the rarer label
     matthews             CoLA
     pearson, spearman    STS-B, a regression
 
@@ -23,22 +24,24 @@ def accuracy(labels, predictions):
     return float(np.mean(np.asarray(labels) == np.asarray(predictions)))
 
 
-def f1(labels, predictions):
-    """Return 2 TP / (2 TP + FP + FN) for class 1 of two, or the mean over more than two classes.
+def f1(labels, predictions, positive=1):
+    """Return 2 TP / (2 TP + FP + FN) for one class of two, or the mean over more than two classes.
 
     >>> f1([1, 1, 1, 0, 0], [1, 1, 0, 1, 0])    # TP 2, FP 1, FN 1
     0.6666666666666666
+    >>> f1([1, 1, 1, 0, 0], [1, 1, 0, 1, 0], positive=0)    # TP 1, FP 1, FN 1
+    0.5
     >>> round(f1([0, 1, 2, 2], [0, 2, 2, 2]), 4)    # 1, 0 and 2 x 2 / (2 x 2 + 1) = 0.8
     0.6
     """
     labels = np.asarray(labels)
     predictions = np.asarray(predictions)
-    num_classes = int(max(labels.max(), predictions.max())) + 1
+    num_classes = max(2, int(labels.max()) + 1, int(predictions.max()) + 1)
     scores = []
     for c in range(num_classes):
         true_positives = np.sum((labels == c) & (predictions == c))
         scores.append(_divide(2 * true_positives, np.sum(labels == c) + np.sum(predictions == c)))
-    return scores[1] if num_classes == 2 else float(np.mean(scores))
+    return scores[positive] if num_classes == 2 else float(np.mean(scores))
 
 
 def matthews(labels, predictions):

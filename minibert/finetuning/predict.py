@@ -19,7 +19,7 @@ from minibert.finetuning.adapters import Tuning
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.labeled_files import Layout, encode_labels, read_examples, read_rows
 from minibert.finetuning.loop import EncodedTexts, compute_metrics, predict
-from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION
+from minibert.finetuning.metrics import REGRESSION
 from minibert.heads import BertForSequenceClassification
 from tokenizer.utils.cli import errors_name_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable
@@ -112,9 +112,10 @@ def evaluate_file(model, tokenizer, path, layout, config):
         labels = encode_labels(examples, model.labels)
     except ValueError as error:
         return predictions, {}, f"{replaced}not scored   {error}"
-    metrics = compute_metrics(logits, labels, CLASSIFICATION if model.labels else REGRESSION)
+    metrics = compute_metrics(logits, labels, config.metrics if model.labels else REGRESSION)
     scores = {name: round(score, 6) for name, score in metrics.items()}
-    listed = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    listed = ", ".join(f"{config.score_name(name, model.labels)} {score:.4f}"
+                       for name, score in scores.items())
     return predictions, scores, (f"{replaced}scored       {listed}, on the {len(labels):,} labels "
                                  f"of {path}")
 

@@ -98,8 +98,9 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
                 break  # a seed that was cut short would distort the mean
             histories[variant].append(history)
             best = best_epoch(history, config.metric_name)
-            say(f"{NAMES[variant]} seed {seed}: {listed_scores(best, config)} in epoch "
-                f"{best['epoch']} of {history[-1]['epoch']}")
+            scores = listed_scores(best, config, model.labels)
+            say(f"{NAMES[variant]} seed {seed}: {scores} in epoch {best['epoch']} of "
+                f"{history[-1]['epoch']}")
             if stop.requested:
                 break
     return histories
@@ -181,13 +182,15 @@ def majority_baseline(train_labels, dev_labels, config):
             for name, metric in config.metrics.items()}
 
 
-def listed_scores(scores, config):
+def listed_scores(scores, config, labels):
     """Return all scores as text, the one that selects the epoch first.
 
-    {"accuracy": 0.9, "f1": 0.5, "matthews": 0.4} -> "accuracy 0.9000, f1 0.5000, matthews 0.4000"
+    {"accuracy": 0.9, "f1": 0.5, "matthews": 0.4}
+    -> "accuracy 0.9000, f1 (neg) 0.5000, matthews 0.4000"
     """
     names = [config.metric_name, *(name for name in config.metrics if name != config.metric_name)]
-    return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
+    return ", ".join(f"{config.score_name(name, labels)} {scores[name]:.4f}"
+                     for name in names if name in scores)
 
 
 def summarize(histories, metric):

@@ -219,8 +219,9 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
     ratio = measured.num_bytes / max(measured.num_tokens, 1)
     print(f"tokens      {train_size} for training, {eval_file.num_tokens:,} for validation; "
           f"{ratio:.2f} bytes per token")
-    if line := unknown_line(measured, tokenizer):
-        print(f"unknown     {line}")
+    for split, file in {"training": train_source, "validation": eval_file}.items():
+        if isinstance(file, TokenFile) and (line := unknown_line(file, tokenizer)):
+            print(f"unknown     {split}: {line}")
     if corpus and "replaced" in corpus.notes:
         print(f"replaced    {corpus.notes['replaced']}")
     if config.filters and not config.stream and corpus:

@@ -56,7 +56,7 @@ def test_an_easy_task_is_learned_saved_and_predicted(any_run, tmp_path, capsys):
 
 
 def test_uneven_labels_get_balanced_weights_and_all_scores_are_shown(bert, tmp_path, capsys):
-    """Always the same answer has 90 % accuracy, and no correlation with the labels."""
+    """Always the same answer has 91 % accuracy, no F1 of the rare label, and no correlation."""
     rows = [row for i, row in enumerate(sentences(400, 4)) if row[1] == "1" or i % 18 == 0]
     (tmp_path / "train.tsv").write_text(table(rows) + "too\tmany\tfields\n" * 4)
     command.main([str(bert), "--train", str(tmp_path / "train.tsv"), "--out", str(tmp_path / "out"),
@@ -67,14 +67,18 @@ def test_uneven_labels_get_balanced_weights_and_all_scores_are_shown(bert, tmp_p
     assert [line.partition("train.tsv:")[2][:14] for line in skipped[1:4]] == [
         f"{i}: 3 fields " for i in (225, 226, 227)]
     assert skipped[4].strip() == "and 1 more"
-    assert "constant     accuracy 0.9091, f1 0.9524, matthews 0.0000 for always" in shown
+    assert "constant     accuracy 0.9091, f1 (0) 0.0000, matthews 0.0000 for always" in shown
+    config = json.loads((tmp_path / "out" / "finetune.json").read_text())["config"]
+    assert config["f1_class"] == 0
 
 
 def test_a_dev_set_of_one_label_is_reported(bert, tmp_path, capsys):
-    (tmp_path / "dev.tsv").write_text(table([("a good plot", "1"), ("quite good", "1")]))
+    (tmp_path / "dev.tsv").write_text(table([("a bad plot", "0"), ("quite bad", "0")]))
     command.main([str(bert), "--train", str(bert / "train.tsv"), "--dev", str(tmp_path / "dev.tsv"),
                   "--out", str(tmp_path / "out"), *flags(epochs=1)])
-    assert "the dev set has only the label 1" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "the dev set has only the label 0" in shown
+    assert "hint         no better than the constant answer: try --class-weights balanced" in shown
 
 
 def test_class_weights_change_the_loss_as_if_rare_examples_were_repeated(bert):

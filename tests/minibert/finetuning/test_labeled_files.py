@@ -8,6 +8,7 @@ from minibert.finetuning.labeled_files import (
     Layout,
     class_labels,
     encode_labels,
+    rarest_class,
     read_examples,
     split_dev,
 )
@@ -133,6 +134,11 @@ def test_a_regression_needs_numbers_whose_squares_fit_into_float32(label, tmp_pa
 ])
 def test_class_labels_are_in_numeric_or_alphabetical_order(labels, expected, tmp_path):
     assert class_labels(labeled(tmp_path, labels)) == expected
+
+
+@pytest.mark.parametrize("labels, expected", [("aab", 1), ("abb", 0), ("ab", 1), ("aabcc", 1)])
+def test_the_rarest_class_is_the_last_of_equals(labels, expected, tmp_path):
+    assert rarest_class(labeled(tmp_path, labels)) == expected
 
 
 def test_labels_that_are_no_classes_raise(tmp_path):

@@ -133,10 +133,8 @@ class FileCorpus:
     @property
     def notes(self):
         """What was found beside the files, and how much of the text read so far was replaced."""
-        replaced = self._replacements
-        if replaced is None or not replaced.num_characters:
-            return self._selection_notes
-        return self._selection_notes | {"replaced": str(replaced)}
+        replaced = str(self._replacements or "")
+        return self._selection_notes | ({"replaced": replaced} if replaced else {})
 
     @cached_property
     def size(self):

@@ -47,6 +47,9 @@ class Replacements:
             self.num_characters += num_characters
 
     def __str__(self):
+        """Return what was replaced, "" if nothing was."""
+        if not self.num_characters:
+            return ""
         return (f"{plural(self.num_characters, 'character')} of invalid UTF-8, in "
                 f"{plural(len(self.last_lines), 'file')} ({some_of([*self.last_lines])})")
 

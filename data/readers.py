@@ -194,24 +194,20 @@ def _array_items(path, lines):
 # ------------------------------------------------------------------------------ .csv, .tsv
 
 
-def csv_documents(path, lines, text_field):
-    """Yield the documents of a .csv file."""
-    return documents(path, table_records(path, csv_rows(path, lines), [text_field]), text_field)
+def table_documents(path, lines, text_field):
+    """Yield the documents of a .csv or .tsv file; empty texts are skipped."""
+    return documents(path, table_records(path, lines, [text_field]), text_field)
 
 
-def tsv_documents(path, lines, text_field):
-    """Yield the documents of a .tsv file."""
-    return documents(path, table_records(path, tsv_rows(lines), [text_field]), text_field)
-
-
-def table_records(path, rows, needed, columns=(), on_bad_row=raise_error):
+def table_records(path, lines, needed, columns=(), on_bad_row=raise_error):
     """Yield (line number, {column: str}) of each row.
 
     needed       names that must not be repeated
     columns      the names of all columns; if there are none, the first row has them
-    on_bad_row   is called with a message for a row of another length
+    on_bad_row   is called with a message for a row that cannot be read, or of another length
     """
-    for line_number, row in rows:
+    is_csv = format_of(path) == ".csv"
+    for line_number, row in csv_rows(path, lines, on_bad_row) if is_csv else tsv_rows(lines):
         if not columns:
             columns = [name.strip() for name in row]
             if any(columns.count(name) > 1 for name in needed):
@@ -271,8 +267,8 @@ READERS = {  # extension -> function (path, lines, text_field) that yields docum
     ".txt": read_text,
     ".jsonl": json_documents,
     ".json": json_documents,  # the older dumps of Amazon and Wikipedia, and arrays
-    ".csv": csv_documents,
-    ".tsv": tsv_documents,
+    ".csv": table_documents,
+    ".tsv": table_documents,
 }
 
 

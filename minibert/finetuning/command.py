@@ -205,8 +205,8 @@ def say_what_was_changed(examples, say):
         num_others = len(examples.skipped) - MAX_LISTED_ROWS
         if num_others > 0:
             say(f"             and {num_others:,} more")
-    if examples.replacements.num_characters:
-        say(f"replaced     {examples.replacements}")
+    if replaced := str(examples.replacements):
+        say(f"replaced     {replaced}")
 
 
 def report(results, say):

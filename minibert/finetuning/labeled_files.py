@@ -15,7 +15,7 @@ import numpy as np
 
 from data.corpus_files import format_of
 from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP, Replacements, decoded_lines
-from data.readers import csv_rows, json_records, raise_error, table_records, tsv_rows
+from data.readers import json_records, raise_error, table_records
 from minibert.config_fields import check_choices, option
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.terminal import plural, visible
@@ -219,10 +219,8 @@ def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None):
             raise ValueError(f"{path}: a .jsonl names its fields itself: leave out --columns")
         records = json_records(path, lines, on_bad_row)
     elif extension in (".csv", ".tsv"):
-        is_csv = extension == ".csv"
-        rows = csv_rows(path, lines, on_bad_row) if is_csv else tsv_rows(lines)
         columns = [name.strip() for name in layout.columns.split(",") if layout.columns]
-        records = table_records(path, rows, needed, columns, on_bad_row)
+        records = table_records(path, lines, needed, columns, on_bad_row)
     else:
         raise ValueError(f"{path}: examples are read from .tsv, .csv and .jsonl files (each also "
                          f".gz or .bz2), not from {extension}")

@@ -99,9 +99,7 @@ def evaluate_file(model, tokenizer, path, layout, config):
         predictions = [{"prediction": model.labels[c], "probability": p} for c, p in answers]
     else:
         predictions = [{"prediction": value} for value in logits.squeeze(1).tolist()]
-    replaced = ""
-    if examples.replacements.num_characters:
-        replaced = f"replaced     {examples.replacements}\n"
+    replaced = str(examples.replacements) and f"replaced     {examples.replacements}\n"
     try:
         next(read_rows(path, layout, layout.parts(labeled=True),
                        replacements=Replacements("replace")))

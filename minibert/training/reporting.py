@@ -112,7 +112,7 @@ def print_expectations(trainer):
         print(f"resuming    at step {state.step:,} after {duration(state.elapsed)}{where}")
         if trainer.progress() >= 1:
             length = next(name for name in LENGTHS if getattr(config, name)).replace("_", "-")
-            print("finished    this run has trained for its full length. To train it for longer:  "
+            print("finished    this run has trained for its full length. It can train for longer. "
                   f"{resume_command(trainer.run.folder)} --{length} LARGER --may-differ {length}")
 
 

@@ -116,8 +116,7 @@ class TrainState:
         Only the main process keeps the loss sums, which are over all ranks.
         """
         for f in fields(self):
-            if f.name in saved:  # older checkpoints have no unread_skips
-                setattr(self, f.name, saved[f.name])
+            setattr(self, f.name, saved[f.name])
         if not is_main:
             self.loss_sums = dict.fromkeys(self.loss_sums, 0.0)
 
@@ -139,8 +138,6 @@ def check_saved(saved):
                        "the position of an iterator in the data")}
     for name, (is_valid, expected) in rules.items():
         if name not in saved:
-            if name in ("data", "unread_skips"):  # older versions did not save these
-                continue
             raise ValueError(f"{name} is missing")
         if not is_valid(saved[name]):
             raise ValueError(f"{name} is {str(saved[name])[:100]!r}, but must be {expected}")

@@ -167,6 +167,12 @@ def test_ticks_span_the_values(low, high):
     assert 2 <= len(values) <= 7 and values[0] <= low and values[-1] >= high
 
 
+def test_the_name_of_a_curve_does_not_cover_a_dot_that_is_later():
+    html = chart("loss", [("training", "line", [(0, 9.0), (90, 4.0)]),
+                          ("validation", "dots", [(50, 5.0), (95, 4.0)])], ("entropy", 6.0))
+    assert html.count("left:95.0%;") == 2 and html.count("left:100.0%;bottom") == 1
+
+
 def test_curves_and_maps_are_drawn_to_scale():
     html = chart("loss", [("a", "line", [(0, 2.0), (5, 3.0), (7, float("nan")), (10, 4.0)])])
     assert 'd="M0.0 1000.0L500.0 500.0L1000.0 0.0"' in html

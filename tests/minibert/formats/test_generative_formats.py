@@ -44,6 +44,16 @@ def test_a_model_is_loaded_as_it_was_saved(model, tmp_path):
     assert_same_model(from_pretrained(tmp_path), model)
 
 
+@pytest.mark.parametrize("model", [
+    make("gpt2", BertForCausalLM, causal=True, local_attention=128, type_vocab_size=0), t5(),
+], ids=["gpt2", "t5"])
+def test_a_prefix_of_all_names_is_stripped(model, tmp_path):
+    save_pretrained(model, tmp_path)
+    change_tensors(tmp_path, lambda tensors: {f"module.net.{name}": tensor
+                                              for name, tensor in tensors.items()})
+    assert_same_model(from_pretrained(tmp_path), model)
+
+
 def test_gpt2_as_published_loads(tmp_path):
     """Names without a prefix, masks as buffers, n_inner null, no padding id."""
     model = make("gpt2", BertForCausalLM, causal=True, intermediate_size=128,

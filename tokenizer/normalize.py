@@ -42,9 +42,8 @@ CJK_BLOCKS = (
 # Parts of a text that can be normalized separately: printable ASCII; and one other character, or
 # any with marks on it, such as accents.
 _PARTS = regex.compile(r"[\t\n\r -~]+(?!\p{M})|.\p{M}*", regex.DOTALL)
-# Text where each character can be normalized by itself; or one character with the marks on it.
-_UNMARKED_OR_MARKED = regex.compile(
-    r"([\0-\x7f]+(?!\p{M})|[^\0-\x7f\p{M}]+(?!\p{M}))|(.\p{M}*)", regex.DOTALL)
+# Characters that can be normalized one by one, ASCII or other; or marks, whose order may change.
+_CHARACTERS_OR_MARKS = regex.compile(r"([\0-\x7f]+|[^\0-\x7f\p{M}]+)|(\p{M}+)")
 LONGEST_CACHED_PART = 32  # characters; nearly all parts have one
 _ASCII_SPACES = dict.fromkeys(map(ord, "\t\n\r"), " ")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -81,9 +80,7 @@ class BertNormalizer:
                 parts.append(plain)
                 positions += range(start, start + len(part))
             else:
-                is_short = len(part) <= LONGEST_CACHED_PART
-                normalize = normalize_cached if is_short else self._normalize_part
-                normalized, places = normalize(part)
+                normalized, places = normalize_cached(part)
                 parts.append(normalized)
                 positions += [start + place for place in places]
             start += len(part)
@@ -93,9 +90,9 @@ class BertNormalizer:
         """Return ``normalize(text)[0]``, about ten times as fast: the positions take most time."""
         refuse_surrogates(text)
         table = character_table(self)
-        normalize = cached_part(self)
-        return "".join([unmarked.translate(table) if unmarked else normalize(marked)[0]
-                        for unmarked, marked in _UNMARKED_OR_MARKED.findall(text)])
+        normalize_cached = cached_part(self)
+        return "".join([characters.translate(table) if characters else normalize_cached(marks)[0]
+                        for characters, marks in _CHARACTERS_OR_MARKS.findall(text)])
 
     def _normalize_plain(self, text):
         """Normalize printable ASCII, where there is little to do; return None for other texts."""
@@ -119,8 +116,10 @@ class BertNormalizer:
 
 @cache
 def cached_part(normalizer):
-    """Return ``_normalize_part`` with a cache, which equal normalizers share."""
-    return lru_cache(maxsize=1 << 16)(normalizer._normalize_part)
+    """Return ``_normalize_part`` with a cache of short parts, which equal normalizers share."""
+    normalize = normalizer._normalize_part
+    cached = lru_cache(maxsize=1 << 16)(normalize)
+    return lambda part: (cached if len(part) <= LONGEST_CACHED_PART else normalize)(part)
 
 
 class CharacterTable(dict):

@@ -203,8 +203,9 @@ def _read_pickled(path):
         remedy = "Copy it again"
         if "Unsupported global" in summary:
             found = f"torch.load({str(path)!r}, weights_only=False)"
-            remedy = ("It holds more than tensors. If you trust its author: "
-                      f"{save_alone(path, found + '.state_dict()')} (of a dict: ['state_dict'])")
+            remedy = ("It holds more than tensors. "
+                      + save_alone(path, f"{found}.state_dict()")
+                      + " (of a dict: ['state_dict']), if you trust its author")
         raise ValueError(f"{path}: cannot be read as a file of tensors ({summary}). "
                          f"No code of it was run. {remedy}, or find a {WEIGHTS}") from None
     tensors = tensors_of_pickle(tensors, path)

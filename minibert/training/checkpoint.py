@@ -232,17 +232,18 @@ def load_newest(trainer):
     if folders:
         raise ValueError(f"none of the {plural(len(folders), 'checkpoint')} in {folders[0].parent} "
                          "can be read. Bring the files named above back from a copy"
-                         + continue_from_weights(folders))
+                         + continue_from_weights(folders, trainer.config))
     return None
 
 
-def continue_from_weights(folders):
+def continue_from_weights(folders, config):
     """Return how to continue in a new run, as the end of a sentence; "" without whole weights."""
     for folder in reversed(folders):
         with contextlib.suppress(ValueError, OSError):
             from_pretrained(folder)
-            return (", or continue from the weights alone in a new run: "
-                    f"--init {shlex.quote(str(folder))} --out OTHER --max-steps N")
+            text = ["--data", config.data] if config.data else ["--corpus", config.corpus]
+            return (", or continue from the weights alone in a new run:  python train.py "
+                    f"{shlex.join(['--init', str(folder), *text])} --out OTHER --max-steps N")
     return ""
 
 

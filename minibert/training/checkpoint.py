@@ -108,9 +108,10 @@ def check_run_length(trainer, saved):
     """
     folder, state, total_steps = trainer.run.folder, trainer.state, trainer.total_steps
     if 0 < total_steps < state.step:
-        raise ValueError(f"{folder} is at step {state.step:,}, past the {total_steps:,} steps "
-                         f"asked for: ask for at least {state.step:,}, leave the length out, or "
-                         "start a new run with another --out")
+        asked = plural(total_steps, "step")
+        raise ValueError(f"{folder} is at step {state.step:,}, past the {asked} asked for: ask for "
+                         f"at least {state.step:,}, leave the length out, or start a new run with "
+                         "another --out")
     done, minutes = state.elapsed / 60, trainer.config.minutes
     if 0 < minutes < done and minutes != saved["config"]["train"]["minutes"]:
         raise ValueError(f"{folder} has trained for {done:.2f} minutes, more than the "

@@ -162,13 +162,13 @@ def print_expected_losses(trainer):
     elif entropy is None:
         print(f"expect      a first loss {start} (every token equally likely).")
     else:
-        copying = ""
+        copying = f".{indent}"
         if config.objective == "masked":
             copying = (f",{indent}or {expected['copying_loss']:.2f} with copying of unmasked "
-                       "tokens")
+                       "tokens. ")
         print(f"expect      a first loss {start} (every token equally likely),{indent}then a "
               f"plateau near the unigram entropy {entropy:.2f} (token frequencies are known)"
-              f"{copying}. Below that, the model reads context.")
+              f"{copying}Below that, the model reads context.")
     if config.examples == "pairs":
         weight = f", weighted by {config.nsp_weight:g}" if config.nsp_weight != 1 else ""
         print(f"            The next-sentence loss starts at ln 2 = {math.log(2):.2f}{weight}.")

@@ -12,7 +12,7 @@ from tokenizer.utils.terminal import plural
 MAX_BYTES = 1 << 28  # of a line in any format; a longer line is an error, before memory runs out
 MAX_EXPANSION = 100  # of a compressed file of over a MiB: text shrinks to a third or a tenth
 
-CONVERT = "convert it: iconv -f {} -t UTF-8 FILE > NEW_FILE"
+CONVERT = "Convert it: iconv -f {} -t UTF-8 FILE > NEW_FILE"
 
 ENCODING_ERRORS = ("strict", "replace")
 ENCODING_ERRORS_HELP = ("strict: bytes that are not UTF-8 are an error; replace: they are read as "
@@ -91,7 +91,7 @@ def decoded_lines(path, on_open=None, replacements=None):
 
 def _decode(path, raw, line_number, replacements):
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(f"{path}: this is UTF-16: {CONVERT.format('UTF-16')}")
+        raise ValueError(f"{path}: this is UTF-16. {CONVERT.format('UTF-16')}")
     if b"\0" in raw:
         raise ValueError(f"{path}:{line_number}: a NUL byte at byte {raw.index(0) + 1:,} of the "
                          "line: this is a binary file, or UTF-16 without a byte-order mark")
@@ -103,9 +103,9 @@ def _decode(path, raw, line_number, replacements):
                      f"the line is 0x{raw[error.start]:02x}."]
             if error.reason == "unexpected end of data":
                 lines[0] += " The file may be cut in the middle of a character: copy it again."
-            lines.append(f"Either {CONVERT.format('ITS_ENCODING')}")
+            lines.append(CONVERT.format("ITS_ENCODING"))
             if replacements is not None:
-                lines.append("or add --encoding-errors replace: such bytes are read as U+FFFD")
+                lines.append("Or add --encoding-errors replace: such bytes are read as U+FFFD")
             raise ValueError("\n".join(lines)) from None
         text = raw.decode("utf-8", "replace")
         num_before = raw.count("\ufffd".encode())  # those that were in the file

@@ -226,7 +226,7 @@ def report(results, say):
         say(f"gain         {results['gain']:+.4f} from pre-training")
     listed = listed_scores(results["constant_scores"], config, labels)
     say(f"constant     {listed} for always the same answer")
-    if results["pretrained"]["mean"] <= results["constant"]:
+    if max(results["pretrained"]["scores"]) <= results["constant"]:
         is_weighted = config.class_weights != "none" or config.task == "regression"
         say("hint         no better than the constant answer: try "
             + ("" if is_weighted else "--class-weights balanced, ")

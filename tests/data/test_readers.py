@@ -70,7 +70,7 @@ def test_replaced_bytes_are_counted_once_in_every_format(tmp_path, name, content
     for _ in range(2):
         assert read(path, replacements=replacements) == ["caf\ufffd \ufffd\ufffd\ufffd", "b"]
     assert str(replacements) == f"3 characters of invalid UTF-8, in 1 file ({path})"
-    with pytest.raises(ValueError, match="(?s)not UTF-8: .*or add --encoding-errors replace"):
+    with pytest.raises(ValueError, match="(?s)not UTF-8: .*Or add --encoding-errors replace"):
         read(path, replacements=Replacements())
     with pytest.raises(ValueError) as error:
         read(path)  # by a command that has no such flag
@@ -132,7 +132,7 @@ def test_the_text_field_can_be_chosen(tmp_path):
     ("a.jsonl", '{"text": 5}\n', "a.jsonl:1: the field 'text' is not a string but int"),
     ("a.txt", b"fine\nbin\0ary", "a.txt:2: a NUL byte at byte 4.*binary"),
     ("a.txt", b"fine\n\nna\xefve\n", "a.txt:3: the text is not UTF-8: byte 3 of the line is 0xef"),
-    ("a.txt", "fine".encode("utf-16"), "a.txt: this is UTF-16: convert it: iconv -f UTF-16 "),
+    ("a.txt", "fine".encode("utf-16"), "a.txt: this is UTF-16. Convert it: iconv -f UTF-16 "),
     ("a.txt.gz", b"\0\xff", "a.txt.gz:1: a NUL byte"),
     ("a.pdf", "x", "unknown extension .pdf: supported are .txt, .jsonl, .json, .csv, .tsv"),
     ("a", "x", r"unknown extension \(none\)"),
@@ -156,7 +156,7 @@ CUT = "The file may be cut in the middle of a character: copy it again"
 def test_no_encoding_is_guessed_from_bytes_that_are_not_utf8(tmp_path, content, is_cut):
     with pytest.raises(ValueError, match="the text is not UTF-8") as error:
         read(write(tmp_path / "a.txt", content))
-    assert "Either convert it: iconv -f ITS_ENCODING -t UTF-8 FILE > NEW_FILE" in str(error.value)
+    assert "\nConvert it: iconv -f ITS_ENCODING -t UTF-8 FILE > NEW_FILE" in str(error.value)
     assert (CUT in str(error.value)) == is_cut
 
 

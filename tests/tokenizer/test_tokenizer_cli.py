@@ -273,7 +273,7 @@ BPE = ["train", "--out", "x", "README.md"]
     ([*BPE, "--max-words", 10**23], f"--max-words: {10**23} is too large", 2),
     (["encode", "x", "a", "--pad-to-multiple-of", 10**9], "--pad-to-multiple-of: 1000000000 is", 2),
     ([*BPE, "--vocab-sise", 10], "did you mean --vocab-size?", 2),
-    ([*BPE, "--pair", "a"], "--pair\n(python -m tokenizer train --help lists all flags)\n", 2),
+    (["encode", "x", "--kind", "bpe"], "--kind\n(python -m tokenizer encode --help lists all ", 2),
     ([*BPE, "--kind", "unigram"], "unigram", 2),
     ([*BPE, "--cased"], "--cased is for --kind wordpiece", 1),
     ([*BPE, "--keep-accents"], "--keep-accents is for --kind wordpiece", 1),

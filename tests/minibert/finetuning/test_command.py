@@ -81,6 +81,17 @@ def test_a_dev_set_of_one_label_is_reported(bert, tmp_path, capsys):
     assert "hint         no better than the constant answer: try --class-weights balanced" in shown
 
 
+@pytest.mark.parametrize("scores, has_hint", [([20 / 21, 19 / 21], True), ([1.0, 19 / 21], False)])
+def test_a_best_score_that_a_constant_answer_has_too_is_no_success(scores, has_hint):
+    lines = []
+    command.report({
+        "metric": "accuracy", "labels": ["neg", "pos"], "config": vars(FinetuneConfig()),
+        "constant": 20 / 21, "constant_scores": {"accuracy": 20 / 21},
+        "pretrained": {"mean": round(sum(scores) / 2, 6), "deviation": 0.0, "scores": scores},
+    }, lines.append)
+    assert any("no better than the constant answer" in line for line in lines) == has_hint
+
+
 def test_class_weights_change_the_loss_as_if_rare_examples_were_repeated(bert):
     config = from_pretrained(bert / "model").config
     model = BertForSequenceClassification(config, ("a", "b")).eval()

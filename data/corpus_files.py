@@ -10,6 +10,7 @@
 """
 import codecs
 import glob
+import math
 import os
 import re
 import zlib
@@ -97,9 +98,17 @@ def select_files(sources, text_suffixes="", skip_unreadable=False):
     words = [word.strip().lower() for word in text_suffixes.split(",")]
     suffixes = {word if word == "none" else "." + word.removeprefix(".") for word in words if word}
     for source in map(str, sources):
-        for path in _matches(source):
-            add = _add_folder if os.path.isdir(path) else _add_file
-            add(selection, path, suffixes)
+        num_before = len(selection.files)
+        if has_wildcard(source) and not os.path.lexists(source):
+            _add_matches(selection, source, suffixes)
+        elif os.path.isdir(source):
+            _add_folder(selection, Path(source), suffixes)
+        else:
+            _add_file(selection, Path(source), suffixes)
+        if len(selection.files) == num_before and not selection.unreadable:
+            found = selection.notes().get("left_out", "none")
+            raise ValueError(f"{source} has no file to read: supported are {KNOWN}; --text-suffix "
+                             f".md reads other text files (found: {found})")
     if selection.unreadable and not skip_unreadable:
         raise PermissionError(f"permission denied: {some_of(selection.unreadable)} (add "
                               "--skip-unreadable to leave out such files)")
@@ -129,15 +138,47 @@ def suffix_of(path):
     return path.suffix.lower() or "none"
 
 
-def _matches(source):
-    """Return the path itself, or those that match a pattern, sorted."""
-    if os.path.lexists(source) or not has_wildcard(source):
-        return [Path(source)]
-    paths = dict.fromkeys(map(Path, sorted(glob.glob(source, recursive=True))))
-    if not paths:
-        raise FileNotFoundError(f"no file or folder matches {source}")
-    # Without what is in a folder that matches too: it is read with the folder.
-    return [path for path in paths if paths.keys().isdisjoint(path.parents)]
+def _add_matches(selection, pattern, suffixes):
+    """Add what matches a pattern, but nothing behind a link that the pattern does not name.
+
+    Links and folders without a text are counted.
+    """
+    parts = Path(pattern).parts
+    first = next(i for i, part in enumerate(parts) if has_wildcard(part))
+    root = Path(*parts[:first])  # what comes before the wildcards
+    depth = math.inf if "**" in parts else len(parts) - first - 1
+    selection.unreadable += _unreadable_folders(root, depth)
+    paths = dict.fromkeys(map(Path, sorted(glob.glob(pattern, recursive=True))))
+    if not paths and not selection.unreadable:
+        raise FileNotFoundError(f"no file or folder matches {pattern}")
+    for path in paths:
+        if not paths.keys().isdisjoint(path.parents):
+            continue  # it is read with its folder, which matches, too
+        if link := _linked_folder(path, root):
+            if link not in selection.left_out["linked folder"]:
+                selection.left_out["linked folder"].append(link)
+        elif not path.exists():
+            selection.left_out["broken link"].append(path)
+        elif path.is_dir():
+            _add_folder(selection, path, suffixes)
+        else:
+            _add_file(selection, path, suffixes)
+
+
+def _linked_folder(path, root):
+    """Return the first folder on the way from root to a path that is a link, or None."""
+    names = path.relative_to(root).parts
+    folders = (Path(root, *names[:i + 1]) for i in range(len(names)))
+    return next((folder for folder in folders if folder.is_symlink() and folder.is_dir()), None)
+
+
+def _unreadable_folders(root, depth):
+    """Return the folders up to a depth that may not be listed: glob.glob skips them silently."""
+    found = []
+    for folder, folders, _ in os.walk(root, onerror=lambda error: found.append(error.filename)):
+        is_deep = len(Path(folder).relative_to(root).parts) >= depth
+        folders[:] = [name for name in folders if not (is_deep or name.startswith("."))]
+    return [Path(name) for name in found if os.path.isdir(name)]
 
 
 def has_wildcard(source):
@@ -180,10 +221,6 @@ def _add_folder(selection, folder, suffixes):
         else:
             kind = path.name if path.name in OF_MODELS else suffix_of(path)
             selection.left_out[kind].append(path)
-    if not chosen and not selection.unreadable:
-        found = selection.notes().get("left_out", "none")
-        raise ValueError(f"{folder} has no file to read: supported are {KNOWN}; --text-suffix .md "
-                         f"reads other text files (found: {found})")
 
 
 def _visible_files(folder, selection):

@@ -178,3 +178,33 @@ def test_what_may_not_be_read_is_an_error_or_is_listed(tmp_path, secret):
             open_corpus(tmp_path / "secret", skip_unreadable=True)
     finally:
         (tmp_path / secret).chmod(0o700)
+
+
+def test_a_pattern_names_the_folders_that_it_may_not_enter(tmp_path):
+    write(tmp_path, "a.txt open/b.txt secret/c.txt secret.d/deep/e.txt")
+    without_permission(tmp_path / "secret")
+    try:
+        for pattern in ("**/*.txt", "*/*.txt", "secret/*.txt"):
+            with pytest.raises(PermissionError, match="permission denied: .*secret "):
+                select_files([tmp_path / pattern])
+        assert names_of(select_files([tmp_path / "*.txt"]), tmp_path) == "a.txt"  # not that deep
+        selection = select_files([tmp_path / "**/*.txt"], skip_unreadable=True)
+        assert selection.unreadable == [tmp_path / "secret"]
+        assert names_of(selection, tmp_path) == "a.txt open/b.txt secret.d/deep/e.txt"
+    finally:
+        (tmp_path / "secret").chmod(0o700)
+
+
+def test_a_pattern_counts_links_and_folders_without_text(tmp_path):
+    write(tmp_path, "a.txt sub/b.txt")
+    write(tmp_path, "pictures/c.png", b"\0")
+    (tmp_path / "sub/up").symlink_to(tmp_path)  # a circle
+    (tmp_path / "sub/gone.txt").symlink_to(tmp_path / "nothing")
+    selection = select_files([tmp_path / "**/*"])
+    assert names_of(selection, tmp_path) == "a.txt sub/b.txt"
+    assert selection.notes()["left_out"] == "1 .png, 1 broken link, 1 linked folder"
+    selection = select_files([tmp_path / "**/*.txt"])
+    assert names_of(selection, tmp_path) == "a.txt sub/b.txt"
+    with pytest.raises(ValueError, match="pict.* has no file to read.*found: 1 .png"):
+        select_files([tmp_path / "pict*"])
+    assert names_of(select_files([tmp_path / "sub/up/*.txt"]), tmp_path) == "sub/up/a.txt"

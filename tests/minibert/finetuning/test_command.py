@@ -81,7 +81,7 @@ def test_a_dev_set_of_one_label_is_reported(bert, tmp_path, capsys):
     assert "hint         no better than the constant answer: try --class-weights balanced" in shown
 
 
-@pytest.mark.parametrize("scores, has_hint", [([20 / 21, 19 / 21], True), ([1.0, 19 / 21], False)])
+@pytest.mark.parametrize("scores, has_hint", [([20 / 21] * 2, True), ([1.0, 19 / 21], False)])
 def test_a_best_score_that_a_constant_answer_has_too_is_no_success(scores, has_hint):
     lines = []
     command.report({

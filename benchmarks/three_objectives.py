@@ -102,7 +102,7 @@ def measure(name, args):
     lines = read_metrics_lines(folder / "metrics.jsonl")
     last = lines[-1]
     return {"parameters": model.num_parameters(), "steps": last["step"],
-            "unigram_entropy": lines[0]["unigram_entropy"],
+            "unigram_entropy": lines[0].get("unigram_entropy"),
             "loss": last["eval_loss"], "accuracy": last["eval_accuracy"],
             "bits_per_byte": last.get("eval_bits_per_byte") if name == "causal" else None,
             "sst2": fine_tuned(model, tokenizer, args)["pretrained"]["scores"],
@@ -155,11 +155,14 @@ def table(result):
                "accuracy", "bits per byte", f"SST-2, {result['examples']:,} examples", "sample"]
     rows = []
     for name, row in result["rows"].items():
+        below = "not defined"  # sentinels are targets, too
+        if entropy := row["unigram_entropy"]:
+            below = f"{entropy - row['loss']:.3f}"
         scores = torch.tensor(row["sst2"])
         bits = f"{row['bits_per_byte']:.3f}" if row["bits_per_byte"] else "not defined"
         rows.append([
             name, f"{row['parameters']:,}", f"{row['steps']:,}", f"{row['loss']:.3f}",
-            f"{row['unigram_entropy'] - row['loss']:.3f}", f"{row['accuracy']:.1%}", bits,
+            below, f"{row['accuracy']:.1%}", bits,
             f"{100 * scores.mean():.1f} % ± {100 * scores.std():.1f}",
             " ".join(row["sample"].split())])
     return markdown(heading, rows)
@@ -178,7 +181,7 @@ def draw(result, path):
         axes.plot([value / 60 for value in seconds], losses, label=name)
         axes.annotate(name, (seconds[-1] / 60, losses[-1]), xytext=(4, 0),
                       textcoords="offset points", va="center")
-    entropy = next(iter(result["rows"].values()))["unigram_entropy"]
+    entropy = result["rows"]["masked"]["unigram_entropy"]
     axes.axhline(entropy, color="gray", linewidth=0.8, linestyle="--")
     axes.annotate("unigram entropy", (0, entropy), xytext=(2, 3), textcoords="offset points")
     axes.set(xlabel="minutes", ylabel="training loss (nats), each of its own question")

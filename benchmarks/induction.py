@@ -6,7 +6,7 @@ The text is made up: a sequence of random tokens, twice. The first copy cannot b
 nats a token). The second can, by a rule that needs two layers (Olsson et al. 2022, "In-context
 Learning and Induction Heads"): a head of the first layer copies to each token which token came
 before it; a head of the second layer looks for the place whose predecessor is the current token,
-and predicts what stands there. The length of the sequence differs from row to row: "look back by
+and predicts the token there. The length of the sequence differs from row to row: "look back by
 30" is no solution.
 
 With one layer the rule cannot be written down; that row is the control.

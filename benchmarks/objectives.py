@@ -23,15 +23,14 @@ leave the constant answer, and such a seed would dominate mean and deviation; th
 """
 import os
 import platform
-import sys
 from datetime import date
 from pathlib import Path
 from unittest import mock
 
 import torch
 from common import add_result_flags, markdown, read_json, write_json
+from shared_runs import pretrain
 
-import train
 from data import TokenFile
 from minibert.evaluate import EVAL_SEED, evaluate
 from minibert.examples import make_examples
@@ -75,7 +74,7 @@ def main(args=None):
     for name in args.only or OBJECTIVES:
         if name in rows:
             continue
-        run = pretrain(name, args)
+        run = pretrain_objective(name, args)
         model, tokenizer = load_run(run)
         scores = validate(model, tokenizer, first_run(args) / "data" / "eval")
         last = read_metrics_lines(run / "metrics.jsonl")[-1]
@@ -136,25 +135,13 @@ def first_run(args):
     return args.runs / first.replace(" ", "-")
 
 
-def pretrain(name, args):
+def pretrain_objective(name, args):
     """Train the run of an objective, unless it is finished. Return its folder."""
-    first = first_run(args)
-    run = args.runs / name.replace(" ", "-")
-    if (run / "model").is_dir():
-        return run
-    if (run / "config.json").is_file():
-        flags = ["--resume"]
-    else:
-        flags = f"{MODEL} {RECIPE} {OBJECTIVES[name]} --max-steps {args.steps} {args.extra}".split()
-        if run == first:
-            flags += ["--corpus", args.corpus, *TOKENIZER.split()]
-        else:
-            flags += ["--data", str(first / "data"), "--tokenizer", str(first / "tokenizer")]
+    flags = f"{MODEL} {RECIPE} {OBJECTIVES[name]} --max-steps {args.steps} {args.extra}".split()
     model_class = without_nsp if name == "pairs without NSP" else objective.BertForPreTraining
     with mock.patch.object(objective, "BertForPreTraining", model_class):
-        if code := train.main([*flags, "--out", str(run)]):
-            sys.exit(code)  # stopped: half a run gives no row
-    return run
+        return pretrain(args.runs / name.replace(" ", "-"), first_run(args), flags,
+                        ["--corpus", args.corpus, *TOKENIZER.split()])
 
 
 def without_nsp(config):

@@ -15,15 +15,14 @@ an hour and a half.
 """
 import os
 import platform
-import sys
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import torch
 from common import add_result_flags, markdown, read_json, write_json
+from shared_runs import pretrain
 
-import train
 from minibert.formats.run_folder import load_run, read_metrics_lines
 from tokenizer.utils.cli import Parser, run
 
@@ -87,18 +86,11 @@ def measure(layers, hidden, result, args):
     if name in result["rows"]:
         return
     folder, first = args.runs / name, args.runs / f"{SIZES[0][0]}x{SIZES[0][1]}"
-    if not (folder / "model").is_dir():
-        flags = ["--resume"]
-        if not (folder / "config.json").is_file():
-            flags = (f"{RECIPE} --max-steps {args.steps} --num-hidden-layers {layers} "
-                     f"--hidden-size {hidden} --num-attention-heads {hidden // HEAD_SIZE} "
-                     f"--intermediate-size {2 * hidden} {args.extra}").split()
-            if folder == first:
-                flags += ["--corpus", args.corpus, "--vocab-size", str(args.vocab_size)]
-            else:
-                flags += ["--data", str(first / "data"), "--tokenizer", str(first / "tokenizer")]
-        if code := train.main([*flags, "--out", str(folder)]):
-            sys.exit(code)  # stopped: half a run gives no row
+    flags = (f"{RECIPE} --max-steps {args.steps} --num-hidden-layers {layers} "
+             f"--hidden-size {hidden} --num-attention-heads {hidden // HEAD_SIZE} "
+             f"--intermediate-size {2 * hidden} {args.extra}")
+    pretrain(folder, first, flags.split(),
+             ["--corpus", args.corpus, "--vocab-size", str(args.vocab_size)])
     last = read_metrics_lines(folder / "metrics.jsonl")[-1]
     model, _ = load_run(folder)
     embeddings = model.bert.embeddings.token.weight.numel() + model.config.vocab_size

@@ -20,14 +20,13 @@ is the mean of the encoder's vectors, for causal models of the decoder's.
 """
 import os
 import platform
-import sys
 from datetime import date
 from pathlib import Path
 
 import torch
 from common import add_result_flags, markdown, read_json, write_json
+from shared_runs import pretrain
 
-import train
 from minibert.analysis.mask_filling import fill_all
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.labeled_files import read_examples
@@ -97,7 +96,10 @@ def load_results(args):
 
 def measure(name, args):
     """Pre-train, fine-tune and ask the model of an objective. Return its row."""
-    folder = pretrain(name, args)
+    flags = (f"--objective {name} {RECIPE} {OBJECTIVES[name]} --minutes {args.minutes} "
+             f"{args.extra}")
+    folder = pretrain(args.runs / name, args.runs / next(iter(OBJECTIVES)), flags.split(),
+                      ["--corpus", args.corpus, "--vocab-size", str(args.vocab_size)])
     model, tokenizer = load_run(folder)
     lines = read_metrics_lines(folder / "metrics.jsonl")
     last = lines[-1]
@@ -108,25 +110,6 @@ def measure(name, args):
             "sst2": fine_tuned(model, tokenizer, args)["pretrained"]["scores"],
             "curve": [(line["elapsed"], line["loss"]) for line in lines if "loss" in line],
             "sample": sample(name, model, tokenizer)}
-
-
-def pretrain(name, args):
-    """Train the run of an objective, unless it is finished. Return its folder."""
-    first = args.runs / next(iter(OBJECTIVES))
-    folder = args.runs / name
-    if (folder / "model").is_dir():
-        return folder
-    flags = ["--resume"]
-    if not (folder / "config.json").is_file():
-        flags = f"--objective {name} {RECIPE} {OBJECTIVES[name]} --minutes {args.minutes}".split()
-        flags += args.extra.split()
-        if folder == first:
-            flags += ["--corpus", args.corpus, "--vocab-size", str(args.vocab_size)]
-        else:
-            flags += ["--data", str(first / "data"), "--tokenizer", str(first / "tokenizer")]
-    if code := train.main([*flags, "--out", str(folder)]):
-        sys.exit(code)  # stopped: half a run gives no row
-    return folder
 
 
 def fine_tuned(model, tokenizer, args):

@@ -119,8 +119,10 @@ class NextToken:
         self.is_special[list(set(special_ids) - set(asked))] = True
 
     def __call__(self, input_ids, seed=0, epoch=0, examples=None):
-        """Return (input_ids, labels), both (B, T). Nothing is random: all arguments but the first
-        are those of a Masker and not used."""
+        """Return (input_ids, labels), both (B, T).
+
+        Nothing is random, so the other arguments, which a Masker needs, are not used.
+        """
         labels = np.where(self.is_special[input_ids], IGNORE_INDEX, input_ids)
         labels[:, 0] = IGNORE_INDEX  # nothing comes before it
         return input_ids, labels

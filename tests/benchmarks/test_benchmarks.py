@@ -174,7 +174,7 @@ def test_objectives_trains_each_row_once(corpora, tasks, tmp_path, monkeypatch, 
     assert all(len(row["sst2"]) == 2 for row in rows.values())
     with_nsp = [name for name, row in rows.items() if row.get("nsp_accuracy") is not None]
     assert with_nsp == ["pairs and NSP"]
-    monkeypatch.setattr(objectives, "pretrain", None)
+    monkeypatch.setattr(objectives, "pretrain_objective", None)
     objectives.main(words)
     assert load(tmp_path / "out.json")["rows"] == rows
     objectives.main(["--table", str(tmp_path / "out.json")])

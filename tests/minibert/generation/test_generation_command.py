@@ -66,6 +66,17 @@ def test_generate_prints_prompt_and_continuation(tmp_path, capsys):
     assert text == tokenizer.decode(answer)
 
 
+def test_rows_without_a_token_are_never_written(tmp_path):
+    """Their logits are the highest everywhere; decoding such an id would be an error."""
+    for model, tokenizer in (load_run(causal_run(tmp_path / "causal", family="bert")),
+                             load_run(span_run(tmp_path / "spans"))):
+        model.head.bias.data[tokenizer.vocab_size:] = 100
+        if isinstance(model, EncoderDecoder):
+            assert fill_spans(model, tokenizer, f"The {SENTINELS[0]}.", 5)
+        else:
+            assert continue_texts(model, tokenizer, ["The cat"], 5, temperature=1)
+
+
 def test_generate_reads_standard_input_and_the_seed_decides(tmp_path, capsys, monkeypatch):
     run = causal_run(tmp_path)
     outputs = []

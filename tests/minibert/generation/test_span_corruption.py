@@ -94,3 +94,25 @@ def test_a_text_with_more_spans_than_sentinels_is_an_error():
     with pytest.raises(ValueError, match="a text of 100 tokens has 5 spans, but there are 4 "
                                          "sentinels: lower --max-length"):
         corruption(SENTINEL_IDS[:4])(row(100), 0, 0, [0])
+
+
+def first_lengths(example, epoch=0):
+    """Return the length of the first kept run and of the first span of a text of 40 tokens."""
+    (inputs,), (labels,) = corruption()(row(40), 0, epoch, [example])
+    kept = inputs.tolist().index(SENTINEL_IDS[0]) - 1  # without <s>
+    noise = labels.tolist().index(SENTINEL_IDS[1]) - 1  # without the first sentinel
+    return kept, noise
+
+
+def test_each_epoch_draws_both_kinds_of_lengths_again():
+    now, next_time = ([first_lengths(i, epoch) for i in range(20)] for epoch in (0, 1))
+    for lengths, other_lengths in zip(zip(*now), zip(*next_time)):
+        assert lengths != other_lengths
+
+
+def test_the_lengths_of_spans_say_nothing_about_what_is_kept():
+    # The 6 tokens of 2 spans have 5 cuts, each equally likely. With one draw for both kinds, a cut
+    # that the kept tokens share would always be the same.
+    lengths = [first_lengths(i) for i in range(800)]
+    equal = [kept == noise for kept, noise in lengths if kept <= 5]
+    assert len(equal) > 50 and sum(equal) / len(equal) < 0.5

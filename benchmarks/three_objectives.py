@@ -60,7 +60,6 @@ def main(args=None):
             result["rows"][name] = measure(name, args)
             write_json(args.out, result)  # an interruption loses one row at most
     print(table(result))
-    draw(result, args.out.with_suffix(".png"))
 
 
 def parse(args):
@@ -149,27 +148,6 @@ def table(result):
             f"{100 * scores.mean():.1f} % ± {100 * scores.std():.1f}",
             " ".join(row["sample"].split())])
     return markdown(heading, rows)
-
-
-def draw(result, path):
-    """Draw the training losses over time."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, row in result["rows"].items():
-        seconds, losses = zip(*row["curve"])
-        axes.plot([value / 60 for value in seconds], losses, label=name)
-        axes.annotate(name, (seconds[-1] / 60, losses[-1]), xytext=(4, 0),
-                      textcoords="offset points", va="center")
-    entropy = result["rows"]["masked"]["unigram_entropy"]
-    axes.axhline(entropy, color="gray", linewidth=0.8, linestyle="--")
-    axes.annotate("unigram entropy", (0, entropy), xytext=(2, 3), textcoords="offset points")
-    axes.set(xlabel="minutes", ylabel="training loss (nats), each of its own question")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

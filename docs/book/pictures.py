@@ -5,8 +5,8 @@
 There is one function per picture, and the file is named after it: ``chapter_03_byte_pairs`` draws
 docs/book/pictures/03-byte-pairs.svg. A function returns a ``Drawing`` or the bytes of a .png. It
 depends only on the code and the results files of this repository, so a test can draw all pictures
-again and compare. Chapters 1 to 4 are in this file, 5 to 8 and 13 in pictures_model.py, and 9 to 12
-in pictures_training.py.
+again and compare. Chapters 1 to 4 are in this file, 5 to 8 in pictures_model.py, 9 to 12 in
+pictures_training.py, and 13 and 14 in pictures_generation.py.
 """
 import importlib
 import sys
@@ -26,7 +26,7 @@ from tokenizer.utils.cli import Parser, run  # noqa: E402
 from tokenizer.utils.files import atomic_write  # noqa: E402
 
 FOLDER = HERE / "pictures"
-MODULES = ("pictures", "pictures_model", "pictures_training")
+MODULES = ("pictures", "pictures_model", "pictures_training", "pictures_generation")
 
 
 def chapter_01_text():

@@ -1,4 +1,4 @@
-"""The pictures of chapters 5 to 8 and 13: batches, masks, attention, the loss, decoders.
+"""The pictures of chapters 5 to 8: batches, masks, attention, the loss.
 
 There is one function per picture. What it draws is computed by the product's own functions.
 """
@@ -250,44 +250,3 @@ def chapter_08_loss():
         axes.text(step, loss + offset, f"{family}: {BLOCK_TITLES[family]}", size=13, anchor="end",
                   color=color)
     return drawing
-
-
-def chapter_13_decoders():
-    """Who looks at whom in the three objectives, computed from the biases of the models."""
-    drawing = Drawing(760, 268, "Masked: every token sees all. Causal: itself and earlier ones. "
-                                "Encoder-decoder: the decoder sees earlier ones and the encoder")
-    text = ("the", "cat", "sat", "down")
-    target = ("X", "cat", "sat")
-    everything = visible_keys(len(text), causal=False)
-    draw_grid(drawing, 66, "masked (BERT)", text, text, everything, COLORS[0])
-    draw_grid(drawing, 256, "causal (GPT)", text, text, visible_keys(len(text), causal=True),
-              COLORS[1])
-    source = ("the", "X", "down")
-    to_source = torch.ones(len(target), len(source), dtype=torch.bool)  # cross-attention
-    x = draw_grid(drawing, 472, "decoder (T5): encoder's output, own text", source, target,
-                  to_source, COLORS[2])
-    draw_grid(drawing, x + 12, "", target, (), visible_keys(len(target), causal=True), COLORS[1])
-    drawing.text(20, 256, "row: the token that looks; column: the token that it sees", 13,
-                 color=GREY)
-    return drawing
-
-
-def visible_keys(length, causal):
-    """Return which keys a query sees, bool (queries, keys), from the model's own bias."""
-    config = BertConfig("bert", vocab_size=7, hidden_size=4, num_attention_heads=1, causal=causal)
-    bias, _ = attention_biases(config, None, length, torch.float32, "cpu")
-    return torch.ones(length, length, dtype=torch.bool) if bias is None else bias == 0
-
-
-def draw_grid(drawing, x, title, columns, rows, visible, color, cell=32, top=92):
-    """Draw a square for each pair, filled where the row sees the column. Return the right end."""
-    drawing.text(x, 34, title, 14, bold=True)
-    for j, token in enumerate(columns):
-        drawing.text(x + cell * j + 12, top - 8, token, 12, rotate=-45)
-    for i in range(len(visible)):
-        if rows:
-            drawing.text(x - 8, top + cell * i + 20, rows[i], 12, "end")
-        for j in range(len(columns)):
-            fill = color if visible[i, j] else PAPER
-            drawing.rect(x + cell * j, top + cell * i, cell - 3, cell - 3, fill, GREY, radius=2)
-    return x + cell * len(columns)

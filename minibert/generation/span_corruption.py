@@ -61,12 +61,22 @@ class SpanCorruption:
                              f"{len(self.sentinel_ids)} sentinels: lower --max-length")
         kept_lengths = random_lengths(len(ids) - num_noise, num_spans, kept_draw)
         noise_lengths = random_lengths(num_noise, num_spans, noise_draw)
-        corrupted, target, position = [], [], 0
-        for sentinel, kept, noise in zip(self.sentinel_ids.tolist(), kept_lengths, noise_lengths):
-            corrupted += [*ids[position:position + kept], sentinel]
-            target += [sentinel, *ids[position + kept:position + kept + noise]]
-            position += kept + noise
-        return corrupted + ids[position:], target
+        ends = np.cumsum(kept_lengths + noise_lengths)
+        return replace_spans(ids, zip(ends - noise_lengths, ends), self.sentinel_ids.tolist())
+
+
+def replace_spans(ids, spans, sentinel_ids):
+    """Return (input, target) of a text: each span (start, end) is replaced by the next sentinel.
+
+    >>> replace_spans([10, 11, 12, 13, 14], [(1, 3), (4, 5)], sentinel_ids=[90, 91])
+    ([10, 90, 13, 91], [90, 11, 12, 91, 14])
+    """
+    corrupted, target, position = [], [], 0
+    for sentinel, (start, end) in zip(sentinel_ids, spans):
+        corrupted += [*ids[position:start], sentinel]
+        target += [sentinel, *ids[start:end]]
+        position = end
+    return corrupted + ids[position:], target
 
 
 def noise_sizes(length):

@@ -11,7 +11,8 @@ import torch
 from book_helpers import load_script
 
 check = load_script("exercises/check")
-EXERCISES = {exercise.file: exercise for exercise in check.EXERCISES}
+solutions = load_script("exercises/solutions")
+EXERCISES = {exercise.file: exercise for exercise in solutions.EXERCISES}
 
 
 @pytest.mark.parametrize("file", EXERCISES)
@@ -57,7 +58,7 @@ def merge_from_the_right(word, pair, merged):
 
 
 def score_in_bits(k, left, right, total):
-    return check.gain(k, left, right, total) / log(2)
+    return solutions.gain(k, left, right, total) / log(2)
 
 
 def score_as_a_ratio(k, left, right, total):
@@ -83,11 +84,11 @@ def mask_special_tokens_too(
 
 
 def attention_without_scale(q, k, v, mask=None):
-    return check.attention_by_hand(q * q.shape[-1] ** 0.5, k, v, mask)
+    return solutions.attention_by_hand(q * q.shape[-1] ** 0.5, k, v, mask)
 
 
 def attention_without_mask(q, k, v, mask=None):
-    return check.attention_by_hand(q, k, v)
+    return solutions.attention_by_hand(q, k, v)
 
 
 def softmax_over_queries(q, k, v, mask=None):
@@ -98,7 +99,7 @@ def softmax_over_queries(q, k, v, mask=None):
 
 
 def linear_schedule(progress, warmup, decay):
-    return check.lr_multiplier(progress, "linear", warmup, decay)
+    return solutions.lr_multiplier(progress, "linear", warmup, decay)
 
 
 def schedule_without_warmup(progress, warmup, decay):
@@ -131,6 +132,41 @@ def bucket_rounded_up(distance):
     return distance if distance < 16 else min(16 + ceil(16 * log(distance / 16) / log(8)), 31)
 
 
+def right_mask(length, window):
+    """Return a causal mask by its definition: (length, length)."""
+    distance = np.arange(length)[:, None] - np.arange(length)
+    return (distance >= 0) & (distance < (window or 2 * length) / 2)
+
+
+def mask_without_the_token_itself(length, window):
+    return right_mask(length, window) & ~np.eye(length, dtype=bool)
+
+
+def mask_of_both_sides(length, window):
+    return right_mask(length, window) | right_mask(length, window).T
+
+
+def mask_of_half_a_window_and_the_token(length, window):
+    return right_mask(length, window and window + 2)
+
+
+def mask_without_the_window(length, window):
+    return right_mask(length, None)
+
+
+def corrupt_with_ends_included(ids, spans, sentinel_ids):
+    return solutions.replace_spans(ids, [(start, end + 1) for start, end in spans], sentinel_ids)
+
+
+def corrupt_with_one_sentinel(ids, spans, sentinel_ids):
+    return solutions.replace_spans(ids, spans, sentinel_ids[:1] * 3)
+
+
+def drop_what_follows_the_last_span(ids, spans, sentinel_ids):
+    end = max((end for _, end in spans), default=0)
+    return solutions.replace_spans(ids[:end], spans, sentinel_ids)
+
+
 @pytest.mark.parametrize("file, answer", [
     ("1_count_pairs", count_without_word_counts),
     ("2_apply_merge", merge_only_once),
@@ -150,6 +186,13 @@ def bucket_rounded_up(distance):
     ("8_next_token_loss", loss_of_padding),
     ("9_relative_bucket", bucket_of_each_distance),
     ("9_relative_bucket", bucket_rounded_up),
+    ("10_causal_mask", mask_without_the_token_itself),
+    ("10_causal_mask", mask_of_both_sides),
+    ("10_causal_mask", mask_of_half_a_window_and_the_token),
+    ("10_causal_mask", mask_without_the_window),
+    ("11_corrupt_spans", corrupt_with_ends_included),
+    ("11_corrupt_spans", corrupt_with_one_sentinel),
+    ("11_corrupt_spans", drop_what_follows_the_last_span),
 ])
 def test_a_wrong_answer_is_refused_with_an_input_that_shows_it(file, answer):
     result = check.check_answer(EXERCISES[file], answer)
@@ -211,12 +254,12 @@ def test_the_command_prints_the_state_of_each_exercise(tmp_path, capsys):
     assert "SyntaxError" in results["7_merge_lora"]["yours"]
     assert check.main(["--only", "3"], tmp_path) == 1
     assert "    yours:          0.333333" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="there are 1 to 9"):
-        check.main(["--only", "10"])
+    with pytest.raises(ValueError, match="there are 1 to 11"):
+        check.main(["--only", "12"])
 
 
 @pytest.mark.parametrize("case", EXERCISES["7_merge_lora"].inputs())
 def test_the_product_merges_by_the_formula_of_the_paper(case):
     weight, a, b, alpha = case["weight"].clone(), case["a"], case["b"], case["alpha"]
-    assert torch.allclose(check.merge_lora(**case), weight + b @ a * alpha / len(a), atol=1e-6)
+    assert torch.allclose(solutions.merge_lora(**case), weight + b @ a * alpha / len(a), atol=1e-6)
     assert torch.equal(case["weight"], weight)

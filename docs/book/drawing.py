@@ -89,9 +89,10 @@ class Drawing:
         self.parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" '
                           f'stroke-width="{pixels(width)}"{style}/>')
 
-    def dot(self, x, y, radius=3.5, color=INK):
+    def dot(self, x, y, radius=3.5, color=INK, is_open=False):
+        fill = f'fill="{PAPER}" stroke="{color}" stroke-width="2"' if is_open else f'fill="{color}"'
         self.parts.append(f'<circle cx="{pixels(x)}" cy="{pixels(y)}" r="{pixels(radius)}" '
-                          f'fill="{color}"/>')
+                          f'{fill}/>')
 
     def svg(self):
         """Return the text of the SVG file."""
@@ -147,9 +148,9 @@ class Axes:
     def curve(self, points, color=COLORS[0], width=2, dashed=False):
         self.drawing.curve([(self.x(x), self.y(y)) for x, y in points], color, width, dashed)
 
-    def dots(self, points, color=COLORS[0], radius=3.5):
+    def dots(self, points, color=COLORS[0], radius=3.5, is_open=False):
         for x, y in points:
-            self.drawing.dot(self.x(x), self.y(y), radius, color)
+            self.drawing.dot(self.x(x), self.y(y), radius, color, is_open)
 
     def text(self, x, y, content, **options):
         """Add text at a point. options: those of ``Drawing.text``."""

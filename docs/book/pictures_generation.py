@@ -3,15 +3,20 @@
 There is one function per picture. The curves are results of the scripts in benchmarks/.
 """
 import json
+import math
 from pathlib import Path
 
 import torch
-from drawing import COLORS, GREY, PAPER, Axes, Drawing
+from drawing import COLORS, GREY, INK, PAPER, Axes, Drawing
 
 from minibert.attention import attention_biases
 from minibert.config import BertConfig
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+def read_results(name):
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
 
 
 def chapter_13_decoders():
@@ -57,7 +62,7 @@ def draw_grid(drawing, x, title, columns, rows, visible, color, cell=32, top=92)
 
 def chapter_13_three_objectives():
     """The training losses of the three objectives over time, and their validation losses."""
-    result = json.loads((RESULTS / "three-objectives.json").read_text(encoding="utf-8"))
+    result = read_results("three-objectives.json")
     rows, minutes = result["rows"], result["minutes"]
     drawing = Drawing(760, 372, "Training losses of the three objectives over the minutes, and the "
                                 "validation loss of each at the end")
@@ -75,4 +80,27 @@ def chapter_13_three_objectives():
     axes.curve([(0, entropy), (minutes, entropy)], GREY, 1.2, dashed=True)
     axes.text(minutes, entropy + 0.1, f"unigram entropy, {entropy:.2f}", size=13, anchor="end",
               color=GREY)
+    return drawing
+
+
+def chapter_14_scale():
+    """The losses of the example, the curve through them, and the next size, predicted."""
+    E, A, a = 2, 32, math.log10(2)
+    losses = {x: E + A / 10**(a * x) for x in range(4, 8)}  # by the logarithm of the size
+    drawing = Drawing(760, 370, "Losses of 4, 3 and 2.5 at 10,000 to 1,000,000 parameters; the "
+                                "curve through them goes on to 2.25 and towards 2")
+    axes = Axes(drawing, 70, 24, 660, 280, x_range=(3.7, 7.6), y_range=(1.5, 4.5),
+                x_ticks=[(x, f"{10**x:,}") for x in range(4, 8)], y_ticks=(2, 3, 4),
+                x_label="parameters", y_label="loss, nats")
+    axes.curve([(3.7, E), (7.6, E)], GREY, 1.2, dashed=True)
+    axes.text(3.75, E - 0.18, "E = 2: what no size removes", size=13, color=GREY)
+    curve = [(x / 20, E + A / 10**(a * x / 20)) for x in range(74, 153)]
+    axes.curve(curve[:47], COLORS[0])  # to the third point
+    axes.curve(curve[46:], COLORS[0], dashed=True)
+    for x, loss in losses.items():
+        is_next = x == 7
+        axes.dots([(x, loss)], COLORS[1] if is_next else COLORS[0], 6, is_open=is_next)
+        label = f"{loss:g}, predicted" if is_next else f"{loss:g}"
+        axes.text(x, loss + 0.16, label, size=13, color=COLORS[1] if is_next else INK)
+    axes.text(5.6, 3.7, "L(N) = 2 + 32 / N^0.301", size=14, color=COLORS[0], bold=True)
     return drawing

@@ -6,6 +6,7 @@ from minibert.analysis import (
     compare,
     contextual_vectors,
     mask_filling,
+    minimal_pairs,
     plots,
     pseudo_likelihood,
     sentence_vectors,
@@ -25,6 +26,7 @@ COMMANDS = {  # name -> (main function, one line of help)
     "contexts": (contextual_vectors.main, "compare the vectors of one word in two sentences"),
     "nearest": (sentence_vectors.main, "find the sentences nearest to a text"),
     "perplexity": (pseudo_likelihood.main, "score sentences by pseudo-perplexity"),
+    "pairs": (minimal_pairs.main, "score minimal pairs: which of two sentences is likelier"),
     "plot": (plots.main, "plot the loss curves of runs"),
     "report": (report.main, "describe a run on one HTML page"),
 }

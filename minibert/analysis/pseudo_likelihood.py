@@ -11,29 +11,32 @@ vocabulary (Salazar et al. 2020, "Masked Language Model Scoring", section 2):
     pseudo-perplexity       e^(-PLL / tokens): 1 if each token is certain, V if the model
                             knows nothing (V = vocabulary size)
 
-A word of several tokens is predicted from its own other pieces, so it scores too well (Kauf and
-Ivanova 2023).
+A word of several tokens is predicted from its own other pieces, so it scores too well: between
+"so" and "##ir", "##uven" is certain. Kauf and Ivanova 2023 ("A Better Way to Do Masked Language
+Model Scoring") therefore also mask the later pieces of its word (word-l2r).
 
 Of a model trained with --objective causal, the command prints the perplexity.
 """
 import json
 import math
 import sys
+from collections import defaultdict
 
+import numpy as np
 import torch
 
 from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
 from minibert.analysis.mask_filling import check_fills_masks
 from minibert.checks import check_length
-from minibert.masking import IGNORE_INDEX
 from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import TextStyle, render_table
+from tokenizer.word_starts import WordStarts
 
-BATCH = 64  # sequences per forward pass; a text gives one sequence for each of its tokens
+BATCH_TOKENS = 2048  # input tokens per forward pass
+PLL = ("word-l2r", "original")  # what is masked with a token: see above
 
 
-@torch.no_grad()
-def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
+def pseudo_perplexity(model, tokenizer, texts, batch_tokens=BATCH_TOKENS):
     """Return {"text", "tokens", "pseudo_log_likelihood", "pseudo_perplexity"} for each text.
 
     "tokens" is a list of {"token", "id", "log_likelihood"}. Special and unknown tokens are
@@ -44,81 +47,105 @@ def pseudo_perplexity(model, tokenizer, texts, batch_size=BATCH):
         pseudo_perplexity(model, tokenizer, ["He broke the record."])
         -> [{"text": "He broke the record.", "pseudo_perplexity": 8.3, ...}]
     """
-    causal = model.config.causal
-    if not causal:
-        check_fills_masks(model, tokenizer)
-    sequences = [torch.tensor(tokenizer.encode(text).ids) for text in texts]
-    queries = []  # (index of a text, position of a token to predict)
-    for i, ids in enumerate(sequences):
-        check_length(model.config, len(ids))
-        # In a causal model nothing comes before the first token, so it is not predicted.
-        positions = [p for p in range(int(causal), len(ids))
-                     if int(ids[p]) not in tokenizer.special_ids]
-        if not positions:
-            raise ValueError(f"the text {texts[i]!r} has no token to predict")
-        queries += [(i, position) for position in positions]
-    # Texts of similar length share a batch, so there is little padding.
-    queries.sort(key=lambda query: len(sequences[query[0]]))
-    score = next_token_log_likelihoods if causal else log_likelihoods
-
-    results = [{"text": text, "tokens": []} for text in texts]
-    was_training = model.training
-    model.eval()
-    with progress_bar(len(queries), "predicting", "tokens") as bar:
-        for start in range(0, len(queries), batch_size):
-            batch = queries[start : start + batch_size]
-            rows = [sequences[i] for i, _ in batch]
-            positions = [position for _, position in batch]
-            values = score(model, rows, positions, tokenizer)
-            for (i, position), value in zip(batch, values):
-                token_id = sequences[i][position].item()
-                token = tokenizer.id_to_token(token_id)
-                results[i]["tokens"].append(
-                    {"token": token, "id": token_id, "log_likelihood": value})
-            bar.update(len(batch))
-    model.train(was_training)
-    for result in results:
-        values = [token["log_likelihood"] for token in result["tokens"]]
-        result["pseudo_log_likelihood"] = sum(values)
-        result["pseudo_perplexity"] = perplexity(values)
+    sequences = [encode_to_score(model, tokenizer, text) for text in texts]
+    results = []
+    likelihoods = log_likelihoods(model, tokenizer, sequences, "original", batch_tokens)
+    for text, ids, values in zip(texts, sequences, likelihoods):
+        tokens = [{"token": tokenizer.id_to_token(i), "id": i, "log_likelihood": value}
+                  for i, value in zip(ids, values.tolist()) if not math.isnan(value)]
+        values = [token["log_likelihood"] for token in tokens]
+        results.append({"text": text, "tokens": tokens, "pseudo_log_likelihood": sum(values),
+                        "pseudo_perplexity": perplexity(values)})
     return results
 
 
-def log_likelihoods(model, sequences, positions, tokenizer):
-    """Return ln p of the token at one position of each sequence, given the other tokens.
+def encode_to_score(model, tokenizer, text):
+    """Return the ids of a text. Raise ValueError if it is too long or has nothing to predict."""
+    ids = tokenizer.encode(text).ids
+    check_length(model.config, len(ids))
+    if set(ids[int(model.config.causal):]) <= set(tokenizer.special_ids):
+        raise ValueError(f"the text {text!r} has no token to predict")
+    return ids
 
-    sequences: B tensors (T_i,); positions: B ints; returns B floats
+
+def is_predicted(model, tokenizer, ids):
+    """Return which of ids (..., T) have a likelihood, as a bool array: no special token has one."""
+    predicted = ~np.isin(ids, list(tokenizer.special_ids))
+    if model.config.causal:
+        predicted[..., :1] = False  # nothing comes before the first token
+    return predicted
+
+
+@torch.no_grad()
+def log_likelihoods(model, tokenizer, sequences, pll="word-l2r", batch_tokens=BATCH_TOKENS):
+    """Return ln p of each token: an array (T,) for each list of ids, NaN for special tokens.
+
+    pll is "original", where a token is predicted from all others, or "word-l2r", where the later
+    tokens of its word are masked, too. A causal model predicts each token from those before it.
     """
+    if model.config.causal:
+        batches = causal_batches
+    else:
+        check_fills_masks(model, tokenizer)
+        batches = masked_batches
+    # All sequences of a batch have one length, so there is no padding.
+    by_length = defaultdict(list)
+    for i, ids in enumerate(sequences):
+        by_length[len(ids)].append(i)
+    groups = [(indices, np.array([sequences[i] for i in indices]))  # ids (N, T)
+              for _, indices in sorted(by_length.items())]
+    num_tokens = sum(int(is_predicted(model, tokenizer, ids).sum()) for _, ids in groups)
+    words_of = WordStarts(tokenizer) if pll == "word-l2r" else None
+    results = [None] * len(sequences)
+    was_training = model.training
+    model.eval()
+    with progress_bar(num_tokens, "predicting", "tokens") as bar:
+        for indices, ids in groups:
+            values = np.full(ids.shape, np.nan)  # (N, T)
+            for rows, positions, logits in batches(model, tokenizer, ids, words_of, batch_tokens):
+                answers = torch.from_numpy(ids[rows, positions]).to(logits.device)  # (M,)
+                log_probs = logits.float().log_softmax(dim=-1)  # (M, V)
+                log_probs = log_probs.gather(1, answers[:, None]).squeeze(1)
+                values[rows, positions] = log_probs.cpu()
+                bar.update(len(rows))
+            for i, row in zip(indices, values):
+                results[i] = row
+    model.train(was_training)
+    return results
+
+
+def masked_batches(model, tokenizer, ids, words_of, batch_tokens):
+    """Yield (rows, positions, logits (M, V)) for all tokens to predict in ids (N, T).
+
+    words_of: a ``WordStarts`` if the later tokens of the same word are masked, too.
+    """
+    T = ids.shape[1]
     device = next(model.parameters()).device
-    ids, attention_mask = pad(sequences, model.config.pad_token_id)  # (B, T) each
-    rows = torch.arange(len(ids))
-    positions = torch.tensor(positions)
-    labels = torch.full_like(ids, IGNORE_INDEX)  # (B, T)
-    labels[rows, positions] = ids[rows, positions]
-    ids[rows, positions] = tokenizer.mask_token_id
-    # With labels, the model computes the logits of the masked positions only: (B, V).
-    out = model(ids.to(device), attention_mask.to(device), labels=labels.to(device))
-    log_probs = out.logits.float().log_softmax(dim=-1)  # (B, V)
-    return log_probs.gather(1, out.labels[:, None]).squeeze(1).tolist()
+    starts = words_of(ids) if words_of else np.ones(ids.shape, bool)  # else each token is a word
+    words = starts.cumsum(axis=1)  # (N, T): the index of each token's word
+    all_rows, all_positions = is_predicted(model, tokenizer, ids).nonzero()
+    size = max(1, batch_tokens // T)
+    for start in range(0, len(all_rows), size):
+        rows = all_rows[start : start + size]  # (M,)
+        positions = all_positions[start : start + size]
+        same_word = words[rows] == words[rows, positions][:, None]  # (M, T)
+        masked = same_word & (np.arange(T) >= positions[:, None])
+        inputs = np.where(masked, tokenizer.mask_token_id, ids[rows])  # (M, T)
+        flat = np.arange(len(rows)) * T + positions
+        out = model(torch.from_numpy(inputs).to(device),
+                    masked_positions=torch.from_numpy(flat).to(device))
+        yield rows, positions, out.logits
 
 
-def next_token_log_likelihoods(model, sequences, positions, tokenizer):
-    """Return the same for a causal model: ln p of each token, given the tokens before it."""
+def causal_batches(model, tokenizer, ids, words_of, batch_tokens):
+    """Yield the same for a causal model: one forward pass predicts all tokens of a text."""
     device = next(model.parameters()).device
-    distinct = {id(sequence): sequence for sequence in sequences}  # many queries are about one text
-    rows = [list(distinct).index(id(sequence)) for sequence in sequences]
-    ids, attention_mask = pad(list(distinct.values()), model.config.pad_token_id)
-    logits = model(ids.to(device), attention_mask.to(device)).logits  # (texts, T, V)
-    positions = torch.tensor(positions)
-    log_probs = logits[rows, positions - 1].float().log_softmax(dim=-1)  # (B, V)
-    return log_probs.gather(1, ids[rows, positions][:, None].to(device)).squeeze(1).tolist()
-
-
-def pad(sequences, pad_token_id):
-    """Return ids and attention mask, each (B, T), of sequences (T_i,)."""
-    ids = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=pad_token_id)
-    lengths = torch.tensor([len(sequence) for sequence in sequences])
-    return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    size = max(1, batch_tokens // ids.shape[1])
+    for start in range(0, len(ids), size):
+        chunk = ids[start : start + size]
+        rows, positions = is_predicted(model, tokenizer, chunk).nonzero()
+        logits = model(torch.from_numpy(chunk).to(device)).logits  # (B, T, V)
+        yield rows + start, positions, logits[rows, positions - 1]
 
 
 def perplexity(log_likelihoods):

@@ -3,12 +3,13 @@ import io
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from reading_models import LINES, constant_model, model_for, saved
 
 from minibert import pseudo_perplexity
-from minibert.analysis.pseudo_likelihood import main, perplexity
+from minibert.analysis.pseudo_likelihood import log_likelihoods, main, perplexity
 
 
 def test_a_uniform_model_has_the_size_of_its_vocabulary(bpe):
@@ -30,7 +31,7 @@ def test_two_tokens_worked_by_hand(bpe):
 def test_batches_equal_one_masked_row_at_a_time(bpe, family):
     model = model_for(bpe, family).train()
     texts = LINES[:4]
-    results = pseudo_perplexity(model, bpe, texts, batch_size=4)  # some batches mix two lengths
+    results = pseudo_perplexity(model, bpe, texts, batch_tokens=20)  # several batches a text
     assert model.training
     assert [result["text"] for result in results] == texts
     model.eval()
@@ -46,6 +47,29 @@ def test_batches_equal_one_masked_row_at_a_time(bpe, family):
         values = [token["log_likelihood"] for token in result["tokens"]]
         assert values == pytest.approx(expected, abs=1e-4)
         assert [token["id"] for token in result["tokens"]] == ids[1:-1]
+
+
+def test_word_l2r_masks_the_later_pieces_of_the_word(bpe):
+    ids = bpe.encode("The recorder.").ids
+    assert [bpe.id_to_token(i) for i in ids[1:-1]] == ["The", "Ġrecord", "e", "r", "."]
+    model = model_for(bpe).eval()
+    values, = log_likelihoods(model, bpe, [ids], "word-l2r")
+    for position, masked in ((1, [1]), (2, [2, 3, 4]), (3, [3, 4]), (4, [4]), (5, [5])):
+        row = torch.tensor([ids])
+        row[0, masked] = bpe.mask_token_id
+        with torch.no_grad():
+            log_probs = model(row).logits[0, position].log_softmax(-1)  # (V,)
+        assert values[position] == pytest.approx(log_probs[ids[position]].item(), abs=1e-4)
+
+
+def test_word_l2r_equals_the_original_where_each_word_is_one_token(bpe):
+    model = model_for(bpe)
+    sequences = [bpe.encode(text).ids for text in ("The cat eats fish.", "The recorder.")]
+    l2r = log_likelihoods(model, bpe, sequences, "word-l2r")
+    original = log_likelihoods(model, bpe, sequences, "original")
+    np.testing.assert_allclose(l2r[0], original[0], atol=1e-6)
+    differs = abs(l2r[1] - original[1]) > 0.01
+    assert differs.nonzero()[0].tolist() == [2, 3]  # "Ġrecord" and "e", but not the last piece
 
 
 def test_special_tokens_in_a_text_are_not_predicted(bpe):

@@ -3,15 +3,17 @@ import io
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from reading_models import tokenizer_of
 
 from minibert import pseudo_perplexity, save_pretrained
 from minibert.__main__ import main
+from minibert.analysis.pseudo_likelihood import log_likelihoods
 from minibert.config import BertConfig
 from minibert.formats.run_folder import load_run
-from minibert.generation.causal import BertForCausalLM
+from minibert.generation.causal import BertForCausalLM, NextToken
 from minibert.generation.command import continue_texts, fill_spans
 from minibert.generation.decoding import generate
 from minibert.generation.seq2seq import EncoderDecoder, write
@@ -163,9 +165,19 @@ def test_the_perplexity_of_a_causal_model_by_hand(tmp_path, capsys):
             log_probs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
         values = [log_probs[t - 1, ids[t]].item() for t in range(1, len(ids) - 1)]
         expected.append(math.exp(-sum(values) / len(values)))
-    results = pseudo_perplexity(model, tokenizer, texts, batch_size=3)
+    results = pseudo_perplexity(model, tokenizer, texts, batch_tokens=3)
     assert [result["pseudo_perplexity"] for result in results] == pytest.approx(expected, rel=1e-4)
     assert f"{expected[0]:,.2f}  The cat eats fish." in output(capsys, "perplexity", run, texts[0])
+
+
+def test_the_log_likelihood_of_a_causal_model_is_its_loss(tmp_path):
+    model, tokenizer = load_run(causal_run(tmp_path))
+    ids = tokenizer.encode("The cat eats fish.").ids
+    values, = log_likelihoods(model, tokenizer, [ids])
+    asked = NextToken(tokenizer.vocab_size, tokenizer.special_ids)
+    _, labels = asked(np.array([ids]))
+    loss = model(torch.tensor([ids]), labels=torch.from_numpy(labels)).loss.item()
+    assert np.nansum(values) == pytest.approx(-loss * (len(ids) - 2), rel=1e-5)
 
 
 @pytest.mark.parametrize("command, causal, spans", [

@@ -1,0 +1,138 @@
+"""Minimal pairs: worked by hand, the files that are read, and the command."""
+import json
+
+import numpy as np
+import pytest
+from commands import ROOT
+from reading_models import LINES, constant_model, saved
+
+from data import prepare
+from minibert.__main__ import main
+from minibert.analysis.minimal_pairs import Pair, group_accuracies, read_pairs
+
+PROBABILITIES = {"The": 0.5, "Ġcat": 0.125, "Ġdog": 0.1, "Ġrecord": 0.05}
+RIGHT = {"sentence_good": "The cat", "sentence_bad": "The dog", "UID": "nouns", "field": "lexicon"}
+WRONG = {"sentence_good": "The record", "sentence_bad": "The dog", "UID": "things"}
+
+
+@pytest.fixture
+def run(bpe, tmp_path):
+    prepare(LINES, bpe, tmp_path / "data" / "train")
+    return str(saved(tmp_path, constant_model(bpe, PROBABILITIES), bpe))
+
+
+def write(path, *records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+def results(capsys, *args):
+    main(["pairs", *args, "--json"])
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def pair(uid, **groups):
+    return Pair(("good", "bad"), {"UID": uid, **groups}, "file:1")
+
+
+def test_accuracies_are_means_over_the_uids_and_ties_are_wrong():
+    """UID x: 1 of 1 right. UID y: 1 of 3 right, one of them a tie. Their mean is 2/3."""
+    pairs = [pair("x", field="syntax"), pair("y"), pair("y"), pair("y")]
+    scores = np.array([-3.0, -4.0, -5.0, -6.0, -6.0, -5.0, -2.0, -2.0 + 1e-12])
+    assert group_accuracies(pairs, {"model": scores}) == [
+        {"level": "all", "name": "", "pairs": 4, "accuracy": {"model": pytest.approx(2 / 3)}},
+        {"level": "field", "name": "syntax", "pairs": 1, "accuracy": {"model": 1.0}},
+        {"level": "UID", "name": "x", "pairs": 1, "accuracy": {"model": 1.0}},
+        {"level": "UID", "name": "y", "pairs": 3, "accuracy": {"model": pytest.approx(1 / 3)}},
+    ]
+
+
+def test_two_rounding_errors_make_a_tie():
+    scores = {"model": np.array([-7.0, np.nextafter(-7.0, -8)])}
+    assert group_accuracies([pair("x")], scores)[0]["accuracy"] == {"model": 0.0}
+
+
+def test_the_lines_of_blimp_are_read_as_they_are(tmp_path):
+    record = {"sentence_good": "She sees it.", "sentence_bad": "She see it.", "field": "morphology",
+              "linguistics_term": "subject_verb_agreement", "UID": "verbs", "pairID": "0",
+              "simple_LM_method": True, "lexically_identical": False}
+    path = write(tmp_path / "verbs.jsonl", record)
+    groups = {key: record[key] for key in ("field", "linguistics_term", "UID")}
+    assert list(read_pairs(path)) == [Pair(("She sees it.", "She see it."), groups, f"{path}:1")]
+
+
+@pytest.mark.parametrize("name, text", [
+    ("verbs.tsv", "sentence_good\tsentence_bad\nShe sees it.\tShe see it.\n"),
+    ("verbs.csv", "sentence_bad,sentence_good\nShe see it.,She sees it.\n"),
+    ("verbs.jsonl", '{"sentence_good": "She sees it.", "sentence_bad": "She see it. "}\n'),
+])
+def test_files_with_only_the_sentences_are_named_after_the_file(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    read, = read_pairs(tmp_path / name)
+    assert read.sentences == ("She sees it.", "She see it.") and read.groups == {"UID": "verbs"}
+
+
+def test_the_sample_in_the_docs_has_ten_pairs():
+    pairs = list(read_pairs(ROOT / "docs" / "minimal_pairs.jsonl"))
+    assert len(pairs) == len({pair.sentences for pair in pairs}) == 10
+    assert len({pair.groups["UID"] for pair in pairs}) == 4
+
+
+def test_the_command_compares_sums_of_log_probabilities(run, tmp_path, capsys):
+    """0.5 * 0.125 > 0.5 * 0.1 is right, 0.5 * 0.05 < 0.5 * 0.1 is wrong.
+
+    In the training text, " record" is more frequent than " dog", and " cat" is as frequent.
+    """
+    path = write(tmp_path / "pairs.jsonl", RIGHT, WRONG)
+    everything, *groups = results(capsys, run, path)
+    assert everything == {"level": "all", "name": "", "pairs": 2, "accuracy": {
+        "word-l2r": 0.5, "unigram": 0.5, "5-gram": 0.5}}
+    accuracies = {group["name"]: group["accuracy"] for group in groups}
+    assert accuracies["nouns"] == {"word-l2r": 1.0, "unigram": 0.0, "5-gram": 1.0}
+    assert accuracies["things"] == {"word-l2r": 0.0, "unigram": 1.0, "5-gram": 0.0}
+
+
+def test_the_command_prints_a_table_and_reads_folders(run, tmp_path, capsys):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    write(folder / "a.jsonl", RIGHT, RIGHT)
+    write(folder / "b.jsonl", WRONG)
+    main(["pairs", run, str(folder), "--limit", "1", "--pll", "original"])
+    assert capsys.readouterr().out.splitlines() == [
+        "original  unigram  5-gram  pairs  group",
+        "   50.0%    50.0%   50.0%      2  all",
+        "  100.0%     0.0%  100.0%      1  field lexicon",
+        "  100.0%     0.0%  100.0%      1  UID nouns",
+        "    0.0%   100.0%    0.0%      1  UID things",
+    ]
+
+
+def test_a_model_without_its_training_text_has_no_floors(bpe, tmp_path, capsys):
+    run = saved(tmp_path, constant_model(bpe, PROBABILITIES), bpe)
+    main(["pairs", str(run), write(tmp_path / "pairs.jsonl", RIGHT)])
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split() == ["word-l2r", "pairs", "group"]
+    assert err.startswith(f"no floors: there is no {run / 'data' / 'train'}; --floors names")
+    tokens = tmp_path / "tokens"
+    prepare(LINES, bpe, tokens)
+    path = str(tmp_path / "pairs.jsonl")
+    everything, *_ = results(capsys, str(run), path, "--floors", str(tokens))
+    assert list(everything["accuracy"]) == ["word-l2r", "unigram", "5-gram"]
+
+
+LONG = {"sentence_good": "The cat " * 60, "sentence_bad": "x"}
+
+
+@pytest.mark.parametrize("records, message", [
+    ([RIGHT, {"sentence_good": "The cat"}], ":2: no text in 'sentence_bad'; each line needs"),
+    ([RIGHT, RIGHT | {"sentence_good": 7}], ":2: no text in 'sentence_good'"),
+    ([RIGHT | {"sentence_bad": " "}], ":1: no text in 'sentence_bad'"),
+    ([RIGHT, ["The cat"]], ":2: a JSON list instead of an object"),
+    ([RIGHT, LONG], ":2: a sequence of .* tokens, but the model takes"),
+    ([RIGHT | {"sentence_bad": "<mask>"}], ":1: the text '<mask>' has no token to predict"),
+    ([], ": no pairs"),
+])
+def test_an_error_names_the_file_and_the_line(run, tmp_path, records, message):
+    path = write(tmp_path / "pairs.jsonl", *records)
+    with pytest.raises(ValueError, match=path + message):
+        main(["pairs", run, path])

@@ -201,6 +201,26 @@ def test_a_wrong_answer_is_refused_with_an_input_that_shows_it(file, answer):
     assert result["yours"] != result["product"]
 
 
+def corrupt_token_by_token(ids, spans, sentinel_ids):
+    corrupted, target = [], []
+    for i, token in enumerate(ids):
+        inside = [n for n, (start, end) in enumerate(spans) if start <= i < end]
+        for n in inside:
+            if i == spans[n][0]:
+                corrupted.append(sentinel_ids[n])
+                target.append(sentinel_ids[n])
+        (target if inside else corrupted).append(token)
+    return corrupted, target
+
+
+@pytest.mark.parametrize("file, answer", [
+    ("10_causal_mask", right_mask),
+    ("11_corrupt_spans", corrupt_token_by_token),
+])
+def test_an_answer_by_the_description_is_accepted(file, answer):
+    assert check.check_answer(EXERCISES[file], answer)["state"] == "done"
+
+
 @pytest.mark.parametrize("file", EXERCISES)
 def test_no_answer_and_an_exception_are_no_solution(file):
     def returns_none(*args):

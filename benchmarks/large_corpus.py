@@ -47,7 +47,7 @@ def steps(corpora, megabytes, train_steps, folder):
            "--out", tokenizer, *books)
     for split in ("train", "eval"):
         done = python("-m", "data", "prepare", text, "--tokenizer", tokenizer, "--split", split,
-                      "--out", tokens / split, "--json")
+                      "--reflow", "no", "--out", tokens / split, "--json")
         yield f"prepare, {split}", done, size, done["seconds"]
     done = python("-m", "data", "inspect", tokens / "train", "--json")
     yield "inspect", done, size, done["seconds"]
@@ -58,7 +58,8 @@ def steps(corpora, megabytes, train_steps, folder):
     train = (ROOT / "train.py", *SMALL, "--tokenizer", tokenizer, "--max-steps", train_steps)
     done = python(*train, "--data", tokens, "--out", folder / "run")
     yield "train", done, bytes_read, seconds_of_training(folder / "run")
-    done = python(*train, "--stream", "--corpus", text, "--out", folder / "streamed")
+    done = python(*train, "--stream", "--corpus", text, "--reflow", "no",
+                  "--out", folder / "streamed")
     yield "train, streamed", done, bytes_read, seconds_of_training(folder / "streamed")
 
     # The small eval split as both splits: the memory of the model and of torch themselves.

@@ -141,7 +141,7 @@ def pretrain_objective(name, args):
     model_class = without_nsp if name == "pairs without NSP" else objective.BertForPreTraining
     with mock.patch.object(objective, "BertForPreTraining", model_class):
         return pretrain(args.runs / name.replace(" ", "-"), first_run(args), flags,
-                        ["--corpus", args.corpus, *TOKENIZER.split()])
+                        ["--corpus", args.corpus, "--reflow", "no", *TOKENIZER.split()])
 
 
 def without_nsp(config):

@@ -90,7 +90,7 @@ def measure(layers, hidden, result, args):
              f"--hidden-size {hidden} --num-attention-heads {hidden // HEAD_SIZE} "
              f"--intermediate-size {2 * hidden} {args.extra}")
     pretrain(folder, first, flags.split(),
-             ["--corpus", args.corpus, "--vocab-size", str(args.vocab_size)])
+             ["--corpus", args.corpus, "--reflow", "no", "--vocab-size", str(args.vocab_size)])
     last = read_metrics_lines(folder / "metrics.jsonl")[-1]
     model, _ = load_run(folder)
     embeddings = model.bert.embeddings.token.weight.numel() + model.config.vocab_size

@@ -98,7 +98,8 @@ def measure(name, args):
     flags = (f"--objective {name} {RECIPE} {OBJECTIVES[name]} --minutes {args.minutes} "
              f"{args.extra}")
     folder = pretrain(args.runs / name, args.runs / next(iter(OBJECTIVES)), flags.split(),
-                      ["--corpus", args.corpus, "--vocab-size", str(args.vocab_size)])
+                      ["--corpus", args.corpus, "--reflow", "no",
+                       "--vocab-size", str(args.vocab_size)])
     model, tokenizer = load_run(folder)
     lines = read_metrics_lines(folder / "metrics.jsonl")
     last = lines[-1]

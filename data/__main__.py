@@ -69,7 +69,7 @@ def make_parser():
         token_files = "the folder of a token file or of a run, or " if name == "inspect" else ""
         command.add_argument("source", nargs="+", metavar="FILE_OR_NAME",
                              help=f"{token_files}files, folders, or the name of a corpus")
-        add_corpus_flags(command)
+        add_corpus_flags(command, reflow="no" if name == "filter" else "auto")
 
     filters_help = f"a list such as short=50,markup; or all ({', '.join(FILTERS)})"
     command = commands.choices["prepare"]
@@ -142,7 +142,7 @@ def prepare_corpus(options):
         corpus = FilteredCorpus(corpus, options.filters)
     with termination_as_interrupt():
         tokens = prepare(corpus.documents(options.split), tokenizer, options.out,
-                         options.workers, show_progress=not options.json)
+                         options.workers, not options.json, corpus)
     result = {"folder": str(options.out), "corpus": corpus.name, "split": options.split}
     result.update(corpus.notes | tokens.meta | unknown_report(tokens.meta))
     if options.filters:

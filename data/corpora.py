@@ -13,11 +13,13 @@ split: the validation set, about 5 % of the documents, is chosen by a hash (spli
 import os
 import sys
 from functools import cached_property
+from itertools import chain, starmap
 from pathlib import Path
 
 from data.corpus_files import KNOWN, has_wildcard, select_files, some_of
 from data.lines import Replacements
 from data.readers import read_documents
+from data.reflow import ALWAYS, check_reflow, reflow, reflow_summary, wrap_width
 from data.sources import named
 from data.sources.compression import compression_suffix
 from data.sources.gutenberg import has_boilerplate
@@ -26,10 +28,11 @@ from data.splits import check_split, eval_lines_per_document, is_eval_document
 from tokenizer.utils.cli import suggestion
 
 MIN_DOCUMENTS = 20  # with fewer, the corpus is split by lines
+WRAP_SAMPLE = 500_000  # characters of a file that show whether its lines are hard-wrapped
 
 
 def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix="",
-                skip_unreadable=False, encoding_errors="strict"):
+                skip_unreadable=False, encoding_errors="strict", reflow="no"):
     """Return a corpus: a named one, or the text in a path or a list of paths (files or folders).
 
     A corpus has
@@ -46,6 +49,9 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     workers           processes that parse pydocs; None means one per core
     text_suffix, skip_unreadable   see ``select_files``
     encoding_errors   "strict", or "replace" bytes that are not UTF-8 by U+FFFD and count them
+    reflow            "yes": join the lines of each paragraph; "auto": in files that are
+                      hard-wrapped (see reflow.py). The split into training and validation is
+                      the same as without
 
     A named corpus that is not on this machine is downloaded; of wikipedia and amazon only the
     first 50 MB.
@@ -70,7 +76,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
                 if value not in ("", "strict"):
                     raise ValueError(f"{flag} {value} has no effect on {source}: it is for your "
                                      "own files")
-            return _open_named(source, text_field, cache, workers)
+            return _open_named(source, text_field, cache, workers, reflow)
 
     for source in map(str, sources):
         if not (os.path.lexists(source) or has_wildcard(source)):
@@ -79,7 +85,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     if warning := selection.warning():
         print(f"warning: {warning}", file=sys.stderr)
     name = some_of(list(map(_name_of, sources)))
-    return FileCorpus(name, selection, text_field, Replacements(encoding_errors))
+    return FileCorpus(name, selection, text_field, Replacements(encoding_errors), reflow)
 
 
 def _name_of(source):
@@ -90,10 +96,12 @@ def _name_of(source):
     return path.name.split(".")[0] or "files"
 
 
-def _open_named(name, text_field, cache, workers):
+def _open_named(name, text_field, cache, workers, reflow):
     if name == "pydocs":
+        if reflow == "yes":
+            raise ValueError("--reflow yes has no effect on pydocs: docstrings contain code")
         return PydocsCorpus(cache=cache, workers=workers)
-    return FileCorpus(name, named.find_or_fetch(name, cache), text_field)
+    return FileCorpus(name, named.find_or_fetch(name, cache), text_field, reflow=reflow)
 
 
 def _not_found(source):
@@ -112,13 +120,16 @@ def _not_found(source):
 class FileCorpus:
     """A corpus in files. Documents are read one at a time, so it may be larger than memory."""
 
-    def __init__(self, name, selection, text_field="text", replacements=None):
+    def __init__(self, name, selection, text_field="text", replacements=None, reflow="no"):
+        check_reflow(reflow)
         self.name = name
         self.files = selection.files
         self.text_field = text_field
         self._selection_notes = selection.notes()
         self._format_of = selection.format_of
         self._replacements = replacements  # None for a named corpus, which has no such flag
+        self._reflow = reflow
+        self._widths = {}  # of the files read so far: see wrap_width
         # For progress(): the file that is being read, and the size of the files before it.
         self._file = None
         self._bytes_before = 0
@@ -132,9 +143,10 @@ class FileCorpus:
 
     @property
     def notes(self):
-        """What was found beside the files, and how much of the text read so far was replaced."""
-        replaced = str(self._replacements or "")
-        return self._selection_notes | ({"replaced": replaced} if replaced else {})
+        """What was found beside the files, and what was changed in the text read so far."""
+        changes = {"replaced": str(self._replacements or ""),
+                   "reflowed": reflow_summary(self._widths.values())}
+        return self._selection_notes | {name: note for name, note in changes.items() if note}
 
     @cached_property
     def size(self):
@@ -150,7 +162,7 @@ class FileCorpus:
     def plain_text_files(self):
         """The files, if each is UTF-8 text as it is; [] if this class must read them."""
         replaces = self._replacements and self._replacements.encoding_errors == "replace"
-        is_plain = (self.formats == {".txt"} and not replaces
+        is_plain = (self.formats == {".txt"} and not replaces and self._reflow == "no"
                     and not any(map(compression_suffix, self.files))
                     and not any(map(has_boilerplate, self.files)))
         return self.files if is_plain else []
@@ -168,25 +180,36 @@ class FileCorpus:
     def documents(self, split):
         """Iterate over the documents of "train", "eval" or "all", in the order of the files."""
         check_split(split)  # at once, not when the first document is asked for
+        return starmap(reflow, self._read_split(split))
+
+    def _read_split(self, split):
+        """Yield (document as it is in the file, width of its file) of a split."""
         if split == "all":
             return self._read()
         # In a tiny corpus, a hash might choose no document for validation, or half of the text.
         if self._must_split_by_lines:
             return self._split_by_lines(split)
         is_eval = split == "eval"
-        return (document for document in self._read() if is_eval_document(document) == is_eval)
+        return (read for read in self._read() if is_eval_document(read[0]) == is_eval)
 
     def _read(self):
-        """Yield all documents."""
+        """Yield (document, width) of all documents."""
         self._file = None
         self._bytes_before = 0
         empty = True
         for file in self.files:  # opened one after another, so there may be thousands
             extension = self._format_of(file)
-            for document in read_documents(file, self.text_field, self._on_open, extension,
-                                           self._replacements):
+            documents = read_documents(file, self.text_field, self._on_open, extension,
+                                       self._replacements)
+            if file not in self._widths:
+                sample = []
+                if self._reflow == "auto":
+                    sample += take_characters(documents, WRAP_SAMPLE)
+                self._widths[file] = ALWAYS if self._reflow == "yes" else wrap_width(sample)
+                documents = chain(sample, documents)
+            for document in documents:
                 empty = False
-                yield document
+                yield document, self._widths[file]
         if empty:
             others = " and others" if len(self.files) > 1 else ""
             raise ValueError(f"the corpus is empty: no text in {self.files[0]}{others}")
@@ -201,7 +224,7 @@ class FileCorpus:
         """True if there are fewer than 20 documents, or fewer than two in either split."""
         train = set()  # a set, so that copies count once
         validation = set()
-        for document in self._read():
+        for document, _ in self._read():
             documents = validation if is_eval_document(document) else train
             documents.add(document)
             num_distinct = len(train) + len(validation)
@@ -213,7 +236,8 @@ class FileCorpus:
     def _split_by_lines(self, split):
         # The validation set is the last 5 % of the lines.
         # A dict: a document that occurs twice is cut once, so no line is in both splits.
-        num_lines = {document: document.count("\n") + 1 for document in self._read()}
+        width_of = dict(self._read())
+        num_lines = {document: document.count("\n") + 1 for document in width_of}
         if sum(num_lines.values()) < 2:
             raise ValueError(f"{self.files[0]}: a corpus of one line cannot be split into a "
                              "training and a validation set: add more text")
@@ -223,8 +247,8 @@ class FileCorpus:
             end = len(lines) - num_eval
             part_of[document] = "\n".join(lines[:end] if split == "train" else lines[end:])
         # Training text keeps its repetitions; a validation line counts once.
-        documents = self._read() if split == "train" else num_lines
-        return (part_of[document] for document in documents if part_of[document])
+        documents = self._read() if split == "train" else width_of.items()
+        return ((part_of[document], width) for document, width in documents if part_of[document])
 
 
 def take_characters(documents, limit):

@@ -26,7 +26,7 @@ SAVE_EVERY = 32  # batches, 16 million characters; after kill -9 what comes afte
 EMPTY_DIGEST = {"batches": 0, "digest": ""}  # before the first text, see extend_digest
 
 
-def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
+def prepare(documents, tokenizer, folder, workers=None, show_progress=True, corpus=None):
     """Tokenize documents (an iterable of str) into a token file in ``folder``; return it, open.
 
     The segments of a document are its lines, stripped; lines that give no ids are left out.
@@ -34,6 +34,7 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
     tokenizer   has ``encode_texts(texts) -> (ids, lengths)``, ``vocab_size``, ``fingerprint``,
                 and, if it has an unknown token, ``take_unknown()``
     workers     number of processes; None means one per core. The bytes written are the same.
+    corpus      where the documents come from; meta.json then says if it has joined their lines
 
     The folder appears when the token file is complete; until then an older one stays in it.
     After an interrupt, a full disk (OSError) or ``kill -9``, the next call resumes, as far as the
@@ -61,6 +62,8 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True):
             bar.update(writer.meta["num_bytes"] - bar.n)
             if num_batches % SAVE_EVERY == 0:
                 writer.save_progress()
+        if note := corpus and corpus.notes.get("reflowed"):
+            writer.describe({"reflowed": note})
     return TokenFile(folder)
 
 

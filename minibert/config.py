@@ -6,6 +6,7 @@ flag and a line of --help.
 from dataclasses import dataclass, replace
 
 from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP
+from data.reflow import REFLOW, REFLOW_HELP
 from minibert.config_fields import (
     check_at_least,
     check_at_most,
@@ -192,6 +193,7 @@ class TrainConfig:
     filters: str = option("", (
         "documents to drop, separated by commas: short, repetitive, script, markup, duplicates, "
         "near-duplicates, or all; all,short=50 changes one threshold"))
+    reflow: str = option("auto", REFLOW_HELP, REFLOW)
     sentences: bool = option(False, (
         "split the text into sentences, one a line, as next-sentence prediction needs them"))
     stream: bool = option(False, (

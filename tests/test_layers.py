@@ -28,7 +28,7 @@ LAYERS = (
     ("tokenizer.base", "tokenizer.bpe", "tokenizer.wordpiece"),
     ("tokenizer.loading",),
     ("tokenizer",),
-    ("data.splits", "data.sentences"),
+    ("data.splits", "data.sentences", "data.reflow"),
     ("data.token_file", "data.sources", "data.corpus_files", "data.lines",
      "data.readers"),
     ("data",),

@@ -102,6 +102,7 @@ def inspect_tokens(folder, show_progress=False):
         "vocab_size": tokens.vocab_size,
         "ids_used": int((counts > 0).sum()),
         **(unknown_report(tokens.meta) or {"unknown": NOT_COUNTED}),
+        **({"reflowed": note} if (note := tokens.meta.get("reflowed")) else {}),
         "duplicated_lines_share": duplicated,
         "unigram_entropy": entropy(counts),
         "entropy_of_a_uniform_guess": float(np.log(tokens.vocab_size)),

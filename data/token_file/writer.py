@@ -225,6 +225,10 @@ class TokenFileWriter:
             **counted,
         }
 
+    def describe(self, entries):
+        """Add entries (a dict for JSON) to meta.json."""
+        self._state = {**self._state, **entries}
+
     def _append_index(self, i, starts):
         """Append to an index file; return its new entry for meta.json."""
         data = starts.tobytes()

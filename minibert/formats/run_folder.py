@@ -72,6 +72,7 @@ def read_config(run):
         for name, expected in (("preset", str), ("model", dict), ("train", dict)):
             if not isinstance(config, dict) or not isinstance(config.get(name), expected):
                 raise ValueError(f"its {name!r} is missing or no {expected.__name__}")
+        config["train"].setdefault("reflow", "no")  # runs of older versions kept all lines
         check_types(BertConfig, config["model"], "model")
         check_types(TrainConfig, config["train"], "train")
         model = from_dict(BertConfig, config["model"])

@@ -49,16 +49,16 @@ REQUIRES = {
 # The flags in the tuples have no effect with --tokenizer or --data.
 TRAINS_TOKENIZER = ("vocab_size", "tokenizer_kind", "tokenizer_criterion", "lowercase",
                     "min_frequency", "keep_accents", "limit_alphabet", "max_input_chars_per_word")
-READS_TEXT = ("text_field", "text_suffix", "skip_unreadable", "encoding_errors", "filters",
-              "sentences")
+READS_TEXT = ("text_field", "text_suffix", "skip_unreadable", "encoding_errors", "reflow",
+              "filters", "sentences")
 REPLACES = {"tokenizer": TRAINS_TOKENIZER, "data": TRAINS_TOKENIZER + READS_TEXT}
 FIELDS = [field.name for cls in (BertConfig, TrainConfig) for field in fields(cls)
           if "help" in field.metadata]
 
 GROUPS = {  # heading in --help -> fields of TrainConfig
     "starting point": ("init",),
-    "text": ("corpus", "text_field", "text_suffix", "skip_unreadable", "encoding_errors", "filters",
-             "sentences", "stream", "data"),
+    "text": ("corpus", "text_field", "text_suffix", "skip_unreadable", "encoding_errors", "reflow",
+             "filters", "sentences", "stream", "data"),
     "tokenizer (its size is --vocab-size)":
         ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "min_frequency", "lowercase",
          "keep_accents", "limit_alphabet", "max_input_chars_per_word"),
@@ -152,6 +152,8 @@ def new_config(args):
         raise ValueError(f"--stream tokenizes the text itself: leave out --data {train.data}")
     if train.data:  # is prepared already: no corpus is read, so none is recorded
         train = replace(train, corpus="")
+    if train.reflow == "auto" and train.examples in ("lines", "pairs") and not train.sentences:
+        train = replace(train, reflow="no")  # the lines of the text are the examples
     if train.examples == "pairs" and model.segments < 2:
         raise ValueError(
             f"--examples pairs needs two segment types, this {model.family} has {model.segments}: "

@@ -208,7 +208,7 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
         documents = corpus.documents(split)
         if config.stream:
             documents = take_characters(documents, STREAM_EVAL_CHARACTERS)
-        return prepare(documents, tokenizer, data_folder / split)
+        return prepare(documents, tokenizer, data_folder / split, corpus=corpus)
 
     if config.stream:
         train_source, eval_file = Stream(corpus, tokenizer), token_file("eval")
@@ -224,6 +224,12 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
             print(f"unknown     {split}: {line}")
     if corpus and "replaced" in corpus.notes:
         print(f"replaced    {corpus.notes['replaced']}")
+    if note := (corpus.notes if corpus else measured.meta).get("reflowed"):
+        print(f"reflow      {note}")
+        if config.examples == "lines" and config.data:
+            print(f"warning: the lines of {data_folder} were joined (reflow), so --examples lines "
+                  "takes whole paragraphs: prepare the text again with --reflow no",
+                  file=sys.stderr)
     if config.filters and not config.stream and corpus:
         print(f"filters     {corpus.reports['train'].summary()}")
     for file in {eval_file, measured}:

@@ -8,6 +8,7 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 
 WHITE = " \n\t\r"
 # Control characters except tabs and line ends (C0, DEL, C1: with them begin escape sequences),
@@ -146,12 +147,14 @@ def allow_colors(stream):
 
 def display_width(text):
     """Return how many columns a text takes in a terminal: 'ab' -> 2, '日本' -> 4."""
-    width = 0
-    for char in text:
-        if unicodedata.category(char) in ("Mn", "Me"):
-            continue  # an accent over the character before it
-        width += 2 if unicodedata.east_asian_width(char) in "WF" else 1
-    return width
+    return len(text) if text.isascii() else sum(map(_char_width, text))
+
+
+@cache
+def _char_width(char):
+    if unicodedata.category(char) in ("Mn", "Me"):
+        return 0  # an accent over the character before it
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def padded(text, width):

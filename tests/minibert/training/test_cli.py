@@ -35,6 +35,23 @@ def test_a_corpus_that_is_not_read_is_not_recorded(flags):
     assert (train.data, train.corpus) == ("tokens", "")
 
 
+@pytest.mark.parametrize("flags, reflow", [
+    ("", "auto"), ("--examples documents", "auto"), ("--preset kant", "no"),
+    ("--preset wikipedia", "no"), ("--preset wikipedia --sentences", "auto"),
+    ("--examples lines --reflow yes", "yes"), ("--reflow no", "no"),
+])
+def test_lines_that_are_examples_are_not_joined_unless_asked(flags, reflow):
+    assert new_config(*flags.split())[1].reflow == reflow
+
+
+def test_a_run_from_before_reflow_keeps_its_lines(tmp_path):
+    write_config(tmp_path, "quickstart", *PRESETS["quickstart"])
+    path = tmp_path / "config.json"
+    assert '"reflow": "auto"' in path.read_text()
+    path.write_text(path.read_text().replace('"reflow": "auto",', ""))
+    assert read_config(tmp_path)[2].reflow == "no"
+
+
 def test_a_length_replaces_the_presets_length():
     _, train = new_config("--max-steps", "20")
     assert (train.max_steps, train.minutes) == (20, 0)
@@ -138,6 +155,7 @@ def test_impossible_models_are_refused(values, message):
     ("--data d --skip-unreadable", "--skip-unreadable has no effect with --data"),
     ("--data d --filters latin", "--filters has no effect with --data"),
     ("--data d --sentences", "--sentences has no effect with --data"),
+    ("--data d --reflow yes", "--reflow has no effect with --data"),
     ("--batch-ramp 0.5", "batch.ramp"),
     ("--batch-ramp 0.5 --ramp-from 3", "batch.ramp"),
     ("--batch-ramp 2 --ramp-from 2", "batch.ramp"),

@@ -203,10 +203,10 @@ def test_ctrl_c_while_preparing_keeps_what_is_done_and_says_how_to_resume(
         text, tmp_path, monkeypatch, capsys):
     prepare = preparation.prepare
 
-    def interrupted(documents, tokenizer, folder):
+    def interrupted(documents, tokenizer, folder, **options):
         if folder.name == "eval":
             raise KeyboardInterrupt
-        return prepare(documents, tokenizer, folder)
+        return prepare(documents, tokenizer, folder, **options)
 
     monkeypatch.setattr(preparation, "prepare", interrupted)
     with pytest.raises(KeyboardInterrupt):

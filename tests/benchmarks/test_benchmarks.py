@@ -27,6 +27,7 @@ import contest  # noqa: E402
 import finetuning  # noqa: E402
 import gpu_suite  # noqa: E402
 import induction  # noqa: E402
+import nanogpt  # noqa: E402
 import near_duplicates  # noqa: E402
 import objectives  # noqa: E402
 import plateau  # noqa: E402
@@ -212,6 +213,63 @@ def test_scaling_predicts_before_it_measures(corpora, tmp_path, monkeypatch, cap
     E, A, a = result["fit"].values()
     assert result["prediction"] == pytest.approx(E + A / scaling.block_parameters(2, 64)**a)
     assert f"predicted {result['prediction']:.3f}" in capsys.readouterr().out
+
+
+def test_windows_are_scored_after_the_token_before_them():
+    """A model that predicts "one more than the last id" is sure of all but the first token."""
+    ids = np.arange(2 * nanogpt.WINDOW + 5)  # the last 5 fill no window
+
+    def logits_of(asked):
+        return 50.0 * torch.nn.functional.one_hot(asked + 1, 300)
+
+    before = torch.tensor([[-1], [nanogpt.WINDOW - 1]])
+    assert nanogpt.mean_loss(logits_of, ids, before) == pytest.approx(0, abs=1e-6)
+    before = torch.tensor([[7], [nanogpt.WINDOW - 1]])
+    wrong = 50 / (2 * nanogpt.WINDOW)  # one token, 50 nats below the likeliest
+    assert nanogpt.mean_loss(logits_of, ids, before) == pytest.approx(wrong, rel=1e-6)
+
+
+NANOGPT_TRAIN = """
+import numpy, pathlib, pickle, sys, torch
+flags = dict(word[2:].split("=") for word in sys.argv[2:])
+folder = pathlib.Path("data") / flags["dataset"]
+size = pickle.loads((folder / "meta.pkl").read_bytes())["vocab_size"]
+assert numpy.fromfile(folder / "train.bin", numpy.uint16).max() < size
+print("iter 0: loss 5.7, time 100.00ms" * 20)
+out = pathlib.Path(flags["out_dir"])
+out.mkdir(parents=True)
+torch.save({"model": {"bias": torch.zeros(size)}, "model_args": {"size": size}}, out / "ckpt.pt")
+"""
+NANOGPT_MODEL = """
+from dataclasses import dataclass
+import torch
+@dataclass
+class GPTConfig:
+    size: int
+class GPT(torch.nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.zeros(config.size))
+    def forward(self, ids, targets):
+        return self.bias.expand(*ids.shape, -1), None
+"""
+
+
+def test_nanogpt_trains_for_the_same_minutes_and_is_scored_on_the_same_text(
+        corpora, tmp_path, capsys):
+    """With a stand-in whose model takes all tokens to be equally likely."""
+    (tmp_path / "train.py").write_text(NANOGPT_TRAIN)
+    (tmp_path / "model.py").write_text(NANOGPT_MODEL)
+    out = tmp_path / "out.json"
+    nanogpt.main(["--nanogpt", str(tmp_path), "--corpus", str(corpora / "kant"), "--minutes",
+                  "0.01", "--runs", str(tmp_path / "runs"), "--out", str(out),
+                  "--vocab-size", "300", "--prompt", "pure", "--extra", "--eval-examples 4"])
+    result = load(out)
+    row = result["rows"]["nanoGPT"]
+    assert row["steps"] == 6  # of 100 ms each in 0.6 seconds
+    assert row["loss"] == pytest.approx(np.log(result["vocab_size"]), abs=1e-5)
+    assert 0 < result["rows"]["minibert"]["loss"] < 7
+    assert "| nanoGPT |" in capsys.readouterr().out
 
 
 def test_the_head_of_induction_is_found_where_it_is_put():

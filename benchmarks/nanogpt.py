@@ -46,7 +46,8 @@ def main(args=None):
     args = parse(args)
     if args.table:
         return print(table(read_json(args.table)), end="")
-    flags = f"--objective causal --eval-every 0 --save-every 0 --minutes {args.minutes} {args.extra}"
+    flags = ("--objective causal --eval-every 0 --save-every 0 "
+             f"--minutes {args.minutes} {args.extra}")
     folder = pretrain(args.runs / "minibert", args.runs / "minibert", flags.split(),
                       ["--corpus", args.corpus, "--vocab-size", str(args.vocab_size)])
     model, tokenizer = load_run(folder)

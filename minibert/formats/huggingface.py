@@ -137,9 +137,10 @@ def load_config(folder):
     path = Path(folder) / CONFIG
     config = config_from_json(read_config(folder), path)
     # The names alone of a layer's tensors take 100 bytes. Building 10**8 layers would not end.
-    if config.num_hidden_layers > max(1000, weights_file(folder).stat().st_size / 100):
-        raise ValueError(f"{path}: num_hidden_layers is {config.num_hidden_layers}, more than "
-                         f"{weights_file(folder).name} can hold")
+    num_layers = max(config.num_hidden_layers, getattr(config, "num_decoder_layers", 0))
+    if num_layers > max(1000, weights_file(folder).stat().st_size / 100):
+        raise ValueError(f"{path}: {num_layers} layers are more than {weights_file(folder).name} "
+                         "can hold")
     return config
 
 

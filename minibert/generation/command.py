@@ -7,6 +7,7 @@ In Python: ``continue_texts(*load_run("runs/causal"), ["Return a new"], max_new_
 ``fill_spans(*load_run("runs/t5"), "Return a <extra_id_0> object.")``.
 """
 import json
+import re
 
 import torch
 
@@ -44,8 +45,8 @@ def continue_texts(model, tokenizer, prompts, max_new_tokens=40, temperature=0.8
 def fill_spans(model, tokenizer, text, max_new_tokens=40):
     """Return what an encoder-decoder writes for each sentinel of a text: {sentinel: span}.
 
-    Always the likeliest tokens. Raises ValueError for a text without a sentinel, or one that is
-    longer than the model's context.
+    Always the likeliest tokens. Raises ValueError for a text without a sentinel, and for a text or
+    an answer that is longer than the model's context.
 
         fill_spans(model, tokenizer, "Thank you <extra_id_0> me to your party <extra_id_1> week.")
         -> {"<extra_id_0>": " for inviting", "<extra_id_1>": " last"}
@@ -54,13 +55,18 @@ def fill_spans(model, tokenizer, text, max_new_tokens=40):
         raise ValueError("only a model trained with --objective span-corruption fills spans; for "
                          "a masked model use python -m minibert fill-mask")
     check_tokenizer(model.config, tokenizer)
-    ids, end = tokenizer.encode(text).ids, tokenizer.sep_token_id
+    # A space before a sentinel belongs to the span: in training, tokens such as " for" are removed.
+    ids = tokenizer.encode(re.sub(r" +(?=<extra_id_\d+>)", "", text)).ids
+    end = tokenizer.sep_token_id
     sentinels = {tokenizer.token_to_id(token): token for token in SENTINELS}
     spans = {sentinels[token_id]: [] for token_id in ids if token_id in sentinels}
     if not spans:
         raise ValueError(f'no sentinel in the text: write e.g. "Thank you {SENTINELS[0]} me to '
                          f'your party {SENTINELS[1]} week."')
-    check_length(model.config, max(len(ids), max_new_tokens))
+    check_length(model.config, len(ids))
+    if not 1 <= max_new_tokens <= model.config.max_length:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}: it must be from 1 to the model's "
+                         f"context of {model.config.max_length}")
     input_ids = torch.tensor([ids], device=next(model.parameters()).device)
     answer, = write(model, input_ids, max_new_tokens, end,
                     excluded_ids=unwritten_ids(model, tokenizer, {*sentinels, end}))

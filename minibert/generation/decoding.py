@@ -89,7 +89,7 @@ def generate(model, prompts, max_new_tokens=40, temperature=1.0, top_k=0, top_p=
     """
     if not prompts or not all(len(prompt) for prompt in prompts):
         raise ValueError("a prompt needs at least one token")
-    check_sampling(max_new_tokens, temperature, top_k, top_p)
+    check_sampling(max_new_tokens, temperature, top_k, top_p, seed)
     lengths = [len(prompt) for prompt in prompts]
     check_room(model.config, max(lengths), max_new_tokens)
     device = next(model.parameters()).device
@@ -125,7 +125,9 @@ def draw(logits, temperature, top_k, top_p, generator):
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    probabilities = (logits / temperature).softmax(dim=-1)
+    # At most 0, and in float64: no temperature makes it overflow.
+    scaled = (logits - logits.amax(dim=-1, keepdim=True)).double() / temperature
+    probabilities = scaled.softmax(dim=-1).float()
     probabilities, order = probabilities.sort(dim=-1, descending=True)  # the likeliest first
     if top_k:
         probabilities[:, top_k:] = 0
@@ -136,7 +138,7 @@ def draw(logits, temperature, top_k, top_p, generator):
     return order.gather(1, chosen).squeeze(1)
 
 
-def check_sampling(max_new_tokens, temperature, top_k, top_p):
+def check_sampling(max_new_tokens, temperature, top_k, top_p, seed):
     """Raise ValueError for a setting that cannot work."""
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens is {max_new_tokens}: it must be at least 1")
@@ -146,6 +148,8 @@ def check_sampling(max_new_tokens, temperature, top_k, top_p):
         raise ValueError(f"top_k is {top_k}: it must be at least 1, or 0 for all tokens")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p is {top_p}: it must be above 0 and at most 1")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed is {seed}: it must be at least 0 and below 2^64")
 
 
 def check_room(config, prompt_length, max_new_tokens):

@@ -96,6 +96,9 @@ class EncoderDecoder(PreTrainedModel):
     """
 
     def __init__(self, config, encoder=None, decoder=None, head=None):
+        if config.causal:
+            raise ValueError("the encoder of an encoder-decoder sees all tokens: it needs a "
+                             "configuration with causal=False")
         super().__init__(config)
         self.bert = encoder or BertModel(config)
         self.decoder = decoder or Decoder(config, config.num_hidden_layers)

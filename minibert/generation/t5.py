@@ -14,13 +14,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from minibert.config_fields import check_at_least, check_fraction, check_positive
 from minibert.generation.seq2seq import Decoder, EncoderDecoder
 from minibert.model import BertModel
 
 
 @dataclass(frozen=True)
 class T5Config:
-    """The shape of a T5; the defaults are those of t5-small (60,506,624 parameters)."""
+    """The shape of a T5; the defaults are those of t5-small (60,506,624 parameters).
+
+    Raises ValueError for impossible sizes.
+    """
 
     vocab_size: int = 32128
     hidden_size: int = 512
@@ -40,6 +44,17 @@ class T5Config:
     initializer_range: float = 0.02
     pad_token_id: int = 0
     causal: bool = False
+
+    def __post_init__(self):
+        check_at_least(self, 1, "vocab_size", "hidden_size", "head_size", "intermediate_size",
+                       "num_hidden_layers", "num_decoder_layers", "num_attention_heads")
+        check_at_least(self, 4, "num_buckets")  # half for each side, and half of these for one each
+        check_at_least(self, self.num_buckets // 2 + 1, "max_distance")
+        check_fraction(self, "hidden_dropout_prob")
+        check_positive(self, "layer_norm_eps", "initializer_range")
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(f"pad_token_id {self.pad_token_id} is outside the vocabulary of "
+                             f"{self.vocab_size:,}")
 
     # What the modules of model.py and attention.py ask of a config
     family = "t5"

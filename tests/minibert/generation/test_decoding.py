@@ -58,6 +58,8 @@ def frequencies(probabilities, **options):
     ({"top_p": 0.71}, [0, 4 / 9, 2 / 9, 3 / 9]),  # 0.4 + 0.3 is not enough
     ({"temperature": 0.5}, [0.01 / 0.3, 0.16 / 0.3, 0.04 / 0.3, 0.09 / 0.3]),  # squares
     ({"top_k": 3, "top_p": 0.5}, [0, 4 / 7, 0, 3 / 7]),
+    ({"temperature": 1e-320}, [0, 1, 0, 0]),
+    ({"temperature": 1e300}, [0.25] * 4),
 ])
 def test_temperature_top_k_and_top_p_by_hand(options, expected):
     assert frequencies([0.1, 0.4, 0.2, 0.3], **options) == pytest.approx(expected, abs=0.03)
@@ -106,6 +108,8 @@ def test_the_model_is_as_before_after_generation_and_after_an_error():
     ([[5]], {"temperature": float("nan")}, "temperature is nan"),
     ([[5]], {"top_k": -1}, "top_k is -1"),
     ([[5]], {"top_p": 0}, "top_p is 0: it must be above 0 and at most 1"),
+    ([[5]], {"seed": 2**64}, "seed is 18446744073709551616: it must be at least 0 and below 2"),
+    ([[5]], {"seed": -1}, "seed is -1"),
     ([[5]], {"max_new_tokens": 0}, "max_new_tokens is 0: it must be at least 1"),
 ])
 def test_what_cannot_work_is_a_clear_error(prompts, options, message):

@@ -113,7 +113,7 @@ def test_fill_spans_prints_the_text_with_its_spans(tmp_path, capsys):
     run = span_run(tmp_path)
     model, tokenizer = load_run(run)
     text = f"The {SENTINELS[0]} eats {SENTINELS[1]}."
-    ids = tokenizer.encode(text).ids
+    ids = tokenizer.encode(f"The{SENTINELS[0]} eats{SENTINELS[1]}.").ids
     allowed = {tokenizer.token_to_id(token) for token in SENTINELS} | {tokenizer.sep_token_id}
     excluded = {*tokenizer.special_ids, *range(len(tokenizer), len(tokenizer) + 3)} - allowed
     answer, = write(model, torch.tensor([ids]), 12, tokenizer.sep_token_id, excluded_ids=excluded)
@@ -150,8 +150,11 @@ def test_what_fill_spans_refuses(tmp_path):
     run = span_run(tmp_path)
     with pytest.raises(ValueError, match='no sentinel in the text: write e.g. "Thank you'):
         main(["fill-spans", run, "The cat"])
-    with pytest.raises(ValueError, match="a sequence of 60 tokens, but the model takes max_length"):
+    with pytest.raises(ValueError, match="max_new_tokens is 60: it must be from 1 to the model's "
+                                         "context of 40"):
         main(["fill-spans", run, "The <extra_id_0>", "--max-new-tokens", "60"])
+    with pytest.raises(ValueError, match="a sequence of .* tokens, but the model takes max_length"):
+        main(["fill-spans", run, "The <extra_id_0>" + " cat" * 60])
 
 
 def test_the_perplexity_of_a_causal_model_by_hand(tmp_path, capsys):

@@ -130,3 +130,8 @@ def test_writing_leaves_the_training_mode_alone():
     model = encoder_decoder("bert").train()
     write(model, random_ids(1, 5), 2, NO_END)
     assert model.training
+
+
+def test_an_encoder_that_sees_only_earlier_tokens_is_refused():
+    with pytest.raises(ValueError, match="the encoder of an encoder-decoder sees all tokens"):
+        make("bert", EncoderDecoder, causal=True)

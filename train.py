@@ -26,7 +26,7 @@ from minibert.optim import batches_per_step, lr_multiplier, make_optimizer
 from minibert.stop_request import StopRequest
 from minibert.training import checkpoint, cli, profiling
 from minibert.training.init_from import load_initial_weights
-from minibert.training.objective import OBJECTIVES
+from minibert.training.objective import make_model
 from minibert.training.preparation import prepare_data
 from minibert.training.reporting import Report
 from minibert.training.run import open_run
@@ -57,7 +57,7 @@ class Trainer:
         self.batches = data.train_batches
         self.tokenizer = data.tokenizer
         self.stopped = False  # by Ctrl-C, SIGTERM or SIGHUP
-        self.model = OBJECTIVES[self.config.objective].make_model(data.model_config, self.config)
+        self.model = make_model(data.model_config, self.config)
         self.model.to(self.device)
         self.model.bert.gradient_checkpointing = self.config.gradient_checkpointing
         # The model that a step calls: the same weights, optionally compiled, wrapped in DDP if

@@ -12,6 +12,7 @@ from minibert.config_fields import (
     check_at_most,
     check_choices,
     check_fraction,
+    check_pad_token,
     check_positive,
     option,
 )
@@ -107,9 +108,7 @@ class BertConfig:
                              f"num_attention_heads {self.num_attention_heads}")
         if self.rotary and self.head_size % 2:
             raise ValueError(f"rotary positions need an even head size, not {self.head_size}")
-        if not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(f"pad_token_id {self.pad_token_id} is outside the vocabulary of "
-                             f"{self.vocab_size:,}")
+        check_pad_token(self)
         if self.family in DECODER_FAMILIES and not self.causal:
             raise ValueError(f"family {self.family} needs objective causal")
         if self.max_length < 1:

@@ -49,6 +49,12 @@ def check_fraction(config, *names):
             raise ValueError(f"{name} is {getattr(config, name)}: it must be from 0 to below 1")
 
 
+def check_pad_token(config):
+    if not 0 <= config.pad_token_id < config.vocab_size:
+        raise ValueError(f"pad_token_id {config.pad_token_id} is outside the vocabulary of "
+                         f"{config.vocab_size:,}")
+
+
 def from_dict(cls, values):
     """Return a BertConfig or TrainConfig from a dict. Unknown keys raise ValueError.
 

@@ -45,6 +45,21 @@ def texts_or_stdin(texts):
             yield f"standard input:{i}: ", line.strip()
 
 
+def add_texts(parser, description):
+    """Add the positional arguments TEXT; ``texts_or_stdin`` reads them."""
+    parser.add_argument("text", metavar="TEXT", nargs="*", default=[],
+                        help=f"{description}; '-' or none: each line of standard input")
+
+
+def answer_each(texts, answer):
+    """Yield (text, answer(text)) for each of ``texts_or_stdin``; errors name the line."""
+    for source, text in texts_or_stdin(texts):
+        try:
+            yield text, answer(text)
+        except ValueError as error:
+            raise ValueError(f"{source}{error}") from None
+
+
 def print_result(args, result, text, draw):
     """Print a result, as JSON with --json, else as text; with --out FILE call ``draw(FILE)``."""
     if args.out:

@@ -12,7 +12,7 @@ import sys
 
 import torch
 
-from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
+from minibert.analysis.command import add_texts, analysis_parser, answer_each, load_model
 from minibert.checks import check_length, check_tokenizer
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
@@ -97,7 +97,7 @@ def fill_each_mask(model, tokenizer, text, top_k=5, targets=None):
 
 
 def fill_all(model, tokenizer, text):
-    """Fill all masks of a text, the surest first; each answer is context for the next ones.
+    """Fill all masks of a text, the most confident first; each answer is context for the next ones.
 
     Return the answers in the order in which they were given: the last one has the whole text. This
     is how an encoder, which was never trained to write, writes (Ghazvininejad et al. 2019 fill
@@ -110,9 +110,9 @@ def fill_all(model, tokenizer, text):
     steps = []
     while not steps or tokenizer.mask_token in text:
         masks = fill_each_mask(model, tokenizer, text, top_k=1)
-        surest = max((answers[0] for answers in masks), key=lambda answer: answer["score"])
-        steps.append(surest)
-        text = surest["sequence"]
+        most_confident = max((answers[0] for answers in masks), key=lambda answer: answer["score"])
+        steps.append(most_confident)
+        text = most_confident["sequence"]
     return steps
 
 
@@ -175,25 +175,23 @@ def main(args=None):
         "Fill the masks of a text with a trained model.",
         epilog="A mask is written <mask> or [MASK].",
     )
-    parser.add_argument("text", metavar="TEXT", nargs="*", default=[],
-                        help="a text with masks; '-' or none: each line of standard input")
+    add_texts(parser, "a text with masks")
     add_answer_flags(parser)
     parser.add_argument("--all", action="store_true",
-                        help="fill one mask after another, the surest first, to a whole text")
+                        help="fill one mask after another, the most confident first")
     args = parser.parse_args(args, rest="text")
     if args.all and (args.targets or args.top_k != 5):
         parser.error("--all gives one answer for each mask: leave out --top-k and --targets")
     model, tokenizer = load_model(args)
     line_end = TextStyle.of(sys.stdout).signs.white[1]  # as train.py shows it
     is_first = True
-    for source, text in texts_or_stdin(args.text):
-        try:
-            if args.all:
-                masks = [fill_all(model, tokenizer, text)]
-            else:
-                masks = fill_each_mask(model, tokenizer, text, args.top_k, args.targets)
-        except ValueError as error:
-            raise ValueError(f"{source}{error}") from None
+
+    def answers_of(text):
+        if args.all:
+            return [fill_all(model, tokenizer, text)]
+        return fill_each_mask(model, tokenizer, text, args.top_k, args.targets)
+
+    for _, masks in answer_each(args.text, answers_of):
         if args.json:
             print(json.dumps(masks if len(masks) > 1 else masks[0]))
             continue

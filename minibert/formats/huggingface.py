@@ -8,7 +8,7 @@ translates config.json, and model_files.py finds and reads the files.
 import json
 import re
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +21,6 @@ from minibert.formats.huggingface_config import (
     classifier_to_json,
     config_from_json,
     config_to_json,
-    own_to_json,
     t5_to_json,
 )
 from minibert.formats.huggingface_names import ENCODER, TRANSPOSED, hf_names, layout
@@ -93,8 +92,11 @@ def save_pretrained(model, folder, tokenizer=None):
         name = "embeddings.segment.weight" if encoder_only else "bert.embeddings.segment.weight"
         segment_name = hf_names(name, config.family, encoder_only)[0]
         tensors[segment_name] = torch.zeros(1, config.hidden_size)
-    if isinstance(model, EncoderDecoder):
-        values = t5_to_json(config) if isinstance(model, T5) else own_to_json(config)
+    if isinstance(model, T5):
+        values = t5_to_json(config)
+    elif isinstance(model, EncoderDecoder):  # our names: no model there has this block
+        values = {"architectures": ["EncoderDecoder"], "model_type": ENCODER_DECODER,
+                  **asdict(config)}
     else:
         architecture = next(name for name, supported in ARCHITECTURES.items()
                             if supported == (config.family, type(model)))

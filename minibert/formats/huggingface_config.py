@@ -3,7 +3,7 @@
 A variant that exists there but not here is refused: loading it as the plain kind would give other
 numbers.
 """
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 from minibert.config import DECODER_FAMILIES, FAMILIES, BertConfig
 from minibert.formats.model_files import CONFIG
@@ -121,8 +121,9 @@ def config_from_json(values, path=CONFIG):
                          + ", ".join(MODEL_TYPES))
     if family == "t5":
         return t5_from_json(values, path)
-    if family == ENCODER_DECODER:
-        return own_from_json(values, path)
+    if family == ENCODER_DECODER:  # our names
+        values = {f.name: values[f.name] for f in fields(BertConfig) if f.name in values}
+        return _make_config(BertConfig, values, path)
     is_causal = family in ("modernbert-decoder", "gpt2") or values.get("is_decoder", False)
     family = family.removesuffix("-decoder")
     _check_variant(values, family, path)
@@ -143,16 +144,6 @@ def config_from_json(values, path=CONFIG):
     if family == "modernbert":
         config.update(_attention_pattern_from_json(values, path))
     return _make_config(BertConfig, config, path)
-
-
-def own_to_json(config):
-    """Return the config.json of an encoder-decoder of this project: our names."""
-    return {"architectures": ["EncoderDecoder"], "model_type": ENCODER_DECODER, **asdict(config)}
-
-
-def own_from_json(values, path):
-    values = {f.name: values[f.name] for f in fields(BertConfig) if f.name in values}
-    return _make_config(BertConfig, values, path)
 
 
 def t5_to_json(config):

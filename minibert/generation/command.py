@@ -11,7 +11,7 @@ import re
 
 import torch
 
-from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
+from minibert.analysis.command import add_texts, analysis_parser, answer_each, load_model
 from minibert.checks import check_length, check_tokenizer
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.decoding import generate
@@ -45,8 +45,8 @@ def continue_texts(model, tokenizer, prompts, max_new_tokens=40, temperature=0.8
 def fill_spans(model, tokenizer, text, max_new_tokens=40):
     """Return what an encoder-decoder writes for each sentinel of a text: {sentinel: span}.
 
-    Always the likeliest tokens. Raises ValueError for a text without a sentinel, and for a text or
-    an answer that is longer than the model's context.
+    The decoder always writes the likeliest token. Raises ValueError for a text without a sentinel,
+    or one that is longer than the model's context.
 
         fill_spans(model, tokenizer, "Thank you <extra_id_0> me to your party <extra_id_1> week.")
         -> {"<extra_id_0>": " for inviting", "<extra_id_1>": " last"}
@@ -64,9 +64,7 @@ def fill_spans(model, tokenizer, text, max_new_tokens=40):
         raise ValueError(f'no sentinel in the text: write e.g. "Thank you {SENTINELS[0]} me to '
                          f'your party {SENTINELS[1]} week."')
     check_length(model.config, len(ids))
-    if not 1 <= max_new_tokens <= model.config.max_length:
-        raise ValueError(f"max_new_tokens is {max_new_tokens}: it must be from 1 to the model's "
-                         f"context of {model.config.max_length}")
+    max_new_tokens = min(max_new_tokens, model.config.max_length)
     input_ids = torch.tensor([ids], device=next(model.parameters()).device)
     answer, = write(model, input_ids, max_new_tokens, end,
                     excluded_ids=unwritten_ids(model, tokenizer, {*sentinels, end}))
@@ -80,7 +78,10 @@ def fill_spans(model, tokenizer, text, max_new_tokens=40):
 
 
 def unwritten_ids(model, tokenizer, written):
-    """Return ids that are never an answer: special tokens but these, and rows without a token."""
+    """Return the ids that are never an answer: special tokens, and rows without a token.
+
+    written: special tokens that are answers all the same
+    """
     rows_without_token = range(tokenizer.vocab_size, model.config.vocab_size)
     return {*tokenizer.never_predicted, *rows_without_token} - written
 
@@ -90,8 +91,7 @@ def main(args=None):
     parser = analysis_parser(
         "generate", "Continue a text with a model that was trained with --objective causal.",
         device=True)
-    parser.add_argument("text", metavar="TEXT", nargs="*", default=[],
-                        help="the beginning of a text; '-' or none: each line of standard input")
+    add_texts(parser, "the beginning of a text")
     add = parser.add_argument
     add("--max-new-tokens", type=at_least(1), default=40, help="tokens to write at most")
     add("--temperature", type=float, default=0.8,
@@ -102,16 +102,13 @@ def main(args=None):
     add("--seed", type=at_least(0), default=0, help="the same seed gives the same text")
     args = parser.parse_args(args, rest="text")
     model, tokenizer = load_model(args)
-    for source, text in texts_or_stdin(args.text):
-        try:
-            answer, = continue_texts(model, tokenizer, [text], args.max_new_tokens,
-                                     args.temperature, args.top_k, args.top_p, args.seed)
-        except ValueError as error:
-            raise ValueError(f"{source}{error}") from None
-        if args.json:
-            print(json.dumps({"prompt": text, "continuation": answer}))
-        else:
-            print(text + answer)
+    options = (args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed)
+
+    def continuation(text):
+        return continue_texts(model, tokenizer, [text], *options)[0]
+
+    for text, answer in answer_each(args.text, continuation):
+        print(json.dumps({"prompt": text, "continuation": answer}) if args.json else text + answer)
 
 
 def main_spans(args=None):
@@ -120,17 +117,16 @@ def main_spans(args=None):
         "fill-spans", "Fill the spans of a text with a model that was trained with --objective "
         "span-corruption.", epilog="A span is written <extra_id_0>, <extra_id_1>, ...",
         device=True)
-    parser.add_argument("text", metavar="TEXT", nargs="*", default=[],
-                        help="a text with spans; '-' or none: each line of standard input")
+    add_texts(parser, "a text with spans")
     parser.add_argument("--max-new-tokens", type=at_least(1), default=40,
                         help="tokens to write at most, for all spans together")
     args = parser.parse_args(args, rest="text")
     model, tokenizer = load_model(args)
-    for source, text in texts_or_stdin(args.text):
-        try:
-            spans = fill_spans(model, tokenizer, text, args.max_new_tokens)
-        except ValueError as error:
-            raise ValueError(f"{source}{error}") from None
+
+    def spans_of(text):
+        return fill_spans(model, tokenizer, text, args.max_new_tokens)
+
+    for text, spans in answer_each(args.text, spans_of):
         if args.json:
             print(json.dumps({"text": text, "spans": spans}))
             continue

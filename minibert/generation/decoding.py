@@ -35,7 +35,7 @@ class CachedModel:
         self.model, self.bert = model, model.bert
         self.start = 0  # position of the next token
         embeddings = model.bert.embeddings.token.weight
-        # Rows and columns of these are cut out for each part: who attends never changes.
+        # For the whole text; a part needs the rows of its tokens and the columns up to its end.
         self.biases = attention_biases(model.config, None, length, embeddings.dtype,
                                        embeddings.device)
 
@@ -91,7 +91,11 @@ def generate(model, prompts, max_new_tokens=40, temperature=1.0, top_k=0, top_p=
         raise ValueError("a prompt needs at least one token")
     check_sampling(max_new_tokens, temperature, top_k, top_p, seed)
     lengths = [len(prompt) for prompt in prompts]
-    check_room(model.config, max(lengths), max_new_tokens)
+    max_length = max(lengths) + max_new_tokens
+    if max_length > model.config.max_length:
+        raise ValueError(f"a prompt of {max(lengths)} tokens and {max_new_tokens} new ones are "
+                         f"more than the model's context of {model.config.max_length}: shorten the "
+                         "prompt, or lower --max-new-tokens")
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     texts = [list(prompt) for prompt in prompts]
@@ -99,14 +103,14 @@ def generate(model, prompts, max_new_tokens=40, temperature=1.0, top_k=0, top_p=
     # No padding: all texts are read from position 0, and a longer prompt supplies its own next
     # token where a shorter one already draws.
     read = min(lengths)
-    with cached(model, max(lengths) + max_new_tokens) as step:
+    with cached(model, max_length) as step:
         logits = step(torch.tensor([text[:read] for text in texts], device=device))  # (B, V)
         while any(running):
             logits[:, list(excluded_ids)] = -torch.inf
             drawn = draw(logits.float().cpu(), temperature, top_k, top_p, generator).tolist()
             for i, text in enumerate(texts):
                 if len(text) > read:
-                    continue  # the prompt goes on
+                    continue  # its next token is that of the prompt
                 text.append(drawn[i])
                 if drawn[i] == end_token_id or len(text) == lengths[i] + max_new_tokens:
                     running[i] = False
@@ -150,11 +154,3 @@ def check_sampling(max_new_tokens, temperature, top_k, top_p, seed):
         raise ValueError(f"top_p is {top_p}: it must be above 0 and at most 1")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed is {seed}: it must be at least 0 and below 2^64")
-
-
-def check_room(config, prompt_length, max_new_tokens):
-    """Raise ValueError unless prompt and answer fit the model's context."""
-    if prompt_length + max_new_tokens > config.max_length:
-        raise ValueError(f"a prompt of {prompt_length} tokens and {max_new_tokens} new ones are "
-                         f"more than the model's context of {config.max_length}: shorten the "
-                         "prompt, or lower --max-new-tokens")

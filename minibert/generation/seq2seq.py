@@ -110,8 +110,8 @@ class EncoderDecoder(PreTrainedModel):
         """Return logits (B, T, V), and with labels the loss.
 
         input_ids, attention_mask (B, S): the text that is read. labels (B, T): the text to write,
-        -100 for padding. decoder_input_ids (B, T): what is known of it at each position, by
-        default the labels one position later. masked_positions (M,): flat indices of the labels
+        -100 for padding. decoder_input_ids (B, T): what the decoder reads, by default the labels
+        one position later. masked_positions (M,): flat indices of the labels
         to score, as training passes them; the output then has the logits (M, V) of these, and in
         training mode none.
         """
@@ -133,7 +133,7 @@ class EncoderDecoder(PreTrainedModel):
                      in_chunks=self.training)
 
     def decode(self, decoder_input_ids, memory, attention_mask=None):
-        """Return hidden (B, T, H) for the target's known tokens (B, T) and the memory (B, S, H)."""
+        """Return hidden (B, T, H) for the decoder's input (B, T) and the memory (B, S, H)."""
         check_batch(self.config, decoder_input_ids)
         x = self.bert.embeddings(decoder_input_ids)
         dtype = autocast_dtype(x)

@@ -14,7 +14,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.config_fields import check_at_least, check_fraction, check_positive
+from minibert.config_fields import (
+    check_at_least,
+    check_fraction,
+    check_pad_token,
+    check_positive,
+)
 from minibert.generation.seq2seq import Decoder, EncoderDecoder
 from minibert.model import BertModel
 
@@ -52,11 +57,9 @@ class T5Config:
         check_at_least(self, self.num_buckets // 2 + 1, "max_distance")
         check_fraction(self, "hidden_dropout_prob")
         check_positive(self, "layer_norm_eps", "initializer_range")
-        if not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(f"pad_token_id {self.pad_token_id} is outside the vocabulary of "
-                             f"{self.vocab_size:,}")
+        check_pad_token(self)
 
-    # What the modules of model.py and attention.py ask of a config
+    # Read by the modules of model.py and attention.py
     family = "t5"
     pre_norm = rms_norm = True
     rotary = learned_positions = embedding_norm = use_bias = scaled_scores = False

@@ -57,7 +57,7 @@ def init_config(folder, flags):
                          "Leave these flags out")
     check_tokenizer(model, tokenizer)
     with torch.device("meta"):  # shapes without memory
-        empty_model = OBJECTIVES[objective].make_model(model, TrainConfig())
+        empty_model = OBJECTIVES[objective].model(model)
     read_weights(empty_model, model_folder)  # check names and shapes now, before anything slow
     return model, TrainConfig(tokenizer=str(tokenizer_folder), tokenizer_kind=tokenizer.kind,
                               max_length=min(TrainConfig.max_length, model.max_length),

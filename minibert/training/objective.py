@@ -29,19 +29,16 @@ EVAL_MLM_PROBABILITY = 0.15  # the same for every run, so that validation losses
 class Objective:
     """What a step asks of a model. See the table above."""
 
-    make_model: Callable  # (BertConfig, TrainConfig) -> the model
+    model: type  # made from a BertConfig
     train_targets: Callable  # (tokenizer, TrainConfig) -> Masker, or what is used like one
     eval_targets: Callable  # the same, for validation
 
 
-def masked_model(model_config, config):
-    # BertForPreTraining adds next-sentence prediction, which needs pairs of sentences.
-    model_class = BertForPreTraining if config.examples == "pairs" else BertForMaskedLM
-    return model_class(model_config)
-
-
-def causal_model(model_config, config):
-    return BertForCausalLM(model_config)
+def make_model(model_config, config):
+    """Return a model with fresh weights for the objective of a TrainConfig."""
+    if config.examples == "pairs":  # masked tokens, and next-sentence prediction
+        return BertForPreTraining(model_config)
+    return OBJECTIVES[config.objective].model(model_config)
 
 
 def train_masks(tokenizer, config):
@@ -61,10 +58,6 @@ def next_tokens(tokenizer, config):
     return NextToken(tokenizer.vocab_size, tokenizer.never_predicted, asked)
 
 
-def encoder_decoder(model_config, config):
-    return EncoderDecoder(model_config)
-
-
 def removed_spans(tokenizer, config):
     sentinel_ids = [tokenizer.token_to_id(token) for token in SENTINELS]
     if None in sentinel_ids:
@@ -75,7 +68,7 @@ def removed_spans(tokenizer, config):
 
 
 OBJECTIVES = {
-    "masked": Objective(masked_model, train_masks, eval_masks),
-    "causal": Objective(causal_model, next_tokens, next_tokens),
-    "span-corruption": Objective(encoder_decoder, removed_spans, removed_spans),
+    "masked": Objective(BertForMaskedLM, train_masks, eval_masks),
+    "causal": Objective(BertForCausalLM, next_tokens, next_tokens),
+    "span-corruption": Objective(EncoderDecoder, removed_spans, removed_spans),
 }

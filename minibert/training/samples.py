@@ -1,4 +1,4 @@
-"""What a trained model says at the end of a run: filled masks, or continued texts."""
+"""What a trained model says at the end of a run: filled masks, continued texts or filled spans."""
 import shlex
 import sys
 
@@ -13,36 +13,24 @@ CONTINUATION_TOKENS = 24
 
 def print_samples(trainer):
     """Ask the model a few sentences: those of a known corpus, else validation passages."""
-    tokenizer, run = trainer.tokenizer, trainer.run
+    model, tokenizer, run = trainer.model, trainer.tokenizer, trainer.run
+    command, as_question, answers = SAMPLES[trainer.config.objective]
+    mask, style = tokenizer.mask_token, TextStyle.of(sys.stdout)
     probes = (known_probes(run.preset, trainer.config.corpus, tokenizer)
               or masked_passages(trainer.data.validation.examples, tokenizer))
-    show, command, new_tokens = print_filled_masks, "fill-mask", 0
-    default = f"Return a new {tokenizer.mask_token} object."
-    if trainer.config.objective == "causal":
-        show, command, new_tokens = print_continuations, "generate", CONTINUATION_TOKENS
-        # The text before the mask is a prompt.
-        probes = [probe.partition(tokenizer.mask_token)[0].rstrip() for probe in probes]
-        probes = [probe for probe in probes if probe]
-        default = "Return a new"
-    if trainer.config.objective == "span-corruption":
-        show, command = print_filled_spans, "fill-spans"
-        probes = [probe.replace(tokenizer.mask_token, SENTINELS[0]) for probe in probes]
-        default = f"Return a new {SENTINELS[0]} object."
-    room = trainer.model.config.max_length - new_tokens
-    probes = [probe for probe in probes if len(tokenizer.encode(probe).ids) <= room]
-    show(trainer.model, tokenizer, probes)
-    question = probes[0] if probes else default
+    room = model.config.max_length - (CONTINUATION_TOKENS if command == "generate" else 0)
+    questions = [as_question(probe, mask) for probe in probes]
+    questions = [q for q in questions if q and len(tokenizer.encode(q).ids) <= room]
+    for question in questions:
+        print(f"\n{question}")
+        print("\n".join(answers(model, tokenizer, question, style)))
+    first = questions[0] if questions else as_question(f"Return a new {mask} object.", mask)
     print(f"\nask it yourself:  python -m minibert {command} {shlex.quote(str(run.folder))} "
-          f"{shlex.quote(question)}")
+          f"{shlex.quote(first)}")
 
 
-def print_filled_masks(model, tokenizer, probes):
-    """Print each sentence and the likeliest tokens for its mask."""
-    style = TextStyle.of(sys.stdout)
-    for probe in probes:
-        print(f"\n{probe}")
-        for answer in fill_mask(model, tokenizer, probe):
-            print(answer_line(answer, style))
+def filled_masks(model, tokenizer, text, style):
+    return [answer_line(answer, style) for answer in fill_mask(model, tokenizer, text)]
 
 
 def answer_line(answer, style):
@@ -54,19 +42,19 @@ def answer_line(answer, style):
     return f"   {answer['score']:6.1%}  {style.visible(text.strip() or text)}"
 
 
-def print_continuations(model, tokenizer, prompts):
-    """Print each prompt and what the model writes after it."""
-    style = TextStyle.of(sys.stdout)
-    for prompt in prompts:
-        text, = continue_texts(model, tokenizer, [prompt], CONTINUATION_TOKENS)
-        print(f"\n{prompt} ...\n   {style.visible(text)}")
+def continuations(model, tokenizer, prompt, style):
+    text, = continue_texts(model, tokenizer, [prompt], CONTINUATION_TOKENS)
+    return [f"   {style.visible(text)}"]
 
 
-def print_filled_spans(model, tokenizer, texts):
-    """Print each text with a removed span, and what the model writes for it."""
-    style = TextStyle.of(sys.stdout)
-    for text in texts:
-        spans = fill_spans(model, tokenizer, text)
-        print(f"\n{text}")
-        for sentinel, span in spans.items():
-            print(f"   {sentinel}  {style.visible(span)}")
+def filled_spans(model, tokenizer, text, style):
+    spans = fill_spans(model, tokenizer, text)
+    return [f"   {sentinel}  {style.visible(span)}" for sentinel, span in spans.items()]
+
+
+SAMPLES = {  # objective -> (command, (text with a mask, mask) -> question, its answers as lines)
+    "masked": ("fill-mask", lambda text, mask: text, filled_masks),
+    "causal": ("generate", lambda text, mask: text.partition(mask)[0].rstrip(), continuations),
+    "span-corruption": ("fill-spans", lambda text, mask: text.replace(mask, SENTINELS[0]),
+                        filled_spans),
+}

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import torch
-from drawing import COLORS, GREY, INK, PAPER, Axes, Drawing
+from drawing import COLORS, GREY, PAPER, Axes, Drawing
 
 from minibert.attention import attention_biases
 from minibert.config import BertConfig
@@ -84,23 +84,33 @@ def chapter_13_three_objectives():
 
 
 def chapter_14_scale():
-    """The losses of the example, the curve through them, and the next size, predicted."""
-    E, A, a = 2, 32, math.log10(2)
-    losses = {x: E + A / 10**(a * x) for x in range(4, 8)}  # by the logarithm of the size
-    drawing = Drawing(760, 370, "Losses of 4, 3 and 2.5 at 10,000 to 1,000,000 parameters; the "
-                                "curve through them goes on to 2.25 and towards 2")
-    axes = Axes(drawing, 70, 24, 660, 280, x_range=(3.7, 7.6), y_range=(1.5, 4.5),
-                x_ticks=[(x, f"{10**x:,}") for x in range(4, 8)], y_ticks=(2, 3, 4),
-                x_label="parameters", y_label="loss, nats")
-    axes.curve([(3.7, E), (7.6, E)], GREY, 1.2, dashed=True)
-    axes.text(3.75, E - 0.18, "E = 2: what no size removes", size=13, color=GREY)
-    curve = [(x / 20, E + A / 10**(a * x / 20)) for x in range(74, 153)]
-    axes.curve(curve[:47], COLORS[0])  # to the third point
-    axes.curve(curve[46:], COLORS[0], dashed=True)
-    for x, loss in losses.items():
-        is_next = x == 7
-        axes.dots([(x, loss)], COLORS[1] if is_next else COLORS[0], 6, is_open=is_next)
-        label = f"{loss:g}, predicted" if is_next else f"{loss:g}"
-        axes.text(x, loss + 0.16, label, size=13, color=COLORS[1] if is_next else INK)
-    axes.text(5.6, 3.7, "L(N) = 2 + 32 / N^0.301", size=14, color=COLORS[0], bold=True)
+    """Losses by size, the curve through the first five, and the sixth, predicted and measured."""
+    result = read_results("scaling.json")
+    E, A, a = result["fit"].values()
+    points = {name.replace("x", " x "): (math.log10(row["parameters"]), row["loss"])
+              for name, row in result["rows"].items()}
+    *fitted, (size, measured) = points.values()
+    low = math.floor(2 * measured) / 2
+    high = math.ceil(2 * fitted[0][1]) / 2
+    drawing = Drawing(760, 390, "Validation loss by size: a curve through five models goes on to "
+                                "the sixth")
+    ticks = (30_000, 100_000, 300_000, 1_000_000, 3_000_000)
+    axes = Axes(drawing, 70, 24, 660, 300, x_range=(4.2, 6.8), y_range=(low, high),
+                x_ticks=[(math.log10(n), f"{n:,}") for n in ticks],
+                y_ticks=[low + i / 2 for i in range(round(2 * (high - low)) + 1)],
+                x_label="parameters outside of the embeddings", y_label="validation loss, nats")
+    last_fitted = fitted[-1][0]
+    for start, end, dashed in ((fitted[0][0], last_fitted, False), (last_fitted, 6.8, True)):
+        sizes = [start + i * (end - start) / 50 for i in range(51)]
+        axes.curve([(x, E + A / 10**(a * x)) for x in sizes], COLORS[0], dashed=dashed)
+    axes.dots(fitted, COLORS[0], 5)
+    axes.dots([(size, result["prediction"])], COLORS[1], 8, is_open=True)
+    axes.dots([(size, measured)], COLORS[1], 4)
+    for name, (x, loss) in points.items():
+        drawing.text(axes.x(x), axes.y(loss) - 14, name, 12, color=GREY)
+    drawing.text(330, 60, f"L(N) = {E:.2f} + {A:.1f} / N^{a:.3f}", 14, color=COLORS[0], bold=True)
+    legend = (f"predicted {result['prediction']:.3f} (open)", f"measured {measured:.3f} (filled)")
+    for i, line in enumerate(legend):
+        drawing.text(axes.x(size), axes.y(measured) - 50 + 18 * (i - 1), line, 13, "middle",
+                     COLORS[1])
     return drawing

@@ -162,3 +162,14 @@ def mean_of_tokens(hidden, attention_mask=None):
         return hidden.mean(dim=1)
     is_token = attention_mask[:, :, None].to(hidden.dtype)  # (B, T, 1)
     return (hidden * is_token).sum(dim=1) / is_token.sum(dim=1)
+
+
+def text_vectors(encoder, batch, pooling="mean"):
+    """Return one vector per text (B, H): the mean over its tokens, or "cls", the first token's.
+
+    encoder: a BertModel; batch: its arguments, with an attention mask.
+    """
+    hidden = encoder(**batch)
+    if isinstance(hidden, tuple):  # an encoder with a pooler, which is not needed here
+        hidden, _ = hidden  # (B, T, H)
+    return mean_of_tokens(hidden, batch["attention_mask"]) if pooling == "mean" else hidden[:, 0]

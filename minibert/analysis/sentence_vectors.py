@@ -5,9 +5,9 @@
 
 The vector of a sentence is the mean of the final vectors of all its tokens, special tokens
 included and padding excluded, or the vector of the first token ([CLS]), as in Sentence-BERT
-(Reimers and Gurevych 2019, section 3). The model was not trained for it, so neighbors share
-words and form rather than meaning. Nearest means the largest cosine. Without fine-tuning
-all sentences are close together: compare with the mean cosine of all sentences.
+(Reimers and Gurevych 2019, section 3). Pre-training does not train these vectors (``embed.py``
+does), so neighbors share words and form rather than meaning. Nearest means the largest cosine.
+Without training, all sentences are close together: compare with the mean cosine of all sentences.
 """
 import json
 
@@ -20,7 +20,7 @@ from minibert.analysis.command import analysis_parser, load_model
 from minibert.checks import check_tokenizer
 from minibert.finetuning.labeled_files import Layout, read_rows
 from minibert.finetuning.loop import EncodedTexts
-from minibert.heads import encoder_of, mean_of_tokens
+from minibert.heads import encoder_of, text_vectors
 from tokenizer.utils.cli import at_least
 from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import render_table, visible
@@ -49,14 +49,7 @@ def sentence_vectors(model, tokenizer, texts, pooling="mean", bar=None):
     was_training = encoder.training
     encoder.eval()
     for indices, batch in encoded.batches(BATCH, device):
-        hidden = encoder(**batch)
-        if isinstance(hidden, tuple):  # an encoder with a pooler, which is not needed here
-            hidden = hidden[0]  # (B, T, H)
-        if pooling == "mean":
-            pooled = mean_of_tokens(hidden, batch["attention_mask"])  # (B, H)
-        else:
-            pooled = hidden[:, 0]
-        vectors[indices] = pooled.float().cpu()
+        vectors[indices] = text_vectors(encoder, batch, pooling).float().cpu()
         if bar:
             bar.update(len(indices))
     encoder.train(was_training)
@@ -95,16 +88,22 @@ def nearest(model, tokenizer, texts, queries, top_k=5, pooling="mean"):
     return results
 
 
-def read_texts(path, column):
-    """Return {text: line of its first occurrence}: lines of a .txt, or a column of a table."""
+def rows_of_text(path, column):
+    """Yield (line, text) of the lines of a .txt, or of a column of a table, that are not blank."""
     if format_of(path) == ".txt":
         rows = enumerate(text_lines(decoded_lines(path)), start=1)
     else:
         rows = ((i, row[column]) for i, row in read_rows(path, Layout(), {column: "--column"}))
-    texts = {}
     for i, text in rows:
         if text.strip():
-            texts.setdefault(text.strip(), i)
+            yield i, text.strip()
+
+
+def read_texts(path, column):
+    """Return {text: line of its first occurrence} for ``rows_of_text``."""
+    texts = {}
+    for i, text in rows_of_text(path, column):
+        texts.setdefault(text, i)
     return texts
 
 

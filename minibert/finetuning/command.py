@@ -71,11 +71,7 @@ def train_command(args, tuning):
     with errors_name_flags(FIELDS):
         config = FinetuneConfig(**(learning_rate | explicit_flags(args, FinetuneConfig)))
         layout = Layout(**explicit_flags(args, Layout))
-    model, tokenizer = load_run(args.run)
-    if isinstance(model, (BertForCausalLM, EncoderDecoder)):
-        raise ValueError(f"{args.run}: only an encoder can be fine-tuned, such as a model trained "
-                         "with --objective masked")
-    tokenizer.require("cls", "sep", "pad")
+    model, tokenizer = load_encoder(args.run)
     with errors_name_flags(FIELDS):
         config.resolve_max_length(model.config)  # fails now rather than after reading the files
     out = out_folder(args)
@@ -116,6 +112,16 @@ def train_command(args, tuning):
     if args.json:
         print(json.dumps(results | {"out": str(out)}))
     return 130 if stop.requested else 0
+
+
+def load_encoder(folder):
+    """Return (model, tokenizer) of a run. ValueError if it cannot be fine-tuned."""
+    model, tokenizer = load_run(folder)
+    if isinstance(model, (BertForCausalLM, EncoderDecoder)):
+        raise ValueError(f"{folder}: only an encoder can be fine-tuned, such as a model trained "
+                         "with --objective masked")
+    tokenizer.require("cls", "sep", "pad")
+    return model, tokenizer
 
 
 def parser():
@@ -164,10 +170,10 @@ def read_tuning(args):
     return tuning
 
 
-def out_folder(args):
+def out_folder(args, default="finetuned"):
     """Return --out, or the next free RUN/finetuned. ValueError if --out holds a model."""
     if not args.out:
-        return next_free_folder(Path(args.run) / "finetuned")
+        return next_free_folder(Path(args.run) / default)
     out = Path(args.out)
     if (out / CONFIG).exists() or (out / ADAPTER).exists():
         raise ValueError(f"{out} holds a model already: choose another --out")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from commands import ROOT, run_command
 
+from minibert.analysis import embed
 from minibert.finetuning import command as finetune
 from minibert.heads import BertForPreTraining
 from minibert.model import BertForMaskedLM
@@ -34,6 +35,7 @@ def test_the_table_has_each_preset_with_its_size(preset):
 @pytest.mark.parametrize("command, parser", [
     (" train.py ", cli.parser),
     ("minibert finetune ", finetune.parser),
+    ("minibert embed ", embed.parser),
 ])
 def test_the_flags_of_a_command_exist(command, parser):
     known = set(parser().flags())

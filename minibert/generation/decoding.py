@@ -81,6 +81,8 @@ def generate(model, prompts, max_new_tokens=40, temperature=1.0, top_k=0, top_p=
     temperature    divides the logits: 0 always takes the likeliest token, 1 draws as predicted
     top_k          draw only from the k likeliest tokens; 0: from all
     top_p          draw only from the likeliest tokens that together have this probability
+    seed           seeds one generator for all rows: above temperature 0, a prompt in a batch gets
+                   another answer than alone
     excluded_ids   ids that are never drawn
 
     Raises ValueError if a prompt and max_new_tokens are longer than the model's context.
@@ -102,21 +104,21 @@ def generate(model, prompts, max_new_tokens=40, temperature=1.0, top_k=0, top_p=
     running = [True] * len(texts)
     # No padding: all texts are read from position 0, and a longer prompt supplies its own next
     # token where a shorter one already draws.
-    read = min(lengths)
+    num_read = min(lengths)
     with cached(model, max_length) as step:
-        logits = step(torch.tensor([text[:read] for text in texts], device=device))  # (B, V)
+        logits = step(torch.tensor([text[:num_read] for text in texts], device=device))  # (B, V)
         while any(running):
             logits[:, list(excluded_ids)] = -torch.inf
             drawn = draw(logits.float().cpu(), temperature, top_k, top_p, generator).tolist()
             for i, text in enumerate(texts):
-                if len(text) > read:
+                if len(text) > num_read:
                     continue  # its next token is that of the prompt
                 text.append(drawn[i])
                 if drawn[i] == end_token_id or len(text) == lengths[i] + max_new_tokens:
                     running[i] = False
-            read += 1
+            num_read += 1
             if any(running):
-                next_ids = [[text[min(read, len(text)) - 1]] for text in texts]
+                next_ids = [[text[min(num_read, len(text)) - 1]] for text in texts]
                 logits = step(torch.tensor(next_ids, device=device))
     new_ids = [text[length:length + max_new_tokens] for text, length in zip(texts, lengths)]
     return [ids[:ids.index(end_token_id)] if end_token_id in ids else ids for ids in new_ids]

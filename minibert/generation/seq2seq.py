@@ -4,6 +4,8 @@
                                       |  cross-attention, in every block
     decoder_input_ids (B, T) -> decoder blocks -> hidden (B, T, H) -> head -> logits (B, T, V)
 
+B pairs of texts: one of S tokens is read, and one of T tokens is written.
+
 A decoder block is an encoder block with a causal mask and, between attention and MLP, attention to
 the encoder's output: queries from the text that is written, keys and values from the one read.
 """

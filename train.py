@@ -83,7 +83,8 @@ class Trainer:
                 self.is_saved = True
                 checkpoint.check_run_length(self, saved)
             elif init:
-                print(f"weights     from {load_initial_weights(init, self.model)}")
+                weights = load_initial_weights(init, self.model, self.tokenizer)
+                print(f"weights     from {weights}")
                 self.save_checkpoint()  # step 0: resuming does not need --init's folder
 
     def compute_length(self):
@@ -104,6 +105,8 @@ class Trainer:
         # closing: end the prefetching thread even if the loop raises
         with (StopRequest() as stop, report, closing(self.step_batches(stop)) as steps,
               self.run.explain_lost_rank()):
+            if config.init and not state.step:
+                self.evaluate(report)  # what the model knows before it continues
             for micro_batches, data_state in steps:
                 lr = self.set_learning_rate()
                 losses, grad_norm = self.step(micro_batches)

@@ -201,7 +201,8 @@ class TrainConfig:
         "folder of a published model or of a run to start from: its config, weights, tokenizer"))
     data: str = option("", (
         "folder with prepared token files train/ and eval/ (another run's data/)"))
-    tokenizer: str = option("", "folder of a trained tokenizer (another run's tokenizer/)")
+    tokenizer: str = option("", (
+        "folder of a trained tokenizer; with --init, one that extends the model's own"))
     text_field: str = option("text", "column or key that holds the text in .csv .tsv .jsonl")
     # The tokenizer, if it has to be trained
     tokenizer_kind: str = option("bpe", "byte-level BPE (RoBERTa) or WordPiece (BERT)",

@@ -25,14 +25,14 @@ LAYERS = (
      "tokenizer.unknown"),
     ("tokenizer.fast",),
     ("tokenizer.trainers", "tokenizer.formats"),
-    ("tokenizer.base", "tokenizer.bpe", "tokenizer.wordpiece"),
+    ("tokenizer.base", "tokenizer.bpe", "tokenizer.wordpiece", "tokenizer.extend"),
     ("tokenizer.loading",),
     ("tokenizer",),
     ("data.splits", "data.sentences", "data.reflow"),
     ("data.token_file", "data.sources", "data.corpus_files", "data.lines",
      "data.readers"),
     ("data",),
-    ("tokenizer.__main__",),  # a command, which reads corpora
+    ("tokenizer.__main__", "tokenizer.learning"),  # commands, which read corpora
     ("minibert.config", "minibert.config_fields", "minibert.model", "minibert.attention",
      "minibert.heads",
      "minibert.masking", "minibert.examples", "minibert.sentence_pairs", "minibert.batches",

@@ -1,6 +1,7 @@
 """The tokenizer on the command line.
 
     python -m tokenizer train --kind bpe --vocab-size 8000 --out FOLDER CORPUS
+    python -m tokenizer extend FOLDER --files CORPUS --add 1000 --out NEW
     python -m tokenizer encode FOLDER [--json] < text     one line of ids per line of text
     python -m tokenizer decode FOLDER < ids               and back
     python -m tokenizer inspect FOLDER [TEXT]             show a vocabulary or a split text
@@ -8,28 +9,15 @@
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
-from data.corpora import open_corpus
-from data.corpus_flags import add_corpus_flags, corpus_options
-from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
-from tokenizer.formats.save import check_save_folder
-from tokenizer.formats.vocab_files import holds_tokenizer
+from tokenizer import load_tokenizer
 from tokenizer.inspect.statistics import render_statistics, statistics
 from tokenizer.inspect.text import render_text
 from tokenizer.inspect.word import render_words, word_steps
+from tokenizer.learning import add_extend, add_train
 from tokenizer.utils.cli import Parser, as_flags, at_least, run
 from tokenizer.utils.terminal import TextStyle, allow_colors
 from tokenizer.utils.validation import as_id_list
-
-KINDS = {"bpe": ByteLevelBPE, "wordpiece": WordPiece}
-# The options of training that the command line passes on under their own names.
-TRAINING_OPTIONS = (
-    "vocab_size", "min_frequency", "workers", "max_words", "special_tokens", "limit_alphabet",
-    "max_input_chars_per_word", "criterion",
-)
-WORDPIECE_ONLY = ("cased", "keep_accents", "criterion", "limit_alphabet",
-                  "max_input_chars_per_word")
 
 
 def main(args=None):
@@ -50,56 +38,16 @@ to get started:
   python -m tokenizer inspect my-tokenizer "A text, split into its tokens."
   python -m tokenizer inspect my-tokenizer --word " tokenizer\"""",
     )
-    commands = parser.add_subparsers(required=True, metavar="train | encode | decode | inspect")
+    commands = parser.add_subparsers(
+        required=True, metavar="train | extend | encode | decode | inspect")
     add_train(commands)
+    add_extend(commands)
     add_encode(commands)
     add_decode(commands)
     add_inspect(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="print JSON for programs")
     return parser.parse_args(args, rest="inputs")
-
-
-def add_train(commands):
-    """Define ``train``: a corpus -> a tokenizer's folder."""
-    train = commands.add_parser("train", help="learn a vocabulary from a corpus", epilog="""
-examples:
-  python -m tokenizer train --vocab-size 52000 --out kant-bpe kant/*.txt
-  python -m tokenizer train --kind wordpiece --vocab-size 30522 --cased --out cased books/
-  python -m tokenizer train --vocab-size 8000 --out code 'project/**/*.py'""")
-    flag = train.add_argument
-    flag("inputs", nargs="+", metavar="FILE_OR_NAME",
-         help="files, folders, quoted patterns, or the name of a corpus, as for train.py --corpus")
-    add_corpus_flags(train)
-    flag("--kind", choices=tuple(KINDS), default="bpe",
-         help="bpe: byte-level, as RoBERTa; wordpiece: as BERT")
-    flag("--vocab-size", type=at_least(1), metavar="N",
-         help="maximum number of tokens, special tokens included; fewer if no remaining pair is "
-              "frequent enough (default: 30000 for bpe, 30522 for wordpiece)")
-    flag("--min-frequency", type=at_least(0), default=2, metavar="N",
-         help="how often a pair must occur to be merged")
-    flag("--cased", action="store_true", help="wordpiece: keep capitals and accents")
-    flag("--keep-accents", action="store_true", help="wordpiece: keep accents, but not capitals")
-    flag("--limit-alphabet", type=at_least(1), metavar="N",
-         help="wordpiece: keep the N most frequent characters; words with others are [UNK] "
-              "(default: 1000)")
-    flag("--max-input-chars-per-word", type=at_least(1), metavar="N",
-         help="wordpiece: words of more than N characters are [UNK] (default: 100)")
-    flag("--special-tokens", type=str.split, metavar="'TOKEN TOKEN ...'",
-         help="instead of <s> <pad> </s> <unk> <mask> or [PAD] [UNK] [CLS] [SEP] [MASK], in order "
-              "of ids; one argument, separated by spaces")
-    flag("--criterion", choices=("frequency", "likelihood"),
-         help="wordpiece: merge the most frequent pair (the default), or the one that makes the "
-              "corpus most likely")
-    flag("--workers", type=at_least(1), metavar="N",
-         help="processes that count words (default: one per core); the result is the same")
-    flag("--max-words", type=at_least(2), metavar="N",
-         help="limit memory: count at most N distinct words at a time and drop the rarest; each "
-              "takes about 200 bytes (default: no limit)")
-    flag("--out", required=True, metavar="FOLDER", help="where to write the tokenizer")
-    flag("--overwrite", action="store_true", help="replace the tokenizer in FOLDER")
-    flag("--no-progress", action="store_true", help="do not show a progress bar")
-    train.set_defaults(command=train_command)
 
 
 def add_encode(commands):
@@ -161,61 +109,9 @@ NO_COLOR=1 turns colors off.""")
 
 # Commands
 
-def train_command(args):
-    """Learn a vocabulary from a corpus and save it."""
-    # Find mistakes before the training, which may take long.
-    check_save_folder(args.out, args.overwrite)
-    options = {}
-    for name in TRAINING_OPTIONS:
-        if getattr(args, name) is not None:
-            options[name] = getattr(args, name)
-    if args.kind == "wordpiece":
-        options["lowercase"] = not args.cased
-        options["strip_accents"] = False if args.keep_accents else None
-    for name in WORDPIECE_ONLY:
-        if getattr(args, name) and args.kind != "wordpiece":
-            raise ValueError(f"{as_flags(name, [name])} is for --kind wordpiece")
-    corpus = open_corpus(args.inputs, **corpus_options(args))
-    print(f"corpus: {corpus.description}", file=sys.stderr)
-    kind = KINDS[args.kind]
-    train, texts = kind.train_from_iterator, corpus.documents("all")
-    if files := corpus.plain_text_files:  # the processes that count words read them, faster
-        train, texts = kind.train, files
-    try:
-        tokenizer = train(texts, show_progress=not args.no_progress, **options)
-    except UnicodeError as error:
-        raise ValueError(f"{error}, or add --encoding-errors replace") from None
-    except ValueError as error:
-        raise ValueError(as_flags(str(error), TRAINING_OPTIONS)) from None
-    tokenizer.save(args.out)
-    if args.json:
-        print(json.dumps({
-            "folder": args.out,
-            "corpus": {"name": corpus.name, **corpus.notes},
-            "kind": tokenizer.kind,
-            "vocab_size": tokenizer.vocab_size,
-            "summary": tokenizer.training_summary,
-            "unknown": tokenizer.training_unknown,
-            "fingerprint": tokenizer.fingerprint,
-        }))
-    else:
-        if "replaced" in corpus.notes:
-            print(f"replaced: {corpus.notes['replaced']}")
-        print(as_flags(tokenizer.training_summary, TRAINING_OPTIONS))
-        if tokenizer.training_unknown:
-            print(f"unknown: {tokenizer.training_unknown}")
-        print(f"written to {Path(args.out).resolve()}")
-
-
-def load(folder):
-    """Return the tokenizer in a folder, or that of a run, which is in its folder tokenizer/."""
-    part = Path(folder, "tokenizer")
-    return load_tokenizer(part if holds_tokenizer(part) else folder)
-
-
 def encode_command(args):
     """Print a line of ids for each text."""
-    tokenizer = load(args.folder)
+    tokenizer = load_tokenizer(args.folder)
     add_special_tokens = not args.no_special_tokens
     if add_special_tokens and not tokenizer.has_template_tokens():
         raise ValueError(f"{args.folder}: the vocabulary lacks the special tokens that are added "
@@ -241,7 +137,7 @@ def encode_command(args):
 
 def decode_command(args):
     """Print a text for each line of ids."""
-    tokenizer = load(args.folder)
+    tokenizer = load_tokenizer(args.folder)
     inputs = [" ".join(args.inputs)] if args.inputs else []
     for line_number, line in enumerate(read_texts(inputs), start=1):
         try:
@@ -259,7 +155,7 @@ def decode_command(args):
 
 def inspect_command(args):
     """Show a vocabulary, how a text is split, or how a word is encoded."""
-    tokenizer = load(args.folder)
+    tokenizer = load_tokenizer(args.folder)
     text = None
     if args.inputs == ["-"]:
         text = "\n".join(read_texts(args.inputs))

@@ -165,8 +165,10 @@ class WordPiece(Tokenizer):
             pieces.append((ids[-1], positions[start] + shift, end + shift))
         return pieces
 
-    def _encode_word(self, word):
+    def _encode_word(self, word, prefix=""):
         """Match the longest piece from the left, repeatedly. Return the ids of the pieces.
+
+        prefix: INSIDE if this is only the end of a word.
 
         With the pieces low, ##er, ##est and ##e, "lowest" is tried in this order:
 
@@ -180,7 +182,6 @@ class WordPiece(Tokenizer):
             return unknown  # BERT's code does this, too: a text may contain very long strings
         ids = []
         start = 0
-        prefix = ""
         while start < len(word):
             # Longer than the longest piece with the same three characters, nothing can fit.
             longest = self._longest_piece.get(word[start : start + 3], 2)

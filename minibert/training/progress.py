@@ -24,7 +24,7 @@ class Metrics:
         lines = [header]
         if step and self.path.is_file():
             lines += [line for line in read_metrics_lines(self.path)
-                      if 0 < line.get("step", 0) <= step and "final" not in line]
+                      if 0 <= line.get("step", -1) <= step and "final" not in line]
         atomic_write(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def write(self, values):

@@ -64,9 +64,12 @@ class Report:
             self.bar.write(first_loss_line(trainer, losses["loss"]))
 
     def evaluation(self, scores, final):
-        """Write validation scores."""
-        scores = {f"eval_{name}": value for name, value in scores.items()}
-        self.write({"step": self.trainer.state.step, **scores} | ({"final": True} if final else {}))
+        """Write validation scores; print those before the first step."""
+        step = self.trainer.state.step
+        named = {f"eval_{name}": value for name, value in scores.items()}
+        self.write({"step": step, **named} | ({"final": True} if final else {}))
+        if not step and not final:
+            print_scores(self.trainer, scores, "at step 0")
 
     def write(self, values):
         if self.metrics:
@@ -236,7 +239,7 @@ def print_results(trainer, scores):
     skipped = f", {state.skipped} skipped" if state.skipped else ""
     where = f", to {stream_position(state.data_state)} of the text" if config.stream else ""
     print(f"trained     {plural(state.step, 'step')} in {duration(state.elapsed)}{skipped}{where}")
-    print_scores(scores, trainer.data.validation.expected, config.objective)
+    print_scores(trainer, scores, "validation")
     if config.stream:
         corpus = trainer.data.train_source.corpus
         if config.filters:
@@ -253,10 +256,10 @@ def print_results(trainer, scores):
     print_samples(trainer)
 
 
-def print_scores(scores, expected, objective):
+def print_scores(trainer, scores, heading):
     """Print the validation loss and where it lies relative to the expected losses."""
-    loss = scores["loss"]
-    accuracy_name = "masked accuracy" if objective == "masked" else "accuracy"
+    loss, expected = scores["loss"], trainer.data.validation.expected
+    accuracy_name = "masked accuracy" if trainer.config.objective == "masked" else "accuracy"
     bits = ""
     if "bits_per_byte" in scores:
         bits = f", {scores['bits_per_byte']:.3f} bits per byte"
@@ -269,7 +272,7 @@ def print_scores(scores, expected, objective):
         if loss < copying:
             distance += f", {copying - loss:.2f} of it from reading context"
         distance += ")"
-    print(f"validation  loss {loss:.3f} nats{distance}, perplexity {scores['perplexity']:.1f}, "
+    print(f"{heading:<11} loss {loss:.3f} nats{distance}, perplexity {scores['perplexity']:.1f}, "
           f"{accuracy_name} {scores['accuracy']:.1%}{bits}")
     if "nsp_accuracy" in scores:
         print(f"NSP         accuracy {scores['nsp_accuracy']:.1%} on {scores['pairs']:,} pairs "

@@ -157,6 +157,47 @@ def test_the_current_folder_can_be_the_output(folder):
     assert {"tokenizer.json", "a.txt"} <= set(os.listdir(folder / "used"))
 
 
+# extend
+
+@pytest.fixture(scope="module")
+def domain(folder):
+    """A text of 400 lines whose words the tokenizer does not know."""
+    path = folder / "domain.txt"
+    path.write_text("ohmic ohms in a rheostat\n" * 200 + "volts, ohms; a rheostat\n" * 200)
+    return path
+
+
+def test_extend_adds_entries_and_measures_them_on_lines_that_it_did_not_learn_from(folder, domain):
+    extend = ("extend", folder / "bpe", "--files", domain, "--add", 2, "--overwrite", "--out")
+    code, out, error = run(*extend, folder / "extended")
+    assert code == 0 and error.startswith("corpus: domain: 1 file, 0.0 MB\n")
+    old, new = load_tokenizer(folder / "bpe"), load_tokenizer(folder / "extended")
+    assert list(new.get_vocab())[:-2] == list(old.get_vocab())
+    validation = "\n".join(["volts, ohms; a rheostat"] * 20)  # a twentieth of the lines
+    before, after = (len(kind.encode_ids(validation)) / 80 for kind in (old, new))
+    assert f"added: 2 entries; {before:.3f} tokens per word before and {after:.3f} after" in out
+    measured = json.loads(run(*extend, folder / "extended", "--json")[1])
+    assert measured["tokens_per_word"] == {"before": before, "after": after}
+    assert measured["validation_words"] == 20 * 4
+
+
+def test_extend_says_when_the_text_has_fewer_entries(folder, domain):
+    code, out, _ = run("extend", folder / "bpe", "--files", domain, "--add", 500, "--out",
+                       folder / "fewer", "--min-frequency", 100)
+    size = load_tokenizer(folder / "fewer").vocab_size
+    assert code == 0
+    assert f"asked for {355 + 500}, reached {size}: no pair occurs 100 times\n" in out
+
+
+def test_extend_reports_what_stays_unknown(folder):
+    wordpiece, text = folder / "wordpiece", folder / "greek.txt"
+    run("train", "--kind", "wordpiece", "--vocab-size", 300, "--out", wordpiece,
+        folder / "story.txt")
+    text.write_text("the millers Ω\n" * 40, encoding="utf-8")
+    code, out, _ = run("extend", wordpiece, "--files", text, "--add", 1, "--out", folder / "greek")
+    assert code == 0 and "unknown: warning: " in out and "1 characters that the vocabulary" in out
+
+
 # encode and decode
 
 def test_decode_inverts_encode(folder):
@@ -264,6 +305,7 @@ def test_an_ascii_terminal_gets_escapes_and_valid_json(folder):
 
 WORDPIECE = ["train", "--kind", "wordpiece", "--out", "x", "README.md"]
 BPE = ["train", "--out", "x", "README.md"]
+EXTEND = ["extend", "--add", "5", "--out", "x", "--files", "README.md", "--json"]
 
 
 @pytest.mark.parametrize("args, message, expected", [
@@ -282,6 +324,9 @@ BPE = ["train", "--out", "x", "README.md"]
     ([*WORDPIECE, "--vocab-size", 30], "or a smaller --limit-alphabet\n", 1),
     ([*WORDPIECE, "--special-tokens", "[PAD]"], "--special-tokens must include '[UNK]'", 1),
     (["train", "--out", "x", "/dev/null"], "/dev/null is not a regular file", 1),
+    ([*EXTEND, "no-such-folder"], "no-such-folder: no such folder", 1),
+    ([*EXTEND, "tests", "--add", "0"], "--add: 0 is too small: it must be at least 1", 2),
+    ([*EXTEND, "tests"], "tests: has no tokenizer", 1),
     (["encode", "no-such-folder"], "error: no-such-folder: no such folder", 1),
     (["inspect", "README.md"], "error: README.md: ", 1),
     (["inspect"], "FOLDER", 2),
@@ -290,6 +335,23 @@ BPE = ["train", "--out", "x", "README.md"]
 def test_bad_arguments_are_one_clear_line(args, message, expected):
     code, out, error = run(*args)
     assert code == expected and message in error and "Traceback" not in error and out == ""
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"", "the corpus is empty"),
+    (b"\n \n", "the corpus is empty"),
+    (b"one line", "a corpus of one line cannot be split"),
+    (b"ab\ncd\nef\n", "adds nothing to the vocabulary: no pair occurs 2 times"),
+    (b"caf\xe9 ohms\n" * 40, "--encoding-errors replace"),
+])
+def test_a_text_that_cannot_extend_is_one_clear_line_and_writes_nothing(
+        folder, tmp_path, content, message):
+    (tmp_path / "a.txt").write_bytes(content)
+    code, out, error = run("extend", folder / "bpe", "--files", tmp_path / "a.txt", "--add", 5,
+                           "--out", tmp_path / "out")
+    assert code == 1 and "\nerror: " in error and message in error and out == ""
+    assert "Traceback" not in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_ids_are_named_by_their_line(folder):

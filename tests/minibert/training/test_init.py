@@ -24,6 +24,7 @@ from minibert import from_pretrained, save_pretrained
 from minibert.formats.run_folder import load_run
 from minibert.model import BertModel
 from tokenizer import load_tokenizer
+from tokenizer.extend import extend
 
 SHORT = ("--examples lines --max-length 16 --batch-size 4 --device cpu --precision fp32 "
          "--log-every 1 --eval-every 0 --eval-examples 8").split()
@@ -113,6 +114,28 @@ def test_an_unnamed_run_is_called_init_and_has_plain_training_defaults(
     assert shown["model"]["hidden_size"] == 16
     assert shown["train"]["learning_rate"] == 1e-4
     assert shown["train"]["optimizer"] == "adamw"
+
+
+def test_the_loss_before_the_first_step_is_printed_and_kept_by_a_resumed_run(
+        text, source, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run_from(source, text, out, "--max-steps", "2") == 0
+    assert resume(out, "--max-steps", "3", "--may-differ", "max-steps") == 0
+    printed = capsys.readouterr().out
+    at_start = [line for line in metrics(out) if line.get("step") == 0]
+    assert len(at_start) == 1 and printed.count("at step 0   loss ") == 1
+    assert f"at step 0   loss {at_start[0]['eval_loss']:.3f} nats" in printed
+
+
+def test_an_extended_tokenizer_adds_rows_to_the_model_of_a_run(text, source, tmp_path, capsys):
+    old = load_tokenizer(source / "tokenizer")
+    extend(old, ["volts and ohms"] * 3, 4, show_progress=False).save(tmp_path / "extended")
+    flags = ["--max-steps", "2", "--tokenizer", str(tmp_path / "extended")]
+    assert run_from(source, text, tmp_path / "run", *flags) == 0
+    assert "; 4 new tokens start as the mean of their pieces\n" in capsys.readouterr().out
+    model, tokenizer = load_run(tmp_path / "run")
+    assert model.config.vocab_size == tokenizer.vocab_size == old.vocab_size + 4
+    assert resume(tmp_path / "run", "--max-steps", "3", "--may-differ", "max-steps") == 0
 
 
 def test_two_ranks_start_with_the_same_weights(text, source, tmp_path):

@@ -8,10 +8,17 @@ import torch
 from minibert.config import FAMILIES, BertConfig, TrainConfig
 from minibert.formats import safetensors
 from minibert.formats.huggingface import load_config, save_pretrained
+from minibert.formats.run_folder import load_run
 from minibert.heads import BertForPreTraining, BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertModel
-from minibert.training.init_from import init_config, load_initial_weights
-from tokenizer import ByteLevelBPE, WordPiece
+from minibert.training.init_from import (
+    VOCABULARY_ROWS,
+    init_config,
+    load_initial_weights,
+    with_mean_rows,
+)
+from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
+from tokenizer.extend import extend, split_token
 
 
 def make_small(family):
@@ -56,7 +63,7 @@ def test_a_model_with_the_same_heads_is_loaded_completely(small_bert, tmp_path, 
     config, tokenizer = small_bert
     source = save(model_class(config), tokenizer, tmp_path)
     model = model_class(config)
-    assert load_initial_weights(tmp_path, model) == str(tmp_path)
+    assert load_initial_weights(tmp_path, model, tokenizer) == str(tmp_path)
     assert equal_names(model, source) == set(model.state_dict())
 
 
@@ -65,7 +72,7 @@ def test_a_bare_encoder_gets_a_fresh_head(small, tmp_path):
     source = save(BertModel(config), tokenizer, tmp_path)
     model = BertForMaskedLM(config)
     fresh_head = copy.deepcopy(model.head)
-    assert load_initial_weights(tmp_path, model) == f"{tmp_path}; fresh: the MLM head"
+    assert load_initial_weights(tmp_path, model, tokenizer) == f"{tmp_path}; fresh: the MLM head"
     assert equal_names(model.bert, source) == set(source.state_dict())
     assert equal_names(model.head, fresh_head) == set(fresh_head.state_dict())
 
@@ -81,7 +88,8 @@ def test_the_head_of_a_classifier_is_not_used(small, tmp_path):
         "roberta": "fresh: the MLM head; not used: classifier.dense, classifier.out_proj",
         "modernbert": "fresh: a part of the MLM head; not used: classifier",
     }
-    assert load_initial_weights(tmp_path, model) == f"{tmp_path}; {expected[config.family]}"
+    text = load_initial_weights(tmp_path, model, tokenizer)
+    assert text == f"{tmp_path}; {expected[config.family]}"
     assert equal_names(model.bert, source.bert) == set(model.bert.state_dict())
     if config.family == "modernbert":
         assert torch.equal(model.head.dense.weight, source.dense.weight)
@@ -92,7 +100,7 @@ def test_pairs_start_with_a_fresh_pooler_and_next_sentence_head(small_bert, tmp_
     config, tokenizer = small_bert
     source = save(BertForMaskedLM(config), tokenizer, tmp_path)
     model = BertForPreTraining(config)
-    text = load_initial_weights(tmp_path, model)
+    text = load_initial_weights(tmp_path, model, tokenizer)
     assert text.endswith("fresh: the pooler, the next-sentence head")
     assert equal_names(model, source) == set(source.state_dict())
 
@@ -108,7 +116,7 @@ def test_redundant_tensors_of_old_files_are_not_reported(small_bert, tmp_path):
         "cls.predictions.decoder.weight": tensors["bert.embeddings.word_embeddings.weight"],
     }
     safetensors.write(tensors, path)
-    assert load_initial_weights(tmp_path, BertForMaskedLM(config)) == str(tmp_path)
+    assert load_initial_weights(tmp_path, BertForMaskedLM(config), tokenizer) == str(tmp_path)
 
 
 def test_the_model_is_configured_by_the_folder_and_training_by_plain_defaults(small, tmp_path):
@@ -125,7 +133,6 @@ def test_the_model_is_configured_by_the_folder_and_training_by_plain_defaults(sm
 
 @pytest.mark.parametrize("flags, message", [
     ({"hidden_size": 32, "min_frequency": 3}, "16 in the folder, 32 now; .*, 3 now"),
-    ({"tokenizer": "elsewhere"}, "tokenizer: .* in the folder, elsewhere now"),
     ({"tokenizer_kind": "bpe"}, "wordpiece in the folder, bpe now"),
 ])
 def test_flags_that_contradict_the_folder_are_refused(small_bert, tmp_path, flags, message):
@@ -157,3 +164,69 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_refused(small_b
     save_pretrained(BertForMaskedLM(smaller), tmp_path)
     with pytest.raises(ValueError, match="tokenizer has .* ids, model was built for"):
         init_config(tmp_path, {})
+
+
+def extended(tokenizer, folder):
+    new = extend(tokenizer, ["dogs see seen cats"] * 3, 3, show_progress=False, workers=1)
+    new.save(folder)
+    return load_tokenizer(folder)
+
+
+@pytest.mark.parametrize("padding", [0, 3, 64])
+def test_rows_of_new_tokens_are_the_mean_of_those_of_their_pieces(small, tmp_path, padding):
+    """Rows without a token, of a padded vocabulary, are used first; all old rows stay."""
+    config, tokenizer = small
+    config = replace(config, vocab_size=config.vocab_size + padding)
+    source = save(BertForMaskedLM(config), tokenizer, tmp_path)
+    new = extended(tokenizer, tmp_path / "extended")
+    new_config, _ = init_config(tmp_path, {"tokenizer": str(tmp_path / "extended")})
+    num_rows = max(config.vocab_size, new.vocab_size)
+    assert new_config == replace(load_config(tmp_path), vocab_size=num_rows)
+    model = BertForMaskedLM(new_config)
+    text = load_initial_weights(tmp_path, model, new)
+    assert text == f"{tmp_path}; 3 new tokens start as the mean of their pieces"
+
+    old_rows, rows = (m.bert.embeddings.token.weight for m in (source, model))
+    old_bias, bias = source.head.bias, model.head.bias
+    num_old = tokenizer.vocab_size
+    assert torch.equal(rows[:num_old], old_rows[:num_old])
+    assert torch.equal(bias[:num_old], old_bias[:num_old])
+    for new_id in range(num_old, new.vocab_size):
+        pieces = split_token(tokenizer, new.id_to_token(new_id))
+        assert torch.allclose(rows[new_id], old_rows[pieces].sum(0) / len(pieces), atol=1e-6)
+        assert torch.allclose(bias[new_id], old_bias[pieces].sum() / len(pieces), atol=1e-6)
+    assert torch.equal(rows[new.vocab_size:], old_rows[new.vocab_size:])
+    assert equal_names(model, source) >= {name for name in source.state_dict()
+                                          if name not in VOCABULARY_ROWS}
+
+    save_pretrained(model, tmp_path / "copy", new)
+    again, tokenizer = load_run(tmp_path / "copy")
+    assert tokenizer.fingerprint == new.fingerprint
+    assert equal_names(again, model) == set(model.state_dict())
+
+
+def test_the_mean_of_two_rows_by_hand():
+    rows = torch.tensor([[0.0, 8.0], [2.0, 2.0], [4.0, 0.0], [9.0, 9.0]])  # the last is padding
+    expected = [[0.0, 8.0], [2.0, 2.0], [4.0, 0.0], [3.0, 1.0], [2.0, 10 / 3]]
+    assert torch.allclose(with_mean_rows(rows, {3: [1, 2], 4: [0, 1, 2]}), torch.tensor(expected))
+
+
+def test_a_bare_encoder_gets_new_rows_and_a_fresh_head(small, tmp_path):
+    config, tokenizer = small
+    source = save(BertModel(config), tokenizer, tmp_path)
+    new = extended(tokenizer, tmp_path / "extended")
+    model = BertForMaskedLM(init_config(tmp_path, {"tokenizer": str(tmp_path / "extended")})[0])
+    assert load_initial_weights(tmp_path, model, new).endswith("pieces; fresh: the MLM head")
+    rows = model.bert.embeddings.token.weight
+    assert torch.equal(rows[:config.vocab_size], source.embeddings.token.weight)
+    assert not model.head.bias.any()
+
+
+def test_a_tokenizer_that_does_not_extend_the_models_own_is_refused(small_bert, tmp_path):
+    config, tokenizer = small_bert
+    save(BertForMaskedLM(config), tokenizer, tmp_path)
+    WordPiece.train_from_iterator(["other words"], 40, show_progress=False).save(tmp_path / "other")
+    for folder, message in (("other", "is not that in .* with more entries"),
+                            ("missing", "missing: no such folder")):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            init_config(tmp_path, {"tokenizer": str(tmp_path / folder)})

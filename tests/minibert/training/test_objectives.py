@@ -71,7 +71,8 @@ def test_init_continues_with_the_objective_of_the_folder(text, tmp_path, flags):
     model_config, config = new_config(*init)
     assert config.objective == flags[1]
     model = make_model(model_config, config)
-    assert load_initial_weights(first, model) == str(first)  # nothing is fresh or unused
+    tokenizer = load_tokenizer(first)
+    assert load_initial_weights(first, model, tokenizer) == str(first)  # nothing fresh or unused
     assert same(model.state_dict(), weights(first))
     with pytest.raises(ValueError, match=f"--objective: {flags[1]} in the folder, masked now"):
         new_config(*init, "--objective", "masked")

@@ -22,13 +22,13 @@ from minibert.training.state import TrainState
 def test_a_resumed_run_drops_the_lines_that_it_will_write_again(tmp_path):
     path = tmp_path / "metrics.jsonl"
     metrics = Metrics(path, step=0, header={"ln_vocab": 9.0})
-    for step in (10, 20, 30):
+    for step in (0, 10, 20, 30):
         metrics.write({"step": step, "loss": 1.0})
     with path.open("a") as file:
         file.write('[1]\n{"step": 40, "lo')  # killed while writing
     Metrics(path, step=20, header={"ln_vocab": 9.0})
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line.get("step") for line in lines] == [None, 10, 20]
+    assert [line.get("step") for line in lines] == [None, 0, 10, 20]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

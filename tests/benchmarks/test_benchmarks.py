@@ -24,6 +24,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import added_tokens  # noqa: E402
 import by_sentence  # noqa: E402
 import contest  # noqa: E402
+import domain_vocabulary  # noqa: E402
 import finetuning  # noqa: E402
 import gpu_suite  # noqa: E402
 import induction  # noqa: E402
@@ -196,6 +197,30 @@ def test_three_objectives_trains_each_row_once(corpora, tasks, tmp_path, monkeyp
     three_objectives.main(words)
     assert load(out)["rows"] == rows
     assert "| causal |" in capsys.readouterr().out
+
+
+def test_domain_vocabulary_has_a_curve_for_each_start(corpora, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(domain_vocabulary, "SIZES", f"{TINY} --vocab-size 290")
+    monkeypatch.setattr(domain_vocabulary, "MODELS", {"BERT, x": "--family bert"})
+    (tmp_path / "domain.txt").write_text("volts, ohms and a rheostat\n" * 200)
+    out = tmp_path / "out.json"
+    words = ["--corpus", str(corpora / "kant"), "--domain", str(tmp_path / "domain.txt"), "--add",
+             "4", "--runs", str(tmp_path / "runs"), "--out", str(out), "--steps", "1",
+             "--domain-steps", "2", "--extra", "--eval-examples 4 --device cpu --precision fp32"]
+    domain_vocabulary.main(words)
+    row, = load(out)["rows"].values()
+    assert row["vocabulary"] == [290, 294]
+    own, mean, rows_at_random = row["curves"].values()
+    assert [step for step, _ in own] == [0, 1, 2]
+    assert mean[0] != rows_at_random[0] and mean[0] != own[0]
+    assert "| BERT, x | extended, random rows |" in capsys.readouterr().out
+
+
+def test_random_rows_replace_only_the_new_ones():
+    values = torch.ones(5, 2)  # three old rows, one of padding, and one beyond the new token
+    rows = domain_vocabulary.random_rows(values, {3: [0, 1]})
+    assert torch.equal(rows[[0, 1, 2, 4]], values[:4]) and not rows[3].isnan().any()
+    assert (rows[3].abs() < 0.2).all()
 
 
 def test_scaling_predicts_before_it_measures(corpora, tmp_path, monkeypatch, capsys):

@@ -3,11 +3,12 @@
     python benchmarks/domain_vocabulary.py --corpus books --domain science.txt --runs FOLDER
     python benchmarks/domain_vocabulary.py --table benchmarks/results/domain-vocabulary.json
 
-Each model is first pre-trained on the corpus. Then it is continued on the text of the domain in
-three ways, with the same steps, seed and learning rate: with its own vocabulary; with more entries
-whose rows start as the mean of the rows of their pieces, as ``train.py --init --tokenizer`` does;
-and with the same entries whose rows are random, as in a new model. Losses are in bits per byte of
-validation text, because a loss per token depends on how long the tokens are.
+Each model is first pre-trained on the corpus; --base names a run that is trained already. Then it
+is continued on the text of the domain in three ways, with the same steps, seed and learning rate:
+with its own vocabulary; with more entries whose rows start as the mean of the rows of their pieces,
+as ``train.py --init --tokenizer`` does; and with the same entries whose rows are random, as in a
+new model. Losses are in bits per byte of validation text, because a loss per token depends on how
+long the tokens are.
 """
 import argparse
 import os
@@ -31,7 +32,6 @@ from tokenizer.utils.cli import Parser, run
 MODELS = {  # name -> flags of train.py
     "BERT, WordPiece": "--family bert --tokenizer-kind wordpiece",
     "RoBERTa, byte-level BPE": "--family roberta",
-    "ModernBERT, byte-level BPE": "--family modernbert",
 }
 SIZES = ("--hidden-size 128 --num-hidden-layers 2 --num-attention-heads 2 --intermediate-size 512 "
          "--vocab-size 4096")
@@ -47,8 +47,8 @@ def main(args=None):
               "torch": torch.__version__, "corpus": Path(args.corpus).name,
               "domain": Path(args.domain).name, "pretraining_steps": args.steps,
               "steps": args.domain_steps, "added": args.add, "recipe": f"{SIZES} {EXAMPLES}",
-              "rows": {}}
-    for name in MODELS:
+              "rows": read_json(args.out)["rows"] if args.out.is_file() else {}}
+    for name in [args.base.name] if args.base else MODELS:
         result["rows"][name] = measure(name, args)
         write_json(args.out, result)
     print(table(result), end="")
@@ -62,6 +62,8 @@ def parse(args):
     parser.add_argument("--corpus", default=str(corpora / "books"), help="for pre-training")
     parser.add_argument("--domain", default=str(corpora / "news" / "science.txt"),
                         help="text of the domain; bytes that are not UTF-8 are replaced")
+    parser.add_argument("--base", type=Path, metavar="RUN",
+                        help="measure this run instead of new models; its row is added to --out")
     parser.add_argument("--runs", type=Path, default=Path("runs/domain"), help="folder of the runs")
     parser.add_argument("--steps", type=int, default=2000, help="steps of pre-training")
     parser.add_argument("--add", type=int, default=1000, help="new entries")
@@ -74,9 +76,11 @@ def parse(args):
 def measure(name, args):
     """Return the tokens per word, and the curves of all starts: [[step, bits per byte], ...]"""
     folder = args.runs / name.split(",")[0].lower()
-    base = pretrain(folder / "base", folder / "base",
-                    f"{MODELS[name]} {SIZES} {EXAMPLES} --eval-every 0 --max-steps {args.steps} "
-                    f"{args.extra}".split(), ["--corpus", args.corpus])
+    base = args.base
+    if not base:
+        flags = (f"{MODELS[name]} {SIZES} {EXAMPLES} --eval-every 0 --max-steps {args.steps} "
+                 f"{args.extra}")
+        base = pretrain(folder / "base", folder / "base", flags.split(), ["--corpus", args.corpus])
     domain = ["--files", args.domain, "--encoding-errors", "replace"]
     extended = folder / "tokenizer"
     if not extended.is_dir():

@@ -24,7 +24,7 @@ def extend(tokenizer, texts, num_new, min_frequency=2, workers=None, max_words=N
     """Return a tokenizer with up to ``num_new`` more entries, learned from an iterable of strings.
 
     There are fewer if no pair occurs ``min_frequency`` times; ``training_summary`` of the result
-    reports that. Other arguments are those of ``ByteLevelBPE.train``. Words with [UNK] are skipped.
+    reports that. Other arguments are those of ``ByteLevelBPE.train``.
 
     Raises ValueError if the text has no pair for a new entry.
 
@@ -42,11 +42,8 @@ def extend(tokenizer, texts, num_new, min_frequency=2, workers=None, max_words=N
         texts = map(normalize, texts)
     words = count_texts(texts, tokenizer.boundaries, tokenizer._words, workers, max_words,
                         show_progress)
-    words_in_ids = []
-    for word, count in words.items():
-        ids = tokenizer._encode_word(word)
-        if tokenizer.unk_token_id not in ids:
-            words_in_ids.append((ids, count))
+    # A word with unknown characters is one id, [UNK], and so has no pair.
+    words_in_ids = [(tokenizer._encode_word(word), count) for word, count in words.items()]
     learned = learn_merges(words_in_ids, old_tokens, vocab_size, min_frequency,
                            tokenizer.merged_token, forbidden=set(old_tokens),
                            show_progress=show_progress)

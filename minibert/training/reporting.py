@@ -69,7 +69,7 @@ class Report:
         named = {f"eval_{name}": value for name, value in scores.items()}
         self.write({"step": step, **named} | ({"final": True} if final else {}))
         if not step and not final:
-            print_scores(self.trainer, scores, "at step 0")
+            print_scores(self.trainer, scores, "at step 0", self.bar.write)
 
     def write(self, values):
         if self.metrics:
@@ -256,7 +256,7 @@ def print_results(trainer, scores):
     print_samples(trainer)
 
 
-def print_scores(trainer, scores, heading):
+def print_scores(trainer, scores, heading, write=print):
     """Print the validation loss and where it lies relative to the expected losses."""
     loss, expected = scores["loss"], trainer.data.validation.expected
     accuracy_name = "masked accuracy" if trainer.config.objective == "masked" else "accuracy"
@@ -272,9 +272,9 @@ def print_scores(trainer, scores, heading):
         if loss < copying:
             distance += f", {copying - loss:.2f} of it from reading context"
         distance += ")"
-    print(f"{heading:<11} loss {loss:.3f} nats{distance}, perplexity {scores['perplexity']:.1f}, "
+    write(f"{heading:<11} loss {loss:.3f} nats{distance}, perplexity {scores['perplexity']:.1f}, "
           f"{accuracy_name} {scores['accuracy']:.1%}{bits}")
     if "nsp_accuracy" in scores:
-        print(f"NSP         accuracy {scores['nsp_accuracy']:.1%} on {scores['pairs']:,} pairs "
+        write(f"NSP         accuracy {scores['nsp_accuracy']:.1%} on {scores['pairs']:,} pairs "
               f"(the more frequent answer: {scores['nsp_chance']:.1%}), "
               f"loss {scores['nsp_loss']:.3f}")

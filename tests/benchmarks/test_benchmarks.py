@@ -213,6 +213,8 @@ def test_domain_vocabulary_has_a_curve_for_each_start(corpora, tmp_path, monkeyp
     own, mean, rows_at_random = row["curves"].values()
     assert [step for step, _ in own] == [0, 1, 2]
     assert mean[0] != rows_at_random[0] and mean[0] != own[0]
+    domain_vocabulary.main([*words, "--base", str(tmp_path / "runs" / "bert" / "base")])
+    assert list(load(out)["rows"]) == ["BERT, x", "base"]
     assert "| BERT, x | extended, random rows |" in capsys.readouterr().out
 
 

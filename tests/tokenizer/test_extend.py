@@ -53,6 +53,13 @@ def test_wordpiece_entries_go_on_by_hand_and_the_longest_match_decides():
         "ohm", "##s"]
 
 
+def test_a_token_that_no_merge_reaches_is_not_made_twice():
+    """Published merges may be in such an order that abc is a, bc although abc is a token."""
+    old = small_bpe([("b", "c"), ("a", "b"), ("ab", "c")])
+    new = extended(old, ["abcd abcd abcd"], 10)
+    assert list(new.get_vocab())[old.vocab_size:] == ["bcd", "abcd", "Ġabcd"]
+
+
 def test_words_with_unknown_characters_are_skipped():
     old = small_wordpiece("o", "##h")
     new = extended(old, ["oh oh ohm ohm ohm"], 5)

@@ -8,6 +8,7 @@ model its log-likelihood: sums, not means, as in BLiMP (Warstadt et al. 2020). A
 an accuracy of 50% is chance. Two models that only count the tokens of the training text are scored
 as well: what they get right needs no BERT.
 """
+import itertools
 import json
 import sys
 from collections import defaultdict
@@ -44,11 +45,16 @@ class Pair:
 def read_pairs(path):
     """Yield the pairs of a .jsonl, .csv or .tsv file. UID is the file's name where there is none.
 
+    A table may lack the first row with the names of its columns, if these are the SENTENCES.
     Raises ValueError, with file and line, for a pair without one of its sentences.
     """
     lines = decoded_lines(path)
-    is_json = format_of(path) in (".jsonl", ".json")
-    records = json_records(path, lines) if is_json else table_records(path, lines, SENTENCES)
+    if format_of(path) in (".jsonl", ".json"):
+        records = json_records(path, lines)
+    else:
+        first = next(lines, (1, ""))
+        columns = () if SENTENCES[0] in first[1] else SENTENCES
+        records = table_records(path, itertools.chain([first], lines), SENTENCES, columns)
     for line, record in records:
         source = f"{path}:{line}"
         for name in SENTENCES:

@@ -63,6 +63,7 @@ def test_the_lines_of_blimp_are_read_as_they_are(tmp_path):
 
 @pytest.mark.parametrize("name, text", [
     ("verbs.tsv", "sentence_good\tsentence_bad\nShe sees it.\tShe see it.\n"),
+    ("verbs.tsv", "She sees it.\tShe see it.\n"),
     ("verbs.csv", "sentence_bad,sentence_good\nShe see it.,She sees it.\n"),
     ("verbs.jsonl", '{"sentence_good": "She sees it.", "sentence_bad": "She see it. "}\n'),
 ])
@@ -121,6 +122,12 @@ def test_a_model_without_its_training_text_has_no_floors(bpe, tmp_path, capsys):
 
 
 LONG = {"sentence_good": "The cat " * 60, "sentence_bad": "x"}
+
+
+def test_a_row_with_another_number_of_sentences_is_an_error(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("She sees it.\tShe see it.\nShe sees it.\n")
+    with pytest.raises(ValueError, match="pairs.tsv:2: 1 field in this row, but 2 column names"):
+        list(read_pairs(tmp_path / "pairs.tsv"))
 
 
 @pytest.mark.parametrize("records, message", [

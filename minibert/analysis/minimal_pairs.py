@@ -4,9 +4,10 @@
     python -m minibert pairs runs/books path/to/blimp --limit 100
 
 The score of a sentence is its pseudo-log-likelihood (see ``pseudo_likelihood``), or of a causal
-model its log-likelihood: sums, not means, as in BLiMP (Warstadt et al. 2020). A tie is wrong, so
-an accuracy of 50% is chance. Two models that only count the tokens of the training text are scored
-as well: what they get right needs no BERT.
+model its log-likelihood (without a start token, as in GPT-2, that of all tokens but the first):
+sums, not means, as in BLiMP (Warstadt et al. 2020). A tie is wrong, and 50% is chance. Two models
+that only count the tokens of the training text are scored as well: what they get right needs no
+BERT.
 """
 import itertools
 import json

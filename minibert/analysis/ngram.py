@@ -11,6 +11,8 @@ only follows "San", it is unlikely elsewhere. Below single tokens, all tokens ar
 """
 import numpy as np
 
+from tokenizer.utils.progress import progress_bar
+
 DISCOUNT = 0.75
 
 
@@ -36,15 +38,17 @@ class NGramModel:
         # n - 1 tokens with its last token.
         ranks = np.zeros(len(ids) + 1, dtype=np.int64)
         lower_keys = lower_ranks = None
-        for n in range(1, order + 1):
-            keys = ranks[:-1] * vocab_size + ids[n - 1:]  # of the n-gram that ends at each token
-            keys, first, ranks, counts = np.unique(
-                keys, return_index=True, return_inverse=True, return_counts=True)
-            if n > 1:
-                # Each different n-gram has one (n-1)-gram at its end, which counts once for it.
-                continuations = np.bincount(lower_ranks[first + 1], minlength=len(lower_keys))
-                self.add_table(lower_keys, continuations)
-            lower_keys, lower_ranks = keys, ranks
+        with progress_bar(order, "counting", "n-gram lengths") as bar:
+            for n in range(1, order + 1):
+                keys = ranks[:-1] * vocab_size + ids[n - 1:]  # of the n-gram ending at each token
+                keys, first, ranks, counts = np.unique(
+                    keys, return_index=True, return_inverse=True, return_counts=True)
+                if n > 1:
+                    # Each different n-gram has one (n-1)-gram at its end, which counts once for it.
+                    continuations = np.bincount(lower_ranks[first + 1], minlength=len(lower_keys))
+                    self.add_table(lower_keys, continuations)
+                lower_keys, lower_ranks = keys, ranks
+                bar.update()
         self.add_table(keys, counts)
 
     def add_table(self, keys, counts):

@@ -83,6 +83,8 @@ def log_likelihoods(model, tokenizer, sequences, pll="word-l2r", batch_tokens=BA
     pll is "original", where a token is predicted from all others, or "word-l2r", where the later
     tokens of its word are masked, too. A causal model predicts each token from those before it.
     """
+    if pll not in PLL:
+        raise ValueError(f"pll is {pll!r}: choose from {', '.join(PLL)}")
     if model.config.causal:
         batches = causal_batches
     else:

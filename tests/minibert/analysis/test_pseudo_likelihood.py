@@ -68,6 +68,8 @@ def test_word_l2r_equals_the_original_where_each_word_is_one_token(bpe):
     l2r = log_likelihoods(model, bpe, sequences, "word-l2r")
     original = log_likelihoods(model, bpe, sequences, "original")
     np.testing.assert_allclose(l2r[0], original[0], atol=1e-6)
+    with pytest.raises(ValueError, match="pll is 'word': choose from word-l2r, original"):
+        log_likelihoods(model, bpe, sequences, "word")
     differs = abs(l2r[1] - original[1]) > 0.01
     assert differs.nonzero()[0].tolist() == [2, 3]  # "Ġrecord" and "e", but not the last piece
 

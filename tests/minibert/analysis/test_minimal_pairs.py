@@ -14,6 +14,8 @@ PROBABILITIES = {"The": 0.5, "Ġcat": 0.125, "Ġdog": 0.1, "Ġrecord": 0.05}
 RIGHT = {"sentence_good": "The cat", "sentence_bad": "The dog", "UID": "nouns", "field": "lexicon"}
 WRONG = {"sentence_good": "The record", "sentence_bad": "The dog", "UID": "things"}
 
+LONGER = {"sentence_good": "The record", "sentence_bad": "The cat cat", "UID": "lengths"}
+
 
 @pytest.fixture
 def run(bpe, tmp_path):
@@ -82,15 +84,17 @@ def test_the_sample_in_the_docs_has_ten_pairs():
 def test_the_command_compares_sums_of_log_probabilities(run, tmp_path, capsys):
     """0.5 * 0.125 > 0.5 * 0.1 is right, 0.5 * 0.05 < 0.5 * 0.1 is wrong.
 
+    0.5 * 0.05 > 0.5 * 0.125^2 is right, although the mean of the three is higher.
     In the training text, " record" is more frequent than " dog", and " cat" is as frequent.
     """
-    path = write(tmp_path / "pairs.jsonl", RIGHT, WRONG)
+    path = write(tmp_path / "pairs.jsonl", RIGHT, WRONG, LONGER)
     everything, *groups = results(capsys, run, path)
-    assert everything == {"level": "all", "name": "", "pairs": 2, "accuracy": {
-        "word-l2r": 0.5, "unigram": 0.5, "5-gram": 0.5}}
+    two_thirds = dict.fromkeys(("word-l2r", "unigram", "5-gram"), pytest.approx(2 / 3))
+    assert everything == {"level": "all", "name": "", "pairs": 3, "accuracy": two_thirds}
     accuracies = {group["name"]: group["accuracy"] for group in groups}
     assert accuracies["nouns"] == {"word-l2r": 1.0, "unigram": 0.0, "5-gram": 1.0}
     assert accuracies["things"] == {"word-l2r": 0.0, "unigram": 1.0, "5-gram": 0.0}
+    assert accuracies["lengths"] == {"word-l2r": 1.0, "unigram": 1.0, "5-gram": 1.0}
 
 
 def test_the_command_prints_a_table_and_reads_folders(run, tmp_path, capsys):

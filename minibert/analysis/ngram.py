@@ -75,6 +75,5 @@ class NGramModel:
             known = (ranks >= 0) & (totals[ranks] > 0)
             np.divide(counted + DISCOUNT * distinct[ranks] * p, totals[ranks], out=p, where=known)
             ranks[1:] = np.where(found, index, -1)[:-1]
-            ranks[starts] = -1  # a history ends where a sequence starts
         is_history = np.arange(len(ids)) - np.repeat(starts, lengths) < len(self.history)
         return np.add.reduceat(np.where(is_history, 0, np.log(p)), starts)

@@ -163,7 +163,7 @@ def test_what_fill_spans_refuses(tmp_path):
 def test_the_perplexity_of_a_causal_model_by_hand(tmp_path, capsys):
     run = causal_run(tmp_path)
     model, tokenizer = load_run(run)
-    texts = ["The cat eats fish.", "A small dog"]
+    texts = ["The cat eats fish.", "A small dog", "The fish eats cat."]
     expected = []
     for text in texts:
         ids = tokenizer.encode(text).ids

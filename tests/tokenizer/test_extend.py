@@ -1,15 +1,17 @@
 """Extending a vocabulary: entries counted by hand, old ids, and what is refused."""
+from pathlib import Path
+
 import pytest
 from tokenizer_samples import STORY, random_texts
 
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
-from tokenizer.added_tokens import AddedToken
 from tokenizer.extend import extend, replaced_pieces, split_token
 from tokenizer.pretokenize import byte_characters
 from tokenizer.wordpiece import SPECIAL_TOKENS
 
 BYTES = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *byte_characters()]
 KINDS = [ByteLevelBPE, WordPiece]
+PUBLISHED = Path(__file__).parent / "golden" / "published"
 # "ohm" three times, "ohms" twice, "lower" once
 DOMAIN = ["ohm\n", "ohm", "ohms\n", "ohm", "ohms", "lower"]
 
@@ -132,13 +134,23 @@ def test_a_text_that_adds_nothing_is_refused():
         extended(small_bpe([]), DOMAIN, 0)
 
 
+@pytest.mark.parametrize("name", ["modernbert", "gpt2"])
+def test_a_published_folder_keeps_its_added_tokens_and_templates(name, tmp_path):
+    old = load_tokenizer(PUBLISHED / name)
+    extended(old, ["ohms ohms"], 3).save(tmp_path)
+    new = load_tokenizer(tmp_path)
+    assert (new.added_tokens, new.template) == (old.added_tokens, old.template)
+    assert len(replaced_pieces(old, new)) == 3
+
+
 def test_a_wordpiece_with_added_terms_outside_of_its_vocabulary_is_refused():
-    plain = trained(WordPiece)
-    tokens = [*plain.get_vocab(), "Flour"]
-    added = [AddedToken("Flour", special=False, normalized=True)]
+    with_terms = load_tokenizer(PUBLISHED / "bert-with-terms")
+    assert replaced_pieces(with_terms, with_terms) == {}
     with pytest.raises(ValueError, match="such as 'Flour': extend it without them"):
-        extended(WordPiece(tokens, added=added, not_pieces=["Flour"]), [STORY], 5)
-    special = WordPiece(tokens, special_tokens=[*SPECIAL_TOKENS, "Flour"], not_pieces=["Flour"])
+        extended(with_terms, [STORY], 5)
+    plain = trained(WordPiece)
+    special = WordPiece([*plain.get_vocab(), "Flour"], not_pieces=["Flour"],
+                        special_tokens=[*SPECIAL_TOKENS, "Flour"])
     new = extended(special, [STORY], 5)
     assert new.token_to_id("Flour") == plain.vocab_size and not new.not_pieces
 

@@ -42,7 +42,7 @@ from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.labeled_files import Layout, class_labels, read_examples
 from minibert.finetuning.loop import fit
 from minibert.finetuning.metrics import mean_and_std
-from minibert.finetuning.seeds import encode_files, majority_baseline, new_classifier
+from minibert.finetuning.seeds import baseline_scores, encode_files, new_model
 from minibert.formats.run_folder import load_run
 from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, explicit_flags, run
@@ -248,11 +248,11 @@ def train_row(args, model, tokenizer, task, size, mode, result, stop):
     train, dev = encode_files(model.config, tokenizer, train, dev, labels, config,
                               say=lambda line: None)
     row |= {"examples": len(train), "dev": len(dev), "metric": config.metric_name,
-            "constant": majority_baseline(train.labels, dev.labels, config)[config.metric_name]}
+            "constant": baseline_scores(train.examples, dev.examples, labels, config)[
+                config.metric_name]}
     steps = config.epochs * math.ceil(len(train) / config.batch_size)
     for seed in missing:
-        classifier = new_classifier(model, labels, config, tuning, seed,
-                                    use_pretrained=mode != SCRATCH)
+        classifier = new_model(model, labels, config, tuning, seed, use_pretrained=mode != SCRATCH)
         row["learning"] = count_parameters(classifier)
         cpu_start = time.process_time()
         start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Heads besides the MLM head: next-sentence prediction, and classification for fine-tuning.
+"""Heads besides the MLM head: next-sentence prediction, and those for fine-tuning.
 
-A classifier computes one vector per text (or pair of texts), then dropout and a linear layer. The
-vector depends on the family, as in its authors' code:
+A classifier of texts computes one vector per text (or pair of texts), then dropout and a linear
+layer. The vector depends on the family, as in its authors' code:
 
     bert         tanh(dense(first token)), the pooler (Devlin et al. 2018, section 4.1). It is
                  pre-trained with next-sentence prediction, otherwise newly initialized.
@@ -9,7 +9,8 @@ vector depends on the family, as in its authors' code:
     modernbert   norm(gelu(dense(mean of all tokens))). Pre-training never made the first token a
                  summary, while a mean needs no learning. dense and norm come from the MLM head.
 
-The layers are those of transformers' ...ForSequenceClassification, so a saved model loads there.
+The layers are those of transformers' ...ForSequenceClassification and ...ForTokenClassification, so
+a saved model loads there.
 """
 import torch
 from torch import nn
@@ -59,60 +60,25 @@ def encoder_of(model):
     return model if isinstance(model, BertModel) else model.bert
 
 
-class BertForSequenceClassification(PreTrainedModel):
-    """The encoder with a head for one label, or one number (regression), per text.
+class EncoderWithHead(PreTrainedModel):
+    """The encoder, dropout and a linear layer: what all models for fine-tuning have in common.
 
-    labels: the names of the outputs in order; () for a regression. dropout: that of the head.
-
-    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1,
-    ...                     num_attention_heads=2, intermediate_size=16)
-    >>> model = BertForSequenceClassification(config, ("bad", "good"))
-    >>> model(torch.tensor([[2, 7, 9, 3]])).logits.shape
-    torch.Size([1, 2])
+    labels: the names of the outputs in order. dropout: that of the head. with_dense: there is a
+    dense layer before the linear one. pooler: see ``BertModel``.
     """
 
-    def __init__(self, config, labels=(), dropout=0.1):
+    def __init__(self, config, labels, dropout, with_dense, pooler=False):
         super().__init__(config)
-        if len(labels) == 1:
-            raise ValueError(f"one label only, {labels[0]!r}: give at least two, or none for a "
-                             "regression")
         self.labels = tuple(labels)
-        self.bert = BertModel(config, pooler=config.family == "bert")
+        self.bert = BertModel(config, pooler)
         self.dropout = nn.Dropout(dropout)
-        if config.family != "bert":
+        if with_dense:
             self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         if config.family == "modernbert":
             self.activation = ACTIVATIONS[config.head_activation]
             self.norm = layer_norm(config)
         self.classifier = nn.Linear(config.hidden_size, max(len(self.labels), 1))
         self.init_weights()
-
-    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None,
-                class_weights=None):
-        """Return logits (B, labels), and with labels the loss; a regression has logits (B, 1).
-
-        labels (B,): label indices (int64; the loss is the cross entropy), or for a regression the
-        true numbers (float; the loss is the mean squared error). class_weights (labels,): what an
-        example of each label counts in the cross entropy; None: all the same.
-        """
-        encoded = self.bert(input_ids, attention_mask, token_type_ids)
-        pooled = self.pool(encoded, attention_mask)  # (B, H)
-        logits = self.classifier(self.dropout(pooled))  # (B, labels)
-        if labels is None:
-            return ModelOutput(logits)
-        if self.labels:
-            return ModelOutput(logits, F.cross_entropy(logits.float(), labels, class_weights))
-        return ModelOutput(logits, F.mse_loss(logits.squeeze(1).float(), labels.float()))
-
-    def pool(self, encoded, attention_mask=None):
-        """Return one vector per text (B, H) from what the encoder returned."""
-        if self.config.family == "bert":
-            _, pooled = encoded
-            return pooled
-        if self.config.family == "roberta":
-            return torch.tanh(self.dense(self.dropout(encoded[:, 0])))
-        mean = mean_of_tokens(encoded, attention_mask)  # (B, H)
-        return self.norm(self.activation(self.dense(mean)))
 
     def load_encoder_from(self, pretrained):
         """Copy the weights of any model with the same config; return self.
@@ -129,6 +95,89 @@ class BertForSequenceClassification(PreTrainedModel):
             self.dense.load_state_dict(head.dense.state_dict())
             self.norm.load_state_dict(head.norm.state_dict())
         return self
+
+
+class BertForSequenceClassification(EncoderWithHead):
+    """The encoder with a head for one label, or one number (regression), per text.
+
+    labels: the names of the outputs in order; () for a regression. dropout: that of the head.
+
+    >>> config = BertConfig(vocab_size=100, hidden_size=8, num_hidden_layers=1,
+    ...                     num_attention_heads=2, intermediate_size=16)
+    >>> model = BertForSequenceClassification(config, ("bad", "good"))
+    >>> model(torch.tensor([[2, 7, 9, 3]])).logits.shape
+    torch.Size([1, 2])
+    """
+
+    def __init__(self, config, labels=(), dropout=0.1):
+        if len(labels) == 1:
+            raise ValueError(f"one label only, {labels[0]!r}: give at least two, or none for a "
+                             "regression")
+        is_bert = config.family == "bert"
+        super().__init__(config, labels, dropout, with_dense=not is_bert, pooler=is_bert)
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None,
+                class_weights=None):
+        """Return logits (B, labels), and with labels the loss; a regression has logits (B, 1)."""
+        encoded = self.bert(input_ids, attention_mask, token_type_ids)
+        pooled = self.pool(encoded, attention_mask)  # (B, H)
+        logits = self.classifier(self.dropout(pooled))  # (B, labels)
+        if labels is None:
+            return ModelOutput(logits)
+        return ModelOutput(logits, self.loss(logits.float(), labels, class_weights))
+
+    def loss(self, logits, labels, class_weights=None):
+        """Return the cross entropy, or for a regression the mean squared error.
+
+        labels (B,): label indices (int64), or for a regression the true numbers (float).
+        class_weights (labels,): what an example of each label counts; None: all the same.
+        """
+        if self.labels:
+            return F.cross_entropy(logits, labels, class_weights)
+        return F.mse_loss(logits.squeeze(1), labels.float())
+
+    def pool(self, encoded, attention_mask=None):
+        """Return one vector per text (B, H) from what the encoder returned."""
+        if self.config.family == "bert":
+            _, pooled = encoded
+            return pooled
+        if self.config.family == "roberta":
+            return torch.tanh(self.dense(self.dropout(encoded[:, 0])))
+        mean = mean_of_tokens(encoded, attention_mask)  # (B, H)
+        return self.norm(self.activation(self.dense(mean)))
+
+
+class BertForMultiLabelClassification(BertForSequenceClassification):
+    """The same layers for texts with any number of labels each: every output is a yes or no."""
+
+    def loss(self, logits, labels, class_weights=None):
+        """Return the mean binary cross entropy; labels (B, labels) are 0.0 or 1.0."""
+        return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+class BertForTokenClassification(EncoderWithHead):
+    """The encoder with a head for one label per token (Devlin et al. 2018, section 5.3).
+
+    For modernbert each vector first passes through the layers dense and norm of the MLM head.
+    """
+
+    def __init__(self, config, labels, dropout=0.1):
+        super().__init__(config, labels, dropout, with_dense=config.family == "modernbert")
+
+    def forward(self, input_ids, attention_mask=None, token_type_ids=None, labels=None):
+        """Return logits (B, T, labels), and with labels (B, T) the mean loss where not -100."""
+        hidden = self.bert(input_ids, attention_mask, token_type_ids)  # (B, T, H)
+        if self.config.family == "modernbert":
+            hidden = self.norm(self.activation(self.dense(hidden)))
+        logits = self.classifier(self.dropout(hidden))  # (B, T, labels)
+        if labels is None:
+            return ModelOutput(logits)
+        return ModelOutput(logits, F.cross_entropy(logits.float().mT, labels))
+
+
+# The models for fine-tuning by name, as adapter.json names them
+FINETUNED = {cls.__name__: cls for cls in (
+    BertForSequenceClassification, BertForMultiLabelClassification, BertForTokenClassification)}
 
 
 class PlainOutput(nn.Module):

@@ -1,8 +1,9 @@
 """The files of an adapter: what fine-tuning has trained, without its base model.
 
     adapter.safetensors   every trained tensor, the head included, under its name in the model
-    adapter.json          {"tuning": {"tune": "lora", ...}, "labels": ["0", "1"], "dropout": 0.1,
-                           "base": "..", "digest": "9f86d081...", ...}
+    adapter.json          {"model": "BertForSequenceClassification", "labels": ["0", "1"],
+                           "tuning": {"tune": "lora", ...}, "dropout": 0.1, "base": "..",
+                           "digest": "9f86d081...", ...}
 
 "base" is the path of the base model, relative to the adapter's folder. "digest" identifies its
 weights: with any others the adapter would be meaningless, so it is refused. Loading runs no code.
@@ -22,7 +23,7 @@ from minibert.formats.huggingface import save_pretrained
 from minibert.formats.huggingface_config import check_types
 from minibert.formats.model_files import CONFIG, WEIGHTS
 from minibert.formats.run_folder import load_run
-from minibert.heads import BertForSequenceClassification, encoder_of
+from minibert.heads import FINETUNED, BertForSequenceClassification, encoder_of
 from tokenizer.utils.files import atomic_write
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter.json", "adapter.safetensors"
@@ -43,7 +44,7 @@ def encoder_digest(model):
 
 
 def save_finetuned(model, tuning, folder, tokenizer, base, base_digest):
-    """Write a fine-tuned classifier: a full checkpoint, and the adapter if there is one.
+    """Write a fine-tuned model: a full checkpoint, and the adapter if there is one.
 
     LoRA is merged into the checkpoint; prefixes cannot be, so they are saved only as an adapter.
     base: the folder of the base model; base_digest: its ``encoder_digest``.
@@ -54,7 +55,8 @@ def save_finetuned(model, tuning, folder, tokenizer, base, base_digest):
         return
     trained = {name: p.detach().float() for name, p in model.named_parameters() if p.requires_grad}
     safetensors.write(trained, folder / ADAPTER_WEIGHTS, {"format": "pt"})
-    values = {"tuning": asdict(tuning), "labels": list(model.labels), "dropout": model.dropout.p,
+    values = {"model": type(model).__name__, "tuning": asdict(tuning),
+              "labels": list(model.labels), "dropout": model.dropout.p,
               "family": model.config.family, "base": Path(os.path.relpath(base, folder)).as_posix(),
               "digest": base_digest}
     atomic_write(folder / ADAPTER, json.dumps(values, indent=1) + "\n")
@@ -88,7 +90,7 @@ def load_finetuned(folder, base=None):
                          f"trained on {trained_on}, digest {stored['digest'][:12]}")
     with torch.random.fork_rng(devices=[]):  # the initial weights are replaced at once
         labels, dropout = stored["labels"], stored["dropout"]
-        model = BertForSequenceClassification(pretrained.config, labels, dropout)
+        model = FINETUNED[stored["model"]](pretrained.config, labels, dropout)
         attach(model.load_encoder_from(pretrained), tuning)
     load_adapter_weights(model, folder / ADAPTER_WEIGHTS)
     return model.eval(), tokenizer
@@ -103,6 +105,9 @@ def read_adapter(path):
         strings = [stored["base"], stored["digest"], *stored["labels"]]
         if not isinstance(stored["labels"], list) or not all(isinstance(s, str) for s in strings):
             raise ValueError("labels, base or digest is of the wrong type")
+        stored.setdefault("model", BertForSequenceClassification.__name__)  # as older ones are
+        if stored["model"] not in FINETUNED:
+            raise ValueError(f"model is {stored['model']!r}")
         if tuning.tune == "all" or not 0 <= stored["dropout"] < 1:
             raise ValueError(f"tune is {tuning.tune}, dropout is {stored['dropout']}")
     except KeyError as error:

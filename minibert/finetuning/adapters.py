@@ -23,7 +23,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from minibert.config_fields import check_at_least, check_choices, check_positive, option
-from minibert.heads import BertForSequenceClassification
 from minibert.optim import num_stacked
 from tokenizer.utils.cli import suggestion
 
@@ -66,7 +65,7 @@ class Tuning:
 
 
 def attach(model, tuning):
-    """Add an adapter to a BertForSequenceClassification and freeze what it does not train.
+    """Add an adapter to a model for fine-tuning and freeze what it does not train.
 
     Return the model itself. Raise ValueError for a rank or length that does not fit the model (then
     create a new one), and for a model that has an adapter already.
@@ -89,7 +88,7 @@ def attach(model, tuning):
 
 
 def is_head_parameter(name):
-    """Return whether a BertForSequenceClassification's tensor belongs to its head.
+    """Return whether a tensor of a model for fine-tuning belongs to its head.
 
     >>> is_head_parameter("classifier.weight"), is_head_parameter("bert.pooler.bias")
     (True, True)
@@ -208,7 +207,7 @@ def lora_targets(block, matrices):
 
 
 def merged_copy(model):
-    """Return a plain classifier on the CPU that computes the same, as fast as without LoRA.
+    """Return a plain model on the CPU that computes the same, as fast as without LoRA.
 
     The model itself is not changed. Raise ValueError for prefixes, which no weight can hold.
     """
@@ -216,7 +215,7 @@ def merged_copy(model):
         raise ValueError("trained prefixes cannot be merged into the weights: save the adapter")
     # "meta" draws no random numbers, so saving does not change the training that continues.
     with torch.device("meta"):
-        plain = BertForSequenceClassification(model.config, model.labels, model.dropout.p)
+        plain = type(model)(model.config, model.labels, model.dropout.p)
     state = {name: t for name, t in model.state_dict().items() if not ADAPTER_TENSOR.search(name)}
     for name, module in model.named_modules():
         if isinstance(module, LoRALinear):

@@ -30,15 +30,13 @@ from minibert.finetuning.adapters import DEFAULT_LR, Tuning
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.labeled_files import (
     Layout,
-    class_labels,
-    rarest_class,
-    read_examples,
     split_dev,
 )
 from minibert.finetuning.predict import (
     SETTINGS,
     evaluate_file,
     predict_command,
+    read_layout,
     write_predictions,
 )
 from minibert.finetuning.seeds import NAMES, finetune, listed_scores
@@ -70,7 +68,7 @@ def train_command(args, tuning):
     learning_rate = {"learning_rate": DEFAULT_LR[tuning.tune]}
     with errors_name_flags(FIELDS):
         config = FinetuneConfig(**(learning_rate | explicit_flags(args, FinetuneConfig)))
-        layout = Layout(**explicit_flags(args, Layout))
+        layout = read_layout(args, Layout(), config.task)
     model, tokenizer = load_encoder(args.run)
     with errors_name_flags(FIELDS):
         config.resolve_max_length(model.config)  # fails now rather than after reading the files
@@ -82,10 +80,9 @@ def train_command(args, tuning):
 
     train, dev = read_files(args, layout, config, say)
     if args.predict:  # report a mistake in this file before training
-        read_examples(args.predict, replace(layout, skip_bad_rows=False), labeled=False,
-                      keep_empty=True)
-    if config.task == "classification":
-        config = replace(config, f1_class=rarest_class(train))
+        config.task_object.read(args.predict, replace(layout, skip_bad_rows=False), labeled=False,
+                                keep_empty=True)
+    config = config.task_object.complete(config, train)
     size = f"{plural(model.config.num_hidden_layers, 'layer')} of {model.config.hidden_size}"
     say(f"model        {args.run}: {model.config.family}, {size}")
     digest = encoder_digest(model)
@@ -101,10 +98,11 @@ def train_command(args, tuning):
     report(results, say)
     if args.predict and not stop.requested:
         best_model, _ = load_finetuned(out)
-        predictions, scores, message = evaluate_file(
+        answers, scores, message = evaluate_file(
             best_model, tokenizer, args.predict, layout, config)
         results["predicted"] = {"file": args.predict, "scores": scores}
-        say(f"predictions  {write_predictions(predictions, out)}\n{message}".rstrip())
+        path = write_predictions(answers, args.predict, layout, config, out)
+        say(f"predictions  {path}\n{message}".rstrip())
     if tuning.tune != "all":
         size = (out / ADAPTER_WEIGHTS).stat().st_size
         say(f"adapter      {out / ADAPTER_WEIGHTS}, {size / 1e3:,.0f} kB")
@@ -182,20 +180,19 @@ def out_folder(args, default="finetuned"):
 
 def read_files(args, layout, config, say):
     """Return the training and dev examples. Without --dev, split a tenth off the training file."""
-    regression = config.task == "regression"
-    train = read_examples(args.train, layout, regression)
+    task = config.task_object
+    train = task.read(args.train, layout)
     if train.num_empty:
         say(f"left out     {plural(train.num_empty, 'row')} of {args.train} without text")
     say_what_was_changed(train, say)
     if args.dev:
-        dev = read_examples(args.dev, layout, regression, keep_empty=True)
+        dev = task.read(args.dev, layout, keep_empty=True)
         say_what_was_changed(dev, say)
         if dev.num_empty:
             say(f"kept         {plural(dev.num_empty, 'row')} of {args.dev} without text: the dev "
                 "score counts them")
         return train, dev
-    if not regression:
-        class_labels(train)  # raises ValueError with the counts of the complete file
+    task.labels(train)  # raises ValueError with the counts of the complete file
     train, dev = split_dev(train)
     say(f"no --dev     {len(dev):,} of the {len(train) + len(dev):,} training examples are the "
         "dev set: a random tenth of each label, always the same")
@@ -219,7 +216,8 @@ def report(results, say):
     """Print the scores."""
     config = FinetuneConfig(**results["config"])
     labels = results["labels"]
-    name = config.score_name(results["metric"], labels)
+    task = config.task_object
+    name = task.score_name(results["metric"], labels, config)
     for variant in NAMES:
         if variant in results:
             summary = results[variant]
@@ -231,11 +229,11 @@ def report(results, say):
     if "gain" in results:
         say(f"gain         {results['gain']:+.4f} from pre-training")
     listed = listed_scores(results["constant_scores"], config, labels)
-    say(f"constant     {listed} for always the same answer")
+    say(f"constant     {listed} for {task.baseline_name}")
     if max(results["pretrained"]["scores"]) <= results["constant"]:
-        is_weighted = config.class_weights != "none" or config.task == "regression"
+        may_weigh = config.class_weights == "none" and task.has_class_weights
         say("hint         no better than the constant answer: try "
-            + ("" if is_weighted else "--class-weights balanced, ")
+            + ("--class-weights balanced, " if may_weigh else "")
             + f"--learning-rate {10 * config.learning_rate:g}, more --epochs ({config.epochs}) or "
             "--warmup 0.3")
     if "stopped" in results:

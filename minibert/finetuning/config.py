@@ -6,7 +6,6 @@ a linear decay to zero. Dropout is 0.1 after the embeddings, attention and MLP e
 pre-trained without it. Small models need a higher learning rate.
 """
 from dataclasses import dataclass, replace
-from functools import partial
 
 from minibert.config import DEVICES, PRECISIONS, TrainConfig
 from minibert.config_fields import (
@@ -18,11 +17,10 @@ from minibert.config_fields import (
     option,
 )
 from minibert.device import choose_device, choose_precision
-from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION, f1
-from tokenizer.utils.terminal import visible
+from minibert.finetuning.text_tasks import Classification, Regression
+from minibert.finetuning.token_tags import Tokens
 
-TASKS = {"classification": CLASSIFICATION, "regression": REGRESSION}
-DEFAULT_METRIC = {"classification": "accuracy", "regression": "pearson"}
+TASKS = {"classification": Classification(), "regression": Regression(), "tokens": Tokens()}
 DEFAULT_MAX_LENGTH = 128  # tokens; most sentences are shorter
 
 
@@ -33,7 +31,8 @@ class FinetuneConfig:
     >>> FinetuneConfig(task="regression").metric_name
     'pearson'
     """
-    task: str = option("classification", "kind of labels: names or numbers", TASKS)
+    task: str = option("classification", "kind of labels: a name or a number for each text, a tag "
+                       "for each word (tokens)", TASKS)
     metric: str = option("", "score on the dev set that selects the best epoch: accuracy (the "
                          "default), f1 (of the rarer of two labels, or the mean over more) or "
                          "matthews; for a regression pearson (the default) or spearman")
@@ -68,8 +67,8 @@ class FinetuneConfig:
     def __post_init__(self):
         check_choices(self)
         if self.metric:
-            check_choice(self, "metric", self.metrics)
-        if self.class_weights != "none" and self.task == "regression":
+            check_choice(self, "metric", self.task_object.metrics)
+        if self.class_weights != "none" and not self.task_object.has_class_weights:
             raise ValueError("class_weights balanced belongs to --task classification")
         check_at_least(self, 1, "epochs", "patience", "eval_every", "seeds")
         check_at_least(self, 0, "examples", "max_length")
@@ -78,24 +77,13 @@ class FinetuneConfig:
         self.train_config(seed=0)  # checks the other fields
 
     @property
-    def metric_name(self):
-        return self.metric or DEFAULT_METRIC[self.task]
+    def task_object(self):
+        """The ``Task``: how files are read, the model, and the scores."""
+        return TASKS[self.task]
 
     @property
-    def metrics(self):
-        """{name: function (labels, predictions) -> score}"""
-        if self.task == "regression":
-            return REGRESSION
-        return CLASSIFICATION | {"f1": partial(f1, positive=self.f1_class)}
-
-    def score_name(self, metric, labels):
-        """Return the name of a metric for the screen, with the label that an F1 belongs to.
-
-        >>> FinetuneConfig(f1_class=0).score_name("f1", labels=["neg", "pos"])
-        'f1 (neg)'
-        """
-        is_of_label = metric == "f1" and len(labels) == 2
-        return f"f1 ({visible(labels[self.f1_class])})" if is_of_label else metric
+    def metric_name(self):
+        return self.metric or self.task_object.metrics[0]
 
     def train_config(self, seed):
         """Return what the optimizer and the schedule read, as a TrainConfig."""

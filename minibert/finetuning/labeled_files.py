@@ -51,7 +51,7 @@ class LabeledTexts:
     """The examples of one file."""
     path: str
     texts: list  # strings, or (text, pair) tuples
-    labels: list | None  # strings, or floats for a regression; None if they were not read
+    labels: list | None  # strings, floats for a regression, ...; None if they were not read
     lines: list  # line number of each example; "item 1" in an array
     num_empty: int = 0  # rows without text, whether they were kept or not
     skipped: tuple = ()  # why each row that ``skip_bad_rows`` left out is bad
@@ -68,11 +68,31 @@ class LabeledTexts:
         return replace(self, texts=texts, labels=labels, lines=lines)
 
 
-def read_examples(path, layout=Layout(), regression=False, labeled=True, keep_empty=False):
+def read_label(location, label):
+    """Return a label without white space around it; ValueError if there is none."""
+    if not label.strip():
+        raise ValueError(f"{location}: no label: add it, or remove the row")
+    return label.strip()
+
+
+def read_number(location, label):
+    """Return the label of a regression as a float; ValueError if it is not a number."""
+    label = read_label(location, label)
+    try:
+        value = float(label)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= 1e18:  # NaN, or its square does not fit into float32
+        raise ValueError(f"{location}: the label {label!r} is not a number that a regression can "
+                         "learn: use --task classification or another --label")
+    return value
+
+
+def read_examples(path, layout=Layout(), parse_label=read_label, labeled=True, keep_empty=False):
     """Read a file of examples.
 
-    labeled: read the labels too; keep_empty: keep rows without text, so that predictions and rows
-    correspond.
+    parse_label: (location, text) -> label; labeled: read the labels too; keep_empty: keep rows
+    without text, so that predictions and rows correspond.
 
     Raise FileNotFoundError; or ValueError, with file and line, for a missing column or label, rows
     of different lengths, a label that is not a number if one is needed, and an empty file.
@@ -96,8 +116,7 @@ def read_examples(path, layout=Layout(), regression=False, labeled=True, keep_em
     for line, row in read_rows(path, layout, layout.parts(labeled), on_bad_row, replacements):
         text = tuple(row[name].strip() for name in layout.parts(labeled=False))
         try:
-            label = (_read_label(f"{path}:{line}", row[layout.label], regression)
-                     if labeled else None)
+            label = parse_label(f"{path}:{line}", row[layout.label]) if labeled else None
         except ValueError as error:
             on_bad_row(str(error))
             continue
@@ -113,22 +132,6 @@ def read_examples(path, layout=Layout(), regression=False, labeled=True, keep_em
         raise ValueError(f"{path} has no examples with text{first}")
     return LabeledTexts(str(path), texts, labels if labeled else None, lines, num_empty,
                         tuple(skipped), replacements)
-
-
-def _read_label(location, label, regression):
-    label = label.strip()
-    if not label:
-        raise ValueError(f"{location}: no label: add it, or remove the row")
-    if not regression:
-        return label
-    try:
-        value = float(label)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= 1e18:  # NaN, or its square does not fit into float32
-        raise ValueError(f"{location}: the label {label!r} is not a number that a regression can "
-                         "learn: use --task classification or another --label")
-    return value
 
 
 def class_labels(examples):
@@ -163,12 +166,10 @@ def rarest_class(examples):
 
 
 def encode_labels(examples, labels):
-    """Return class indices (N,) int64, or for a regression (no ``labels``) values (N,) float32.
+    """Return class indices (N,) int64.
 
     Raise ValueError, with file and line, for a label that is not in ``labels``.
     """
-    if not labels:
-        return np.array(examples.labels, dtype=np.float32)
     class_index = {label: i for i, label in enumerate(labels)}
     for label, line in zip(examples.labels, examples.lines):
         if label not in class_index:
@@ -182,13 +183,13 @@ def encode_labels(examples, labels):
 def split_dev(examples, share=0.1):
     """Split examples into (train, dev). dev is a random tenth, the same one every time.
 
-    A tenth of each label goes to dev, at least one example, and at least one stays in train.
-    Raise ValueError if nothing can go to dev.
+    Of labels that are names, a tenth of each goes to dev, at least one example, and at least one
+    stays in train. Raise ValueError if nothing can go to dev.
     """
-    is_regression = isinstance(examples.labels[0], float)  # its labels need not occur in train
     indices_of = defaultdict(list)
     for i in np.random.default_rng(DEV_SEED).permutation(len(examples)).tolist():
-        indices_of[None if is_regression else examples.labels[i]].append(i)
+        label = examples.labels[i]
+        indices_of[label if isinstance(label, str) else None].append(i)
     chosen = set()
     for indices in indices_of.values():
         num_dev = max(1, round(len(indices) * share))
@@ -231,6 +232,15 @@ def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None):
             on_bad_row(str(error))
         else:
             yield line, row
+
+
+def has_label_column(path, layout):
+    """Return whether the first row has all parts of an example, also the label."""
+    rows = read_rows(path, layout, layout.parts(labeled=True), replacements=Replacements("replace"))
+    try:
+        return next(rows, None) is not None
+    except ValueError:
+        return False
 
 
 def _part(location, name, record, needed):

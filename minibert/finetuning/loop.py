@@ -1,7 +1,7 @@
-"""The fine-tuning loop: train a classifier for a few epochs and keep the best one.
+"""The fine-tuning loop: train an encoder with a head for a few epochs and keep the best one.
 
-The model is a ``BertForSequenceClassification``. After each epoch it is evaluated on a dev set; the
-weights of the best epoch are the result. The recipe and its settings are in ``config.py``.
+After each epoch the model is evaluated on a dev set; the weights of the best epoch are the result.
+The recipe and its settings are in ``config.py``, what depends on the task in ``task.py``.
 """
 import math
 
@@ -12,51 +12,43 @@ from torch.nn.utils.rnn import pad_sequence
 
 from minibert.batches import epoch_order, round_up
 from minibert.device import autocast
+from minibert.masking import IGNORE_INDEX
 from minibert.optim import lr_multiplier, make_optimizer
 from tokenizer.utils.progress import progress_bar
 
 ENCODE_BATCH = 512  # texts per call of encode_batch, so that the progress bar moves
 
 
-class EncodedTexts:
-    """Texts as token ids, and padded batches of them. ``lengths`` (N,): the tokens of each text.
+class EncodedRows:
+    """Rows of token ids, and padded batches of them. ``lengths`` (N,): the tokens of each row."""
+    may_be_truncated = False
 
-    EncodedTexts(tokenizer, ["a fine film"], model_config, 128, labels=np.array([1])).batch([0])
-    -> {"input_ids": (1, 8), "attention_mask": (1, 8), "labels": (1,)}
-    """
+    def __init__(self, ids, pad_token_id, max_length, type_ids=None, labels=None):
+        """ids, type_ids: a 1-D tensor for each row; type_ids None: the model has none.
 
-    def __init__(self, tokenizer, texts, model_config, max_length, labels=None):
-        """texts: strings or (text, pair) tuples; labels: (N,) from ``encode_labels``, or None."""
-        self.pad_token_id = tokenizer.pad_token_id
+        labels: a tensor (N, ...), a list of 1-D tensors with a label for each token, or None.
+        """
+        self.ids = ids
+        self.type_ids = type_ids
+        self.pad_token_id = pad_token_id
         self.max_length = max_length
-        self.labels = None if labels is None else torch.from_numpy(labels)
+        self.labels = labels
         self.class_weights = None  # (labels,) float32, if labels count differently
-        self.ids = []
-        self.type_ids = []
-        # Only BERT tells the two texts of a pair apart by segment embeddings.
-        is_pair = bool(texts) and isinstance(texts[0], tuple)
-        self.has_types = is_pair and model_config.segments > 1
-        with progress_bar(len(texts), "encoding", "texts") as bar:
-            for start in range(0, len(texts), ENCODE_BATCH):
-                chunk = texts[start : start + ENCODE_BATCH]
-                for encoding in tokenizer.encode_batch(chunk, max_length=max_length):
-                    self.ids.append(torch.tensor(encoding.ids))
-                    self.type_ids.append(torch.tensor(encoding.type_ids))
-                bar.update(len(chunk))
-        self.lengths = np.array([len(ids) for ids in self.ids])
+        self.examples = None  # the LabeledTexts that the rows were made from
+        self.lengths = np.array([len(row) for row in ids])
 
     def __len__(self):
         return len(self.ids)
 
     def batches(self, batch_size, device):
-        """Yield (indices, batch). Texts of similar length share a batch: little padding."""
+        """Yield (indices, batch). Rows of similar length share a batch: little padding."""
         by_length = np.argsort(self.lengths, kind="stable")
         for start in range(0, len(self), batch_size):
             indices = by_length[start : start + batch_size]
             yield indices, self.batch(indices, device)
 
     def batch(self, indices, device="cpu"):
-        """Return the model's arguments for these texts, padded to a common length T."""
+        """Return the model's arguments for these rows, padded to a common length T."""
         lengths = torch.from_numpy(self.lengths[indices])  # (B,)
         # GPUs prefer a T that is a multiple of 8.
         width = min(round_up(int(lengths.max()), 8), self.max_length)
@@ -64,13 +56,41 @@ class EncodedTexts:
             "input_ids": pad([self.ids[i] for i in indices], width, self.pad_token_id),  # (B, T)
             "attention_mask": (torch.arange(width) < lengths[:, None]).long(),  # (B, T)
         }
-        if self.has_types:
+        if self.type_ids is not None:
             tensors["token_type_ids"] = pad([self.type_ids[i] for i in indices], width, 0)  # (B, T)
-        if self.labels is not None:
-            tensors["labels"] = self.labels[indices]  # (B,)
+        if isinstance(self.labels, list):
+            rows = [self.labels[i] for i in indices]
+            tensors["labels"] = pad(rows, width, IGNORE_INDEX)  # (B, T)
+        elif self.labels is not None:
+            tensors["labels"] = self.labels[indices]  # (B, ...)
         if self.class_weights is not None:
             tensors["class_weights"] = self.class_weights
         return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+
+
+class EncodedTexts(EncodedRows):
+    """A row for each text.
+
+    EncodedTexts(tokenizer, ["a fine film"], model_config, 128, labels=np.array([1])).batch([0])
+    -> {"input_ids": (1, 8), "attention_mask": (1, 8), "labels": (1,)}
+    """
+    may_be_truncated = True
+
+    def __init__(self, tokenizer, texts, model_config, max_length, labels=None):
+        """texts: strings or (text, pair) tuples; labels: an array (N, ...), or None."""
+        ids, type_ids = [], []
+        with progress_bar(len(texts), "encoding", "texts") as bar:
+            for start in range(0, len(texts), ENCODE_BATCH):
+                chunk = texts[start : start + ENCODE_BATCH]
+                for encoding in tokenizer.encode_batch(chunk, max_length=max_length):
+                    ids.append(torch.tensor(encoding.ids))
+                    type_ids.append(torch.tensor(encoding.type_ids))
+                bar.update(len(chunk))
+        # Only BERT tells the two texts of a pair apart by segment embeddings.
+        is_pair = bool(texts) and isinstance(texts[0], tuple)
+        has_types = is_pair and model_config.segments > 1
+        super().__init__(ids, tokenizer.pad_token_id, max_length, type_ids if has_types else None,
+                         None if labels is None else torch.from_numpy(labels))
 
 
 def pad(rows, width, fill):
@@ -80,29 +100,35 @@ def pad(rows, width, fill):
 
 
 @torch.no_grad()
-def predict(model, texts, config, batch_size=64):
-    """Return the logits (N, num_labels) for EncodedTexts, float32 on the CPU, in their order.
+def predict(model, encoded, config, batch_size=64):
+    """Return the logits for each row of EncodedRows, float32 on the CPU.
 
-    config: a FinetuneConfig with its device resolved.
+    A text has logits (num_labels,); a row of tokens (T, num_labels), of which those after its own
+    tokens belong to padding. config: a FinetuneConfig with its device resolved.
     """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    logits = torch.empty(len(texts), model.classifier.out_features)
-    with progress_bar(len(texts), "predicting", "texts") as bar:
-        for indices, batch in texts.batches(batch_size, device):
+    outputs = [None] * len(encoded)
+    with progress_bar(len(encoded), "predicting", "texts") as bar:
+        for indices, batch in encoded.batches(batch_size, device):
             batch.pop("labels", None)
             with autocast(device, config.precision):
-                logits[indices] = model(**batch).logits.float().cpu()
+                logits = model(**batch).logits.float().cpu()
+            for i, row in zip(indices, logits):
+                outputs[i] = row
             bar.update(len(indices))
     model.train(was_training)
-    return logits
+    return outputs
 
 
-def compute_metrics(logits, labels, metrics):
-    """Return {metric: score} for logits (N, num_labels), or (N, 1) for a regression."""
-    predictions = logits.argmax(dim=1) if logits.shape[1] > 1 else logits.squeeze(1)  # (N,)
-    return {name: metric(labels.tolist(), predictions.tolist()) for name, metric in metrics.items()}
+def evaluate(model, encoded, config):
+    """Return (answers, scores) of a model for EncodedRows; no scores without labels."""
+    task = config.task_object
+    answers = task.answers(predict(model, encoded, config), encoded, model.labels)
+    if encoded.labels is None:
+        return answers, {}
+    return answers, task.score(answers, encoded.examples, model.labels, config)
 
 
 def training_step(model, batch, optimizer, scaler, train_config, multiplier):
@@ -123,7 +149,7 @@ def training_step(model, batch, optimizer, scaler, train_config, multiplier):
 def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
     """Fine-tune a model and leave it with the weights of its best epoch.
 
-    train, dev: EncodedTexts with labels; config: a FinetuneConfig with its device resolved; bar: a
+    train, dev: EncodedRows with labels; config: a FinetuneConfig with its device resolved; bar: a
     tqdm that counts steps; stop: its ``requested`` ends the training after a step; on_best: called
     with the score after each epoch that is the best so far.
 
@@ -159,7 +185,7 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
         is_last = epoch == config.epochs or stop.requested
         if epoch % config.eval_every and not is_last:
             continue
-        scores = compute_metrics(predict(model, dev, config), dev.labels, config.metrics)
+        _, scores = evaluate(model, dev, config)
         history.append({"epoch": epoch, "train_loss": train_loss, **scores})
         best = best_epoch(history, config.metric_name)
         if best is history[-1]:

@@ -104,6 +104,49 @@ def ranks(values):
     return (last_rank - (counts - 1) / 2)[index]
 
 
+def is_entity_tag(tag):
+    """Return whether a tag is one of the scheme IOB2: O, or B- or I- and a type."""
+    return tag == "O" or tag[:2] in ("B-", "I-")
+
+
+def entities(tags):
+    """Return the set of (type, start, end) of the entities in a sentence's tags.
+
+    An entity begins at B-, and also at an I- that does not continue one of the same type, as in
+    CoNLL's evaluation script and in seqeval.
+
+    >>> sorted(entities(["B-PER", "I-PER", "O", "I-LOC", "B-LOC", "I-PER"]))
+    [('LOC', 3, 4), ('LOC', 4, 5), ('PER', 0, 2), ('PER', 5, 6)]
+    """
+    found = []
+    previous = "O"
+    for i, tag in enumerate(tags):
+        if tag.startswith("I-") and previous != "O" and previous[2:] == tag[2:]:
+            found[-1] = (*found[-1][:2], i + 1)
+        elif tag != "O":
+            found.append((tag[2:], i, i + 1))
+        previous = tag
+    return set(found)
+
+
+def entity_scores(labels, predictions):
+    """Return {"f1", "precision", "recall"} of the entities in sentences of tags.
+
+    An entity is correct if its type and both of its ends are.
+
+    >>> entity_scores([["B-A", "I-A", "O", "B-B"]], [["B-A", "O", "O", "B-B"]])
+    {'f1': 0.5, 'precision': 0.5, 'recall': 0.5}
+    """
+    num_correct = num_labels = num_predicted = 0
+    for truth, predicted in zip(map(entities, labels), map(entities, predictions)):
+        num_correct += len(truth & predicted)
+        num_labels += len(truth)
+        num_predicted += len(predicted)
+    return {"f1": _divide(2 * num_correct, num_labels + num_predicted),
+            "precision": _divide(num_correct, num_predicted),
+            "recall": _divide(num_correct, num_labels)}
+
+
 def _divide(numerator, denominator):
     return float(numerator / denominator) if denominator else 0.0
 

@@ -12,19 +12,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from data.lines import Replacements
 from minibert.config_fields import from_dict
 from minibert.finetuning.adapter_files import load_finetuned
 from minibert.finetuning.adapters import Tuning
-from minibert.finetuning.config import FinetuneConfig
-from minibert.finetuning.labeled_files import Layout, encode_labels, read_examples, read_rows
-from minibert.finetuning.loop import EncodedTexts, compute_metrics, predict
-from minibert.finetuning.metrics import REGRESSION
-from minibert.heads import BertForSequenceClassification
+from minibert.finetuning.config import TASKS, FinetuneConfig
+from minibert.finetuning.labeled_files import Layout
+from minibert.finetuning.loop import evaluate
+from minibert.finetuning.seeds import listed_scores
+from minibert.heads import FINETUNED
 from tokenizer.utils.cli import errors_name_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable
 
-SETTINGS, PREDICTIONS = "finetune.json", "predictions.tsv"
+SETTINGS, PREDICTIONS = "finetune.json", "predictions"
 INFERENCE_FIELDS = {"max_length", "device", "precision"}  # those of FinetuneConfig
 
 
@@ -39,24 +38,27 @@ def predict_command(args):
     folder = args.adapter or args.run
     model, tokenizer = load_finetuned(folder, base=args.run if args.adapter else None)
     tokenizer.require("cls", "sep", "pad")
-    if not isinstance(model, BertForSequenceClassification):
+    if type(model) not in FINETUNED.values():
         raise ValueError(f"{args.run} has not been fine-tuned: add --train FILE, or name the "
                          f"folder that fine-tuning wrote ({Path(args.run) / 'finetuned'})")
     layout, config = read_settings(folder)
-    layout = replace(layout, **explicit_flags(args, Layout))
+    config = replace(config, task=task_of(model))
     with errors_name_flags(INFERENCE_FIELDS):
+        layout = read_layout(args, layout, config.task)
         config = replace(config, **explicit_flags(args, FinetuneConfig))
         config.resolve_max_length(model.config)
     if args.out:
         check_writable(args.out)
-    predictions, scores, message = evaluate_file(model, tokenizer, args.predict, layout, config)
+    answers, scores, message = evaluate_file(model, tokenizer, args.predict, layout, config)
     if message:
         print(message, file=sys.stderr)
     if args.out:
-        path = write_predictions(predictions, args.out)
+        path = write_predictions(answers, args.predict, layout, config, args.out)
         print(json.dumps({"predictions": str(path), "scores": scores}) if args.json else path)
     else:
-        print("\n".join(map(json.dumps, predictions) if args.json else render_tsv(predictions)))
+        lines = (map(json.dumps, answers) if args.json
+                 else config.task_object.render(answers, args.predict, layout))
+        print("\n".join(lines))
     return 0
 
 
@@ -77,62 +79,64 @@ def read_settings(folder):
         raise ValueError(f"{path} was not written by fine-tuning: {error}") from None
 
 
+def task_of(model):
+    """Return the name of the task of a fine-tuned model."""
+    return next(name for name, task in TASKS.items()
+                if type(model) is task.model_class and bool(model.labels) == task.has_label_names)
+
+
+def read_layout(args, layout, task):
+    """Return ``layout`` with the flags of a command line. ValueError for those of other tasks."""
+    flags = explicit_flags(args, Layout)
+    for name in flags:
+        if name not in TASKS[task].layout_flags:
+            raise ValueError(f"{name} has no meaning for --task {task}: leave it out")
+    return replace(layout, **flags)
+
+
 def evaluate_file(model, tokenizer, path, layout, config):
-    """Predict for every text of a file, and score the predictions if it has labels.
+    """Answer every example of a file, and score the answers if the file has labels.
 
-    Return (predictions, scores, message):
+    Return (answers, scores, message):
 
-    predictions   for each row {"prediction": label, "probability"}; of a regression, only a number
-    scores        {"accuracy": 0.8, ...}, or {} without usable labels
-    message       a line with the scores, or why there are none ("" if the file has no labels),
-                  after one about what was replaced in the texts
+    answers   for each example a dict, such as {"prediction": label, "probability"}
+    scores    {"accuracy": 0.8, ...}, or {} without usable labels
+    message   a line with the scores, or why there are none ("" if the file has no labels), after
+              one about what was replaced in the texts
     """
+    task = config.task_object
     config = config.resolve_device()
-    layout = replace(layout, skip_bad_rows=False)  # there is one prediction for each row
-    examples = read_examples(path, layout, labeled=False, keep_empty=True)
+    layout = replace(layout, skip_bad_rows=False)  # there is one answer for each row
     max_length = config.resolve_max_length(model.config)
-    texts = EncodedTexts(tokenizer, examples.texts, model.config, max_length)
-    logits = predict(model.to(config.device), texts, config)  # (N, num_labels)
-    if model.labels:
-        probabilities, classes = logits.softmax(dim=1).max(dim=1)  # (N,), (N,)
-        answers = zip(classes.tolist(), probabilities.tolist())
-        predictions = [{"prediction": model.labels[c], "probability": p} for c, p in answers]
-    else:
-        predictions = [{"prediction": value} for value in logits.squeeze(1).tolist()]
-    replaced = str(examples.replacements) and f"replaced     {examples.replacements}\n"
-    try:
-        next(read_rows(path, layout, layout.parts(labeled=True),
-                       replacements=Replacements("replace")))
-    except ValueError:
-        return predictions, {}, replaced.rstrip()  # the file has no label column
-    try:
-        examples = read_examples(path, layout, regression=not model.labels, keep_empty=True)
-        labels = encode_labels(examples, model.labels)
-    except ValueError as error:
-        return predictions, {}, f"{replaced}not scored   {error}"
-    metrics = compute_metrics(logits, labels, config.metrics if model.labels else REGRESSION)
-    scores = {name: round(score, 6) for name, score in metrics.items()}
-    listed = ", ".join(f"{config.score_name(name, model.labels)} {score:.4f}"
-                       for name, score in scores.items())
-    return predictions, scores, (f"{replaced}scored       {listed}, on the {len(labels):,} labels "
-                                 f"of {path}")
+
+    def encode(labeled):
+        examples = task.read(path, layout, labeled, keep_empty=True)
+        return task.encode(tokenizer, examples, model.labels, model.config, max_length)
+
+    encoded = problem = None
+    if task.file_has_labels(path, layout):
+        try:
+            encoded = encode(labeled=True)
+        except ValueError as error:
+            problem = error
+    if encoded is None:
+        encoded = encode(labeled=False)
+    answers, scores = evaluate(model.to(config.device), encoded, config)
+    lines = []
+    if replaced := str(encoded.examples.replacements):
+        lines.append(f"replaced     {replaced}")
+    if problem:
+        lines.append(f"not scored   {problem}")
+    if scores:
+        scores = {name: round(score, 6) for name, score in scores.items()}
+        lines.append(f"scored       {listed_scores(scores, config, model.labels)}, on the "
+                     f"{len(encoded.examples):,} examples of {path}")
+    return answers, scores, "\n".join(lines)
 
 
-def render_tsv(predictions):
-    """Return predictions as lines of a .tsv with an index from 0, as GLUE expects.
-
-    >>> render_tsv([{"prediction": "good", "probability": 0.75}])
-    ['index\\tprediction\\tprobability', '0\\tgood\\t0.7500']
-    """
-    lines = ["\t".join(["index", *predictions[0]])]
-    for i, prediction in enumerate(predictions):
-        values = [f"{v:.4f}" if isinstance(v, float) else v for v in prediction.values()]
-        lines.append("\t".join([str(i), *values]))
-    return lines
-
-
-def write_predictions(predictions, folder):
-    """Write FOLDER/predictions.tsv and return its path."""
-    path = Path(folder) / PREDICTIONS
-    atomic_write(path, "".join(line + "\n" for line in render_tsv(predictions)))
-    return path
+def write_predictions(answers, path, layout, config, folder):
+    """Write the answers to the file ``path`` to FOLDER/predictions.*, and return that path."""
+    task = config.task_object
+    out = Path(folder) / (PREDICTIONS + task.predictions_suffix(path))
+    atomic_write(out, "".join(line + "\n" for line in task.render(answers, path, layout)))
+    return out

@@ -5,7 +5,7 @@ dropout), so the mean and the standard deviation over several seeds are reported
 """
 import itertools
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,12 +14,10 @@ import torch
 
 from minibert.device import describe
 from minibert.finetuning.adapters import Tuning, attach, count_parameters
-from minibert.finetuning.labeled_files import class_labels, encode_labels
-from minibert.finetuning.loop import EncodedTexts, best_epoch, fit
+from minibert.finetuning.loop import best_epoch, fit
 from minibert.finetuning.metrics import mean_and_std
-from minibert.heads import BertForSequenceClassification
 from tokenizer.utils.progress import progress_bar
-from tokenizer.utils.terminal import plural, visible
+from tokenizer.utils.terminal import plural
 
 NAMES = {"pretrained": "pre-trained ", "from_scratch": "from scratch"}
 SUBSET_SEED = 11  # of the subset that --examples draws; the same for every run
@@ -45,18 +43,18 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=NEVER_STOP, say=pri
         raise ValueError(f"from_scratch with tune {tuning.tune}: a frozen random encoder cannot "
                          "learn: leave out one of the two")
     config = config.resolve_device()
-    labels = tuple(class_labels(train)) if config.task == "classification" else ()
+    labels = config.task_object.labels(train)
     train, dev = encode_files(pretrained.config, tokenizer, train, dev, labels, config, say)
 
     def create(seed, use_pretrained):
-        return new_classifier(pretrained, labels, config, tuning, seed, use_pretrained)
+        return new_model(pretrained, labels, config, tuning, seed, use_pretrained)
 
     counts = count_parameters(create(seed=0, use_pretrained=True))
     say(f"trained      {tuning.tune}: {counts['trained']:,} of {counts['parameters']:,} parameters "
         f"({counts['share']:.2%}), {counts['head']:,} of them in the head")
-    constant = majority_baseline(train.labels, dev.labels, config)
+    constant = baseline_scores(train.examples, dev.examples, labels, config)
     results = {"metric": config.metric_name, "labels": list(labels),
-               "train": len(train), "dev": len(dev),
+               "train": len(train.examples), "dev": len(dev.examples),
                "constant": constant[config.metric_name], "constant_scores": constant,
                "learning": counts}
     histories = train_seeds(create, train, dev, config, stop, say, on_best)
@@ -73,7 +71,7 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=NEVER_STOP, say=pri
 def train_seeds(create, train, dev, config, stop, say, on_best):
     """Run ``fit`` for every variant and seed. Return {variant: [history of each seed]}.
 
-    create: (seed, use_pretrained) -> a classifier to train.
+    create: (seed, use_pretrained) -> a model to train.
     """
     variants = ["pretrained", "from_scratch"] if config.from_scratch else ["pretrained"]
     steps = math.ceil(len(train) / config.batch_size)
@@ -106,50 +104,43 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
     return histories
 
 
-def new_classifier(pretrained, labels, config, tuning, seed, use_pretrained=True):
-    """Return the classifier that a seed starts with, on the device of ``config``.
+def new_model(pretrained, labels, config, tuning, seed, use_pretrained=True):
+    """Return the model that a seed starts with, on the device of ``config``.
 
     use_pretrained: start from the weights of ``pretrained`` rather than from random ones.
     """
     torch.manual_seed(seed)
     shape = replace(pretrained.config, hidden_dropout_prob=config.hidden_dropout_prob)
-    model = BertForSequenceClassification(shape, labels, config.dropout)
+    model = config.task_object.model_class(shape, labels, config.dropout)
     if use_pretrained:
         model.load_encoder_from(pretrained)
     return attach(model, tuning).to(config.device)
 
 
 def encode_files(model_config, tokenizer, train, dev, labels, config, say):
-    """Return two LabeledTexts as EncodedTexts, train reduced to ``config.examples``."""
+    """Return two LabeledTexts as EncodedRows, train reduced to ``config.examples``."""
+    task = config.task_object
     max_length = config.resolve_max_length(model_config)
-    indices = choose_examples(len(train), config.examples)
     if config.examples > len(train):
         say(f"examples     {config.examples:,} were requested, but there are only {len(train):,}")
-    train_labels = encode_labels(train, labels)[indices]
-    dev_labels = encode_labels(dev, labels)
-    if labels and len(set(train_labels)) < 2:
-        raise ValueError(f"the subset of {plural(len(indices), 'example')} has only one label: "
-                         "raise --examples")
-    train_texts = [train.texts[i] for i in indices]
-    train = EncodedTexts(tokenizer, train_texts, model_config, max_length, train_labels)
-    dev = EncodedTexts(tokenizer, dev.texts, model_config, max_length, dev_labels)
+    train = train.subset(choose_examples(len(train), config.examples))
+    notes = task.notes(train, dev, labels)
+    encoded = [task.encode(tokenizer, examples, labels, model_config, max_length)
+               for examples in (train, dev)]
     if config.class_weights == "balanced":
-        train.class_weights = balanced_weights(train_labels, len(labels))
-    for name, texts in (("train", train), ("dev", dev)):
-        line = f"{name:<12} {len(texts):,} examples of {texts.lengths.mean():.0f} tokens on average"
-        num_full = int((texts.lengths == max_length).sum())
-        if num_full:
+        encoded[0].class_weights = balanced_weights(encoded[0].labels.numpy(), len(labels))
+    for name, rows in zip(("train", "dev"), encoded):
+        line = f"{name:<12} {len(rows):,} examples of {rows.lengths.mean():.0f} tokens on average"
+        if len(rows) > len(rows.examples):
+            line += f", windows of {len(rows.examples):,} longer ones"
+        num_full = int((rows.lengths == max_length).sum())
+        if num_full and rows.may_be_truncated:
             line += f"; {num_full:,} have the maximum of {max_length} and may have been truncated"
         say(line)
-    if labels:
-        shares = np.bincount(train_labels, minlength=len(labels)) / len(indices)
-        listed = [f"{visible(label)}: {share:.0%}" for label, share in zip(labels[:10], shares)]
-        say(f"labels       {', '.join(listed)}")
-        if len(set(dev_labels)) < 2:
-            say(f"warning      the dev set has only the label {visible(labels[dev_labels[0]])}: "
-                "its scores cannot show whether the model tells labels apart; give another --dev")
+    for line in notes:
+        say(line)
     say(f"device       {describe(torch.device(config.device), config.precision)}")
-    return train, dev
+    return encoded
 
 
 def choose_examples(count, wanted):
@@ -169,17 +160,10 @@ def balanced_weights(train_labels, num_labels):
     return torch.tensor(len(train_labels) / (num_labels * counts), dtype=torch.float32)
 
 
-def majority_baseline(train_labels, dev_labels, config):
-    """Return the dev scores, {metric: score}, of always predicting the most frequent label.
-
-    For a regression, whose metrics are correlations, a constant scores 0.
-    """
-    if config.task == "regression":
-        return dict.fromkeys(config.metrics, 0.0)
-    most_frequent = Counter(train_labels.tolist()).most_common(1)[0][0]
-    predictions = [most_frequent] * len(dev_labels)
-    return {name: metric(dev_labels.tolist(), predictions)
-            for name, metric in config.metrics.items()}
+def baseline_scores(train, dev, labels, config):
+    """Return the dev scores, {metric: score}, of answers that take no model."""
+    task = config.task_object
+    return task.score(task.baseline(train, dev), dev, labels, config)
 
 
 def listed_scores(scores, config, labels):
@@ -188,8 +172,9 @@ def listed_scores(scores, config, labels):
     {"accuracy": 0.9, "f1": 0.5, "matthews": 0.4}
     -> "accuracy 0.9000, f1 (neg) 0.5000, matthews 0.4000"
     """
-    names = [config.metric_name, *(name for name in config.metrics if name != config.metric_name)]
-    return ", ".join(f"{config.score_name(name, labels)} {scores[name]:.4f}"
+    task = config.task_object
+    names = [config.metric_name, *(name for name in task.metrics if name != config.metric_name)]
+    return ", ".join(f"{task.score_name(name, labels, config)} {scores[name]:.4f}"
                      for name in names if name in scores)
 
 

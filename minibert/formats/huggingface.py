@@ -35,7 +35,12 @@ from minibert.formats.other_weights import listed, strip_prefixes
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
 from minibert.generation.t5 import T5
-from minibert.heads import BertForPreTraining, BertForSequenceClassification
+from minibert.heads import (
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    EncoderWithHead,
+)
 from minibert.model import BertForMaskedLM, BertModel
 from tokenizer.utils.files import atomic_write
 from tokenizer.utils.terminal import visible
@@ -46,12 +51,15 @@ ARCHITECTURES = {
     "BertForPreTraining": ("bert", BertForPreTraining),
     "BertModel": ("bert", BertModel),
     "BertForSequenceClassification": ("bert", BertForSequenceClassification),
+    "BertForTokenClassification": ("bert", BertForTokenClassification),
     "RobertaForMaskedLM": ("roberta", BertForMaskedLM),
     "RobertaModel": ("roberta", BertModel),
     "RobertaForSequenceClassification": ("roberta", BertForSequenceClassification),
+    "RobertaForTokenClassification": ("roberta", BertForTokenClassification),
     "ModernBertForMaskedLM": ("modernbert", BertForMaskedLM),
     "ModernBertModel": ("modernbert", BertModel),
     "ModernBertForSequenceClassification": ("modernbert", BertForSequenceClassification),
+    "ModernBertForTokenClassification": ("modernbert", BertForTokenClassification),
     "BertLMHeadModel": ("bert", BertForCausalLM),
     "RobertaForCausalLM": ("roberta", BertForCausalLM),
     "ModernBertDecoderForCausalLM": ("modernbert", BertForCausalLM),
@@ -98,10 +106,13 @@ def save_pretrained(model, folder, tokenizer=None):
         values = {"architectures": ["EncoderDecoder"], "model_type": ENCODER_DECODER,
                   **asdict(config)}
     else:
+        # Only config.json says that a model has several labels for a text.
+        cls = next(cls for cls in (BertForSequenceClassification, type(model))
+                   if isinstance(model, cls))
         architecture = next(name for name, supported in ARCHITECTURES.items()
-                            if supported == (config.family, type(model)))
+                            if supported == (config.family, cls))
         values = config_to_json(config, architecture, tokenizer)
-    if isinstance(model, BertForSequenceClassification):
+    if isinstance(model, EncoderWithHead):
         values.update(classifier_to_json(model))
     safetensors.write(tensors, folder / WEIGHTS, {"format": "pt"})
     atomic_write(folder / CONFIG, json.dumps(values, indent=2, sort_keys=True) + "\n")
@@ -179,8 +190,8 @@ def _build_model(values, config, tensors, path):
         head = tensors.get("lm_head.weight")
         is_tied = head is None or torch.equal(head, tensors.get("shared.weight", head + 1))
         config = replace(config, tied_head=is_tied)
-    if cls is BertForSequenceClassification:
-        return cls(config, *classifier_from_json(values, config, path))
+    if issubclass(cls, EncoderWithHead):
+        return classifier_from_json(cls, values, config, path)
     if cls is BertModel:
         return cls(config, pooler=f"{ENCODER[config.family]}pooler.dense.weight" in tensors)
     return cls(config)

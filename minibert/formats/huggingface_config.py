@@ -8,7 +8,9 @@ from dataclasses import fields
 from minibert.config import DECODER_FAMILIES, FAMILIES, BertConfig
 from minibert.formats.model_files import CONFIG
 from minibert.generation.t5 import T5Config
+from minibert.heads import BertForMultiLabelClassification, BertForSequenceClassification
 
+MULTI_LABEL = "multi_label_classification"  # a problem_type
 ENCODER_DECODER = "minibert-encoder-decoder"  # a model_type of this project alone
 MODEL_TYPES = (*FAMILIES, *DECODER_FAMILIES, "modernbert-decoder", "t5", ENCODER_DECODER)
 
@@ -261,31 +263,40 @@ def _global_attention_period(values, path):
 
 
 def classifier_to_json(model):
-    """Return what config.json has for a classifier in addition.
+    """Return what config.json has for a model with a head for fine-tuning in addition.
 
     {"problem_type": "single_label_classification", "id2label": {"0": "bad", "1": "good"}, ...}
     """
     labels = model.labels or ("LABEL_0",)
-    values = {"problem_type": "single_label_classification" if model.labels else "regression",
-              "classifier_dropout": model.dropout.p,
+    values = {"classifier_dropout": model.dropout.p,
               "id2label": {str(i): label for i, label in enumerate(labels)},
               "label2id": {label: i for i, label in enumerate(labels)}}
+    if not isinstance(model, BertForSequenceClassification):
+        return values
+    values["problem_type"] = "single_label_classification" if model.labels else "regression"
+    if isinstance(model, BertForMultiLabelClassification):
+        values["problem_type"] = MULTI_LABEL
     if model.config.family == "modernbert":
         values["classifier_pooling"] = "mean"
     return values
 
 
-def classifier_from_json(values, config, path):
-    """Return (labels, dropout) of a classifier's config.json; no labels mean a regression."""
-    problem_type = values.get("problem_type")
-    pooling = values.get("classifier_pooling", "cls")
-    if problem_type == "multi_label_classification":
-        raise ValueError(f"{path}: problem_type {problem_type!r} is not supported")
-    if config.family == "modernbert" and pooling != "mean":
-        raise ValueError(f"{path}: classifier_pooling {pooling!r} is not supported, only 'mean'")
+def classifier_from_json(cls, values, config, path):
+    """Return the model of a config.json, a ``cls`` or BertForMultiLabelClassification.
+
+    No labels mean a regression.
+    """
     id2label = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers' default
     labels = tuple(str(id2label[i]) for i in sorted(id2label, key=int))
-    if problem_type == "regression" or len(labels) == 1:
-        labels = ()
+    if cls is BertForSequenceClassification:
+        pooling = values.get("classifier_pooling", "cls")
+        if config.family == "modernbert" and pooling != "mean":
+            raise ValueError(f"{path}: classifier_pooling {pooling!r} is not supported, only "
+                             "'mean'")
+        problem_type = values.get("problem_type")
+        if problem_type == MULTI_LABEL:
+            cls = BertForMultiLabelClassification
+        elif problem_type == "regression" or len(labels) == 1:
+            labels = ()
     dropout = values.get("classifier_dropout")
-    return labels, config.hidden_dropout_prob if dropout is None else dropout
+    return cls(config, labels, config.hidden_dropout_prob if dropout is None else dropout)

@@ -15,7 +15,7 @@ from minibert.finetuning.seeds import (
     balanced_weights,
     choose_examples,
     finetune,
-    new_classifier,
+    new_model,
 )
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
@@ -165,7 +165,7 @@ def test_fine_tuning_uses_dropout_though_pretraining_did_not(any_run, use_pretra
     pretrained = from_pretrained(any_run / "model")
     assert pretrained.config.hidden_dropout_prob == 0
     config = FinetuneConfig(hidden_dropout_prob=0.25, device="cpu")
-    model = new_classifier(pretrained, ("0", "1"), config, Tuning(), 0, use_pretrained)
+    model = new_model(pretrained, ("0", "1"), config, Tuning(), 0, use_pretrained)
     dropouts = {name: module.p for name, module in model.named_modules()
                 if isinstance(module, torch.nn.Dropout)}
     assert dropouts.pop("dropout") == 0.1  # the head

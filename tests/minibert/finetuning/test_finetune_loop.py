@@ -1,4 +1,5 @@
 """Batches of texts, predictions, and which epoch ``fit`` keeps."""
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,8 +7,9 @@ import pytest
 import torch
 from finetune_helpers import QUICK, load_parts
 
-from minibert.finetuning.config import FinetuneConfig
-from minibert.finetuning.loop import EncodedTexts, best_epoch, compute_metrics, fit, predict
+from minibert.finetuning.config import TASKS, FinetuneConfig
+from minibert.finetuning.loop import EncodedTexts, best_epoch, fit, predict
+from minibert.finetuning.text_tasks import Regression
 from minibert.heads import BertForSequenceClassification
 
 
@@ -35,13 +37,14 @@ def test_predictions_do_not_depend_on_the_batch_size(any_run):
     assert classifier.training
 
 
-def test_metrics_read_the_largest_logit_or_the_value():
-    classes = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
-    scores = compute_metrics(classes, torch.tensor([1, 1]), FinetuneConfig().metrics)
-    assert scores["accuracy"] == 0.5
-    values = torch.tensor([[1.0], [2.0], [6.0]])
-    both = compute_metrics(values, torch.tensor([1.0, 2.0, 3.0]), {"both": lambda a, b: (a, b)})
-    assert both == {"both": ([1, 2, 3], [1, 2, 6])}
+def test_answers_are_the_label_of_the_largest_logit_or_the_value():
+    classes = [torch.tensor([0.0, math.log(3)]), torch.tensor([9.0, -99.0])]
+    answers = TASKS["classification"].answers(classes, None, ("bad", "good"))
+    assert answers[0] == {"prediction": "good", "probability": pytest.approx(0.75)}
+    assert answers[1]["prediction"] == "bad"
+    values = [torch.tensor([1.5]), torch.tensor([-2.0])]
+    assert TASKS["regression"].answers(values, None, ()) == [
+        {"prediction": 1.5}, {"prediction": -2.0}]
 
 
 class CountingModel(torch.nn.Module):
@@ -50,7 +53,7 @@ class CountingModel(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.count = torch.nn.Parameter(torch.zeros(()))
-        self.classifier = SimpleNamespace(out_features=1)
+        self.labels = ()
 
     def forward(self, input_ids, attention_mask, labels=None):
         self.count.data += self.training
@@ -68,8 +71,11 @@ def scripted_fit(monkeypatch, bert):
         labels = np.zeros(2, np.float32)
         texts = EncodedTexts(tokenizer, ["a", "b"], pretrained.config, 32, labels)
         config = FinetuneConfig(task="regression", epochs=len(scores), **{**QUICK, **options})
-        metrics = {"pearson": lambda labels, predictions: scores[round(predictions[0]) - 1]}
-        monkeypatch.setattr(FinetuneConfig, "metrics", metrics)
+
+        def score(task, answers, examples, labels, config):
+            return {"pearson": scores[round(answers[0]["prediction"]) - 1]}
+
+        monkeypatch.setattr(Regression, "score", score)
         model = CountingModel()
         bar = SimpleNamespace(set_postfix_str=lambda *_, **__: None, update=lambda n=1: True)
 

@@ -10,6 +10,7 @@ from minibert.finetuning.labeled_files import (
     encode_labels,
     rarest_class,
     read_examples,
+    read_number,
     split_dev,
 )
 
@@ -62,7 +63,7 @@ def test_an_open_quotation_mark_is_text_in_a_tsv_and_an_error_in_a_csv(tmp_path)
 
 def test_pairs_are_tuples_and_labels_of_a_regression_are_floats(tmp_path):
     path = written(tmp_path, "sentence1\tsentence2\tscore\na b\tc\t2.5\n")
-    examples = read_examples(path, Layout("sentence1", "sentence2", "score"), regression=True)
+    examples = read_examples(path, Layout("sentence1", "sentence2", "score"), read_number)
     assert examples.texts == [("a b", "c")] and examples.labels == [2.5]
 
 
@@ -122,7 +123,7 @@ def test_missing_labels_raise(name, content, message, tmp_path):
 def test_a_regression_needs_numbers_whose_squares_fit_into_float32(label, tmp_path):
     path = written(tmp_path, f"sentence\tlabel\na\t1e18\nb\t{label}\n")
     with pytest.raises(ValueError, match=f"train.tsv:3: the label '{label}' is not a number"):
-        read_examples(path, regression=True)
+        read_examples(path, parse_label=read_number)
     assert read_examples(path).labels == ["1e18", label]
 
 
@@ -237,5 +238,5 @@ def test_every_label_stays_in_the_training_set(tmp_path):
 def test_the_labels_of_a_regression_need_not_stay_in_the_training_set(tmp_path):
     rows = "".join(f"text {i}\t{i}.5\n" for i in range(20))
     path = written(tmp_path, "sentence\tlabel\n" + rows)
-    _, dev = split_dev(read_examples(path, regression=True))
+    _, dev = split_dev(read_examples(path, parse_label=read_number))
     assert len(dev) == 2

@@ -37,7 +37,7 @@ def test_labels_in_the_file_are_scored(folder, tmp_path, capsys):
     predict(folder, tmp_path / "a.tsv", rows)
     out, error = capsys.readouterr()
     assert len(out.splitlines()) == 5
-    assert "accuracy 0.7500, f1 (1) 0.8571, matthews 0.0000, on the 4 labels of" in error
+    assert "accuracy 0.7500, f1 (1) 0.8571, matthews 0.0000, on the 4 examples of" in error
 
 
 def test_files_that_cannot_be_scored_are_still_predicted(folder, tmp_path, capsys):

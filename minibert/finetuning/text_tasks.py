@@ -1,0 +1,113 @@
+"""Tasks with one answer for each text or pair of texts: a label, or a number."""
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from minibert.finetuning.labeled_files import (
+    class_labels,
+    encode_labels,
+    has_label_column,
+    rarest_class,
+    read_examples,
+    read_label,
+    read_number,
+)
+from minibert.finetuning.loop import EncodedTexts
+from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION, f1
+from minibert.finetuning.task import Task
+from minibert.heads import BertForSequenceClassification
+from tokenizer.utils.terminal import plural, visible
+
+
+class TextTask(Task):
+    """What the tasks of this file have in common."""
+    model_class = BertForSequenceClassification
+    layout_flags = ("text", "pair", "label", "columns", "skip_bad_rows", "encoding_errors")
+    parse_label = staticmethod(read_label)
+
+    def read(self, path, layout, labeled=True, keep_empty=False):
+        return read_examples(path, layout, self.parse_label, labeled, keep_empty)
+
+    def file_has_labels(self, path, layout):
+        return has_label_column(path, layout)
+
+    def encode(self, tokenizer, examples, labels, model_config, max_length):
+        targets = None if examples.labels is None else self.targets(examples, labels)
+        encoded = EncodedTexts(tokenizer, examples.texts, model_config, max_length, targets)
+        encoded.examples = examples
+        return encoded
+
+    def targets(self, examples, labels):
+        """Return the labels as the model's loss needs them, an array (N, ...)."""
+        raise NotImplementedError
+
+
+class Classification(TextTask):
+    """One of several labels for each text."""
+    metrics = tuple(CLASSIFICATION)
+    has_class_weights = True
+
+    def labels(self, examples):
+        return tuple(class_labels(examples))
+
+    def complete(self, config, examples):
+        return replace(config, f1_class=rarest_class(examples))
+
+    def notes(self, train, dev, labels):
+        counts = Counter(train.labels)
+        if len(counts) < 2:
+            raise ValueError(f"the subset of {plural(len(train), 'example')} has only one label: "
+                             "raise --examples")
+        listed = [f"{visible(label)}: {counts[label] / len(train):.0%}" for label in labels[:10]]
+        lines = [f"labels       {', '.join(listed)}"]
+        if len(set(dev.labels)) < 2:
+            lines.append(f"warning      the dev set has only the label {visible(dev.labels[0])}: "
+                         "its scores cannot show whether the model tells labels apart; give "
+                         "another --dev")
+        return lines
+
+    def targets(self, examples, labels):
+        return encode_labels(examples, labels)
+
+    def answers(self, outputs, encoded, labels):
+        probabilities, classes = torch.stack(outputs).softmax(dim=1).max(dim=1)  # (N,), (N,)
+        return [{"prediction": labels[c], "probability": p}
+                for c, p in zip(classes.tolist(), probabilities.tolist())]
+
+    def score(self, answers, examples, labels, config):
+        truth = encode_labels(examples, labels).tolist()
+        predictions = [labels.index(answer["prediction"]) for answer in answers]
+        metrics = CLASSIFICATION | {"f1": partial(f1, positive=config.f1_class)}
+        return {name: metric(truth, predictions) for name, metric in metrics.items()}
+
+    def baseline(self, train, dev):
+        most_frequent = Counter(train.labels).most_common(1)[0][0]
+        return [{"prediction": most_frequent}] * len(dev)
+
+    def score_name(self, metric, labels, config):
+        """Name the label that an F1 belongs to: "f1 (neg)"."""
+        is_of_label = metric == "f1" and len(labels) == 2
+        return f"f1 ({visible(labels[config.f1_class])})" if is_of_label else metric
+
+
+class Regression(TextTask):
+    """A number for each text."""
+    metrics = tuple(REGRESSION)
+    has_label_names = False
+    parse_label = staticmethod(read_number)
+
+    def targets(self, examples, labels):
+        return np.array(examples.labels, dtype=np.float32)
+
+    def answers(self, outputs, encoded, labels):
+        return [{"prediction": value} for value in torch.cat(outputs).tolist()]
+
+    def score(self, answers, examples, labels, config):
+        predictions = [answer["prediction"] for answer in answers]
+        return {name: metric(examples.labels, predictions) for name, metric in REGRESSION.items()}
+
+    def baseline(self, train, dev):
+        return [{"prediction": 0.0}] * len(dev)  # the metrics are correlations: any constant does

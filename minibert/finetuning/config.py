@@ -17,10 +17,11 @@ from minibert.config_fields import (
     option,
 )
 from minibert.device import choose_device, choose_precision
-from minibert.finetuning.text_tasks import Classification, Regression
+from minibert.finetuning.text_tasks import Classification, MultiLabel, Regression
 from minibert.finetuning.token_tags import Tokens
 
-TASKS = {"classification": Classification(), "regression": Regression(), "tokens": Tokens()}
+TASKS = {"classification": Classification(), "multilabel": MultiLabel(),
+         "regression": Regression(), "tokens": Tokens()}
 DEFAULT_MAX_LENGTH = 128  # tokens; most sentences are shorter
 
 
@@ -31,11 +32,13 @@ class FinetuneConfig:
     >>> FinetuneConfig(task="regression").metric_name
     'pearson'
     """
-    task: str = option("classification", "kind of labels: a name or a number for each text, a tag "
-                       "for each word (tokens)", TASKS)
+    task: str = option("classification", "what to predict for each text: a label, any number of "
+                       "labels, a number, or a tag for each word (tokens)", TASKS)
     metric: str = option("", "score on the dev set that selects the best epoch: accuracy (the "
                          "default), f1 (of the rarer of two labels, or the mean over more) or "
-                         "matthews; for a regression pearson (the default) or spearman")
+                         "matthews; regression: pearson (the default) or spearman; multilabel: "
+                         "micro_f1 (the default) or macro_f1; tokens: f1 (the default), precision "
+                         "or recall of entities, or accuracy")
     class_weights: str = option("none", "balanced: the rarer a label is in the training "
                                 "file, the more it counts in the loss", ("none", "balanced"))
     epochs: int = option(3, "passes over the training file, at most")

@@ -88,6 +88,23 @@ def read_number(location, label):
     return value
 
 
+def read_labels(location, text):
+    """Return the labels of a text as a list, which may be empty.
+
+    'red, green' or '["red", "green"]' -> ["red", "green"]
+    """
+    names = text.split(",")
+    if text.strip().startswith("["):
+        try:
+            names = json.loads(text)
+        except (ValueError, RecursionError):
+            names = [None]
+        if not all(isinstance(name, (str, int)) for name in names):
+            raise ValueError(f"{location}: the labels {text!r} are not a JSON list of strings")
+    names = (str(name).strip() for name in names)
+    return [*dict.fromkeys(name for name in names if name)]
+
+
 def read_examples(path, layout=Layout(), parse_label=read_label, labeled=True, keep_empty=False):
     """Read a file of examples.
 
@@ -113,7 +130,9 @@ def read_examples(path, layout=Layout(), parse_label=read_label, labeled=True, k
                              "--dev)")
         skipped.append(message)
 
-    for line, row in read_rows(path, layout, layout.parts(labeled), on_bad_row, replacements):
+    lists = [layout.label] if parse_label is read_labels else []
+    for line, row in read_rows(path, layout, layout.parts(labeled), on_bad_row, replacements,
+                               lists):
         text = tuple(row[name].strip() for name in layout.parts(labeled=False))
         try:
             label = parse_label(f"{path}:{line}", row[layout.label]) if labeled else None
@@ -204,7 +223,7 @@ def split_dev(examples, share=0.1):
 # ---------------------------------------------------------------------------------- files -> rows
 
 
-def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None):
+def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None, lists=()):
     """Yield (line number, {column: str}) of each row.
 
     Blank lines are skipped.
@@ -212,6 +231,7 @@ def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None):
     needed         {column: the flag that names it}: the columns to return
     on_bad_row     is called with a message for each row that cannot be read
     replacements   see ``decoded_lines``
+    lists          columns where a JSON list is allowed
     """
     extension = format_of(path)
     lines = decoded_lines(path, replacements=replacements)
@@ -227,7 +247,7 @@ def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None):
                          f".gz or .bz2), not from {extension}")
     for line, record in records:
         try:
-            row = {name: _part(f"{path}:{line}", name, record, needed) for name in needed}
+            row = {name: _part(f"{path}:{line}", name, record, needed, lists) for name in needed}
         except ValueError as error:
             on_bad_row(str(error))
         else:
@@ -236,21 +256,22 @@ def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None):
 
 def has_label_column(path, layout):
     """Return whether the first row has all parts of an example, also the label."""
-    rows = read_rows(path, layout, layout.parts(labeled=True), replacements=Replacements("replace"))
+    rows = read_rows(path, layout, layout.parts(labeled=True),
+                     replacements=Replacements("replace"), lists=[layout.label])
     try:
         return next(rows, None) is not None
     except ValueError:
         return False
 
 
-def _part(location, name, record, needed):
+def _part(location, name, record, needed, lists):
     """Return a field as text: a JSON null is empty, numbers are as they are written."""
     if name not in record:
         known = visible(", ".join(record)[:200])  # safe to print, and not too long
         raise ValueError(f"{location}: no column {name!r}; there are: {known}. Name one with "
                          f"{needed[name]}, or add a header row")
     value = record[name]
-    if isinstance(value, (list, dict)):
+    if isinstance(value, (list, dict)) and not (isinstance(value, list) and name in lists):
         raise ValueError(f"{location}: field {name!r} is a {type(value).__name__}: it must be text "
                          "or a number")
     if value is None:

@@ -90,7 +90,8 @@ def read_layout(args, layout, task):
     flags = explicit_flags(args, Layout)
     for name in flags:
         if name not in TASKS[task].layout_flags:
-            raise ValueError(f"{name} has no meaning for --task {task}: leave it out")
+            flag = "--" + name.replace("_", "-")
+            raise ValueError(f"{flag} has no meaning for --task {task}: leave it out")
     return replace(layout, **flags)
 
 

@@ -1,7 +1,8 @@
-"""Tasks with one answer for each text or pair of texts: a label, or a number."""
+"""Tasks with an answer for each text or pair of texts: a label, several labels, or a number."""
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -13,12 +14,13 @@ from minibert.finetuning.labeled_files import (
     rarest_class,
     read_examples,
     read_label,
+    read_labels,
     read_number,
 )
 from minibert.finetuning.loop import EncodedTexts
-from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION, f1
+from minibert.finetuning.metrics import CLASSIFICATION, REGRESSION, f1, multilabel_scores
 from minibert.finetuning.task import Task
-from minibert.heads import BertForSequenceClassification
+from minibert.heads import BertForMultiLabelClassification, BertForSequenceClassification
 from tokenizer.utils.terminal import plural, visible
 
 
@@ -111,3 +113,49 @@ class Regression(TextTask):
 
     def baseline(self, train, dev):
         return [{"prediction": 0.0}] * len(dev)  # the metrics are correlations: any constant does
+
+
+class MultiLabel(TextTask):
+    """Any number of labels for each text: those with a probability of at least a half."""
+    model_class = BertForMultiLabelClassification
+    metrics = ("micro_f1", "macro_f1")
+    parse_label = staticmethod(read_labels)
+
+    def labels(self, examples):
+        names = sorted({*chain(*examples.labels)})
+        if len(names) < 2:
+            raise ValueError(f"{examples.path}: there must be at least two different labels, it "
+                             f"has {len(names)}: is it the right --label column?")
+        return tuple(names)
+
+    def notes(self, train, dev, labels):
+        counts = Counter(chain(*train.labels))
+        listed = [f"{visible(label)}: {counts[label] / len(train):.0%}" for label in labels[:10]]
+        return [f"labels       {', '.join(listed)}"]
+
+    def targets(self, examples, labels):
+        rows = np.repeat(np.arange(len(examples)), [*map(len, examples.labels)])
+        flat = replace(examples, labels=[*chain(*examples.labels)],
+                       lines=[examples.lines[row] for row in rows])
+        targets = np.zeros((len(examples), len(labels)), np.float32)
+        targets[rows, encode_labels(flat, labels)] = 1
+        return targets
+
+    def answers(self, outputs, encoded, labels):
+        return [{"prediction": [name for name, p in zip(labels, row) if p >= 0.5],
+                 "probabilities": dict(zip(labels, row))}
+                for row in torch.stack(outputs).sigmoid().tolist()]
+
+    def score(self, answers, examples, labels, config):
+        predicted = replace(examples, labels=[answer["prediction"] for answer in answers])
+        return multilabel_scores(self.targets(examples, labels), self.targets(predicted, labels))
+
+    def baseline(self, train, dev):
+        most_frequent = Counter(map(tuple, map(sorted, train.labels))).most_common(1)[0][0]
+        return [{"prediction": most_frequent}] * len(dev)
+
+    def render(self, answers, path, layout):
+        columns = [{"prediction": ",".join(answer["prediction"])}
+                   | {f"p({name})": p for name, p in answer["probabilities"].items()}
+                   for answer in answers]
+        return super().render(columns, path, layout)

@@ -50,8 +50,8 @@ class Tokens(Task):
         """Choose the metric: F1 of the entities, or accuracy if the tags are no entities."""
         are_entities = all(map(is_entity_tag, self.labels(examples)))
         if config.metric in ENTITY_METRICS and not are_entities:
-            raise ValueError(f"metric {config.metric} needs tags of entities, such as B-PER, I-PER "
-                             "and O: use accuracy")
+            raise ValueError(f"--metric {config.metric} needs tags of entities, such as B-PER, "
+                             "I-PER and O: use accuracy")
         return replace(config, metric=config.metric or ("f1" if are_entities else "accuracy"))
 
     def notes(self, train, dev, labels):

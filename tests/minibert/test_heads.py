@@ -9,14 +9,31 @@ from torch.nn import functional as F
 from minibert.config import FAMILIES
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.formats.huggingface_config import classifier_from_json
-from minibert.heads import BertForPreTraining, BertForSequenceClassification
+from minibert.heads import (
+    BertForMultiLabelClassification,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+)
 from minibert.model import BertModel
 
 LABELS = ("bad", "fair", "good")
+HEADS = [(BertForSequenceClassification, LABELS), (BertForSequenceClassification, ()),
+         (BertForMultiLabelClassification, LABELS), (BertForTokenClassification, LABELS)]
 
 
 def classifier(family, labels=LABELS, **options):
     return cases.fill(BertForSequenceClassification(cases.config(family), labels, **options))
+
+
+def some_labels(model, batch):
+    """Return labels for the three texts of a batch."""
+    if isinstance(model, BertForTokenClassification):
+        is_first_piece = (torch.arange(18) % 3 == 1) & (batch["attention_mask"] == 1)
+        return torch.where(is_first_piece, batch["input_ids"] % 3, -100)
+    if isinstance(model, BertForMultiLabelClassification):
+        return torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 1]])
+    return torch.tensor([2, 0, 1]) if model.labels else torch.tensor([0.5, -1.0, 2.0])
 
 
 def inputs(family):
@@ -95,49 +112,52 @@ def test_the_pooler_is_loaded_if_the_model_has_one():
 
 
 
-@pytest.mark.parametrize("labels", [LABELS, ()])
+@pytest.mark.parametrize("cls, labels", HEADS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_classifier_is_saved_and_loaded(family, labels, tmp_path):
-    model = classifier(family, labels, dropout=0.25)
+def test_a_model_with_a_head_is_saved_and_loaded(family, cls, labels, tmp_path):
+    model = cases.fill(cls(cases.config(family), labels, dropout=0.25))
     save_pretrained(model, tmp_path)
     loaded = from_pretrained(tmp_path)
-    assert loaded.labels == labels and loaded.dropout.p == 0.25
+    assert type(loaded) is cls and loaded.labels == labels and loaded.dropout.p == 0.25
     assert torch.equal(loaded(**inputs(family)).logits, model(**inputs(family)).logits)
 
 
-@pytest.mark.parametrize("family, change, message", [
-    ("modernbert", {"classifier_pooling": "cls"}, "classifier_pooling 'cls' is not supported"),
-    ("bert", {"problem_type": "multi_label_classification"}, "problem_type .* is not supported"),
-])
-def test_other_heads_are_refused(family, change, message, tmp_path):
-    save_pretrained(classifier(family), tmp_path)
+def test_another_pooling_is_refused(tmp_path):
+    save_pretrained(classifier("modernbert"), tmp_path)
     values = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(values | change))
-    with pytest.raises(ValueError, match=message):
+    (tmp_path / "config.json").write_text(json.dumps(values | {"classifier_pooling": "cls"}))
+    with pytest.raises(ValueError, match="classifier_pooling 'cls' is not supported"):
         from_pretrained(tmp_path)
 
 
 def test_defaults_of_an_old_config():
     config = cases.config("bert")
-    expected = (("LABEL_0", "LABEL_1"), config.hidden_dropout_prob)
-    assert classifier_from_json({}, config, "config.json") == expected
+    model = classifier_from_json(BertForSequenceClassification, {}, config, "config.json")
+    assert model.labels == ("LABEL_0", "LABEL_1")
+    assert model.dropout.p == config.hidden_dropout_prob
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("labels", [LABELS, ()])
+@pytest.mark.parametrize("cls, labels", HEADS)
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_a_classifier_loads_in_transformers_and_theirs_here(family, labels, tmp_path):
+def test_a_model_with_a_head_loads_in_transformers_and_theirs_here(family, cls, labels, tmp_path):
+    """Multi-label models are told by problem_type, which also chooses the loss there."""
     transformers = pytest.importorskip("transformers")
-    model, batch = classifier(family, labels), inputs(family)
+    model, batch = cases.fill(cls(cases.config(family), labels)), inputs(family)
     save_pretrained(model, tmp_path)
-    theirs, info = transformers.AutoModelForSequenceClassification.from_pretrained(
-        tmp_path, output_loading_info=True)
+    auto_class = (transformers.AutoModelForTokenClassification
+                  if cls is BertForTokenClassification
+                  else transformers.AutoModelForSequenceClassification)
+    theirs, info = auto_class.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values()), info
     assert theirs.config.id2label == dict(enumerate(labels or ("LABEL_0",)))
-    gap = (theirs.eval()(**batch).logits - model(**batch).logits).abs().max().item()
-    assert gap < 1e-4
+    targets = some_labels(model, batch)
+    is_token = batch["attention_mask"] == 1 if cls is BertForTokenClassification else slice(None)
+    expected, out = theirs.eval()(**batch, labels=targets), model(**batch, labels=targets)
+    assert (expected.logits - out.logits)[is_token].abs().max() < 1e-4
+    assert abs(expected.loss - out.loss) < 1e-4
     theirs.save_pretrained(tmp_path / "again")
     loaded = from_pretrained(tmp_path / "again")
-    assert isinstance(loaded, BertForSequenceClassification) and loaded.labels == labels
+    assert type(loaded) is cls and loaded.labels == labels
     assert torch.equal(loaded(**batch).logits, model(**batch).logits)

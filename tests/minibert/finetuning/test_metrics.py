@@ -1,11 +1,17 @@
 """Properties of the metrics; numbers worked by hand are in the docstrings."""
+import random
+
 import numpy as np
 import pytest
 
 from minibert.finetuning.metrics import (
     CLASSIFICATION,
     REGRESSION,
+    entities,
+    entity_scores,
+    f1,
     matthews,
+    multilabel_scores,
     pearson,
     ranks,
     spearman,
@@ -43,3 +49,55 @@ def test_spearman_depends_only_on_the_order():
 def test_ranks_have_the_same_sum_with_ties():
     values = np.random.default_rng(2).integers(0, 5, 40)
     assert ranks(values).sum() == 40 * 41 / 2
+
+
+def random_tags(seed, num_sentences=60):
+    """Return (labels, predictions) of short sentences; many are ill-formed, such as O I-A."""
+    rng = random.Random(seed)
+    tags = ["O", "B-A", "I-A", "B-B", "I-B"]
+    lengths = [rng.randrange(1, 8) for _ in range(num_sentences)]
+    return [[rng.choices(tags, k=length) for length in lengths] for _ in range(2)]
+
+
+def entities_by_trying_all_spans(tags):
+    n = len(tags)
+    spans = [(i, j) for i in range(n) for j in range(i + 1, n + 1) if tags[i] != "O"]
+    found = set()
+    for i, j in spans:
+        kind = tags[i][2:]
+        inside = "I-" + kind
+        continues_another = i > 0 and tags[i] == inside and tags[i - 1] in (inside, "B-" + kind)
+        is_closed = j == n or tags[j] != inside
+        if not continues_another and is_closed and all(tag == inside for tag in tags[i + 1 : j]):
+            found.add((kind, i, j))
+    return found
+
+
+def test_entities_are_the_spans_that_a_slow_search_finds():
+    for seed in range(20):
+        for tags in random_tags(seed)[0]:
+            assert entities(tags) == entities_by_trying_all_spans(tags), tags
+
+
+@pytest.mark.parity
+def test_entity_scores_are_those_of_seqeval():
+    seqeval = pytest.importorskip("seqeval.metrics")
+    for seed in range(50):
+        labels, predictions = random_tags(seed, num_sentences=12)
+        expected = {"f1": seqeval.f1_score(labels, predictions),
+                    "precision": seqeval.precision_score(labels, predictions),
+                    "recall": seqeval.recall_score(labels, predictions)}
+        assert entity_scores(labels, predictions) == pytest.approx(expected)
+
+
+def test_no_entities_score_zero():
+    nothing = {"f1": 0.0, "precision": 0.0, "recall": 0.0}
+    assert entity_scores([["O", "O"]], [["O", "O"]]) == nothing
+    assert entity_scores([["B-A"]], [["O"]]) == entity_scores([["O"]], [["B-A"]]) == nothing
+
+
+def test_macro_f1_of_labels_that_exclude_each_other_is_that_of_classes():
+    labels, predictions = np.random.default_rng(3).integers(0, 3, (2, 40))
+    scores = multilabel_scores(np.eye(3)[labels], np.eye(3)[predictions])
+    assert scores["macro_f1"] == pytest.approx(f1(labels, predictions))
+    assert scores["micro_f1"] == pytest.approx((labels == predictions).mean())

@@ -4,6 +4,7 @@ import torch
 from minibert.config import FAMILIES, BertConfig
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.t5 import T5, T5Config
+from minibert.heads import BertForTokenClassification
 from minibert.model import BertForMaskedLM
 
 CAUSAL_FAMILIES = (*FAMILIES, "gpt2")
@@ -90,6 +91,17 @@ def logits_and_loss(model, family):
         return model(**inputs).logits[inputs["attention_mask"] == 1], loss
 
 
+def token_classifier(family):
+    return fill(BertForTokenClassification(config(family), ("O", "B-A", "I-A", "B-B", "I-B")))
+
+
+def token_batch(family):
+    """Return the same rows, where every third token is the first piece of a word with a tag."""
+    inputs = batch(family)
+    labels = inputs["labels"]
+    return inputs | {"labels": torch.where(labels == -100, labels, labels % 5)}
+
+
 def all_logits_and_loss(model, inputs, is_token):
     """Return the logits at these tokens (N, V), and the loss, of any model that writes text."""
     inputs = {name: value for name, value in inputs.items() if value is not None}
@@ -109,4 +121,4 @@ def generative_cases():
 
 
 __all__ = ["FAMILIES", "all_logits_and_loss", "batch", "config", "fill", "generative_cases",
-           "logits_and_loss", "model"]
+           "logits_and_loss", "model", "token_batch", "token_classifier"]

@@ -27,6 +27,17 @@ def test_logits_and_loss_equal_those_stored_from_transformers(family):
 
 
 @pytest.mark.parametrize("family", cases.FAMILIES)
+def test_logits_and_loss_of_token_classification_equal_those_stored_from_transformers(family):
+    inputs = cases.token_batch(family)
+    logits, loss = cases.all_logits_and_loss(
+        cases.token_classifier(family), inputs, inputs["attention_mask"] == 1)
+    expected = GOLDEN[f"tokens {family}"]
+    torch.testing.assert_close(logits[::3], torch.tensor(expected["logits"]), atol=1e-4, rtol=0)
+    assert loss == pytest.approx(expected["loss"], abs=1e-4)
+    assert logits.std(dim=0).min() > 0.1
+
+
+@pytest.mark.parametrize("family", cases.FAMILIES)
 def test_the_cases_would_show_a_mistake(family):
     """Logits are of the order of 1 and differ between tokens: an error of 1e-4 is a real one."""
     logits, _ = cases.logits_and_loss(cases.model(family), family)

@@ -35,6 +35,11 @@ for family in cases.FAMILIES:
     is_token = inputs["attention_mask"] == 1
     model = theirs(cases.model(family), transformers.AutoModelForMaskedLM)
     golden[family] = stored(*cases.all_logits_and_loss(model, inputs, is_token))
+    inputs = cases.token_batch(family)
+    model = theirs(cases.token_classifier(family), transformers.AutoModelForTokenClassification)
+    logits, loss = cases.all_logits_and_loss(model, inputs, is_token)
+    golden[f"tokens {family}"] = {"loss": round(loss, 6), "logits": [
+        [round(x, 5) for x in row] for row in logits[::3].tolist()]}
 for name, model, inputs, is_token in cases.generative_cases():
     auto_class = (transformers.AutoModelForSeq2SeqLM if name.startswith("t5")
                   else transformers.AutoModelForCausalLM)

@@ -1,0 +1,90 @@
+"""Reading and writing a tag for each word: CoNLL and JSON lines, and errors with their line."""
+import gzip
+import json
+
+import pytest
+
+from minibert.finetuning.labeled_files import Layout
+from minibert.finetuning.tagged_files import has_tags, read_sentences, with_tags
+
+TABS = "Ann\tB-PER\nslept\tO\n\n\nhere\tO\n"
+SPACES = "-DOCSTART- -X- O\n\nAnn NNP B-PER\nslept VBD O\n \nhere RB O"
+JSON = '{"words": ["Ann", "slept"], "tags": ["B-PER", "O"]}\n{"words": ["here"], "tags": ["O"]}\n'
+PUBLISHED = JSON.replace("words", "tokens").replace("tags", "ner_tags")
+
+
+def written(tmp_path, content, name):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("content, name", [
+    (TABS, "a.tsv"), (TABS.replace("\n", "\r\n"), "a.conll"), (TABS, "a.tsv.gz"),
+    (SPACES, "a.txt"), (JSON, "a.jsonl"), (PUBLISHED, "a.jsonl")])
+def test_sentences_are_lists_of_words_and_tags(tmp_path, content, name):
+    path = written(tmp_path, content, name)
+    examples = read_sentences(path, Layout())
+    assert examples.texts == [["Ann", "slept"], ["here"]]
+    assert examples.labels == [["B-PER", "O"], ["O"]]
+    assert has_tags(path, Layout())
+
+
+def test_each_word_keeps_its_line(tmp_path):
+    assert read_sentences(written(tmp_path, TABS, "a.tsv"), Layout()).lines == [[1, 2], [5]]
+    assert read_sentences(written(tmp_path, JSON, "a.jsonl"), Layout()).lines == [[1, 1], [2]]
+
+
+def test_flags_name_other_fields(tmp_path):
+    content = JSON.replace("words", "mots").replace("tags", "classes")
+    examples = read_sentences(written(tmp_path, content, "a.jsonl"), Layout("mots", "", "classes"))
+    assert examples.texts[0] == ["Ann", "slept"] and examples.labels[0] == ["B-PER", "O"]
+
+
+def test_words_between_tabs_may_contain_spaces(tmp_path):
+    path = written(tmp_path, "New York\tB-LOC\n", "a.tsv")
+    assert read_sentences(path, Layout()).texts == [["New York"]]
+
+
+@pytest.mark.parametrize("content, name", [
+    ("Ann\nslept\n\nhere\n", "a.txt"),
+    ('{"words": ["Ann", "slept"]}\n{"words": ["here"]}', "a.jsonl")])
+def test_files_to_predict_need_no_tags(tmp_path, content, name):
+    path = written(tmp_path, content, name)
+    examples = read_sentences(path, Layout(), labeled=False)
+    assert examples.texts == [["Ann", "slept"], ["here"]] and examples.labels is None
+    assert not has_tags(path, Layout())
+
+
+@pytest.mark.parametrize("content, name, message", [
+    ("Ann\tB-PER\nslept\n", "a.tsv", "a.tsv:2: the word 'slept' has no tag"),
+    ("Ann\tB-PER\nslept\t\n", "a.tsv", "a.tsv:2: the word 'slept' has no tag"),
+    ("Ann\tB-PER\n\tO\n", "a.tsv", "a.tsv:2: a tag without a word before it"),
+    ("\n\n", "a.tsv", "a.tsv has no words"),
+    (JSON + "{", "a.jsonl", "a.jsonl:3: invalid JSON"),
+    (JSON + '{"words": ["a"]}', "a.jsonl", "a.jsonl:3: no field tags or ner_tags or pos_tags"),
+    (JSON + '{"words": ["a"], "tags": []}', "a.jsonl", "a.jsonl:3: 1 words but 0 tags"),
+    (JSON + '{"words": ["a"], "tags": [3]}', "a.jsonl", "3: the field 'tags' must be a list"),
+    (JSON + '{"words": "a", "tags": ["O"]}', "a.jsonl", "a.jsonl:3: the field 'words' must be a"),
+])
+def test_bad_files_raise_with_the_line(tmp_path, content, name, message):
+    with pytest.raises(ValueError, match=message):
+        read_sentences(written(tmp_path, content, name), Layout())
+
+
+@pytest.mark.parametrize("content, name, expected", [
+    (TABS, "a.tsv", "Ann\tX\nslept\tY\n\n\nhere\tZ"),
+    (SPACES, "a.txt", "-DOCSTART- -X- O\n\nAnn NNP X\nslept VBD Y\n \nhere RB Z"),
+    ("Ann\nslept\n\nhere", "a.txt", "Ann\tX\nslept\tY\n\nhere\tZ")])
+def test_predicted_tags_replace_the_last_column_and_nothing_else(tmp_path, content, name, expected):
+    path = written(tmp_path, content, name)
+    assert "\n".join(with_tags(path, [["X", "Y"], ["Z"]], Layout())) == expected
+
+
+@pytest.mark.parametrize("content, field", [
+    (JSON, "tags"), (PUBLISHED, "ner_tags"),
+    ('{"id": 7, "words": ["a", "b"]}\n{"words": []}', "tags")])
+def test_predicted_tags_replace_the_field_of_tags(tmp_path, content, field):
+    lines = with_tags(written(tmp_path, content, "a.jsonl"), [["X", "Y"], ["Z"]], Layout())
+    first = json.loads(content.splitlines()[0])
+    assert json.loads(next(lines)) == first | {field: ["X", "Y"]}

@@ -230,10 +230,10 @@ def report(results, say):
     if "gain" in results:
         say(f"gain         {results['gain']:+.4f} from pre-training")
     listed = listed_scores(results["constant_scores"], config, labels)
-    say(f"constant     {listed} for {task.baseline_name}")
+    say(f"baseline     {listed} for {task.baseline_name}")
     if max(results["pretrained"]["scores"]) <= results["constant"]:
         may_weigh = config.class_weights == "none" and task.has_class_weights
-        say("hint         no better than the constant answer: try "
+        say(f"hint         no better than {task.baseline_name}: try "
             + ("--class-weights balanced, " if may_weigh else "")
             + f"--learning-rate {10 * config.learning_rate:g}, more --epochs ({config.epochs}) or "
             "--warmup 0.3")

@@ -67,7 +67,7 @@ def test_uneven_labels_get_balanced_weights_and_all_scores_are_shown(bert, tmp_p
     assert [line.partition("train.tsv:")[2][:14] for line in skipped[1:4]] == [
         f"{i}: 3 fields " for i in (225, 226, 227)]
     assert skipped[4].strip() == "and 1 more"
-    assert "constant     accuracy 0.9091, f1 (0) 0.0000, matthews 0.0000 for always" in shown
+    assert "baseline     accuracy 0.9091, f1 (0) 0.0000, matthews 0.0000 for always" in shown
     config = json.loads((tmp_path / "out" / "finetune.json").read_text())["config"]
     assert config["f1_class"] == 0
 
@@ -78,7 +78,7 @@ def test_a_dev_set_of_one_label_is_reported(bert, tmp_path, capsys):
                   "--out", str(tmp_path / "out"), *flags(epochs=1)])
     shown = capsys.readouterr().out
     assert "the dev set has only the label 0" in shown
-    assert "hint         no better than the constant answer: try --class-weights balanced" in shown
+    assert "hint         no better than always the same answer: try --class-weights" in shown
 
 
 @pytest.mark.parametrize("scores, has_hint", [([20 / 21] * 2, True), ([1.0, 19 / 21], False)])
@@ -89,7 +89,7 @@ def test_a_best_score_that_a_constant_answer_has_too_is_no_success(scores, has_h
         "constant": 20 / 21, "constant_scores": {"accuracy": 20 / 21},
         "pretrained": {"mean": round(sum(scores) / 2, 6), "deviation": 0.0, "scores": scores},
     }, lines.append)
-    assert any("no better than the constant answer" in line for line in lines) == has_hint
+    assert any("no better than always the same answer" in line for line in lines) == has_hint
 
 
 def test_class_weights_change_the_loss_as_if_rare_examples_were_repeated(bert):

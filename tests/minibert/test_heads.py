@@ -69,6 +69,16 @@ def test_bert_and_roberta_use_the_first_token_and_modernbert_the_mean():
 
 
 @torch.no_grad()
+def test_the_loss_of_several_labels_is_the_mean_binary_cross_entropy():
+    model = cases.fill(BertForMultiLabelClassification(cases.config("bert"), LABELS))
+    labels = torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 1]])
+    out = model(**inputs("bert"), labels=labels)
+    p = out.logits.sigmoid()
+    by_hand = -(labels * p.log() + (1 - labels) * (1 - p).log()).mean()
+    assert out.loss == pytest.approx(by_hand.item())
+
+
+@torch.no_grad()
 def test_the_loss_is_the_cross_entropy_or_the_squared_error():
     out = classifier("bert")(**inputs("bert"), labels=torch.tensor([2, 0, 1]))
     by_hand = -out.logits.log_softmax(1)[[0, 1, 2], [2, 0, 1]].mean()

@@ -1,10 +1,12 @@
 """Reading and writing a tag for each word: CoNLL and JSON lines, and errors with their line."""
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
 from minibert.finetuning.labeled_files import Layout
+from minibert.finetuning.metrics import entities
 from minibert.finetuning.tagged_files import has_tags, read_sentences, with_tags
 
 TABS = "Ann\tB-PER\nslept\tO\n\n\nhere\tO\n"
@@ -28,6 +30,12 @@ def test_sentences_are_lists_of_words_and_tags(tmp_path, content, name):
     assert examples.texts == [["Ann", "slept"], ["here"]]
     assert examples.labels == [["B-PER", "O"], ["O"]]
     assert has_tags(path, Layout())
+
+
+def test_the_sample_of_the_guide_has_entities_of_three_types():
+    examples = read_sentences(Path(__file__).parents[3] / "docs/samples/entities.tsv", Layout())
+    found = {kind for tags in examples.labels for kind, _, _ in entities(tags)}
+    assert found == {"PER", "LOC", "ORG"} and len(examples) > 20
 
 
 def test_each_word_keeps_its_line(tmp_path):

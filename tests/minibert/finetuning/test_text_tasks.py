@@ -1,6 +1,7 @@
 """Several labels per text: how they are read, the loss, the scores and the command."""
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,6 +42,12 @@ def test_labels_are_separated_by_commas_or_a_json_list(tmp_path, content, name):
     assert examples.labels == [["red", "green"], [], ["red"]]
     assert TASK.labels(examples) == ("green", "red") and TASK.file_has_labels(path, Layout())
     assert TASK.targets(examples, ("green", "red")).tolist() == [[1, 1], [0, 0], [0, 1]]
+
+
+def test_the_sample_of_the_guide_has_texts_with_two_labels_and_with_none():
+    examples = TASK.read(Path(__file__).parents[3] / "docs/samples/reviews.tsv", Layout())
+    assert {len(names) for names in examples.labels} == {0, 1, 2}
+    assert TASK.labels(examples) == ("food", "place", "service")
 
 
 @pytest.mark.parametrize("label", ['["red"', '[["red"]]', "[null]"])

@@ -60,7 +60,7 @@ def _rows(lines):
     """
     for number, line in lines:
         line = line.strip("\r\n")
-        columns = line.split("\t" if "\t" in line.strip() else None)
+        columns = line.split("\t" if "\t" in line else None) if line.strip() else []
         columns = [column.strip() for column in columns]
         yield number, [] if columns[:1] == [DOCUMENT_START] else columns
 

@@ -16,18 +16,14 @@ from minibert.heads import BertForTokenClassification
 TASK = TASKS["tokens"]
 
 
+TAG_OF = {"film": "B-X", "plot": "B-X", "actor": "I-X", "scene": "B-Y"}
+
+
 def tagged(count, seed):
-    """Return sentences of (word, tag): the word after "very" is an entity of two words."""
+    """Return sentences of (word, tag), where each word always has the same tag."""
     rng = random.Random(seed)
-    sentences = []
-    for _ in range(count):
-        words = [word for word in rng.choices(WORDS, k=rng.randrange(4, 9)) if word != "very"]
-        words.insert(rng.randrange(len(words)), "very")
-        start = words.index("very") + 1
-        tags = ["O"] * len(words)
-        tags[start : start + 2] = ["B-X", "I-X"][: len(words) - start]
-        sentences.append([*zip(words, tags)])
-    return sentences
+    sentences = [rng.choices(WORDS, k=rng.randrange(4, 9)) for _ in range(count)]
+    return [[(word, TAG_OF.get(word, "O")) for word in words] for words in sentences]
 
 
 def conll(sentences):
@@ -125,8 +121,8 @@ def test_an_easy_tagging_is_learned_saved_and_predicted(modernbert, tmp_path, ca
                   "--dev", str(tmp_path / "dev.tsv"), "--out", str(out), "--json",
                   *flags(epochs=8, patience=8, **options)])
     results = json.loads(capsys.readouterr().out)
-    assert results["metric"] == "f1" and results["labels"] == ["B-X", "I-X", "O"]
-    assert results["pretrained"]["mean"] > results["constant"] + 0.3
+    assert results["metric"] == "f1" and results["labels"] == ["B-X", "B-Y", "I-X", "O"]
+    assert results["pretrained"]["mean"] > 0.5 and results["constant"] == 1
     command.main([str(out), "--predict", str(tmp_path / "dev.tsv"), "--out", str(tmp_path / "p")])
     shown = capsys.readouterr()
     assert f"scored       f1 {results['pretrained']['mean']:.4f}, precision" in shown.err
@@ -167,7 +163,7 @@ def test_a_tag_that_is_only_in_dev_counts_as_wrong_and_is_named(bert, tmp_path, 
     ("--class-weights balanced", "--class-weights balanced belongs to --task classification")])
 def test_flags_that_do_not_fit_raise(bert, tmp_path, words, message):
     path = tmp_path / "train.tsv"
-    path.write_text("a\tDET\nfilm\tNOUN\n" * 20)
+    path.write_text("a\tDET\nfilm\tNOUN\n\n" * 20)
     with pytest.raises(ValueError, match=message):
         command.main([str(bert), "--task", "tokens", "--train", str(path), "--out",
                       str(tmp_path / "out"), *words.split()])

@@ -175,20 +175,34 @@ def _line_values(path, lines, on_bad_row):
 
 
 def _array_items(path, lines):
-    parts = []
-    size = 0
-    for _, line in lines:
-        parts.append(line)
-        size += len(line)
-        if size > MAX_BYTES:  # before the memory is full
-            raise ValueError(f"{path}: a JSON array of over {MAX_BYTES >> 20} MiB: write one "
-                             "object per line, as .jsonl")
-    try:
-        items = json.loads("".join(parts))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: invalid JSON ({error})") from None
+    items = json_value(path, lines)
     for number, item in enumerate(items, start=1):
         yield f"item {number}", item
+
+
+def json_value(path, lines):
+    """Return the value of a file that is one JSON value. ValueError names the line of a mistake.
+
+    lines: (line number, line) of the file; blank ones may be missing
+    """
+    parts = []
+    numbers = []
+    size = 0
+    for number, line in lines:
+        parts.append(line)
+        numbers.append(number)
+        size += len(line)
+        if size > MAX_BYTES:  # before the memory is full
+            raise ValueError(f"{path}: a JSON value of over {MAX_BYTES >> 20} MiB: write one "
+                             "object per line, as .jsonl")
+    try:
+        return json.loads("".join(parts))
+    except json.JSONDecodeError as error:
+        line_number = numbers[min(error.lineno, len(numbers)) - 1] if numbers else 1
+        raise ValueError(f"{path}:{line_number}: invalid JSON ({error.msg}, column "
+                         f"{error.colno})") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: invalid JSON ({error})") from None
 
 
 # ------------------------------------------------------------------------------ .csv, .tsv

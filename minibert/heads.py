@@ -172,12 +172,30 @@ class BertForTokenClassification(EncoderWithHead):
         logits = self.classifier(self.dropout(hidden))  # (B, T, labels)
         if labels is None:
             return ModelOutput(logits)
-        return ModelOutput(logits, F.cross_entropy(logits.float().mT, labels))
+        return ModelOutput(logits, self.loss(logits.float(), labels, attention_mask))
+
+    def loss(self, logits, labels, attention_mask):
+        """Return the mean cross entropy where the labels (B, T) are not -100."""
+        return F.cross_entropy(logits.mT, labels)
+
+
+class BertForQuestionAnswering(BertForTokenClassification):
+    """The encoder with two scores per token, as the first and the last token of an answer.
+
+    (Devlin et al. 2018, section 4.2.) The labels are ("start", "end").
+    """
+
+    def loss(self, logits, labels, attention_mask):
+        """Return the mean of two cross entropies over the tokens; labels (B, 2): start and end."""
+        if attention_mask is not None:  # padding must not change the loss
+            logits = logits.masked_fill(attention_mask[:, :, None] == 0, -torch.inf)
+        return F.cross_entropy(logits, labels)
 
 
 # The models for fine-tuning by name, as adapter.json names them
 FINETUNED = {cls.__name__: cls for cls in (
-    BertForSequenceClassification, BertForMultiLabelClassification, BertForTokenClassification)}
+    BertForSequenceClassification, BertForMultiLabelClassification, BertForTokenClassification,
+    BertForQuestionAnswering)}
 
 
 class PlainOutput(nn.Module):

@@ -88,17 +88,20 @@ def train_command(args, tuning):
     say(f"model        {args.run}: {model.config.family}, {size}")
     digest = encoder_digest(model)
 
-    def save(best_model, score):
-        save_finetuned(best_model, tuning, out, tokenizer, args.run, digest)
-
     results = {"run": str(args.run), "layout": asdict(layout), "config": asdict(config),
                "tuning": asdict(tuning)}
+
+    def save(best_model, score, chosen):
+        save_finetuned(best_model, tuning, out, tokenizer, args.run, digest)
+        results["config"] |= chosen
+
     with StopRequest() as stop, errors_name_flags(LATE_CHECKED):
         results |= finetune(model, tokenizer, train, dev, config, stop, say, save, tuning)
     atomic_write(out / SETTINGS, json.dumps(results, indent=1) + "\n")
     report(results, say)
     if args.predict and not stop.requested:
         best_model, _ = load_finetuned(out)
+        config = FinetuneConfig(**results["config"])
         answers, scores, message = evaluate_file(
             best_model, tokenizer, args.predict, layout, config)
         results["predicted"] = {"file": args.predict, "scores": scores}

@@ -17,12 +17,12 @@ from minibert.config_fields import (
     option,
 )
 from minibert.device import choose_device, choose_precision
+from minibert.finetuning.questions import QuestionAnswering
 from minibert.finetuning.text_tasks import Classification, MultiLabel, Regression
 from minibert.finetuning.token_tags import Tokens
 
 TASKS = {"classification": Classification(), "multilabel": MultiLabel(),
-         "regression": Regression(), "tokens": Tokens()}
-DEFAULT_MAX_LENGTH = 128  # tokens; most sentences are shorter
+         "regression": Regression(), "tokens": Tokens(), "qa": QuestionAnswering()}
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,13 @@ class FinetuneConfig:
     'pearson'
     """
     task: str = option("classification", "what to predict for each text: a label, any number of "
-                       "labels, a number, or a tag for each word (tokens)", TASKS)
+                       "labels, a number, a tag for each word (tokens), or the part of "
+                       "it that answers a question (qa)", TASKS)
     metric: str = option("", "score on the dev set that selects the best epoch: accuracy (the "
                          "default), f1 (of the rarer of two labels, or the mean over more) or "
                          "matthews; regression: pearson (the default) or spearman; multilabel: "
                          "micro_f1 (the default) or macro_f1; tokens: f1 (the default), precision "
-                         "or recall of entities, or accuracy")
+                         "or recall of entities, or accuracy; qa: f1 (the default) or exact_match")
     class_weights: str = option("none", "balanced: the rarer a label is in the training "
                                 "file, the more it counts in the loss", ("none", "balanced"))
     epochs: int = option(3, "passes over the training file, at most")
@@ -55,8 +56,9 @@ class FinetuneConfig:
                                         "fine-tuning, whatever it was in pre-training (that of the "
                                         "attention weights stays as pre-trained); with few labels "
                                         "more of it (0.3) reduces overfitting")
-    max_length: int = option(0, "maximum tokens of a text or pair; longer ones are truncated; 0: "
-                             "128, or the model's maximum if that is less")
+    max_length: int = option(0, "maximum tokens of a text or pair; longer ones are truncated, or "
+                             "read in windows (tokens, qa); 0: 128 (qa: 384), or the model's "
+                             "maximum if that is less")
     examples: int = option(0, "train on a random subset of this many examples, the same one for "
                            "every seed; 0: all")
     seeds: int = option(3, "number of runs, each with its own head, data order and dropout")
@@ -66,6 +68,7 @@ class FinetuneConfig:
     precision: str = option("auto", "auto (bf16 if the hardware has it), fp32, bf16 or fp16",
                             PRECISIONS)
     f1_class: int = 1  # the class, of two, whose F1 is reported: the rarer one in training
+    no_answer_threshold: float | None = None  # see ``questions.py``; None: none is needed
 
     def __post_init__(self):
         check_choices(self)
@@ -107,4 +110,4 @@ class FinetuneConfig:
         if self.max_length > limit:
             raise ValueError(f"max_length {self.max_length} is more than the {limit} tokens that "
                              "the model supports")
-        return self.max_length or min(DEFAULT_MAX_LENGTH, limit)
+        return self.max_length or min(self.task_object.max_length, limit)

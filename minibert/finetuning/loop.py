@@ -4,6 +4,7 @@ After each epoch the model is evaluated on a dev set; the weights of the best ep
 The recipe and its settings are in ``config.py``, what depends on the task in ``task.py``.
 """
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -122,13 +123,16 @@ def predict(model, encoded, config, batch_size=64):
     return outputs
 
 
-def evaluate(model, encoded, config):
-    """Return (answers, scores) of a model for EncodedRows; no scores without labels."""
+def evaluate(outputs, labels, encoded, config):
+    """Return (answers, scores) from what ``predict`` returned; no scores for rows without labels.
+
+    labels: those of the model.
+    """
     task = config.task_object
-    answers = task.answers(predict(model, encoded, config), encoded, model.labels)
+    answers = task.answers(outputs, encoded, labels, config)
     if encoded.labels is None:
         return answers, {}
-    return answers, task.score(answers, encoded.examples, model.labels, config)
+    return answers, task.score(answers, encoded.examples, labels, config)
 
 
 def training_step(model, batch, optimizer, scaler, train_config, multiplier):
@@ -146,12 +150,12 @@ def training_step(model, batch, optimizer, scaler, train_config, multiplier):
     return loss.detach()
 
 
-def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
+def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score, chosen: None):
     """Fine-tune a model and leave it with the weights of its best epoch.
 
     train, dev: EncodedRows with labels; config: a FinetuneConfig with its device resolved; bar: a
     tqdm that counts steps; stop: its ``requested`` ends the training after a step; on_best: called
-    with the score after each epoch that is the best so far.
+    with the score, and what was chosen for it, after each epoch that is the best so far.
 
     Return a list of {"epoch", "train_loss", metric: score, ...}, one for each evaluated epoch.
     Raise ValueError if the loss is not finite.
@@ -185,12 +189,14 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score: None):
         is_last = epoch == config.epochs or stop.requested
         if epoch % config.eval_every and not is_last:
             continue
-        _, scores = evaluate(model, dev, config)
-        history.append({"epoch": epoch, "train_loss": train_loss, **scores})
+        outputs = predict(model, dev, config)
+        chosen = config.task_object.choose(outputs, dev)
+        _, scores = evaluate(outputs, model.labels, dev, replace(config, **chosen))
+        history.append({"epoch": epoch, "train_loss": train_loss, **scores, **chosen})
         best = best_epoch(history, config.metric_name)
         if best is history[-1]:
             best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            on_best(best[config.metric_name])
+            on_best(best[config.metric_name], chosen)
         if is_last or epoch - best["epoch"] >= config.patience:
             break
     bar.update(total_steps - step)  # epochs that were not needed

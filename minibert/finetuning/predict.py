@@ -17,7 +17,7 @@ from minibert.finetuning.adapter_files import load_finetuned
 from minibert.finetuning.adapters import Tuning
 from minibert.finetuning.config import TASKS, FinetuneConfig
 from minibert.finetuning.labeled_files import Layout
-from minibert.finetuning.loop import evaluate
+from minibert.finetuning.loop import evaluate, predict
 from minibert.finetuning.seeds import listed_scores
 from minibert.heads import FINETUNED
 from tokenizer.utils.cli import errors_name_flags, explicit_flags
@@ -122,7 +122,8 @@ def evaluate_file(model, tokenizer, path, layout, config):
             problem = error
     if encoded is None:
         encoded = encode(labeled=False)
-    answers, scores = evaluate(model.to(config.device), encoded, config)
+    outputs = predict(model.to(config.device), encoded, config)
+    answers, scores = evaluate(outputs, model.labels, encoded, config)
     lines = []
     if replaced := str(encoded.examples.replacements):
         lines.append(f"replaced     {replaced}")

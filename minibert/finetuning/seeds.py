@@ -26,13 +26,13 @@ ALL_WEIGHTS = Tuning()
 
 
 def finetune(pretrained, tokenizer, train, dev, config, stop=NEVER_STOP, say=print,
-             on_best=lambda model, score: None, tuning=ALL_WEIGHTS):
+             on_best=lambda model, score, chosen: None, tuning=ALL_WEIGHTS):
     """Fine-tune a model with each seed; with ``config.from_scratch`` also from random weights.
 
     pretrained: any model with an encoder; train, dev: LabeledTexts; stop: its ``requested`` ends
-    the training; say: called with each line of the report; on_best: called with (model, score)
-    after each epoch of a pre-trained model that is the best so far over all seeds; tuning: which
-    weights to train.
+    the training; say: called with each line of the report; on_best: called with (model, score,
+    chosen) after each epoch of a pre-trained model that is the best so far over all seeds, chosen:
+    see ``Task.choose``; tuning: which weights to train.
 
     Return {"metric": "accuracy", "labels": ["0", "1"], "train": 2000, "dev": 872, "constant": 0.51,
     "constant_scores": {"accuracy": 0.51, ...}, "learning": see ``count_parameters``,
@@ -85,11 +85,11 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
         for variant, seed in itertools.product(variants, range(config.seeds)):
             model = create(seed, variant == "pretrained")
 
-            def keep_best(score, model=model, variant=variant):
+            def keep_best(score, chosen, model=model, variant=variant):
                 nonlocal best_score
                 if variant == "pretrained" and score > best_score:
                     best_score = score
-                    on_best(model, score)
+                    on_best(model, score, chosen)
 
             history = fit(model, train, dev, config, seed, bar, stop, keep_best)
             if stop.requested and histories["pretrained"]:

@@ -7,7 +7,7 @@ all tasks. What they need to know of a task is in one object, in the order of it
     task.labels(examples)                    what the outputs of the model mean: ("neg", "pos")
     task.encode(tokenizer, examples, ...)    examples -> rows of ids and labels (``EncodedRows``)
     task.model_class(config, labels, p)      the encoder with the head and the loss of the task
-    task.answers(outputs, encoded, labels)   outputs of the model -> one dict for each example
+    task.answers(outputs, encoded, ...)      outputs of the model -> one dict for each example
     task.score(answers, examples, ...)       {"accuracy": 0.8, ...}
     task.render(answers, path, layout)       the lines of a file of predictions
 
@@ -18,6 +18,7 @@ The objects are listed in ``config.TASKS``.
 class Task:
     """The base class. A task defines these values, and the methods without a body here."""
     model_class = None
+    max_length = 128  # the default of --max-length
     metrics = ()  # names of the scores; the first is the default of --metric
     layout_flags = ()  # the fields of ``Layout`` that the task's files have
     has_class_weights = False  # whether its loss has --class-weights
@@ -55,7 +56,11 @@ class Task:
         """
         raise NotImplementedError
 
-    def answers(self, outputs, encoded, labels):
+    def choose(self, outputs, encoded):
+        """Return {field of the FinetuneConfig: value} of what is chosen on a dev set."""
+        return {}
+
+    def answers(self, outputs, encoded, labels, config):
         """Return a dict for each example, as --json prints it.
 
         outputs: for each row of ``encoded`` the model's logits, without the batch dimension.

@@ -74,7 +74,7 @@ class Classification(TextTask):
     def targets(self, examples, labels):
         return encode_labels(examples, labels)
 
-    def answers(self, outputs, encoded, labels):
+    def answers(self, outputs, encoded, labels, config):
         probabilities, classes = torch.stack(outputs).softmax(dim=1).max(dim=1)  # (N,), (N,)
         return [{"prediction": labels[c], "probability": p}
                 for c, p in zip(classes.tolist(), probabilities.tolist())]
@@ -104,7 +104,7 @@ class Regression(TextTask):
     def targets(self, examples, labels):
         return np.array(examples.labels, dtype=np.float32)
 
-    def answers(self, outputs, encoded, labels):
+    def answers(self, outputs, encoded, labels, config):
         return [{"prediction": value} for value in torch.cat(outputs).tolist()]
 
     def score(self, answers, examples, labels, config):
@@ -141,7 +141,7 @@ class MultiLabel(TextTask):
         targets[rows, encode_labels(flat, labels)] = 1
         return targets
 
-    def answers(self, outputs, encoded, labels):
+    def answers(self, outputs, encoded, labels, config):
         return [{"prediction": [name for name, p in zip(labels, row) if p >= 0.5],
                  "probabilities": dict(zip(labels, row))}
                 for row in torch.stack(outputs).sigmoid().tolist()]

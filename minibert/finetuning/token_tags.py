@@ -92,7 +92,7 @@ class Tokens(Task):
         encoded.places = places  # of each word: (row, position), None for a word without a piece
         return encoded
 
-    def answers(self, outputs, encoded, labels):
+    def answers(self, outputs, encoded, labels, config):
         classes = [row.argmax(dim=1).tolist() for row in outputs]
         without_piece = "O" if "O" in labels else labels[0]
         return [{"words": words,

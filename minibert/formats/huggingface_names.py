@@ -3,7 +3,7 @@ import re
 
 from minibert.generation.seq2seq import EncoderDecoder
 from minibert.generation.t5 import T5
-from minibert.heads import BertForTokenClassification
+from minibert.heads import BertForQuestionAnswering, BertForTokenClassification
 
 # Our module -> theirs; # is the index of the block. Our qkv is three tensors there.
 _BERT = {
@@ -34,6 +34,8 @@ _ROBERTA = _BERT | {
     "classifier": "classifier.out_proj",
 }
 _ROBERTA_TOKENS = _ROBERTA | {"classifier": "classifier"}
+_BERT_QUESTIONS = _BERT | {"classifier": "qa_outputs"}
+_ROBERTA_QUESTIONS = _ROBERTA | {"classifier": "qa_outputs"}
 _MODERNBERT = {
     "bert.embeddings.token": "model.embeddings.tok_embeddings",
     "bert.embeddings.norm": "model.embeddings.norm",
@@ -106,14 +108,15 @@ _T5_GATED = _T5 | {
 }
 OWN = "own"  # their names are ours
 # Layout -> the table, and the prefix of their encoder's names
-MODULES = {"bert": _BERT, "roberta": _ROBERTA, "roberta-tokens": _ROBERTA_TOKENS,
-           "modernbert": _MODERNBERT,
+MODULES = {"bert": _BERT, "bert-questions": _BERT_QUESTIONS,
+           "roberta": _ROBERTA, "roberta-tokens": _ROBERTA_TOKENS,
+           "roberta-questions": _ROBERTA_QUESTIONS, "modernbert": _MODERNBERT,
            "modernbert-decoder": _MODERNBERT_DECODER, "gpt2": _GPT2, "t5": _T5,
            "t5-gated": _T5_GATED}
-ENCODER = {"bert": "bert.", "roberta": "roberta.", "roberta-tokens": "roberta.",
-           "modernbert": "model.",
-           "modernbert-decoder": "model.", "gpt2": "transformer.", "t5": "encoder.",
-           "t5-gated": "encoder.", OWN: "bert."}
+ENCODER = {"bert": "bert.", "bert-questions": "bert.",
+           "roberta": "roberta.", "roberta-tokens": "roberta.", "roberta-questions": "roberta.",
+           "modernbert": "model.", "modernbert-decoder": "model.", "gpt2": "transformer.",
+           "t5": "encoder.", "t5-gated": "encoder.", OWN: "bert."}
 # GPT-2 stores the weights of its linear layers as (inputs, outputs).
 TRANSPOSED = re.compile(r"^transformer\..*\.c_(attn|proj|fc)\.weight$")
 
@@ -125,6 +128,8 @@ def layout(model):
         return "t5-gated" if config.gated else "t5"
     if isinstance(model, EncoderDecoder):
         return OWN  # no model there has this block
+    if config.family != "modernbert" and isinstance(model, BertForQuestionAnswering):
+        return f"{config.family}-questions"
     if config.family == "roberta" and isinstance(model, BertForTokenClassification):
         return "roberta-tokens"
     if config.family == "modernbert" and config.causal:

@@ -126,8 +126,8 @@ def test_the_text_field_can_be_chosen(tmp_path):
     ("a.jsonl", '["x"]\n', "a.jsonl:1: a JSON list instead of an object$"),
     ("a.json", '[{"text": "x"},\n\n ["y"]]', "a.json:item 2: a JSON list instead of an object$"),
     ("a.json", '[{"text": "x"},\n {"t": "y"}]', "a.json:item 2: no field 'text'; there are: t"),
-    ("a.json", '[{"text": "x"},\n {"text": "y"', r"a.json: invalid JSON .*line 2 column 14 [^:]*$"),
-    ("a.json", '[{"text": "x"}]\n[{"text": "y"}]', "a.json: invalid JSON"),
+    ("a.json", '[{"text": "x"},\n {"text": "y"', r"a.json:2: invalid JSON \(.*, column 14\)$"),
+    ("a.json", '[{"text": "x"}]\n[{"text": "y"}]', "a.json:2: invalid JSON"),
     ("a.csv", "text,text\nx,y\n", "a.csv:1: a column name is repeated"),
     ("a.jsonl", '{"text": 5}\n', "a.jsonl:1: the field 'text' is not a string but int"),
     ("a.txt", b"fine\nbin\0ary", "a.txt:2: a NUL byte at byte 4.*binary"),
@@ -179,7 +179,7 @@ def test_a_file_that_expands_without_end_is_an_error(tmp_path, monkeypatch, name
 
 def test_an_array_larger_than_memory_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("data.readers.MAX_BYTES", 1000)
-    with pytest.raises(ValueError, match="a.json: a JSON array of over .* as .jsonl"):
+    with pytest.raises(ValueError, match="a.json: a JSON value of over .* as .jsonl"):
         read(write(tmp_path / "a.json", '[{"text": "x"},\n' + '{"text": "y"},\n' * 100))
 
 

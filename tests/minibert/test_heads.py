@@ -12,6 +12,7 @@ from minibert.formats.huggingface_config import classifier_from_json
 from minibert.heads import (
     BertForMultiLabelClassification,
     BertForPreTraining,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
 )
@@ -122,7 +123,7 @@ def test_the_pooler_is_loaded_if_the_model_has_one():
 
 
 
-@pytest.mark.parametrize("cls, labels", HEADS)
+@pytest.mark.parametrize("cls, labels", [*HEADS, (BertForQuestionAnswering, ("start", "end"))])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_model_with_a_head_is_saved_and_loaded(family, cls, labels, tmp_path):
     model = cases.fill(cls(cases.config(family), labels, dropout=0.25))

@@ -148,7 +148,7 @@ def test_pretraining_gains_over_random_weights(bert):
     best_models = []
     config = FinetuneConfig(epochs=4, patience=4, **QUICK)
     finetune(model, tokenizer, train, dev, config, say=silent,
-             on_best=lambda model, score: best_models.append(model))
+             on_best=lambda model, score, chosen: best_models.append(model))
     options = {**QUICK, "learning_rate": 1e-3, "seeds": 2}
     config = FinetuneConfig(epochs=1, from_scratch=True, **options)
     results = finetune(best_models[-1], tokenizer, train, dev, config, say=silent)
@@ -184,14 +184,14 @@ def test_seeds_differ_and_are_reproducible(bert):
 def test_the_model_of_the_best_seed_is_kept(bert, monkeypatch):
     def scripted_fit(model, train, dev, config, seed, bar, stop, on_best):
         score = (0.7, 0.6, 0.8)[seed]
-        on_best(score)
+        on_best(score, {})
         return [{"epoch": 1, "accuracy": score}]
 
     monkeypatch.setattr(seeds, "fit", scripted_fit)
     best_scores = []
     config = FinetuneConfig(from_scratch=True, **{**QUICK, "seeds": 3})
     results = finetune(*load_parts(bert), config, say=silent,
-                       on_best=lambda model, score: best_scores.append(score))
+                       on_best=lambda model, score, chosen: best_scores.append(score))
     assert best_scores == [0.7, 0.8]
     assert results["pretrained"]["mean"] == 0.7 and results["pretrained"]["deviation"] == 0.1
     assert results["gain"] == 0.0

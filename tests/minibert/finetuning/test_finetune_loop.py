@@ -39,11 +39,11 @@ def test_predictions_do_not_depend_on_the_batch_size(any_run):
 
 def test_answers_are_the_label_of_the_largest_logit_or_the_value():
     classes = [torch.tensor([0.0, math.log(3)]), torch.tensor([9.0, -99.0])]
-    answers = TASKS["classification"].answers(classes, None, ("bad", "good"))
+    answers = TASKS["classification"].answers(classes, None, ("bad", "good"), None)
     assert answers[0] == {"prediction": "good", "probability": pytest.approx(0.75)}
     assert answers[1]["prediction"] == "bad"
     values = [torch.tensor([1.5]), torch.tensor([-2.0])]
-    assert TASKS["regression"].answers(values, None, ()) == [
+    assert TASKS["regression"].answers(values, None, (), None) == [
         {"prediction": 1.5}, {"prediction": -2.0}]
 
 
@@ -85,7 +85,8 @@ def scripted_fit(monkeypatch, bert):
                 return stop_after is not None and round(model.count.item()) >= stop_after
 
         best_scores = []
-        history = fit(model, texts, texts, config, 0, bar, Stop(), best_scores.append)
+        history = fit(model, texts, texts, config, 0, bar, Stop(),
+                      lambda score, chosen: best_scores.append(score))
         return history, round(model.count.item()), best_scores
     return run_script
 

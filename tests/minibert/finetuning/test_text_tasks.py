@@ -65,7 +65,7 @@ def test_unknown_and_too_few_labels_raise(tmp_path):
 
 
 def test_answers_are_the_labels_with_a_probability_of_a_half():
-    answer, = TASK.answers([torch.tensor([math.log(3), 0.0, -1.0])], None, ("a", "b", "c"))
+    answer, = TASK.answers([torch.tensor([math.log(3), 0.0, -1.0])], None, ("a", "b", "c"), None)
     assert answer["prediction"] == ["a", "b"]
     assert answer["probabilities"]["a"] == pytest.approx(0.75)
     lines = TASK.render([answer], "a.tsv", Layout())

@@ -65,7 +65,7 @@ def test_a_word_without_a_piece_is_answered_and_not_trained(bert):
     encoded = TASK.encode(tokenizer, examples, ("B-X", "O"), model.config, 34)
     assert (encoded.labels[0] != -100).sum() == 2
     outputs = [torch.tensor([[1.0, 0.0]] * len(encoded.ids[0]))]
-    answer, = TASK.answers(outputs, encoded, ("B-X", "O"))
+    answer, = TASK.answers(outputs, encoded, ("B-X", "O"), None)
     assert answer["tags"] == ["B-X", "O", "B-X"]
 
 
@@ -88,7 +88,7 @@ def test_windows_give_the_tags_in_the_order_of_the_words(bert):
     # A model that reads only the token itself: its class is the word that begins with it.
     class_of = {tokenizer.encode_ids(word)[0]: i for i, word in enumerate(WORDS)}
     outputs = [torch.eye(len(WORDS))[[class_of.get(int(i), 0) for i in ids]] for ids in encoded.ids]
-    answer, = TASK.answers(outputs, encoded, WORDS)
+    answer, = TASK.answers(outputs, encoded, WORDS, None)
     firsts = [tokenizer.encode_ids(tag)[0] for tag in answer["tags"]]
     assert firsts == [tokenizer.encode_ids(word)[0] for word in words]
 

@@ -4,7 +4,7 @@ import torch
 from minibert.config import FAMILIES, BertConfig
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.t5 import T5, T5Config
-from minibert.heads import BertForTokenClassification
+from minibert.heads import BertForQuestionAnswering, BertForTokenClassification
 from minibert.model import BertForMaskedLM
 
 CAUSAL_FAMILIES = (*FAMILIES, "gpt2")
@@ -50,6 +50,16 @@ def t5_model(version):
         vocab_size=61, hidden_size=24, head_size=10, intermediate_size=40, num_hidden_layers=2,
         num_decoder_layers=3, num_attention_heads=3, num_buckets=8, max_distance=20,
         **T5_VERSIONS[version])))
+
+
+def question_model(family):
+    return fill(BertForQuestionAnswering(config(family), ("start", "end")))
+
+
+def question_batch(family):
+    """Return the longest of the rows, and where its answer starts and ends."""
+    inputs = {name: value[:1] for name, value in batch(family).items() if value is not None}
+    return inputs | {"labels": torch.tensor([[7, 9]])}
 
 
 def causal_batch(family):
@@ -121,4 +131,5 @@ def generative_cases():
 
 
 __all__ = ["FAMILIES", "all_logits_and_loss", "batch", "config", "fill", "generative_cases",
-           "logits_and_loss", "model", "token_batch", "token_classifier"]
+           "logits_and_loss", "model", "question_batch", "question_model", "token_batch",
+           "token_classifier"]

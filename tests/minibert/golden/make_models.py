@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 import transformers
 
 HERE = Path(__file__).resolve().parent
@@ -16,9 +17,9 @@ import parity_cases as cases  # noqa: E402
 from minibert.formats.huggingface import save_pretrained  # noqa: E402
 
 
-def stored(logits, loss):
+def stored(logits, loss, step=10):
     """Return a part of the logits (tokens, V), and the loss, as they are stored."""
-    rows = logits[::3, ::10].tolist()
+    rows = logits[::3, ::step].tolist()
     return {"loss": round(loss, 6), "logits": [[round(x, 5) for x in row] for row in rows]}
 
 
@@ -38,13 +39,19 @@ for family in cases.FAMILIES:
     inputs = cases.token_batch(family)
     model = theirs(cases.token_classifier(family), transformers.AutoModelForTokenClassification)
     logits, loss = cases.all_logits_and_loss(model, inputs, is_token)
-    golden[f"tokens {family}"] = {"loss": round(loss, 6), "logits": [
-        [round(x, 5) for x in row] for row in logits[::3].tolist()]}
+    golden[f"tokens {family}"] = stored(logits, loss, step=1)
 for name, model, inputs, is_token in cases.generative_cases():
     auto_class = (transformers.AutoModelForSeq2SeqLM if name.startswith("t5")
                   else transformers.AutoModelForCausalLM)
     model = theirs(model, auto_class)
     golden[name] = stored(*cases.all_logits_and_loss(model, inputs, is_token))
+for family in cases.FAMILIES:
+    model = theirs(cases.question_model(family), transformers.AutoModelForQuestionAnswering)
+    inputs = cases.question_batch(family)
+    start, end = inputs.pop("labels")[0]
+    out = model(**inputs, start_positions=start[None], end_positions=end[None])
+    scores = torch.stack((out.start_logits, out.end_logits), dim=-1)[0]
+    golden[f"qa {family}"] = stored(scores, out.loss.item(), step=1)
 text = json.dumps(golden, indent=1)
 (HERE / "models.json").write_text(text + "\n", encoding="utf-8")
 print(text[:400])

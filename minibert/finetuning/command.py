@@ -5,6 +5,7 @@
         --columns source,label,mark,sentence --metric matthews --from-scratch
     python -m minibert finetune runs/books --train sst2/train.tsv --dev sst2/dev.tsv --tune lora
     python -m minibert finetune runs/books --task tokens --train pos/train.tsv --dev pos/dev.tsv
+    python -m minibert finetune runs/books --task qa --train squad/train.json --dev squad/dev.json
     python -m minibert finetune runs/books/finetuned --predict new.tsv
     python -m minibert finetune runs/books/finetuned --predict labeled.tsv --out answers
 

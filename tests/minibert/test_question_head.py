@@ -8,6 +8,7 @@ import torch
 
 from minibert.config import FAMILIES
 from minibert.formats.huggingface import from_pretrained, save_pretrained
+from minibert.formats.huggingface_names import hf_names, layout
 from minibert.heads import BertForQuestionAnswering
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/models.json").read_text("utf-8"))
@@ -53,6 +54,12 @@ def test_the_encoder_of_a_pretrained_model_is_loaded(family):
                for name, tensor in pretrained.bert.state_dict().items())
     if family == "modernbert":
         assert torch.equal(model.dense.weight, pretrained.head.dense.weight)
+
+
+@pytest.mark.parametrize("family, name", [
+    ("bert", "qa_outputs"), ("roberta", "qa_outputs"), ("modernbert", "classifier")])
+def test_the_linear_layer_has_the_name_that_it_has_in_transformers(family, name):
+    assert hf_names("classifier.bias", layout(cases.question_model(family))) == [f"{name}.bias"]
 
 
 @pytest.mark.parity

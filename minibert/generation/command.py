@@ -19,12 +19,14 @@ from minibert.generation.seq2seq import EncoderDecoder, write
 from minibert.generation.span_corruption import SENTINELS
 from tokenizer.utils.cli import at_least
 
+MAX_NEW_TOKENS = 40  # by default
 
-def continue_texts(model, tokenizer, prompts, max_new_tokens=40, temperature=0.8, top_k=0,
+def continue_texts(model, tokenizer, prompts, max_new_tokens=None, temperature=0.8, top_k=0,
                    top_p=0.95, seed=0):
     """Return what a causal model writes after each prompt: a list of texts. See ``generate``.
 
-    A text ends before max_new_tokens if the model predicts its end.
+    A text ends before max_new_tokens if the model predicts its end. max_new_tokens: None is 40, or
+    as many as fit the model's context.
     """
     if not isinstance(model, BertForCausalLM):
         raise ValueError("only a model trained with --objective causal continues a text")
@@ -35,6 +37,9 @@ def continue_texts(model, tokenizer, prompts, max_new_tokens=40, temperature=0.8
     prompt_ids = [tokenizer.encode_ids(prompt) for prompt in prompts]
     if start is not None:
         prompt_ids = [[start, *ids] for ids in prompt_ids]
+    if max_new_tokens is None:
+        room = model.config.max_length - max(map(len, prompt_ids), default=0)
+        max_new_tokens = room if 0 < room < MAX_NEW_TOKENS else MAX_NEW_TOKENS
     answers = generate(model, prompt_ids, max_new_tokens, temperature, top_k, top_p, seed, end,
                        unwritten_ids(model, tokenizer, {end}))
     # Decoded together: WordPiece puts a space between two words, but not before the first one.
@@ -42,7 +47,7 @@ def continue_texts(model, tokenizer, prompts, max_new_tokens=40, temperature=0.8
             for ids, answer in zip(prompt_ids, answers)]
 
 
-def fill_spans(model, tokenizer, text, max_new_tokens=40):
+def fill_spans(model, tokenizer, text, max_new_tokens=MAX_NEW_TOKENS):
     """Return what an encoder-decoder writes for each sentinel of a text: {sentinel: span}.
 
     The decoder always writes the likeliest token. Raises ValueError for a text without a sentinel,
@@ -93,7 +98,8 @@ def main(args=None):
         device=True)
     add_texts(parser, "the beginning of a text")
     add = parser.add_argument
-    add("--max-new-tokens", type=at_least(1), default=40, help="tokens to write at most")
+    add("--max-new-tokens", type=at_least(1), help="tokens to write at most "
+        f"(default: {MAX_NEW_TOKENS}, or as many as fit the model's context)")
     add("--temperature", type=float, default=0.8,
         help="0: always the likeliest token; 1: as predicted; above: more random")
     add("--top-k", type=at_least(0), default=0, help="choose from the k likeliest tokens; 0: all")
@@ -118,7 +124,7 @@ def main_spans(args=None):
         "span-corruption.", epilog="A span is written <extra_id_0>, <extra_id_1>, ...",
         device=True)
     add_texts(parser, "a text with spans")
-    parser.add_argument("--max-new-tokens", type=at_least(1), default=40,
+    parser.add_argument("--max-new-tokens", type=at_least(1), default=MAX_NEW_TOKENS,
                         help="tokens to write at most, for all spans together")
     args = parser.parse_args(args, rest="text")
     model, tokenizer = load_model(args)

@@ -294,12 +294,11 @@ class Validation:
                                         limit=8 * self.num_examples)
         if config.objective == "causal":  # no token to predict is visible
             self.expected["copying_loss"] = self.expected["unigram_entropy"]
+        self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
         if config.objective == "span-corruption":
-            # Its targets hold sentinels, which are easy to predict: another entropy than the text's
+            # Its targets are not the text alone, and their sentinels are easy to predict.
             self.expected = {"ln_vocab": self.expected["ln_vocab"]}
-        self.bytes_per_token = None
-        if config.objective != "span-corruption":  # its targets are not the text alone
-            self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
+            self.bytes_per_token = None
         self.unknown_share = unknown_report(eval_file.meta).get("unknown_text_share", 0.0)
         self.pad_token_id = tokenizer.pad_token_id
         self.batch_size = min(32, config.effective_micro_batch_size)

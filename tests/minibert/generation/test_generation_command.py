@@ -128,6 +128,30 @@ def test_fill_spans_prints_the_text_with_its_spans(tmp_path, capsys):
     assert output(capsys, *args) == filled + "\n"
 
 
+def test_by_default_a_continuation_ends_where_the_context_does(tmp_path):
+    model, tokenizer = load_run(causal_run(tmp_path))
+    room = 40 - len([tokenizer.cls_token_id, *tokenizer.encode_ids("The cat")])
+    expected = continue_texts(model, tokenizer, ["The cat"], room)
+    assert continue_texts(model, tokenizer, ["The cat"]) == expected
+    with pytest.raises(ValueError, match="and 40 new ones are more than the model's context of 40"):
+        continue_texts(model, tokenizer, ["The cat"], 40)
+
+
+def test_a_space_before_a_sentinel_belongs_to_its_span(tmp_path, monkeypatch):
+    """As in training, where tokens such as " cat" are removed."""
+    model, tokenizer = load_run(span_run(tmp_path))
+    read = []
+
+    def write_nothing(model, input_ids, *args, **options):
+        read.append(input_ids.tolist())
+        return [[]]
+
+    monkeypatch.setattr("minibert.generation.command.write", write_nothing)
+    for text in ("The <extra_id_0> eats <extra_id_12>.", "The<extra_id_0> eats<extra_id_12>."):
+        fill_spans(model, tokenizer, text)
+    assert read[0] == read[1]
+
+
 class Answering:
     """Replaces ``write``: the decoder always writes these ids."""
 

@@ -130,9 +130,10 @@ def encode_files(model_config, tokenizer, train, dev, labels, config, say):
     if config.class_weights == "balanced":
         encoded[0].class_weights = balanced_weights(encoded[0].labels.numpy(), len(labels))
     for name, rows in zip(("train", "dev"), encoded):
-        line = f"{name:<12} {len(rows):,} examples of {rows.lengths.mean():.0f} tokens on average"
-        if len(rows) > len(rows.examples):
-            line += f", windows of {len(rows.examples):,} longer ones"
+        kind = "windows" if len(rows) > len(rows.examples) else "examples"
+        line = f"{name:<12} {len(rows):,} {kind} of {rows.lengths.mean():.0f} tokens on average"
+        if kind == "windows":
+            line += f", from {len(rows.examples):,} examples"
         num_full = int((rows.lengths == max_length).sum())
         if num_full and rows.may_be_truncated:
             line += f"; {num_full:,} have the maximum of {max_length} and may have been truncated"

@@ -72,6 +72,7 @@ def write_folders(folder, model, tokenizer):
     (folder / "corpus").mkdir()
     for name in (f"{EVIL}.txt", f"x.{EVIL}", f"{EVIL}.npy"):
         (folder / "corpus" / name).write_text("a b\n" * 50)
+    (folder / "tags.tsv").write_text("a\tB-X\n\x1b[31m\tO\x1b[31m\n\nb\tI-X\n\n" * 9, newline="")
     (folder / "bad.tsv").write_text((folder / "labels.tsv").read_text() + "a\t\x1b[31m\tb\n",
                                     newline="")
 
@@ -124,6 +125,10 @@ SUCCEED = [  # FOLDER and EVIL are replaced; some need the output of those befor
     "minibert finetune FOLDER/run --train FOLDER/bad.tsv --skip-bad-rows --epochs 1 --seeds 1"
     " --tune lora --out FOLDER/lora",
     "minibert finetune FOLDER/run --adapter FOLDER/lora --predict FOLDER/labels.tsv",
+    "minibert finetune FOLDER/run --task tokens --train FOLDER/tags.tsv --epochs 1 --seeds 1"
+    " --out FOLDER/tags",
+    "minibert finetune FOLDER/tags --predict FOLDER/tags.tsv",
+    "minibert finetune FOLDER/tags --predict FOLDER/tags.tsv --out FOLDER/answers --json",
 ]
 FAIL = [
     "train.py --corpus FOLDER/missing --out FOLDER/new",
@@ -155,6 +160,7 @@ FAIL = [
     "minibert finetune FOLDER/run --train FOLDER/columns.tsv",
     "minibert finetune FOLDER/run --train FOLDER/bad.tsv --columns sentence,label,EVIL",
     "minibert finetune FOLDER/run --train FOLDER/labels.tsv --task EVIL",
+    "minibert finetune FOLDER/run --train FOLDER/lines.jsonl --task tokens",
     "exercises/check.py --only EVIL",
     "docs/book/run.py --only EVIL",
 ]

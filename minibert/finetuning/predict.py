@@ -22,6 +22,7 @@ from minibert.finetuning.seeds import listed_scores
 from minibert.heads import FINETUNED
 from tokenizer.utils.cli import errors_name_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable
+from tokenizer.utils.terminal import visible
 
 SETTINGS, PREDICTIONS = "finetune.json", "predictions"
 INFERENCE_FIELDS = {"max_length", "device", "precision"}  # those of FinetuneConfig
@@ -58,7 +59,7 @@ def predict_command(args):
     else:
         lines = (map(json.dumps, answers) if args.json
                  else config.task_object.render(answers, args.predict, layout))
-        print("\n".join(lines))
+        print("\n".join("\t".join(map(visible, line.split("\t"))) for line in lines))
     return 0
 
 

@@ -3,10 +3,12 @@ import numpy as np
 import pytest
 import torch
 
+from minibert.config import BertConfig
 from minibert.finetuning.labeled_files import LabeledTexts
 from minibert.finetuning.questions import (
     MAX_ANSWER,
     MAX_QUESTION,
+    QuestionAnswering,
     answer_tokens,
     best_span,
     choose_threshold,
@@ -91,6 +93,14 @@ def test_a_context_without_a_token_has_one_window():
     assert texts == [""] and margins[0] == np.inf
 
 
+def test_bert_reads_the_question_and_the_context_as_two_segments():
+    encoded = QuestionAnswering().encode(letters(WordPiece), examples("b"), ("start", "end"),
+                                         BertConfig(type_vocab_size=2), max_length=13)
+    batch = encoded.batch([0])
+    assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1]]
+    assert batch["labels"].tolist() == [[5, 5]]
+
+
 @pytest.mark.parametrize("start, text, tokens", [
     (10, "five", (1, 1)), (9, " five", (1, 1)), (11, "iv", (1, 1)),  # a part of a token
     (6, "has five", (0, 1)), (14, " ", (2, 2)), (10, "five eyes", (1, 2)),
@@ -138,6 +148,12 @@ def test_the_answer_is_the_best_span_of_all_windows():
     texts, margins = find_answers(questions, windows, outputs)
     assert texts == ["f g", "a b c"]
     assert margins.tolist() == [1 - 7, 7 - 10]
+
+
+def test_an_answer_does_not_begin_with_the_space_of_its_first_token():
+    window, = make_windows(letters(ByteLevelBPE), examples("e"), max_length=20)
+    texts, _ = find_answers(examples("e"), [window], [scores(window, {4: 1}, {4: 1})])
+    assert window.offsets[4].tolist() == [7, 9] and texts == ["e"]
 
 
 def test_the_threshold_gives_the_highest_f1():

@@ -47,7 +47,7 @@ def test_a_file_to_predict_needs_no_answers(tmp_path):
     ({"answers": [{"text": "five", "answer_start": 9}]},
      "a.json: question q1: the answer 'five' is not at answer_start 9 of its context; there is "
      "' fiv'"),
-    ({"answers": [{"text": "eyes.", "answer_start": -5}]}, "is not at answer_start -5"),
+    ({"answers": [{"text": "A bee", "answer_start": -5}]}, "is not at answer_start -5"),
     ({"answers": [{"text": "", "answer_start": 3}]}, "the answer '' is not at answer_start 3"),
     ({"answers": [{"text": "five"}]}, 'a.json: question q1 has no "answer_start" that is a number'),
     ({"answers": {"text": ["five"], "answer_start": [10]}}, 'q1 has no "answers" that is a list'),

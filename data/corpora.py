@@ -19,7 +19,7 @@ from pathlib import Path
 from data.corpus_files import KNOWN, has_wildcard, select_files, some_of
 from data.lines import Replacements
 from data.readers import read_documents
-from data.reflow import ALWAYS, check_reflow, reflow, reflow_summary, wrap_width
+from data.reflow import ALWAYS, REFLOW, reflow, reflow_summary, wrap_width
 from data.sources import named
 from data.sources.compression import compression_suffix
 from data.sources.gutenberg import has_boilerplate
@@ -121,7 +121,8 @@ class FileCorpus:
     """A corpus in files. Documents are read one at a time, so it may be larger than memory."""
 
     def __init__(self, name, selection, text_field="text", replacements=None, reflow="no"):
-        check_reflow(reflow)
+        if reflow not in REFLOW:
+            raise ValueError(f"reflow is {reflow!r}: choose from {', '.join(REFLOW)}")
         self.name = name
         self.files = selection.files
         self.text_field = text_field

@@ -15,6 +15,7 @@ WHITE = " \n\t\r"
 # other line ends, and what reverses the direction of text (Unicode Standard Annex 9, 2.1 to 2.5).
 UNSAFE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
+NARROW = re.compile("[\0-\u02ff\u2010-\u2027]*")  # Latin letters and punctuation: a column each
 BAR_MOVES = re.compile(r"(\x1b\[A)+$|\r?")  # how tqdm returns to the start of a bar's line
 
 
@@ -147,7 +148,7 @@ def allow_colors(stream):
 
 def display_width(text):
     """Return how many columns a text takes in a terminal: 'ab' -> 2, '日本' -> 4."""
-    return len(text) if text.isascii() else sum(map(_char_width, text))
+    return len(text) if NARROW.fullmatch(text) else sum(map(_char_width, text))
 
 
 @cache

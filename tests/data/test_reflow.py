@@ -84,6 +84,7 @@ print(area(3, 4))
                   for i in range(10, 40)) for j in range(6)),
     "hashes": "\n\n".join("\n".join(f"{random.Random(i).getrandbits(256):064x}"
                                     for i in range(j, j + 5)) for j in range(9)),
+    "a narrow column": "\n\n".join(wrapped(24)),
     "too little text": textwrap.fill(paragraphs()[0], 40),
 }.items())
 def test_other_text_is_not_wrapped(name, document):
@@ -135,6 +136,11 @@ def test_only_white_space_changes_and_joining_again_changes_nothing(width, seed)
     joined = reflow(document, width)
     assert "".join(joined.split()) == "".join(document.split())
     assert reflow(joined, width) == joined
+
+
+def test_a_line_that_is_still_short_when_joined_is_judged_as_it_will_be_read():
+    once = reflow("he said it was a fine day,\nx\nand so", 28)  # 26 columns, 28 with the x
+    assert reflow(once, 28) == once
 
 
 # ------------------------------------------------------------------------------ corpora

@@ -133,6 +133,8 @@ def fit(sizes, losses):
 
 def table(result):
     """Return the rows as Markdown, and the prediction below."""
+    if len(result["rows"]) <= len(result["sizes"]):  # the predicted one is not among them
+        raise ValueError("these results are not finished: run the same command without --table")
     rows = []
     E, A, a = result["fit"].values()
     for name, row in result["rows"].items():

@@ -240,6 +240,9 @@ def test_scaling_predicts_before_it_measures(corpora, tmp_path, monkeypatch, cap
     E, A, a = result["fit"].values()
     assert result["prediction"] == pytest.approx(E + A / scaling.block_parameters(2, 64)**a)
     assert f"predicted {result['prediction']:.3f}" in capsys.readouterr().out
+    result["rows"].popitem()
+    with pytest.raises(ValueError, match="not finished"):
+        scaling.table(result)
 
 
 def test_windows_are_scored_after_the_token_before_them():

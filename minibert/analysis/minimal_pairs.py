@@ -151,11 +151,11 @@ def main(args=None):
     if not (args.floors or floors.is_dir()):
         print(f"no floors: there is no {floors}; --floors names a token file", file=sys.stderr)
         floors = None
+    # The floors first: an error in their token file should not come after the long part.
+    counted = floor_scores(tokenizer, TokenFile(floors), sequences) if floors else {}
     scorer = "log-likelihood" if model.config.causal else args.pll
     values = log_likelihoods(model, tokenizer, sequences, args.pll)
-    scores = {scorer: np.array([np.nansum(value) for value in values])}
-    if floors:
-        scores |= floor_scores(tokenizer, TokenFile(floors), sequences)
+    scores = {scorer: np.array([np.nansum(value) for value in values]), **counted}
     results = group_accuracies(pairs, scores)
     if args.json:
         for result in results:

@@ -200,7 +200,7 @@ def read_files(args, layout, config, say):
     task.labels(train)  # raises ValueError with the counts of the complete file
     train, dev = split_dev(train)
     say(f"no --dev     {len(dev):,} of the {len(train) + len(dev):,} training examples are the "
-        "dev set: a random tenth of each label, always the same")
+        "dev set: a random tenth, always the same")
     return train, dev
 
 

@@ -54,7 +54,7 @@ def test_ranks_have_the_same_sum_with_ties():
 def random_tags(seed, num_sentences=60):
     """Return (labels, predictions) of short sentences; many are ill-formed, such as O I-A."""
     rng = random.Random(seed)
-    tags = ["O", "B-A", "I-A", "B-B", "I-B"]
+    tags = ["O", "B-A", "I-A", "B-B", "I-B", "I-"]
     lengths = [rng.randrange(1, 8) for _ in range(num_sentences)]
     return [[rng.choices(tags, k=length) for length in lengths] for _ in range(2)]
 

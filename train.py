@@ -81,7 +81,7 @@ class Trainer:
             self.compute_length()
             if saved:
                 self.is_saved = True
-                checkpoint.check_run_length(self, saved)
+                checkpoint.check_changes(self, saved)
             elif init:
                 weights = load_initial_weights(init, self.model, self.tokenizer)
                 print(f"weights     from {weights}")

@@ -67,6 +67,15 @@ def read_config(run):
     path = Path(run) / "config.json"
     if not path.is_file():
         raise ValueError(f"{run} is not a run directory: it has no config.json")
+    return read_config_file(path)
+
+
+def read_config_file(path):
+    """Return (preset, BertConfig, TrainConfig) of a run's config.json or of what --show printed.
+
+    Raises OSError, or ValueError if the file contains something else.
+    """
+    path = Path(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         for name, expected in (("preset", str), ("model", dict), ("train", dict)):

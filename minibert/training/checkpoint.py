@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 
+from minibert.config import LENGTHS
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.formats.model_files import (
     CONFIG,
@@ -101,10 +102,11 @@ def restore(trainer):
     return saved
 
 
-def check_run_length(trainer, saved):
-    """Raise ValueError if a run has already trained for longer than it is asked to now.
+def check_changes(trainer, saved):
+    """Print which values are not those of the checkpoint that a run continues from.
 
-    Its learning rate would never fall. A run by the clock ends a little after its minutes.
+    Raises ValueError if the run has already trained for longer than it is asked to now: its
+    learning rate would never fall. A run by the clock ends a little after its minutes.
     """
     folder, state, total_steps = trainer.run.folder, trainer.state, trainer.total_steps
     if 0 < total_steps < state.step:
@@ -116,6 +118,13 @@ def check_run_length(trainer, saved):
     if 0 < minutes < done and minutes != saved["config"]["train"]["minutes"]:
         raise ValueError(f"{folder} has trained for {done:.2f} minutes, more than the "
                          f"{minutes:g} asked for: ask for more, or leave the length out")
+    before = saved["config"]["model"] | saved["config"]["train"]
+    for change in list_changes(before, trainer.model.config, trainer.config):
+        print(f"changed     {change}")
+    has_new_length = any(before[name] != getattr(trainer.config, name) for name in LENGTHS)
+    if has_new_length and trainer.progress() < 1:
+        print("            The schedule is that of a run of the new length: step "
+              f"{state.step + 1:,} has the learning rate {trainer.set_learning_rate():.2g}.")
 
 
 def checkpoints(run):

@@ -3,7 +3,8 @@
 Each field is one flag with one line of help. A value comes from the flag, else from the preset,
 else from the field's default. A resumed run takes its configuration from its own config.json; a
 flag that differs from it is an error unless --may-differ names it, so a run never changes by
-accident. With --init, the model's configuration is that of the folder, and the same rule holds.
+accident; only its length may change. With --init, the model's configuration is that of the folder,
+and the same rule holds.
 """
 import json
 import re
@@ -12,7 +13,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from minibert.config import LENGTHS, BertConfig, TrainConfig, override
-from minibert.formats.run_folder import is_edited, read_config
+from minibert.formats.run_folder import is_edited, read_config, read_config_file
 from minibert.presets import PRESETS
 from minibert.training.checkpoint import RESUME_MAY_CHANGE, list_changes, saved_config
 from minibert.training.init_from import init_config
@@ -101,6 +102,8 @@ def parser():
     add = out.add_argument
     add("--preset", choices=list(PRESETS), metavar="NAME",
         help=f"source of unset values: {', '.join(PRESETS)} (default: quickstart)")
+    add("--config", metavar="FILE",
+        help="read the values from what --show printed, or from another run's config.json")
     add("--out", help="folder of the run (default: runs/PRESET, or the next free name)")
     add("--resume", action="store_true",
         help="continue the run in --out (default: the newest run of the preset)")
@@ -136,6 +139,8 @@ def new_config(args):
     train_flags = explicit_flags(args, TrainConfig)
     if args.init:
         model, train = init_config(args.init, model_flags | train_flags)
+    elif args.config:
+        _, model, train = read_config_file(args.config)
     else:
         model, train = PRESETS[preset]
     model, train = with_flags(model, train, model_flags, train_flags)
@@ -145,9 +150,6 @@ def new_config(args):
         num_positions = max(num_positions, model.max_position_embeddings)
         model = replace(model, max_position_embeddings=num_positions)
     check_effects(model_flags | train_flags, asdict(model) | asdict(train))
-    if train.stream and train.epochs:
-        raise ValueError("with --stream the length of an epoch is unknown: "
-                         "use --max-steps or --minutes")
     if train.stream and train.data:
         raise ValueError(f"--stream tokenizes the text itself: leave out --data {train.data}")
     if train.data:  # is prepared already: no corpus is read, so none is recorded
@@ -192,13 +194,22 @@ def preset_name(args):
     if args.init and args.preset:
         raise ValueError(f"--preset {args.preset} starts from fresh weights, "
                          f"--init {args.init} from trained ones: leave out one of them")
+    if args.config:
+        if other := args.preset or args.init or args.resume and "--resume":
+            raise ValueError(f"--config {args.config} and {other}: each has a configuration: "
+                             "leave out one of them")
+        preset, _, _ = read_config_file(args.config)
+        return preset if preset in PRESETS else "init"
     return "init" if args.init else args.preset or "quickstart"
 
 
 def require_length(train):
-    """Return the TrainConfig; raise ValueError if it does not say how long to train."""
+    """Return the TrainConfig; raise ValueError if it is not known how long to train."""
     if not (train.max_steps or train.epochs or train.minutes):
         raise ValueError("how long should it train? Add --max-steps, --epochs or --minutes")
+    if train.stream and train.epochs:
+        raise ValueError("with --stream the length of an epoch is unknown: "
+                         "use --max-steps or --minutes")
     return train
 
 
@@ -218,7 +229,7 @@ def resume_config(args, folder):
                          "state.json, under 'config': copy them from there") from None
     if args.preset and args.preset != preset:
         raise ValueError(f"{folder} was started with --preset {preset}, not {args.preset}")
-    allowed = {*RESUME_MAY_CHANGE, *may_differ_fields(args)}
+    allowed = {*RESUME_MAY_CHANGE, *LENGTHS, *may_differ_fields(args)}
     changes = {BertConfig: {}, TrainConfig: {}}
     refused = {}
     for config in (model, train):

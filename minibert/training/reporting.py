@@ -116,7 +116,7 @@ def print_expectations(trainer):
         if trainer.progress() >= 1:
             length = next(name for name in LENGTHS if getattr(config, name)).replace("_", "-")
             print("finished    this run has trained for its full length. It can train for longer. "
-                  f"{resume_command(trainer.run.folder)} --{length} LARGER --may-differ {length}")
+                  f"{resume_command(trainer.run.folder)} --{length} LARGER")
 
 
 def run_length(minutes, steps, steps_per_epoch):

@@ -52,6 +52,32 @@ def test_a_run_from_before_reflow_keeps_its_lines(tmp_path):
     assert read_config(tmp_path)[2].reflow == "no"
 
 
+def test_a_run_is_repeated_from_what_show_prints_or_from_its_config(tmp_path, capsys):
+    flags = ["--preset", "kant", "--hidden-size", "96", "--seed", "5"]
+    cli.print_config(cli.parse([*flags, "--show"]))
+    shown, run = tmp_path / "shown.json", tmp_path / "run"
+    shown.write_text(capsys.readouterr().out)
+    run.mkdir()
+    write_config(run, "kant", *new_config(*flags))
+    for path in (shown, run / "config.json"):
+        assert new_config("--config", str(path)) == new_config(*flags)
+        assert run_folder("--config", str(path)) == "runs/kant"
+        model, train = new_config("--config", str(path), "--seed", "6", "--minutes", "2")
+        assert (model.hidden_size, train.seed, train.max_steps, train.minutes) == (96, 6, 0, 2)
+
+
+@pytest.mark.parametrize("content, flags, message", [
+    ("{", "", "shown.json is not the configuration of a run"),
+    ('{"preset": "kant", "model": {}, "train": {"sed": 3}}', "", "did you mean seed"),
+    ("{}", "--preset kant", "--config .*shown.json and kant: each has a configuration"),
+    ("{}", "--resume", "shown.json and --resume: each has"),
+])
+def test_a_config_that_cannot_be_used_is_refused(tmp_path, content, flags, message):
+    (tmp_path / "shown.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        run_folder("--config", str(tmp_path / "shown.json"), *flags.split())
+
+
 def test_a_length_replaces_the_presets_length():
     _, train = new_config("--max-steps", "20")
     assert (train.max_steps, train.minutes) == (20, 0)
@@ -193,9 +219,9 @@ def test_resuming_refuses_other_values_and_lists_them(tmp_path):
 
 def test_may_differ_allows_a_change_and_harmless_changes_are_always_allowed(tmp_path):
     start_run(tmp_path)
-    flags = ["--max-steps", "9000", "--may-differ", "max-steps", "--save-every", "3"]
+    flags = ["--seed", "7", "--may-differ", "seed", "--save-every", "3"]
     _, _, train = resume_config(tmp_path, *flags)
-    assert (train.max_steps, train.save_every) == (9000, 3)
+    assert (train.seed, train.save_every) == (7, 3)
     with pytest.raises(ValueError, match="did you mean max_steps"):
         resume_config(tmp_path, "--may-differ", "max_step")
 

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from minibert.config import FAMILIES
+from minibert.formats import safetensors
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.formats.huggingface_config import classifier_from_json
 from minibert.heads import (
@@ -131,6 +132,14 @@ def test_a_model_with_a_head_is_saved_and_loaded(family, cls, labels, tmp_path):
     loaded = from_pretrained(tmp_path)
     assert type(loaded) is cls and loaded.labels == labels and loaded.dropout.p == 0.25
     assert torch.equal(loaded(**inputs(family)).logits, model(**inputs(family)).logits)
+
+
+@pytest.mark.parametrize("cls, name", [
+    (BertForSequenceClassification, "classifier.out_proj.weight"),
+    (BertForTokenClassification, "classifier.weight")])
+def test_the_last_layer_of_a_roberta_is_named_as_in_transformers(tmp_path, cls, name):
+    save_pretrained(cls(cases.config("roberta"), LABELS), tmp_path)
+    assert safetensors.read(tmp_path / "model.safetensors")[name].shape == (3, 24)
 
 
 def test_another_pooling_is_refused(tmp_path):

@@ -5,8 +5,7 @@
     python -m minibert embed runs/vectors --pairs-file docs/samples/pairs.tsv
     python -m minibert nearest runs/vectors sentences.txt "He broke the record."
 
-``finetuning/contrastive.py`` has the training. The head of the model is saved as it was, and fits
-the trained encoder less well than before.
+``finetuning/contrastive.py`` has the training. Only the encoder is trained, not the head.
 """
 import json
 import math

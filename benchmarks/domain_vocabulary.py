@@ -80,7 +80,8 @@ def measure(name, args):
     if not base:
         flags = (f"{MODELS[name]} {SIZES} {EXAMPLES} --eval-every 0 --max-steps {args.steps} "
                  f"{args.extra}")
-        base = pretrain(folder / "base", folder / "base", flags.split(), ["--corpus", args.corpus])
+        base = pretrain(folder / "base", folder / "base", flags.split(),
+                        ["--corpus", args.corpus, "--reflow", "no"])
     domain = ["--files", args.domain, "--encoding-errors", "replace"]
     extended = folder / "tokenizer"
     if not extended.is_dir():

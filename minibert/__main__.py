@@ -21,7 +21,7 @@ COMMANDS = {  # name -> (main function, one line of help)
     "fill-mask": (mask_filling.main, "fill the masks of a text"),
     "generate": (generation.main, "continue a text with a causal model"),
     "fill-spans": (generation.main_spans, "fill the spans of a text with an encoder-decoder"),
-    "finetune": (finetune.main, "train a classifier on labeled sentences, and predict with it"),
+    "finetune": (finetune.main, "train for a task: labels of texts, tags of words, answers"),
     "compare": (compare.main, "fill the same masks with several models"),
     "attention": (attention_maps.main, "show where each layer or head looks"),
     "contexts": (contextual_vectors.main, "compare the vectors of one word in two sentences"),

@@ -30,6 +30,8 @@ def continue_texts(model, tokenizer, prompts, max_new_tokens=None, temperature=0
     """
     if not isinstance(model, BertForCausalLM):
         raise ValueError("only a model trained with --objective causal continues a text")
+    if isinstance(prompts, str):
+        raise TypeError("prompts is one str: give a list of texts")
     check_tokenizer(model.config, tokenizer)
     start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
     if end is None:  # GPT-2 ends a text with its only special token and starts it without one

@@ -66,6 +66,8 @@ def test_generate_prints_prompt_and_continuation(tmp_path, capsys):
     answer, = generate(model, [ids], 6, temperature=0, end_token_id=tokenizer.sep_token_id,
                        excluded_ids=excluded - {tokenizer.sep_token_id})
     assert text == tokenizer.decode(answer)
+    with pytest.raises(TypeError, match="list of texts"):  # not one prompt for each character
+        continue_texts(model, tokenizer, "The cat")
 
 
 def test_rows_without_a_token_are_never_written(tmp_path):

@@ -1,6 +1,6 @@
 """Minimal pairs: how often does a model prefer the acceptable sentence to the unacceptable one?
 
-    python -m minibert pairs runs/books docs/minimal_pairs.jsonl
+    python -m minibert pairs runs/books docs/samples/minimal_pairs.jsonl
     python -m minibert pairs runs/books path/to/blimp --limit 100
 
 The score of a sentence is its pseudo-log-likelihood (see ``pseudo_likelihood``), or of a causal
@@ -126,7 +126,7 @@ def main(args=None):
     parser = analysis_parser(
         "pairs",
         "Score minimal pairs: how often is the acceptable sentence the likelier one?",
-        epilog="example: python -m minibert pairs runs/books docs/minimal_pairs.jsonl\n\n"
+        epilog="example: python -m minibert pairs runs/books docs/samples/minimal_pairs.jsonl\n\n"
         "A pair has the fields (of .jsonl) or columns (of .tsv, .csv) sentence_good and\n"
         "sentence_bad, and may have UID, linguistics_term and field, which group the pairs:\n"
         "BLiMP's files as they are.",

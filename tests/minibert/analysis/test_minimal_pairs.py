@@ -76,7 +76,7 @@ def test_files_with_only_the_sentences_are_named_after_the_file(tmp_path, name, 
 
 
 def test_the_sample_in_the_docs_has_ten_pairs():
-    pairs = list(read_pairs(ROOT / "docs" / "minimal_pairs.jsonl"))
+    pairs = list(read_pairs(ROOT / "docs" / "samples" / "minimal_pairs.jsonl"))
     assert len(pairs) == len({pair.sentences for pair in pairs}) == 10
     assert len({pair.groups["UID"] for pair in pairs}) == 4
 

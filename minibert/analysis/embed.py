@@ -115,6 +115,9 @@ def train(args, model, tokenizer, config, scored, say):
     if args.positives == "dropout" and not config.hidden_dropout_prob:
         raise ValueError("--hidden-dropout-prob 0: without dropout the two vectors of a sentence "
                          "are equal, and there is nothing to learn")
+    if config.batch_size < 2:
+        raise ValueError("--batch-size 1: a pair is compared with the others of its batch, so it "
+                         "must be at least 2")
     out = out_folder(args, "vectors")
     check_writable(out)
     corpus = open_corpus(args.train, **corpus_options(args))
@@ -169,6 +172,9 @@ def read_scored_pairs(path, columns=""):
     names = ("sentence1", "sentence2", "score")
     scored = []
     for line, row in read_rows(path, Layout(columns=columns), dict.fromkeys(names, "--columns")):
+        for name in names[:2]:
+            if not row[name].strip():
+                raise ValueError(f"{path}:{line}: no text in {name!r}: add it, or remove the row")
         try:
             score = float(row["score"])
         except ValueError:

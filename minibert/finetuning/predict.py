@@ -22,7 +22,7 @@ from minibert.finetuning.seeds import listed_scores
 from minibert.heads import FINETUNED
 from tokenizer.utils.cli import errors_name_flags, explicit_flags
 from tokenizer.utils.files import atomic_write, check_writable
-from tokenizer.utils.terminal import visible
+from tokenizer.utils.terminal import plural, visible
 
 SETTINGS, PREDICTIONS = "finetune.json", "predictions"
 INFERENCE_FIELDS = {"max_length", "device", "precision"}  # those of FinetuneConfig
@@ -132,8 +132,9 @@ def evaluate_file(model, tokenizer, path, layout, config):
         lines.append(f"not scored   {problem}")
     if scores:
         scores = {name: round(score, 6) for name, score in scores.items()}
+        lines += task.warnings(encoded.examples, model.labels)
         lines.append(f"scored       {listed_scores(scores, config, model.labels)}, on the "
-                     f"{len(encoded.examples):,} examples of {path}")
+                     f"{plural(len(encoded.examples), 'example')} of {path}")
     return answers, scores, "\n".join(lines)
 
 

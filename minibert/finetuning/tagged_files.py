@@ -9,6 +9,7 @@ Lines that begin with -DOCSTART- separate documents and have no word. A file wit
 column, or no field of tags.
 """
 import json
+import re
 
 from data.corpus_files import suffix_of
 from data.lines import Replacements, decoded_lines
@@ -60,7 +61,9 @@ def _rows(lines):
     """
     for number, line in lines:
         line = line.strip("\r\n")
-        columns = line.split("\t" if "\t" in line else None) if line.strip() else []
+        columns = []
+        if line.strip():  # a word may contain other white space, as 10\u00a0000
+            columns = line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
         columns = [column.strip() for column in columns]
         yield number, [] if columns[:1] == [DOCUMENT_START] else columns
 

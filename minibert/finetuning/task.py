@@ -49,6 +49,10 @@ class Task:
         """Return lines for the screen about the labels. ValueError if they cannot be learned."""
         return []
 
+    def warnings(self, examples, labels):
+        """Return lines for the screen about examples with labels that the model cannot answer."""
+        return []
+
     def encode(self, tokenizer, examples, labels, model_config, max_length):
         """Return examples as EncodedRows; with labels if the examples have them.
 

@@ -24,6 +24,7 @@ from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import visible
 
 ENTITY_METRICS = ("f1", "precision", "recall")
+MAX_UNSEEN = 3  # tags that are named on the screen
 
 
 class Tokens(Task):
@@ -60,12 +61,20 @@ class Tokens(Task):
         listed = [f"{visible(tag)}: {counts[tag] / total:.0%}" for tag in labels[:10]]
         lines = [f"tags         {', '.join(listed)}" + (", ..." if len(labels) > 10 else ""),
                  f"words        {total:,} for training, {sum(map(len, dev.texts)):,} in dev"]
-        unseen = {}  # tag -> its first line
-        for tag, line in zip(chain(*dev.labels), chain(*dev.lines)):
-            if tag not in labels:
-                unseen.setdefault(tag, line)
-        return lines + [f"warning      {dev.path}:{line}: the tag {visible(tag)} does not occur in "
-                        "training: it counts as wrong" for tag, line in unseen.items()]
+        if any(is_entity_tag(tag) for tag in labels if tag != "O"):  # as of a misspelled one
+            lines += [f"warning      {train.path}:{line}: the tag {visible(tag)} is not O, B-... "
+                      "or I-...: the score is the accuracy, not the F1 of entities"
+                      for tag, line in first_lines(train).items() if not is_entity_tag(tag)][:1]
+        return lines + self.warnings(dev, labels)
+
+    def warnings(self, examples, labels):
+        lines = [f"warning      {examples.path}:{line}: the tag {visible(tag)} does not occur in "
+                 "training: it counts as wrong"
+                 for tag, line in first_lines(examples).items() if tag not in labels]
+        if more := len(lines[MAX_UNSEEN:]):
+            lines[MAX_UNSEEN:] = [f"warning      {examples.path}: {more:,} more tags do not occur "
+                                  "in training"]
+        return lines
 
     def encode(self, tokenizer, examples, labels, model_config, max_length):
         class_of = {tag: i for i, tag in enumerate(labels)}
@@ -121,6 +130,14 @@ class Tokens(Task):
 
     def render(self, answers, path, layout):
         return list(with_tags(path, [answer["tags"] for answer in answers], layout))
+
+
+def first_lines(examples):
+    """Return {tag: line number of its first word}."""
+    lines = {}
+    for tag, line in zip(chain(*examples.labels), chain(*examples.lines)):
+        lines.setdefault(tag, line)
+    return lines
 
 
 def encode_words(tokenizer, words):

@@ -88,8 +88,10 @@ def as_flags(message, names):
     def flag(match):
         name, equals = match.groups()
         return "--" + name.replace("_", "-") + (" " if equals else "")
-    # The name must not be part of a longer name or of a path.
-    return re.sub(rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(=)?", flag, message)
+    # The name must not be part of a longer name or of a path. The choices of a flag are no flags.
+    message, *choices = re.split("(?=choose from )", message, maxsplit=1)
+    message = re.sub(rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(=)?", flag, message)
+    return message + "".join(choices)
 
 
 @contextlib.contextmanager

@@ -189,6 +189,7 @@ def test_scored_pairs_with_and_without_a_header(tmp_path):
     ("a\tb\t1\n", "1 pair, but a correlation needs two"),
     ("a\tb\t1\na\tb\thigh\n", "pairs.tsv:3: the score 'high' is not a number"),
     ("a\tb\t1\na\tb\tnan\n", "pairs.tsv:3: the score 'nan' is not a number"),
+    ("a\tb\t1\n \tb\t2\n", "pairs.tsv:3: no text in 'sentence1'"),
     ("a\tb\n", "pairs.tsv:2: 2 fields in this row, but 3 column names"),
 ])
 def test_bad_scored_pairs_name_the_line(tmp_path, rows, message):
@@ -210,6 +211,7 @@ def test_flags_and_texts_that_cannot_work(run, bpe, corpus, tmp_path):
         ([run, "--train", text, "--positives", "dropout", "--hidden-dropout-prob", "0"],
          "--hidden-dropout-prob 0: without dropout the two vectors"),
         ([run, "--train", text, "--batch-size", "0"], "--batch-size is 0"),
+        ([run, "--train", text, "--batch-size", "1"], "--batch-size 1: a pair is compared with"),
         ([run, "--train", str(tmp_path / "one.jsonl")], "0 pairs of sentences for training"),
         ([run, str(tmp_path / "blank.txt")], "blank.txt: no text"),
         ([str(causal), text], "only an encoder can be fine-tuned"),

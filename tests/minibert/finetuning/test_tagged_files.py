@@ -54,6 +54,11 @@ def test_words_between_tabs_may_contain_spaces(tmp_path):
     assert read_sentences(path, Layout()).texts == [["New York"]]
 
 
+def test_only_spaces_and_tabs_are_between_columns(tmp_path):
+    path = written(tmp_path, "10\u00a0000  B-SUM \nmen O\n", "a.txt")
+    assert read_sentences(path, Layout()).texts == [["10\u00a0000", "men"]]
+
+
 @pytest.mark.parametrize("content, name", [
     ("Ann\nslept\n\nhere\n", "a.txt"),
     ('{"words": ["Ann", "slept"]}\n{"words": ["here"]}', "a.jsonl")])

@@ -157,7 +157,29 @@ def test_a_tag_that_is_only_in_dev_counts_as_wrong_and_is_named(bert, tmp_path, 
     assert "dev.tsv:3" not in shown and "pre-trained  f1 0.0000" in shown
 
 
+def test_a_file_to_predict_with_unknown_tags_says_which(bert, tmp_path, capsys):
+    (tmp_path / "train.tsv").write_text(conll(tagged(20, 1)))
+    command.main([str(bert), "--task", "tokens", "--train", str(tmp_path / "train.tsv"), "--out",
+                  str(tmp_path / "o"), *flags(epochs=1)])
+    (tmp_path / "text.txt").write_text("".join(f"a plain sentence{i}\n" for i in range(12)))
+    command.main([str(tmp_path / "o"), "--predict", str(tmp_path / "text.txt")])
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(warnings) == 4
+    assert "text.txt:1: the tag sentence0 does not occur in training" in warnings[0]
+    assert "text.txt: 9 more tags do not occur in training" in warnings[3]
+
+
+@pytest.mark.parametrize("tags, expected", [
+    (["O", "B-X", "I_X"], ["a.tsv:1: the tag I_X is not O, B-... or I-...: the score is"]),
+    (["B-X", "O", "I-X"], []), (["X", "Y", "O"], [])])
+def test_a_tag_that_turns_the_score_of_entities_off_is_named(tags, expected):
+    examples = examples_of(tags, labels=[tags])
+    shown = [line for line in TASK.notes(examples, examples, tuple(tags)) if "warning" in line]
+    assert len(shown) == len(expected) and all(a in b for a, b in zip(expected, shown))
+
+
 @pytest.mark.parametrize("words, message", [
+    ("--metric matthews", "choose from f1, precision, recall, accuracy"),
     ("--metric f1", "--metric f1 needs tags of entities, such as B-PER"),
     ("--pair b", "--pair has no meaning for --task tokens"),
     ("--class-weights balanced", "--class-weights balanced belongs to --task classification")])

@@ -17,7 +17,7 @@ def add_corpus_flags(command, reflow="no"):
     command.add_argument("--encoding-errors", choices=ENCODING_ERRORS, default="strict",
                          help=ENCODING_ERRORS_HELP)
     command.add_argument("--reflow", choices=REFLOW, default=reflow,
-                         help=f"{REFLOW_HELP} (default: {reflow})")
+                         help=REFLOW_HELP + " (default: %(default)s)")
 
 
 def corpus_options(args):

@@ -41,18 +41,27 @@ from tokenizer.utils.terminal import plural
 
 DEFAULTS = {"batch_size": 64}  # where they are not those of fine-tuning
 FLAGS = ("batch_size", "learning_rate", "hidden_dropout_prob", "device", "precision")
+TRAINING_ONLY = ("batch_size", "learning_rate", "hidden_dropout_prob", "positives", "temperature",
+                 "max_steps", "seed")
 CANDIDATES = 64  # validation searches the second sentence of a pair among so many
 MAX_VALIDATION = 1024  # pairs
 
 
 def main(args=None):
     """Run the command. Return the exit status."""
-    args = parser().parse_args(args)
+    command = parser()
+    args = command.parse_args(args)
     if not (args.train or args.file or args.pairs_file):
         raise ValueError("nothing to do: give --train TEXT, FILE or --pairs-file FILE")
     if args.train and args.file:
         raise ValueError(f"--train and the file {args.file}: train first, then give the file and "
                          "the trained model to a second command")
+    if not args.train:
+        given = [name for name in TRAINING_ONLY if getattr(args, name) is not None
+                 and getattr(args, name) != command.get_default(name)]
+        if given:
+            flags = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise ValueError(f"{flags}: only for training: add --train TEXT or leave it out")
     with errors_name_flags(FLAGS):
         config = FinetuneConfig(**DEFAULTS | explicit_flags(args, FinetuneConfig)).resolve_device()
     model, tokenizer = load_encoder(args.run)
@@ -128,7 +137,7 @@ def train(args, model, tokenizer, config, scored, say):
     validation = sentence_pairs(corpus, "eval")
     validation = random.Random(0).sample(validation, min(MAX_VALIDATION, len(validation)))
     say(f"pairs        {len(pairs):,} for training ({args.positives}), {len(validation):,} of "
-        "consecutive sentences for validation")
+        f"consecutive sentences for validation, each among {min(CANDIDATES, len(validation))}")
     say(f"dropout      {config.hidden_dropout_prob:g} after embeddings, attention and MLP; "
         f"{model.config.hidden_dropout_prob:g} in pre-training")
     say(f"device       {describe(torch.device(config.device), config.precision)}")
@@ -138,9 +147,10 @@ def train(args, model, tokenizer, config, scored, say):
         steps, loss = train_vectors(model, tokenizer, pairs, config, args.temperature,
                                     args.max_steps, args.seed, stop)
     save_pretrained(model, out, tokenizer)
+    say(f"model        {out}")
     after = evaluate(model, tokenizer, validation, scored)
     say(f"after        {listed(after)}; {plural(steps, 'step')} of {config.batch_size} pairs, mean "
-        f"loss {loss:.3f}\nmodel        {out}")
+        f"loss {loss:.3f}")
     return {"pairs": len(pairs), "validation": len(validation), "before": before, "after": after,
             "steps": steps, "loss": loss, "stopped": stop.requested, "out": str(out)}
 
@@ -151,7 +161,7 @@ def evaluate(model, tokenizer, pairs, scored):
     pairs: (text, text), for ``retrieval_accuracy``; scored: (text, text, score)
     """
     scores = {}
-    if pairs:
+    if len(pairs) > 1:  # the second sentence of one pair is always the nearest
         first, second = (sentence_vectors(model, tokenizer, texts) for texts in zip(*pairs))
         scores["accuracy"] = retrieval_accuracy(first, second, min(CANDIDATES, len(pairs)))
     if scored:
@@ -164,7 +174,8 @@ def evaluate(model, tokenizer, pairs, scored):
 
 def listed(scores):
     """{"accuracy": 0.25, "spearman": 0.5} -> "accuracy 0.2500, spearman 0.5000" """
-    return ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    scores = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
+    return scores or "too little text to measure"
 
 
 def read_scored_pairs(path, columns=""):

@@ -78,6 +78,9 @@ class FinetuneConfig:
             raise ValueError("class_weights balanced belongs to --task classification")
         check_at_least(self, 1, "epochs", "patience", "eval_every", "seeds")
         check_at_least(self, 0, "examples", "max_length")
+        if 0 < self.max_length < self.task_object.min_length:
+            raise ValueError(f"max_length {self.max_length} has room for special tokens only: "
+                             f"at least {self.task_object.min_length} (0: the default)")
         check_at_most(self, 10**9, "epochs", "seeds")
         check_fraction(self, "dropout", "hidden_dropout_prob")
         self.train_config(seed=0)  # checks the other fields

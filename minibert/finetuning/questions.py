@@ -33,6 +33,7 @@ class QuestionAnswering(Task):
     model_class = BertForQuestionAnswering
     metrics = ("f1", "exact_match")
     max_length = 384
+    min_length = 6  # <s> question </s> </s> context </s>
     baseline_name = "never an answer"
 
     def read(self, path, layout, labeled=True, keep_empty=False):

@@ -19,6 +19,7 @@ class Task:
     """The base class. A task defines these values, and the methods without a body here."""
     model_class = None
     max_length = 128  # the default of --max-length
+    min_length = 3  # [CLS], a token and [SEP]
     metrics = ()  # names of the scores; the first is the default of --metric
     layout_flags = ()  # the fields of ``Layout`` that the task's files have
     has_class_weights = False  # whether its loss has --class-weights

@@ -153,7 +153,9 @@ def test_a_trained_model_works_with_the_other_commands(run, corpus, tmp_path, ca
 def test_ctrl_c_saves_the_model_after_the_step(run, corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(embed, "StopRequest", lambda: nullcontext(SimpleNamespace(requested=True)))
     assert main([run, "--train", str(corpus.files[0]), "--batch-size", "2"]) == 130
-    assert "; 1 step of 2 pairs, mean loss" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "; 1 step of 2 pairs, mean loss" in shown
+    assert shown.index(f"model        {run}/vectors") < shown.index("\nafter ")
     load_run(f"{run}/vectors")
 
 
@@ -167,6 +169,21 @@ def test_vectors_are_written_with_their_texts_and_lines(run, tmp_path, capsys):
     rows = [json.loads(line) for line in open(f"{out}.jsonl")]
     assert rows == [{"line": 1, "text": "fish"}, {"line": 3, "text": "The cat."},
                     {"line": 4, "text": "fish"}]
+
+
+def test_the_screen_says_among_how_many_sentences_is_searched(run, tmp_path, capsys):
+    path = tmp_path / "a.txt"
+    path.write_text("".join(f"Ann{i} sat. Bea{i} ran.\n\n" for i in range(60)))
+    main([run, "--train", str(path), "--max-steps", "1", "--json"])
+    shown = capsys.readouterr()
+    count = json.loads(shown.out)["validation"]
+    assert 1 < count < 64 and f"validation, each among {count}\n" in shown.err
+
+
+def test_one_pair_has_no_accuracy(bpe, monkeypatch):
+    monkeypatch.setattr(embed, "sentence_vectors", lambda model, tokenizer, texts: torch.ones(1, 2))
+    assert evaluate(None, None, [("a", "b")], []) == {}
+    assert embed.listed({}) == "too little text to measure"
 
 
 def test_spearman_of_cosines(bpe, monkeypatch):
@@ -207,6 +224,8 @@ def test_flags_and_texts_that_cannot_work(run, bpe, corpus, tmp_path):
     for words, message in [
         ([run], "nothing to do"),
         ([run, text, "--train", text], "train first, then give the file"),
+        ([run, text, "--learning-rate", "1", "--max-steps", "3", "--seed", "1"],
+         "--learning-rate, --max-steps, --seed: only for training: add --train TEXT"),
         ([run, "--train", text, "--temperature", "0"], "--temperature 0: it must be above 0"),
         ([run, "--train", text, "--positives", "dropout", "--hidden-dropout-prob", "0"],
          "--hidden-dropout-prob 0: without dropout the two vectors"),

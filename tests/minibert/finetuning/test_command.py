@@ -274,6 +274,9 @@ def test_each_mode_has_its_own_default_learning_rate(bert, tmp_path, monkeypatch
     (f"RUN --train TRAIN --seeds {10**23}", f"--seeds is {10**23}: it must be at most"),
     ("RUN --train TRAIN --learning-rate 0", "--learning-rate is 0.0"),
     ("RUN --train TRAIN --max-length 35", "--max-length 35 is more than the 34 tokens"),
+    ("RUN --train TRAIN --max-length 2", "--max-length 2 has room for special tokens only: "
+     "at least 3"),
+    ("RUN --train TRAIN --task qa --max-length 5", "--max-length 5 has room for special"),
     ("RUN --train TRAIN --lora-rank 4", "--lora-rank belongs to --tune lora, but --tune is all"),
     ("RUN --train TRAIN --tune lora --from-scratch", "--from-scratch with tune lora"),
     ("RUN --train TRAIN --tune lora --lora-rank 99", "--lora-rank 99 is more than"),

@@ -130,10 +130,11 @@ def encode_files(model_config, tokenizer, train, dev, labels, config, say):
     if config.class_weights == "balanced":
         encoded[0].class_weights = balanced_weights(encoded[0].labels.numpy(), len(labels))
     for name, rows in zip(("train", "dev"), encoded):
-        kind = "windows" if len(rows) > len(rows.examples) else "examples"
-        line = f"{name:<12} {len(rows):,} {kind} of {rows.lengths.mean():.0f} tokens on average"
-        if kind == "windows":
-            line += f", from {len(rows.examples):,} examples"
+        kind = "window" if len(rows) > len(rows.examples) else "example"
+        line = (f"{name:<12} {plural(len(rows), kind)} of {rows.lengths.mean():.0f} tokens on "
+                "average")
+        if kind == "window":
+            line += f", from {plural(len(rows.examples), 'example')}"
         num_full = int((rows.lengths == max_length).sum())
         if num_full and rows.may_be_truncated:
             line += f"; {num_full:,} have the maximum of {max_length} and may have been truncated"

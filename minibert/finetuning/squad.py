@@ -13,7 +13,6 @@ several answers, of people who disagree about the span: every one of them is rig
 import re
 import string
 from collections import Counter
-from itertools import islice
 
 from data.lines import decoded_lines
 from data.readers import json_value
@@ -53,8 +52,8 @@ def read_questions(path, labeled=True):
 
 
 def has_answers(path):
-    """Return whether the first question of a file has "answers", if only an empty list."""
-    return any("answers" in qa for _, qa, _ in islice(_questions_of_json(path), 1))
+    """Return whether any question of a file has "answers", if only an empty list."""
+    return any("answers" in qa for _, qa, _ in _questions_of_json(path))
 
 
 def _questions_of_json(path):

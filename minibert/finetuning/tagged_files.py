@@ -46,11 +46,11 @@ def read_sentences(path, layout, labeled=True):
 
 
 def has_tags(path, layout):
-    """Return whether the first sentence of a file has tags."""
+    """Return whether any sentence of a file has tags."""
     lines = decoded_lines(path, replacements=Replacements("replace"))
     if is_json(path):
-        _, record = next(json_records(path, lines), (0, {}))
-        return field_of(record, layout.label, TAG_FIELDS) is not None
+        return any(field_of(record, layout.label, TAG_FIELDS) is not None
+                   for _, record in json_records(path, lines))
     return any(len(columns) > 1 for _, columns in _rows(lines) if columns)
 
 

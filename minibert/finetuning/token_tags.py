@@ -61,6 +61,9 @@ class Tokens(Task):
         listed = [f"{visible(tag)}: {counts[tag] / total:.0%}" for tag in labels[:10]]
         lines = [f"tags         {', '.join(listed)}" + (", ..." if len(labels) > 10 else ""),
                  f"words        {total:,} for training, {sum(map(len, dev.texts)):,} in dev"]
+        if len(train) == 1 and not is_json(train.path):
+            lines.append(f"warning      {train.path} is one sentence: a blank line must follow "
+                         "each")
         if any(is_entity_tag(tag) for tag in labels if tag != "O"):  # as of a misspelled one
             lines += [f"warning      {train.path}:{line}: the tag {visible(tag)} is not O, B-... "
                       "or I-...: the score is the accuracy, not the F1 of entities"

@@ -41,6 +41,7 @@ def test_a_file_to_predict_needs_no_answers(tmp_path):
     with pytest.raises(ValueError, match=r'a.json: question q1 has no "answers" that is a list'):
         read_questions(path)
     assert has_answers(write(path, QA | {"answers": []}))
+    assert has_answers(write(path, {"id": "q0", "question": "Where?"}, QA))
 
 
 @pytest.mark.parametrize("change, message", [

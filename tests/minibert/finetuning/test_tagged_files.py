@@ -69,6 +69,12 @@ def test_files_to_predict_need_no_tags(tmp_path, content, name):
     assert not has_tags(path, Layout())
 
 
+@pytest.mark.parametrize("content, name", [
+    ("Ann\nslept\tO\n", "a.txt"), ('{"words": ["Ann"]}\n' + JSON, "a.jsonl")])
+def test_a_file_whose_first_sentence_has_no_tags_may_have_some(tmp_path, content, name):
+    assert has_tags(written(tmp_path, content, name), Layout())
+
+
 @pytest.mark.parametrize("content, name, message", [
     ("Ann\tB-PER\nslept\n", "a.tsv", "a.tsv:2: the word 'slept' has no tag"),
     ("Ann\tB-PER\nslept\t\n", "a.tsv", "a.tsv:2: the word 'slept' has no tag"),

@@ -174,8 +174,17 @@ def test_a_file_to_predict_with_unknown_tags_says_which(bert, tmp_path, capsys):
     (["B-X", "O", "I-X"], []), (["X", "Y", "O"], [])])
 def test_a_tag_that_turns_the_score_of_entities_off_is_named(tags, expected):
     examples = examples_of(tags, labels=[tags])
-    shown = [line for line in TASK.notes(examples, examples, tuple(tags)) if "warning" in line]
+    shown = [line for line in TASK.notes(examples, examples, tuple(tags)) if "the tag" in line]
     assert len(shown) == len(expected) and all(a in b for a, b in zip(expected, shown))
+
+
+def test_a_training_file_without_blank_lines_is_one_sentence_and_says_so(bert, tmp_path, capsys):
+    (tmp_path / "train.tsv").write_text("film\tB-X\nplot\tO\n" * 5)
+    command.main([str(bert), "--task", "tokens", "--train", str(tmp_path / "train.tsv"), "--dev",
+                  str(tmp_path / "train.tsv"), "--out", str(tmp_path / "o"), *flags(epochs=1)])
+    shown = capsys.readouterr().out
+    assert "train.tsv is one sentence: a blank line must follow each" in shown
+    assert "train        1 example of " in shown
 
 
 @pytest.mark.parametrize("words, message", [

@@ -199,7 +199,8 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score, chosen
             on_best(best[config.metric_name], chosen)
         if is_last or epoch - best["epoch"] >= config.patience:
             break
-    bar.update(total_steps - step)  # epochs that were not needed
+    if not stop.requested:
+        bar.update(total_steps - step)  # epochs that were not needed
     model.load_state_dict(best_weights)
     return history
 

@@ -64,7 +64,8 @@ class CountingModel(torch.nn.Module):
 def scripted_fit(monkeypatch, bert):
     """Return ``fit`` for epochs of one step with given dev scores.
 
-    It returns (history, the epoch whose weights the model has, the scores that on_best saw).
+    It returns (history, the epoch whose weights the model has, the scores that on_best saw), and
+    has the number of steps that the bar shows at the end.
     """
     def run_script(scores, stop_after=None, **options):
         pretrained, tokenizer, *_ = load_parts(bert)
@@ -77,7 +78,9 @@ def scripted_fit(monkeypatch, bert):
 
         monkeypatch.setattr(Regression, "score", score)
         model = CountingModel()
-        bar = SimpleNamespace(set_postfix_str=lambda *_, **__: None, update=lambda n=1: True)
+        shown = []
+        bar = SimpleNamespace(set_postfix_str=lambda *_, **__: None,
+                              update=lambda n=1: shown.append(n) or True)
 
         class Stop:
             @property
@@ -87,6 +90,7 @@ def scripted_fit(monkeypatch, bert):
         best_scores = []
         history = fit(model, texts, texts, config, 0, bar, Stop(),
                       lambda score, chosen: best_scores.append(score))
+        run_script.steps_shown = sum(shown)
         return history, round(model.count.item()), best_scores
     return run_script
 
@@ -97,6 +101,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(scripted_fit):
     assert [entry["pearson"] for entry in history] == [0.3, 0.6, 0.5, 0.6]
     assert kept_epoch == best_epoch(history, "pearson")["epoch"] == 2
     assert best_scores == [0.3, 0.6]
+    assert scripted_fit.steps_shown == 5  # with the epoch that was not needed
     history, kept_epoch, _ = scripted_fit(scores, patience=3)
     assert len(history) == kept_epoch == 5
 
@@ -113,3 +118,4 @@ def test_a_stop_drops_a_partial_epoch_unless_it_is_the_first(scripted_fit):
     assert len(history) == 2 and kept_epoch == 1
     history, _, best_scores = scripted_fit([0.6, 0.5, 0.7], stop_after=1)
     assert len(history) == 1 and best_scores == [0.6]
+    assert scripted_fit.steps_shown == 1

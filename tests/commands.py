@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import pty
 import runpy
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ def start_in_terminal(program, *args):
     pid, terminal = pty.fork()
     if pid == 0:  # in the command's process
         code = 1
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
         try:
             _main(program, args, [open(descriptor, closefd=False) for descriptor in range(3)],
                   ROOT, {})

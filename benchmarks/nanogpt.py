@@ -154,7 +154,7 @@ def mean_loss(logits_of, ids, before):
     """Return the mean nats of all tokens of the windows.
 
     logits_of   a function from ids (B, 126) to logits (B, 126, V)
-    before      (n, 1): the id that stands before each window
+    before      (n, 1): the id before each window
     """
     total, targets = 0.0, windows(ids)
     inputs = torch.cat([before, targets[:, :-1]], dim=1)

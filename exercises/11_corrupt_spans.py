@@ -4,7 +4,7 @@
     spans           list of (start, end) in ascending order: tokens start to end - 1 are cut out
     sentinel_ids    list of at least as many ids as there are spans
 
-The input is the text with the next sentinel in place of each span. The target has each sentinel,
+The input is the text with each span replaced by the next sentinel. The target has each sentinel,
 followed by the tokens that it replaced.
 
 Return (input, target), two lists of ids. Together they give back the text: put the tokens that

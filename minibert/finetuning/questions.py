@@ -51,6 +51,7 @@ class QuestionAnswering(Task):
         return [f"no answer    {counts[0]} for training, {counts[1]} in dev"]
 
     def encode(self, tokenizer, examples, labels, model_config, max_length):
+        """Return a row of ids (T,) for each window; labels (windows, 2): the span of the answer."""
         windows = make_windows(tokenizer, examples, max_length)
         type_ids = [torch.tensor(window.type_ids) for window in windows]
         encoded = EncodedRows(

@@ -115,7 +115,7 @@ def _strings(path, number, record, name, usual_names):
 
 
 def with_tags(path, sentences, layout):
-    """Yield the lines of a file with the tags of each sentence in place of its own.
+    """Yield the lines of a file with the given tags instead of the file's own.
 
     sentences: a list of tags for each sentence, in the order of the file
     """

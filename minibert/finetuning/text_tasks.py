@@ -59,6 +59,7 @@ class Classification(TextTask):
         return replace(config, f1_class=rarest_class(examples))
 
     def notes(self, train, dev, labels):
+        """Return the shares of the labels. ValueError if the training examples have only one."""
         counts = Counter(train.labels)
         if len(counts) < 2:
             raise ValueError(f"the subset of {plural(len(train), 'example')} has only one label: "

@@ -56,6 +56,7 @@ class Tokens(Task):
         return replace(config, metric=config.metric or ("f1" if are_entities else "accuracy"))
 
     def notes(self, train, dev, labels):
+        """Return the shares of the tags, and a warning for each dev tag that training lacks."""
         counts = Counter(chain(*train.labels))
         total = counts.total()
         listed = [f"{visible(tag)}: {counts[tag] / total:.0%}" for tag in labels[:10]]
@@ -80,6 +81,7 @@ class Tokens(Task):
         return lines
 
     def encode(self, tokenizer, examples, labels, model_config, max_length):
+        """Return ids (T,) for each window; labels (T,): tags at first pieces, else -100."""
         class_of = {tag: i for i, tag in enumerate(labels)}
         rows, targets, places = [], [], []
         with progress_bar(len(examples), "encoding", "sentences") as bar:

@@ -38,16 +38,10 @@ def some_labels(model, batch):
     return torch.tensor([2, 0, 1]) if model.labels else torch.tensor([0.5, -1.0, 2.0])
 
 
-def inputs(family):
-    batch = cases.batch(family)
-    return {name: tensor for name, tensor in batch.items()
-            if name != "labels" and tensor is not None}
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_padding_changes_nothing(family):
-    model, batch = classifier(family), inputs(family)
+    model, batch = classifier(family), cases.unlabeled_batch(family)
     lengths = batch.pop("attention_mask").sum(1)
     attention_mask = (torch.arange(18) < lengths[:, None]).long()
     together = model(**batch, attention_mask=attention_mask).logits
@@ -74,7 +68,7 @@ def test_bert_and_roberta_use_the_first_token_and_modernbert_the_mean():
 def test_the_loss_of_several_labels_is_the_mean_binary_cross_entropy():
     model = cases.fill(BertForMultiLabelClassification(cases.config("bert"), LABELS))
     labels = torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 1]])
-    out = model(**inputs("bert"), labels=labels)
+    out = model(**cases.unlabeled_batch("bert"), labels=labels)
     p = out.logits.sigmoid()
     by_hand = -(labels * p.log() + (1 - labels) * (1 - p).log()).mean()
     assert out.loss == pytest.approx(by_hand.item())
@@ -82,11 +76,11 @@ def test_the_loss_of_several_labels_is_the_mean_binary_cross_entropy():
 
 @torch.no_grad()
 def test_the_loss_is_the_cross_entropy_or_the_squared_error():
-    out = classifier("bert")(**inputs("bert"), labels=torch.tensor([2, 0, 1]))
+    out = classifier("bert")(**cases.unlabeled_batch("bert"), labels=torch.tensor([2, 0, 1]))
     by_hand = -out.logits.log_softmax(1)[[0, 1, 2], [2, 0, 1]].mean()
     assert out.loss == pytest.approx(by_hand.item())
     targets = torch.tensor([1.0, 2.5, -1.0])
-    out = classifier("bert", ())(**inputs("bert"), labels=targets)
+    out = classifier("bert", ())(**cases.unlabeled_batch("bert"), labels=targets)
     assert out.logits.shape == (3, 1)
     assert out.loss == pytest.approx(((out.logits[:, 0] - targets) ** 2).mean().item())
 
@@ -131,7 +125,8 @@ def test_a_model_with_a_head_is_saved_and_loaded(family, cls, labels, tmp_path):
     save_pretrained(model, tmp_path)
     loaded = from_pretrained(tmp_path)
     assert type(loaded) is cls and loaded.labels == labels and loaded.dropout.p == 0.25
-    assert torch.equal(loaded(**inputs(family)).logits, model(**inputs(family)).logits)
+    batch = cases.unlabeled_batch(family)
+    assert torch.equal(loaded(**batch).logits, model(**batch).logits)
 
 
 @pytest.mark.parametrize("cls, name", [
@@ -162,9 +157,9 @@ def test_defaults_of_an_old_config():
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_a_model_with_a_head_loads_in_transformers_and_theirs_here(family, cls, labels, tmp_path):
-    """Multi-label models are told by problem_type, which also chooses the loss there."""
+    """Multi-label models are recognized by problem_type, which also chooses the loss there."""
     transformers = pytest.importorskip("transformers")
-    model, batch = cases.fill(cls(cases.config(family), labels)), inputs(family)
+    model, batch = cases.fill(cls(cases.config(family), labels)), cases.unlabeled_batch(family)
     save_pretrained(model, tmp_path)
     auto_class = (transformers.AutoModelForTokenClassification
                   if cls is BertForTokenClassification

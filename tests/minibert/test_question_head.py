@@ -14,12 +14,6 @@ from minibert.heads import BertForQuestionAnswering
 GOLDEN = json.loads((Path(__file__).parent / "golden/models.json").read_text("utf-8"))
 
 
-def unlabeled(family):
-    batch = cases.batch(family)
-    return {name: tensor for name, tensor in batch.items()
-            if name != "labels" and tensor is not None}
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_scores_and_loss_equal_those_stored_from_transformers(family):
@@ -34,7 +28,7 @@ def test_scores_and_loss_equal_those_stored_from_transformers(family):
 def test_the_loss_is_the_mean_of_both_cross_entropies_without_the_padding():
     model = cases.question_model("bert")
     labels = torch.tensor([[7, 9], [0, 0], [2, 4]])
-    batch = unlabeled("bert")
+    batch = cases.unlabeled_batch("bert")
     out = model(**batch, labels=labels)
     by_hand = 0
     for scores, is_token, (start, end) in zip(out.logits, batch["attention_mask"] == 1, labels):
@@ -67,7 +61,7 @@ def test_the_linear_layer_has_the_name_that_it_has_in_transformers(family, name)
 @torch.no_grad()
 def test_a_model_loads_in_transformers_and_theirs_here(family, tmp_path):
     transformers = pytest.importorskip("transformers")
-    model, batch = cases.question_model(family), unlabeled(family)
+    model, batch = cases.question_model(family), cases.unlabeled_batch(family)
     save_pretrained(model, tmp_path)
     theirs, info = transformers.AutoModelForQuestionAnswering.from_pretrained(
         tmp_path, output_loading_info=True)

@@ -92,6 +92,12 @@ def batch(family):
             "token_type_ids": token_type_ids, "labels": labels}
 
 
+def unlabeled_batch(family):
+    """Return the same rows without labels, and only the arguments that the family has."""
+    return {name: tensor for name, tensor in batch(family).items()
+            if name != "labels" and tensor is not None}
+
+
 def logits_and_loss(model, family):
     """Return our logits at the tokens that are not padding (N, V), and our loss."""
     inputs = batch(family)

@@ -169,11 +169,15 @@ class Trainer:
         self.stopped, state.elapsed = self.dist.agree_on_stop(stop.requested, state.elapsed)
         if self.stopped:
             return True
-        if self.progress() < 1:
+        if self.progress() < 1 and not self.is_out_of_patience:
             return False
         # Training by steps continues if some of the last ones were skipped.
         any_skipped = state.uncount_skipped_steps(self.config.precision)
-        return bool(self.config.minutes) or not any_skipped
+        return bool(self.config.minutes) or not any_skipped or self.is_out_of_patience
+
+    @property
+    def is_out_of_patience(self):
+        return self.state.evals_since_best >= self.config.patience > 0
 
     def set_learning_rate(self):
         """Set the learning rate of every group. Return AdamW's for logging (Muon has its own)."""
@@ -197,11 +201,19 @@ class Trainer:
 
     def evaluate(self, report, final=False):
         """Compute and log the validation scores on rank 0; the others wait at the next step."""
-        if not self.dist.is_main:
-            return None
-        scores = self.data.validation.evaluate(self.model, final)
-        report.evaluation(scores, final)
+        scores = None
+        if self.dist.is_main:
+            scores = self.data.validation.evaluate(self.model, final)
+            report.evaluation(scores, final)
+        if self.config.patience and not final:
+            self.keep_best(scores)
         return scores
+
+    def keep_best(self, scores):
+        """Save the model if its validation loss, which rank 0 tells the others, is the lowest."""
+        [loss] = self.dist.sum(scores["loss"] if self.dist.is_main else 0.0)
+        if self.state.record_evaluation(loss) and self.dist.is_main:
+            checkpoint.save_best(self, scores)
 
     def save_checkpoint(self):
         """Save everything that resuming needs; rank 0 writes."""

@@ -294,6 +294,10 @@ class TrainConfig:
     # Logging, evaluation and checkpoints. The unit is optimizer steps.
     log_every: int = option(10, "steps between lines of metrics.jsonl")
     eval_every: int = option(500, "steps between evaluations; 0: only at the end")
+    patience: int = option(0, (
+        "stop after this many evaluations in a row without a better validation loss, and keep the "
+        "best model in best/; 0: never. A stable schedule then misses its decay, which lowers the "
+        "loss most"))
     eval_examples: int = option(512, (
         "validation examples of an evaluation; the last one uses up to 8 times as many"))
     save_every: int = option(500, (
@@ -311,7 +315,8 @@ class TrainConfig:
                        "keep_checkpoints", "eval_examples", "adam_epsilon",
                        "log_every", "mlm_probability")
         check_at_least(self, 0, "micro_batch_size", "weight_decay", "max_grad_norm", "max_steps",
-                       "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight")
+                       "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight",
+                       "patience")
         check_at_most(self, 10**9, *LENGTHS, "weight_decay", "nsp_weight")
         check_at_most(self, 2**64 - 1, "seed")
         check_fraction(self, "mlm_probability", "warmup", "decay", "adam_beta1", "adam_beta2",
@@ -321,6 +326,9 @@ class TrainConfig:
         if sum(bool(getattr(self, name)) for name in LENGTHS) > 1:
             raise ValueError("set only one of max_steps, epochs and minutes: each is the length "
                              "of the run")
+        if self.patience and not 0 < self.eval_every <= (self.max_steps or self.eval_every):
+            raise ValueError(f"patience {self.patience} needs evaluations during the run, and with "
+                             f"eval_every {self.eval_every} there are none: set eval_every")
         if not 0 <= self.batch_ramp <= 1:
             raise ValueError(f"batch_ramp is {self.batch_ramp}: it must be in [0, 1]")
         if self.batch_ramp and (self.ramp_from < 1 or self.batch_size % self.ramp_from):

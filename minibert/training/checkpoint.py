@@ -1,5 +1,6 @@
 """Checkpoints: everything a run is, written as a whole or not at all, read without running code.
 
+    RUN/best/                             the model of the best evaluation, with --patience
     RUN/checkpoints/step-0000500/
         config.json, model.safetensors    the model, in the Hugging Face layout
         optimizer.pt                      AdamW's moments and Muon's momentum
@@ -40,7 +41,9 @@ FORMAT = "minibert-checkpoint-3"
 # These fields may always change when a run is resumed: they do not change what is computed
 # (micro_batch_size changes rounding and dropout's random numbers).
 RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every",
-                     "micro_batch_size", "keep_freed_memory")
+                     "micro_batch_size", "keep_freed_memory", "patience")
+# Fields of state.json that checkpoints of older versions lack
+NEW_FIELDS = {"best_loss": None, "best_step": 0, "evals_since_best": 0}
 FILES = (CONFIG, WEIGHTS, "optimizer.pt", "random.pt", STATE)
 
 
@@ -81,6 +84,14 @@ def save_trainer(trainer):
 def save_model(trainer):
     """Write RUN/model, the trained model in the Hugging Face layout with its tokenizer."""
     save_pretrained(trainer.model, trainer.run.folder / "model", trainer.tokenizer)
+
+
+def save_best(trainer, scores):
+    """Write RUN/best, a model as ``save_model`` writes it, with the scores of its evaluation."""
+    with atomic_folder(trainer.run.folder / "best") as temporary:
+        save_pretrained(trainer.model, temporary, trainer.tokenizer)
+        evaluation = json.dumps({"step": trainer.state.step, **scores}, indent=1)
+        (temporary / "evaluation.json").write_text(evaluation + "\n", encoding="utf-8")
 
 
 def restore(trainer):
@@ -136,7 +147,7 @@ def checkpoints(run):
 def read_state(folder):
     """Return the state.json of a checkpoint; ValueError if any of its files is damaged."""
     check_checksums(folder, FILES)
-    state = read_json_object(folder / STATE)
+    state = NEW_FIELDS | read_json_object(folder / STATE)
     try:
         if state.get("format") != FORMAT:
             raise ValueError(f"format is {state.get('format')!r:.60}, expected {FORMAT!r}")

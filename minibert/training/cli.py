@@ -74,7 +74,8 @@ GROUPS = {  # heading in --help -> fields of TrainConfig
          "decay", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
     "device": ("device", "precision", "keep_freed_memory", "seed"),
     "logging, evaluation, checkpoints":
-        ("log_every", "eval_every", "eval_examples", "save_every", "keep_checkpoints"),
+        ("log_every", "eval_every", "patience", "eval_examples", "save_every",
+         "keep_checkpoints"),
 }
 EPILOG = """\
 Values in brackets are those of the preset quickstart; `--preset NAME --show` prints another one.

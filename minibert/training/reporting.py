@@ -117,6 +117,14 @@ def print_expectations(trainer):
             length = next(name for name in LENGTHS if getattr(config, name)).replace("_", "-")
             print("finished    this run has trained for its full length. It can train for longer. "
                   f"{resume_command(trainer.run.folder)} --{length} LARGER")
+        elif trainer.is_out_of_patience:
+            print(f"finished    {early_stop(state)}. It can continue. "
+                  f"{resume_command(trainer.run.folder)} --patience LARGER")
+
+
+def early_stop(state):
+    return (f"this run stopped early: {plural(state.evals_since_best, 'evaluation')} without a "
+            f"better loss since step {state.best_step:,}")
 
 
 def run_length(minutes, steps, steps_per_epoch):
@@ -239,6 +247,8 @@ def print_results(trainer, scores):
     skipped = f", {state.skipped} skipped" if state.skipped else ""
     where = f", to {stream_position(state.data_state)} of the text" if config.stream else ""
     print(f"trained     {plural(state.step, 'step')} in {duration(state.elapsed)}{skipped}{where}")
+    if trainer.is_out_of_patience and trainer.progress() < 1:
+        print(f"            {early_stop(state)}")
     print_scores(trainer, scores, "validation")
     if config.stream:
         corpus = trainer.data.train_source.corpus
@@ -253,6 +263,9 @@ def print_results(trainer, scores):
     except ImportError:
         print('loss curve  none: install matplotlib with pip install -e ".[plots]"')
     print(f"model       {folder / 'model'}")
+    if config.patience and state.best_loss is not None:
+        print(f"best        {folder / 'best'}, of step {state.best_step:,} with a validation loss "
+              f"of {state.best_loss:.3f}")
     print_samples(trainer)
 
 

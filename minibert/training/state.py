@@ -39,6 +39,10 @@ class TrainState:
     skipped_in_a_row: int = 0
     loss_sums: dict = field(default_factory=dict)  # name -> sum over the steps since the last log
     num_losses: int = 0          # steps in loss_sums
+    # With --patience: the lowest validation loss, its step, and the evaluations since then
+    best_loss: float | None = None
+    best_step: int = 0
+    evals_since_best: int = 0
     tokenizer: str = ""          # fingerprint of the tokenizer
     data: str = ""               # fingerprint of the training tokens
 
@@ -88,6 +92,19 @@ class TrainState:
                              f"steps in a row: {remedy} a lower --learning-rate")
         return skipped > 0
 
+    def record_evaluation(self, loss):
+        """Return whether this validation loss is the lowest so far, and count those that are not.
+
+        >>> state = TrainState()
+        >>> [(state.record_evaluation(loss), state.evals_since_best) for loss in (3.0, 3.1, 2.9)]
+        [(True, 0), (False, 1), (True, 0)]
+        """
+        if loss < (math.inf if self.best_loss is None else self.best_loss):
+            self.best_loss, self.best_step, self.evals_since_best = loss, self.step, 0
+            return True
+        self.evals_since_best += 1
+        return False
+
     def mean_losses(self, dist):
         """Return {name: mean over the steps since the last log}. Waits for the device.
 
@@ -127,6 +144,7 @@ def check_saved(saved):
     rules = {  # field -> (check, what it must be)
         **dict.fromkeys(counts, (is_count, "an integer of at least 0")),
         "elapsed": (lambda value: is_finite(value) and value >= 0, "a number of seconds"),
+        "best_loss": (lambda value: value is None or is_finite(value), "a loss"),
         "loss_sums": (lambda value: has_numbers(value) and (
                       "loss" in value or not saved["num_losses"]), "finite numbers, also the loss"),
         "scaler": (has_numbers, "finite numbers by name"),

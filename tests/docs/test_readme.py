@@ -1,7 +1,9 @@
 """The README and the guide name files, flags, presets and make targets that exist."""
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -77,6 +79,18 @@ def test_the_index_of_the_docs_names_every_page():
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     pages = {page.name for page in DOCS.glob("*.md")} - {"README.md"}
     assert pages <= set(re.findall(r"\]\(([^)#]+)", index))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_command_of_the_guide_makes_a_table_of_metrics(tmp_path):
+    command = re.search(r"```bash\n(python -c .*?)```", GUIDE, re.S)[1]
+    (tmp_path / "runs/mine").mkdir(parents=True)
+    (tmp_path / "runs/mine/metrics.jsonl").write_text(
+        '{"ln_vocab": 9.0}\n{"step": 1, "loss": 8.5}\n{"step": 2, "eval_loss": 8.25}\n')
+    command = command.replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    table = (tmp_path / "metrics.csv").read_text()
+    assert table == "step,loss,eval_loss\n1,8.5,\n2,,8.25\n"
 
 
 def test_the_tokens_of_the_example_are_right():

@@ -31,7 +31,7 @@ from minibert.finetuning.contrastive import (
     train_vectors,
 )
 from minibert.finetuning.labeled_files import Layout, read_rows
-from minibert.finetuning.metrics import spearman
+from minibert.finetuning.metrics import listed, spearman
 from minibert.formats.huggingface import save_pretrained
 from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import add_flags, at_least, errors_name_flags, explicit_flags
@@ -45,6 +45,7 @@ TRAINING_ONLY = ("batch_size", "learning_rate", "hidden_dropout_prob", "positive
                  "max_steps", "seed")
 CANDIDATES = 64  # validation searches the second sentence of a pair among so many
 MAX_VALIDATION = 1024  # pairs
+TOO_LITTLE = "too little text to measure"
 
 
 def main(args=None):
@@ -142,15 +143,15 @@ def train(args, model, tokenizer, config, scored, say):
         f"{model.config.hidden_dropout_prob:g} in pre-training")
     say(f"device       {describe(torch.device(config.device), config.precision)}")
     before = evaluate(model, tokenizer, validation, scored)
-    say(f"before       {listed(before)}")
+    say(f"before       {listed(before) or TOO_LITTLE}")
     with StopRequest() as stop:
         steps, loss = train_vectors(model, tokenizer, pairs, config, args.temperature,
                                     args.max_steps, args.seed, stop)
     save_pretrained(model, out, tokenizer)
     say(f"model        {out}")
     after = evaluate(model, tokenizer, validation, scored)
-    say(f"after        {listed(after)}; {plural(steps, 'step')} of {config.batch_size} pairs, mean "
-        f"loss {loss:.3f}")
+    say(f"after        {listed(after) or TOO_LITTLE}; {plural(steps, 'step')} of "
+        f"{config.batch_size} pairs, mean loss {loss:.3f}")
     return {"pairs": len(pairs), "validation": len(validation), "before": before, "after": after,
             "steps": steps, "loss": loss, "stopped": stop.requested, "out": str(out)}
 
@@ -170,12 +171,6 @@ def evaluate(model, tokenizer, pairs, scored):
                                       sentence_vectors(model, tokenizer, seconds))
         scores["spearman"] = spearman(judgments, cosines.tolist())
     return scores
-
-
-def listed(scores):
-    """{"accuracy": 0.25, "spearman": 0.5} -> "accuracy 0.2500, spearman 0.5000" """
-    scores = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
-    return scores or "too little text to measure"
 
 
 def read_scored_pairs(path, columns=""):

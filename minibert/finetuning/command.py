@@ -34,6 +34,7 @@ from minibert.finetuning.labeled_files import (
     Layout,
     split_dev,
 )
+from minibert.finetuning.metrics import listed, score_to_compare
 from minibert.finetuning.predict import (
     SETTINGS,
     evaluate_file,
@@ -226,16 +227,17 @@ def report(results, say):
     for variant in NAMES:
         if variant in results:
             summary = results[variant]
-            line = f"{NAMES[variant]} {name} {summary['mean']:.4f}"
-            if len(summary["scores"]) > 1:
+            line = f"{NAMES[variant]} {listed({name: summary['mean']})}"
+            if summary["deviation"] is not None and len(summary["scores"]) > 1:
                 line += (f", standard deviation {summary['deviation']:.4f} over "
                          f"{len(summary['scores'])} seeds")
             say(line)
     if "gain" in results:
         say(f"gain         {results['gain']:+.4f} from pre-training")
-    listed = listed_scores(results["constant_scores"], config, labels)
-    say(f"baseline     {listed} for {task.baseline_name}")
-    if max(results["pretrained"]["scores"]) <= results["constant"]:
+    baseline = listed_scores(results["constant_scores"], config, labels)
+    say(f"baseline     {baseline} for {task.baseline_name}")
+    best = max(map(score_to_compare, results["pretrained"]["scores"]))
+    if best <= score_to_compare(results["constant"]):
         may_weigh = config.class_weights == "none" and task.has_class_weights
         say(f"hint         no better than {task.baseline_name}: try "
             + ("--class-weights balanced, " if may_weigh else "")

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from minibert.batches import epoch_order, round_up
 from minibert.device import autocast
+from minibert.finetuning.metrics import score_to_compare
 from minibert.masking import IGNORE_INDEX
 from minibert.optim import lr_multiplier, make_optimizer
 from tokenizer.utils.progress import progress_bar
@@ -215,4 +216,4 @@ def mean_loss(loss_sum, num_examples):
 
 def best_epoch(history, metric):
     """Return the entry of a history with the highest score, the first one of equals."""
-    return max(history, key=lambda entry: entry[metric])
+    return max(history, key=lambda entry: score_to_compare(entry[metric]))

@@ -7,7 +7,8 @@
     pearson, spearman    STS-B, a regression
 
 Higher is better for all of them. A metric that would be 0/0 is 0: a model that always gives the
-same answer has shown no skill.
+same answer has shown no skill. Pearson's and Spearman's correlations are then None, undefined;
+``score_to_compare`` takes that for 0, too.
 """
 import math
 from collections import Counter
@@ -68,7 +69,7 @@ def matthews(labels, predictions):
 
 
 def pearson(labels, predictions):
-    """Return Pearson's correlation, from -1 to 1.
+    """Return Pearson's correlation, from -1 to 1; None if all labels or predictions are equal.
 
     >>> # minus their means: -1 0 1 and -2 -1 3; 5 / sqrt(2 x 14)
     >>> round(pearson([1, 2, 3], [1, 2, 6]), 4)
@@ -76,9 +77,11 @@ def pearson(labels, predictions):
     """
     x = np.asarray(labels, dtype=np.float64)
     y = np.asarray(predictions, dtype=np.float64)
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
     x = x - x.mean()
     y = y - y.mean()
-    return _divide(x @ y, math.sqrt((x @ x) * (y @ y)))
+    return float(x @ y / math.sqrt((x @ x) * (y @ y)))
 
 
 def spearman(labels, predictions):
@@ -171,11 +174,32 @@ CLASSIFICATION = {"accuracy": accuracy, "f1": f1, "matthews": matthews}
 REGRESSION = {"pearson": pearson, "spearman": spearman}
 
 
+def score_to_compare(score):
+    """Return a score as a number: an undefined one counts as 0, no skill."""
+    return 0.0 if score is None else score
+
+
+def listed(scores):
+    """Return {name: score} as text for the screen.
+
+    >>> listed({"accuracy": 0.9, "f1": 0.5}), listed({"pearson": None})
+    ('accuracy 0.9000, f1 0.5000', 'pearson undefined (all scores are equal)')
+    """
+    texts = {name: "undefined" if score is None else f"{score:.4f}"
+             for name, score in scores.items()}
+    reason = " (all scores are equal)" if None in scores.values() else ""
+    return ", ".join(f"{name} {text}" for name, text in texts.items()) + reason
+
+
 def mean_and_std(values):
     """Return the mean and the sample standard deviation (divided by n - 1; 0 for one value).
+
+    Both are None if one of the values is.
 
     >>> mean_and_std([0.7, 0.8, 0.9])
     (0.8, 0.1)
     """
+    if None in values:
+        return None, None
     std = np.std(values, ddof=1) if len(values) > 1 else 0.0
     return round(float(np.mean(values)), 6), round(float(std), 6)

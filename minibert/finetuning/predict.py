@@ -131,7 +131,8 @@ def evaluate_file(model, tokenizer, path, layout, config):
     if problem:
         lines.append(f"not scored   {problem}")
     if scores:
-        scores = {name: round(score, 6) for name, score in scores.items()}
+        scores = {name: score if score is None else round(score, 6)
+                  for name, score in scores.items()}
         lines += task.warnings(encoded.examples, model.labels)
         lines.append(f"scored       {listed_scores(scores, config, model.labels)}, on the "
                      f"{plural(len(encoded.examples), 'example')} of {path}")

@@ -15,7 +15,7 @@ import torch
 from minibert.device import describe
 from minibert.finetuning.adapters import Tuning, attach, count_parameters
 from minibert.finetuning.loop import best_epoch, fit
-from minibert.finetuning.metrics import mean_and_std
+from minibert.finetuning.metrics import listed, mean_and_std, score_to_compare
 from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import plural
 
@@ -61,8 +61,10 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=NEVER_STOP, say=pri
     for variant, of_variant in histories.items():
         results[variant] = summarize(of_variant, config.metric_name)
     if "from_scratch" in results:
-        gain = results["pretrained"]["mean"] - results["from_scratch"]["mean"]
-        results["gain"] = round(gain, 6)
+        means = [results[variant]["mean"] for variant in NAMES]
+        if None not in means:
+            gain = means[0] - means[1]
+            results["gain"] = round(gain, 6)
     if stop.requested:
         results["stopped"] = True
     return results
@@ -87,8 +89,8 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
 
             def keep_best(score, chosen, model=model, variant=variant):
                 nonlocal best_score
-                if variant == "pretrained" and score > best_score:
-                    best_score = score
+                if variant == "pretrained" and score_to_compare(score) > best_score:
+                    best_score = score_to_compare(score)
                     on_best(model, score, chosen)
 
             history = fit(model, train, dev, config, seed, bar, stop, keep_best)
@@ -176,8 +178,8 @@ def listed_scores(scores, config, labels):
     """
     task = config.task_object
     names = [config.metric_name, *(name for name in task.metrics if name != config.metric_name)]
-    return ", ".join(f"{task.score_name(name, labels, config)} {scores[name]:.4f}"
-                     for name in names if name in scores)
+    return listed({task.score_name(name, labels, config): scores[name]
+                   for name in names if name in scores})
 
 
 def summarize(histories, metric):

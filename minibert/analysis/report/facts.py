@@ -155,13 +155,17 @@ def finetuning_facts(folder, notes):
                 "tune": result["tuning"]["tune"],
                 "metric": result["metric"],
                 "train": result["train"],
-                "mean": float(result["pretrained"]["mean"]),
-                "deviation": float(result["pretrained"]["deviation"]),
-                "constant": float(result["constant"]),
+                "mean": _score(result["pretrained"]["mean"]),
+                "deviation": _score(result["pretrained"]["deviation"]),
+                "constant": _score(result["constant"]),
             })
         except (KeyError, TypeError, ValueError, RecursionError, OSError):
             notes.append(f"Nothing is shown of {path}: finetune did not write it.")
     return results
+
+
+def _score(value):
+    return None if value is None else float(value)  # None: an undefined correlation
 
 
 def load_validation(folder, train, tokenizer):

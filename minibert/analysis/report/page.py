@@ -130,11 +130,12 @@ def evaluation(training, finetuned):
     if finetuned:
         rows = []
         for one in finetuned:
-            score = f"{one['mean']:.4f}"
+            score, constant = ("undefined" if value is None else f"{value:.4f}"
+                               for value in (one["mean"], one["constant"]))
             if one["deviation"]:  # 0 for one seed
                 score += f" ± {one['deviation']:.4f}"
             rows.append((one["folder"], one["tune"], one["metric"], score,
-                         f"{one['constant']:.4f}", one["train"]))
+                         constant, one["train"]))
         head = ("folder", "tuned", "metric", "mean over seeds", "constant answer", "examples")
         children += [tag("h3", "Fine-tuned"), table(rows, head)]
     return section("Evaluation", *children)

@@ -183,7 +183,16 @@ def test_the_screen_says_among_how_many_sentences_is_searched(run, tmp_path, cap
 def test_one_pair_has_no_accuracy(bpe, monkeypatch):
     monkeypatch.setattr(embed, "sentence_vectors", lambda model, tokenizer, texts: torch.ones(1, 2))
     assert evaluate(None, None, [("a", "b")], []) == {}
-    assert embed.listed({}) == "too little text to measure"
+
+
+def test_a_correlation_with_equal_scores_is_undefined(run, tmp_path, capsys):
+    (tmp_path / "a.tsv").write_text("sentence1\tsentence2\tscore\na\tb\t3\na\tcat\t3\n")
+    words = [run, "--pairs-file", str(tmp_path / "a.tsv")]
+    main(words)
+    shown = capsys.readouterr().out
+    assert shown == "scores       spearman undefined (all scores are equal) (2 pairs)\n"
+    main([*words, "--json"])
+    assert json.loads(capsys.readouterr().out)["scores"] == {"spearman": None}
 
 
 def test_spearman_of_cosines(bpe, monkeypatch):

@@ -103,6 +103,13 @@ def test_the_score_of_one_seed_has_no_deviation(run, deviation, shown):
     assert f"<td>{shown}</td>" in page(*collect_facts(run))
 
 
+def test_an_undefined_score_is_shown_as_such(run):
+    result = {"tuning": {"tune": "all"}, "metric": "pearson", "train": 100, "constant": None,
+              "pretrained": {"mean": None, "deviation": None}}
+    (run / "finetune.json").write_text(json.dumps(result))
+    assert page(*collect_facts(run)).count("<td>undefined</td>") == 2
+
+
 def test_parts_that_are_missing_are_named(run, bpe, tmp_path):
     write_metrics(tmp_path)
     for folder, note in ((run / "model", "no metrics.jsonl"), (tmp_path, "No model is shown")):

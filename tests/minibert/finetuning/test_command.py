@@ -133,13 +133,29 @@ def test_a_regression_of_pairs_learns_a_number_and_predicts_a_third_file(bert, t
                   "--out", str(out), "--json", *flags(epochs=8, patience=8)])
     shown = capsys.readouterr()
     results = json.loads(shown.out)
-    assert results["pretrained"]["mean"] > 0.9 and results["constant"] == 0
+    assert results["pretrained"]["mean"] > 0.9 and results["constant"] is None
+    assert "pearson undefined, spearman undefined (all scores are equal) for always" in shown.err
     assert results["predicted"]["scores"]["pearson"] == pytest.approx(results["pretrained"]["mean"])
     assert f"pearson {results['predicted']['scores']['pearson']:.4f}" in shown.err
     lines = (out / "predictions.tsv").read_text().splitlines()
     assert lines[0] == "index\tprediction"
     assert float(lines[2].split("\t")[1]) > 1 > float(lines[1].split("\t")[1])
     assert json.loads((out / "finetune.json").read_text())["layout"]["pair"] == "two"
+
+
+def test_a_correlation_of_equal_predictions_is_undefined(bert, tmp_path, capsys):
+    """The texts are equal, and so are their predictions."""
+    (tmp_path / "a.tsv").write_text("sentence\tlabel\n" + "a film\t1\na film\t2\n" * 4)
+    data = ["--train", str(tmp_path / "a.tsv"), "--dev", str(tmp_path / "a.tsv")]
+    command.main([str(bert), *data, "--predict", str(tmp_path / "a.tsv"), "--task", "regression",
+                  "--from-scratch", "--out", str(tmp_path / "out"), "--json", *flags(epochs=1)])
+    shown = capsys.readouterr()
+    assert "pre-trained  pearson undefined (all scores are equal)\n" in shown.err
+    assert "hint         no better than always the same answer" in shown.err
+    results = json.loads(shown.out)
+    assert results["pretrained"]["scores"] == [None] and "gain" not in results
+    assert results["predicted"]["scores"] == {"pearson": None, "spearman": None}
+    from_pretrained(tmp_path / "out")
 
 
 def test_pretraining_gains_over_random_weights(bert):

@@ -106,6 +106,12 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(scripted_fit):
     assert len(history) == kept_epoch == 5
 
 
+def test_an_undefined_correlation_counts_as_zero_among_the_epochs(scripted_fit):
+    assert scripted_fit([None, -0.2, 0.1, None], patience=4)[1] == 3
+    history, kept_epoch, best_scores = scripted_fit([-0.2, None, -0.1])
+    assert kept_epoch == 2 and best_scores == [-0.2, None]
+
+
 def test_eval_every_skips_evaluations_but_not_the_last(scripted_fit):
     scores = [0.3, 0.6, 0.5, 0.4, 0.2]
     history, kept_epoch, best_scores = scripted_fit(scores, eval_every=2, patience=5)

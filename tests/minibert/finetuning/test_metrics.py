@@ -10,10 +10,13 @@ from minibert.finetuning.metrics import (
     entities,
     entity_scores,
     f1,
+    listed,
     matthews,
+    mean_and_std,
     multilabel_scores,
     pearson,
     ranks,
+    score_to_compare,
     spearman,
 )
 
@@ -25,9 +28,14 @@ def test_perfect_predictions_score_one(metric):
     assert METRICS[metric]([0, 1, 2, 1], [0, 1, 2, 1]) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("metric", ["matthews", *REGRESSION])
-def test_a_constant_answer_scores_zero(metric):
-    assert METRICS[metric]([0, 1, 1, 0], [1, 1, 1, 1]) == 0.0
+def test_a_constant_answer_has_no_skill():
+    assert matthews([0, 1, 1, 0], [1, 1, 1, 1]) == 0.0
+
+
+@pytest.mark.parametrize("metric", [pearson, spearman])
+def test_correlations_with_equal_numbers_are_undefined(metric):
+    """The mean of three times 0.1 is not 0.1 in binary, but the variance is 0 all the same."""
+    assert metric([1, 2, 4], [0.1] * 3) is metric([0.1] * 3, [1, 2, 4]) is None
 
 
 def test_matthews_of_two_classes_is_pearson_of_zeros_and_ones():
@@ -37,6 +45,20 @@ def test_matthews_of_two_classes_is_pearson_of_zeros_and_ones():
         labels, predictions = rng.integers(0, 2, (2, 30))
         expected = pearson(labels, predictions)
         assert matthews(labels.tolist(), predictions.tolist()) == pytest.approx(expected)
+
+
+def test_an_undefined_score_is_worse_than_any_skill_and_better_than_less_than_none():
+    assert max([-0.1, None, 0.1], key=score_to_compare) == 0.1
+    assert max([-0.1, None], key=score_to_compare) is None
+
+
+def test_the_reason_for_undefined_scores_is_given_once():
+    shown = listed({"pearson": None, "spearman": None})
+    assert shown == "pearson undefined, spearman undefined (all scores are equal)"
+
+
+def test_a_mean_over_seeds_needs_every_score():
+    assert mean_and_std([0.5, None]) == (None, None)
 
 
 def test_spearman_depends_only_on_the_order():

@@ -189,19 +189,19 @@ def read_files(args, layout, config, say):
     task = config.task_object
     train = task.read(args.train, layout)
     if train.num_empty:
-        say(f"left out     {plural(train.num_empty, 'row')} of {args.train} without text")
+        say(f"left out     {plural(train.num_empty, 'example')} of {args.train} {task.empty_name}")
     say_what_was_changed(train, say)
     if args.dev:
         dev = task.read(args.dev, layout, keep_empty=True)
         say_what_was_changed(dev, say)
         if dev.num_empty:
-            say(f"kept         {plural(dev.num_empty, 'row')} of {args.dev} without text: the dev "
-                "score counts them")
+            say(f"kept         {plural(dev.num_empty, 'example')} of {args.dev} {task.empty_name}: "
+                "the dev score counts them")
         return train, dev
     task.labels(train)  # raises ValueError with the counts of the complete file
     train, dev = split_dev(train)
     say(f"no --dev     {len(dev):,} of the {len(train) + len(dev):,} training examples are the "
-        "dev set: a random tenth, always the same")
+        f"dev set: {task.split_name}, always the same")
     return train, dev
 
 

@@ -48,7 +48,7 @@ class FinetuneConfig:
                               "always evaluated")
     batch_size: int = option(32, "examples per step")
     learning_rate: float = option(5e-5, "peak learning rate; small models need more (1e-4 to "
-                                  "1e-3), and each --tune has its own default")
+                                  "1e-3)")
     warmup: float = option(0.1, "fraction of the steps in which the learning rate rises")
     weight_decay: float = option(0.01, "for matrices and embeddings")
     dropout: float = option(0.1, "dropout of the head")

@@ -9,6 +9,7 @@ A pair is two consecutive sentences of a paragraph, or twice the same sentence, 
 differ by their dropout masks (section 3).
 """
 import math
+import random
 from itertools import chain, count, islice
 
 import numpy as np
@@ -94,6 +95,8 @@ def train_vectors(model, tokenizer, pairs, config, temperature=0.05, max_steps=0
     stop: its ``requested`` ends the training after a step.
     """
     torch.manual_seed(seed)
+    if 0 < max_steps * config.batch_size < len(pairs):  # encode only what is needed
+        pairs = random.Random(seed).sample(pairs, max_steps * config.batch_size)
     num_pairs = len(pairs)
     texts = [first for first, _ in pairs] + [second for _, second in pairs]
     encoded = EncodedTexts(tokenizer, texts, model.config, config.resolve_max_length(model.config))

@@ -35,9 +35,11 @@ class QuestionAnswering(Task):
     max_length = 384
     min_length = 6  # <s> question </s> </s> context </s>
     baseline_name = "never an answer"
+    empty_name = "with an empty question or context"
+    split_name = "a random tenth of the questions (about contexts that are also in training)"
 
     def read(self, path, layout, labeled=True, keep_empty=False):
-        return read_questions(path, labeled)
+        return read_questions(path, labeled, keep_empty)
 
     def file_has_labels(self, path, layout):
         return has_answers(path)

@@ -24,31 +24,40 @@ ARTICLES = re.compile(r"\b(a|an|the)\b")
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def read_questions(path, labeled=True):
+def read_questions(path, labeled=True, keep_empty=False):
     """Return the questions of a SQuAD file (.json, also .gz or .bz2) as LabeledTexts.
 
     The texts are (question, context), the labels tuples of answers (text, start), and the lines the
     ids of the questions. labeled: every question must have "answers", if only an empty list.
+    keep_empty: keep questions without text, and those about a context without text.
 
     Raise ValueError that names the line of invalid JSON, the part of the file that is not as in
     SQuAD, or the question whose answer is not where it should be.
     """
     texts = []
     labels = []
-    ids = {}  # a dict finds repeated ids, and keeps the order
+    lines = []
+    ids = set()
+    num_empty = 0
     for context, qa, location in _questions_of_json(path):
         question_id = _field(qa, "id", str, location)
         location = f"{path}: question {visible(question_id)}"
         if question_id in ids:
             raise ValueError(f"{location}: two questions have this id: rename one")
-        ids[question_id] = None
-        texts.append((_field(qa, "question", str, location), context))
-        if labeled:
-            answers = _field(qa, "answers", list, location)
-            labels.append(tuple(_read_answer(answer, context, location) for answer in answers))
+        ids.add(question_id)
+        question = _field(qa, "question", str, location)
+        answers = _field(qa, "answers", list, location) if labeled else ()
+        answers = tuple(_read_answer(answer, context, location) for answer in answers)
+        if not question.strip() or not context.strip():
+            num_empty += 1
+            if not keep_empty:
+                continue
+        texts.append((question, context))
+        labels.append(answers)
+        lines.append(question_id)
     if not texts:
-        raise ValueError(f"{path} has no questions")
-    return LabeledTexts(str(path), texts, labels if labeled else None, list(ids))
+        raise ValueError(f"{path} has no questions" + " with text" * bool(num_empty))
+    return LabeledTexts(str(path), texts, labels if labeled else None, lines, num_empty)
 
 
 def has_answers(path):

@@ -10,6 +10,7 @@ column, or no field of tags.
 """
 import json
 import re
+from collections import Counter
 
 from data.corpus_files import suffix_of
 from data.lines import Replacements, decoded_lines
@@ -71,7 +72,9 @@ def _rows(lines):
 def _column_sentences(path, lines, layout, labeled):
     """Yield (words, tags, line numbers) of each sentence."""
     sentence = []
-    for number, columns in _rows(lines):
+    rows = list(_rows(lines))
+    _check_columns(path, rows)
+    for number, columns in rows:
         if columns:
             if not columns[0]:
                 raise ValueError(f"{path}:{number}: a tag without a word before it")
@@ -84,6 +87,21 @@ def _column_sentences(path, lines, layout, labeled):
             sentence = []
     if sentence:
         yield map(list, zip(*sentence))
+
+
+def _check_columns(path, rows):
+    """Raise ValueError if most lines are sentences rather than words with tags.
+
+    Sentences differ in how many words they have, and before a tab they contain spaces.
+    """
+    rows = [(number, columns) for number, columns in rows if columns]
+    sizes = Counter(len(columns) for _, columns in rows)
+    most_frequent = max(sizes.values(), default=0)
+    num_with_spaces = sum(" " in columns[0] for _, columns in rows)
+    if 2 * most_frequent < len(rows) or 2 * num_with_spaces > len(rows):
+        raise ValueError(f"{path}:{rows[0][0]}: this line and most others are sentences: write "
+                         "each word on its own line, a tab and its tag after it, and a blank line "
+                         "after each sentence")
 
 
 def _json_sentences(path, lines, layout, labeled):

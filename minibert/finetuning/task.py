@@ -24,6 +24,8 @@ class Task:
     layout_flags = ()  # the fields of ``Layout`` that the task's files have
     has_class_weights = False  # whether its loss has --class-weights
     baseline_name = "always the same answer"
+    empty_name = "without text"  # what is missing in the examples that ``read`` may leave out
+    split_name = "a random tenth"  # of the training file, if there is no dev file
     has_label_names = True  # whether the outputs have names
 
     def read(self, path, layout, labeled=True, keep_empty=False):

@@ -51,6 +51,7 @@ class Classification(TextTask):
     """One of several labels for each text."""
     metrics = tuple(CLASSIFICATION)
     has_class_weights = True
+    split_name = "a random tenth of each label"
 
     def labels(self, examples):
         return tuple(class_labels(examples))

@@ -16,6 +16,7 @@ from minibert.analysis import embed
 from minibert.analysis.embed import evaluate, main, read_scored_pairs
 from minibert.analysis.mask_filling import fill_mask
 from minibert.analysis.sentence_vectors import sentence_vectors
+from minibert.finetuning import contrastive
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.contrastive import (
     PairMatcher,
@@ -117,6 +118,21 @@ def test_a_tiny_model_learns_to_match_pairs(bpe):
     assert steps == 40
     assert loss < math.log(32)
     assert evaluate(model, bpe, pairs, [])["accuracy"] > 0.8
+
+
+def test_only_the_pairs_of_the_first_steps_are_encoded(bpe, monkeypatch):
+    encoded = []
+
+    class Counting(EncodedTexts):
+        def __init__(self, tokenizer, texts, *args):
+            encoded.append(len(texts))
+            super().__init__(tokenizer, texts, *args)
+
+    monkeypatch.setattr(contrastive, "EncodedTexts", Counting)
+    config = FinetuneConfig(batch_size=4, precision="fp32").resolve_device()
+    for max_steps in (2, 7, 0):
+        train_vectors(model_for(bpe), bpe, made_up_pairs(10), config, max_steps=max_steps)
+    assert encoded == [2 * 8, 2 * 10, 2 * 10]
 
 
 def test_the_same_seed_gives_the_same_vectors(bpe):

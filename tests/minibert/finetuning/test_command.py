@@ -254,10 +254,11 @@ def test_without_a_dev_file_a_tenth_is_split_off_and_empty_texts_are_counted(
     command.main([str(bert), "--train", str(tmp_path / "train.tsv"),
                   "--out", str(tmp_path / "a"), *flags(epochs=1)])
     shown = capsys.readouterr().out
-    assert "left out     1 row of" in shown and "4 of the 30 training examples are the dev" in shown
+    assert "left out     1 example of" in shown
+    assert "4 of the 30 training examples are the dev set: a random tenth of each label" in shown
     (tmp_path / "dev.tsv").write_text(table([*sentences(4, 1), ("", "1")]))
     command.main([str(bert), *files(tmp_path), "--out", str(tmp_path / "b"), *flags(epochs=1)])
-    assert "kept         1 row of" in capsys.readouterr().out
+    assert "kept         1 example of" in capsys.readouterr().out
     assert json.loads((tmp_path / "b" / "finetune.json").read_text())["dev"] == 5
 
 

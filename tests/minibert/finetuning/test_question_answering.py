@@ -82,11 +82,29 @@ def test_where_every_question_has_an_answer_there_is_no_threshold(bert, tmp_path
     out = tmp_path / "out"
     command.main([str(bert), "--train", train, "--out", str(out),
                   *flags(epochs=1, task="qa", learning_rate=1e-9)])
-    assert "no answer    0 questions for training, 0 questions in dev" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "no answer    0 questions for training, 0 questions in dev" in shown
+    assert "the dev set: a random tenth of the questions (about contexts that are also" in shown
     written, _ = predictions([str(out)], train, capsys)
     assert all(written.values())
     config = json.loads((out / "finetune.json").read_text())["config"]
     assert config["no_answer_threshold"] is None
+
+
+def test_empty_questions_are_not_learned_but_answered(bert, files, tmp_path, capsys):
+    for path in files[1::2]:
+        content = json.loads(open(path).read())
+        content["data"][0]["paragraphs"] += [
+            {"context": " ", "qas": [{"id": "a", "question": "who", "answers": []}]},
+            {"context": "bad", "qas": [{"id": "b", "question": "", "answers": []}]}]
+        open(path, "w").write(json.dumps(content))
+    out = tmp_path / "out"
+    command.main([str(bert), *files, "--out", str(out), *flags(epochs=1, task="qa")])
+    shown = capsys.readouterr().out
+    assert f"left out     2 examples of {files[1]} with an empty question or context" in shown
+    assert f"kept         2 examples of {files[3]} with an empty question or context: " in shown
+    written, _ = predictions([str(out)], files[3], capsys)
+    assert len(written) == 42 and written["a"] == ""
 
 
 def test_contexts_are_read_in_windows_of_384_tokens(bert):

@@ -34,6 +34,19 @@ def test_questions_are_read_with_their_answers(tmp_path):
     assert examples.lines == ["q1", "q2", "q3"]
 
 
+def test_questions_without_text_are_counted_and_left_out_or_kept(tmp_path):
+    blank = {"id": "q0", "question": " ", "answers": []}
+    path = write(tmp_path / "a.json", blank, QA)
+    assert read_questions(path).lines == ["q1"] and read_questions(path).num_empty == 1
+    kept = read_questions(path, keep_empty=True)
+    assert kept.lines == ["q0", "q1"] and kept.labels == [(), (("five", 10),)]
+    assert kept.num_empty == 1
+    without_context = write(tmp_path / "b.json", QA | {"answers": []}, context="\n")
+    with pytest.raises(ValueError, match="b.json has no questions with text"):
+        read_questions(without_context)
+    assert read_questions(without_context, keep_empty=True).lines == ["q1"]
+
+
 def test_a_file_to_predict_needs_no_answers(tmp_path):
     path = write(tmp_path / "a.json", {"id": "q1", "question": "How many eyes?"})
     assert read_questions(path, labeled=False).labels is None

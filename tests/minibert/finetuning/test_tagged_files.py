@@ -50,13 +50,22 @@ def test_flags_name_other_fields(tmp_path):
 
 
 def test_words_between_tabs_may_contain_spaces(tmp_path):
-    path = written(tmp_path, "New York\tB-LOC\n", "a.tsv")
-    assert read_sentences(path, Layout()).texts == [["New York"]]
+    path = written(tmp_path, "New York\tB-LOC\nis\tO\n", "a.tsv")
+    assert read_sentences(path, Layout()).texts == [["New York", "is"]]
 
 
 def test_only_spaces_and_tabs_are_between_columns(tmp_path):
     path = written(tmp_path, "10\u00a0000  B-SUM \nmen O\n", "a.txt")
     assert read_sentences(path, Layout()).texts == [["10\u00a0000", "men"]]
+
+
+@pytest.mark.parametrize("labeled", [True, False])
+@pytest.mark.parametrize("content", [
+    "\nAnn slept.\nShe slept here.\n\nAll day long.\nNow she has eaten.\nYes.\n",
+    "\nAnn slept\t1\nWhere?\t0\nShe slept here\t1\n"])
+def test_sentences_instead_of_words_are_an_error(tmp_path, content, labeled):
+    with pytest.raises(ValueError, match="a.txt:2: this line and most others are sentences"):
+        read_sentences(written(tmp_path, content, "a.txt"), Layout(), labeled)
 
 
 @pytest.mark.parametrize("content, name", [

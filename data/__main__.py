@@ -15,7 +15,7 @@ from data.token_file.meta import unknown_report
 from data.token_file.shards import shard_name
 from tokenizer import load_tokenizer
 from tokenizer.utils.cli import Parser, at_least, run, suggestion, termination_as_interrupt
-from tokenizer.utils.files import atomic_lines
+from tokenizer.utils.files import atomic_lines, check_free
 
 DESCRIPTIONS = {
     "list": "List the named corpora and where they are.",
@@ -135,7 +135,7 @@ def download(options):
 
 def prepare_corpus(options):
     """Write a token file and return its meta.json."""
-    _check_free(options)
+    check_free(options.out, options.overwrite)
     tokenizer = load_tokenizer(options.tokenizer)
     corpus = open_corpus(options.source, workers=options.workers, **corpus_options(options))
     if options.filters:
@@ -155,7 +155,7 @@ def filter_corpus(options):
     filters = Filters(options.filters)
     if options.out.suffix != ".jsonl" or options.out.is_dir():
         raise ValueError(f"--out {options.out}: give the name of a .jsonl file")
-    _check_free(options)
+    check_free(options.out, options.overwrite)
     corpus = open_corpus(options.source, **corpus_options(options))
     documents = tqdm(corpus.documents("all"), desc="filter", unit=" documents",
                      disable=options.json)
@@ -184,14 +184,6 @@ def inspect(options):
 def is_token_file(folder):
     # Without meta.json it is a damaged one, and inspect_tokens reports that.
     return (folder / "meta.json").exists() or (folder / shard_name(0)).exists()
-
-
-def _check_free(options):
-    out = options.out
-    is_used = any(out.iterdir()) if out.is_dir() else out.exists()
-    if is_used and not options.overwrite:
-        raise ValueError(f"{out} already exists: add --overwrite to replace it, "
-                         "or choose another --out")
 
 
 COMMANDS = {

@@ -26,6 +26,7 @@ from data.sources.gutenberg import has_boilerplate
 from data.sources.pydocs import PydocsCorpus
 from data.splits import check_split, eval_lines_per_document, is_eval_document
 from tokenizer.utils.cli import suggestion
+from tokenizer.utils.terminal import plural
 
 MIN_DOCUMENTS = 20  # with fewer, the corpus is split by lines
 WRAP_SAMPLE = 500_000  # characters of a file that show whether its lines are hard-wrapped
@@ -138,7 +139,7 @@ class FileCorpus:
     @property
     def description(self):
         """``"kant: 3 files, 1.9 MB"``, or ``"code: 1 file, 0.1 MB; left out: 40 .py"``"""
-        files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        files = plural(len(self.files), "file")
         notes = [f"; {key.replace('_', ' ')}: {note}" for key, note in self.notes.items()]
         return f"{self.name}: {files}, {self.size / 1e6:,.1f} MB{''.join(notes)}"
 

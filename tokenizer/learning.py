@@ -10,6 +10,7 @@ from tokenizer.extend import extend
 from tokenizer.formats.save import check_save_folder
 from tokenizer.unknown import describe_unknown
 from tokenizer.utils.cli import as_flags, at_least, errors_name_flags
+from tokenizer.utils.terminal import plural
 
 KINDS = {"bpe": ByteLevelBPE, "wordpiece": WordPiece}
 # The options of training that the command line passes on under their own names.
@@ -155,9 +156,10 @@ def finish(args, corpus, tokenizer, measured):
     print(as_flags(tokenizer.training_summary, TRAINING_OPTIONS))
     if measured:
         ratio = measured["tokens_per_word"]
-        print(f"added: {measured['added']:,} entries; {ratio['before']:.3f} tokens per word before "
-              f"and {ratio['after']:.3f} after, on {measured['validation_words']:,} words that "
-              "were not learned from")
+        added = plural(measured["added"], "entry", "entries")
+        print(f"added: {added}; {ratio['before']:.3f} tokens per word before "
+              f"and {ratio['after']:.3f} after, on {plural(measured['validation_words'], 'word')} "
+              "that were not learned from")
     if tokenizer.training_unknown:
         print(f"unknown: {tokenizer.training_unknown}")
     print(f"written to {Path(args.out).resolve()}")

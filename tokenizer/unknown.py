@@ -49,8 +49,9 @@ vocabulary lacks (0.50% of the tokens)
     remedies = ["byte-level BPE, which has no [UNK]"]
     num_others = unknown.num_words - unknown.num_long
     if num_others:
-        reasons.append(f"{plural(num_others, 'word')} with {len(unknown.characters):,} characters "
-                       f"that the vocabulary lacks ({num_others / num_tokens:.2%} of the tokens)")
+        characters = plural(len(unknown.characters), "character")
+        reasons.append(f"{plural(num_others, 'word')} with {characters} that the vocabulary lacks "
+                       f"({num_others / num_tokens:.2%} of the tokens)")
         remedies.append("a vocabulary trained on such text with a --limit-alphabet larger by "
                         f"{len(unknown.characters):,}")
     if unknown.num_long:

@@ -27,6 +27,7 @@ from data.quality.document_filters import (
 )
 from data.quality.near_duplicates import SIMILARITY, NearDuplicates
 from tokenizer.utils.cli import suggestion
+from tokenizer.utils.terminal import plural
 
 EXAMPLE_LENGTH = 60  # characters of a dropped document in the report
 
@@ -154,8 +155,8 @@ class Filters:
                 num_kept += 1
                 yield text
         if self.num_documents and not num_kept:
-            raise ValueError(f"the filters dropped all {self.num_documents:,} documents of this "
-                             f"part of the corpus ({self.summary()}): choose others")
+            raise ValueError(f"the filters dropped all {plural(self.num_documents, 'document')} of "
+                             f"this part of the corpus ({self.summary()}): choose others")
 
     def report(self):
         """Return a dict with the counts, and for each filter an example of what it dropped."""

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from data.quality.filters import EXAMPLE_LENGTH, FILTERS, Filters
 from data.token_file.meta import unknown_report
 from data.token_file.reader import TokenFile, entropy
+from tokenizer.utils.terminal import plural
 
 NUM_LONGEST = 5
 NOT_COUNTED = "not counted: byte-level BPE has no [UNK], and older versions did not count it"
@@ -108,7 +109,7 @@ def inspect_tokens(folder, show_progress=False):
         "entropy_of_a_uniform_guess": float(np.log(tokens.vocab_size)),
         "longest_segments": [{"segment": i, "tokens": int(lengths[i])} for i in longest],
         "shards": [{"file": shard["file"], "tokens": shard["num_tokens"]} for shard in shards],
-        "checksums": f"all {num_files} files are intact",
+        "checksums": plural(num_files, "file is", "files are") + " intact",
         "tokenizer_fingerprint": tokens.tokenizer_fingerprint,
     }
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from data.sources.prose import paragraphs
 from data.splits import EVAL_ONE_IN, check_split, stable_hash
 from tokenizer.utils.files import atomic_write
+from tokenizer.utils.terminal import plural
 from tokenizer.utils.workers import map_in_order
 
 VERSION = 1  # of the rules in this file and in prose.py; part of the name of the cached file
@@ -92,8 +93,8 @@ class PydocsCorpus:
                     with contextlib.suppress(OSError):  # without the cache, the next run parses
                         atomic_write(cached, json.dumps(self._splits))
             if not self._splits["train"] or not self._splits["eval"]:
-                raise ValueError(f"too little documentation in the {len(files):,} Python files in "
-                                 f"{', '.join(map(str, self.roots))}: choose another corpus")
+                raise ValueError(f"too little documentation in {plural(len(files), 'Python file')} "
+                                 f"in {', '.join(map(str, self.roots))}: choose another corpus")
         return self._splits
 
 

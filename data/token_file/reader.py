@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from data.token_file.meta import INDEX, REPAIR, check_ids, file_sizes, read_meta
 from data.token_file.shards import Shards
+from tokenizer.utils.terminal import plural
 
 CHUNK_BYTES = 1 << 22  # read at once while a file is scanned; a multiple of 8
 LENGTHS_PER_CHUNK = 1 << 20  # lengths in memory while an index is scanned
@@ -85,8 +86,8 @@ class TokenFile:
         return TokenFile, (str(self.folder),)
 
     def __repr__(self):
-        return (f"TokenFile({str(self.folder)!r}: {self.num_documents:,} documents, "
-                f"{self.num_segments:,} segments, {self.num_tokens:,} tokens)")
+        return (f"TokenFile({str(self.folder)!r}: {plural(self.num_documents, 'document')}, "
+                f"{plural(self.num_segments, 'segment')}, {plural(self.num_tokens, 'token')})")
 
     @property
     def num_tokens(self):

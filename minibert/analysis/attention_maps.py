@@ -98,13 +98,13 @@ def main(args=None):
         "Show where each token of a text looks, by layer or by head.",
         epilog="itself, previous, next, first, last: the share of the attention that goes there\n"
         "spread: the number of tokens over which attention is spread",
+        out="draw the maps (.png or .svg; matplotlib)",
     )
     parser.add_argument("text", metavar="TEXT", help="a text, with or without masks")
     parser.add_argument("--layer", type=at_least(1), metavar="N",
                         help="show the heads of this layer instead of the means of all layers")
-    parser.add_argument("--out", metavar="FILE", help="draw the maps (.png or .svg; matplotlib)")
     args = parser.parse_args(args)
-    check_picture(args.out)
+    check_picture(args.out, args.overwrite)
     style = None if args.json else TextStyle.of(sys.stdout)
     result = attention_maps(*load_model(args), args.text, args.layer, style)
 

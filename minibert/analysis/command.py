@@ -9,11 +9,12 @@ from tokenizer.utils.cli import Parser
 RUN_HELP = "folder that train.py wrote, or one with a model and its tokenizer"
 
 
-def analysis_parser(name, description, epilog=None, run=True, device=False):
+def analysis_parser(name, description, epilog=None, run=True, device=False, out=""):
     """Return the parser of ``python -m minibert NAME``, with --json and usually RUN.
 
     run       whether the command has the positional argument RUN
     device    whether it has --device: worth it for commands that read many texts
+    out       the help text of --out, for commands that write files: they have --overwrite, too
     """
     parser = Parser(prog=f"python -m minibert {name}", description=description, epilog=epilog)
     if run:
@@ -21,6 +22,9 @@ def analysis_parser(name, description, epilog=None, run=True, device=False):
     if device:
         help_text = "auto, cpu, cuda or mps"
         parser.add_argument("--device", metavar="NAME", default="auto", help=help_text)
+    if out:
+        parser.add_argument("--out", metavar="PATH", help=out)
+        parser.add_argument("--overwrite", action="store_true", help="replace --out if it exists")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     return parser
 

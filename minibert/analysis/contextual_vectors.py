@@ -112,12 +112,12 @@ def main(args=None):
         "Compare the vectors of one word in two texts, layer by layer.",
         epilog="layer 0: the embeddings\n"
         "other words: the mean cosine of different words of the two texts",
+        out="plot the cosines (.png, .svg; matplotlib)",
     )
     parser.add_argument("word", metavar="WORD", help="a word that is in both texts")
     parser.add_argument("first", metavar="TEXT", help="one text")
     parser.add_argument("second", metavar="TEXT", help="another text")
-    parser.add_argument("--out", metavar="FILE", help="plot the cosines (.png, .svg; matplotlib)")
     args = parser.parse_args(args)
-    check_picture(args.out)
+    check_picture(args.out, args.overwrite)
     result = word_in_contexts(*load_model(args), args.word, args.first, args.second)
     print_result(args, result, layer_table(result), lambda path: plot_contexts(result, path))

@@ -35,7 +35,7 @@ from minibert.finetuning.metrics import listed, spearman
 from minibert.formats.huggingface import save_pretrained
 from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import add_flags, at_least, errors_name_flags, explicit_flags
-from tokenizer.utils.files import atomic_file, atomic_lines, check_writable
+from tokenizer.utils.files import atomic_file, atomic_lines, check_free, check_writable
 from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import plural
 
@@ -63,6 +63,10 @@ def main(args=None):
         if given:
             flags = ", ".join("--" + name.replace("_", "-") for name in given)
             raise ValueError(f"{flags}: only for training: add --train TEXT or leave it out")
+    if args.file:
+        args.out = args.out or "vectors.npy"
+        for path in (args.out, f"{args.out}.jsonl"):
+            check_free(path, args.overwrite)
     with errors_name_flags(FLAGS):
         config = FinetuneConfig(**DEFAULTS | explicit_flags(args, FinetuneConfig)).resolve_device()
     model, tokenizer = load_encoder(args.run)
@@ -79,9 +83,8 @@ def main(args=None):
         results["scores"] = evaluate(model, tokenizer, [], scored)
         say(f"scores       {listed(results['scores'])} ({len(scored):,} pairs)")
     if args.file:
-        out = args.out or "vectors.npy"
-        results |= write_vectors(model, tokenizer, args.file, args.column, out)
-        say(f"vectors      {out}: {results['texts']:,} x {model.config.hidden_size}")
+        results |= write_vectors(model, tokenizer, args.file, args.column, args.out)
+        say(f"vectors      {args.out}: {results['texts']:,} x {model.config.hidden_size}")
     if args.json:
         print(json.dumps(results))
     return 130 if results.get("stopped") else 0
@@ -93,13 +96,12 @@ def parser():
         "embed", "Train sentence vectors (--train), write those of a file, or compare their "
         "cosines with people's judgments (--pairs-file).",
         epilog="python -m minibert embed runs/books --train my_texts/ --out runs/vectors\n"
-        "python -m minibert embed runs/vectors sentences.txt --out vectors.npy")
+        "python -m minibert embed runs/vectors sentences.txt --out vectors.npy",
+        out="with FILE: a .npy (default: vectors.npy); its texts go to PATH.jsonl. With --train: "
+        "folder for the model (default: RUN/vectors, or the next free name)")
     add = out.add_argument
     add("file", metavar="FILE", nargs="?", help="write the vectors of these texts: .txt (one per "
         "line), .tsv, .csv, .jsonl, also .gz, .bz2")
-    add("--out", metavar="PATH", help="with FILE: a .npy (default: vectors.npy); its texts go to "
-        "PATH.jsonl. With --train: folder for the model (default: RUN/vectors, or the next free "
-        "name)")
     add("--column", default="sentence", help="column or field of the texts in FILE")
     add("--pairs-file", metavar="FILE", help="print Spearman's correlation of cosines and scores; "
         "the columns are sentence1, sentence2 and score, as in STS-B")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minibert.analysis.command import analysis_parser
 from minibert.formats.run_folder import read_metrics_lines
+from tokenizer.utils.files import check_free
 from tokenizer.utils.terminal import visible
 
 # Distinguishable for color-blind readers too (Okabe & Ito 2008).
@@ -198,8 +199,8 @@ def new_figure(width, height):
     return Figure(figsize=(width, height), layout="tight")
 
 
-def check_picture(path):
-    """Raise ValueError, before any work is done, if matplotlib cannot draw into ``path``."""
+def check_picture(path, overwrite):
+    """Raise ValueError, before any work is done, if no picture can be drawn into ``path``."""
     if path is None:
         return
     if importlib.util.find_spec("matplotlib") is None:
@@ -208,6 +209,7 @@ def check_picture(path):
     formats = FigureCanvasBase.get_supported_filetypes()
     if Path(path).suffix[1:] not in formats:
         raise ValueError(f"{path}: not the name of a picture: let it end in .png or .svg")
+    check_free(path, overwrite)
 
 
 def _save(figure, path):
@@ -217,14 +219,14 @@ def _save(figure, path):
 
 def main(args=None):
     """Plot the loss curves of runs and print the path of the picture."""
-    parser = analysis_parser("plot", "Plot the loss curves of runs in one picture.", run=False)
+    parser = analysis_parser(
+        "plot", "Plot the loss curves of runs in one picture.", run=False,
+        out="picture, .png or .svg (default: loss.png in RUN, drawn again, or here for several)")
     parser.add_argument("runs", metavar="RUN", nargs="+", help="folder that train.py wrote")
-    parser.add_argument("--out", metavar="FILE",
-                        help="picture, .png or .svg (default: loss.png, in RUN if there is one)")
     parser.add_argument("--by", default="step", choices=("step", "minutes"), help="horizontal axis")
     args = parser.parse_args(args)
-    folder = Path(args.runs[0]) if len(args.runs) == 1 else Path()
-    out = args.out or str(folder / "loss.png")
-    check_picture(out)
+    is_of_run = len(args.runs) == 1 and not args.out
+    out = args.out or str(Path(args.runs[0] if is_of_run else "") / "loss.png")
+    check_picture(out, args.overwrite or is_of_run)
     plot_loss(args.runs, out, args.by)
     print(json.dumps({"out": out}) if args.json else out)

@@ -23,7 +23,7 @@ from minibert.finetuning.loop import EncodedTexts
 from minibert.heads import encoder_of, text_vectors
 from tokenizer.utils.cli import at_least
 from tokenizer.utils.progress import progress_bar
-from tokenizer.utils.terminal import render_table, visible
+from tokenizer.utils.terminal import plural, render_table, visible
 
 POOLINGS = ("mean", "cls")
 CHUNK = 4096  # texts whose vectors are in memory at the same time
@@ -134,7 +134,7 @@ def main(args=None):
             continue
         if i > 0:
             print()
-        mean = f"mean cosine of all {len(lines):,} texts: {result['mean']:.4f}"
+        mean = f"mean cosine of all {plural(len(lines), 'text')}: {result['mean']:.4f}"
         print(f"{visible(result['query'])}  ({mean})")
         rows = []
         for neighbor in result["nearest"]:

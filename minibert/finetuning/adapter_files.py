@@ -25,6 +25,7 @@ from minibert.formats.model_files import CONFIG, WEIGHTS
 from minibert.formats.run_folder import load_run
 from minibert.heads import FINETUNED, BertForSequenceClassification, encoder_of
 from tokenizer.utils.files import atomic_write
+from tokenizer.utils.terminal import plural
 
 ADAPTER, ADAPTER_WEIGHTS = "adapter.json", "adapter.safetensors"
 
@@ -124,6 +125,6 @@ def load_adapter_weights(model, path):
     expected = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
     wrong = [name for name in expected | found if found.get(name) != expected.get(name)]
     if wrong:
-        raise ValueError(f"{path}: {len(wrong)} tensors are missing, unexpected or of the wrong "
-                         f"shape: {', '.join(wrong[:20])}")
+        raise ValueError(f"{path}: {plural(len(wrong), 'tensor is', 'tensors are')} missing, "
+                         f"unexpected or of the wrong shape: {', '.join(wrong[:20])}")
     model.load_state_dict(tensors, strict=False)

@@ -39,6 +39,7 @@ from minibert.finetuning.predict import (
     SETTINGS,
     evaluate_file,
     predict_command,
+    predictions_path,
     read_layout,
     write_predictions,
 )
@@ -49,7 +50,7 @@ from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
 from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, add_flags, as_flags, errors_name_flags, explicit_flags
-from tokenizer.utils.files import atomic_write, check_writable, next_free_folder
+from tokenizer.utils.files import atomic_write, check_free, check_writable, next_free_folder
 from tokenizer.utils.terminal import plural
 
 FIELDS = [field.name for cls in (FinetuneConfig, Layout, Tuning) for field in fields(cls)]
@@ -82,7 +83,8 @@ def train_command(args, tuning):
         tqdm.write(line, file=sys.stderr if args.json else sys.stdout)
 
     train, dev = read_files(args, layout, config, say)
-    if args.predict:  # report a mistake in this file before training
+    if args.predict:  # report mistakes before training
+        check_free(predictions_path(out, args.predict, config.task_object), args.overwrite)
         config.task_object.read(args.predict, replace(layout, skip_bad_rows=False), labeled=False,
                                 keep_empty=True)
     config = config.task_object.complete(config, train)
@@ -150,6 +152,7 @@ def parser():
                      "prints the scores if the texts have labels")
     out.add_argument("--out", metavar="DIR", help="folder for the fine-tuned model (default: "
                      "RUN/finetuned, or the next free name); without --train for predictions.tsv")
+    out.add_argument("--overwrite", action="store_true", help="replace the predictions in --out")
     out.add_argument("--adapter", metavar="DIR", help="with --predict: use RUN with the adapter in "
                      "this folder, which was trained on RUN")
     out.add_argument("--json", action="store_true", help="print the results as JSON")

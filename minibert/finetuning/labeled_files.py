@@ -162,8 +162,8 @@ def class_labels(examples):
     """
     labels = sorted(set(examples.labels))
     if len(labels) < 2:
-        raise ValueError(f"{examples.path}: all {len(examples):,} examples have the label "
-                         f"{labels[0]!r}: is it the right --label column?")
+        raise ValueError(f"{examples.path}: the only label of {plural(len(examples), 'example')} "
+                         f"is {labels[0]!r}: is it the right --label column?")
     try:
         labels.sort(key=float)
     except ValueError:
@@ -214,8 +214,8 @@ def split_dev(examples, share=0.1):
         num_dev = max(1, round(len(indices) * share))
         chosen.update(indices[: min(num_dev, len(indices) - 1)])
     if not chosen:
-        raise ValueError(f"{examples.path}: its {len(examples):,} examples are too few to split "
-                         "off a dev set: give --dev FILE")
+        raise ValueError(f"{examples.path}: {plural(len(examples), 'example')}: too few to "
+                         "split off a dev set, give --dev FILE")
     train = set(range(len(examples))) - chosen
     return examples.subset(sorted(train)), examples.subset(sorted(chosen))
 

@@ -21,7 +21,7 @@ from minibert.finetuning.loop import evaluate, predict
 from minibert.finetuning.seeds import listed_scores
 from minibert.heads import FINETUNED
 from tokenizer.utils.cli import errors_name_flags, explicit_flags
-from tokenizer.utils.files import atomic_write, check_writable
+from tokenizer.utils.files import atomic_write, check_free, check_writable
 from tokenizer.utils.terminal import plural, visible
 
 SETTINGS, PREDICTIONS = "finetune.json", "predictions"
@@ -50,6 +50,7 @@ def predict_command(args):
         config.resolve_max_length(model.config)
     if args.out:
         check_writable(args.out)
+        check_free(predictions_path(args.out, args.predict, config.task_object), args.overwrite)
     answers, scores, message = evaluate_file(model, tokenizer, args.predict, layout, config)
     if message:
         print(message, file=sys.stderr)
@@ -140,8 +141,13 @@ def evaluate_file(model, tokenizer, path, layout, config):
 
 
 def write_predictions(answers, path, layout, config, folder):
-    """Write the answers to the file ``path`` to FOLDER/predictions.*, and return that path."""
-    task = config.task_object
-    out = Path(folder) / (PREDICTIONS + task.predictions_suffix(path))
-    atomic_write(out, "".join(line + "\n" for line in task.render(answers, path, layout)))
+    """Write the answers to the file ``path`` into ``folder``, and return the path."""
+    out = predictions_path(folder, path, config.task_object)
+    lines = config.task_object.render(answers, path, layout)
+    atomic_write(out, "".join(line + "\n" for line in lines))
     return out
+
+
+def predictions_path(folder, path, task):
+    """Return where the answers to the file ``path`` are written: FOLDER/predictions.tsv"""
+    return Path(folder) / (PREDICTIONS + task.predictions_suffix(path))

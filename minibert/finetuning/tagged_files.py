@@ -16,6 +16,7 @@ from data.corpus_files import suffix_of
 from data.lines import Replacements, decoded_lines
 from data.readers import json_records
 from minibert.finetuning.labeled_files import LabeledTexts
+from tokenizer.utils.terminal import plural
 
 WORD_FIELDS = ("words", "tokens")
 TAG_FIELDS = ("tags", "ner_tags", "pos_tags")
@@ -109,7 +110,8 @@ def _json_sentences(path, lines, layout, labeled):
         words = _strings(path, number, record, layout.text, WORD_FIELDS)
         tags = _strings(path, number, record, layout.label, TAG_FIELDS) if labeled else words
         if len(words) != len(tags):
-            raise ValueError(f"{path}:{number}: {len(words)} words but {len(tags)} tags")
+            raise ValueError(f"{path}:{number}: {plural(len(words), 'word')} but "
+                             f"{plural(len(tags), 'tag')}")
         if words:
             yield words, tags, [number] * len(words)
 

@@ -21,7 +21,7 @@ from minibert.finetuning.task import Task
 from minibert.heads import BertForTokenClassification
 from minibert.masking import IGNORE_INDEX
 from tokenizer.utils.progress import progress_bar
-from tokenizer.utils.terminal import visible
+from tokenizer.utils.terminal import plural, visible
 
 ENTITY_METRICS = ("f1", "precision", "recall")
 MAX_UNSEEN = 3  # tags that are named on the screen
@@ -76,8 +76,8 @@ class Tokens(Task):
                  "training: it counts as wrong"
                  for tag, line in first_lines(examples).items() if tag not in labels]
         if more := len(lines[MAX_UNSEEN:]):
-            lines[MAX_UNSEEN:] = [f"warning      {examples.path}: {more:,} more tags do not occur "
-                                  "in training"]
+            count = plural(more, "more tag does", "more tags do")
+            lines[MAX_UNSEEN:] = [f"warning      {examples.path}: {count} not occur in training"]
         return lines
 
     def encode(self, tokenizer, examples, labels, model_config, max_length):

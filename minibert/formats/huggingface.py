@@ -44,7 +44,7 @@ from minibert.heads import (
 )
 from minibert.model import BertForMaskedLM, BertModel
 from tokenizer.utils.files import atomic_write
-from tokenizer.utils.terminal import visible
+from tokenizer.utils.terminal import plural, visible
 
 # Their architecture -> (family, our class)
 ARCHITECTURES = {
@@ -244,8 +244,8 @@ def map_state_dict(model, tensors, path, heads_may_differ=False):
     if problems:
         more = "; ..." if len(problems) > MAX_PROBLEMS else ""
         first = "; ".join(visible(problem)[:120] for problem in problems[:MAX_PROBLEMS])
-        raise ValueError(f"{path}: {len(problems)} tensors do not fit the model of {CONFIG}: "
-                         f"{first}{more}")
+        count = plural(len(problems), "tensor does", "tensors do")
+        raise ValueError(f"{path}: {count} not fit the model of {CONFIG}: {first}{more}")
     return state, fresh, unused
 
 

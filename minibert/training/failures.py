@@ -7,6 +7,7 @@ import sys
 
 from minibert.training.checkpoint import checkpoints
 from tokenizer.utils.files import remove
+from tokenizer.utils.terminal import plural
 
 LOST_RANK = ("gloo", "NCCL", "Connection")  # in torch's message when another process has died
 OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator")  # torch.OutOfMemoryError; on a CPU
@@ -77,7 +78,7 @@ def out_of_memory_message(run):
         remedies.append(f"less kept for the backward pass. {resume} "
                         "--gradient-checkpointing --may-differ gradient-checkpointing")
     remedies.append("a smaller model or --max-length, in a new run")
-    return f"out of memory with {size} examples at once. Try " + "\nor ".join(remedies)
+    return f"out of memory with {plural(size, 'example')} at once. Try " + "\nor ".join(remedies)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from minibert.training.objective import OBJECTIVES
 from tokenizer import load_tokenizer
 from tokenizer.extend import replaced_pieces
 from tokenizer.utils.cli import as_flags
+from tokenizer.utils.terminal import plural
 
 # These fields fit any weights, so flags may set them.
 FREE_FIELDS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
@@ -101,7 +102,8 @@ def load_initial_weights(folder, model, tokenizer):
     unused_modules = dict.fromkeys(name.rpartition(".")[0] for name in unused)
     text = str(folder) + (f"; {note}" if note else "")
     if pieces:
-        text += f"; {len(pieces):,} new tokens start as the mean of their pieces"
+        count = plural(len(pieces), "new token starts", "new tokens start")
+        text += f"; {count} as the mean of their pieces"
     if fresh_parts:
         text += f"; fresh: {', '.join(fresh_parts)}"
     if unused_modules:

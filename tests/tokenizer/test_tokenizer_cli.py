@@ -195,7 +195,7 @@ def test_extend_reports_what_stays_unknown(folder):
         folder / "story.txt")
     text.write_text("the millers Ω\n" * 40, encoding="utf-8")
     code, out, _ = run("extend", wordpiece, "--files", text, "--add", 1, "--out", folder / "greek")
-    assert code == 0 and "unknown: warning: " in out and "1 characters that the vocabulary" in out
+    assert code == 0 and "unknown: warning: " in out and "1 character that the vocabulary" in out
 
 
 # encode and decode

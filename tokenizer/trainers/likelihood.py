@@ -43,6 +43,7 @@ import numpy as np
 
 from tokenizer.trainers.merges import LearnedMerges, changed_pairs
 from tokenizer.utils.progress import progress_bar
+from tokenizer.utils.terminal import plural
 
 
 def learn_by_likelihood(words, tokens, vocab_size, min_frequency=2, join=str.__add__, forbidden=(),
@@ -178,7 +179,7 @@ class Candidates:
         """Return the reason why ``best`` found no pair."""
         if (self.count >= self.min_frequency).any():
             return "no merge raises the likelihood"
-        return f"no pair occurs {self.min_frequency} times"
+        return f"no pair occurs {plural(self.min_frequency, 'time')}"
 
     def _gains(self, slots):
         """Return the current gains; 0 for pairs that are too rare."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from tokenizer.utils.progress import progress_bar
+from tokenizer.utils.terminal import plural
 
 
 @dataclass
@@ -75,7 +76,7 @@ def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, f
         while len(tokens) < vocab_size:
             pair, count = pop_most_frequent(heap, pairs.counts)
             if pair is None:
-                stopped = f"no pair occurs {min_frequency} times"
+                stopped = f"no pair occurs {plural(min_frequency, 'time')}"
                 return LearnedMerges(tokens, merges, counts, stopped)
             left, right = map(ord, pair)  # a pair is stored as two characters, see ``PairCounts``
             token = join(tokens[left], tokens[right])

@@ -160,6 +160,18 @@ def check_writable(folder):
         os.rmdir(tempfile.mkdtemp(prefix=".tmp-", dir=existing))
 
 
+def check_free(path, overwrite):
+    """Raise ValueError if there is a file or a full folder at ``path`` that is not to be replaced.
+
+    Every command calls this for what --out names, before its work.
+    """
+    path = Path(path)
+    is_used = any(path.iterdir()) if path.is_dir() else path.exists()
+    if is_used and not overwrite:
+        raise ValueError(f"{path} already exists: add --overwrite to replace it, "
+                         "or choose another --out")
+
+
 def next_free_folder(folder):
     """Return ``folder`` if nothing has that name, else the first free of folder-2, folder-3, ...
 

@@ -191,6 +191,10 @@ def render_table(rows, align="l"):
     return "\n".join(lines)
 
 
-def plural(count, noun):
-    """plural(1, "token") -> '1 token'; plural(1200, "token") -> '1,200 tokens'"""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def plural(count, noun, nouns=None):
+    """Return a count with its noun. ``nouns``: the plural, if it is not ``noun`` with an s.
+
+    >>> plural(1, "token"), plural(1200, "token"), plural(2, "token fits", "tokens fit")
+    ('1 token', '1,200 tokens', '2 tokens fit')
+    """
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

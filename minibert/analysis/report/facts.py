@@ -29,7 +29,7 @@ from minibert.model import BertForMaskedLM
 from minibert.presets import PRESETS
 from tokenizer import load_tokenizer
 from tokenizer.inspect.statistics import statistics
-from tokenizer.utils.files import atomic_write
+from tokenizer.utils.files import atomic_write, check_free
 from tokenizer.word_starts import WordStarts
 
 SAMPLE = (
@@ -238,11 +238,13 @@ def main(args=None):
         "report",
         "Describe a run on one HTML page.",
         epilog="The page may quote the validation text: check it before you publish it.",
+        out="the page (default: RUN/report.html, written again)",
     )
-    parser.add_argument("--out", metavar="FILE", help="the page (default: RUN/report.html)")
     parser.add_argument("--text", metavar="TEXT", action="append", default=[],
                         help="text to show, with or without masks; may be repeated")
     args = parser.parse_args(args)
+    if args.out:
+        check_free(args.out, args.overwrite)
     facts, tokenizer = collect_facts(args.run, args.text)
     out = Path(args.out) if args.out else Path(args.run) / "report.html"
     atomic_write(out, page(facts, tokenizer))

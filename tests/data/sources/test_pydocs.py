@@ -116,7 +116,7 @@ def test_short_documents_are_left_out(tmp_path):
     (tmp_path / "a.py").write_text(f'def f():\n    "Return the sum."\ndef g():\n    "{long}"')
     splits = collect(list(python_files([tmp_path])), workers=1, show_progress=False)
     assert splits["train"] + splits["eval"] == [long]
-    with pytest.raises(ValueError, match="too little documentation in the 1 Python files"):
+    with pytest.raises(ValueError, match="too little documentation in 1 Python file in"):
         corpus(tmp_path).documents("eval")
 
 

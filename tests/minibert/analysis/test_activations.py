@@ -1,6 +1,7 @@
 """Activations, attention maps and contextual vectors show what the model computes."""
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import parity_cases as cases
@@ -18,6 +19,7 @@ from minibert.analysis.contextual_vectors import (
     token_indices,
     word_in_contexts,
 )
+from minibert.analysis.report import facts as report
 from minibert.attention import Attention, attention_biases, attention_fused
 from minibert.config import BertConfig
 from minibert.finetuning.adapters import add_prefix
@@ -244,9 +246,33 @@ def test_maps_and_cosines_are_plotted(run, tmp_path, capsys):
         maps.main([run, TEXTS[0], "--out", "a.foo"])
 
 
-@pytest.mark.parametrize("main, words", [
-    (maps.main, [TEXTS[0]]), (contexts.main, ["record", *TEXTS]), (plots.main, [])
-])
+COMMANDS = [(maps.main, [TEXTS[0]]), (contexts.main, ["record", *TEXTS]), (plots.main, [])]
+
+
+@pytest.mark.parametrize("main, words", [*COMMANDS, (report.main, [])])
+def test_what_out_names_is_only_replaced_on_request(run, tmp_path, main, words):
+    pytest.importorskip("matplotlib")
+    (Path(run) / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1}\n')
+    out = tmp_path / "a.svg"
+    out.write_text("old")
+    with pytest.raises(ValueError, match="a.svg already exists: add --overwrite to replace it"):
+        main([run, *words, "--out", str(out)])
+    assert out.read_text() == "old"
+    main([run, *words, "--out", str(out), "--overwrite"])
+    assert "</svg>" in out.read_text()
+
+
+@pytest.mark.parametrize("main, name", [(plots.main, "loss.png"), (report.main, "report.html")])
+def test_what_belongs_to_a_run_is_drawn_again(run, main, name):
+    pytest.importorskip("matplotlib")
+    (Path(run) / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1}\n')
+    for _ in range(2):
+        (Path(run) / name).write_text("old")
+        main([run])
+        assert (Path(run) / name).stat().st_size > 100
+
+
+@pytest.mark.parametrize("main, words", COMMANDS)
 def test_without_matplotlib_the_error_gives_a_remedy(run, monkeypatch, main, words):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ValueError, match="plots need matplotlib: pip install"):

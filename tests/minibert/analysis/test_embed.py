@@ -187,6 +187,17 @@ def test_vectors_are_written_with_their_texts_and_lines(run, tmp_path, capsys):
                     {"line": 4, "text": "fish"}]
 
 
+def test_old_vectors_and_texts_are_only_replaced_on_request(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("fish\n")
+    for name, words in (("vectors.npy", []), ("b.npy.jsonl", ["--out", "b.npy"])):
+        (tmp_path / name).write_text("old")
+        with pytest.raises(ValueError, match=f"{name} already exists: add --overwrite"):
+            main([run, "a.txt", *words])
+        main([run, "a.txt", *words, "--overwrite"])
+        assert (tmp_path / name).read_bytes() != b"old"
+
+
 def test_the_screen_says_among_how_many_sentences_is_searched(run, tmp_path, capsys):
     path = tmp_path / "a.txt"
     path.write_text("".join(f"Ann{i} sat. Bea{i} ran.\n\n" for i in range(60)))

@@ -145,7 +145,7 @@ def test_the_rarest_class_is_the_last_of_equals(labels, expected, tmp_path):
 def test_labels_that_are_no_classes_raise(tmp_path):
     with pytest.raises(ValueError, match="11 different numbers .* use --task regression?"):
         class_labels(labeled(tmp_path, [f"{i}.5" for i in range(11)]))
-    with pytest.raises(ValueError, match="all 2 examples have the label 'x'"):
+    with pytest.raises(ValueError, match="the only label of 2 examples is 'x'"):
         class_labels(labeled(tmp_path, "xx"))
 
 

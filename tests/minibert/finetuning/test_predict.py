@@ -60,6 +60,16 @@ def test_out_names_the_folder_for_predictions(folder, tmp_path, capsys):
     assert [line.split("\t")[1] for line in lines] == ["prediction", "1", "1", "1", "1"]
 
 
+def test_old_predictions_are_only_replaced_on_request(folder, tmp_path):
+    (tmp_path / "predictions.tsv").write_text("old")
+    words = [folder, tmp_path / "a.tsv", sentences(4, 1), "--out", str(tmp_path)]
+    with pytest.raises(ValueError, match="predictions.tsv already exists: add --overwrite"):
+        predict(*words)
+    assert (tmp_path / "predictions.tsv").read_text() == "old"
+    predict(*words, "--overwrite")
+    assert len((tmp_path / "predictions.tsv").read_text().splitlines()) == 5
+
+
 @pytest.mark.parametrize("flags, named", [
     (["--epochs", "3"], "--epochs"), (["--dev", "a.tsv"], "--dev"), (["--tune", "lora"], "--tune"),
     (["--skip-bad-rows"], "--skip-bad-rows"),

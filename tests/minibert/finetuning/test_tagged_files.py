@@ -91,7 +91,7 @@ def test_a_file_whose_first_sentence_has_no_tags_may_have_some(tmp_path, content
     ("\n\n", "a.tsv", "a.tsv has no words"),
     (JSON + "{", "a.jsonl", "a.jsonl:3: invalid JSON"),
     (JSON + '{"words": ["a"]}', "a.jsonl", "a.jsonl:3: no field tags or ner_tags or pos_tags"),
-    (JSON + '{"words": ["a"], "tags": []}', "a.jsonl", "a.jsonl:3: 1 words but 0 tags"),
+    (JSON + '{"words": ["a"], "tags": []}', "a.jsonl", "a.jsonl:3: 1 word but 0 tags"),
     (JSON + '{"words": ["a"], "tags": [3]}', "a.jsonl", "3: the field 'tags' must be a list"),
     (JSON + '{"words": "a", "tags": ["O"]}', "a.jsonl", "a.jsonl:3: the field 'words' must be a"),
 ])

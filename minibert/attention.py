@@ -149,6 +149,12 @@ def is_local(config, layer):
     return config.rotary and layer % config.global_attn_every_n_layers != 0
 
 
+def of_layer(pair, config, layer):
+    """Return that one of (for global layers, for local layers) that a layer needs."""
+    for_global, for_local = pair
+    return for_local if is_local(config, layer) else for_global
+
+
 def rope_table(theta, config):
     """Return cos and sin of the angle of each pair at each position, (2, positions, hs/2)."""
     # The tables are not in a checkpoint, so on the meta device nothing would fill them.

@@ -136,6 +136,18 @@ def round_up(size, multiple):
     return math.ceil(size / multiple) * multiple
 
 
+def pad(rows, value, width=None):
+    """Return rows of integers as an array (B, width); ``value`` is what follows a shorter row.
+
+    >>> pad([[5, 6], [7]], value=0).tolist()  # width: that of the longest row
+    [[5, 6], [7, 0]]
+    """
+    padded = np.full((len(rows), width or max(map(len, rows))), value, dtype=np.int64)
+    for b, row in enumerate(rows):
+        padded[b, : len(row)] = row
+    return padded
+
+
 def collate(examples, indices, masker, pad_token_id, seed, epoch,
             pad_to_multiple_of=8, expected_mask_rate=0.0):
     """Return the examples with these indices (B,) as a Batch, padded and masked.
@@ -150,9 +162,7 @@ def collate(examples, indices, masker, pad_token_id, seed, epoch,
     if lengths.min() < T:  # packed sequences all have one length and need no padding
         # GPUs prefer multiples of 8; on a CPU, pad_to_multiple_of=1 saves about 20% on short lines.
         T = min(round_up(T, pad_to_multiple_of), examples.max_length)
-    input_ids = np.full((len(rows), T), pad_token_id, dtype=np.int64)  # (B, T)
-    for b, row in enumerate(rows):
-        input_ids[b, : len(row)] = row
+    input_ids = pad(rows, pad_token_id, T)  # (B, T)
 
     # The masks depend on (seed, epoch, index, position), not on the rest of the batch. (For an
     # encoder-decoder, inputs and labels have lengths of their own.)

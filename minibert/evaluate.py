@@ -6,6 +6,7 @@ is a mean over masked tokens, not a mean of batch means: the batch size does not
 """
 import math
 from collections import Counter
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -13,8 +14,21 @@ import torch
 from data.token_file.reader import entropy
 from minibert.batches import collate
 from minibert.masking import IGNORE_INDEX, MASK_SHARE, RANDOM_SHARE
+from tokenizer.utils.terminal import plural
 
 EVAL_SEED = 15  # for the masks and the choice of examples; no flag changes it
+
+
+@contextmanager
+def eval_mode(model):
+    """Within the block, the model has no dropout and computes no gradients."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
 
 
 def eval_subset(examples, limit):
@@ -32,8 +46,8 @@ def check_eval_set(examples, masker, limit):
         return (labels != IGNORE_INDEX).any()
 
     if not any(has_masked_token(i) for i in indices):  # usually the first one has
-        raise ValueError(f"the validation split has {len(indices)} example(s) and not one masked "
-                         "token: use a larger corpus")
+        raise ValueError(f"the validation split has {plural(len(indices), 'example')} and not "
+                         "one masked token: use a larger corpus")
     nsp_labels = examples.nsp_labels
     if nsp_labels is not None and len(examples) > 20 and len(np.unique(nsp_labels)) == 1:
         raise ValueError("no pair of the validation split has a sentence that follows, since each "
@@ -65,15 +79,11 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     indices = eval_subset(examples, limit)
     chunks = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
     sums = Counter()
-    was_training = model.training
-    model.eval()  # no dropout
-    try:
+    with eval_mode(model):
         for chunk in chunks:
             batch = collate(examples, chunk, masker, pad_token_id, EVAL_SEED, 0).to(device)
             with autocast() if autocast else torch.autocast(device.type, enabled=False):
                 sums.update(batch_sums(model, batch, len(masker.is_special)))
-    finally:
-        model.train(was_training)
 
     loss = sums["loss"] / sums["masked"]
     metrics = {
@@ -96,7 +106,6 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
     return metrics
 
 
-@torch.no_grad()
 def batch_sums(model, batch, num_tokens):
     """Return the losses and the correct answers of a batch as {name: sum}.
 

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from minibert.attention import Attention, attention_biases, is_local, rope_table
+from minibert.attention import Attention, attention_biases, of_layer, rope_table
 from minibert.checks import check_batch, check_labels
 from minibert.masking import IGNORE_INDEX
 
@@ -220,12 +220,11 @@ class BertModel(PreTrainedModel):
 
         x = self.embeddings(input_ids, token_type_ids)  # (B, T, H)
         dtype = autocast_dtype(x)
-        global_bias, local_bias = self.attention_biases(attention_mask, T, dtype)
-        global_rope, local_rope = self.rope_cos_sin(T, dtype)
+        biases = self.attention_biases(attention_mask, T, dtype)
+        ropes = self.rope_cos_sin(T, dtype)
         for layer, block in enumerate(self.blocks):
-            local = is_local(self.config, layer)
-            bias = local_bias if local else global_bias
-            rope = local_rope if local else global_rope
+            bias = of_layer(biases, self.config, layer)
+            rope = of_layer(ropes, self.config, layer)
             is_last = layer == len(self.blocks) - 1
             positions = output_positions if is_last else None
             if self.gradient_checkpointing and self.training:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from minibert.checks import check_length, check_tokenizer
+from minibert.evaluate import eval_mode
 from minibert.heads import encoder_of
 from tokenizer.utils.terminal import TextStyle
 
@@ -24,7 +25,6 @@ class Activations:
     attention: torch.Tensor  # (L, nh, T, T) float32; row i: where token i looks
 
 
-@torch.no_grad()
 def hidden_activations(model, tokenizer, text, style=None):
     """Run one text through a model with an encoder and return its ``Activations``.
 
@@ -54,12 +54,10 @@ def hidden_activations(model, tokenizer, text, style=None):
     hooks = [module.register_forward_hook(keep_vectors) for module in modules]
     for block in encoder.blocks:
         hooks.append(block.attention.register_forward_hook(keep_weights))
-    was_training = encoder.training
     try:
-        encoder.eval()
-        encoder(torch.tensor([encoding.ids], device=next(encoder.parameters()).device))
+        with eval_mode(encoder):
+            encoder(torch.tensor([encoding.ids], device=next(encoder.parameters()).device))
     finally:
-        encoder.train(was_training)
         for hook in hooks:
             hook.remove()
     style = style or TextStyle()

@@ -14,6 +14,7 @@ import torch
 
 from minibert.analysis.command import add_texts, analysis_parser, answer_each, load_model
 from minibert.checks import check_length, check_tokenizer
+from minibert.evaluate import eval_mode
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
 from tokenizer.inspect.text import is_byte_level
@@ -24,7 +25,6 @@ from tokenizer.utils.terminal import TextStyle, visible
 MASK = re.compile(r"\[MASK\]|<mask>")
 
 
-@torch.no_grad()
 def fill_mask(model, tokenizer, text, top_k=5, targets=None):
     """Return the ``top_k`` likeliest tokens for the mask in ``text``, the likeliest first.
 
@@ -53,11 +53,9 @@ def fill_mask(model, tokenizer, text, top_k=5, targets=None):
     check_length(model.config, len(ids))
     candidates = _target_ids(tokenizer, targets) if targets else None
 
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
-    logits = model(torch.tensor([ids], device=device)).logits[0, positions]  # (num_masks, V)
-    model.train(was_training)
+    with eval_mode(model):
+        logits = model(torch.tensor([ids], device=device)).logits[0, positions]  # (num_masks, V)
     probabilities = logits.float().softmax(dim=-1).cpu()  # (num_masks, V)
     probabilities = probabilities[:, :tokenizer.vocab_size]  # without the rows of padding
 

@@ -28,6 +28,7 @@ import torch
 from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
 from minibert.analysis.mask_filling import check_fills_masks
 from minibert.checks import check_length
+from minibert.evaluate import eval_mode
 from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import TextStyle, render_table
 from tokenizer.word_starts import WordStarts
@@ -76,7 +77,6 @@ def is_predicted(model, tokenizer, ids):
     return predicted
 
 
-@torch.no_grad()
 def log_likelihoods(model, tokenizer, sequences, pll="word-l2r", batch_tokens=BATCH_TOKENS):
     """Return ln p of each token: an array (T,) for each list of ids, NaN for special tokens.
 
@@ -99,9 +99,7 @@ def log_likelihoods(model, tokenizer, sequences, pll="word-l2r", batch_tokens=BA
     num_tokens = sum(int(is_predicted(model, tokenizer, ids).sum()) for _, ids in groups)
     words_of = WordStarts(tokenizer) if pll == "word-l2r" else None
     results = [None] * len(sequences)
-    was_training = model.training
-    model.eval()
-    with progress_bar(num_tokens, "predicting", "tokens") as bar:
+    with eval_mode(model), progress_bar(num_tokens, "predicting", "tokens") as bar:
         for indices, ids in groups:
             values = np.full(ids.shape, np.nan)  # (N, T)
             for rows, positions, logits in batches(model, tokenizer, ids, words_of, batch_tokens):
@@ -112,7 +110,6 @@ def log_likelihoods(model, tokenizer, sequences, pll="word-l2r", batch_tokens=BA
                 bar.update(len(rows))
             for i, row in zip(indices, values):
                 results[i] = row
-    model.train(was_training)
     return results
 
 

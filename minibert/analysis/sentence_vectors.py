@@ -18,6 +18,7 @@ from data.lines import decoded_lines
 from data.readers import format_of, text_lines
 from minibert.analysis.command import analysis_parser, load_model
 from minibert.checks import check_tokenizer
+from minibert.evaluate import eval_mode
 from minibert.finetuning.labeled_files import Layout, read_rows
 from minibert.finetuning.loop import EncodedTexts
 from minibert.heads import encoder_of, text_vectors
@@ -30,7 +31,6 @@ CHUNK = 4096  # texts whose vectors are in memory at the same time
 BATCH = 64  # texts per forward pass
 
 
-@torch.no_grad()
 def sentence_vectors(model, tokenizer, texts, pooling="mean", bar=None):
     """Return one vector per text, (N, H) float32 on the CPU, in the order of the texts.
 
@@ -46,13 +46,11 @@ def sentence_vectors(model, tokenizer, texts, pooling="mean", bar=None):
     device = next(model.parameters()).device
     encoded = EncodedTexts(tokenizer, texts, model.config, model.config.max_length)
     vectors = torch.empty(len(texts), model.config.hidden_size)
-    was_training = encoder.training
-    encoder.eval()
-    for indices, batch in encoded.batches(BATCH, device):
-        vectors[indices] = text_vectors(encoder, batch, pooling).float().cpu()
-        if bar:
-            bar.update(len(indices))
-    encoder.train(was_training)
+    with eval_mode(encoder):
+        for indices, batch in encoded.batches(BATCH, device):
+            vectors[indices] = text_vectors(encoder, batch, pooling).float().cpu()
+            if bar:
+                bar.update(len(indices))
     return vectors
 
 

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from minibert.config_fields import check_at_least, check_choices, check_positive, option
+from minibert.evaluate import eval_mode
 from minibert.optim import num_stacked
 from tokenizer.utils.cli import suggestion
 
@@ -254,7 +255,6 @@ class Prefix(nn.Module):
         return k, v, attention_bias
 
 
-@torch.no_grad()
 def add_prefix(model, length):
     """Give each layer a Prefix, starting as the keys and values of ``length`` random tokens.
 
@@ -274,9 +274,8 @@ def add_prefix(model, length):
 
     hooks = [block.attention.qkv.register_forward_hook(create_prefix) for block in encoder.blocks]
     ids = torch.randint(model.config.vocab_size, (1, length))
-    was_training = encoder.training
-    encoder.eval()(ids.to(encoder.embeddings.token.weight.device))
-    encoder.train(was_training)
+    with eval_mode(encoder):
+        encoder(ids.to(encoder.embeddings.token.weight.device))
     for block, prefix, hook in zip(encoder.blocks, prefixes, hooks):
         hook.remove()
         block.attention.prefix = prefix

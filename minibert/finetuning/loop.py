@@ -8,11 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
-from minibert.batches import epoch_order, round_up
+from minibert.batches import epoch_order, pad, round_up
 from minibert.device import autocast
+from minibert.evaluate import eval_mode
 from minibert.finetuning.metrics import score_to_compare
 from minibert.masking import IGNORE_INDEX
 from minibert.optim import lr_multiplier, make_optimizer
@@ -54,15 +53,18 @@ class EncodedRows:
         lengths = torch.from_numpy(self.lengths[indices])  # (B,)
         # GPUs prefer a T that is a multiple of 8.
         width = min(round_up(int(lengths.max()), 8), self.max_length)
+
+        def padded(rows, fill):
+            return torch.from_numpy(pad([rows[i] for i in indices], fill, width))  # (B, T)
+
         tensors = {
-            "input_ids": pad([self.ids[i] for i in indices], width, self.pad_token_id),  # (B, T)
+            "input_ids": padded(self.ids, self.pad_token_id),
             "attention_mask": (torch.arange(width) < lengths[:, None]).long(),  # (B, T)
         }
         if self.type_ids is not None:
-            tensors["token_type_ids"] = pad([self.type_ids[i] for i in indices], width, 0)  # (B, T)
+            tensors["token_type_ids"] = padded(self.type_ids, 0)
         if isinstance(self.labels, list):
-            rows = [self.labels[i] for i in indices]
-            tensors["labels"] = pad(rows, width, IGNORE_INDEX)  # (B, T)
+            tensors["labels"] = padded(self.labels, IGNORE_INDEX)
         elif self.labels is not None:
             tensors["labels"] = self.labels[indices]  # (B, ...)
         if self.class_weights is not None:
@@ -95,24 +97,15 @@ class EncodedTexts(EncodedRows):
                          None if labels is None else torch.from_numpy(labels))
 
 
-def pad(rows, width, fill):
-    """Stack 1-D tensors into (len(rows), width), padded at the end."""
-    padded = pad_sequence(rows, batch_first=True, padding_value=fill)  # (B, longest)
-    return F.pad(padded, (0, width - padded.shape[1]), value=fill)
-
-
-@torch.no_grad()
 def predict(model, encoded, config, batch_size=64):
     """Return the logits for each row of EncodedRows, float32 on the CPU.
 
     A text has logits (num_labels,); a row of tokens (T, num_labels), of which those after its own
     tokens belong to padding. config: a FinetuneConfig with its device resolved.
     """
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     outputs = [None] * len(encoded)
-    with progress_bar(len(encoded), "predicting", "texts") as bar:
+    with eval_mode(model), progress_bar(len(encoded), "predicting", "texts") as bar:
         for indices, batch in encoded.batches(batch_size, device):
             batch.pop("labels", None)
             with autocast(device, config.precision):
@@ -120,7 +113,6 @@ def predict(model, encoded, config, batch_size=64):
             for i, row in zip(indices, logits):
                 outputs[i] = row
             bar.update(len(indices))
-    model.train(was_training)
     return outputs
 
 

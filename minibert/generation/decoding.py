@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import torch
 
-from minibert.attention import attention_biases, is_local
+from minibert.attention import attention_biases, of_layer
 from minibert.checks import check_batch, check_length
+from minibert.evaluate import eval_mode
 
 
 class LayerCache:
@@ -50,8 +51,7 @@ class CachedModel:
         ropes = self.bert.rope_cos_sin(end, x.dtype)
         ropes = [rope if rope is None else rope[:, start:end] for rope in ropes]
         for layer, block in enumerate(self.bert.blocks):
-            local = is_local(config, layer)  # an index: 0 is global, 1 local
-            x = block(x, biases[local], ropes[local])
+            x = block(x, of_layer(biases, config, layer), of_layer(ropes, config, layer))
         return self.model.logits(self.bert.final_norm(x[:, -1]))
 
 
@@ -60,19 +60,16 @@ def cached(model, length):
     """Yield a CachedModel for texts of up to ``length`` tokens; its caches end with the block."""
     check_length(model.config, length)
     attentions = [block.attention for block in model.bert.blocks]
-    was_training = model.training
-    model.eval()
     try:
         for attention in attentions:
             attention.prefix = LayerCache()
-        yield CachedModel(model, length)
+        with eval_mode(model):
+            yield CachedModel(model, length)
     finally:
-        model.train(was_training)
         for attention in attentions:
             attention.prefix = None
 
 
-@torch.no_grad()
 def generate(model, prompts, max_new_tokens=40, temperature=1.0, top_k=0, top_p=1.0, seed=0,
              end_token_id=None, excluded_ids=()):
     """Return the new ids of each prompt, up to the end token: a list of lists.

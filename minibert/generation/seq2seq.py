@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.attention import Attention, additive_bias, attention_biases, is_local
+from minibert.attention import Attention, additive_bias, attention_biases, of_layer
 from minibert.checks import check_batch, check_labels
+from minibert.evaluate import eval_mode
 from minibert.generation.causal import score
 from minibert.masking import IGNORE_INDEX
 from minibert.model import (
@@ -78,8 +79,8 @@ class Decoder(nn.Module):
         """x (B, T, H), memory (B, S, H) -> hidden (B, T, H)"""
         biases = self.attention_biases(x.shape[1], dtype, x.device)
         for layer, block in enumerate(self.blocks):
-            local = is_local(self.config, layer)  # an index: 0 is global, 1 local
-            x = block(x, memory, biases[local], cross_bias, ropes[local])
+            bias = of_layer(biases, self.config, layer)
+            x = block(x, memory, bias, cross_bias, of_layer(ropes, self.config, layer))
         return self.final_norm(x)
 
     def attention_biases(self, T, dtype, device):
@@ -161,23 +162,20 @@ def shift_right(labels, pad_token_id):
     return F.pad(known[:, :-1], (1, 0), value=pad_token_id)
 
 
-@torch.no_grad()
 def write(model, input_ids, max_new_tokens, end_token_id, attention_mask=None, excluded_ids=()):
     """Return what the decoder writes, always the likeliest token: a list of ids for each row.
 
     input_ids, attention_mask (B, S). The encoder runs once; the decoder reads its own text again
     for each token, which is simpler than a cache and as good for short texts.
     """
-    was_training = model.training
-    model.eval()
-    memory = model.bert(input_ids, attention_mask)  # (B, S, H)
-    text = input_ids.new_full((len(input_ids), 1), model.config.pad_token_id)  # (B, 1)
-    for _ in range(max_new_tokens):
-        logits = model.logits(model.decode(text, memory, attention_mask)[:, -1])  # (B, V)
-        logits[:, list(excluded_ids)] = -torch.inf
-        text = torch.cat((text, logits.argmax(dim=-1, keepdim=True)), dim=1)
-        if (text == end_token_id).any(dim=1).all():
-            break
-    model.train(was_training)
+    with eval_mode(model):
+        memory = model.bert(input_ids, attention_mask)  # (B, S, H)
+        text = input_ids.new_full((len(input_ids), 1), model.config.pad_token_id)  # (B, 1)
+        for _ in range(max_new_tokens):
+            logits = model.logits(model.decode(text, memory, attention_mask)[:, -1])  # (B, V)
+            logits[:, list(excluded_ids)] = -torch.inf
+            text = torch.cat((text, logits.argmax(dim=-1, keepdim=True)), dim=1)
+            if (text == end_token_id).any(dim=1).all():
+                break
     rows = [row[1:] for row in text.tolist()]
     return [row[:row.index(end_token_id)] if end_token_id in row else row for row in rows]

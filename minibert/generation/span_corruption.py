@@ -11,6 +11,7 @@ As in T5's code, a text begins with a run that is kept and ends with one that is
 """
 import numpy as np
 
+from minibert.batches import pad
 from minibert.masking import IGNORE_INDEX, uniform
 
 NOISE = 0.15  # share of the tokens that is replaced
@@ -104,11 +105,3 @@ def random_lengths(total, parts, draw):
         return np.zeros(0, dtype=np.int64)
     cuts = np.sort(np.argsort(draw[:total - 1], kind="stable")[:parts - 1]) + 1
     return np.diff([0, *cuts, total])
-
-
-def pad(rows, value):
-    """Return lists of ids as an array (B, length of the longest)."""
-    out = np.full((len(rows), max(map(len, rows))), value, dtype=np.int64)
-    for b, row in enumerate(rows):
-        out[b, :len(row)] = row
-    return out

@@ -13,6 +13,7 @@ from minibert.evaluate import (
     EVAL_SEED,
     bytes_per_token,
     copying_loss,
+    eval_mode,
     eval_subset,
     evaluate,
     expected_losses,
@@ -120,3 +121,16 @@ def test_expected_losses_count_only_ordinary_tokens():
 def test_a_validation_split_without_a_masked_token_is_refused(model):
     with pytest.raises(ValueError, match="not one masked token"):
         evaluate(model, make_examples("lines", Tokens(), Letters(), 8), MASKER, pad_token_id=1)
+
+
+def test_eval_mode_ends_with_its_block_however_it_ends():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
+    with pytest.raises(KeyError), eval_mode(model):
+        assert not model.training and not model[1].training
+        assert not model(torch.ones(1, 2)).requires_grad
+        raise KeyError
+    assert model.training and model[1].training
+    assert model(torch.ones(1, 2)).requires_grad
+    with eval_mode(model.eval()):
+        pass
+    assert not model.training

@@ -14,6 +14,7 @@ schedule is in minibert/optim.py; the flags are the fields of minibert/config.py
 """
 import tokenizer.utils.interrupt  # noqa: F401 (Ctrl-C during the slow imports prints one word)
 
+import copy
 import math
 from contextlib import closing
 from itertools import islice
@@ -22,7 +23,7 @@ import torch
 
 from minibert.batches import prefetch
 from minibert.device import autocast, compile_model
-from minibert.optim import batches_per_step, lr_multiplier, make_optimizer
+from minibert.optim import batches_per_step, lr_multiplier, make_optimizer, update_average
 from minibert.stop_request import StopRequest
 from minibert.training import checkpoint, cli, profiling
 from minibert.training.init_from import load_initial_weights
@@ -60,6 +61,8 @@ class Trainer:
         self.model = make_model(data.model_config, self.config)
         self.model.to(self.device)
         self.model.bert.gradient_checkpointing = self.config.gradient_checkpointing
+        # The model that is evaluated and saved: with --average its weights are averages.
+        self.eval_model = copy.deepcopy(self.model) if self.config.average else self.model
         # The model that a step calls: the same weights, optionally compiled, wrapped in DDP if
         # world_size > 1.
         step_model = compile_model(self.model, self.config) if self.config.compile else self.model
@@ -84,6 +87,7 @@ class Trainer:
                 checkpoint.check_changes(self, saved)
             elif init:
                 weights = load_initial_weights(init, self.model, self.tokenizer)
+                self.eval_model.load_state_dict(self.model.state_dict())
                 print(f"weights     from {weights}")
                 self.save_checkpoint()  # step 0: resuming does not need --init's folder
 
@@ -133,8 +137,12 @@ class Trainer:
 
     def step(self, micro_batches):
         """Take one optimizer step. Return (losses, gradient norm)."""
-        return training_step(self.step_model, self.optimizer, self.scaler, micro_batches,
-                             self.config, self.dist)
+        losses, grad_norm = training_step(self.step_model, self.optimizer, self.scaler,
+                                          micro_batches, self.config, self.dist)
+        if self.config.average:
+            update_average(self.eval_model, self.model, self.config.average, self.state.step,
+                           is_finite=grad_norm.isfinite())
+        return losses, grad_norm
 
     def step_batches(self, stop):
         """Yield (micro-batches, data state) for each optimizer step until the run is finished."""
@@ -203,7 +211,7 @@ class Trainer:
         """Compute and log the validation scores on rank 0; the others wait at the next step."""
         scores = None
         if self.dist.is_main:
-            scores = self.data.validation.evaluate(self.model, final)
+            scores = self.data.validation.evaluate(self.eval_model, final)
             report.evaluation(scores, final)
         if self.config.patience and not final:
             self.keep_best(scores)

@@ -3,7 +3,7 @@
 train.py builds its command line from the fields, so one field is a default value, a command-line
 flag and a line of --help.
 """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP
 from data.reflow import REFLOW, REFLOW_HELP
@@ -276,6 +276,9 @@ class TrainConfig:
     adam_beta2: float = option(0.98, (
         "decay of Adam's mean of squared gradients: about the last 50 steps"))
     adam_epsilon: float = option(1e-6, "added to the denominator of Adam's update")
+    average: float = option(0.0, (
+        "decay of a moving average of the weights, over about the last 1 / (1 - average) steps, at "
+        "most a tenth of the steps so far. It is what is evaluated and saved; 0: the last weights"))
     # One bad batch must not undo what many good ones have learned.
     max_grad_norm: float = option(1.0, "clip the norm of the gradient to this; 0: do not clip")
     # The length of the run: exactly one of these three
@@ -293,11 +296,12 @@ class TrainConfig:
         "auto: bf16 if the hardware has it; fp32 is slowest, fp16 scales the loss"), PRECISIONS)
     # Logging, evaluation and checkpoints. The unit is optimizer steps.
     log_every: int = option(10, "steps between lines of metrics.jsonl")
+    tensorboard: bool = option(False, (
+        "write the numbers of metrics.jsonl to tensorboard/ as well (pip install tensorboard)"))
     eval_every: int = option(500, "steps between evaluations; 0: only at the end")
     patience: int = option(0, (
         "stop after this many evaluations in a row without a better validation loss, and keep the "
-        "best model in best/; 0: never. A stable schedule then misses its decay, which lowers the "
-        "loss most"))
+        "best model in best/; 0: never. It cuts off the decay of a stable schedule"))
     eval_examples: int = option(512, (
         "validation examples of an evaluation; the last one uses up to 8 times as many"))
     save_every: int = option(500, (
@@ -320,7 +324,7 @@ class TrainConfig:
         check_at_most(self, 10**9, *LENGTHS, "weight_decay", "nsp_weight")
         check_at_most(self, 2**64 - 1, "seed")
         check_fraction(self, "mlm_probability", "warmup", "decay", "adam_beta1", "adam_beta2",
-                       "muon_momentum")
+                       "muon_momentum", "average")
         if self.schedule == "stable" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} must sum to at most 1")
         if sum(bool(getattr(self, name)) for name in LENGTHS) > 1:
@@ -346,14 +350,3 @@ class TrainConfig:
     def effective_micro_batch_size(self):
         """Examples of one forward pass."""
         return min(self.micro_batch_size or self.batch_size, self.batch_size)
-
-
-def override(train, values):
-    """Return a TrainConfig with other values. A new length of the run replaces the old one.
-
-    >>> override(TrainConfig(max_steps=2672), {"minutes": 4.9}).max_steps
-    0
-    """
-    if any(name in values for name in LENGTHS):
-        values = dict.fromkeys(LENGTHS, 0) | values
-    return replace(train, **values)

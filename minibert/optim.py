@@ -152,6 +152,21 @@ def orthogonalize(matrices, steps=5, dtype=torch.float32):
     return x.mT if tall else x
 
 
+@torch.no_grad()
+def update_average(average, model, decay, step, is_finite):
+    """Move the averaged weights towards those of the model: an exponential moving average.
+
+    average += (1 - decay) (weights - average). That is a mean over about the last 1 / (1 - decay)
+    steps, at first over a tenth of the steps so far. step: those before this one; is_finite:
+    whether the model took this one, a tensor on the device (reading it would make the CPU wait).
+    """
+    # 0 in the first step, so that the average has nothing of the random weights before it
+    decay = min(decay, step / (step + 10))
+    amount = (1 - decay) * is_finite
+    for mean, weight in zip(average.parameters(), model.parameters()):
+        mean.lerp_(weight, amount)
+
+
 def batches_per_step(progress, config):
     """Return how many batches a step accumulates at ``progress`` (0 to 1); 1 without a batch ramp.
 

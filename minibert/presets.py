@@ -14,7 +14,7 @@
 """
 from dataclasses import replace
 
-from minibert.config import BertConfig, TrainConfig, override
+from minibert.config import LENGTHS, BertConfig, TrainConfig
 
 # The best settings we found for short runs of models with learned positions (docs/recipes.md).
 MUON = {"optimizer": "muon", "muon_momentum": 0.9, "learning_rate": 2e-3, "adam_beta2": 0.99,
@@ -56,6 +56,17 @@ PRESETS = {
                     learning_rate=6e-4, warmup=0.048,  # 24,000 of 500,000 steps
                     max_grad_norm=0.0, max_steps=500_000)),
 }
+
+
+def override(train, values):
+    """Return a TrainConfig with other values. A new length of the run replaces the old one.
+
+    >>> override(TrainConfig(max_steps=2672), {"minutes": 4.9}).max_steps
+    0
+    """
+    if any(name in values for name in LENGTHS):
+        values = dict.fromkeys(LENGTHS, 0) | values
+    return replace(train, **values)
 
 
 def _smaller(name, model, **train):

@@ -3,7 +3,8 @@
     RUN/best/                             the model of the best evaluation, with --patience
     RUN/checkpoints/step-0000500/
         config.json, model.safetensors    the model, in the Hugging Face layout
-        optimizer.pt                      AdamW's moments and Muon's momentum
+        optimizer.pt                      AdamW's moments and Muon's momentum; with --average also
+                                          the weights that they move, the model being the average
         random.pt                         states of torch's random generators, for dropout
         state.json                        the fields of TrainState, the configuration, the scaler
         checksums.json                    the CRC-32 of each of these files
@@ -41,7 +42,7 @@ FORMAT = "minibert-checkpoint-3"
 # These fields may always change when a run is resumed: they do not change what is computed
 # (micro_batch_size changes rounding and dropout's random numbers).
 RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every",
-                     "micro_batch_size", "keep_freed_memory", "patience")
+                     "micro_batch_size", "keep_freed_memory", "patience", "tensorboard")
 # Fields of state.json that checkpoints of older versions lack
 NEW_FIELDS = {"best_loss": None, "best_step": 0, "evals_since_best": 0}
 FILES = (CONFIG, WEIGHTS, "optimizer.pt", "random.pt", STATE)
@@ -64,9 +65,11 @@ def save_trainer(trainer):
     state["config"] = {"model": asdict(trainer.model.config), "train": asdict(trainer.config)}
     state["scaler"] = trainer.scaler.state_dict()
     tensors = {"optimizer.pt": trainer.optimizer.state_dict(), "random.pt": _random_states()}
+    if trainer.config.average:
+        tensors["optimizer.pt"]["weights"] = trainer.model.state_dict()
     folder = trainer.run.folder / "checkpoints" / f"step-{state['step']:07d}"
     with atomic_folder(folder) as temporary:
-        save_pretrained(trainer.model, temporary)
+        save_pretrained(trainer.eval_model, temporary)
         for name, value in tensors.items():
             # torch.save to memory, Python to disk: a full disk is then an OSError that says so
             buffer = io.BytesIO()
@@ -83,13 +86,13 @@ def save_trainer(trainer):
 
 def save_model(trainer):
     """Write RUN/model, the trained model in the Hugging Face layout with its tokenizer."""
-    save_pretrained(trainer.model, trainer.run.folder / "model", trainer.tokenizer)
+    save_pretrained(trainer.eval_model, trainer.run.folder / "model", trainer.tokenizer)
 
 
 def save_best(trainer, scores):
     """Write RUN/best, a model as ``save_model`` writes it, with the scores of its evaluation."""
     with atomic_folder(trainer.run.folder / "best") as temporary:
-        save_pretrained(trainer.model, temporary, trainer.tokenizer)
+        save_pretrained(trainer.eval_model, temporary, trainer.tokenizer)
         evaluation = json.dumps({"step": trainer.state.step, **scores}, indent=1)
         (temporary / "evaluation.json").write_text(evaluation + "\n", encoding="utf-8")
 
@@ -215,7 +218,8 @@ def _fill(trainer, state, weights, moments):
     optimizer, data_state = trainer.optimizer, state["data_state"]
     if data_state and data_state.keys() != trainer.batches.STATE_KEYS:
         raise ValueError("a stream has other positions than token files")
-    trainer.model.load_state_dict(weights)
+    trainer.eval_model.load_state_dict(weights)
+    trainer.model.load_state_dict(moments.pop("weights", weights))  # two if they are averaged
     # Learning rates and weight decay come from the configuration, which may have been
     # changed on purpose with --may-differ; load_state_dict would overwrite them.
     settings = [dict(group) for group in optimizer.param_groups]

@@ -12,9 +12,9 @@ from argparse import RawDescriptionHelpFormatter
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from minibert.config import LENGTHS, BertConfig, TrainConfig, override
+from minibert.config import LENGTHS, BertConfig, TrainConfig
 from minibert.formats.run_folder import is_edited, read_config, read_config_file
-from minibert.presets import PRESETS
+from minibert.presets import PRESETS, override
 from minibert.training.checkpoint import RESUME_MAY_CHANGE, list_changes, saved_config
 from minibert.training.init_from import init_config
 from tokenizer.utils.cli import (
@@ -71,10 +71,11 @@ GROUPS = {  # heading in --help -> fields of TrainConfig
          "compile"),
     "optimizer and learning rate":
         ("optimizer", "learning_rate", "muon_learning_rate", "muon_momentum", "schedule", "warmup",
-         "decay", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"),
+         "decay", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
+         "average"),
     "device": ("device", "precision", "keep_freed_memory", "seed"),
     "logging, evaluation, checkpoints":
-        ("log_every", "eval_every", "patience", "eval_examples", "save_every",
+        ("log_every", "tensorboard", "eval_every", "patience", "eval_examples", "save_every",
          "keep_checkpoints"),
 }
 EPILOG = """\

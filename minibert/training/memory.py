@@ -59,8 +59,8 @@ def least_memory(model, config, world_size=1):
     A lower bound: what surely has to be there, without biases, logits and attention scores.
     """
     H, layers = model.hidden_size, model.num_hidden_layers
-    # float32: a weight, its gradient and Adam's two moments (Muon has one)
-    weight = 4 * 4 if config.optimizer == "adamw" else 4 * 3
+    # float32: a weight, its gradient, Adam's two moments (Muon has one), and its average
+    weight = 4 * ((4 if config.optimizer == "adamw" else 3) + bool(config.average))
     matrices = 3 if model.gated else 2  # of H x I
     block = 4 * H * H + matrices * H * model.intermediate_size
     # Learned positions are weights. Rotary ones are two tables (global, local) of a cosine and a

@@ -12,6 +12,7 @@ from minibert.training.failures import resume_command
 from minibert.training.progress import Metrics, ProgressBar, stream_position
 from minibert.training.samples import print_samples
 from minibert.training.state import check_finite
+from minibert.training.tensorboard import TensorBoard
 from tokenizer.utils.terminal import TextStyle, display_width, padded, plural
 
 EXAMPLE_COLUMNS = 96
@@ -32,6 +33,9 @@ class Report:
                 header |= {"mlm_probability": config.mlm_probability,
                            "eval_mlm_probability": validation.masker.mlm_probability}
             self.metrics = Metrics(trainer.run.folder / "metrics.jsonl", state.step, header)
+        self.board = None
+        if is_main and config.tensorboard:
+            self.board = TensorBoard(trainer.run.folder, state.elapsed)
         self.bar = ProgressBar.of(trainer.total_steps, config.minutes, state, hidden=not is_main)
 
     def __enter__(self):
@@ -72,8 +76,10 @@ class Report:
             print_scores(self.trainer, scores, "at step 0", self.bar.write)
 
     def write(self, values):
-        if self.metrics:
-            self.metrics.write({**values, "elapsed": round(self.trainer.state.elapsed, 3)})
+        line = {**values, "elapsed": round(self.trainer.state.elapsed, 3)}
+        for log in (self.metrics, self.board):
+            if log:
+                log.write(line)
 
     def print_stopped(self):
         """Print how to resume."""

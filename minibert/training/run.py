@@ -14,6 +14,7 @@ from minibert.training.distributed import Distributed
 from minibert.training.failures import explain_failures, explain_lost_rank, remove_unstarted
 from minibert.training.memory import available_memory, check_memory
 from minibert.training.progress import Output, locked_run
+from minibert.training.tensorboard import check_tensorboard
 
 
 @dataclass
@@ -81,6 +82,8 @@ def make_run(args, dist):
     config = replace(config, precision=choose_precision(config.precision, device))
     check_memory(model_config, config, available_memory(device), cli.changeable_fields(args),
                  dist.world_size)
+    if config.tensorboard:
+        check_tensorboard()
     torch.manual_seed(config.seed)
     if device.type == "cpu" and config.keep_freed_memory:
         keep_freed_memory()

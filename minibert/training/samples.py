@@ -13,7 +13,7 @@ CONTINUATION_TOKENS = 24
 
 def print_samples(trainer):
     """Ask the model a few sentences: those of a known corpus, else validation passages."""
-    model, tokenizer, run = trainer.model, trainer.tokenizer, trainer.run
+    model, tokenizer, run = trainer.eval_model, trainer.tokenizer, trainer.run
     command, as_question, answers = SAMPLES[trainer.config.objective]
     mask, style = tokenizer.mask_token, TextStyle.of(sys.stdout)
     probes = (known_probes(run.preset, trainer.config.corpus, tokenizer)

@@ -4,8 +4,6 @@ The values of ids and labels are checked only on the CPU: on a GPU reading them 
 """
 import torch
 
-from tokenizer.utils.terminal import plural
-
 
 def check_batch(config, input_ids, attention_mask=None, token_type_ids=None):
     """Raise ValueError unless ids, mask and token types have one shape and known values."""
@@ -83,6 +81,5 @@ def rows_without_token(config, tokenizer):
     num_rows = config.vocab_size - num_tokens
     if not num_rows:
         return ""
-    return (f"the model has {config.vocab_size:,} rows for {num_tokens:,} tokens: "
-            f"{plural(num_rows, 'is', 'are')} never predicted (padding, gaps in the ids, or "
-            "another model's tokenizer)")
+    return (f"the model has {config.vocab_size:,} rows for {num_tokens:,} tokens: {num_rows:,} can "
+            "never be predicted (padding, gaps in the ids, or another model's tokenizer)")

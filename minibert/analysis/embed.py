@@ -35,7 +35,7 @@ from minibert.finetuning.metrics import listed, spearman
 from minibert.formats.huggingface import save_pretrained
 from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import add_flags, at_least, errors_name_flags, explicit_flags
-from tokenizer.utils.files import atomic_file, atomic_lines, check_free, check_writable
+from tokenizer.utils.files import atomic_file, atomic_lines, check_free
 from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.terminal import plural
 
@@ -58,8 +58,8 @@ def main(args=None):
         raise ValueError(f"--train and the file {args.file}: train first, then give the file and "
                          "the trained model to a second command")
     if not args.train:
-        given = [name for name in TRAINING_ONLY if getattr(args, name) is not None
-                 and getattr(args, name) != command.get_default(name)]
+        given = [name for name in TRAINING_ONLY
+                 if getattr(args, name) not in (None, command.get_default(name))]
         if given:
             flags = ", ".join("--" + name.replace("_", "-") for name in given)
             raise ValueError(f"{flags}: only for training: add --train TEXT or leave it out")
@@ -131,7 +131,6 @@ def train(args, model, tokenizer, config, scored, say):
         raise ValueError("--batch-size 1: a pair is compared with the others of its batch, so it "
                          "must be at least 2")
     out = out_folder(args, "vectors")
-    check_writable(out)
     corpus = open_corpus(args.train, **corpus_options(args))
     pairs = sentence_pairs(corpus, "train", args.positives)
     if len(pairs) < 2:

@@ -30,10 +30,7 @@ from minibert.finetuning.adapter_files import (
 )
 from minibert.finetuning.adapters import DEFAULT_LR, Tuning
 from minibert.finetuning.config import FinetuneConfig
-from minibert.finetuning.labeled_files import (
-    Layout,
-    split_dev,
-)
+from minibert.finetuning.labeled_files import Layout, split_dev
 from minibert.finetuning.metrics import listed, score_to_compare
 from minibert.finetuning.predict import (
     SETTINGS,
@@ -41,7 +38,6 @@ from minibert.finetuning.predict import (
     predict_command,
     predictions_path,
     read_layout,
-    write_predictions,
 )
 from minibert.finetuning.seeds import NAMES, finetune, listed_scores
 from minibert.formats.model_files import CONFIG
@@ -50,7 +46,7 @@ from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
 from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, add_flags, as_flags, errors_name_flags, explicit_flags
-from tokenizer.utils.files import atomic_write, check_free, check_writable, next_free_folder
+from tokenizer.utils.files import atomic_lines, check_free, check_writable, next_free_folder
 from tokenizer.utils.terminal import plural
 
 FIELDS = [field.name for cls in (FinetuneConfig, Layout, Tuning) for field in fields(cls)]
@@ -77,14 +73,14 @@ def train_command(args, tuning):
     with errors_name_flags(FIELDS):
         config.resolve_max_length(model.config)  # fails now rather than after reading the files
     out = out_folder(args)
-    check_writable(out)
 
     def say(line):
         tqdm.write(line, file=sys.stderr if args.json else sys.stdout)
 
     train, dev = read_files(args, layout, config, say)
     if args.predict:  # report mistakes before training
-        check_free(predictions_path(out, args.predict, config.task_object), args.overwrite)
+        predictions = predictions_path(out, args.predict, config.task_object)
+        check_free(predictions, args.overwrite)
         config.task_object.read(args.predict, replace(layout, skip_bad_rows=False), labeled=False,
                                 keep_empty=True)
     config = config.task_object.complete(config, train)
@@ -101,7 +97,7 @@ def train_command(args, tuning):
 
     with StopRequest() as stop, errors_name_flags(LATE_CHECKED):
         results |= finetune(model, tokenizer, train, dev, config, stop, say, save, tuning)
-    atomic_write(out / SETTINGS, json.dumps(results, indent=1) + "\n")
+    atomic_lines(out / SETTINGS, [json.dumps(results, indent=1)])
     report(results, say)
     if args.predict and not stop.requested:
         best_model, _ = load_finetuned(out)
@@ -109,8 +105,8 @@ def train_command(args, tuning):
         answers, scores, message = evaluate_file(
             best_model, tokenizer, args.predict, layout, config)
         results["predicted"] = {"file": args.predict, "scores": scores}
-        path = write_predictions(answers, args.predict, layout, config, out)
-        say(f"predictions  {path}\n{message}".rstrip())
+        atomic_lines(predictions, config.task_object.render(answers, args.predict, layout))
+        say(f"predictions  {predictions}\n{message}".rstrip())
     if tuning.tune != "all":
         size = (out / ADAPTER_WEIGHTS).stat().st_size
         say(f"adapter      {out / ADAPTER_WEIGHTS}, {size / 1e3:,.0f} kB")
@@ -178,12 +174,14 @@ def read_tuning(args):
 
 
 def out_folder(args, default="finetuned"):
-    """Return --out, or the next free RUN/finetuned. ValueError if --out holds a model."""
-    if not args.out:
-        return next_free_folder(Path(args.run) / default)
-    out = Path(args.out)
+    """Return --out, or the next free RUN/finetuned.
+
+    Raise ValueError if --out holds a model, OSError if the folder cannot be written to.
+    """
+    out = Path(args.out) if args.out else next_free_folder(Path(args.run) / default)
     if (out / CONFIG).exists() or (out / ADAPTER).exists():
         raise ValueError(f"{out} holds a model already: choose another --out")
+    check_writable(out)
     return out
 
 

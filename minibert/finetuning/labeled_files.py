@@ -62,10 +62,8 @@ class LabeledTexts:
 
     def subset(self, indices):
         """Return the examples with these indices."""
-        texts = [self.texts[i] for i in indices]
-        labels = [self.labels[i] for i in indices]
-        lines = [self.lines[i] for i in indices]
-        return replace(self, texts=texts, labels=labels, lines=lines)
+        return replace(self, **{name: [getattr(self, name)[i] for i in indices]
+                                for name in ("texts", "labels", "lines")})
 
 
 def read_label(location, label):

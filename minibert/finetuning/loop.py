@@ -4,7 +4,7 @@ After each epoch the model is evaluated on a dev set; the weights of the best ep
 The recipe and its settings are in ``config.py``, what depends on the task in ``task.py``.
 """
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import torch
 from minibert.batches import epoch_order, pad, round_up
 from minibert.device import autocast
 from minibert.evaluate import eval_mode
+from minibert.finetuning.labeled_files import LabeledTexts
 from minibert.finetuning.metrics import score_to_compare
 from minibert.masking import IGNORE_INDEX
 from minibert.optim import lr_multiplier, make_optimizer
@@ -20,23 +21,20 @@ from tokenizer.utils.progress import progress_bar
 ENCODE_BATCH = 512  # texts per call of encode_batch, so that the progress bar moves
 
 
+@dataclass(eq=False)
 class EncodedRows:
     """Rows of token ids, and padded batches of them. ``lengths`` (N,): the tokens of each row."""
+    ids: list  # of sequences of ints, one for each row
+    pad_token_id: int
+    max_length: int
+    type_ids: list | None = None  # like ids; None if the model has none
+    labels: torch.Tensor | list | None = None  # (N, ...), or a label for each token of each row
+    examples: LabeledTexts | None = None  # what the rows were made from
+    class_weights: torch.Tensor | None = None  # (labels,) float32, if labels count differently
     may_be_truncated = False
 
-    def __init__(self, ids, pad_token_id, max_length, type_ids=None, labels=None):
-        """ids, type_ids: a 1-D tensor for each row; type_ids None: the model has none.
-
-        labels: a tensor (N, ...), a list of 1-D tensors with a label for each token, or None.
-        """
-        self.ids = ids
-        self.type_ids = type_ids
-        self.pad_token_id = pad_token_id
-        self.max_length = max_length
-        self.labels = labels
-        self.class_weights = None  # (labels,) float32, if labels count differently
-        self.examples = None  # the LabeledTexts that the rows were made from
-        self.lengths = np.array([len(row) for row in ids])
+    def __post_init__(self):
+        self.lengths = np.array([len(row) for row in self.ids])
 
     def __len__(self):
         return len(self.ids)
@@ -80,7 +78,7 @@ class EncodedTexts(EncodedRows):
     """
     may_be_truncated = True
 
-    def __init__(self, tokenizer, texts, model_config, max_length, labels=None):
+    def __init__(self, tokenizer, texts, model_config, max_length, labels=None, examples=None):
         """texts: strings or (text, pair) tuples; labels: an array (N, ...), or None."""
         ids, type_ids = [], []
         with progress_bar(len(texts), "encoding", "texts") as bar:
@@ -94,7 +92,7 @@ class EncodedTexts(EncodedRows):
         is_pair = bool(texts) and isinstance(texts[0], tuple)
         has_types = is_pair and model_config.segments > 1
         super().__init__(ids, tokenizer.pad_token_id, max_length, type_ids if has_types else None,
-                         None if labels is None else torch.from_numpy(labels))
+                         None if labels is None else torch.from_numpy(labels), examples)
 
 
 def predict(model, encoded, config, batch_size=64):

@@ -7,8 +7,7 @@
     pearson, spearman    STS-B, a regression
 
 Higher is better for all of them. A metric that would be 0/0 is 0: a model that always gives the
-same answer has shown no skill. Pearson's and Spearman's correlations are then None, undefined;
-``score_to_compare`` takes that for 0, too.
+same answer has shown no skill. Pearson's and Spearman's correlations are None, undefined.
 """
 import math
 from collections import Counter

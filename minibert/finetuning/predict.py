@@ -21,7 +21,7 @@ from minibert.finetuning.loop import evaluate, predict
 from minibert.finetuning.seeds import listed_scores
 from minibert.heads import FINETUNED
 from tokenizer.utils.cli import errors_name_flags, explicit_flags
-from tokenizer.utils.files import atomic_write, check_free, check_writable
+from tokenizer.utils.files import atomic_lines, check_free, check_writable
 from tokenizer.utils.terminal import plural, visible
 
 SETTINGS, PREDICTIONS = "finetune.json", "predictions"
@@ -50,16 +50,17 @@ def predict_command(args):
         config.resolve_max_length(model.config)
     if args.out:
         check_writable(args.out)
-        check_free(predictions_path(args.out, args.predict, config.task_object), args.overwrite)
+        out = predictions_path(args.out, args.predict, config.task_object)
+        check_free(out, args.overwrite)
     answers, scores, message = evaluate_file(model, tokenizer, args.predict, layout, config)
     if message:
         print(message, file=sys.stderr)
+    lines = config.task_object.render(answers, args.predict, layout)
     if args.out:
-        path = write_predictions(answers, args.predict, layout, config, args.out)
-        print(json.dumps({"predictions": str(path), "scores": scores}) if args.json else path)
+        atomic_lines(out, lines)
+        print(json.dumps({"predictions": str(out), "scores": scores}) if args.json else out)
     else:
-        lines = (map(json.dumps, answers) if args.json
-                 else config.task_object.render(answers, args.predict, layout))
+        lines = map(json.dumps, answers) if args.json else lines
         print("\n".join("\t".join(map(visible, line.split("\t"))) for line in lines))
     return 0
 
@@ -138,14 +139,6 @@ def evaluate_file(model, tokenizer, path, layout, config):
         lines.append(f"scored       {listed_scores(scores, config, model.labels)}, on the "
                      f"{plural(len(encoded.examples), 'example')} of {path}")
     return answers, scores, "\n".join(lines)
-
-
-def write_predictions(answers, path, layout, config, folder):
-    """Write the answers to the file ``path`` into ``folder``, and return the path."""
-    out = predictions_path(folder, path, config.task_object)
-    lines = config.task_object.render(answers, path, layout)
-    atomic_write(out, "".join(line + "\n" for line in lines))
-    return out
 
 
 def predictions_path(folder, path, task):

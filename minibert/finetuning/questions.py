@@ -55,12 +55,12 @@ class QuestionAnswering(Task):
     def encode(self, tokenizer, examples, labels, model_config, max_length):
         """Return a row of ids (T,) for each window; labels (windows, 2): the span of the answer."""
         windows = make_windows(tokenizer, examples, max_length)
-        type_ids = [torch.tensor(window.type_ids) for window in windows]
+        type_ids = [window.type_ids for window in windows]
         encoded = EncodedRows(
-            [torch.tensor(window.ids) for window in windows], tokenizer.pad_token_id, max_length,
+            [window.ids for window in windows], tokenizer.pad_token_id, max_length,
             type_ids if model_config.segments > 1 else None,
-            None if examples.labels is None else torch.tensor([window.span for window in windows]))
-        encoded.examples = examples
+            None if examples.labels is None else torch.tensor([window.span for window in windows]),
+            examples)
         encoded.windows = windows
         return encoded
 

@@ -91,18 +91,14 @@ def _column_sentences(path, lines, layout, labeled):
 
 
 def _check_columns(path, rows):
-    """Raise ValueError if most lines are sentences rather than words with tags.
-
-    Sentences differ in how many words they have, and before a tab they contain spaces.
-    """
+    """Raise ValueError if most lines are sentences: of various lengths, or spaces before a tab."""
     rows = [(number, columns) for number, columns in rows if columns]
     sizes = Counter(len(columns) for _, columns in rows)
     most_frequent = max(sizes.values(), default=0)
     num_with_spaces = sum(" " in columns[0] for _, columns in rows)
     if 2 * most_frequent < len(rows) or 2 * num_with_spaces > len(rows):
-        raise ValueError(f"{path}:{rows[0][0]}: this line and most others are sentences: write "
-                         "each word on its own line, a tab and its tag after it, and a blank line "
-                         "after each sentence")
+        raise ValueError(f"{path}:{rows[0][0]}: this line and most others are sentences: write a "
+                         "word, a tab and its tag per line, and a blank line after each sentence")
 
 
 def _json_sentences(path, lines, layout, labeled):

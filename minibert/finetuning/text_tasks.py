@@ -38,9 +38,7 @@ class TextTask(Task):
 
     def encode(self, tokenizer, examples, labels, model_config, max_length):
         targets = None if examples.labels is None else self.targets(examples, labels)
-        encoded = EncodedTexts(tokenizer, examples.texts, model_config, max_length, targets)
-        encoded.examples = examples
-        return encoded
+        return EncodedTexts(tokenizer, examples.texts, model_config, max_length, targets, examples)
 
     def targets(self, examples, labels):
         """Return the labels as the model's loss needs them, an array (N, ...)."""

@@ -96,13 +96,12 @@ class Tokens(Task):
                         position = first_pieces[word] - start + 1  # after [CLS]
                         place_of[word] = len(rows), position
                         target[position] = class_of.get(tags[word], IGNORE_INDEX)
-                    rows.append(torch.tensor(row))
+                    rows.append(row)
                     targets.append(target)
                 places.append([place_of.get(word) for word in range(len(words))])
                 bar.update()
-        encoded = EncodedRows(rows, tokenizer.pad_token_id, max_length,
+        encoded = EncodedRows(rows, tokenizer.pad_token_id, max_length, examples=examples,
                               labels=None if examples.labels is None else targets)
-        encoded.examples = examples
         encoded.places = places  # of each word: (row, position), None for a word without a piece
         return encoded
 

@@ -24,13 +24,7 @@ from minibert.formats.huggingface_config import (
     t5_to_json,
 )
 from minibert.formats.huggingface_names import ENCODER, TRANSPOSED, hf_names, layout
-from minibert.formats.model_files import (
-    CONFIG,
-    WEIGHTS,
-    read_config,
-    read_weights,
-    weights_file,
-)
+from minibert.formats.model_files import CONFIG, WEIGHTS, read_config, read_weights, weights_file
 from minibert.formats.other_weights import listed, strip_prefixes
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder

@@ -14,12 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.config_fields import (
-    check_at_least,
-    check_fraction,
-    check_pad_token,
-    check_positive,
-)
+from minibert.config_fields import check_at_least, check_fraction, check_pad_token, check_positive
 from minibert.generation.seq2seq import Decoder, EncoderDecoder
 from minibert.model import BertModel
 

@@ -161,10 +161,7 @@ def check_writable(folder):
 
 
 def check_free(path, overwrite):
-    """Raise ValueError if there is a file or a full folder at ``path`` that is not to be replaced.
-
-    Every command calls this for what --out names, before its work.
-    """
+    """Raise ValueError if --out names a file or a full folder that is not to be replaced."""
     path = Path(path)
     is_used = any(path.iterdir()) if path.is_dir() else path.exists()
     if is_used and not overwrite:

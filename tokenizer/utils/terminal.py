@@ -192,9 +192,5 @@ def render_table(rows, align="l"):
 
 
 def plural(count, noun, nouns=None):
-    """Return a count with its noun. ``nouns``: the plural, if it is not ``noun`` with an s.
-
-    >>> plural(1, "token"), plural(1200, "token"), plural(2, "token fits", "tokens fit")
-    ('1 token', '1,200 tokens', '2 tokens fit')
-    """
+    """plural(1, "token") -> '1 token'; plural(1200, "entry", "entries") -> '1,200 entries'"""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

@@ -150,22 +150,19 @@ def finetuning_facts(folder, notes):
     for path in sorted([*folder.glob("finetune.json"), *folder.glob("*/finetune.json")]):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
+            scores = {name: result["pretrained"][name] for name in ("mean", "deviation")}
+            scores["constant"] = result["constant"]
             results.append({
                 "folder": str(path.parent),
                 "tune": result["tuning"]["tune"],
                 "metric": result["metric"],
                 "train": result["train"],
-                "mean": _score(result["pretrained"]["mean"]),
-                "deviation": _score(result["pretrained"]["deviation"]),
-                "constant": _score(result["constant"]),
+                **{name: score if score is None else float(score)  # None: undefined
+                   for name, score in scores.items()},
             })
         except (KeyError, TypeError, ValueError, RecursionError, OSError):
             notes.append(f"Nothing is shown of {path}: finetune did not write it.")
     return results
-
-
-def _score(value):
-    return None if value is None else float(value)  # None: an undefined correlation
 
 
 def load_validation(folder, train, tokenizer):

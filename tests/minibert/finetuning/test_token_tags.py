@@ -41,7 +41,7 @@ def test_labels_are_at_the_first_piece_of_each_word(any_run):
     examples = examples_of(words, labels=[["A", "B", "A"]])
     encoded = TASK.encode(tokenizer, examples, ("A", "B"), model.config, 34)
     text = tokenizer.encode(" ".join(words))
-    assert encoded.ids[0].tolist() == text.ids
+    assert encoded.ids[0] == text.ids
     expected = [-100] * len(text)
     for start, label in ((0, 0), (4, 1), (14, 0)):  # where each word starts in the text
         covering = [i for i, (first, last) in enumerate(text.offsets) if first <= start < last]

@@ -9,7 +9,7 @@
     BatchOrder      the indices of the examples in each batch of an epoch
     EpochBatches    the batches of one epoch, as a sequence
     Batches         an endless iterator over the batches of all epochs
-    StreamBatches   the same for a text that is tokenized during training (stream_batches.py)
+    StreamBatches   the same for a streamed text (training/stream_batches.py)
 
 For a given corpus and batch size, the order is a pure function of (seed, epoch), and the masks
 of (seed, epoch, example, position). So (epoch, batch) locates the next batch, and a run that is

@@ -14,7 +14,7 @@ from tokenizer import load_tokenizer
 from tokenizer.inspect.statistics import render_statistics, statistics
 from tokenizer.inspect.text import render_text
 from tokenizer.inspect.word import render_words, word_steps
-from tokenizer.learning import add_extend, add_train
+from tokenizer.trainers.command import add_extend, add_train
 from tokenizer.utils.cli import Parser, as_flags, at_least, run
 from tokenizer.utils.terminal import TextStyle, allow_colors
 from tokenizer.utils.validation import as_id_list

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from tokenizer.string_search import StringSearch
+from tokenizer.fast.string_search import StringSearch
 from tokenizer.utils.unicode_tables import WHITE_SPACE
 
 SEPARATOR = "\ud800"  # half a character (a surrogate), which no text that can be encoded has

@@ -5,9 +5,9 @@ optimizer, the order of examples and the masks start fresh. Pre-training needs t
 the MLM head: a head that the folder lacks starts fresh, and one that pre-training does not use,
 such as a classifier, is left out. Both are printed.
 
-With --tokenizer, a tokenizer that ``tokenizer.extend`` made of the model's own, the model gets rows
-for the new tokens. Each starts as the mean of the rows of the pieces that the token replaces: the
-model then sees about the same vector as before, in fewer positions.
+With --tokenizer, a tokenizer that ``tokenizer.trainers.extend`` made of the model's own, the model
+gets rows for the new tokens. Each starts as the mean of the rows of the pieces that the token
+replaces: the model then sees about the same vector as before, in fewer positions.
 
 Training uses ``TrainConfig``'s defaults, AdamW at 1e-4 as in Gururangan et al. 2020 ("Don't Stop
 Pretraining"), not those of a preset: the presets' learning rates are for fresh weights and would
@@ -24,7 +24,7 @@ from minibert.formats.huggingface_config import ENCODER_DECODER
 from minibert.formats.model_files import locate, read_config
 from minibert.training.objective import OBJECTIVES
 from tokenizer import load_tokenizer
-from tokenizer.extend import replaced_pieces
+from tokenizer.trainers.extend import replaced_pieces
 from tokenizer.utils.cli import as_flags
 from tokenizer.utils.terminal import plural
 

@@ -27,8 +27,8 @@ from minibert.device import autocast
 from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
 from minibert.examples import make_examples, max_ids
 from minibert.generation.span_corruption import SENTINELS
-from minibert.stream_batches import StreamBatches
 from minibert.training.objective import OBJECTIVES
+from minibert.training.stream_batches import StreamBatches
 from tokenizer import ByteLevelBPE, WordPiece, bpe, load_tokenizer, wordpiece
 from tokenizer.base import Tokenizer
 from tokenizer.formats.vocab_files import holds_tokenizer

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field, fields
 
 from minibert.batches import Batches
-from minibert.stream_batches import StreamBatches
+from minibert.training.stream_batches import StreamBatches
 
 MAX_SKIPPED_IN_A_ROW = 20  # the run gives up at the first check that finds this many
 

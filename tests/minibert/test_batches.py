@@ -1,9 +1,6 @@
 """The order of examples is a pure function of (seed, epoch); padding and counts are right."""
 import contextlib
-import itertools
 import json
-import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +16,6 @@ from minibert.batches import (
 )
 from minibert.examples import Examples, make_examples
 from minibert.masking import Masker
-from minibert.stream_batches import StreamBatches
 
 MASKER = Masker(32, 4, (0, 1, 2, 3, 4), mlm_probability=0.3)
 CPU = torch.device("cpu")
@@ -139,19 +135,6 @@ def test_a_process_without_an_example_computes_a_dummy():
 def test_an_empty_corpus_is_refused():
     with pytest.raises(ValueError, match="empty"):
         next(make(count=0))
-
-
-def test_ctrl_c_while_the_first_window_of_a_stream_is_read_leaves_no_thread():
-    def interrupted(window):
-        raise KeyboardInterrupt
-
-    window = SimpleNamespace(pass_index=0, skip=0, text_digest=None, progress=None)
-    stream = SimpleNamespace(windows=lambda *args: (window for _ in itertools.count()))
-    num_threads = threading.active_count()
-    with pytest.raises(KeyboardInterrupt):
-        next(StreamBatches(stream, interrupted, masker=MASKER, batch_size=8, pad_token_id=1,
-                           seed=0))
-    assert threading.active_count() == num_threads
 
 
 # ------------------------------------------------------------------------------ one batch

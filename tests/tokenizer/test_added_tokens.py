@@ -6,9 +6,9 @@ import pytest
 
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.added_tokens import AddedToken, TokenFinder
+from tokenizer.fast.string_search import StringSearch
 from tokenizer.normalize import nfc
 from tokenizer.pretokenize import byte_characters
-from tokenizer.string_search import StringSearch
 
 
 def test_the_longest_added_token_wins():
@@ -30,7 +30,7 @@ def matches_of_one_pattern(strings, text):
 @pytest.mark.parametrize("longest", [1, 2, 3, 5, 8, 14])
 def test_many_strings_are_found_as_one_pattern_finds_them(monkeypatch, longest):
     """Texts are searched in chunks, here of 100 bytes."""
-    monkeypatch.setattr("tokenizer.string_search.CHUNK", 100)
+    monkeypatch.setattr("tokenizer.fast.string_search.CHUNK", 100)
     rng = random.Random(longest)
     for _ in range(20):
         strings = [random_string(rng, longest) for _ in range(rng.choice([1, 5, 40]))]

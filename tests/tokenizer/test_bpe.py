@@ -44,7 +44,7 @@ def test_a_minimum_frequency_of_zero_means_one():
         one = train(["ab ab"], 300, 1, (special,))
         assert zero.merges == one.merges
         assert zero.training_summary == one.training_summary
-        reason = "no pair occurs 1 times"
+        reason = "no pair occurs 1 time"
         assert one.training_summary == f"vocabulary: asked for 300, reached 259: {reason}"
 
 

@@ -1,1 +1,1 @@
-"""Learn a vocabulary from word counts."""
+"""Learn a vocabulary from word counts, or more entries of one."""

@@ -24,7 +24,7 @@ from minibert import from_pretrained, save_pretrained
 from minibert.formats.run_folder import load_run
 from minibert.model import BertModel
 from tokenizer import load_tokenizer
-from tokenizer.extend import extend
+from tokenizer.trainers.extend import extend
 
 SHORT = ("--examples lines --max-length 16 --batch-size 4 --device cpu --precision fp32 "
          "--log-every 1 --eval-every 0 --eval-examples 8").split()

@@ -18,7 +18,7 @@ from minibert.training.init_from import (
     with_mean_rows,
 )
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
-from tokenizer.extend import extend, split_token
+from tokenizer.trainers.extend import extend, split_token
 
 
 def make_small(family):

@@ -5,13 +5,13 @@ import pytest
 from tokenizer_samples import STORY, random_texts
 
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
-from tokenizer.extend import extend, replaced_pieces, split_token
 from tokenizer.pretokenize import byte_characters
+from tokenizer.trainers.extend import extend, replaced_pieces, split_token
 from tokenizer.wordpiece import SPECIAL_TOKENS
 
 BYTES = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *byte_characters()]
 KINDS = [ByteLevelBPE, WordPiece]
-PUBLISHED = Path(__file__).parent / "golden" / "published"
+PUBLISHED = Path(__file__).parents[1] / "golden" / "published"
 # "ohm" three times, "ohms" twice, "lower" once
 DOMAIN = ["ohm\n", "ohm", "ohms\n", "ohm", "ohms", "lower"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from data.corpora import open_corpus, take_characters
 from data.corpus_flags import add_corpus_flags, corpus_options
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
-from tokenizer.extend import extend
 from tokenizer.formats.save import check_save_folder
+from tokenizer.trainers.extend import extend
 from tokenizer.unknown import describe_unknown
 from tokenizer.utils.cli import as_flags, at_least, errors_name_flags
 from tokenizer.utils.terminal import plural

@@ -269,7 +269,9 @@ def print_results(trainer, scores):
     except ImportError:
         print('loss curve  none: install matplotlib with pip install -e ".[plots]"')
     print(f"model       {folder / 'model'}")
-    if config.patience and state.best_loss is not None:
+    if config.patience and state.best_loss is None:
+        print("best        none: --eval-every left no evaluation before the final one")
+    elif config.patience:
         print(f"best        {folder / 'best'}, of step {state.best_step:,} with a validation loss "
               f"of {state.best_loss:.3f}")
     print_samples(trainer)

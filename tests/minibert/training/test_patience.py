@@ -124,6 +124,13 @@ def test_a_checkpoint_without_these_fields_is_resumed(text, tmp_path):
     assert resume(tmp_path / "run", "--max-steps", "3") == 0
 
 
+def test_a_run_too_short_for_an_evaluation_says_that_it_has_no_best_model(text, tmp_path, capsys):
+    """An epoch has 76 steps, which is known only when the text has been read."""
+    run(text, tmp_path / "run", *"--epochs 0.1 --eval-every 90 --patience 1".split())
+    assert "best        none: --eval-every left no evaluation" in capsys.readouterr().out
+    assert not (tmp_path / "run/best").exists()
+
+
 def test_a_run_without_patience_keeps_no_best_model(text, tmp_path):
     run(text, tmp_path / "run", *FLAGS)
     assert not (tmp_path / "run/best").exists()

@@ -80,14 +80,16 @@ def test_a_batch_that_cannot_fit_with_a_published_model_names_no_size_of_the_mod
         start(argv)
 
 
+@pytest.mark.parametrize("average, size", [(0.0, 16), (0.99, 20)])
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_estimate_is_a_little_below_the_weights_of_a_model(name):
+def test_the_estimate_is_a_little_below_the_weights_of_a_model(name, average, size):
     model, config = PRESETS[name]
     with torch.device("meta"):
         num_parameters = BertForMaskedLM(model).num_parameters()
-    weights, _ = least_memory(model, replace(config, optimizer="adamw", precision="fp32"))
+    config = replace(config, optimizer="adamw", precision="fp32", average=average)
+    weights, _ = least_memory(model, config)
     estimate = sum(num_bytes for num_bytes, _ in weights[:3])
-    assert 0.93 * 16 * num_parameters < estimate < 16 * num_parameters
+    assert 0.93 * size * num_parameters < estimate < size * num_parameters
 
 
 def test_the_limit_of_a_container_counts(tmp_path):

@@ -6,6 +6,7 @@ clear implementation (``attention_weights``), because the fused kernel never sto
 
 Layers are counted from 1; layer 0 is the output of the embeddings.
 """
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -38,28 +39,39 @@ def hidden_activations(model, tokenizer, text, style=None):
     encoding = tokenizer.encode(text)
     check_length(model.config, len(encoding))
     encoder = encoder_of(model)
-    vectors = []
     weights = []
-
-    def keep_vectors(module, inputs, output):
-        vectors.append(output[0].float().cpu())  # (T, H)
 
     def keep_weights(module, inputs, output):
         # (nh, T, P + T), with a prefix of P vectors
         attention = module.attention_weights(*inputs)[0]
         weights.append(attention[:, :, -len(encoding) :].float().cpu())  # without the prefix
 
-    # The last block's vectors are recorded after the final norm, which pre-norm models have.
-    modules = [encoder.embeddings, *encoder.blocks[:-1], encoder.final_norm]
-    hooks = [module.register_forward_hook(keep_vectors) for module in modules]
-    for block in encoder.blocks:
-        hooks.append(block.attention.register_forward_hook(keep_weights))
+    hooks = [block.attention.register_forward_hook(keep_weights) for block in encoder.blocks]
     try:
-        with eval_mode(encoder):
+        with eval_mode(encoder), layer_outputs(encoder) as outputs:
             encoder(torch.tensor([encoding.ids], device=next(encoder.parameters()).device))
     finally:
         for hook in hooks:
             hook.remove()
     style = style or TextStyle()
     texts = [style.visible(tokenizer.token_text(token)) for token in encoding.tokens]
-    return Activations(encoding, texts, torch.stack(vectors), torch.stack(weights))
+    vectors = torch.cat(outputs).float().cpu()  # (L + 1, T, H): one text is a batch of 1
+    return Activations(encoding, texts, vectors, torch.stack(weights))
+
+
+@contextmanager
+def layer_outputs(encoder):
+    """Within the block, append the vectors (B, T, H) after each layer to the list that is yielded.
+
+    A forward pass appends L + 1 tensors: the output of the embeddings, then of each layer. The last
+    one is recorded after the final norm, which pre-norm models have.
+    """
+    outputs = []
+    modules = [encoder.embeddings, *encoder.blocks[:-1], encoder.final_norm]
+    hooks = [module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+             for module in modules]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -121,6 +121,17 @@ def group_accuracies(pairs, scores):
     return results
 
 
+def score_pairs(model, tokenizer, pairs, pll="word-l2r", floors=None):
+    """Return the ``group_accuracies`` of a model, and of the floors if there is a token file."""
+    sequences = encode_pairs(model, tokenizer, pairs)
+    # The floors first: an error in their token file should not come after the long part.
+    counted = floor_scores(tokenizer, TokenFile(floors), sequences) if floors else {}
+    scorer = "log-likelihood" if model.config.causal else pll
+    values = log_likelihoods(model, tokenizer, sequences, pll)
+    scores = {scorer: np.array([np.nansum(value) for value in values]), **counted}
+    return group_accuracies(pairs, scores)
+
+
 def main(args=None):
     """Print the accuracy for all pairs and for each group, or one line of JSON for each."""
     parser = analysis_parser(
@@ -146,17 +157,11 @@ def main(args=None):
     if args.limit:
         pairs = first_of_each_uid(pairs, args.limit)
     model, tokenizer = load_model(args)
-    sequences = encode_pairs(model, tokenizer, pairs)
     floors = Path(args.floors or Path(args.run, "data", "train"))
     if not (args.floors or floors.is_dir()):
         print(f"no floors: there is no {floors}; --floors names a token file", file=sys.stderr)
         floors = None
-    # The floors first: an error in their token file should not come after the long part.
-    counted = floor_scores(tokenizer, TokenFile(floors), sequences) if floors else {}
-    scorer = "log-likelihood" if model.config.causal else args.pll
-    values = log_likelihoods(model, tokenizer, sequences, args.pll)
-    scores = {scorer: np.array([np.nansum(value) for value in values]), **counted}
-    results = group_accuracies(pairs, scores)
+    results = score_pairs(model, tokenizer, pairs, args.pll, floors)
     if args.json:
         for result in results:
             print(json.dumps(result))

@@ -147,19 +147,21 @@ def test_finetuning_trains_each_row_once(tasks, tmp_path, capsys):
     out = tmp_path / "out.json"
     words = [str(tasks), "--tasks", str(tasks), "--out", str(out), "--epochs", "10:3,all:1",
              "--extra", "--batch-size 8 --device cpu --precision fp32 --lora-rank 2",
-             "--sizes", "10", "--modes", "lora", "--on", "cola", "--seeds", "1"]
+             "--modes", "lora", "from scratch", "--mode-size", "10", "--seeds", "1"]
     finetuning.main(words)
     printed = capsys.readouterr().out
     rows = load(out)["rows"]
-    assert list(rows) == ["sst2, 10, all", "sst2, 10, from scratch", "cola, all, lora"]
-    assert [row["config"]["epochs"] for row in rows.values()] == [3, 3, 1]
+    assert list(rows) == ["sst2, 10, lora", "sst2, 10, from scratch", "cola, all, lora",
+                          "cola, all, from scratch"]
+    assert [row["config"]["epochs"] for row in rows.values()] == [3, 3, 1, 1]
     assert rows["cola, all, lora"]["metric"] == "matthews"
     finetuning.main(words)
     assert load(out)["rows"] == rows  # the seconds too: nothing was trained again
     finetuning.main(["--table", str(out)])
-    assert capsys.readouterr().out.count("| 10 | 3 | ") == 2 and "| LoRA |" in printed
+    table_lines = capsys.readouterr().out.splitlines()
+    assert len({*table_lines}) == 5 and "| LoRA |" in printed  # printed twice
     with pytest.raises(ValueError, match="choose another --out"):
-        finetuning.main([*words, "--rates", "all:1e-3"])
+        finetuning.main([*words, "--rates", "lora:1e-3"])
 
 
 def test_objectives_trains_each_row_once(corpora, tasks, tmp_path, monkeypatch, capsys):

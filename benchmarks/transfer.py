@@ -1,0 +1,320 @@
+"""What pre-training buys, by task and number of labels.
+
+    python benchmarks/transfer.py runs/books --tasks FOLDER --blimp path/to/blimp
+    python benchmarks/transfer.py --table benchmarks/results/transfer.json --plot transfer.png
+
+FOLDER holds sst2/, cola/, pos/ and ner/, each with train.tsv and dev.tsv, and subjectivity/. The
+model is fine-tuned with 100, 1,000, 10,000 and all labels, and so is the same model from random
+weights. Three more measurements read the model as it is: minimal pairs (--blimp), and on SST-2 a
+linear probe on the vectors of each layer.
+
+Both variants are tuned alike: peak learning rate and dropout of the encoder are searched for each
+task and variant on the training file alone, one seed for each pair of values (--rates, --dropouts),
+trained on up to 1,000 examples and scored on up to 2,000 others. All sizes use what was found, also
+100 labels, for which so many others would not be at hand. The score of the dev part is that of the
+last epoch: nothing is selected by it. Of each size all seeds have the same examples; seeds differ
+in head, order and dropout, and from scratch in all weights.
+
+Each trial and each seed is written when it is finished; the same command continues after an
+interruption, and more --seeds, --sizes or --on add to the file. What was made with other files or
+settings is refused.
+"""
+import itertools
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from common import write_json
+from labeled_tasks import (
+    SET_HERE,
+    TASKS,
+    add_task_flags,
+    check_task_flags,
+    check_unchanged,
+    digest,
+    digest_of,
+    finetune_config,
+    load_results,
+    num_examples_of,
+    read_part,
+    read_results,
+    train_seed,
+)
+from linear_probe import POOLINGS, STRENGTHS, layer_features, probe
+from transfer_tables import PRETRAINED, VARIANTS, best_trial, plot, tables
+
+from data.corpus_files import select_files
+from minibert.analysis.minimal_pairs import read_pairs, score_pairs
+from minibert.analysis.plots import check_picture
+from minibert.finetuning.adapters import Tuning
+from minibert.finetuning.command import load_encoder
+from minibert.finetuning.config import FinetuneConfig
+from minibert.finetuning.seeds import (
+    ALL_WEIGHTS,
+    baseline_scores,
+    choose_examples,
+    encode_files,
+    new_model,
+)
+from minibert.stop_request import StopRequest
+from tokenizer.utils.cli import Parser, run
+from tokenizer.utils.files import check_writable
+from tokenizer.utils.terminal import plural
+
+SIZES = ("100", "1000", "10000", "all")
+SEARCH_TRAIN = 1000  # examples that a trial of the search is trained on, at most
+SEARCH_HELD_OUT = 2000  # others that it is scored on, at most, and at most a third of the file
+SEARCHED = {"learning_rate", "hidden_dropout_prob"}
+
+
+def main(args=None):
+    """Measure what is missing. Return the exit status: 130 after Ctrl-C."""
+    args = parse(args)
+    if not args.table:
+        with StopRequest() as stop:
+            Measurement(args, stop).measure()
+        if stop.requested:
+            return 130
+    result = read_results(args.table or args.out)
+    print(tables(result), end="")
+    if args.plot:
+        plot(result, args.plot)
+
+
+def parse(args):
+    out = Parser(description="What pre-training buys, by task and number of labels.")
+    add_task_flags(out, TASKS, "transfer")
+    out.add_argument("--sizes", nargs="+", default=SIZES, metavar="N",
+                     help="numbers of labeled examples, or all")
+    out.add_argument("--rates", default="1e-4,3e-4,1e-3,3e-3", metavar="R,R,...",
+                     help="peak learning rates of the search")
+    out.add_argument("--dropouts", default="0.1,0.5", metavar="P,P,...",
+                     help="values of the encoder's dropout of the search")
+    out.add_argument("--blimp", type=Path, metavar="FOLDER", help="files of minimal pairs")
+    out.add_argument("--plot", metavar="FILE", help="draw the scores into a .png or .svg")
+    args = out.parse_args(args)
+    check_task_flags(args, args.sizes, SET_HERE | SEARCHED | {*Tuning.__dataclass_fields__})
+    for name in ("rates", "dropouts"):
+        try:
+            setattr(args, name, [float(number) for number in getattr(args, name).split(",")])
+        except ValueError:
+            out.error(f"--{name} {getattr(args, name)!r}: write numbers, separated by commas")
+    check_picture(args.plot, overwrite=True)
+    return args
+
+
+@dataclass
+class Measurement:
+    """Measures one run and writes each result into --out when it is finished.
+
+    Each method returns at once if its result is there, or if ``stop`` is requested.
+    """
+    args: object
+    stop: StopRequest
+
+    def __post_init__(self):
+        check_writable(self.args.out.parent)
+        self.model, self.tokenizer = load_encoder(self.args.run)
+        self.result = {"searches": {}} | load_results(self.args, self.model)
+
+    def measure(self):
+        cells = [*itertools.product(self.args.on, VARIANTS)]
+        for task, variant in cells:  # refuses what cannot work before the first training
+            is_searched = self.check_search(task, variant)
+            for size in self.sizes(task):
+                self.row_config(task, size)
+                if is_searched:
+                    self.check_row(task, size, variant)
+        if self.args.blimp:
+            self.score_minimal_pairs()
+        if "sst2" in self.args.on:
+            self.probe_layers()
+        for task in self.args.on:
+            for variant in VARIANTS:
+                self.search(task, variant)
+            for size, variant in itertools.product(self.sizes(task), VARIANTS):
+                self.train_row(task, size, variant)
+
+    def sizes(self, task):
+        """Return the sizes without duplicates; one of at least the training file is "all"."""
+        num_examples = len(read_part(self.args.tasks, task, "train"))
+        return [*dict.fromkeys(size if size != "all" and int(size) < num_examples else "all"
+                               for size in self.args.sizes)]
+
+    def write(self):
+        write_json(self.args.out, self.result)  # an interruption loses one trial or seed at most
+
+    # The model as it is
+
+    def probe_layers(self):
+        """Fit a linear probe on each layer, for SST-2, and for random weights, too."""
+        train, dev = (read_part(self.args.tasks, "sst2", part) for part in ("train", "dev"))
+        part, held_out = search_parts(train)
+        settings = {"files": digest_of(self.args.tasks, "sst2", "train", "dev"),
+                    "strengths": [*STRENGTHS]}
+        stored = self.result.get("probe")
+        if stored:
+            check_unchanged(self.args.out, "probe", stored, settings)
+        if stored or self.stop.requested:
+            return
+        config = finetune_config(self.args, "sst2", len(part))
+        encoded = dict(zip(("train", "held_out"), self.encode("sst2", part, held_out, config)))
+        encoded["dev"] = self.encode("sst2", part, dev, config)[1]
+        labels = {name: rows.labels for name, rows in encoded.items()}
+        scores = {}
+        for variant in VARIANTS:
+            model = new_model(self.model, self.labels("sst2"), config, ALL_WEIGHTS, 0,
+                              use_pretrained=variant == PRETRAINED)
+            features = {name: layer_features(model.bert, rows) for name, rows in encoded.items()}
+            for pooling in POOLINGS:
+                of_layers = zip(*(features[name][pooling] for name in features))
+                scores[f"{variant}, {pooling}"] = [
+                    probe(dict(zip(features, layer)), labels, len(self.labels("sst2")))
+                    for layer in of_layers]
+        self.result["probe"] = {**settings, "train": len(part), "scores": scores}
+        self.write()
+
+    def score_minimal_pairs(self):
+        """Score minimal pairs with the model and, if the run has its text, with both floors."""
+        pairs = [pair for path in select_files([str(self.args.blimp)]).files
+                 for pair in read_pairs(path)]
+        settings = {"files": digest([pair.sentences for pair in pairs])}
+        stored = self.result.get("minimal_pairs")
+        if stored:
+            check_unchanged(self.args.out, "minimal pairs", stored, settings)
+        if stored or self.stop.requested:
+            return
+        floors = Path(self.args.run, "data", "train")
+        model = self.model.to(finetune_config(self.args, "sst2", 1).device)
+        groups = self.stop.interruptible(score_pairs, model, self.tokenizer, pairs, "word-l2r",
+                                         floors if floors.is_dir() else None)
+        if groups:
+            self.result["minimal_pairs"] = {**settings, "groups": [
+                group for group in groups if group["level"] in ("all", "field")]}
+            self.write()
+
+    # The search
+
+    def check_search(self, task, variant):
+        """Return whether a search is finished. ValueError if it was made with other settings."""
+        settings = self.search_settings(task)
+        stored = self.result["searches"].get(f"{task}, {variant}")
+        if stored:
+            check_unchanged(self.args.out, f"search, {task}, {variant}", stored, settings)
+        return bool(stored) and len(stored["trials"]) == len(self.grid)
+
+    @cached_property
+    def grid(self):
+        return [*itertools.product(self.args.rates, self.args.dropouts)]
+
+    def search_settings(self, task):
+        train = read_part(self.args.tasks, task, "train")
+        part, held_out = search_parts(train)
+        config = {name: value for name, value
+                  in asdict(finetune_config(self.args, task, len(part))).items()
+                  if name not in SEARCHED}
+        return {"config": config, "grid": [[*pair] for pair in self.grid],
+                "train": len(part), "held_out": len(held_out),
+                "files": digest_of(self.args.tasks, task, "train")}
+
+    def search(self, task, variant):
+        """Try all pairs of values with one seed, on parts of the training file."""
+        if self.check_search(task, variant) or self.stop.requested:
+            return
+        name = f"{task}, {variant}"
+        settings = self.search_settings(task)
+        stored = self.result["searches"].setdefault(
+            name, {"task": task, "variant": variant, **settings, "trials": {}})
+        print(f"search, {name}: {plural(len(self.grid), 'trial')} "
+              f"({plural(len(self.args.rates), 'rate')} x {len(self.args.dropouts)} of dropout), "
+              f"trained on {settings['train']:,} examples of the training file, scored on "
+              f"{settings['held_out']:,} others", flush=True)
+        parts = search_parts(read_part(self.args.tasks, task, "train"))
+        encoded = None
+        for rate, dropout in self.grid:
+            key = f"{rate:g}, {dropout:g}"
+            if key in stored["trials"]:
+                continue
+            config = finetune_config(self.args, task, settings["train"], learning_rate=rate,
+                                     hidden_dropout_prob=dropout)
+            encoded = encoded or self.encode(task, *parts, config)
+            last = self.train(task, variant, config, 0, encoded, f"{name}, {key}")
+            if last is None:
+                return
+            stored["trials"][key] = {"learning_rate": rate, "hidden_dropout_prob": dropout, **last}
+            self.write()
+            print(f"search, {name}, rate {rate:g}, dropout {dropout:g}: {config.metric} "
+                  f"{last[config.metric]:.4f}", flush=True)
+
+    # The rows of the tables
+
+    def row_config(self, task, size, **chosen):
+        """Return the FinetuneConfig of a row. chosen: {field: value} from the search."""
+        num_examples = num_examples_of(read_part(self.args.tasks, task, "train"), size)
+        return finetune_config(self.args, task, num_examples,
+                               examples=0 if size == "all" else int(size), **chosen)
+
+    def check_row(self, task, size, variant):
+        """Return (row, config). ValueError if the row was trained with other settings."""
+        best = best_trial(self.result["searches"][f"{task}, {variant}"])
+        config = self.row_config(task, size, **{name: best[name] for name in SEARCHED})
+        settings = {"config": asdict(config),
+                    "files": digest_of(self.args.tasks, task, "train", "dev")}
+        row = {"task": task, "size": size, "variant": variant, **settings, "seeds": {}}
+        row = self.result["rows"].get(f"{task}, {size}, {variant}", row)
+        check_unchanged(self.args.out, f"{task}, {size}, {variant}", row, settings)
+        return row, config
+
+    def train_row(self, task, size, variant):
+        """Train the missing seeds of a row."""
+        if self.stop.requested:
+            return
+        name = f"{task}, {size}, {variant}"
+        row, config = self.check_row(task, size, variant)
+        missing = [seed for seed in range(self.args.seeds) if str(seed) not in row["seeds"]]
+        if not missing:
+            return
+        train, dev = (read_part(self.args.tasks, task, part) for part in ("train", "dev"))
+        encoded = self.encode(task, train, dev, config)
+        baseline = baseline_scores(*(rows.examples for rows in encoded), self.labels(task), config)
+        row |= {"examples": len(encoded[0].examples), "dev": len(dev),
+                "constant": baseline[config.metric]}
+        for seed in missing:
+            last = self.train(task, variant, config, seed, encoded, name)
+            if last is None:
+                return
+            row["seeds"][str(seed)] = {"score": last[config.metric], "last": last}
+            self.result["rows"][name] = row
+            self.write()
+            print(f"{name}, seed {seed}: {config.metric} {last[config.metric]:.4f}", flush=True)
+
+    def labels(self, task):
+        """Return the labels of a task: those of the complete training file."""
+        config = FinetuneConfig(task=TASKS[task].kind)
+        return config.task_object.labels(read_part(self.args.tasks, task, "train"))
+
+    def encode(self, task, train, scored, config):
+        return encode_files(self.model.config, self.tokenizer, train, scored, self.labels(task),
+                            config, say=lambda line: None)
+
+    def train(self, task, variant, config, seed, encoded, name):
+        last, _ = train_seed(self.model, self.labels(task), config, ALL_WEIGHTS, seed, encoded,
+                             self.stop, name, use_pretrained=variant == PRETRAINED)
+        return last
+
+
+def search_parts(train):
+    """Return (examples to train on, others to score), both of the training file.
+
+    The first are those of the row of that size: ``choose_examples`` draws nested subsets.
+    """
+    num_held_out = min(SEARCH_HELD_OUT, len(train) // 3)
+    num_train = min(SEARCH_TRAIN, len(train) - num_held_out)
+    chosen = choose_examples(len(train), num_train)
+    others = np.setdiff1d(choose_examples(len(train), num_train + num_held_out), chosen)
+    return train.subset(chosen), train.subset(others)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -239,13 +239,16 @@ class Measurement:
             config = finetune_config(self.args, task, settings["train"], learning_rate=rate,
                                      hidden_dropout_prob=dropout)
             encoded = encoded or self.encode(task, *parts, config)
-            last = self.train(task, variant, config, 0, encoded, f"{name}, {key}")
+            try:
+                last = self.train(task, variant, config, 0, encoded, f"{name}, {key}")
+            except ValueError as error:  # the loss is not finite: the rate is too high
+                last = {"error": str(error)}
             if last is None:
                 return
             stored["trials"][key] = {"learning_rate": rate, "hidden_dropout_prob": dropout, **last}
             self.write()
-            print(f"search, {name}, rate {rate:g}, dropout {dropout:g}: {config.metric} "
-                  f"{last[config.metric]:.4f}", flush=True)
+            score = last.get("error") or f"{config.metric} {last[config.metric]:.4f}"
+            print(f"search, {name}, rate {rate:g}, dropout {dropout:g}: {score}", flush=True)
 
     # The rows of the tables
 

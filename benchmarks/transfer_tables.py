@@ -19,7 +19,11 @@ PUBLISHED = {"OPT-125m": "62.6", "RoBERTa-base": "69.5", "GPT-BERT, 10 epochs": 
 def best_trial(search):
     """Return the trial with the best score; of equals the accuracy decides, then the loss."""
     metric = TASKS[search["task"]].metric
-    return max(search["trials"].values(),
+    trials = [trial for trial in search["trials"].values() if "error" not in trial]
+    if not trials:
+        raise ValueError(f"{search['task']}, {search['variant']}: the loss was not finite in any "
+                         "trial of the search: give lower --rates and another --out")
+    return max(trials,
                key=lambda trial: (trial[metric], trial["accuracy"], -trial["train_loss"]))
 
 
@@ -78,12 +82,18 @@ def search_table(searches):
         metric = TASKS[search["task"]].metric
         rows.append([TASKS[search["task"]].title, search["variant"],
                      f"{len(search['trials'])} of {len(search['grid'])}",
-                     f"{search['train']:,} and {search['held_out']:,}",
+                     f"{search['train']:,} and {search['held_out']:,}", *grid_cells(search),
                      f"{best['learning_rate']:g}", f"{best['hidden_dropout_prob']:g}",
                      f"{100 * best[metric]:.1f}"])
     return ("Search, on the training file\n\n" + markdown(
-        ["task", "variant", "trials", "trained on, scored on", "best rate", "dropout", "score"],
-        rows))
+        ["task", "variant", "trials", "trained on, scored on", "rates", "dropouts", "best rate",
+         "best dropout", "score"], rows))
+
+
+def grid_cells(search):
+    """Return the values that were tried: the cells ["0.0001, 0.001", "0.1, 0.5"]."""
+    return [", ".join(f"{value:g}" for value in dict.fromkeys(values))
+            for values in zip(*search["grid"])]
 
 
 def probe_table(result):

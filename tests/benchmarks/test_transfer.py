@@ -156,6 +156,41 @@ def test_the_dev_part_of_subjectivity_is_a_fifth_that_training_lacks(tasks):
     assert all(text.endswith(label) for text, label in zip(train.texts, train.labels))
 
 
+def test_each_variant_is_trained_with_its_own_weights_and_best_values(
+        tasks, tmp_path, monkeypatch, capsys):
+    """With a stand-in for training: the run's weights score best with 0.01, others with 0.001."""
+    run, _ = load_run(tasks)
+
+    def fake_fit(model, train, dev, config, seed, *others):
+        blocks = [m.bert.blocks[0].mlp.up_proj.weight for m in (model, run)]
+        is_pretrained = torch.equal(*blocks)
+        assert config.epochs == config.eval_every == config.patience == 3  # dev selects nothing
+        is_best = config.learning_rate == (1e-2 if is_pretrained else 1e-3)
+        score = (0.5 + 0.25 * is_pretrained) if is_best else 0.1
+        return [{"accuracy": score, "train_loss": 1.0, "seed": seed, "examples": len(train)}]
+
+    monkeypatch.setattr(labeled_tasks, "fit", fake_fit)
+    out = tmp_path / "out.json"
+    transfer.main(command(tasks, out, "--on", "sst2", "--epochs", "all:3"))
+    rows = json.loads(out.read_text())["rows"]
+    last = [seed["last"] for row in rows.values() for seed in row["seeds"].values()]
+    assert [(entry["seed"], entry["examples"]) for entry in last] == [(0, 8), (1, 8)] * 2
+    lines = capsys.readouterr().out.splitlines()
+    assert "| 8 | 3 | 75.0 ± 0.0 | 50.0 ± 0.0 | +25.0 (0.0) | 50.0 |" in lines
+    found = "2 of 2 | 16 and 8 | 0.001, 0.01 | 0.1"
+    assert f"| SST-2 | pre-trained | {found} | 0.01 | 0.1 | 75.0 |" in lines
+    assert f"| SST-2 | from scratch | {found} | 0.001 | 0.1 | 50.0 |" in lines
+
+
+def test_a_rate_that_is_too_high_is_not_chosen(tasks, tmp_path):
+    out = tmp_path / "out.json"
+    transfer.main(command(tasks, out, "--on", "cola", "--rates", "1e30,1e-3"))
+    trials = [search["trials"] for search in json.loads(out.read_text())["searches"].values()]
+    assert ["error" in trial for trial in trials[0].values()] == [True, False]
+    with pytest.raises(ValueError, match="give lower --rates and another --out"):
+        transfer.main(command(tasks, tmp_path / "b.json", "--on", "cola", "--rates", "1e30"))
+
+
 def test_of_equal_scores_accuracy_and_then_the_loss_choose():
     trials = {name: {"f1": 0.0, "accuracy": accuracy, "train_loss": loss}
               for name, accuracy, loss in (("a", 0.8, 0.1), ("b", 0.9, 0.5), ("c", 0.9, 0.4))}
@@ -198,6 +233,17 @@ def test_a_probe_finds_a_planted_direction():
         planted[part][:, 3] = 100 + 0.01 * noise[part][:, 3] + 0.05 * labels[part]
     assert linear_probe.probe(planted, labels, 2)["dev"] > 0.97
     assert 0.4 < linear_probe.probe(noise, labels, 2)["dev"] < 0.6
+
+
+def test_the_strength_of_a_probe_is_not_chosen_on_the_dev_part():
+    generator = torch.Generator().manual_seed(1)
+    labels = {part: torch.arange(40) % 2 for part in ("train", "held_out", "dev")}
+    features = {part: torch.randn(40, 30, generator=generator) + 0.3 * labels[part][:, None]
+                for part in labels}
+    chosen = linear_probe.probe(features, labels, 2)
+    opposite = linear_probe.probe(features, labels | {"dev": 1 - labels["dev"]}, 2)
+    assert opposite["strength"] == chosen["strength"]
+    assert opposite["dev"] == pytest.approx(1 - chosen["dev"])
 
 
 @pytest.mark.parametrize("family", ["modernbert", "bert"])

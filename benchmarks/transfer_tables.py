@@ -11,7 +11,7 @@ from minibert.finetuning.metrics import mean_and_std
 PRETRAINED = "pre-trained"
 VARIANTS = (PRETRAINED, SCRATCH)
 # Accuracy on BLiMP after 10 million words, in the papers of the BabyLM challenge (Warstadt et al.
-# 2023 and its organizers' baselines of 2025; LTG-BERT: Charpentier and Samuel 2023)
+# 2023, and those of the years after it)
 PUBLISHED = {"OPT-125m": "62.6", "RoBERTa-base": "69.5", "GPT-BERT, 10 epochs": "69 to 71",
              "LTG-BERT": "80.6"}
 
@@ -126,7 +126,7 @@ def plot(result, path):
             axes.errorbar(examples, 100 * means, 100 * stds, fmt="o-", color=color, markersize=4,
                           capsize=3, label=variant)
         constants = [next(iter(variants.values()))["constant"] for _, variants in points]
-        axes.plot([examples for examples, _ in points], 100 * np.array(constants), ":", color=GRAY,
+        axes.plot([examples for examples, _ in points], 100 * np.array(constants), ".:", color=GRAY,
                   label="without a model")
         axes.set_xscale("log")
         axes.set_title(TASKS[task].title, fontsize=10)

@@ -12,7 +12,7 @@ PRETRAINED = "pre-trained"
 VARIANTS = (PRETRAINED, SCRATCH)
 # Accuracy on BLiMP after 10 million words, in the papers of the BabyLM challenge (Warstadt et al.
 # 2023, and those of the years after it)
-PUBLISHED = {"OPT-125m": "62.6", "RoBERTa-base": "69.5", "GPT-BERT, 10 epochs": "69 to 71",
+PUBLISHED = {"OPT-125m": "62.6", "RoBERTa-base": "69.5", "GPT-BERT in 10 epochs": "69 to 71",
              "LTG-BERT": "80.6"}
 
 

@@ -8,10 +8,9 @@ random ones), LoRA, prefixes, biases and only the head, on SST-2 (10,000 example
 pre-training gains by number of examples is measured by transfer.py.
 
 A score is that of the last epoch on the complete dev file; no epoch is selected by it. The number
-of epochs depends only on the number of examples (--epochs). Each mode has its own peak learning
-rate and dropout (RATES, DROPOUT), chosen in small trials (docs/log.md). The learning rate rises for
-three tenths of the steps, because with fewer some seeds of small models never leave the constant
-answer.
+of epochs depends only on the number of examples (--epochs). Each mode has the learning rate that
+``minibert finetune`` gives it, and its own dropout (DROPOUT). The rate rises for three tenths of
+the steps, because with fewer some seeds of small models never leave the constant answer.
 
 Each seed is written when it is finished; the same command continues after an interruption, and more
 --seeds or --modes add to the file. Seeds trained with other files or settings are refused, because
@@ -52,8 +51,6 @@ from tokenizer.utils.files import check_writable
 MODES = {SCRATCH: "all weights, from scratch", "all": "all weights", "lora": "LoRA",
          "prefix": "prefixes", "bias": "biases", "head": "the head alone"}
 MODE_SIZES = {"sst2": "10000", "cola": "all"}
-# Peak learning rates for small models.
-RATES = {"all": 2e-3, SCRATCH: 5e-4, "lora": 5e-3, "prefix": 5e-3, "bias": 1e-2, "head": 5e-3}
 DROPOUT = {"all": 0.3}  # of the encoder; 0.1 for the other modes
 
 
@@ -100,7 +97,7 @@ def prepare_row(args, task, mode, result):
     train = read_part(args.tasks, task, "train")
     config = finetune_config(args, task, num_examples_of(train, size),
                              examples=0 if size == "all" else int(size),
-                             learning_rate=(RATES | args.rates)[mode],
+                             learning_rate=args.rates.get(mode, 0.0),
                              hidden_dropout_prob=DROPOUT.get(mode, 0.1))
     tune = "all" if mode == SCRATCH else mode
     tuning = Tuning(**(explicit_flags(args.extra, Tuning) | {"tune": tune}))
@@ -122,6 +119,7 @@ def train_row(args, model, tokenizer, task, mode, result, stop):
         return True
     train, dev = (read_part(args.tasks, task, part) for part in ("train", "dev"))
     labels = config.task_object.labels(train)
+    config = config.resolve_learning_rate(model.config, tuning.tune)
     train, dev = encode_files(model.config, tokenizer, train, dev, labels, config,
                               say=lambda line: None)
     row |= {"examples": len(train), "dev": len(dev), "metric": config.metric_name,

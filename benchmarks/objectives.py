@@ -61,8 +61,6 @@ LENGTH = 32  # tokens of an example; with 64 the loss stays on the plateau for 2
 RECIPE = (f"--max-length {LENGTH} --batch-size 64 --mlm-probability 0.3 --eval-every 0 "
           "--save-every 0")
 WARMUP = 0.3  # of fine-tuning: fraction of the steps in which the learning rate rises
-TUNED = {"learning_rate": 1e-3, "hidden_dropout_prob": 0.1}  # for weights trained with Muon
-FRESH = {"learning_rate": 5e-4, "hidden_dropout_prob": 0.1}  # for random weights (docs/log.md)
 
 
 def main(args=None):
@@ -83,10 +81,10 @@ def main(args=None):
                       "nsp_accuracy": last.get("eval_nsp_accuracy"),
                       "nsp_chance": last.get("eval_nsp_chance")}
         if args.seeds:
-            tuned = fine_tuned(model, tokenizer, args, **TUNED)
+            tuned = fine_tuned(model, tokenizer, args)
             rows[name]["sst2"] = tuned["pretrained"]["scores"]
         if args.seeds and is_first:
-            fresh = fine_tuned(model, tokenizer, args, from_scratch=True, **FRESH)
+            fresh = fine_tuned(model, tokenizer, args, from_scratch=True)
             rows["from scratch"] = {"sst2": fresh["from_scratch"]["scores"]}
             result["constant"] = fresh["constant"]
             result["dev"] = fresh["dev"]
@@ -119,7 +117,7 @@ def load_results(args):
     """Return the results in --out if they have the same settings, else empty ones."""
     settings = {"model": MODEL, "recipe": RECIPE, "corpus": Path(args.corpus).name,
                 "extra": args.extra, "steps": args.steps, "examples": args.examples,
-                "epochs": args.epochs, "seeds": args.seeds, "tuned": TUNED, "fresh": FRESH,
+                "epochs": args.epochs, "seeds": args.seeds,
                 "warmup": WARMUP}
     settings = {"python": platform.python_version(), "torch": torch.__version__, **settings}
     if args.out.is_file():

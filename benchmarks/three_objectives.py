@@ -42,7 +42,6 @@ OBJECTIVES = {  # name -> flags of train.py; the first one trains the tokenizer,
 }
 # Otherwise the preset quickstart: a ModernBERT block, Muon, 5 minutes
 RECIPE = "--eval-every 0 --save-every 0"
-TUNED = {"learning_rate": 1e-3, "hidden_dropout_prob": 0.1}  # for weights trained with Muon
 PROMPTS = {  # what each objective can do with a text
     "span-corruption": "He <extra_id_0> the door and <extra_id_1> the room.",
     "masked": "He <mask> the door and <mask> the room.",
@@ -84,7 +83,7 @@ def load_results(args):
     """Return the results in --out if they have the same settings, else empty ones."""
     settings = {"objectives": OBJECTIVES, "recipe": RECIPE, "corpus": Path(args.corpus).name,
                 "vocab_size": args.vocab_size, "extra": args.extra, "minutes": args.minutes,
-                "examples": args.examples, "seeds": args.seeds, "tuned": TUNED,
+                "examples": args.examples, "seeds": args.seeds,
                 "python": platform.python_version(), "torch": torch.__version__}
     if args.out.is_file():
         stored = read_json(args.out)
@@ -115,7 +114,7 @@ def measure(name, args):
 def fine_tuned(model, tokenizer, args):
     """Fine-tune on SST-2."""
     files = [read_examples(args.tasks / "sst2" / f"{part}.tsv") for part in ("train", "dev")]
-    config = FinetuneConfig(examples=args.examples, seeds=args.seeds, **TUNED)
+    config = FinetuneConfig(examples=args.examples, seeds=args.seeds)
     return finetune(model, tokenizer, *files, config)
 
 

@@ -9,6 +9,8 @@ import torch
 
 from minibert.device import DTYPES
 
+FRESH_RMS = 0.02  # of fresh weights: BertConfig's default initializer_range
+
 
 def parameter_groups(model, weight_decay):
     """Return two groups of all trainable parameters: decayed and not decayed.
@@ -43,6 +45,31 @@ def make_optimizer(model, config):
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]  # the training loop sets "lr" to a fraction of it
     return optimizer
+
+
+def relative_rates(optimizer, scales):
+    """Multiply the rate of each parameter by scales[parameter] / 0.02.
+
+    AdamW moves a weight by about the rate per step, however large it is. Fresh weights have a root
+    mean square (RMS) of 0.02. Pre-training with Muon and high rates leaves 0.1 to 0.3, which a rate
+    for fresh weights hardly changes. With the RMS of each matrix as its scale, a step changes the
+    same fraction of every matrix. (So do the relative step of Adafactor, Shazeer and Stern 2018,
+    section 8, and the trust ratio of LAMB, You et al. 2019, which measure again in each step.)
+    Weight decay stays the same fraction too.
+
+    >>> layer = torch.nn.Linear(1, 1, bias=False)
+    >>> optimizer = torch.optim.AdamW([{"params": [layer.weight], "peak_lr": 1e-3}])
+    >>> relative_rates(optimizer, {layer.weight: 0.06})
+    >>> [round(group["peak_lr"], 6) for group in optimizer.param_groups]
+    [0.003]
+    """
+    groups = []
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            factor = scales[p] / FRESH_RMS
+            groups.append(group | {"params": [p], "peak_lr": group["peak_lr"] * factor,
+                                   "weight_decay": group["weight_decay"] / factor})
+    optimizer.param_groups[:] = groups
 
 
 def muon_matrices(model):

@@ -16,6 +16,7 @@ part of it starts from random weights. Papers often leave the head out of their 
 """
 import math
 import re
+import statistics
 from dataclasses import dataclass
 
 import torch
@@ -24,11 +25,12 @@ from torch.nn import functional as F
 
 from minibert.config_fields import check_at_least, check_choices, check_positive, option
 from minibert.evaluate import eval_mode
-from minibert.optim import num_stacked
+from minibert.optim import FRESH_RMS, num_stacked
 from tokenizer.utils.cli import suggestion
 
-# Mode -> default peak learning rate. The fewer weights are trained, the more each has to move.
-DEFAULT_LR = {"all": 5e-5, "lora": 5e-4, "prefix": 5e-3, "bias": 1e-3, "head": 1e-3}
+# Mode -> factor of the default learning rate. The fewer weights are trained, the more each has to
+# move.
+RATE_FACTORS = {"all": 1, "lora": 4, "prefix": 10, "bias": 4, "head": 3}
 QKV = ("query", "key", "value")  # in the order in which ``Attention`` stacks them
 MATRICES = (*QKV, "out", "mlp")
 # Names of the tensors that an adapter adds to a model.
@@ -43,7 +45,7 @@ class Tuning:
     ('query', 'mlp')
     """
     tune: str = option("all", "what to train besides the head; bias: in modernbert the norm "
-                       "scales; head: nothing else", DEFAULT_LR)
+                       "scales; head: nothing else", RATE_FACTORS)
     lora_rank: int = option(4, "lora: rank of the updates")
     lora_alpha: float = option(8.0, "lora: the updates are multiplied by alpha / rank")
     lora_on: str = option("query,value", "lora: comma-separated list of the matrices to update: "
@@ -190,6 +192,25 @@ def add_lora(model, tuning):
             layer = LoRALinear(block.get_submodule(name), parts, tuning.lora_rank,
                                tuning.lora_alpha, num_stacked(name, model.config))
             block.set_submodule(name, layer)
+
+
+def weight_scales(model):
+    """Return {parameter: the scale of its learning rate}, for ``optim.relative_rates``.
+
+    The scale of a matrix is the root mean square of its weights. Vectors, and a new classifier,
+    whose size says nothing yet, get the median of the matrices. B of LoRA gets the scale of the
+    matrix that it updates.
+    """
+    scales = {p: p.detach().float().square().mean().sqrt().item() for p in model.parameters()
+              if p.ndim > 1}
+    matrices = [scale for p, scale in scales.items() if p.ndim == 2 and scale]
+    typical = statistics.median(matrices or [FRESH_RMS])
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            scales[module.lora_b] = scales[module.weight]
+    if hasattr(model, "classifier"):
+        scales[model.classifier.weight] = typical
+    return {p: scales.get(p) or typical for p in model.parameters()}
 
 
 def lora_targets(block, matrices):

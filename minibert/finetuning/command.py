@@ -28,7 +28,7 @@ from minibert.finetuning.adapter_files import (
     load_finetuned,
     save_finetuned,
 )
-from minibert.finetuning.adapters import DEFAULT_LR, Tuning
+from minibert.finetuning.adapters import Tuning
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.labeled_files import Layout, split_dev
 from minibert.finetuning.metrics import listed, score_to_compare
@@ -65,11 +65,11 @@ def main(args=None):
 
 def train_command(args, tuning):
     """Run --train: fine-tune, save the best model, and print the scores."""
-    learning_rate = {"learning_rate": DEFAULT_LR[tuning.tune]}
     with errors_name_flags(FIELDS):
-        config = FinetuneConfig(**(learning_rate | explicit_flags(args, FinetuneConfig)))
+        config = FinetuneConfig(**explicit_flags(args, FinetuneConfig))
         layout = read_layout(args, Layout(), config.task)
     model, tokenizer = load_encoder(args.run)
+    config = config.resolve_learning_rate(model.config, tuning.tune)
     with errors_name_flags(FIELDS):
         config.resolve_max_length(model.config)  # fails now rather than after reading the files
     out = out_folder(args)
@@ -128,16 +128,15 @@ def load_encoder(folder):
 
 def parser():
     """Return the parser: RUN, the files, and the fields of Layout, FinetuneConfig and Tuning."""
-    rates = ", ".join(f"--tune {name}: {lr:g}" for name, lr in DEFAULT_LR.items())
     out = Parser(
         prog="python -m minibert finetune", formatter_class=HelpFormatter,
         usage="python -m minibert finetune RUN --train FILE [--dev FILE] [--tune lora] "
               "[--predict FILE] [FLAG VALUE ...]",
         description="Fine-tune a pre-trained model on labeled texts (.tsv, .csv or .jsonl, each "
                     "also .gz or .bz2), or predict with a fine-tuned one.",
-        epilog=f"Defaults are in brackets; those of the learning rate are {rates}. A .tsv is read "
-               "without quoting; blank lines are skipped. The dev set selects the epoch, so its "
-               "score is slightly optimistic: measure on a third file (--predict).")
+        epilog="Defaults are in brackets. A .tsv is read without quoting; blank lines are skipped. "
+               "The dev set selects the epoch, so its score is slightly optimistic: measure on a "
+               "third file (--predict).")
     out.add_argument("run", metavar="RUN", help="folder with a model and its tokenizer, written "
                      "by train.py or published")
     out.add_argument("--train", metavar="FILE", help="labeled texts for training")
@@ -242,7 +241,7 @@ def report(results, say):
         may_weigh = config.class_weights == "none" and task.has_class_weights
         say(f"hint         no better than {task.baseline_name}: try "
             + ("--class-weights balanced, " if may_weigh else "")
-            + f"--learning-rate {10 * config.learning_rate:g}, more --epochs ({config.epochs}) or "
+            + f"--learning-rate {3 * config.learning_rate:g}, more --epochs ({config.epochs}) or "
             "--warmup 0.3")
     if "stopped" in results:
         say("stopped      the best model so far is saved")

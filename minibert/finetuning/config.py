@@ -3,8 +3,10 @@
 The recipe is BERT's (Devlin et al. 2018, appendix A.3): train all weights for 2 to 4 epochs in
 batches of 16 or 32 with AdamW at 2e-5 to 5e-5, with a warmup over the first tenth of the steps and
 a linear decay to zero. Dropout is 0.1 after the embeddings, attention and MLP even if the model was
-pre-trained without it. Small models need a higher learning rate.
+pre-trained without it. The learning rate is ours: it is relative to the size of the weights
+(``optim.relative_rates``) and by default follows from the size of the model.
 """
+import math
 from dataclasses import dataclass, replace
 
 from minibert.config import DEVICES, PRECISIONS, TrainConfig
@@ -17,6 +19,7 @@ from minibert.config_fields import (
     option,
 )
 from minibert.device import choose_device, choose_precision
+from minibert.finetuning.adapters import RATE_FACTORS
 from minibert.finetuning.questions import QuestionAnswering
 from minibert.finetuning.text_tasks import Classification, MultiLabel, Regression
 from minibert.finetuning.token_tags import Tokens
@@ -47,8 +50,9 @@ class FinetuneConfig:
     eval_every: int = option(1, "epochs between two evaluations on the dev set; the last epoch is "
                               "always evaluated")
     batch_size: int = option(32, "examples per step")
-    learning_rate: float = option(5e-5, "peak learning rate; small models need more (1e-4 to "
-                                  "1e-3)")
+    learning_rate: float = option(0.0, "peak learning rate for weights with a root mean square of "
+                                  "0.02; larger ones get more in proportion. 0: by the size of the "
+                                  "model and, with --tune, by what is trained")
     warmup: float = option(0.1, "fraction of the steps in which the learning rate rises")
     weight_decay: float = option(0.01, "for matrices and embeddings")
     dropout: float = option(0.1, "dropout of the head")
@@ -83,7 +87,10 @@ class FinetuneConfig:
                              f"at least {self.task_object.min_length} (0: the default)")
         check_at_most(self, 10**9, "epochs", "seeds")
         check_fraction(self, "dropout", "hidden_dropout_prob")
-        self.train_config(seed=0)  # checks the other fields
+        if self.learning_rate:
+            self.train_config(seed=0)  # checks the other fields
+        else:
+            replace(self, learning_rate=1.0)  # checks them too
 
     @property
     def task_object(self):
@@ -106,6 +113,24 @@ class FinetuneConfig:
         device = choose_device(self.device)
         precision = choose_precision(self.precision, device)
         return replace(self, device=device.type, precision=precision)
+
+    def resolve_learning_rate(self, model_config, tune="all"):
+        """Return the config with a learning rate; 0 stands for the default of a model's size.
+
+        That is 0.1 / (hidden size x sqrt(layers)), times the factor of ``tune``.
+
+        >>> from minibert.config import BertConfig
+        >>> FinetuneConfig().resolve_learning_rate(BertConfig()).learning_rate
+        3.8e-05
+        """
+        # The wider and deeper a model is, the less each weight may change for the same change of
+        # the output (Yang et al. 2022 for the width, 2023 for the depth). 0.1 was measured with
+        # models of 4 x 128 and 4 x 256 (docs/log.md). BERT-base's 3.8e-5 is inside the range that
+        # its authors searched.
+        if self.learning_rate:
+            return self
+        size = model_config.hidden_size * math.sqrt(model_config.num_hidden_layers)
+        return replace(self, learning_rate=float(f"{RATE_FACTORS[tune] * 0.1 / size:.2g}"))
 
     def resolve_max_length(self, model_config):
         """Return the maximum tokens of a text. ValueError for more than the model supports."""

@@ -19,11 +19,16 @@ from torch.nn import functional as F
 
 from data.sentences import SentenceCorpus
 from minibert.batches import epoch_order
-from minibert.finetuning.loop import EncodedTexts, mean_loss, training_step
+from minibert.finetuning.loop import (
+    EncodedTexts,
+    finetuning_optimizer,
+    mean_loss,
+    training_step,
+)
 from minibert.finetuning.seeds import NEVER_STOP
 from minibert.heads import encoder_of, text_vectors
 from minibert.model import ModelOutput
-from minibert.optim import lr_multiplier, make_optimizer
+from minibert.optim import lr_multiplier
 from tokenizer.utils.progress import progress_bar
 
 POSITIVES = ("paragraph", "dropout")
@@ -94,6 +99,7 @@ def train_vectors(model, tokenizer, pairs, config, temperature=0.05, max_steps=0
     config: a FinetuneConfig with its device resolved; max_steps 0: one pass over the pairs;
     stop: its ``requested`` ends the training after a step.
     """
+    config = config.resolve_learning_rate(model.config)
     torch.manual_seed(seed)
     if 0 < max_steps * config.batch_size < len(pairs):  # encode only what is needed
         pairs = random.Random(seed).sample(pairs, max_steps * config.batch_size)
@@ -106,7 +112,7 @@ def train_vectors(model, tokenizer, pairs, config, temperature=0.05, max_steps=0
 
     matcher = PairMatcher(encoder_of(model), temperature, config.hidden_dropout_prob).train()
     train_config = config.train_config(seed)
-    optimizer = make_optimizer(matcher, train_config)
+    optimizer = finetuning_optimizer(matcher, train_config)
     scaler = torch.amp.GradScaler(config.device, enabled=config.precision == "fp16")
     loss_sum = 0.0  # a tensor on the device: reading it at every step would be a wait
     with progress_bar(total_steps, "training", "steps") as bar:

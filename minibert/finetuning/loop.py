@@ -12,10 +12,11 @@ import torch
 from minibert.batches import epoch_order, pad, round_up
 from minibert.device import autocast
 from minibert.evaluate import eval_mode
+from minibert.finetuning.adapters import weight_scales
 from minibert.finetuning.labeled_files import LabeledTexts
 from minibert.finetuning.metrics import score_to_compare
 from minibert.masking import IGNORE_INDEX
-from minibert.optim import lr_multiplier, make_optimizer
+from minibert.optim import lr_multiplier, make_optimizer, relative_rates
 from tokenizer.utils.progress import progress_bar
 
 ENCODE_BATCH = 512  # texts per call of encode_batch, so that the progress bar moves
@@ -126,6 +127,13 @@ def evaluate(outputs, labels, encoded, config):
     return answers, task.score(answers, encoded.examples, labels, config)
 
 
+def finetuning_optimizer(model, train_config):
+    """Return the optimizer of a TrainConfig, with rates relative to the size of the weights."""
+    optimizer = make_optimizer(model, train_config)
+    relative_rates(optimizer, weight_scales(model))
+    return optimizer
+
+
 def training_step(model, batch, optimizer, scaler, train_config, multiplier):
     """Update the model once. Return the loss as a tensor on the device."""
     for group in optimizer.param_groups:
@@ -153,7 +161,7 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score, chosen
     """
     device = next(model.parameters()).device
     train_config = config.train_config(seed)
-    optimizer = make_optimizer(model, train_config)
+    optimizer = finetuning_optimizer(model, train_config)
     scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
     total_steps = config.epochs * math.ceil(len(train) / config.batch_size)
     step = 0

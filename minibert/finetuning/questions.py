@@ -217,4 +217,8 @@ def choose_threshold(answers, texts, margins):
     margins = margins[order]
     gain[:-1][margins[:-1] == margins[1:]] = -np.inf  # no threshold is between equal margins
     last = int(gain.argmax())
-    return float(margins[last]) if gain[last] > 0 else float(margins[0]) - 1.0
+    if gain[last] <= 0:
+        return float(margins[0]) - 1.0
+    # Half way to the next margin: rounding must not decide about the question at the threshold.
+    next_margin = margins[last + 1] if last + 1 < len(margins) else margins[last] + 2.0
+    return float(margins[last] + next_margin) / 2

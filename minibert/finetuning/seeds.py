@@ -42,7 +42,7 @@ def finetune(pretrained, tokenizer, train, dev, config, stop=NEVER_STOP, say=pri
     if config.from_scratch and tuning.tune != "all":
         raise ValueError(f"from_scratch with tune {tuning.tune}: a frozen random encoder cannot "
                          "learn: leave out one of the two")
-    config = config.resolve_device()
+    config = config.resolve_device().resolve_learning_rate(pretrained.config, tuning.tune)
     labels = config.task_object.labels(train)
     train, dev = encode_files(pretrained.config, tokenizer, train, dev, labels, config, say)
 

@@ -6,7 +6,13 @@ import torch
 
 from minibert.config import FAMILIES, BertConfig, TrainConfig
 from minibert.model import BertForMaskedLM
-from minibert.optim import lr_multiplier, make_optimizer, orthogonalize, parameter_groups
+from minibert.optim import (
+    lr_multiplier,
+    make_optimizer,
+    orthogonalize,
+    parameter_groups,
+    relative_rates,
+)
 
 
 def small_model(family="modernbert"):
@@ -54,6 +60,17 @@ def test_a_step_of_adamw_worked_by_hand():
     optimizer.step()
     assert layer.weight.item() == pytest.approx(2.0 - 0.1 * 0.5 * 2.0 - 0.1, abs=1e-6)
     assert optimizer.defaults["betas"] == (0.9, 0.98)
+
+
+def test_relative_rates_follow_the_scales_and_the_same_share_decays():
+    """0.08 is four times a fresh weight: four times the rate."""
+    layer = torch.nn.Linear(2, 1)
+    optimizer = make_optimizer(layer, TrainConfig(learning_rate=1e-3, weight_decay=0.4))
+    relative_rates(optimizer, {layer.weight: 0.08, layer.bias: 0.02})
+    matrix, vector = optimizer.param_groups
+    assert matrix["peak_lr"] == pytest.approx(4e-3)
+    assert matrix["peak_lr"] * matrix["weight_decay"] == pytest.approx(1e-3 * 0.4)
+    assert vector["peak_lr"] == pytest.approx(1e-3)
 
 
 @pytest.mark.parametrize("schedule, progress, factor", [

@@ -112,7 +112,7 @@ def test_a_tiny_model_learns_to_match_pairs(bpe):
     pairs = made_up_pairs(32)
     model = model_for(bpe)
     assert evaluate(model, bpe, pairs, []) == {"accuracy": 1 / 32}
-    config = FinetuneConfig(batch_size=32, learning_rate=2e-2, hidden_dropout_prob=0.0,
+    config = FinetuneConfig(batch_size=32, learning_rate=4e-3, hidden_dropout_prob=0.0,
                             precision="fp32").resolve_device()
     steps, loss = train_vectors(model, bpe, pairs, config, max_steps=40)
     assert steps == 40

@@ -10,7 +10,7 @@ from minibert.model import BertForMaskedLM
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 
 WORDS = "the a film story was is very quite long short actor plot scene and of".split()
-QUICK = dict(learning_rate=1e-2, batch_size=8, seeds=1, device="cpu", precision="fp32")
+QUICK = dict(learning_rate=2e-3, batch_size=8, seeds=1, device="cpu", precision="fp32")
 
 
 def sentences(count, seed):

@@ -14,12 +14,12 @@ from minibert.finetuning.adapter_files import (
     load_finetuned,
     save_finetuned,
 )
-from minibert.finetuning.adapters import DEFAULT_LR, Tuning, attach
+from minibert.finetuning.adapters import RATE_FACTORS, Tuning, attach
 from minibert.formats import safetensors
 from minibert.formats.huggingface import WEIGHTS, from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
 
-MODES = [mode for mode in DEFAULT_LR if mode != "all"]
+MODES = [mode for mode in RATE_FACTORS if mode != "all"]
 
 
 def save_adapter(run, mode, folder):

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from minibert import attention
-from minibert.config import FAMILIES
+from minibert.config import FAMILIES, BertConfig
 from minibert.finetuning.adapters import (
-    DEFAULT_LR,
+    RATE_FACTORS,
     LoRALinear,
     Prefix,
     Tuning,
@@ -15,12 +15,13 @@ from minibert.finetuning.adapters import (
     count_parameters,
     is_head_parameter,
     merged_copy,
+    weight_scales,
 )
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
 
 LABELS = ("bad", "good")
-MODES = [mode for mode in DEFAULT_LR if mode != "all"]
+MODES = [mode for mode in RATE_FACTORS if mode != "all"]
 ALL_MATRICES = "query,key,value,out,mlp"
 
 all_families = pytest.mark.parametrize("family", FAMILIES)
@@ -263,3 +264,24 @@ def test_a_new_prefix_holds_the_keys_and_values_of_random_tokens(family):
     torch.testing.assert_close(first_block.prefix.keys_and_values, torch.stack((keys, values)))
     assert not first_block.qkv._forward_hooks
     assert all(module.training for module in model.modules())
+
+
+def test_the_scale_of_a_rate_is_the_size_of_the_weights_or_a_typical_one():
+    model = BertForSequenceClassification(BertConfig(
+        family="modernbert", vocab_size=30, hidden_size=4, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=4, type_vocab_size=0), ("bad", "good"))
+    attention, mlp = model.bert.blocks[0].attention, model.bert.blocks[0].mlp
+    sizes = {model.bert.embeddings.token: 0.5, attention.qkv: 0.1, attention.out_proj: 0.1,
+             mlp.up_proj: 0.2, mlp.down_proj: 0.0, model.dense: 0.4, model.classifier: 0.02}
+    for module, size in sizes.items():
+        torch.nn.init.constant_(module.weight, size)
+    attach(model, Tuning(tune="lora", lora_rank=1, lora_on="query"))
+    lora = model.bert.blocks[0].attention.qkv
+    torch.nn.init.constant_(lora.lora_a, 0.7)
+    scales = weight_scales(model)
+    assert scales[model.bert.embeddings.token.weight] == pytest.approx(0.5)
+    assert scales[lora.lora_b] == scales[lora.weight] == pytest.approx(0.1)
+    assert scales[lora.lora_a] == pytest.approx(0.7)
+    # The median of 0.02, 0.1, 0.1, 0.2, 0.4, 0.5; a matrix of zeros has no size
+    for typical in (model.classifier.weight, model.norm.weight, mlp.down_proj.weight):
+        assert scales[typical] == pytest.approx(0.15)

@@ -8,7 +8,7 @@ import torch
 from finetune_helpers import QUICK, flags, load_parts, sentences, silent, table
 
 from minibert.finetuning import command, seeds
-from minibert.finetuning.adapters import DEFAULT_LR, Tuning
+from minibert.finetuning.adapters import Tuning
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.loop import fit
 from minibert.finetuning.seeds import (
@@ -110,7 +110,7 @@ def test_an_adapter_learns_an_easy_task_and_predicts_it(
     run = modernbert
     out = tmp_path / "out"
     command.main([str(run), *files(run), "--out", str(out),
-                  *flags(tune=mode, epochs=6, patience=6, learning_rate=3e-2, **options)])
+                  *flags(tune=mode, epochs=6, patience=6, learning_rate=6e-3, **options)])
     shown = capsys.readouterr().out
     results = json.loads((out / "finetune.json").read_text())
     trained = f"trained      {mode}: {results['learning']['trained']:,} of "
@@ -273,7 +273,8 @@ def test_each_mode_has_its_own_default_learning_rate(bert, tmp_path, monkeypatch
     for words in ([], ["--tune", "lora"], ["--tune", "prefix", "--learning-rate", "0.25"]):
         with pytest.raises(KeyboardInterrupt):
             command.main([str(bert), *files(bert), "--out", str(tmp_path / "out"), *words])
-    assert seen == [("all", 5e-5), ("lora", DEFAULT_LR["lora"]), ("prefix", 0.25)]
+    # 0.1 / (16 wide x sqrt(1 layer))
+    assert seen == [("all", 6.3e-3), ("lora", 2.5e-2), ("prefix", 0.25)]
 
 
 @pytest.mark.parametrize("words, message", [
@@ -289,7 +290,7 @@ def test_each_mode_has_its_own_default_learning_rate(bert, tmp_path, monkeypatch
     ("RUN --train TRAIN --metric pearson", "--metric is 'pearson': choose from"),
     ("RUN --train TRAIN --epochs 0", "--epochs is 0: it must be at least 1"),
     (f"RUN --train TRAIN --seeds {10**23}", f"--seeds is {10**23}: it must be at most"),
-    ("RUN --train TRAIN --learning-rate 0", "--learning-rate is 0.0"),
+    ("RUN --train TRAIN --learning-rate -1", "--learning-rate is -1.0"),
     ("RUN --train TRAIN --max-length 35", "--max-length 35 is more than the 34 tokens"),
     ("RUN --train TRAIN --max-length 2", "--max-length 2 has room for special tokens only: "
      "at least 3"),

@@ -1,5 +1,6 @@
 """Batches of texts, predictions, and which epoch ``fit`` keeps."""
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,8 +8,17 @@ import pytest
 import torch
 from finetune_helpers import QUICK, load_parts
 
+from minibert.config import BertConfig
 from minibert.finetuning.config import TASKS, FinetuneConfig
-from minibert.finetuning.loop import EncodedTexts, best_epoch, fit, predict
+from minibert.finetuning.loop import (
+    EncodedRows,
+    EncodedTexts,
+    best_epoch,
+    finetuning_optimizer,
+    fit,
+    predict,
+    training_step,
+)
 from minibert.finetuning.text_tasks import Regression
 from minibert.heads import BertForSequenceClassification
 
@@ -125,3 +135,34 @@ def test_a_stop_drops_a_partial_epoch_unless_it_is_the_first(scripted_fit):
     history, _, best_scores = scripted_fit([0.6, 0.5, 0.7], stop_after=1)
     assert len(history) == 1 and best_scores == [0.6]
     assert scripted_fit.steps_shown == 1
+
+
+def trained_logits(scale):
+    """Train a BERT whose embeddings are ``scale`` times as large. Return its logits after that."""
+    torch.manual_seed(0)
+    config = BertConfig(family="bert", vocab_size=30, hidden_size=8, num_hidden_layers=1,
+                        num_attention_heads=2, intermediate_size=16, max_position_embeddings=8,
+                        layer_norm_eps=1e-12, hidden_dropout_prob=0.0,
+                        attention_probs_dropout_prob=0.0)
+    model = BertForSequenceClassification(config, ("0", "1"), dropout=0.0)
+    for p in model.parameters():
+        if p.ndim > 1:  # all of one size, so that the median is that of the others
+            p.data *= 0.02 / p.data.square().mean().sqrt()
+    embeddings = model.bert.embeddings
+    for part in (embeddings.token, embeddings.position, embeddings.segment):
+        part.weight.data *= scale
+    rows = EncodedRows([[5, 6, 7], [8, 9]] * 4, 0, 8, labels=torch.tensor([0, 1] * 4))
+    train_config = FinetuneConfig(learning_rate=1e-2, weight_decay=0.1).train_config(seed=0)
+    optimizer = finetuning_optimizer(model, train_config)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    for _ in range(20):
+        training_step(model, rows.batch(np.arange(8)), optimizer, scaler,
+                      replace(train_config, precision="fp32"), multiplier=1.0)
+    return predict(model, rows, FinetuneConfig(device="cpu", precision="fp32"))[0]
+
+
+def test_training_does_not_depend_on_the_size_of_embeddings_that_a_norm_follows():
+    """The norm makes the model the same for any size, and relative rates its training too."""
+    small, large = trained_logits(1.0), trained_logits(16.0)
+    assert small.abs().max() > 0.1  # it has learned
+    torch.testing.assert_close(large, small, atol=2e-3, rtol=0)

@@ -161,9 +161,9 @@ def test_the_threshold_gives_the_highest_f1():
     answers = examples("b", None, "c", "d", "e").labels
     texts = ["b", "d", "c", "z", "e"]
     margins = np.array([-5.0, -2.0, 1.0, 1.0, 3.0])
-    assert choose_threshold(answers[:4], texts[:4], margins[:4]) == -5.0
-    assert choose_threshold(answers, texts, margins) == 3.0
-    assert choose_threshold(answers[::-1], texts[::-1], margins[::-1]) == 3.0
+    assert choose_threshold(answers[:4], texts[:4], margins[:4]) == -3.5
+    assert choose_threshold(answers, texts, margins) == 4.0
+    assert choose_threshold(answers[::-1], texts[::-1], margins[::-1]) == 4.0
     # No threshold separates equal margins: both are answered or none.
     assert choose_threshold(answers[:2], texts[:2], np.array([2.0, 2.0])) < 2.0
     assert choose_threshold(answers[1:2], texts[1:2], np.array([-7.0])) < -7.0

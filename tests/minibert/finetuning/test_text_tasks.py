@@ -83,8 +83,8 @@ def test_scores_count_all_decisions_or_the_mean_over_labels(tmp_path):
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"tune": "lora", "lora_on": "query,value,mlp", "learning_rate": 3e-2},
-    {"tune": "prefix", "learning_rate": 3e-2}], ids=["all", "lora", "prefix"])
+    {}, {"tune": "lora", "lora_on": "query,value,mlp", "learning_rate": 6e-3},
+    {"tune": "prefix", "learning_rate": 6e-3}], ids=["all", "lora", "prefix"])
 def test_several_labels_are_learned_saved_and_predicted(
         modernbert, tmp_path, capsys, options):
     for name, count, seed in (("train", 160, 1), ("dev", 40, 2)):

@@ -111,8 +111,8 @@ def test_the_baseline_is_the_most_frequent_tag_of_each_word():
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"tune": "lora", "lora_on": "query,value,mlp", "learning_rate": 3e-2},
-    {"tune": "prefix", "learning_rate": 3e-2}], ids=["all", "lora", "prefix"])
+    {}, {"tune": "lora", "lora_on": "query,value,mlp", "learning_rate": 6e-3},
+    {"tune": "prefix", "learning_rate": 6e-3}], ids=["all", "lora", "prefix"])
 def test_an_easy_tagging_is_learned_saved_and_predicted(modernbert, tmp_path, capsys, options):
     (tmp_path / "train.tsv").write_text(conll(tagged(200, 1)))
     (tmp_path / "dev.tsv").write_text(conll(tagged(40, 2)))

@@ -307,7 +307,8 @@ class TrainConfig:
     save_every: int = option(500, (
         "steps between checkpoints, the most that a crash can cost; 0: only at the end"))
     keep_checkpoints: int = option(2, (
-        "number of checkpoints to keep; each is three times as large as the model"))
+        "number of checkpoints to keep; each is three times as large as the model (four times with "
+        "--average)"))
 
     def __post_init__(self):
         check_choices(self)

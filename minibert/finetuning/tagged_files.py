@@ -91,8 +91,16 @@ def _column_sentences(path, lines, layout, labeled):
 
 
 def _check_columns(path, rows):
-    """Raise ValueError if most lines are sentences: of various lengths, or spaces before a tab."""
+    """Raise ValueError if most lines are sentences: of various lengths, or spaces before a tab.
+
+    Also for CoNLL-U, whose first column is the number of the word in its sentence.
+    """
     rows = [(number, columns) for number, columns in rows if columns]
+    num_numbered = sum(len(columns) == 10 and columns[0].isdigit() for _, columns in rows)
+    if 2 * num_numbered > len(rows):
+        raise ValueError(f"{path} is CoNLL-U, with the word in the second of ten columns. Keep "
+                         "that and the tags, here UPOS: grep -vE '^#|^[0-9]+[-.]' FILE | "
+                         "cut -f 2,4")
     sizes = Counter(len(columns) for _, columns in rows)
     most_frequent = max(sizes.values(), default=0)
     num_with_spaces = sum(" " in columns[0] for _, columns in rows)

@@ -116,3 +116,16 @@ def test_predicted_tags_replace_the_field_of_tags(tmp_path, content, field):
     lines = with_tags(written(tmp_path, content, "a.jsonl"), [["X", "Y"], ["Z"]], Layout())
     first = json.loads(content.splitlines()[0])
     assert json.loads(next(lines)) == first | {field: ["X", "Y"]}
+
+
+def test_conll_u_is_refused_with_the_command_that_converts_it(tmp_path):
+    path = tmp_path / "en.conllu"
+    rows = ["# text = Dogs bark .", *("\t".join([str(i), word, "_", tag, *"______"])
+                                      for i, (word, tag) in enumerate(
+                                          [("Dogs", "NOUN"), ("bark", "VERB"), (".", "PUNCT")], 1))]
+    path.write_text("\n".join(rows) + "\n")
+    with pytest.raises(ValueError, match=r"en.conllu is CoNLL-U.* cut -f 2,4"):
+        read_sentences(path, Layout())
+    # What the command leaves of it
+    path.write_text("\n".join("\t".join(row.split("\t")[1:4:2]) for row in rows[1:]) + "\n")
+    assert read_sentences(path, Layout()).labels == [["NOUN", "VERB", "PUNCT"]]

@@ -12,8 +12,10 @@ from minibert.formats.huggingface import from_pretrained
 from minibert.formats.huggingface_config import check_types
 from minibert.formats.model_files import locate, read_json_object
 from tokenizer import load_tokenizer
+from tokenizer.utils.cli import suggestion
 from tokenizer.utils.files import atomic_write
 
+CONFIG_KEYS = ("preset", "model", "train", "crc32")  # of config.json
 MAX_PADDING = 127  # rows that padding a vocabulary to a multiple of 128 adds at most
 
 
@@ -78,14 +80,19 @@ def read_config_file(path):
     path = Path(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("it is no JSON object")
         for name, expected in (("preset", str), ("model", dict), ("train", dict)):
-            if not isinstance(config, dict) or not isinstance(config.get(name), expected):
+            if not isinstance(config.get(name), expected):
                 raise ValueError(f"its {name!r} is missing or no {expected.__name__}")
+        for name in config.keys() - {*CONFIG_KEYS}:
+            raise ValueError(f"unknown key {name!r}" + suggestion(name, CONFIG_KEYS))
         config["train"].setdefault("reflow", "no")  # runs of older versions kept all lines
         check_types(BertConfig, config["model"], "model")
         check_types(TrainConfig, config["train"], "train")
         model = from_dict(BertConfig, config["model"])
         train = from_dict(TrainConfig, config["train"])
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not the configuration of a run ({error})") from error
+        raise ValueError(f"{path} is not the configuration of a run ({error}); python train.py "
+                         "--show prints one") from error
     return config["preset"], model, train

@@ -35,7 +35,13 @@ from minibert.formats.model_files import (
     write_checksums,
 )
 from minibert.training.state import check_finite, check_saved
-from tokenizer.utils.files import atomic_folder, next_free_folder, remove, remove_stale
+from tokenizer.utils.files import (
+    atomic_folder,
+    atomic_write,
+    next_free_folder,
+    remove,
+    remove_stale,
+)
 from tokenizer.utils.terminal import plural
 
 FORMAT = "minibert-checkpoint-3"
@@ -90,11 +96,14 @@ def save_model(trainer):
 
 
 def save_best(trainer, scores):
-    """Write RUN/best, a model as ``save_model`` writes it, with the scores of its evaluation."""
-    with atomic_folder(trainer.run.folder / "best") as temporary:
-        save_pretrained(trainer.eval_model, temporary, trainer.tokenizer)
-        evaluation = json.dumps({"step": trainer.state.step, **scores}, indent=1)
-        (temporary / "evaluation.json").write_text(evaluation + "\n", encoding="utf-8")
+    """Write RUN/best, a model as ``save_model`` writes it, with the scores of its evaluation.
+
+    Each file is replaced on its own, because results of other commands may be in the folder too.
+    """
+    folder = trainer.run.folder / "best"
+    save_pretrained(trainer.eval_model, folder, trainer.tokenizer)
+    evaluation = json.dumps({"step": trainer.state.step, **scores}, indent=1)
+    atomic_write(folder / "evaluation.json", evaluation + "\n")
 
 
 def restore(trainer):

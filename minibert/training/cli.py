@@ -197,7 +197,8 @@ def preset_name(args):
         raise ValueError(f"--preset {args.preset} starts from fresh weights, "
                          f"--init {args.init} from trained ones: leave out one of them")
     if args.config:
-        if other := args.preset or args.init or args.resume and "--resume":
+        others = {"--preset": args.preset, "--init": args.init, "--resume": args.resume}
+        for other in (name for name, value in others.items() if value):
             raise ValueError(f"--config {args.config} and {other}: each has a configuration: "
                              "leave out one of them")
         preset, _, _ = read_config_file(args.config)

@@ -69,7 +69,9 @@ def test_a_run_is_repeated_from_what_show_prints_or_from_its_config(tmp_path, ca
 @pytest.mark.parametrize("content, flags, message", [
     ("{", "", "shown.json is not the configuration of a run"),
     ('{"preset": "kant", "model": {}, "train": {"sed": 3}}', "", "did you mean seed"),
-    ("{}", "--preset kant", "--config .*shown.json and kant: each has a configuration"),
+    ('{"preset": "kant", "model": {}, "train": {}, "trian": {}}', "", "did you mean train"),
+    ("[1]", "", "it is no JSON object.*train.py --show prints one"),
+    ("{}", "--preset kant", "--config .*shown.json and --preset: each has a configuration"),
     ("{}", "--resume", "shown.json and --resume: each has"),
 ])
 def test_a_config_that_cannot_be_used_is_refused(tmp_path, content, flags, message):

@@ -98,8 +98,10 @@ def test_a_run_that_stopped_early_trains_on_with_more_patience(text, tmp_path, c
     assert metrics(out) == lines  # nothing was trained
     shown = capsys.readouterr().out
     assert f"--resume --out {out} --patience LARGER\n" in shown
+    (out / "best/finetuned").mkdir()  # where finetune RUN/best writes by default
     assert resume(out, "--patience", "3", trainer=ScriptedTrainer) == 0
     assert losses(out)[-1][0] == 12 and best(out) == (12, 1.0)
+    assert (out / "best/finetuned").is_dir()
 
 
 def test_all_ranks_stop_together(text, tmp_path):

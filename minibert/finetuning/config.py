@@ -52,7 +52,7 @@ class FinetuneConfig:
     batch_size: int = option(32, "examples per step")
     learning_rate: float = option(0.0, "peak learning rate for weights with a root mean square of "
                                   "0.02; larger ones get more in proportion. 0: by the size of the "
-                                  "model and, with --tune, by what is trained")
+                                  "model and by what is trained")
     warmup: float = option(0.1, "fraction of the steps in which the learning rate rises")
     weight_decay: float = option(0.01, "for matrices and embeddings")
     dropout: float = option(0.1, "dropout of the head")

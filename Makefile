@@ -39,7 +39,7 @@ amazon-small: $(VENV)/.ready  ## a smaller RoBERTa on reviews: five minutes on a
 
 # Two processes run one half of the tests each; these folders are one half.
 HALF := tests/tokenizer tests/data tests/docs tests/benchmarks tests/minibert/finetuning \
-        tests/minibert/analysis
+        tests/minibert/analysis tests/minibert/generation
 test: $(VENV)/.ready  ## run all tests, in under three minutes (ARGS="-k masking": flags of pytest)
 ifdef ARGS
 	$(RUN) -m pytest -q $(ARGS)

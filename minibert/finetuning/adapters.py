@@ -122,6 +122,28 @@ def count_parameters(model):
             "share": round(trained / parameters, 6)}
 
 
+def weight_scales(model):
+    """Return {parameter: scale of its learning rate}, for ``optim.relative_rates``.
+
+    The scale of a matrix is the root mean square of its weights. The median of all matrices is the
+    scale of vectors and of the new classifier, whose own size means nothing. B of LoRA has the
+    scale of the matrix that it updates.
+
+    An embedding of 0.2, a matrix of 0.1 and a classifier of 0.02 -> {embedding: 0.2, matrix: 0.1,
+    classifier: 0.1, each bias: 0.1}
+    """
+    scales = {p: p.detach().float().square().mean().sqrt().item() for p in model.parameters()
+              if p.ndim > 1}
+    matrices = [scale for p, scale in scales.items() if p.ndim == 2 and scale]
+    typical = statistics.median(matrices or [FRESH_RMS])
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            scales[module.lora_b] = scales[module.weight]
+    if hasattr(model, "classifier"):
+        scales[model.classifier.weight] = typical
+    return {p: scales.get(p) or typical for p in model.parameters()}
+
+
 def train_biases(model):
     """Unfreeze the encoder's biases, or the norm scales of a family without biases."""
     suffix = ".bias" if model.config.use_bias else "norm.weight"
@@ -192,25 +214,6 @@ def add_lora(model, tuning):
             layer = LoRALinear(block.get_submodule(name), parts, tuning.lora_rank,
                                tuning.lora_alpha, num_stacked(name, model.config))
             block.set_submodule(name, layer)
-
-
-def weight_scales(model):
-    """Return {parameter: the scale of its learning rate}, for ``optim.relative_rates``.
-
-    The scale of a matrix is the root mean square of its weights. Vectors, and a new classifier,
-    whose size says nothing yet, get the median of the matrices. B of LoRA gets the scale of the
-    matrix that it updates.
-    """
-    scales = {p: p.detach().float().square().mean().sqrt().item() for p in model.parameters()
-              if p.ndim > 1}
-    matrices = [scale for p, scale in scales.items() if p.ndim == 2 and scale]
-    typical = statistics.median(matrices or [FRESH_RMS])
-    for module in model.modules():
-        if isinstance(module, LoRALinear):
-            scales[module.lora_b] = scales[module.weight]
-    if hasattr(model, "classifier"):
-        scales[model.classifier.weight] = typical
-    return {p: scales.get(p) or typical for p in model.parameters()}
 
 
 def lora_targets(block, matrices):

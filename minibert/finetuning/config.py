@@ -115,9 +115,9 @@ class FinetuneConfig:
         return replace(self, device=device.type, precision=precision)
 
     def resolve_learning_rate(self, model_config, tune="all"):
-        """Return the config with a learning rate; 0 stands for the default of a model's size.
+        """Return the config with a learning rate above 0.
 
-        That is 0.1 / (hidden size x sqrt(layers)), times the factor of ``tune``.
+        The default is 0.1 / (hidden size x sqrt(layers)), times the factor of ``tune``.
 
         >>> from minibert.config import BertConfig
         >>> FinetuneConfig().resolve_learning_rate(BertConfig()).learning_rate

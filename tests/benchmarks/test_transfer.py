@@ -158,7 +158,7 @@ def test_the_dev_part_of_subjectivity_is_a_fifth_that_training_lacks(tasks):
 
 def test_each_variant_is_trained_with_its_own_weights_and_best_values(
         tasks, tmp_path, monkeypatch, capsys):
-    """With a stand-in for training: the run's weights score best with 0.01, others with 0.001."""
+    """With fake training: the run's weights score best with 0.01, others with 0.001."""
     run, _ = load_run(tasks)
 
     def fake_fit(model, train, dev, config, seed, *others):

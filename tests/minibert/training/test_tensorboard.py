@@ -1,4 +1,4 @@
-"""--tensorboard: the numbers of metrics.jsonl as curves, with a stand-in for the package."""
+"""--tensorboard: the numbers of metrics.jsonl as curves, with a fake package."""
 import sys
 from pathlib import Path
 from types import SimpleNamespace

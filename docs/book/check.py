@@ -1,4 +1,4 @@
-"""Check the links of the documentation.
+"""Check the links and the quoted code of the documentation.
 
     python docs/book/check.py            # prints wrong links; the exit code is 1 if there are any
     python docs/book/check.py --mend     # first renumbers links to lines of code that have moved
@@ -8,6 +8,9 @@ name of the function, class or variable that is defined on that line, with as mu
 makes it unique (several classes have a ``forward``). In other files than Python, it is the first
 line with the name. Links to files and headings must have a target; links to the web are not
 checked.
+
+A block ```python minibert/attention.py shows lines of that file. They must be its lines, without
+the indentation that all of them share; a line "..." leaves out any number of lines.
 """
 import ast
 import re
@@ -22,6 +25,7 @@ from tokenizer.utils.files import atomic_write  # noqa: E402
 
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 LINE = re.compile(r"L(\d+)$")
+QUOTE = re.compile(r"^```python (?P<path>\S+)\n(?P<code>.*?)^```$", re.M | re.S)
 FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
 
 
@@ -38,14 +42,11 @@ def links(text):
 
 
 def problems(page):
-    """Return [(line, message)] of the wrong links of a page."""
+    """Return [(line, message)] of the wrong links and the outdated quotes of a page."""
     text = page.read_text(encoding="utf-8")
-    found = []
-    for link in links(text):
-        message = problem(page, link)
-        if message:
-            found.append((text.count("\n", 0, link.start()) + 1, message))
-    return found
+    found = [(link.start(), problem(page, link)) for link in links(text)]
+    found += [(quote.start(), quote_problem(quote)) for quote in QUOTE.finditer(text)]
+    return [(text.count("\n", 0, start) + 1, message) for start, message in found if message]
 
 
 def problem(page, link):
@@ -69,6 +70,33 @@ def problem(page, link):
     if correct == int(line[1]):
         return None
     return f"{link['text']} is on line {correct} of {path.name}, not {line[1]}: run make links"
+
+
+def quote_problem(quote):
+    """Return what is wrong with a match of ``QUOTE``, or None."""
+    path = ROOT / quote["path"]
+    if not path.is_file():
+        return f"there is no file {quote['path']} to quote"
+    if is_quoted_from(path.read_text(encoding="utf-8"), quote["code"]):
+        return None
+    return f"{path.name} does not contain this code"
+
+
+def is_quoted_from(source, code):
+    r"""Return whether these are lines of the source, in their order.
+
+    >>> is_quoted_from("def f(x):\n    y = 2 * x\n    z = y + 1\n    return z\n",
+    ...                "y = 2 * x\n...\nreturn z\n")
+    True
+    """
+    pattern = ""
+    for line in code.splitlines():
+        if line.strip() == "...":
+            pattern += r"(?:.*\n)*?"
+        else:
+            margin = "(?P=margin)" if pattern else "^(?P<margin> *)"
+            pattern += (margin + re.escape(line) if line else "") + r"\n"
+    return bool(re.search(pattern, source + "\n", re.M))
 
 
 def renumbered(page):
@@ -166,7 +194,7 @@ def headings(path):
 def main(args=None):
     """Check all pages. Return the exit code."""
     parser = Parser(prog="python docs/book/check.py",
-                    description="Check the links of README.md and docs/.")
+                    description="Check the links and quoted code of README.md and docs/.")
     parser.add_argument("--mend", action="store_true",
                         help="renumber links to lines of code first")
     args = parser.parse_args(args)
@@ -181,7 +209,7 @@ def main(args=None):
         for line, message in problems(page):
             print(f"{name}:{line}: {message}")
             num_wrong += 1
-    print(f"{num_wrong} links are wrong" if num_wrong else "all links are correct")
+    print(f"{num_wrong} links or quotes are wrong" if num_wrong else "all links are correct")
     return 1 if num_wrong else 0
 
 

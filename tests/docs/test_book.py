@@ -1,4 +1,4 @@
-"""The book: its links, snippets, commands and pictures are up to date."""
+"""The book: its links, quotes, snippets, commands and pictures are up to date."""
 import codeop
 import contextlib
 import doctest
@@ -28,7 +28,7 @@ def differences(page):
 
 
 @pytest.mark.parametrize("page", check.pages(), ids=stem)
-def test_every_link_is_right(page):
+def test_every_link_and_quote_is_right(page):
     assert check.problems(page) == []
 
 
@@ -76,7 +76,8 @@ def test_a_chapter_has_its_parts(page):
     assert re.search(rf"!\[.+\]\(pictures/{page.name[:3]}[\w-]+\.(svg|png)\)", text)
     exercises = text.split("\n## Exercises\n")[1]
     assert 2 <= len(re.findall(r"^\d\. ", exercises, re.M)) <= 3
-    assert set(re.findall(r"^```(.+)", text, re.M)) <= {"python", "console"}, "others are not run"
+    blocks = re.findall(r"^```(?!python \S)(.+)", text, re.M)  # all but quotes of a file
+    assert set(blocks) <= {"python", "console"}, "others are not run"
     assert f"]({page.name})" in (BOOK / "README.md").read_text(encoding="utf-8")
 
 
@@ -95,7 +96,8 @@ def test_every_picture_has_its_code():
 
 
 @pytest.mark.parametrize("script", [
-    "docs/book/run", "docs/book/drawing", "docs/book/training_runs", "exercises/check"])
+    "docs/book/run", "docs/book/check", "docs/book/drawing", "docs/book/training_runs",
+    "exercises/check"])
 def test_the_examples_in_docstrings_are_true(script):
     num_failed, num_tried = doctest.testmod(load_script(script))
     assert num_tried > 0 and num_failed == 0
@@ -158,6 +160,28 @@ def test_links_to_lines_are_renumbered_when_code_has_moved(page):
     (page.parent / "code.py").write_text("# a new line\n" + CODE)
     assert check.renumbered(page) == (
         "[`A`](code.py#L7), [`B.f`](code.py#L13), [`C`](code.py#L1), [code](code.py)", 2)
+
+
+@pytest.mark.parametrize("code, is_right", [
+    ("class A:\n    def f(self):\n        self.width = 1\n", True),
+    ("def f(self):\n    self.width = 1\n", True),  # without the margin
+    ("LIMIT = 3\n\n\nclass A:\n", True),
+    ("import x\n...\nclass A:\n    ...\n        self.width = 1\n", True),
+    ("LIMIT = 4\n", False),
+    ("LIMIT = 3\nclass A:\n", False),
+    ("class A:\ndef f(self):\n", False),
+    ("class B:\n...\nclass A:\n", False),
+])
+def test_quoted_code_must_be_lines_of_its_file(page, monkeypatch, code, is_right):
+    monkeypatch.setattr(check, "ROOT", page.parent)
+    page.write_text(f"A quote:\n\n```python code.py\n{code}```\n")
+    wrong = [] if is_right else [(3, "code.py does not contain this code")]
+    assert check.problems(page) == wrong
+
+
+def test_a_quote_of_no_file_is_found(page):
+    page.write_text("```python gone.py\nx = 1\n```\n")
+    assert check.problems(page) == [(1, "there is no file gone.py to quote")]
 
 
 # -------------------------------------------------------------------------------- the runner

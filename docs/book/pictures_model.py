@@ -214,7 +214,7 @@ def gradient_norms(config_class, num_blocks=12, std=0.09):
 
 def draw_gradients(drawing, left=440, top=350):
     """Draw the gradient norms of fresh encoders by block."""
-    drawing.text(left, top - 22, "Gradient of each block's mlp.down_proj.weight", 14, bold=True)
+    drawing.text(left, top - 22, "Gradient norm of down_proj, by block", 14, bold=True)
     axes = Axes(drawing, left, top, 270, 200, x_range=(1, 12), y_range=(0, 3),
                 x_ticks=(1, 4, 8, 12), y_ticks=(0, 1, 2, 3), x_label="block",
                 y_label="gradient norm")

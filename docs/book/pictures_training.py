@@ -76,8 +76,8 @@ def draw_gradient_sizes(drawing, found, top):
     """Draw how many gradients have each power of two, as they are and scaled up."""
     counts = {int(exponent): count for exponent, count in found["exponents"].items()}
     largest = max(counts.values())
-    drawing.text(20, top, "Gradients by size, and what fp16 can hold: of all matrices of the "
-                          "recipe, and of one logit", 15, bold=True)
+    drawing.text(20, top, "Gradients by size: of all matrices of the recipe, and of one logit", 15,
+                 bold=True)
     axes = Axes(drawing, 70, top + 56, 660, 180, x_range=(-44, 18),
                 y_range=(0, 1.1 * largest / sum(counts.values())),
                 x_ticks=[(exponent, power(2, exponent)) for exponent in range(-40, 17, 8)],

@@ -86,8 +86,8 @@ class EncodedTexts(EncodedRows):
             for start in range(0, len(texts), ENCODE_BATCH):
                 chunk = texts[start : start + ENCODE_BATCH]
                 for encoding in tokenizer.encode_batch(chunk, max_length=max_length):
-                    ids.append(torch.tensor(encoding.ids))
-                    type_ids.append(torch.tensor(encoding.type_ids))
+                    ids.append(np.array(encoding.ids))
+                    type_ids.append(np.array(encoding.type_ids))
                 bar.update(len(chunk))
         # Only BERT tells the two texts of a pair apart by segment embeddings.
         is_pair = bool(texts) and isinstance(texts[0], tuple)

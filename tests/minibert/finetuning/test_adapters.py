@@ -285,3 +285,13 @@ def test_the_scale_of_a_rate_is_the_size_of_the_weights_or_a_typical_one():
     # The median of 0.02, 0.1, 0.1, 0.2, 0.4, 0.5; a matrix of zeros has no size
     for typical in (model.classifier.weight, model.norm.weight, mlp.down_proj.weight):
         assert scales[typical] == pytest.approx(0.15)
+
+
+def test_a_prefix_moves_in_proportion_to_its_own_size():
+    model = attach(classifier("bert"), Tuning(tune="prefix", prefix_length=2))
+    prefix = model.bert.blocks[0].attention.prefix.keys_and_values
+    typical = weight_scales(model)[model.classifier.weight]
+    torch.nn.init.constant_(prefix, 9.0)
+    scales = weight_scales(model)
+    assert scales[prefix] == pytest.approx(9.0)
+    assert scales[model.classifier.weight] == typical  # the median counts the weights of layers

@@ -128,9 +128,9 @@ def draw_tokens(drawing, x, tokens_of, merged=None):
 
 def chapter_04_wordpiece():
     """Three pairs by three criteria, with each winner highlighted."""
-    drawing = Drawing(760, 196, "Frequency selects at, the score of the courses my, the "
+    drawing = Drawing(760, 196, "Frequency selects as, the score of the courses my, the "
                                 "likelihood ox")
-    pairs = {"at": (4, 8, 8), "ox": (3, 3, 3), "my": (1, 1, 1)}
+    pairs = {"as": (4, 8, 8), "ox": (3, 3, 3), "my": (1, 1, 1)}
     criteria = {
         "frequency: how often": lambda k, left, right: k,
         "score of the courses": lambda k, left, right: k / (left * right),

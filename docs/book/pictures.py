@@ -47,7 +47,7 @@ def chapter_01_text():
                 fill = stroke = COLORS[1]
             drawing.rect(x + 24, y + 12 * j, 4.9 * len(line), 9, fill, stroke, radius=2)
     drawing.rect(44, 324, 28, 10, TINTS[0], COLORS[0], radius=2)
-    drawing.text(80, 334, "a training line, as long as it has characters", 13)
+    drawing.text(80, 334, "training: each bar is as long as its line", 13)
     drawing.rect(414, 324, 28, 10, COLORS[1], COLORS[1], radius=2)
     drawing.text(450, 334, "validation", 13)
     return drawing

@@ -39,18 +39,19 @@ def examples_of(kind, texts, words, max_length):
 
 def chapter_05_batches():
     """Above: a token file as three kinds of examples. Below: batches with and without buckets."""
-    drawing = Drawing(760, 556, "The same ids as lines, documents and blocks; and the padding with "
-                                "and without buckets")
+    drawing = Drawing(760, 556, "The same ids as lines, documents and packed sequences; and the "
+                                "padding with and without buckets")
     texts = ["the cat sat\nthe cat ran", "a dog slept"]
     words = ("a", "cat", "dog", "ran", "sat", "slept", "the")
     drawing.text(20, 28, "One token file, three kinds of examples of at most six tokens", 15,
                  bold=True)
     on_disk = [text.split() for text in texts[0].split("\n") + texts[1:]]
     draw_examples(drawing, 44, "on disk", on_disk, texts[1], gap=0)
-    for row, kind in enumerate(("lines", "documents", "blocks"), start=1):
+    titles = {"lines": "lines", "documents": "documents", "blocks": "packed"}
+    for row, (kind, title) in enumerate(titles.items(), start=1):
         tokenizer, ids = examples_of(kind, texts, words, 6)
         examples = [[tokenizer.id_to_token(int(i)) for i in example] for example in ids]
-        end = draw_examples(drawing, 44 + 40 * row, kind, examples, texts[1])
+        end = draw_examples(drawing, 44 + 40 * row, title, examples, texts[1])
     drawing.text(end + 4, 44 + 40 * 3 + 19, "left out: dog slept [SEP]", 12, color=GREY)
     draw_padding(drawing)
     return drawing
@@ -113,7 +114,7 @@ def chapter_06_masking():
     fills = {"[MASK]": COLORS[0], "a random token": COLORS[1], "unchanged": COLORS[2],
              "not selected": PALE}
     for column, token in enumerate(sentence):
-        drawing.text(left + cell * column + cell / 2, 24, token, 11, "middle")
+        drawing.text(left + cell * column + cell / 2, 24, token, 9, "middle")
     for panel, masking in enumerate(("tokens", "words", "spans")):
         masker = Masker(tokenizer.vocab_size, MASK_ID, range(5), 0.3, masking,
                         WordStarts(tokenizer))

@@ -32,7 +32,7 @@ FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
 def pages():
     """Return all pages whose links are checked."""
     return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")),
-            *sorted(ROOT.glob("docs/book/*.md"))]
+            *sorted(ROOT.glob("docs/book/*.md")), *sorted(ROOT.glob("docs/guide/*.md"))]
 
 
 def links(text):

@@ -19,7 +19,8 @@ from tokenizer import ByteLevelBPE
 
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-GUIDE = (DOCS / "guide.md").read_text(encoding="utf-8")
+GUIDE_PAGES = {page.name: page.read_text(encoding="utf-8") for page in DOCS.glob("guide/*.md")}
+GUIDE = "\n".join(GUIDE_PAGES.values())
 TARGETS = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
 
 
@@ -29,7 +30,8 @@ def test_the_table_has_each_preset_with_its_size(preset):
     model_class = BertForPreTraining if training.examples == "pairs" else BertForMaskedLM
     with torch.device("meta"):
         num_parameters = model_class(model_config).num_parameters()
-    row = next(line for line in README.splitlines() if line.startswith(f"| `{preset}` |"))
+    page = GUIDE_PAGES["presets.md"]
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{preset}` |"))
     assert f"{num_parameters:,}" in row
     assert f"{training.batch_size:,} per step" in row
 
@@ -41,7 +43,8 @@ def test_the_table_has_each_preset_with_its_size(preset):
 ])
 def test_the_flags_of_a_command_exist(command, parser):
     known = set(parser().flags())
-    lines = [line for line in (README + GUIDE).splitlines() if command in line]
+    text = (README + GUIDE).replace("\\\n", " ")  # a command may continue on the next line
+    lines = [line for line in text.splitlines() if command in line]
     assert lines
     for line in lines:
         arguments = re.split(r"[`#]", line.split(command, 1)[1])[0]
@@ -78,7 +81,13 @@ def test_a_table_is_what_its_command_prints(page, script, num_tables):
 def test_the_index_of_the_docs_names_every_page():
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     pages = {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+    pages |= {"guide/README.md", "book/README.md"}
     assert pages <= set(re.findall(r"\]\(([^)#]+)", index))
+
+
+def test_the_contents_of_the_guide_name_every_page():
+    pages = set(GUIDE_PAGES) - {"README.md"}
+    assert pages <= set(re.findall(r"^\| \[[^]]+\]\(([^)#]+)\)", GUIDE_PAGES["README.md"], re.M))
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

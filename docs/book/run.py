@@ -6,7 +6,7 @@
 
 There are two kinds of blocks. ```python has statements and their output, as in doctest (>>> and
 ...). ```console has commands, each after "$ ", and what they print: their standard output, and
-stderr too if they fail. "..." stands for whatever differs between runs. A chapter is run from top
+stderr too if they fail. "..." stands for whatever differs between runs. A page is run from top
 to bottom, with one namespace for its snippets, in a temporary folder with links to everything in
 the repository: a command finds the files of the previous ones, and nothing else is changed. A line
 <!-- long --> before a block marks it as slow. The exit code is 1 if something differs.
@@ -51,13 +51,13 @@ class Step:
     long: bool
 
 
-def chapters(only=()):
-    """Return the pages of the book, or only those whose names begin with one of ``only``."""
-    pages = [page for page in sorted(Path(__file__).parent.glob("[0-9][0-9]-*.md"))
-             if page.name.startswith(tuple(only) or "")]
-    if not pages:
-        raise ValueError(f"no chapter begins with {' or '.join(only)}")
-    return pages
+def pages(only=()):
+    """Return the pages with snippets or commands, or those whose names begin with ``only``."""
+    found = [page for page in sorted(Path(__file__).parent.glob("*.md"))
+             if page.name.startswith(tuple(only) or "") and steps(page.read_text(encoding="utf-8"))]
+    if not found:
+        raise ValueError(f"no page begins with {' or '.join(only)}")
+    return found
 
 
 def steps(text):
@@ -252,18 +252,18 @@ def replace_output(text, step, got, shift):
 
 
 def main(args=None):
-    """Run the chapters. Return the exit code."""
+    """Run the pages. Return the exit code."""
     parser = Parser(prog="python docs/book/run.py",
                     description="Run the snippets and commands of the book.")
     parser.add_argument("--only", nargs="+", default=[], metavar="NN",
-                        help="only chapters whose file names begin with this")
+                        help="only pages whose file names begin with this")
     parser.add_argument("--quick", action="store_true", help="skip what is marked as long")
     parser.add_argument("--write", action="store_true",
                         help="write the output into the pages; look at the changes before you "
                              "commit them")
     args = parser.parse_args(args)
     num_different = 0
-    for page in chapters(args.only):
+    for page in pages(args.only):
         text = page.read_text(encoding="utf-8")
         shift = 0
         num_steps = sum(not (args.quick and step.long) for step in steps(text))

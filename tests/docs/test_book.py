@@ -13,6 +13,7 @@ pictures = load_script("docs/book/pictures")
 run = load_script("docs/book/run")
 BOOK = ROOT / "docs" / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]-*.md"))
+PAGES = run.pages()  # the chapters, and the other pages that have snippets or commands
 
 
 def stem(page):
@@ -32,21 +33,21 @@ def test_every_link_and_quote_is_right(page):
     assert check.problems(page) == []
 
 
-@pytest.mark.parametrize("page", CHAPTERS, ids=stem)
+@pytest.mark.parametrize("page", PAGES, ids=stem)
 def test_every_quick_snippet_and_command_prints_what_the_page_shows(page):
     found = differences(page)
     assert not found, "\n" + "\n".join(found)
 
 
 @pytest.mark.slow
-def test_all_chapters_can_be_typed_twice_in_one_folder(monkeypatch):
+def test_all_pages_can_be_typed_twice_in_one_folder(monkeypatch):
     with run.working_folder() as folder:
         monkeypatch.setattr(run, "working_folder", lambda: contextlib.nullcontext(folder))
-        found = [text for page in CHAPTERS + CHAPTERS for text in differences(page)]
+        found = [text for page in PAGES + PAGES for text in differences(page)]
     assert not found, "\n" + "\n".join(found)
 
 
-@pytest.mark.parametrize("page", CHAPTERS, ids=stem)
+@pytest.mark.parametrize("page", PAGES, ids=stem)
 def test_a_command_shows_more_than_dots(page):
     """A line of dots alone would fit whatever is printed."""
     for step in run.steps(page.read_text(encoding="utf-8")):
@@ -54,7 +55,7 @@ def test_a_command_shows_more_than_dots(page):
             assert set(step.want.split()) != {"..."}, f"{page.name}:{step.line}"
 
 
-@pytest.mark.parametrize("page", CHAPTERS, ids=stem)
+@pytest.mark.parametrize("page", PAGES, ids=stem)
 def test_a_snippet_can_be_typed_line_by_line(page):
     """An indented block ends with a line of "..." alone, before the next statement."""
     text = page.read_text(encoding="utf-8")
@@ -79,6 +80,12 @@ def test_a_chapter_has_its_parts(page):
     blocks = re.findall(r"^```(?!python \S)(.+)", text, re.M)  # all but quotes of a file
     assert set(blocks) <= {"python", "console"}, "others are not run"
     assert f"]({page.name})" in (BOOK / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_pages_that_are_run_are_the_chapters_and_others_with_snippets():
+    assert set(CHAPTERS) < set(PAGES)
+    assert BOOK / "what-it-costs.md" in PAGES
+    assert run.pages(["03"]) == [BOOK / "03-byte-pairs.md"]
 
 
 @pytest.mark.parametrize("name", pictures.pictures())
@@ -242,7 +249,7 @@ def test_a_different_output_is_shown_and_can_be_written_into_the_page(page, monk
     wrong = PAGE.replace("42", "41").replace("slow\nslow", "slow\nfast\nfaster")
     vague = wrong.replace("\nerror: two", "\nerror: ...")
     page.write_text(vague)
-    monkeypatch.setattr(run, "chapters", lambda only: [page])
+    monkeypatch.setattr(run, "pages", lambda only: [page])
     assert run.main([]) == 1
     printed = capsys.readouterr().out
     assert "page.md:6: number\n" in printed

@@ -5,7 +5,7 @@
 There is one function per picture, and the file is named after it: ``chapter_03_byte_pairs`` draws
 docs/book/pictures/03-byte-pairs.svg. A function returns a ``Drawing`` or the bytes of a .png. It
 depends only on the code and the results files of this repository, so a test can draw all pictures
-again and compare. Chapters 1 to 4 are in this file, 5 to 8 in pictures_model.py, 9 to 12 in
+again and compare. Chapters 0 to 4 are in this file, 5 to 8 in pictures_model.py, 9 to 12 in
 pictures_training.py, and 13 and 14 in pictures_generation.py.
 """
 import importlib
@@ -14,7 +14,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # drawing.py and this checkout
-from drawing import COLORS, GREY, INK, PALE, TINTS, Drawing  # noqa: E402
+import tiny_bert  # noqa: E402
+import torch  # noqa: E402
+from drawing import COLORS, GREY, INK, PALE, PAPER, TINTS, Drawing  # noqa: E402
 
 from data.corpora import open_corpus  # noqa: E402
 from data.splits import eval_lines_per_document  # noqa: E402
@@ -27,6 +29,78 @@ from tokenizer.utils.files import atomic_write  # noqa: E402
 
 FOLDER = HERE / "pictures"
 MODULES = ("pictures", "pictures_model", "pictures_training", "pictures_generation")
+
+
+def chapter_00_bert_in_twenty_minutes():
+    """The tiny BERT of the chapter with one masked sentence, and the shape at each stage."""
+    drawing = Drawing(860, 634, "From token ids to the loss: embeddings, two blocks, the MLM head")
+    ids = torch.tensor([tiny_bert.encode("the small cat likes fish but the big dog likes bones")])
+    torch.manual_seed(2275)  # a seed with one token of each kind: masked, random, unchanged
+    seen, labels = tiny_bert.mask_tokens(ids)
+    tokens = [tiny_bert.VOCAB[i] for i in seen[0]]
+    answers = [tiny_bert.VOCAB[i] if i >= 0 else "-100" for i in labels[0]]
+    fills = [PALE] * tiny_bert.T
+    fills[tokens.index("[MASK]")] = TINTS[0]
+    fills[tokens.index("bee")] = TINTS[1]
+    fills[tokens.index("cat")] = TINTS[2]
+    column = 53  # from one token to the next
+    left, right = 20, 20 + column * tiny_bert.T - 3
+    centers = [left + column * i + 25 for i in range(tiny_bert.T)]
+
+    def stage(y, title, shape=""):
+        drawing.text(left, y, title, 13, bold=True)
+        drawing.text(right + 18, y, shape, 13, mono=True)
+
+    def token_boxes(y, texts):
+        for center, text, fill in zip(centers, texts, fills):
+            drawing.box(center - 25, y, 50, 24, text, fill, 11)
+
+    def vectors(y):
+        for center, fill in zip(centers, fills):
+            for i in range(4):
+                drawing.rect(center - 7, y + 8 * i, 14, 8, fill, GREY)
+
+    def arrows(y, length=14):
+        for center in centers:
+            drawing.line(center, y, center, y + length, arrow=True)
+
+    def bar(y, text, fill=PAPER):
+        drawing.box(left + 6, y, right - left - 12, 22, text, fill, 12)
+
+    stage(22, "the sentence with its masks: token ids", "(B, T)")
+    token_boxes(32, tokens)
+    arrows(58)
+    stage(90, "token embedding + position embedding: a vector for each token", "(B, T, H)")
+    vectors(100)
+
+    drawing.rect(left - 8, 146, right - left + 16, 184, PAPER, COLORS[0], radius=6)
+    stage(166, "block 1: attention, every token looks at all (drawn for [MASK])", "(B, nh, T, T)")
+    target = tokens.index("[MASK]")
+    for center in centers:
+        drawing.line(center, 176, centers[target], 216, COLORS[0], 1.2)
+    bar(218, "add to the input of the attention (residual), LayerNorm")
+    drawing.text(left, 262, "the MLP, each token by itself", 13, bold=True)
+    drawing.text(right + 18, 262, "(B, T, 4H)", 13, mono=True)
+    for center, fill in zip(centers, fills):
+        drawing.box(center - 16, 270, 32, 18, "", fill)
+    bar(298, "add to the input of the MLP (residual), LayerNorm")
+    arrows(332)
+    drawing.rect(left - 8, 348, right - left + 16, 36, PAPER, COLORS[0], radius=6)
+    stage(371, "block 2: the same again, with its own weights", "(B, T, H)")
+    arrows(386)
+    vectors(404)
+    arrows(438)
+    bar(454, "MLM head: linear, GELU, LayerNorm, then a logit for each token of the vocabulary")
+    arrows(478)
+    stage(512, "logits and their softmax: V probabilities for each token", "(B, T, V)")
+    for center, answer in zip(centers, answers):
+        if answer != "-100":
+            drawing.text(center, 536, f"p({answer})", 12, "middle")
+            drawing.line(center, 542, center, 560, arrow=True)
+    stage(558, "labels", "(B, T)")
+    token_boxes(566, answers)
+    stage(616, "loss: the mean of -ln p(label) over the labels that are not -100", "()")
+    return drawing
 
 
 def chapter_01_text():

@@ -96,11 +96,11 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     model = TinyBert()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    validation = make_batch(100)
+    eval_ids = make_batch(100)
     print(f"expect {math.log(V):.2f} (ln V) at first, {2 / 11 * math.log(3):.2f} in the end")
     for step in range(301):
         if step % 50 == 0:
-            print(f"step {step:3}: validation loss {evaluate(model, validation):.2f}")
+            print(f"step {step:3}: loss {evaluate(model, eval_ids):.2f}")
         seen, labels = mask_tokens(make_batch(50))
         loss = F.cross_entropy(model(seen).flatten(0, 1), labels.flatten())
         optimizer.zero_grad()

@@ -13,7 +13,7 @@ import torch
 from drawing import COLORS, GREY, INK, PALE, PAPER, TINTS, Axes, Drawing
 
 from data import prepare
-from minibert.attention import attention_biases, rope_table
+from minibert.attention import attention_biases, attention_weights, rope_table
 from minibert.batches import epoch_order
 from minibert.config import BertConfig
 from minibert.examples import make_examples
@@ -173,6 +173,46 @@ def chapter_07_attention():
         drawing.text(left - 10, top + size / 2, "queries", 12, "middle", GREY, rotate=-90)
     draw_rotary_scores(drawing)
     draw_gradients(drawing)
+    return drawing
+
+
+def chapter_07_one_query():
+    """Attention of one query: scores, weights, and the weighted sum of the values."""
+    tokens = ["the", "cat", "sleeps", ",", "it"]
+    q = torch.tensor([2.0, 1.0])  # of the last token
+    k = torch.tensor([[-0.5, 0.5], [1.5, 1.0], [0.5, -0.5], [-1.0, 0.0], [0.5, 0.5]])
+    v = torch.tensor([[0.0, 1.0], [4.0, 2.0], [1.0, -3.0], [0.0, 0.0], [-1.0, 1.0]])
+    weights = attention_weights(q[None, None, None], k[None, None]).flatten()  # (5,)
+    output = weights @ v  # (2,)
+    drawing = Drawing(760, 452, "One query against five keys: scores, weights, weighted sum")
+    left, column = 190, 114  # the first column, and from one column to the next
+    labels = ((40, "token", ""), (90, "key k", "from the token's vector"),
+              (166, "score", "q · k / √2"), (216, "weight", "softmax of the scores"),
+              (312, "value v", "from the token's vector"), (380, "weight × value", ""),
+              (424, "output for “it”", "the sum"))
+    for y, name, detail in labels:
+        drawing.text(20, y, name, 14, bold=True)
+        drawing.text(20, y + 17, detail, 11, color=GREY)
+
+    def pair(vector, digits):
+        return "(" + ", ".join(f"{number:.{digits}f}" for number in vector.tolist()) + ")"
+
+    last = left + column * (len(tokens) - 1) + 45
+    drawing.box(last - 50, 118, 100, 24, f"query q = {pair(q, 0)}", TINTS[1], 11)
+    for i, token in enumerate(tokens):
+        x = left + column * i
+        score = (k[i] @ q).item() / math.sqrt(2)
+        drawing.box(x, 22, 90, 26, token, TINTS[1] if i == len(tokens) - 1 else PALE)
+        drawing.box(x, 76, 90, 26, pair(k[i], 1), TINTS[0], 12)
+        if x + 90 < last - 50:
+            drawing.line(last - 50, 130, x + 45, 104, GREY, 1, arrow=True)
+        drawing.text(x + 45, 171, f"{score:.2f}", 14, "middle")
+        height = 60 * weights[i].item()
+        drawing.rect(x + 15, 252 - height, 60, height, COLORS[0])
+        drawing.text(x + 45, 270, f"{weights[i]:.2f}", 14, "middle")
+        drawing.box(x, 298, 90, 26, pair(v[i], 0), TINTS[2], 12)
+        drawing.text(x + 45, 384, pair(weights[i] * v[i], 2), 12, "middle")
+    drawing.box(left, 414, column * 4 + 90, 26, pair(output, 2), TINTS[2])
     return drawing
 
 

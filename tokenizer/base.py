@@ -18,6 +18,8 @@ from dataclasses import asdict
 from functools import cached_property
 from itertools import groupby
 
+import numpy as np
+
 from tokenizer.added_tokens import ROLES, AddedToken, AddedTokens
 from tokenizer.encoding import Encoding, padded_length, truncate
 from tokenizer.fast.corpus_encoder import CorpusEncoder, encode_documents
@@ -56,6 +58,7 @@ class Tokenizer:
     PAIR_TEMPLATE = None
     boundaries = None  # a function of fast/word_boundaries.py
     _unknown_in = None  # a function, see ``CorpusEncoder``; byte-level BPE knows every text
+    CACHES = ("_word_ids", "_corpus")  # attributes that are not sent to worker processes
     MASK_TAKES_SPACE = False  # whether the mask token includes the white space before it
 
     def __init__(self, tokens, special_tokens, model_max_length=None, roles=None, added=(),
@@ -322,17 +325,14 @@ class Tokenizer:
         files = {**self._vocabulary_files(), **tokenizer_json_files(self), **token_table(self)}
         save_files(folder, files)
 
-    # Caches, which are not sent to worker processes
+    # Caches
 
     def _reset_caches(self):
         self._word_ids = WordCache(self._encode_word)  # for ``encode``
-        self._corpus = CorpusEncoder(self.boundaries, self._encode_unit, self._unknown_in)
+        self._corpus = CorpusEncoder(self.boundaries, self._encode_units, self._unknown_in)
 
     def __getstate__(self):
-        state = dict(self.__dict__)
-        del state["_word_ids"]
-        del state["_corpus"]
-        return state
+        return {name: value for name, value in self.__dict__.items() if name not in self.CACHES}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -342,6 +342,16 @@ class Tokenizer:
         """Encode texts without added tokens. Return (all ids, number of ids of each text)."""
         return self._corpus.encode(texts)
 
-    def _encode_unit(self, unit):
-        """Return the ids of a unit (``fast/unit_table.py``): one word, or a few together."""
-        return [token_id for word in self._words(unit) for token_id in self._word_ids[word]]
+    def _encode_units(self, units):
+        """Return (ids of all units joined (N,), number of ids of each unit (U,)).
+
+        A unit is the UTF-8 of one word, or of a few together (``fast/unit_table.py``).
+        """
+        ids = []
+        lengths = []
+        for unit in units:
+            num_before = len(ids)
+            for word in self._words(unit.decode("utf-8")):
+                ids += self._word_ids[word]
+            lengths.append(len(ids) - num_before)
+        return np.array(ids), np.array(lengths)

@@ -9,8 +9,10 @@ an unknown token.
 from functools import cached_property
 from itertools import pairwise
 
+import numpy as np
+
 from tokenizer.base import Tokenizer
-from tokenizer.fast.closed_tokens import tokens_that_encode_to_themselves
+from tokenizer.fast.batch_encoder import BatchEncoder
 from tokenizer.fast.long_words import merge_long_word
 from tokenizer.fast.word_boundaries import gpt2_boundaries
 from tokenizer.formats.vocab_files import bpe_files
@@ -25,7 +27,8 @@ SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 # UTF-8 never uses these bytes, so published vocabularies may lack them.
 NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}
-LONG_WORD = 64  # bytes; for longer words there are faster ways than scanning all pairs
+LONG_WORD = 256  # bytes; in longer words, scanning all pairs for each merge takes too long
+MANY_BYTES = 2000  # from this many on, encoding words in a batch is faster than one by one
 NO_MERGE = 1 << 62  # the rank of a pair that is not merged
 
 # White space as it occurs in tokens: 'Ġ' in most, ' ' in added tokens.
@@ -42,6 +45,7 @@ class ByteLevelBPE(Tokenizer):
     # <s> A </s></s> B </s>. RoBERTa does not distinguish segments, so all type ids are 0.
     PAIR_TEMPLATE = (("cls", 0), ("A", 0), ("sep", 0), ("sep", 0), ("B", 0), ("sep", 0))
     boundaries = staticmethod(gpt2_boundaries)
+    CACHES = (*Tokenizer.CACHES, "_batch_encoder")
     MASK_TAKES_SPACE = True  # RoBERTa reads 'x <mask>' and 'x<mask>' alike
     merged_token = staticmethod(str.__add__)  # 'Ġt', 'he' -> 'Ġthe'
 
@@ -72,7 +76,6 @@ class ByteLevelBPE(Tokenizer):
         for rank, (left, right) in enumerate(self.merges):
             self._ranks[self._ids[left], self._ids[right]] = rank
             self._merged_ids.append(self._ids[left + right])
-        self._byte_characters = dict(enumerate(byte_characters()))  # for str.translate
 
     def _check_vocabulary(self):
         missing = []
@@ -131,11 +134,11 @@ class ByteLevelBPE(Tokenizer):
 
     def _encode_word(self, word):
         """Return a word's ids."""
-        ids = [self._byte_ids[byte] for byte in utf8(word)]
-        if len(ids) > LONG_WORD:
-            return merge_long_word(ids, self._ranks, self._merged_ids, self._merge,
-                                   self._letters_of)
-        return self._merge(ids)
+        letters = utf8(word)
+        if len(letters) > LONG_WORD:
+            ids, _ = self._batch_encoder.encode([letters])
+            return ids.tolist()
+        return self._merge([self._byte_ids[byte] for byte in letters])
 
     def _merge(self, letters):
         """Merge the ids of a word's bytes (Sennrich et al. 2016, section 3.2).
@@ -178,19 +181,30 @@ class ByteLevelBPE(Tokenizer):
             return " " + text
         return text
 
-    def _encode_unit(self, unit):
-        """Return the ids of a unit. A unit that is a token often needs no merging."""
-        if not unit.isascii():
-            return super()._encode_unit(unit)  # may be more than one word
-        token_id = self._ids.get(unit.translate(self._byte_characters))
-        return [token_id] if token_id in self._closed_tokens else self._encode_word(unit)
+    def _encode_units(self, units):
+        if sum(map(len, units)) < MANY_BYTES:
+            return super()._encode_units(units)
+        words = []
+        first_words = []  # unit -> index of its first word
+        for unit in units:
+            first_words.append(len(words))
+            # Most units are one word. White space that is not ASCII may make more of them.
+            if unit.isascii() or unit.decode("utf-8").lstrip(" ").isalpha():
+                words.append(unit)
+            else:
+                words += map(utf8, self._words(unit.decode("utf-8")))
+        ids, lengths = self._batch_encoder.encode(words)
+        return ids, np.add.reduceat(lengths, first_words)
 
     @cached_property
-    def _closed_tokens(self):
-        """The ids of the tokens whose own text is encoded as that one token."""
-        byte_ids = [token_id for token_id in self._byte_ids if token_id is not None]
-        merges = [(*pair, merged) for pair, merged in zip(self._ranks, self._merged_ids)]
-        return tokens_that_encode_to_themselves(byte_ids, merges, self.vocab_size)
+    def _batch_encoder(self):
+        return BatchEncoder(self._ranks, self._merged_ids, self._byte_ids, self._tokens,
+                            self._merge_long)
+
+    def _merge_long(self, letters):
+        """Return what ``_merge`` returns, in a time that does not grow with the square."""
+        return merge_long_word(letters, self._ranks, self._merged_ids, self._merge,
+                               self._letters_of)
 
     def _encode_plain(self, text, shift):
         """Return (id, start, end) of each token.

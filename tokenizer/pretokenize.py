@@ -80,8 +80,7 @@ def token_bytes(token):
     >>> token_bytes("Ġhug"), token_bytes("Ã©").decode("utf-8")
     (b' hug', 'é')
     """
-    byte_of = _byte_of_character()
-    return bytes(byte_of[char] for char in token)
+    return bytes(map(_byte_of_character().__getitem__, token))
 
 
 def utf8(text):

@@ -7,7 +7,7 @@ unit becomes a slice of it. Finding the units of a batch and copying their ids a
 """
 import threading
 from array import array
-from itertools import accumulate, chain
+from itertools import chain
 
 import numpy as np
 
@@ -28,16 +28,17 @@ class CorpusEncoder:
     """Encodes batches of texts.
 
     boundaries    such as ``word_boundaries.gpt2_boundaries``
-    encode_unit   function from str to a list of ids
-    unknown_in    function from a unit to its ``UnknownText``, or None; None: nothing is unknown
+    encode_units  function from a list of units, as bytes, to what ``encode`` returns for texts
+    unknown_in    function from a unit, as str, to its ``UnknownText`` or None; None: nothing is
+                  unknown
     unknown       ``UnknownText`` of everything encoded so far
 
     The ids of unit u are ``ids[starts[u]:starts[u] + lengths[u]]``.
     """
 
-    def __init__(self, boundaries, encode_unit, unknown_in=None):
+    def __init__(self, boundaries, encode_units, unknown_in=None):
         self.boundaries = boundaries
-        self.encode_unit = encode_unit
+        self.encode_units = encode_units
         self.unknown_in = unknown_in
         self.unknown = UnknownText()  # clearing the cache keeps it
         self.lock = threading.Lock()  # encoding changes the cache: one thread at a time
@@ -56,57 +57,55 @@ class CorpusEncoder:
         parts = [split_text(text, LONG_TEXT) if len(text) > LONG_TEXT else [text] for text in texts]
         ids = [np.zeros(0, np.uint32)]
         lengths = [np.zeros(0, np.int64)]
-        with self.lock:
-            for batch in batch_texts(chain.from_iterable(parts), LONG_TEXT):
-                batch_ids, batch_lengths = self._encode(batch)
-                ids.append(batch_ids)
-                lengths.append(batch_lengths)
+        for batch in batch_texts(chain.from_iterable(parts), LONG_TEXT):
+            batch_ids, batch_lengths = self.encode_joined(*join_texts(batch))
+            ids.append(batch_ids)
+            lengths.append(batch_lengths)
         # from the lengths of the parts to the lengths of the texts
         part_ends = np.concatenate(([0], np.cumsum(np.concatenate(lengths))))
         text_ends = part_ends[np.cumsum([0, *map(len, parts)])]
         return np.concatenate(ids), np.diff(text_ends)
 
-    def _encode(self, texts):
-        """Encode texts that together are no longer than arrays should be."""
-        if len(self.units) > MAX_CACHED_UNITS or len(self.ids) > 16 * MAX_CACHED_UNITS:
-            self.clear()
-        data, text_starts = join_texts(texts)
-        try:
-            unit_ids, unit_starts = self.units.find(data, text_starts)  # (U,), (U,)
-            self._encode_new_units()
-        except BaseException:  # also Ctrl-C: no unit may stay without its ids
-            self.clear()
-            raise
+    def encode_joined(self, data, text_starts):
+        """Return what ``encode`` returns. Arguments as ``join_texts`` returns them."""
+        with self.lock:
+            if len(self.units) > MAX_CACHED_UNITS or len(self.ids) > 16 * MAX_CACHED_UNITS:
+                self.clear()
+            try:
+                unit_ids, unit_starts = self.units.find(data, text_starts)  # (U,), (U,)
+                self._encode_new_units()
+            except BaseException:  # also Ctrl-C: no unit may stay without its ids
+                self.clear()
+                raise
+            return self._ids_of_units(unit_ids, unit_starts, text_starts)
+
+    def _ids_of_units(self, unit_ids, unit_starts, text_starts):
         if self.unknown_units:
             self._count_unknown(unit_ids)
         lengths = np.frombuffer(self.lengths, np.int64)[unit_ids]  # (U,)
         starts = np.frombuffer(self.starts, np.int64)[unit_ids]    # (U,)
-        ends = lengths.cumsum()                                    # (U,)
-
-        # Where each id is copied from: counting up within a unit, from the unit's start.
-        # By hand: starts 5 and 2, lengths 2 and 1 -> source 5 6 2.
-        source = np.arange(lengths.sum()) + np.repeat(starts - (ends - lengths), lengths)  # (N,)
         ids = np.zeros(0, np.uint32)
-        if len(source):
-            ids = np.frombuffer(self.ids, np.uint32)[source]
+        if self.ids:
+            ids = take_slices(np.frombuffer(self.ids, np.uint32), starts, lengths)  # (N,)
 
-        num_units_before = np.searchsorted(unit_starts, text_starts)           # (T + 1,)
-        num_ids_before = np.concatenate(([0], ends))[num_units_before]         # (T + 1,)
+        num_units_before = np.searchsorted(unit_starts, text_starts)                # (T + 1,)
+        num_ids_before = np.concatenate(([0], lengths.cumsum()))[num_units_before]  # (T + 1,)
         return ids, np.diff(num_ids_before)
 
     def _encode_new_units(self):
         """Encode the units that ``find`` has added since the last call."""
         first_id = len(self.starts)
-        new_units = [unit.decode("utf-8") for unit in self.units.since(first_id)]
-        encoded = [self.encode_unit(unit) for unit in new_units]
+        new_units = self.units.since(first_id)
+        if not new_units:
+            return
+        ids, lengths = self.encode_units(new_units)
         for unit_id, unit in enumerate(new_units if self.unknown_in else (), first_id):
-            if unknown := self.unknown_in(unit):
+            if unknown := self.unknown_in(unit.decode("utf-8")):
                 self.unknown_units[unit_id] = unknown
-        lengths = [len(ids) for ids in encoded]
-        starts = list(accumulate(lengths, initial=len(self.ids)))
-        self.starts.extend(starts[:-1])
-        self.lengths.extend(lengths)
-        self.ids.extend(chain.from_iterable(encoded))
+        starts = len(self.ids) + lengths.cumsum() - lengths
+        self.starts.extend(starts.tolist())
+        self.lengths.extend(lengths.tolist())
+        self.ids.frombytes(ids.astype(np.uint32).tobytes())
 
     def _count_unknown(self, unit_ids):
         """Add the units with unknown words among ``unit_ids`` to ``unknown``."""
@@ -114,6 +113,19 @@ class CorpusEncoder:
         candidates = np.fromiter(self.unknown_units, np.int64)
         for unit_id in candidates[counts[candidates] > 0].tolist():
             self.unknown.add(self.unknown_units[unit_id], int(counts[unit_id]))
+
+
+def take_slices(values, starts, lengths):
+    """Return slices of an array, joined: of ``lengths`` values each, from ``starts`` on.
+
+    >>> take_slices(np.array([10, 20, 30, 40]), np.array([2, 0]), np.array([2, 1]))
+    array([30, 40, 10])
+    """
+    # Where each value is copied from: counting up within a slice, from the slice's start.
+    # By hand: starts 5 and 2, lengths 2 and 1 -> source 5 6 2.
+    num_before = lengths.cumsum() - lengths
+    source = np.arange(lengths.sum()) + np.repeat(starts - num_before, lengths)
+    return values[source]
 
 
 def dtype_for(vocab_size):

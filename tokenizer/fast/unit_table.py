@@ -27,7 +27,11 @@ def join_texts(texts):
 
     ["ab", "", "c"] -> 8 zeros, a, b, c, 8 zeros; [8, 10, 10, 11]
     """
-    encoded = [utf8(text) for text in texts]
+    return join_bytes([utf8(text) for text in texts])
+
+
+def join_bytes(encoded):
+    """Return what ``join_texts`` returns, from the UTF-8 of each text."""
     starts = np.cumsum([MARGIN, *map(len, encoded)])
     margin = bytes(MARGIN)
     return np.frombuffer(b"".join((margin, *encoded, margin)), np.uint8), starts
@@ -101,10 +105,11 @@ class UnitTable:
     def _look_up(self, data, starts, ends, keys, hashes):
         """Return the ids of units from the dict, giving new ones the next id; update the table."""
         text = data.tobytes()
-        ids = []
+        ids = self.ids
+        found = []
         for start, end in zip(starts.tolist(), ends.tolist()):
-            ids.append(self.ids.setdefault(text[start:end], len(self.ids) + 1))
-        ids = np.array(ids)
+            found.append(ids.setdefault(text[start:end], len(ids) + 1))
+        ids = np.array(found)
         while len(self.ids) >= self._key_of.shape[1]:
             self._key_of = np.concatenate((self._key_of, np.zeros_like(self._key_of)), axis=1)
         self._key_of[:, ids] = keys

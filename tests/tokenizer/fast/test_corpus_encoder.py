@@ -80,19 +80,15 @@ def test_the_number_of_cached_ids_is_bounded(tok, monkeypatch):
 
 
 def test_an_interruption_leaves_no_unit_without_its_ids(tok, monkeypatch):
-    class Interrupted(list):
-        def __iter__(self):
-            raise KeyboardInterrupt
+    def interrupted(units):
+        raise KeyboardInterrupt
 
-    def interrupted_encode(unit):
-        make = Interrupted if unit.strip() == "one" else list
-        return make(encode_unit(unit))
     text = "quite new: one, two, three"
-    encode_unit = tok._corpus.encode_unit
-    monkeypatch.setattr(tok._corpus, "encode_unit", interrupted_encode)
+    encode_units = tok._corpus.encode_units
+    monkeypatch.setattr(tok._corpus, "encode_units", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tok.encode_texts([text])
-    monkeypatch.setattr(tok._corpus, "encode_unit", encode_unit)
+    monkeypatch.setattr(tok._corpus, "encode_units", encode_units)
     for other in ("three two one", text):
         assert [tok.encode_texts([other])[0].tolist()] == one_by_one(tok, [other])
 

@@ -88,6 +88,15 @@ def test_the_pages_that_are_run_are_the_chapters_and_others_with_snippets():
     assert run.pages(["03"]) == [BOOK / "03-byte-pairs.md"]
 
 
+@pytest.mark.parametrize("page", CHAPTERS, ids=stem)
+def test_every_exercise_of_a_chapter_has_an_answer(page):
+    exercises = page.read_text(encoding="utf-8").split("\n## Exercises\n")[1]
+    solutions = (BOOK / "solutions.md").read_text(encoding="utf-8")
+    answers = solutions.split(f"\n## {int(page.name[:2])}. ")[1].split("\n## ")[0]
+    numbers = re.findall(r"^(\d)\. ", exercises, re.M)
+    assert re.findall(r"^\*\*Exercise (\d)\.\*\*", answers, re.M) == numbers
+
+
 @pytest.mark.parametrize("name", pictures.pictures())
 def test_a_picture_is_the_one_that_its_code_draws(name):
     suffix, content = pictures.render(pictures.pictures()[name])

@@ -17,6 +17,9 @@ from tokenizer.fast.corpus_encoder import take_slices
 
 POSITION_BITS = 32
 NO_MERGE = 1 << 30  # the rank of a pair that is not merged
+HASH_BITS = 20
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
+SEVERAL = -1        # several pairs have this hash
 REMOVED = -1        # the id at a position whose token was merged into the one on the left
 
 
@@ -32,13 +35,18 @@ class BatchMerges:
         self.separator = vocab_size  # an id that no pair has
         self.byte_ids = np.array([REMOVED if i is None else i for i in byte_ids])
         self.merged_ids = np.array(merged_ids, np.int64)
-        # A pair is one integer. Binary search finds it among the sorted pairs. (M + 1,)
+        # A pair is one integer. The pairs are sorted; the last one never occurs. (M + 1,)
         left, right = np.array(list(ranks), np.int64).reshape(-1, 2).T
         pairs = self._pair(left, right)
         order = pairs.argsort()
-        after_all_pairs = self._pair(vocab_size + 1, 0)
-        self.pairs = np.append(pairs[order], after_all_pairs)
+        never = self._pair(vocab_size + 1, 0)
+        self.pairs = np.append(pairs[order], never)
         self.ranks = np.append(np.array(list(ranks.values()), np.int64)[order], NO_MERGE)
+        # hash -> index of its only pair; SEVERAL, or the last index if there is none
+        slots = table_slots(self.pairs[:-1])
+        self.index_at = np.full(1 << HASH_BITS, len(pairs), np.int32)
+        self.index_at[slots] = np.arange(len(pairs))
+        self.index_at[np.bincount(slots, minlength=1 << HASH_BITS) > 1] = SEVERAL
 
     def encode(self, words):
         """Return (ids of all words joined (N,), number of ids of each word (W,)).
@@ -102,6 +110,13 @@ class BatchMerges:
     def _keys(self, left, right, positions):
         """Return the keys of pairs of ids that start at ``positions``."""
         pairs = self._pair(left, right)
-        i = self.pairs.searchsorted(pairs)
+        i = self.index_at[table_slots(pairs)]
+        unknown = np.flatnonzero(i == SEVERAL)
+        i[unknown] = self.pairs.searchsorted(pairs[unknown])  # binary search, which is slower
         ranks = np.where(self.pairs[i] == pairs, self.ranks[i], NO_MERGE)
         return ranks << POSITION_BITS | positions
+
+
+def table_slots(pairs):
+    """Return the hashes of pairs. -> (N,) int64"""
+    return (pairs.view(np.uint64) * FACTOR >> np.uint64(64 - HASH_BITS)).view(np.int64)

@@ -50,6 +50,7 @@ def reference_ids(tok, word):
     None,
     ("token_boundaries.HASH_BITS", 3),  # nearly all texts share a hash with a token
     ("token_boundaries.MAX_PREFIX", 2),  # most tokens are not read to their end
+    ("batch_merges.HASH_BITS", 3),  # nearly all pairs share a hash with another
     ("batch_encoder.LONG_FRAGMENT", 6),  # most fragments are too long for a batch
 ])
 def test_random_vocabularies_and_words(monkeypatch, setting, in_order):

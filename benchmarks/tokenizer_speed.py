@@ -3,12 +3,18 @@
     python benchmarks/tokenizer_speed.py CORPORA --out benchmarks/results/tokenizer-speed.json
     python benchmarks/tokenizer_speed.py --table benchmarks/results/tokenizer-speed.json
 
-CORPORA is a folder with kant/ and books/, folders of .txt files. Two more corpora are made up of
-random words: in Cyrillic letters, and in Chinese characters without spaces. The last one is the
-books repeated with variations (--megabytes). Each run is a process of its own, so nothing is cached
-from before. The contestants take turns, and a ratio is the median over the rounds of theirs to ours
-in the same round. Only the work itself is timed, without imports and without reading the texts that
-are encoded. Memory is the peak proportional set size of a process and its children (Linux).
+CORPORA is a folder with kant/ and books/, folders of .txt files. Three more corpora are made up of
+random words: in Cyrillic letters, and in Chinese characters without spaces, where all words are
+equally frequent ("Chinese") or words and characters follow Zipf's law ("Zipf Chinese"). Two are a
+megabyte without a space, which is only encoded, with the vocabulary of the books: the letters of
+the books ("no spaces") and random letters. The last corpus is the books repeated with variations
+(--megabytes). Each run is a process of its own, so nothing is cached from before. The contestants
+take turns, and a ratio is the median over the rounds of theirs to ours in the same round. Only the
+work itself is timed, without imports and without reading the texts that are encoded. Memory is the
+peak proportional set size of a process and its children (Linux).
+
+--one-thread gives each contestant one thread and counts processor time, for a machine that does
+other work at the same time.
 """
 import argparse
 import json
@@ -22,9 +28,11 @@ import tempfile
 import time
 from collections import deque
 from importlib import metadata
+from itertools import accumulate
 from operator import itemgetter
 from pathlib import Path
 from statistics import median
+from string import ascii_lowercase
 
 from common import add_result_flags, markdown, markdown_row, read_json, write_json
 from memory import measured
@@ -44,16 +52,21 @@ CONTESTANTS = {
 }
 COLUMNS = ("minibert", "tokenizers", "tokenizers fast", "tiktoken", "rustbpe")
 MADE_UP_BYTES = 4_000_000
+NO_SPACES_BYTES = 1_000_000
+TRAINED_ON = {"no spaces": "books", "random letters": "books"}  # other corpora: on themselves
 PACKAGES = ("numpy", "regex", "tokenizers", "rustbpe", "tiktoken")
 
 
 # The process of one run. Each function returns a function that does the work to be timed
 
+# --one-thread sets this variable, which is that of the Rust libraries.
+WORKERS = 1 if os.environ.get("RAYON_NUM_THREADS") == "1" else None  # None: one per core
+
 
 def training(kind, contestant, files):
     vocab_size = VOCAB_SIZES[kind]
     if contestant == "minibert":
-        return lambda: KINDS[kind].train(files, vocab_size, show_progress=False)
+        return lambda: KINDS[kind].train(files, vocab_size, workers=WORKERS, show_progress=False)
     if contestant == "rustbpe":
         import rustbpe
 
@@ -80,14 +93,14 @@ def encoding(kind, contestant, documents, folder):
     """Encode all documents: ours into arrays, the others into their own results."""
     if contestant == "minibert":
         tokenizer = load_tokenizer(folder)
-        return lambda: deque(tokenizer.encode_documents(documents), maxlen=0)
+        return lambda: deque(tokenizer.encode_documents(documents, WORKERS), maxlen=0)
     batches = [documents[i : i + 4096] for i in range(0, len(documents), 4096)]
     if contestant == "tiktoken":
         encoder = tiktoken_encoding(load_tokenizer(folder))
 
         def work():
             for batch in batches:
-                encoder.encode_ordinary_batch(batch, num_threads=os.cpu_count())
+                encoder.encode_ordinary_batch(batch, num_threads=WORKERS or os.cpu_count())
         return work
     import tokenizers
 
@@ -121,15 +134,16 @@ def tiktoken_encoding(tokenizer):
 
 def worker(task, contestant, folder, *files):
     """Be the process of a run: prepare, work, print the seconds."""
+    clock = time.process_time if WORKERS == 1 else time.perf_counter
     action, kind = task.split()
     if action == "train":
         work = training(kind, contestant, list(files))
     else:
         documents = [document for file in files for document in documents_of(file)]
         work = encoding(kind, contestant, documents, Path(folder))
-    start = time.perf_counter()
+    start = clock()
     work()
-    print(json.dumps({"seconds": time.perf_counter() - start}))
+    print(json.dumps({"seconds": clock() - start}))
 
 
 def documents_of(file):
@@ -177,11 +191,50 @@ def made_up(first, num_letters, max_length, space, stop, out):
     return out
 
 
+def zipf_chinese(out):
+    """Write clauses of random words, in which the n-th word and the n-th character have a
+    probability proportional to about 1/n. A word has one to four of 4,000 characters."""
+    rng = random.Random(1)
+    characters = [chr(0x4E00 + i) for i in rng.sample(range(20_000), 4_000)]
+    character_weights = list(accumulate(1 / (rank + 10) for rank in range(4_000)))
+    words = {}
+    while len(words) < 20_000:
+        length = rng.choices([1, 2, 3, 4], [1, 6, 2, 1])[0]
+        words["".join(rng.choices(characters, cum_weights=character_weights, k=length))] = None
+    words = list(words)
+    word_weights = list(accumulate(1 / (rank + 5) for rank in range(20_000)))
+    num_written = 0
+    with open(out, "w", encoding="utf-8", newline="") as target:
+        while num_written < MADE_UP_BYTES:
+            clause = "".join(rng.choices(words, cum_weights=word_weights, k=rng.randint(3, 12)))
+            stop = rng.choice(["，", "，", "，", "。\n\n"])
+            target.write(clause + stop)
+            num_written += len((clause + stop).encode())
+    return out
+
+
+def without_spaces(files, out):
+    """Write the letters a to z of files, in lower case, without anything between them."""
+    text = "".join(Path(file).read_text(encoding="utf-8") for file in files)
+    out.write_text(re.sub("[^a-z]", "", text.lower())[:NO_SPACES_BYTES], encoding="utf-8")
+    return out
+
+
+def random_letters(out):
+    """Write equally frequent letters a to z, without a space."""
+    letters = random.Random(1).choices(ascii_lowercase, k=NO_SPACES_BYTES)
+    out.write_text("".join(letters), encoding="utf-8")
+    return out
+
+
 def make_corpora(folder, megabytes, out):
     """Return {name: files}, those of ``folder`` and those that are written to ``out``."""
     corpora = {name: sorted((folder / name).glob("*.txt")) for name in ("kant", "books")}
     corpora["Cyrillic"] = [made_up(0x430, 32, 9, " ", ". ", out / "cyrillic.txt")]
     corpora["Chinese"] = [made_up(0x4E00, 2000, 3, "", "。", out / "chinese.txt")]
+    corpora["Zipf Chinese"] = [zipf_chinese(out / "zipf-chinese.txt")]
+    corpora["no spaces"] = [without_spaces(corpora["books"][:3], out / "no-spaces.txt")]
+    corpora["random letters"] = [random_letters(out / "random-letters.txt")]
     if megabytes:
         corpora[f"{megabytes} MB"] = [varied(corpora["books"], megabytes, out / "varied.txt")]
     return corpora
@@ -190,8 +243,9 @@ def make_corpora(folder, megabytes, out):
 # The rounds
 
 
-def compare(task, corpus, files, rounds):
+def compare(task, corpus, corpora, rounds, one_thread):
     """Run all contestants of a task in turns. Return a row of the results."""
+    files = corpora[corpus]
     contestants = CONTESTANTS[task]
     if corpus.endswith("MB"):  # it takes minutes, and the smaller corpora show the difference
         contestants = [name for name in contestants if name != "tokenizers fast"]
@@ -199,18 +253,22 @@ def compare(task, corpus, files, rounds):
     runs = {name: [] for name in contestants}
     with tempfile.TemporaryDirectory() as folder:
         if action == "encode":
-            KINDS[kind].train(files, VOCAB_SIZES[kind], show_progress=False).save(folder)
+            train_files = corpora[TRAINED_ON.get(corpus, corpus)]
+            KINDS[kind].train(train_files, VOCAB_SIZES[kind], show_progress=False).save(folder)
         for _ in range(rounds):
             for name in contestants:
-                runs[name].append(measure(task, name, files, folder))
+                runs[name].append(measure(task, name, files, folder, one_thread))
     size = sum(Path(file).stat().st_size for file in files) / 1e6
     return result_row(task, corpus, size, runs)
 
 
-def measure(task, contestant, files, folder):
+def measure(task, contestant, files, folder, one_thread):
     """Run in a new process. Return {"seconds", "megabytes"}; megabytes may be None."""
     command = [sys.executable, __file__, "--run", task, contestant, folder, *map(str, files)]
-    done = measured(command, env={**os.environ, "TOKENIZERS_PARALLELISM": "true"})
+    env = {**os.environ, "TOKENIZERS_PARALLELISM": "true"}
+    if one_thread:
+        env["RAYON_NUM_THREADS"] = "1"
+    done = measured(command, env=env)
     return {**json.loads(done["output"]), "megabytes": done["megabytes"]}
 
 
@@ -264,17 +322,19 @@ def main(args=None):
     if args.table:
         return print(table(read_json(args.table)["rows"]), end="")
     command = (f"python benchmarks/tokenizer_speed.py CORPORA --rounds {args.rounds} "
-               f"--megabytes {args.megabytes}")
+               f"--megabytes {args.megabytes}" + " --one-thread" * args.one_thread)
     results = {"command": command, **machine(), "rows": []}
     results["rows"] = rows_so_far(args.out, results)
     print(table([]), end="")
     with tempfile.TemporaryDirectory() as folder:
         corpora = make_corpora(args.corpora, args.megabytes, Path(folder))
         for task in args.tasks:
-            for corpus, files in corpora.items():
+            for corpus in corpora:
                 if args.only and corpus not in args.only:
                     continue
-                row = compare(task, corpus, files, args.rounds)
+                if corpus in TRAINED_ON and task != "encode bpe":
+                    continue
+                row = compare(task, corpus, corpora, args.rounds, args.one_thread)
                 print(markdown_row(cells(row)), flush=True)
                 results["rows"] = with_row(results["rows"], row)
                 write_json(args.out, results)  # an interruption loses one row at most
@@ -290,6 +350,8 @@ def parse(args):
     parser.add_argument("--tasks", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS),
                         metavar="TASK", help=", ".join(CONTESTANTS))
     parser.add_argument("--only", nargs="*", metavar="CORPUS", help="only these corpora")
+    parser.add_argument("--one-thread", action="store_true",
+                        help="one thread for each contestant, and processor time")
     add_result_flags(parser)
     parser.add_argument("--run", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args(args)

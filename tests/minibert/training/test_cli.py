@@ -38,6 +38,7 @@ def test_a_corpus_that_is_not_read_is_not_recorded(flags):
 @pytest.mark.parametrize("flags, reflow", [
     ("", "auto"), ("--examples documents", "auto"), ("--preset kant", "no"),
     ("--preset wikipedia", "no"), ("--preset wikipedia --sentences", "auto"),
+    ("--preset small --corpus text.txt", "auto"),
     ("--examples lines --reflow yes", "yes"), ("--reflow no", "no"),
 ])
 def test_lines_that_are_examples_are_not_joined_unless_asked(flags, reflow):

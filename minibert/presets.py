@@ -2,8 +2,8 @@
 
     name              parameters   source
     quickstart         1,729,792   our best recipe for five minutes on two CPU cores (docs/log.md)
-    small              4,794,880   the recipe for two hours on two CPU cores, or ten minutes on a GPU:
-                                   a model to fine-tune. It needs a --corpus
+    small              4,794,880   a model to fine-tune: two hours on two CPU cores, or ten minutes
+                                   (--minutes 10) on a GPU. It needs a --corpus
     kant              83,504,416   KantaiBERT: Rothman, Transformers for Natural Language Processing
                                    (2nd edition), chapter 4. Counted for 52,000 entries; the three
                                    books give far fewer
@@ -77,8 +77,8 @@ def _variant(name, model, **train):
     return replace(model_config, **model), override(train_config, train)
 
 
-# WordPiece in lower case and single sentences: both transfer better (docs/log.md). 80 sentences have
-# about as many tokens as 16 packed sequences.
+# WordPiece in lower case did better with few labels, single sentences on minimal pairs
+# (docs/log.md). 80 sentences have about as many tokens as 16 packed sequences.
 PRESETS["small"] = _variant(
     "quickstart", {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 512},
     corpus="", tokenizer_kind="wordpiece", examples="lines", sentences=True, batch_size=80,

@@ -124,7 +124,7 @@ def strongest_head(model, length=24):
     ids = torch.randint(1, VOCAB_SIZE, (64, length)).repeat(1, 2)  # (B, 2 length)
     weights = head_weights(model, ids)  # (B, nh, T, T)
     query = torch.arange(length, 2 * length - 1)
-    # The token at ``query`` stood at query - length before; what followed it is one later.
+    # The token at ``query`` was at query - length before; the token after it is one later.
     to_answer = weights[:, :, query, query - length + 1].mean(dim=(0, 2))  # (nh,)
     return {"index": int(to_answer.argmax()), "weight": to_answer.max().item()}
 

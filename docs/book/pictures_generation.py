@@ -92,7 +92,7 @@ def chapter_14_scale():
     *fitted, (size, measured) = points.values()
     low = math.floor(2 * measured) / 2
     high = math.ceil(2 * fitted[0][1]) / 2
-    drawing = Drawing(760, 390, "Validation loss by size: a curve through five models goes on to "
+    drawing = Drawing(760, 390, "Validation loss by size: a curve through five models continues to "
                                 "the sixth")
     ticks = (30_000, 100_000, 300_000, 1_000_000, 3_000_000)
     axes = Axes(drawing, 70, 24, 660, 300, x_range=(4.2, 6.8), y_range=(low, high),

@@ -1,4 +1,5 @@
 """train.py as a user runs it: from text to a filled mask."""
+import itertools
 import json
 import math
 import random
@@ -22,7 +23,7 @@ from train_helpers import (
 from minibert import BertConfig
 from minibert.config import TrainConfig
 from minibert.formats.run_folder import load_run, read_config
-from minibert.training import preparation
+from minibert.training import preparation, state
 from tokenizer import WordPiece
 from tokenizer.word_starts import WordStarts
 
@@ -165,8 +166,11 @@ def test_a_line_may_fill_a_length_that_is_not_a_multiple_of_8(tmp_path):
     assert run(path, tmp_path / "run", *flags.split()) == 0
 
 
-def test_a_run_by_the_clock_ends_in_time_at_learning_rate_zero(text, tmp_path):
+def test_a_run_by_the_clock_ends_in_time_at_learning_rate_zero(text, tmp_path, monkeypatch):
+    seconds = itertools.count(step=0.01)  # a clock that does not depend on the machine's load
+    monkeypatch.setattr(state, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     assert run(text, tmp_path / "run", "--minutes", "0.02") == 0
+    assert 1.2 <= next(seconds) < 1.3
     learning_rates = [line[3] for line in losses(tmp_path / "run")]
     assert 0 <= learning_rates[-1] < 0.1 * max(learning_rates)
 

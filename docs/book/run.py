@@ -6,7 +6,7 @@
 
 There are two kinds of blocks. ```python has statements and their output, as in doctest (>>> and
 ...). ```console has commands, each after "$ ", and what they print: their standard output, and
-stderr too if they fail. "..." stands for whatever differs between runs. A page is run from top
+stderr too if they fail. "..." matches whatever differs between runs. A page is run from top
 to bottom, with one namespace for its snippets, in a temporary folder with links to everything in
 the repository: a command finds the files of the previous ones, and nothing else is changed. A line
 <!-- long --> before a block marks it as slow. The exit code is 1 if something differs.

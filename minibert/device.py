@@ -2,6 +2,7 @@
 import contextlib
 import ctypes
 import sys
+from pathlib import Path
 
 import torch
 
@@ -94,6 +95,20 @@ def peak_memory(device):
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
+
+
+def core_seconds():
+    """Return (seconds that the threads computed, seconds that they waited for a free core).
+
+    The wait is that of other programs' turns (Linux; 0 elsewhere), not that for data or a GPU.
+    """
+    computed = waited = 0
+    for file in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # the thread has just ended
+            on_core, in_queue, _ = map(int, file.read_text().split())  # nanoseconds
+            computed += on_core
+            waited += in_queue
+    return computed / 1e9, waited / 1e9
 
 
 def describe(device, precision):

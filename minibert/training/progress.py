@@ -8,9 +8,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from minibert.device import core_seconds
 from minibert.formats.run_folder import read_metrics_lines
 from tokenizer.utils.cli import termination_as_interrupt
 from tokenizer.utils.files import atomic_write, errors_name, locked
+
+MUCH_WAITING = 0.1  # share of the time waited for a core from which the bar shows it
 
 
 class Metrics:
@@ -90,6 +93,7 @@ class ProgressBar(tqdm):
         bar.by_clock = bool(minutes)
         bar.tokens = 0  # since the last call of show()
         bar.since = time.monotonic()
+        bar.core_seconds = core_seconds()
         return bar
 
     def advance(self, state, tokens):
@@ -110,6 +114,11 @@ class ProgressBar(tqdm):
         text += f" lr {lr:.1e} {throughput:,.0f} tokens/s"
         if "pass" in data_state:
             text += f" {stream_position(data_state)}"
+        before, self.core_seconds = self.core_seconds, core_seconds()
+        computed, waited = (after - earlier for earlier, after in zip(before, self.core_seconds))
+        if waited > MUCH_WAITING * (computed + waited):
+            share = waited / (computed + waited)
+            text += f" (other programs have the cores {share:.0%} of the time)"
         self.set_postfix_str(text, refresh=False)
 
 

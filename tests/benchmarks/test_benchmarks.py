@@ -8,6 +8,7 @@ import random
 import runpy
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from tokenizer import ByteLevelBPE
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import added_tokens  # noqa: E402
+import busy_cores  # noqa: E402
 import by_sentence  # noqa: E402
 import contest  # noqa: E402
 import domain_vocabulary  # noqa: E402
@@ -371,3 +373,30 @@ def test_added_tokens_prints_ratios(tmp_path, capsys):
 def test_tokenizer_speed_prints_a_table(capsys):
     tokenizer_speed.main(["--table", str(BENCHMARKS / "results" / "tokenizer-speed.json")])
     assert "| train bpe | kant (" in capsys.readouterr().out
+
+
+def test_busy_cores_measures_each_way_to_wait_beside_neighbors(tmp_path, monkeypatch, capsys):
+    """Fake runs of 10 tokens a step; a busy machine takes a second more for each step."""
+    def fake_train(corpus, out, environment, *flags):
+        seconds = 1 + len(neighbors)
+        out.mkdir()
+        lines = [{"ln_vocab": 9.0}, *({"step": step, "loss": 1.0, "elapsed": step * seconds}
+                                      for step in (1, 5, 25))]
+        (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (out / "config.json").write_text('{"train": {"batch_size": 2, "max_length": 5}}')
+
+    neighbors = []
+
+    @contextmanager
+    def fake_neighbor():
+        neighbors.append(1)
+        yield
+        neighbors.pop()
+
+    monkeypatch.setattr(busy_cores, "train", fake_train)
+    monkeypatch.setattr(busy_cores, "busy_process", fake_neighbor)
+    out = tmp_path / "results.json"
+    busy_cores.main([str(tmp_path), "--neighbors", "0", "1", "--rounds", "2", "--out", str(out)])
+    assert "| asleep at once | 10 | 5 |" in capsys.readouterr().out
+    busy_cores.main([str(tmp_path), "--table", str(out)])
+    assert "| asleep at once | 10 | 5 |" in capsys.readouterr().out

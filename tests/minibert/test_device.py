@@ -1,6 +1,8 @@
 """Device, precision and memory."""
+import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -55,3 +57,26 @@ def test_glibc_accepts_the_settings_that_keep_freed_memory():
 def test_without_mallopt_freed_memory_is_not_kept(monkeypatch):
     monkeypatch.setattr(device.ctypes, "CDLL", lambda name: SimpleNamespace())
     assert device.keep_freed_memory() is False
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_a_process_waits_for_a_core_that_another_one_uses():
+    script = ("import os, sys, time; os.sched_setaffinity(0, {int(sys.argv[1])}); print()\n"
+              "sys.stdout.flush()\nwhile True: pass")
+    cores = os.sched_getaffinity(0)
+    core = min(cores)
+    neighbor = subprocess.Popen([sys.executable, "-c", script, str(core)], stdout=subprocess.PIPE)
+    try:
+        neighbor.stdout.readline()
+        os.sched_setaffinity(0, {core})
+        computed, waited = device.core_seconds()
+        end = time.process_time() + 0.05
+        while time.process_time() < end:
+            pass
+        more_computed, more_waited = device.core_seconds()
+    finally:
+        os.sched_setaffinity(0, cores)
+        neighbor.kill()
+        neighbor.communicate()
+    assert more_computed - computed > 0.04
+    assert more_waited - waited > 0.01

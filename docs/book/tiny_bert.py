@@ -91,6 +91,17 @@ def evaluate(model, ids):
     return sum(losses) / len(losses)
 
 
+@torch.no_grad()
+def guess(model, question):
+    """Return the three likeliest tokens for each [MASK], with their probabilities, as text."""
+    ids = torch.tensor([encode(question)])  # (1, T)
+    guesses = []
+    for probabilities in model(ids)[ids == MASK_ID].softmax(dim=-1):  # each (V,)
+        top = probabilities.topk(3)
+        guesses.append(", ".join(f"{VOCAB[i]} {p:.0%}" for i, p in zip(top.indices, top.values)))
+    return " | ".join(guesses)
+
+
 if __name__ == "__main__":
     random.seed(0)
     torch.manual_seed(0)
@@ -98,18 +109,14 @@ if __name__ == "__main__":
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     eval_ids = make_batch(100)
     print(f"expect {math.log(V):.2f} (ln V) at first, {2 / 11 * math.log(3):.2f} in the end")
+    question = "the small dog likes [MASK] but the [MASK] bee likes honey"
+    print(question)
     for step in range(301):
         if step % 50 == 0:
-            print(f"step {step:3}: loss {evaluate(model, eval_ids):.2f}")
+            loss = evaluate(model, eval_ids)
+            print(f"step {step:3}: loss {loss:.2f}   {guess(model, question)}")
         seen, labels = mask_tokens(make_batch(50))
         loss = F.cross_entropy(model(seen).flatten(0, 1), labels.flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-    question = "the small dog likes [MASK] but the [MASK] bee likes honey"
-    print(question)
-    [probabilities] = model(torch.tensor([encode(question)])).softmax(dim=-1)  # (T, V)
-    for position in (5, 8):
-        top = probabilities[position].topk(4)
-        print(*[f"{VOCAB[i]} {p:.0%}" for i, p in zip(top.indices, top.values)], sep=", ")

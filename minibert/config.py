@@ -207,9 +207,6 @@ class TrainConfig:
     # The tokenizer, if it has to be trained
     tokenizer_kind: str = option("bpe", "byte-level BPE (RoBERTa) or WordPiece (BERT)",
                                  ("bpe", "wordpiece"))
-    tokenizer_criterion: str = option("frequency", (
-        "wordpiece: merge the most frequent pair, or the one that makes the corpus most likely"),
-        ("frequency", "likelihood"))
     lowercase: bool = option(True, "wordpiece: convert the text to lower case and strip accents")
     keep_accents: bool = option(False, "wordpiece: keep accents in lower case, too")
     limit_alphabet: int = option(1000, (

@@ -20,11 +20,9 @@ from train_helpers import (
     run,
 )
 
-from minibert import BertConfig
 from minibert.config import TrainConfig
 from minibert.formats.run_folder import load_run, read_config
 from minibert.training import preparation, state
-from tokenizer import WordPiece
 from tokenizer.word_starts import WordStarts
 
 
@@ -179,19 +177,6 @@ def test_a_length_in_epochs_is_counted_in_steps(text, tmp_path):
     """About 290 of the 300 lines are for training."""
     run(text, tmp_path / "run", *"--epochs 0.5 --examples lines --batch-size 10".split())
     assert len(losses(tmp_path / "run")) == pytest.approx(290 / 20, abs=1)
-
-
-@pytest.mark.parametrize("criterion", ["frequency", "likelihood"])
-def test_the_criterion_of_word_pieces_is_passed_to_the_trainer(text, criterion):
-    corpus = SimpleNamespace(documents=lambda split: [text.read_text()])
-    config = TrainConfig(max_steps=1, tokenizer_kind="wordpiece", tokenizer_criterion=criterion)
-    tokenizer = preparation.train_tokenizer(corpus, BertConfig(vocab_size=80), config)
-    fingerprints = {}
-    for name in ("frequency", "likelihood"):
-        expected = WordPiece.train([text], 80, criterion=name, show_progress=False)
-        fingerprints[name] = expected.fingerprint
-    assert fingerprints["frequency"] != fingerprints["likelihood"]
-    assert tokenizer.fingerprint == fingerprints[criterion]
 
 
 @pytest.mark.parametrize("stream", [[], ["--stream"]])

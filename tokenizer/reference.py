@@ -13,14 +13,13 @@ word is unknown. From text to ids in three lines:
 
 Training cuts a text into words and each word into its smallest tokens (``byte_symbols``,
 ``wordpiece_symbols``). ``train`` is byte-pair encoding (Sennrich et al. 2016), which counts all
-pairs again at every merge. ``train_by_likelihood`` tries every merge and keeps the best.
-``encode_word`` and ``spell_word`` are the two ways to use what was learned.
+pairs again at every merge. ``encode_word`` and ``spell_word`` are the two ways to use what was
+learned.
 
 Everything else in this package gives the same results faster. Tests compare the fast code with
 these functions on thousands of random inputs.
 """
 from collections import Counter
-from math import log
 
 from tokenizer.pretokenize import byte_characters
 
@@ -91,76 +90,6 @@ def train(words, alphabet, vocab_size, min_frequency=2, join=str.__add__):
         merges.append(best)
         words = merge_all(words, best, merged)
     return tokens, merges
-
-
-def train_by_likelihood(words, alphabet, vocab_size, min_frequency=2, join=str.__add__):
-    """Learn merges as ``train`` does, but choose those that make the corpus most likely.
-
-    Stop when no merge makes the corpus more likely. ``min_frequency`` is the number of times
-    that a pair must be merged. ``trainers/likelihood.py`` derives the gain of a merge from
-    counts; this function simply makes the merge and looks.
-
-    Below, a and b occur before x and y equally often, so a says nothing about the next letter,
-    although the pair a x is frequent. But c is always followed by z.
-
-    >>> words = {("a", "x"): 4, ("a", "y"): 4, ("b", "x"): 4, ("b", "y"): 4, ("c", "z"): 3}
-    >>> train(words, list("abcxyz"), 7)
-    (['a', 'b', 'c', 'x', 'y', 'z', 'ax'], [('a', 'x')])
-    >>> train_by_likelihood(words, list("abcxyz"), 7)
-    (['a', 'b', 'c', 'x', 'y', 'z', 'cz'], [('c', 'z')])
-    """
-    tokens = list(alphabet)
-    merges = []
-    # Gains are rounded, so that a tie stays a tie in floating point. The sums of a corpus of more
-    # than ten million symbols are less exact, and keep fewer decimals.
-    num_digits = len(str(piece_counts(words).total()))
-    decimals = min(6, 13 - num_digits)
-    while len(tokens) < vocab_size:
-        pairs = {pair for word in words for pair in zip(word, word[1:])}
-        gains = {}
-        for pair in pairs:
-            merged_words = merge_all(words, pair, join(*pair))
-            # Each merge turns two pieces into one, so this is how often the pair was merged.
-            num_merged = piece_counts(words).total() - piece_counts(merged_words).total()
-            if num_merged >= min_frequency:
-                gain = log_likelihood(merged_words) - log_likelihood(words)
-                gains[pair] = round(gain, decimals)
-        if not gains:
-            break
-
-        best = min(gains, key=lambda pair: (-gains[pair], *map(tokens.index, pair)))
-        if gains[best] <= 0:
-            break  # every further merge would make the corpus less likely
-
-        merged = join(*best)
-        tokens.append(merged)
-        merges.append(best)
-        words = merge_all(words, best, merged)
-    return tokens, merges
-
-
-def log_likelihood(words):
-    """Return the log probability of the corpus if its pieces were drawn independently.
-
-    Each piece is drawn with the probability count / total. The unit is the nat (natural
-    logarithm). Four pieces, each a or b with probability 1/2, have the probability (1/2)^4:
-
-    >>> round(log_likelihood({("a", "b"): 2}), 4), round(4 * log(1 / 2), 4)
-    (-2.7726, -2.7726)
-    """
-    counts = piece_counts(words)
-    total = counts.total()
-    # A piece that occurs count times contributes its log probability count times.
-    return sum(count * log(count / total) for count in counts.values())
-
-
-def piece_counts(words):
-    """Count each piece: {('a', 'b', 'a'): 5} -> {'a': 10, 'b': 5}."""
-    counts = Counter()
-    for word, count in words.items():
-        for piece in word:
-            counts[piece] += count
-    return counts
 
 
 def merge_all(words, pair, merged):

@@ -5,10 +5,10 @@ pieces that the vocabulary has, from left to right; a piece inside a word is wri
 word that cannot be split this way becomes [UNK]. Unlike byte-level BPE, encoding needs only the
 vocabulary, no merges; and case, accents and spaces are lost.
 
-Training is byte-pair encoding over characters, of which only the vocabulary is kept. Two
-criteria choose the pair to merge. ``frequency``, the default, takes the most frequent pair, as
-Hugging Face's tokenizers do. ``likelihood`` takes the pair that raises the likelihood of the
-corpus most, as the first of these papers says. (BERT's own trainer was never published.)
+Training is byte-pair encoding over characters, of which only the vocabulary is kept: it merges
+the most frequent pair, as Hugging Face's tokenizers do. (The first of these papers takes the pair
+that raises the likelihood of the corpus most, see ``trainers/likelihood.py``; BERT's own trainer
+was never published.)
 """
 import re
 import unicodedata
@@ -22,7 +22,6 @@ from tokenizer.normalize import BertNormalizer
 from tokenizer.pretokenize import bert_words, utf8
 from tokenizer.reference import join_pieces
 from tokenizer.trainers.counting import count_files
-from tokenizer.trainers.likelihood import learn_by_likelihood
 from tokenizer.trainers.merges import learn_merges
 from tokenizer.trainers.options import check_training_options, training_summary
 from tokenizer.unknown import UnknownText, describe_unknown
@@ -30,8 +29,6 @@ from tokenizer.utils.validation import check_int
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 INSIDE = "##"  # the prefix of every piece that is not the first of its word
-# Both return the same kind of result, so only the choice of the next merge differs.
-CRITERIA = {"frequency": learn_merges, "likelihood": learn_by_likelihood}
 
 _ASCII_WORD = re.compile("[A-Za-z0-9]+|[^A-Za-z0-9 ]")  # letters and digits, or one other
 # What ``decode`` removes: 'it .' -> 'it.', and "isn ' t" -> "isn't" if the word ends there.
@@ -91,14 +88,12 @@ class WordPiece(Tokenizer):
 
     @classmethod
     def train(cls, files, vocab_size=30522, min_frequency=2, lowercase=True, strip_accents=None,
-              criterion="frequency", special_tokens=SPECIAL_TOKENS, limit_alphabet=1000,
-              max_input_chars_per_word=100, workers=None, max_words=None, show_progress=True,
-              count_words=count_files):
+              special_tokens=SPECIAL_TOKENS, limit_alphabet=1000, max_input_chars_per_word=100,
+              workers=None, max_words=None, show_progress=True, count_words=count_files):
         """Learn a vocabulary from text files.
 
         vocab_size: an upper bound. Training stops earlier if no pair occurs ``min_frequency``
-            times or raises the likelihood; ``training_summary`` of the result reports that.
-        criterion: "frequency" or "likelihood", see above.
+            times; ``training_summary`` of the result reports that.
         limit_alphabet: keep this many characters, the most frequent; other words become [UNK].
         max_input_chars_per_word: a longer word becomes [UNK].
         workers, max_words, count_words: as in ``ByteLevelBPE.train``.
@@ -109,7 +104,7 @@ class WordPiece(Tokenizer):
         WordPiece.train(["kant.txt"], vocab_size=8_000).encode("Critique of reason").tokens
         -> ['[CLS]', 'critique', 'of', 'reason', '[SEP]']
         """
-        check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers,
+        check_options(vocab_size, min_frequency, special_tokens, max_words, workers,
                       limit_alphabet, max_input_chars_per_word)
         normalizer = BertNormalizer(lowercase, strip_accents)
         words_of = partial(normalized_words, normalizer)  # a partial can be sent to workers
@@ -123,9 +118,8 @@ class WordPiece(Tokenizer):
         words_in_ids = []
         for symbols, count in words_in_symbols:
             words_in_ids.append(([ids[symbol] for symbol in symbols], count))
-        learned = CRITERIA[criterion](
-            words_in_ids, tokens, vocab_size, min_frequency, join_pieces,
-            forbidden=set(special_tokens), show_progress=show_progress)
+        learned = learn_merges(words_in_ids, tokens, vocab_size, min_frequency, join_pieces,
+                               forbidden=set(special_tokens), show_progress=show_progress)
         # Only the tokens are kept: encoding takes the longest piece, whichever merges made it.
         tokenizer = cls(learned.tokens, special_tokens, lowercase, strip_accents,
                         max_input_chars_per_word=max_input_chars_per_word)
@@ -332,13 +326,11 @@ def check_size(vocab_size, tokens, special_tokens):
             f"and without ##): use at least {len(tokens)}, or a smaller limit_alphabet")
 
 
-def check_options(vocab_size, min_frequency, criterion, special_tokens, max_words, workers,
-                  limit_alphabet, max_input_chars_per_word):
-    """Raise ValueError unless the criterion is known and there is an unknown token."""
+def check_options(vocab_size, min_frequency, special_tokens, max_words, workers, limit_alphabet,
+                  max_input_chars_per_word):
+    """Raise ValueError for a wrong option, and unless there is an unknown token."""
     check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers,
                            limit_alphabet)
     check_int(1, max_input_chars_per_word=max_input_chars_per_word)
-    if criterion not in CRITERIA:
-        raise ValueError(f"unknown criterion {criterion!r}: use {' or '.join(map(repr, CRITERIA))}")
     if not {"[UNK]", "<unk>"} & set(special_tokens):
         raise ValueError("special_tokens must include '[UNK]', for words that cannot be spelled")

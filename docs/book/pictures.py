@@ -208,7 +208,7 @@ def chapter_04_wordpiece():
     criteria = {
         "frequency: how often": lambda k, left, right: k,
         "score of the courses": lambda k, left, right: k / (left * right),
-        "likelihood: gain in nats": lambda k, left, right: float(gain(k, left, right, 40)),
+        "likelihood: gain in nats": lambda k, left, right: gain(k, left, right, 40),
     }
     for column, (name, score) in enumerate(criteria.items()):
         x = 30 + 245 * column

@@ -33,7 +33,6 @@ REQUIRES = {
     "nsp_weight": ("examples", "pairs"),
     "masking": ("objective", "masked"),
     "mlm_probability": ("objective", "masked"),
-    "tokenizer_criterion": ("tokenizer_kind", "wordpiece"),
     "lowercase": ("tokenizer_kind", "wordpiece"),
     "keep_accents": ("tokenizer_kind", "wordpiece"),
     "limit_alphabet": ("tokenizer_kind", "wordpiece"),
@@ -48,8 +47,8 @@ REQUIRES = {
     "local_rope_theta": ("family", "modernbert"),
 }
 # The flags in the tuples have no effect with --tokenizer or --data.
-TRAINS_TOKENIZER = ("vocab_size", "tokenizer_kind", "tokenizer_criterion", "lowercase",
-                    "min_frequency", "keep_accents", "limit_alphabet", "max_input_chars_per_word")
+TRAINS_TOKENIZER = ("vocab_size", "tokenizer_kind", "lowercase", "min_frequency", "keep_accents",
+                    "limit_alphabet", "max_input_chars_per_word")
 READS_TEXT = ("text_field", "text_suffix", "skip_unreadable", "encoding_errors", "reflow",
               "filters", "sentences")
 REPLACES = {"tokenizer": TRAINS_TOKENIZER, "data": TRAINS_TOKENIZER + READS_TEXT}
@@ -61,8 +60,8 @@ GROUPS = {  # heading in --help -> fields of TrainConfig
     "text": ("corpus", "text_field", "text_suffix", "skip_unreadable", "encoding_errors", "reflow",
              "filters", "sentences", "stream", "data"),
     "tokenizer (its size is --vocab-size)":
-        ("tokenizer", "tokenizer_kind", "tokenizer_criterion", "min_frequency", "lowercase",
-         "keep_accents", "limit_alphabet", "max_input_chars_per_word"),
+        ("tokenizer", "tokenizer_kind", "min_frequency", "lowercase", "keep_accents",
+         "limit_alphabet", "max_input_chars_per_word"),
     "objective, examples and masks":
         ("objective", "examples", "max_length", "masking", "mlm_probability", "nsp_weight"),
     "length of the run: one of these": LENGTHS,

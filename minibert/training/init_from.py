@@ -30,8 +30,8 @@ from tokenizer.utils.terminal import plural
 
 # These fields fit any weights, so flags may set them.
 FREE_FIELDS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range")
-TOKENIZER_FIELDS = ("tokenizer_kind", "tokenizer_criterion", "lowercase", "min_frequency",
-                    "keep_accents", "limit_alphabet", "max_input_chars_per_word")
+TOKENIZER_FIELDS = ("tokenizer_kind", "lowercase", "min_frequency", "keep_accents",
+                    "limit_alphabet", "max_input_chars_per_word")
 # Our names of the parameters with one row for each entry of the vocabulary. The first is also the
 # matrix of the output layer.
 VOCABULARY_ROWS = ("bert.embeddings.token.weight", "head.bias")

@@ -190,7 +190,7 @@ def train_tokenizer(corpus, model_config, config):
         return WordPiece.train_from_iterator(
             texts, special_tokens=(*wordpiece.SPECIAL_TOKENS, *sentinels),
             lowercase=config.lowercase, strip_accents=False if config.keep_accents else None,
-            criterion=config.tokenizer_criterion, limit_alphabet=config.limit_alphabet,
+            limit_alphabet=config.limit_alphabet,
             max_input_chars_per_word=config.max_input_chars_per_word, **sizes)
     raise ValueError(f"tokenizer_kind is {config.tokenizer_kind!r}: it must be bpe or wordpiece")
 

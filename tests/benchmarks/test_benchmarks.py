@@ -1,7 +1,6 @@
 """One smoke test for each benchmark script, on tiny models, without a GPU.
 
-kant_against_trainer.py is tested in tests/docs/test_recipes.py, wordpiece_criteria.py in
-tests/tokenizer/trainers/test_wordpiece_criteria.py.
+kant_against_trainer.py is tested in tests/docs/test_recipes.py.
 """
 import json
 import random

@@ -12,7 +12,6 @@ ROOT = Path(__file__).parents[2]
 KINDS = {
     "bpe": [],
     "wordpiece": ["--kind", "wordpiece"],
-    "likelihood": ["--kind", "wordpiece", "--criterion", "likelihood"],
 }
 
 

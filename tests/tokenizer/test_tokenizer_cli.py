@@ -50,8 +50,6 @@ def test_train_passes_all_flags_on(folder):
         STORY.splitlines(), 300, strip_accents=False, limit_alphabet=40, show_progress=False
     )
     assert tok.fingerprint == twin.fingerprint
-    by_likelihood = train("--kind", "wordpiece", "--criterion", "likelihood")
-    assert by_likelihood.fingerprint != train("--kind", "wordpiece").fingerprint
 
 
 def test_train_prints_json_and_takes_a_limit_of_words(folder):
@@ -320,7 +318,6 @@ EXTEND = ["extend", "--add", "5", "--out", "x", "--files", "README.md", "--json"
     ([*BPE, "--cased"], "--cased is for --kind wordpiece", 1),
     ([*BPE, "--keep-accents"], "--keep-accents is for --kind wordpiece", 1),
     ([*BPE, "--limit-alphabet", 9], "--limit-alphabet is for --kind wordpiece", 1),
-    ([*BPE, "--criterion", "likelihood"], "--criterion is for --kind wordpiece", 1),
     ([*WORDPIECE, "--vocab-size", 30], "or a smaller --limit-alphabet\n", 1),
     ([*WORDPIECE, "--special-tokens", "[PAD]"], "--special-tokens must include '[UNK]'", 1),
     (["train", "--out", "x", "/dev/null"], "/dev/null is not a regular file", 1),

@@ -46,14 +46,12 @@ def test_only_the_most_frequent_characters_are_kept():
     assert tok.token_to_id("c") is None and tokens(tok, "c") == ["[UNK]"]
 
 
-@pytest.mark.parametrize("criterion", ["frequency", "likelihood"])
-def test_a_minimum_frequency_of_zero_means_one(criterion):
-    zero, one = (train(["aab ab caab"], 300, n, criterion=criterion) for n in (0, 1))
+def test_a_minimum_frequency_of_zero_means_one():
+    zero, one = (train(["aab ab caab"], 300, n) for n in (0, 1))
     assert zero.get_vocab() == one.get_vocab() and zero.training_summary == one.training_summary
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"criterion": "ratio"}, "unknown criterion 'ratio': use 'frequency' or 'likelihood'"),
     ({"vocab_size": 9}, "smaller than the 5 special tokens and the 5 characters.*at least 10"),
     ({"special_tokens": ("[PAD]",)}, r"must include '\[UNK\]'"),
 ])

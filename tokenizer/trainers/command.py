@@ -16,11 +16,10 @@ KINDS = {"bpe": ByteLevelBPE, "wordpiece": WordPiece}
 # The options of training that the command line passes on under their own names.
 TRAINING_OPTIONS = (
     "vocab_size", "min_frequency", "workers", "max_words", "special_tokens", "limit_alphabet",
-    "max_input_chars_per_word", "criterion",
+    "max_input_chars_per_word",
 )
 MEASURED_CHARACTERS = 5_000_000  # of the text that ``extend`` does not learn from
-WORDPIECE_ONLY = ("cased", "keep_accents", "criterion", "limit_alphabet",
-                  "max_input_chars_per_word")
+WORDPIECE_ONLY = ("cased", "keep_accents", "limit_alphabet", "max_input_chars_per_word")
 
 
 def add_train(commands):
@@ -48,9 +47,6 @@ examples:
     flag("--special-tokens", type=str.split, metavar="'TOKEN TOKEN ...'",
          help="instead of <s> <pad> </s> <unk> <mask> or [PAD] [UNK] [CLS] [SEP] [MASK], in order "
               "of ids; one argument, separated by spaces")
-    flag("--criterion", choices=("frequency", "likelihood"),
-         help="wordpiece: merge the most frequent pair (the default), or the one that makes the "
-              "corpus most likely")
     add_learning_flags(train)
     train.set_defaults(command=train_command)
 

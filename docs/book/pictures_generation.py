@@ -31,9 +31,10 @@ def chapter_13_decoders():
               COLORS[1])
     source = ("the", "X", "down")
     to_source = torch.ones(len(target), len(source), dtype=torch.bool)  # cross-attention
-    x = draw_grid(drawing, 472, "decoder (T5): encoder's output, own text", source, target,
-                  to_source, COLORS[2])
+    x = draw_grid(drawing, 472, "decoder (T5)", source, target, to_source, COLORS[2])
+    drawing.text(472, 208, "encoder's output", 11, color=GREY)
     draw_grid(drawing, x + 12, "", target, (), visible_keys(len(target), causal=True), COLORS[1])
+    drawing.text(x + 12, 208, "its own tokens", 11, color=GREY)
     drawing.text(20, 256, "row: the token that looks; column: the token that it sees", 13,
                  color=GREY)
     return drawing

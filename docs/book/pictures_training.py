@@ -36,7 +36,7 @@ def chapter_09_loop():
     """Above: schedules, and losses without warm-up or clipping. Below: gradients in fp16."""
     drawing = Drawing(760, 640, "The schedules of the learning rate; validation losses without "
                                 "warm-up and clipping; gradients and the numbers of fp16")
-    drawing.text(20, 24, "The learning rate: warm-up, and two ways down", 15, bold=True)
+    drawing.text(20, 24, "Learning rate: warm-up and decay", 15, bold=True)
     axes = Axes(drawing, 70, 60, 250, 200, x_range=(0, 1), y_range=(0, 1.05),
                 x_ticks=((0, "0"), (0.5, "half"), (1, "end")), y_ticks=((0, "0"), (1, "peak")),
                 x_label="progress of the run")
@@ -55,7 +55,7 @@ def draw_losses(drawing, rows, names):
     """Draw the mean curve of the seeds of each name, from the plateau on."""
     plateau = rows[0]["expected"]["unigram_entropy"]
     steps = rows[0]["held_out"][-1][0]
-    drawing.text(390, 24, "Validation loss, nats; means of four seeds", 15, bold=True)
+    drawing.text(390, 24, "Validation loss, means of four seeds", 15, bold=True)
     axes = Axes(drawing, 430, 60, 300, 200, x_range=(0, steps), y_range=(2.75, 4.5),
                 x_ticks=range(0, steps + 1, steps // 4), y_ticks=(3, 3.5, 4, 4.5),
                 x_label="optimizer step")
@@ -76,7 +76,7 @@ def draw_gradient_sizes(drawing, found, top):
     """Draw how many gradients have each power of two, as they are and scaled up."""
     counts = {int(exponent): count for exponent, count in found["exponents"].items()}
     largest = max(counts.values())
-    drawing.text(20, top, "Gradients by size: of all matrices of the recipe, and of one logit", 15,
+    drawing.text(20, top, "Sizes of gradients: all matrices of the recipe, and one logit", 15,
                  bold=True)
     axes = Axes(drawing, 70, top + 56, 660, 180, x_range=(-44, 18),
                 y_range=(0, 1.1 * largest / sum(counts.values())),
@@ -87,9 +87,9 @@ def draw_gradient_sizes(drawing, found, top):
         drawing.text((axes.x(low) + axes.x(high)) / 2, top + 72, name, 12, "middle", GREY)
     bar_width = axes.x(1) - axes.x(0)
     bottom = top + 236
-    # The gradient of the logit of a wrong word, of 52,000, at one of 1,229 masked tokens.
+    # The gradient of a wrong logit, with 52,000 tokens, at one of 1,229 masked positions.
     logit_exponent = math.log2(1 / 52_000 / 1_229)
-    series = ((0, COLORS[0], "unscaled", "a wrong word of 52,000"),
+    series = ((0, COLORS[0], "unscaled", "a wrong token of 52,000"),
               (16, COLORS[1], "times 65,536", "the same, scaled"))
     for shift, color, name, logit_label in series:
         for exponent, count in counts.items():

@@ -11,7 +11,7 @@ endif
 .DEFAULT_GOAL := help
 .PHONY: help train test test-slow kant kant-small wikipedia wikipedia-small amazon amazon-small lint \
         parity speedrun ablation bench bench-tokenizers bench-steps bench-gpu links book pictures \
-        exercises clean
+        site exercises clean
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -85,11 +85,18 @@ book: $(VENV)/.ready  ## run every snippet and command of the book and print wha
 pictures: $(VENV)/.ready  ## draw the pictures of the book (ARGS="--only 03")
 	$(RUN) docs/book/pictures.py $(ARGS)
 
+# Where the site's links to source files lead: the web address of the remote repository, if any.
+REPO_URL ?= $(shell git remote get-url origin 2>/dev/null | \
+  sed -nE 's,^(ssh://)?git@([^:/]+)[:/],https://\2/,; s,^https://[^@/]*@,https://,; s,\.git$$,,; /^https:/p')
+site: $(VENV)/.ready-site  ## build the docs as a site with search, in site/
+	REPO_URL="$(REPO_URL)" NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "Open site/index.html. The search needs a server: $(PYTHON) -m http.server --directory site"
+
 exercises: $(VENV)/.ready  ## check your answers to the exercises (ARGS="--only 3")
 	$(RUN) exercises/check.py $(ARGS)
 
 clean:  ## remove the environment and the caches, but not runs/
-	rm -rf $(VENV) .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache build site *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -108,4 +115,8 @@ $(VENV)/.ready-bench: $(VENV)/.ready
 
 $(VENV)/.ready-lint: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lint]"
+	@touch $@
+
+$(VENV)/.ready-site: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[site]"
 	@touch $@

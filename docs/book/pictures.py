@@ -202,12 +202,12 @@ def draw_tokens(drawing, x, tokens_of, merged=None):
 
 def chapter_04_wordpiece():
     """Three pairs by three criteria, with each winner highlighted."""
-    drawing = Drawing(760, 196, "Frequency selects as, the score of the courses my, the "
+    drawing = Drawing(760, 196, "Frequency selects as, the score of online courses my, the "
                                 "likelihood ox")
     pairs = {"as": (4, 8, 8), "ox": (3, 3, 3), "my": (1, 1, 1)}
     criteria = {
         "frequency: how often": lambda k, left, right: k,
-        "score of the courses": lambda k, left, right: k / (left * right),
+        "score of online courses": lambda k, left, right: k / (left * right),
         "likelihood: gain in nats": lambda k, left, right: gain(k, left, right, 40),
     }
     for column, (name, score) in enumerate(criteria.items()):

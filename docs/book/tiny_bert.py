@@ -38,12 +38,12 @@ def make_batch(B):
 
 
 def mask_tokens(ids):
-    """Select 15 % of the tokens. Return (what the model sees, labels), each (B, T)."""
+    """Select 15% of the tokens. Return (what the model sees, labels), each (B, T)."""
     selected = (torch.rand(ids.shape) < 0.15) & (ids >= NUM_SPECIAL)
     labels = torch.where(selected, ids, -100)  # -100: ignored by cross_entropy
     action = torch.rand(ids.shape)
-    seen = torch.where(selected & (action < 0.8), MASK_ID, ids)  # 80 %
-    is_random = selected & (action >= 0.8) & (action < 0.9)  # 10 %; the last 10 % stay
+    seen = torch.where(selected & (action < 0.8), MASK_ID, ids)  # 80%
+    is_random = selected & (action >= 0.8) & (action < 0.9)  # 10%; the last 10% stay
     return torch.where(is_random, torch.randint(NUM_SPECIAL, V, ids.shape), seen), labels
 
 
@@ -56,9 +56,11 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(H), nn.LayerNorm(H)
 
     def attention(self, x):  # (B, T, H)
-        q, k, v = self.qkv(x).view(-1, T, 3, nh, hs).permute(2, 0, 3, 1, 4)  # each (B, nh, T, hs)
+        qkv = self.qkv(x).view(-1, T, 3, nh, hs)  # (B, T, 3H) -> (B, T, 3, nh, hs)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, nh, T, hs)
         weights = (q @ k.transpose(2, 3) / math.sqrt(hs)).softmax(dim=-1)  # (B, nh, T, T)
-        return self.out_proj((weights @ v).transpose(1, 2).flatten(2))  # (B, T, H)
+        heads = weights @ v  # (B, nh, T, hs)
+        return self.out_proj(heads.transpose(1, 2).flatten(2))  # concatenated heads: (B, T, H)
 
     def forward(self, x):  # post-norm
         x = self.norm1(x + self.attention(x))
@@ -116,7 +118,8 @@ if __name__ == "__main__":
             loss = evaluate(model, eval_ids)
             print(f"step {step:3}: loss {loss:.2f}   {guess(model, question)}")
         seen, labels = mask_tokens(make_batch(50))
-        loss = F.cross_entropy(model(seen).flatten(0, 1), labels.flatten())
+        logits = model(seen)  # (B, T, V)
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())  # (B * T, V), (B * T,)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

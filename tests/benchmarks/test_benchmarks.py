@@ -18,6 +18,7 @@ from finetune_helpers import make_run, sentences, table
 from data.quality.near_duplicates import jaccard
 from data.token_file.reader import entropy
 from tokenizer import ByteLevelBPE
+from tokenizer.word_starts import WordStarts
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -321,13 +322,60 @@ def test_speedrun_adds_a_row_for_each_run(corpora, tmp_path, capsys):
     words = ["--corpus", str(corpora / "kant"), "--minutes", "0.01", "--out", str(out),
              "--extra", TINY + " --vocab-size 300"]
     speedrun.main(words)
-    speedrun.main([*words, "--ablation", "--only", "linear schedule", "the recipe"])
+    for _ in range(2):  # the second call finds all rows finished
+        speedrun.main([*words, "--ablation", "--only", "linear schedule", "the recipe"])
+    speedrun.main([*words, "--steps", "2", "--seeds", "0", "1"])
     rows = load(out)["rows"]
-    assert [row["name"] for row in rows] == ["the recipe", "linear schedule"]
+    labels = [(row["name"], row["length"], row["seed"]) for row in rows]
+    assert labels == [("the recipe", "0.01 minutes", 0), ("linear schedule", "0.01 minutes", 0),
+                      ("the recipe", "2 steps", 0), ("the recipe", "2 steps", 1)]
     assert all(row["steps"] > 0 and 0 < row["loss"] < 7 for row in rows)
+    # seven passes ask each token and each word once; a word has more nats than a token
+    assert rows[0]["masked"] > rows[0]["words"] > 0
+    assert rows[0]["loss_per_word"] > rows[0]["loss"]
+    assert rows[2]["loss"] != rows[3]["loss"]
     assert "--schedule linear" in rows[1]["flags"]
     speedrun.main(["--table", str(out)])
-    assert capsys.readouterr().out.count("| linear schedule |") == 2
+    assert capsys.readouterr().out.count("| linear schedule --hidden") == 2
+
+
+@pytest.mark.parametrize("masking", ["tokens", "words"])
+def test_the_passes_of_speedrun_ask_for_each_token_once(masking):
+    tokenizer = ByteLevelBPE.train_from_iterator(["low lower lowest " * 9], 265)
+    ids = np.array([tokenizer.encode_ids("low lowest lower")] * 2)
+    masks = [speedrun.OnePass(group, tokenizer, masking)(ids, 0, 0, [0, 1])
+             for group in range(speedrun.NUM_PASSES)]
+    labels = np.array([labels for _, labels in masks])
+    asked = labels != -100  # (passes, B, T)
+    is_ordinary = ~masks_nothing(ids, tokenizer)
+    assert (asked.sum(0) == is_ordinary).all()
+    assert (np.where(asked, labels, 0).sum(0)[is_ordinary] == ids[is_ordinary]).all()
+    for (corrupted, _), asked_now in zip(masks, asked):
+        assert (corrupted == ids)[~asked_now].all()
+    if masking == "words":
+        starts = WordStarts(tokenizer)(ids, cut_long=True)
+        same_word = ~starts[:, 1:]
+        assert same_word.any()
+        assert (asked[:, :, 1:] == asked[:, :, :-1])[:, same_word].all()
+
+
+def masks_nothing(ids, tokenizer):
+    return np.isin(ids, list(tokenizer.special_ids))
+
+
+def test_speedrun_compares_recipes_by_paired_seeds():
+    def rows(name, losses):
+        return [{"name": name, "length": "9 steps", "seed": seed, "extra": "", "commit": "abc",
+                 "date": "2026-01-01", "steps": 9, "masked": 7, "loss": loss}
+                for seed, loss in enumerate(losses)]
+
+    table = speedrun.table({"rows": rows("old", [3.1, 3.2, 3.3, 3.4])
+                            + rows("new", [3.0, 3.2, 3.1, 3.3]) + rows("one", [3.0])})
+    # differences -0.1, 0, -0.2, -0.1: mean -0.1, deviation 0.0816, t = -0.1 / 0.0408
+    old, new, one = table.splitlines()[2:]
+    assert "| old | 9 steps | 4 | 9 ± 0 | 7 ± 0 | 3.250 ± 0.129 |  |  |" in old
+    assert "| -0.100 (t = -2.45, critical: -2.35) |" in new
+    assert "| one | 9 steps | 1 | 9 | 7 | 3.000 |  |  |" in one
 
 
 def test_step_time_measures_in_rounds(corpora, tmp_path, monkeypatch, capsys):

@@ -86,7 +86,7 @@ def main(args=None):
         for seed in args.seeds:
             labels = {"name": name, "length": length, "seed": seed, "extra": args.extra}
             if not args.ablation:
-                labels["commit"] = commit  # a record: measured anew for each version of the code
+                labels["commit"] = commit  # a record: one for each version of the code
             if any(labels.items() <= row.items() for row in rows):
                 continue
             with tempfile.TemporaryDirectory() as folder:

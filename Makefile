@@ -10,8 +10,8 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help train test test-slow kant kant-small wikipedia wikipedia-small amazon amazon-small lint \
-        parity speedrun ablation bench bench-tokenizers bench-steps bench-gpu links book pictures \
-        site exercises clean
+        parity speedrun ablation bench bench-tokenizers bench-steps bench-gpu links book notebooks \
+        pictures site exercises clean
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -76,11 +76,14 @@ lint: $(VENV)/.ready-lint  ## check the style with ruff, the product first
 	$(VENV)/bin/ruff check train.py minibert tokenizer data exercises
 	$(VENV)/bin/ruff check .
 
-links: $(VENV)/.ready  ## renumber the documentation's links to lines of code, and check all links
+links: $(VENV)/.ready  ## renumber the documentation's links to lines of code, check all, update the notebooks' text
 	$(RUN) docs/book/check.py --mend
 
 book: $(VENV)/.ready  ## run every snippet and command of the book and print what differs (ARGS="--only 03")
 	$(RUN) docs/book/run.py $(ARGS)
+
+notebooks: $(VENV)/.ready-notebooks  ## write and run the notebooks (ARGS="--only 03")
+	$(RUN) notebooks/make.py $(ARGS)
 
 pictures: $(VENV)/.ready  ## draw the pictures of the book (ARGS="--only 03")
 	$(RUN) docs/book/pictures.py $(ARGS)
@@ -111,6 +114,10 @@ $(VENV)/.ready-parity: $(VENV)/.ready
 
 $(VENV)/.ready-bench: $(VENV)/.ready
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	@touch $@
+
+$(VENV)/.ready-notebooks: $(VENV)/.ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[notebooks]"
 	@touch $@
 
 $(VENV)/.ready-lint: $(VENV)/.ready

@@ -1,7 +1,8 @@
 """Check the links and the quoted code of the documentation.
 
     python docs/book/check.py            # prints wrong links; the exit code is 1 if there are any
-    python docs/book/check.py --mend     # first renumbers links to lines of code that have moved
+    python docs/book/check.py --mend     # first renumbers links to lines of code that have moved,
+                                         # and copies changed text into the notebooks
 
 A link to code looks like [`Attention.forward`](../../minibert/attention.py#L49): its text is the
 name of the function, class or variable that is defined on that line, with as much of its path as
@@ -14,6 +15,7 @@ the indentation that all of them share; a line "..." leaves out any number of li
 """
 import ast
 import re
+import runpy
 import sys
 from functools import cache
 from pathlib import Path
@@ -32,7 +34,8 @@ FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
 def pages():
     """Return all pages whose links are checked."""
     return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")),
-            *sorted(ROOT.glob("docs/book/*.md")), *sorted(ROOT.glob("docs/guide/*.md"))]
+            *sorted(ROOT.glob("docs/book/*.md")), *sorted(ROOT.glob("docs/guide/*.md")),
+            *sorted(ROOT.glob("notebooks/*.md"))]
 
 
 def links(text):
@@ -175,18 +178,18 @@ def definitions(path, mtime):
 
 
 def headings(path):
-    """Return the anchors of a page's headings, as on code hosts.
+    """Return {anchor, as on code hosts: title} of a page's headings.
 
-    "## What it does, and why" -> "what-it-does-and-why"
+    "## What it does, and why" -> {"what-it-does-and-why": "What it does, and why"}
     """
-    anchors = set()
+    anchors = {}
     counts = {}
     text = FENCE.sub("", path.read_text(encoding="utf-8"))
     for title in re.findall(r"^#+ +(.*?) *$", text, re.M):
         title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)  # keep the text of a link
         anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
         count = counts.get(anchor, 0)
-        anchors.add(f"{anchor}-{count}" if count else anchor)  # a repeated heading is numbered
+        anchors[f"{anchor}-{count}" if count else anchor] = title  # a repeated one is numbered
         counts[anchor] = count + 1
     return anchors
 
@@ -196,7 +199,7 @@ def main(args=None):
     parser = Parser(prog="python docs/book/check.py",
                     description="Check the links and quoted code of README.md and docs/.")
     parser.add_argument("--mend", action="store_true",
-                        help="renumber links to lines of code first")
+                        help="renumber links to lines of code and update the notebooks first")
     args = parser.parse_args(args)
     num_wrong = 0
     for page in pages():
@@ -209,6 +212,8 @@ def main(args=None):
         for line, message in problems(page):
             print(f"{name}:{line}: {message}")
             num_wrong += 1
+    if args.mend:
+        runpy.run_path(str(ROOT / "notebooks" / "make.py"))["main"](["--text"])
     print(f"{num_wrong} links or quotes are wrong" if num_wrong else "all links are correct")
     return 1 if num_wrong else 0
 

@@ -67,6 +67,19 @@ def steps(text):
     [Step(kind='console', line=3, source='echo a', want='a\\n', long=False)]
     """
     found = []
+    for kind, start, lines, is_long in blocks(text):
+        split = statements if kind == "python" else commands
+        for line, source, want in split(lines):
+            found.append(Step(kind, start + 2 + line, source, want, is_long))
+    return found
+
+
+def blocks(text):
+    """Yield (kind, index of its first line, lines inside, whether it is long) of each block.
+
+    >>> list(blocks("A block:\\n```console\\n$ echo a\\na\\n```"))
+    [('console', 1, ['$ echo a', 'a'], False)]
+    """
     lines = text.split("\n")
     i = 0
     while i < len(lines):
@@ -74,14 +87,10 @@ def steps(text):
             if "```" not in lines[i:]:
                 raise ValueError(f"the block on line {i + 1} has no end: ``` on a line of its own")
             end = lines.index("```", i)
-            kind = lines[i].removeprefix("```")
-            split = statements if kind == "python" else commands
             is_long = LONG in lines[max(i - 2, 0):i]  # with or without an empty line in between
-            for line, source, want in split(lines[i + 1:end]):
-                found.append(Step(kind, i + 2 + line, source, want, is_long))
+            yield lines[i].removeprefix("```"), i, lines[i + 1:end], is_long
             i = end
         i += 1
-    return found
 
 
 def statements(block):

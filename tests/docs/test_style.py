@@ -4,7 +4,7 @@ import doctest
 from book_helpers import ROOT, load_script
 
 readability = load_script("benchmarks/readability")
-FOLDERS = ("minibert", "tokenizer", "data", "docs", "exercises", "benchmarks")
+FOLDERS = ("minibert", "tokenizer", "data", "docs", "exercises", "benchmarks", "notebooks")
 LEFT_OUT = {ROOT / "docs/log.md", ROOT / "benchmarks/readability.py"}
 
 

@@ -9,6 +9,7 @@ again and compare. Chapters 0 to 4 are in this file, 5 to 8 in pictures_model.py
 pictures_training.py, and 13 and 14 in pictures_generation.py.
 """
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -100,6 +101,32 @@ def chapter_00_bert_in_twenty_minutes():
     stage(558, "labels", "(B, T)")
     token_boxes(566, answers)
     stage(616, "loss: the mean of -ln p(label) over the labels that are not -100", "()")
+    return drawing
+
+
+def chapter_00_where_mask_looks():
+    """The attention of the first [MASK] of tiny_bert's question, row by row during training."""
+    result = json.loads((HERE / "results" / "tiny-attention.json").read_text(encoding="utf-8"))
+    drawing = Drawing(860, 296, "Where the first [MASK] looks, from step 0 to step 300")
+    left, column, height = 82, 47, 40
+    for i, token in enumerate(result["tokens"]):
+        is_query = i == result["tokens"].index("[MASK]")
+        drawing.box(left + column * i, 20, column - 3, 24, token, TINTS[0] if is_query else PALE,
+                    11)
+    drawing.text(left + column * len(result["tokens"]) + 8, 36, "best guesses", 12, bold=True)
+    for row, record in enumerate(result["steps"]):
+        y = 58 + height * row
+        drawing.text(20, y + 22, f"step {record['step']}", 13, bold=True)
+        for i, weight in enumerate(record["weights"]):
+            x = left + column * i
+            drawing.rect(x, y, column - 3, height - 6, PAPER, PALE)
+            drawing.rect(x, y, column - 3, height - 6, COLORS[0], opacity=max(weight, 0.01))
+            drawing.text(x + column / 2 - 1.5, y + 22, f"{weight:.2f}", 11, "middle",
+                         PAPER if weight > 0.5 else INK)
+        for line, guess in enumerate(record["guesses"].split(", ")[:2]):
+            drawing.text(left + column * len(record["weights"]) + 8, y + 14 + 15 * line, guess, 12)
+    drawing.text(20, 280, "A row is the softmax of the scores of the first [MASK], in the second "
+                          "block, as the mean of its two heads. It sums to 1.", 12, color=GREY)
     return drawing
 
 

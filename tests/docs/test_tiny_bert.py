@@ -4,6 +4,7 @@ import re
 import pytest
 from book_helpers import ROOT, load_script
 
+attention = load_script("docs/book/tiny_attention")
 check = load_script("docs/book/check")
 run = load_script("docs/book/run")
 PAGE = (ROOT / "docs/book/00-bert-in-twenty-minutes.md").read_text(encoding="utf-8")
@@ -41,3 +42,14 @@ def test_the_script_prints_what_the_page_shows():
     foods, sizes = in_the_end
     assert {word for word, _ in foods} == {"meat", "bones", "biscuits"}
     assert sizes[0][0] == "big" and sizes[0][1] > 0.9
+
+
+@pytest.mark.slow
+def test_the_first_mask_learns_to_look_at_the_dog():
+    rows = attention.record()["steps"]
+    dog, bee = 3, 9  # their positions in the question
+    assert [row["step"] for row in rows] == list(attention.STEPS)
+    assert all(sum(row["weights"]) == pytest.approx(1, abs=0.01) for row in rows)
+    assert max(rows[0]["weights"]) < 0.2
+    assert rows[1]["weights"][dog] + rows[1]["weights"][bee] > 0.5
+    assert rows[-1]["weights"][dog] > 0.8

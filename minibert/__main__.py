@@ -12,7 +12,7 @@ from minibert.analysis import (
     pseudo_likelihood,
     sentence_vectors,
 )
-from minibert.analysis.report import facts as report
+from minibert.analysis.page import facts as page
 from minibert.finetuning import command as finetune
 from minibert.generation import command as generation
 from tokenizer.utils.cli import run, suggestion
@@ -30,7 +30,7 @@ COMMANDS = {  # name -> (main function, one line of help)
     "perplexity": (pseudo_likelihood.main, "score sentences by pseudo-perplexity"),
     "pairs": (minimal_pairs.main, "score minimal pairs: which of two sentences is likelier"),
     "plot": (plots.main, "plot the loss curves of runs"),
-    "report": (report.main, "describe a run on one HTML page"),
+    "page": (page.main, "write an HTML page of a run, with the model in it"),
 }
 
 

@@ -117,8 +117,8 @@ SUCCEED = [  # FOLDER and EVIL are replaced; some need the output of those befor
     "minibert nearest FOLDER/run FOLDER/text.txt EVIL",
     "minibert perplexity FOLDER/run EVIL --tokens",
     "minibert plot FOLDER/run --out FOLDER/loss.png",
-    "minibert report FOLDER/run --out FOLDER/report.html",
-    "minibert report FOLDER/run --json --out FOLDER/report.html --overwrite",
+    "minibert page FOLDER/run --out FOLDER/page.html",
+    "minibert page FOLDER/run --json --out FOLDER/page.html --overwrite",
     "minibert finetune FOLDER/run --train FOLDER/labels.tsv --epochs 1 --seeds 1 --predict"
     " FOLDER/labels.tsv --out FOLDER/tuned",
     "minibert finetune FOLDER/tuned --predict FOLDER/labels.tsv",

@@ -19,7 +19,7 @@ from data.sentences import SentenceCorpus
 from data.sources.named import CACHE
 from data.stream import Stream
 from data.token_file.meta import unknown_report
-from minibert.analysis.report.facts import word_statistics
+from minibert.analysis.page.facts import word_statistics
 from minibert.batches import Batches
 from minibert.checks import check_tokenizer, rows_without_token
 from minibert.config import BertConfig

@@ -102,7 +102,7 @@ def test_a_folder_without_other_files_is_read_as_text(tmp_path):
     ("", ""),
     ("readme.md vocab.txt config.json", ""),
     ("readme.md merges.txt vocab.json", "model.safetensors"),
-    ("metrics.jsonl report.html tokenizer/tokens.tsv tokenizer/merges.txt config.json", "loss.png"),
+    ("metrics.jsonl page.html tokenizer/tokens.tsv tokenizer/merges.txt config.json", "loss.png"),
     ("settings.json book.txt.part", ""),
 ])
 def test_a_folder_of_other_things_is_an_error(tmp_path, names, binary):

@@ -130,7 +130,7 @@ def test_train_continues_saves_and_resumes_with_all_rows(text, folder, tmp_path,
     ["nearest", "MODEL", "LINES", LINES[0]],
     ["finetune", "MODEL", "--train", "TABLE", "--dev", "TABLE", "--epochs", "1", "--seeds", "1",
      "--max-length", "16", "--device", "cpu", "--out", "OUT"],
-    ["report", "MODEL", "--out", "PAGE"],
+    ["page", "MODEL", "--out", "PAGE"],
 ], ids=lambda command: command[0])
 def test_every_command_takes_the_model(folder, tmp_path, command, capsys):
     lines, table = tmp_path / "lines.txt", tmp_path / "table.tsv"

@@ -50,6 +50,12 @@ def constant_model(tokenizer, probabilities):
     return model
 
 
+def round_to_bf16(model):
+    """Round the weights as the page of a run does."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16).float()
+
+
 def saved(folder, model, tokenizer):
     """Save a run: model/ and tokenizer/. Return its folder."""
     save_pretrained(model, folder / "model")

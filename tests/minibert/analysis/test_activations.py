@@ -19,7 +19,7 @@ from minibert.analysis.contextual_vectors import (
     token_indices,
     word_in_contexts,
 )
-from minibert.analysis.report import facts as report
+from minibert.analysis.page import facts as page
 from minibert.attention import Attention, attention_biases, attention_fused
 from minibert.config import BertConfig
 from minibert.finetuning.adapters import add_prefix
@@ -249,7 +249,7 @@ def test_maps_and_cosines_are_plotted(run, tmp_path, capsys):
 COMMANDS = [(maps.main, [TEXTS[0]]), (contexts.main, ["record", *TEXTS]), (plots.main, [])]
 
 
-@pytest.mark.parametrize("main, words", [*COMMANDS, (report.main, [])])
+@pytest.mark.parametrize("main, words", [*COMMANDS, (page.main, [])])
 def test_what_out_names_is_only_replaced_on_request(run, tmp_path, main, words):
     pytest.importorskip("matplotlib")
     (Path(run) / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1}\n')
@@ -262,7 +262,7 @@ def test_what_out_names_is_only_replaced_on_request(run, tmp_path, main, words):
     assert "</svg>" in out.read_text()
 
 
-@pytest.mark.parametrize("main, name", [(plots.main, "loss.png"), (report.main, "report.html")])
+@pytest.mark.parametrize("main, name", [(plots.main, "loss.png"), (page.main, "page.html")])
 def test_what_belongs_to_a_run_is_drawn_again(run, main, name):
     pytest.importorskip("matplotlib")
     (Path(run) / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1}\n')

@@ -230,12 +230,12 @@ def test_what_commands_cannot_do_is_one_clear_line(tmp_path, command, causal, sp
 
 
 @pytest.mark.parametrize("make", [causal_run, span_run])
-def test_commands_that_read_the_encoder_and_the_report_work(tmp_path, capsys, make):
+def test_commands_that_read_the_encoder_and_the_page_work(tmp_path, capsys, make):
     run = make(tmp_path)
     (tmp_path / "lines.txt").write_text("The cat eats.\nA dog sees.\n")
     assert "layer 2" in output(capsys, "attention", run, "The cat")
     assert "other words" in output(capsys, "contexts", run, "cat", "The cat eats", "A cat sees")
     assert "The cat" in output(capsys, "nearest", run, str(tmp_path / "lines.txt"), "The cat")
-    output(capsys, "report", run)
-    page = (tmp_path / "report.html").read_text()
+    output(capsys, "page", run)
+    page = (tmp_path / "page.html").read_text()
     assert "No mask is filled: the model has no head for masked tokens." in page

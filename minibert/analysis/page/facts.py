@@ -1,11 +1,13 @@
-"""Describe a run on one HTML page: curves, configuration, vocabulary, filled masks, attention.
+"""Write one HTML page with a run's curves, its vocabulary, and its model, which runs in the page.
 
-    python -m minibert report runs/books                      # writes runs/books/report.html
-    python -m minibert report runs/books --text "He broke the [MASK]." --out page.html
+    python -m minibert page runs/books        # writes runs/books/page.html
+    python -m minibert page runs/books --text "He broke the [MASK]." --out page.html
 
-The page loads nothing and runs nothing: you can mail it or open it on a phone. A run that is not
-finished has a page too, of its newest checkpoint or without a model, and so has a folder with
-only a model. This module collects the facts; ``page.py`` lays them out.
+The page loads nothing: you can mail it or open it on a phone. A small masked model is in the page
+(``pack.py``) and answers there (``model.js``); the page of another one has pictures of its answers
+and its attention. A run that is not finished has a page too, of its newest checkpoint or without a
+model, and so has a folder with only a model. This module collects the facts; ``layout.py`` lays
+them out.
 """
 import json
 from dataclasses import asdict
@@ -18,10 +20,11 @@ from minibert.analysis.activations import hidden_activations
 from minibert.analysis.attention_maps import head_statistics, round_rows
 from minibert.analysis.command import analysis_parser
 from minibert.analysis.mask_filling import MASK, fill_each_mask
+from minibert.analysis.page.layout import page
+from minibert.analysis.page.pack import pack, pictures_only
+from minibert.analysis.page.svg import is_number
 from minibert.analysis.plots import read_metrics
 from minibert.analysis.probes import known_probes, masked_passages
-from minibert.analysis.report.page import page
-from minibert.analysis.report.svg import is_number
 from minibert.evaluate import EVAL_SEED
 from minibert.examples import make_examples
 from minibert.formats.run_folder import load_run, read_config
@@ -41,15 +44,18 @@ VALIDATION_IDS = 200_000  # ids that are read for the share of one-token words
 
 
 def collect_facts(folder, texts=()):
-    """Return (facts for the page of a run, its tokenizer or None).
+    """Return (facts for the page of a run, its tokenizer, what ``pack`` returns).
 
     texts    filled and shown instead of the preset's sentences
     facts    a dict of JSON values; parts without content are empty, and "notes" says why
+
+    The tokenizer is None if the run has none (yet), the last if the page has only pictures.
 
     Raises FileNotFoundError or ValueError for a folder that is neither a run nor a model.
     """
     folder = Path(folder)
     notes = []
+    packed = None
     model, tokenizer, preset, train = load_parts(folder, notes)
     facts = {
         "folder": str(folder),
@@ -87,7 +93,12 @@ def collect_facts(folder, texts=()):
             facts["masks"] = filled_masks(model, tokenizer, texts, notes)
             if tokenizer.encode(texts[0]).ids:
                 facts["attention"] = attention_facts(model, tokenizer, texts[0])
-    return facts, tokenizer
+            reason = pictures_only(model, tokenizer)
+            if reason:
+                notes.append(reason)
+            else:
+                packed = pack(model, tokenizer) | {"examples": [*texts, SAMPLE]}
+    return facts, tokenizer, packed
 
 
 def model_facts(model):
@@ -230,19 +241,19 @@ def attention_facts(model, tokenizer, text):
 
 
 def main(args=None):
-    """Write the page; with --json print the facts on it."""
+    """Write the page; with --json print the facts on it, without the weights."""
     parser = analysis_parser(
-        "report",
-        "Describe a run on one HTML page.",
+        "page",
+        "Write an HTML page with a run's curves, vocabulary and model, which runs in the page.",
         epilog="The page may quote the validation text: check it before you publish it.",
-        out="the page (default: RUN/report.html, written again)",
+        out="the page (default: RUN/page.html, written again)",
     )
     parser.add_argument("--text", metavar="TEXT", action="append", default=[],
                         help="text to show, with or without masks; may be repeated")
     args = parser.parse_args(args)
     if args.out:
         check_free(args.out, args.overwrite)
-    facts, tokenizer = collect_facts(args.run, args.text)
-    out = Path(args.out) if args.out else Path(args.run) / "report.html"
-    atomic_write(out, page(facts, tokenizer))
+    facts, tokenizer, packed = collect_facts(args.run, args.text)
+    out = Path(args.out) if args.out else Path(args.run) / "page.html"
+    atomic_write(out, page(facts, tokenizer, packed))
     print(json.dumps(facts | {"out": str(out)}) if args.json else out)

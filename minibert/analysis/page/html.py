@@ -1,17 +1,21 @@
 """Build HTML in Python. Everything that enters a page is escaped, unless ``tag`` made it.
 
 A page is one file. It loads nothing, and its Content-Security-Policy forbids the browser to: no
-script, no font, no image from anywhere.
+font, no image, no data from anywhere, and no script but the one whose hash the policy names.
 """
+import base64
+import hashlib
+import json
 from html import escape
 from pathlib import Path
 
 from tokenizer.inspect.text import render_pieces, split_text
 from tokenizer.utils.terminal import TextStyle, escaped
 
+FOLDER = Path(__file__).parent
 VOID_ELEMENTS = ("meta",)  # elements without an end tag
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-STYLE_SHEET = Path(__file__).with_name("page.css")
+POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'"
+SCRIPTS = ("tokenizer.js", "model.js", "views.js")
 
 
 class Markup(str):
@@ -77,16 +81,31 @@ def colored_tokens(tokenizer, text):
     return tag("p", Markup(render_pieces(pieces, HtmlStyle(color=True))), class_="tokens")
 
 
-def document(title, *children):
-    """Return a complete page."""
+def document(title, *children, data=None):
+    """Return a complete page. With data, a JSON value, it ends with this data and the scripts."""
+    policy = POLICY
+    scripts = []
+    if data is not None:
+        code = "\n".join(read_file(name) for name in SCRIPTS)
+        digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}'"
+        # No "<", so that no text of the run can end the element.
+        text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+        scripts.append(tag("script", Markup(text), type="application/json", id="data"))
+        scripts.append(tag("script", Markup(code)))
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
-        tag("style", Markup(STYLE_SHEET.read_text(encoding="utf-8"))),
+        tag("style", Markup(read_file("page.css"))),
     )
-    body = tag("body", tag("main", *children))
+    body = tag("body", tag("main", *children), *scripts)
     return "<!DOCTYPE html>\n" + tag("html", head, "\n", body, lang="en") + "\n"
+
+
+def read_file(name):
+    """Return the text of a file in this folder."""
+    return (FOLDER / name).read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ drawing stretches with the page, and the letters keep their size.
 import math
 from collections import defaultdict
 
+from minibert.analysis.page.html import Markup, tag
 from minibert.analysis.plots import spread
-from minibert.analysis.report.html import Markup, tag
 from tokenizer.utils.terminal import display_width
 
 MAX_POINTS = 500  # per curve: a screen shows no more
@@ -28,11 +28,11 @@ def is_number(value):
     return is_numeric and -LARGEST < value < LARGEST
 
 
-def chart(caption, curves, guide=None, small=False):
+def chart(caption, curves, guides=(), small=False):
     """Return a figure with curves over steps, or Markup("") if there are no points.
 
     curves: a list of (name, "line", "raw" (faint) or "dots", [(step, value), ...])
-    guide: (name, value), a dashed horizontal line
+    guides: a list of (name, value), dashed horizontal lines
     small: no names at the ends of the curves
     """
     drawable = []
@@ -45,8 +45,7 @@ def chart(caption, curves, guide=None, small=False):
     steps = [step for _, _, points in drawable for step, _ in points]
     x_ticks = ticks(0, max(max(steps), 1))
     x_max = x_ticks[-1]
-    if guide:
-        name, value = guide
+    for name, value in guides:
         drawable.append((name, "guide", [(0, value), (x_max, value)]))
     values = [value for _, _, points in drawable for _, value in points]
     y_ticks = ticks(min(values), max(values))

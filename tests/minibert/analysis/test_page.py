@@ -1,4 +1,6 @@
-"""The report page: what is on it, for every kind of folder; self-contained, and safe."""
+"""The page of a run: what is on it, for every kind of folder; self-contained, and safe."""
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -9,10 +11,11 @@ import pytest
 from reading_models import LINES, model_for, saved
 
 from data import prepare
-from minibert.analysis.report.facts import collect_facts, main, word_statistics
-from minibert.analysis.report.html import VOID_ELEMENTS
-from minibert.analysis.report.page import page
-from minibert.analysis.report.svg import attention_map, chart, downsample, ticks
+from minibert.analysis.page import pack
+from minibert.analysis.page.facts import collect_facts, main, word_statistics
+from minibert.analysis.page.html import VOID_ELEMENTS
+from minibert.analysis.page.layout import page
+from minibert.analysis.page.svg import attention_map, chart, downsample, ticks
 from minibert.config import BertConfig, TrainConfig
 from minibert.formats.run_folder import write_config
 from tokenizer import ByteLevelBPE, WordPiece
@@ -20,40 +23,56 @@ from tokenizer.pretokenize import byte_characters
 
 SCRIPT = '<script>alert("x")</script>'
 METRICS = [
-    {"label": "modernbert", "ln_vocab": 6.0, "unigram_entropy": 4.5, "mlm_probability": 0.3,
-     "eval_mlm_probability": 0.15},
+    {"label": "modernbert", "ln_vocab": 6.0, "unigram_entropy": 4.5, "copying_loss": 4.0,
+     "mlm_probability": 0.3, "eval_mlm_probability": 0.15},
     *({"step": step, "loss": 6 - step / 10, "learning_rate": 1e-3} for step in range(1, 21)),
     {"step": 10, "eval_loss": 4.0, "eval_accuracy": 0.25, "elapsed": 60.0},
     {"step": 20, "eval_loss": 3.5, "eval_accuracy": 0.5, "elapsed": 120.0, "final": True},
 ]
+NO_SCRIPT = '<p class="note">JavaScript is off'
 LOADING_ATTRIBUTES = ("src", "href", "srcset", "data", "action", "xlink:href")
 
 
 class Page(HTMLParser):
-    """Parse a page; fail if it is not well-formed or could load or run anything."""
+    """Parse a page; fail if it is not well-formed, or could load or run anything but its script."""
 
     def __init__(self, html):
         super().__init__()
         self.open = []
         self.text = ""
+        self.policy = ""
+        self.scripts = []  # the attributes of each
+        self.code = ""
         self.feed(html)
         self.close()
         assert not self.open
         assert "://" not in html and "url(" not in html and "@import" not in html
-        assert "default-src &#x27;none&#x27;; style-src &#x27;unsafe-inline&#x27;" in html
+        policy = self.policy.split("; ")
+        assert policy[:4] == ["default-src 'none'", "base-uri 'none'", "form-action 'none'",
+                              "style-src 'unsafe-inline'"]
+        data = [("type", "application/json"), ("id", "data")]
+        assert self.scripts == ([data, []] if self.code else [])
+        digest = base64.b64encode(hashlib.sha256(self.code.encode()).digest()).decode()
+        assert policy[4:] == ([f"script-src 'sha256-{digest}'"] if self.code else [])
 
     def handle_starttag(self, name, attributes):
-        assert name not in ("script", "img", "iframe", "object", "link", "form")
+        assert name not in ("img", "iframe", "object", "link", "form")
+        if name == "meta" and dict(attributes).get("http-equiv") == "Content-Security-Policy":
+            self.policy = dict(attributes)["content"]
+        if name == "script":
+            self.scripts.append(attributes)
         for key, _ in attributes:
             assert key not in LOADING_ATTRIBUTES and not key.startswith("on")
-        if name not in VOID_ELEMENTS:
+        if name not in (*VOID_ELEMENTS, "input"):
             self.open.append(name)
 
     def handle_endtag(self, name):
         assert self.open.pop() == name
 
     def handle_data(self, data):
-        if self.open[-1:] != ["style"]:
+        if self.open[-1:] == ["script"]:
+            self.code = data  # of the last script
+        elif self.open[-1:] != ["style"]:
             self.text += data
 
 
@@ -76,18 +95,32 @@ def run(bpe, tmp_path):
 
 def test_a_finished_run_has_all_sections(run, capsys):
     main([str(run)])
-    assert capsys.readouterr().out.strip() == str(run / "report.html")
-    html = (run / "report.html").read_text(encoding="utf-8")
+    assert capsys.readouterr().out.strip() == str(run / "page.html")
+    html = (run / "page.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>(.*?)</h2>", html) == [
+        "Try the model", "Attention", "From letters to tokens", "Training", "Evaluation",
+        "Filled masks", "Vocabulary", "Configuration",
+    ]
+    text = Page(html).text
+    for part in ("my run", "2 layers of 16, 2 heads", "training finished", "validation loss",
+                 "3.500", "50.0%", "ln V", "unigram entropy", "copying", "validation words",
+                 "batch_size"):
+        assert part in text, part
+    assert '<th scope="row">max_length</th><td><b>24</b></td>' in html  # not as in the preset
+    assert html.count('<p class="note">') == html.count(NO_SCRIPT) == 1
+
+
+def test_the_page_of_a_large_model_has_pictures_only_and_says_so(run, monkeypatch):
+    monkeypatch.setattr(pack, "MAX_PARAMETERS", 1000)
+    facts, tokenizer, packed = collect_facts(run)
+    html = page(facts, tokenizer, packed)
     assert re.findall(r"<h2>(.*?)</h2>", html) == [
         "Training", "Evaluation", "Filled masks", "Attention", "Tokens of a text", "Vocabulary",
         "Configuration",
     ]
     text = Page(html).text
-    for part in ("my run", "2 layers of 16, 2 heads", "training finished", "validation loss",
-                 "3.500", "50.0%", "unigram entropy", "validation words", "batch_size"):
-        assert part in text, part
-    assert '<th scope="row">max_length</th><td><b>24</b></td>' in html  # not as in the preset
-    assert 'class="note"' not in html
+    assert "This page has pictures only: it runs models of up to 1,000 parameters" in text
+    assert "<script" not in html
 
 
 def test_curves_are_labeled_with_their_shares_of_masked_tokens(run):
@@ -130,7 +163,9 @@ def test_texts_are_shown_instead_of_the_probes_and_json_has_the_facts(run, capsy
     assert facts["attention"]["length"] == 39
     assert len(facts["attention"]["layers"][0][0]["weights"]) == 32
     assert facts["training"]["curves"]["eval_loss"] == [[10, 4.0], [20, 3.5]]
-    assert "first 32 of 39 tokens" in Page((run / "report.html").read_text(encoding="utf-8")).text
+    facts, tokenizer, packed = collect_facts(run, [long_text])
+    assert packed["examples"][0] == long_text
+    assert "first 32 of 39 tokens" in Page(page(facts, tokenizer)).text
 
 
 def test_nothing_in_a_run_is_taken_for_markup(tmp_path):
@@ -148,13 +183,15 @@ def test_nothing_in_a_run_is_taken_for_markup(tmp_path):
     finetune = {"tuning": {"tune": SCRIPT}, "metric": SCRIPT, "train": SCRIPT, "constant": 0,
                 "pretrained": {"mean": 1, "deviation": 0}}
     (folder / "finetune.json").write_text(json.dumps(finetune))
-    facts, _ = collect_facts(folder, [f"a [MASK] {SCRIPT} <b> \x1b\u202e"])
+    facts, _, packed = collect_facts(folder, [f"a [MASK] {SCRIPT} <b> \x1b\u202e"])
     assert facts["training"]["evaluations"] == [{"step": 2, "eval_loss": 3.0}]
     json.dumps(facts, allow_nan=False)
     facts["folder"] += "\udc80"  # half a character
-    html = page(facts, tokenizer)
-    assert Page(html).text.count(SCRIPT) > 3
-    assert "\x1b" not in html and "\u202e" not in html and html.encode("utf-8")
+    for packed_or_not in (packed, None):
+        html = page(facts, tokenizer, packed_or_not)
+        assert Page(html).text.count(SCRIPT) > 3
+        assert "\x1b" not in html and "\u202e" not in html and html.encode("utf-8")
+    assert SCRIPT in packed["tokenizer"]["tokens"] and SCRIPT in packed["examples"][0]
 
 
 def test_word_statistics_worked_by_hand():
@@ -176,7 +213,7 @@ def test_ticks_span_the_values(low, high):
 
 def test_the_name_of_a_curve_does_not_cover_a_dot_that_is_later():
     html = chart("loss", [("training", "line", [(0, 9.0), (90, 4.0)]),
-                          ("validation", "dots", [(50, 5.0), (95, 4.0)])], ("entropy", 6.0))
+                          ("validation", "dots", [(50, 5.0), (95, 4.0)])], [("entropy", 6.0)])
     assert html.count("left:95.0%;") == 2 and html.count("left:100.0%;bottom") == 1
 
 

@@ -5,9 +5,17 @@ from pathlib import Path
 import numpy as np
 
 from minibert.analysis.attention_maps import SHARES
+from minibert.analysis.page.html import (
+    Markup,
+    colored_tokens,
+    document,
+    join,
+    read_file,
+    table,
+    tag,
+)
+from minibert.analysis.page.svg import attention_map, bars, chart
 from minibert.analysis.plots import curve_names, smooth
-from minibert.analysis.report.html import colored_tokens, document, join, table, tag
-from minibert.analysis.report.svg import attention_map, bars, chart
 from tokenizer.utils.terminal import TextStyle, plural
 
 METRICS = {  # key in metrics.jsonl -> (name, format)
@@ -28,6 +36,16 @@ SMALL_CURVES = (
     ("learning_rate", "Learning rate", "line"),
     ("grad_norm", "Gradient norm", "line"),
 )
+GUIDES = {  # losses that are known before training: key in metrics.jsonl -> name
+    "ln_vocab": "ln V",
+    "unigram_entropy": "unigram entropy",
+    "copying_loss": "copying",
+}
+GUIDES_NOTE = (
+    "Dashed: the loss if all tokens were equally likely (ln V); if the model knew only how "
+    "frequent each token is (unigram entropy); and if it also looked at the token to predict, "
+    "which masking leaves visible in one case of five (copying). Below these, it reads context."
+)
 KINDS = {  # kind -> (name, unit of the length of a token)
     "bpe": ("byte-level BPE", "bytes, with the space before a word"),
     "wordpiece": ("WordPiece", "characters"),
@@ -35,23 +53,28 @@ KINDS = {  # kind -> (name, unit of the length of a token)
 MAX_LENGTHS = 24  # bars of the histogram of token lengths
 
 
-def page(facts, tokenizer=None):
-    """Return the HTML of a page for the facts of ``collect_facts``."""
+def page(facts, tokenizer=None, packed=None):
+    """Return the HTML of a page for what ``collect_facts`` returns.
+
+    With ``packed``, the model runs in the page, and views of it take the place of the pictures of
+    its attention and its tokens.
+    """
     name = Path(facts["folder"]).resolve().name
-    command = f"python -m minibert report {shlex.quote(facts['folder'])}"
+    command = f"python -m minibert page {shlex.quote(facts['folder'])}"
     return document(
         f"{name} - minibert",
         tag("h1", name),
         *(tag("p", note, class_="note") for note in facts["notes"]),
         summary(facts),
+        Markup(read_file("views.html")) if packed else "",
         curves(facts["training"]),
         evaluation(facts["training"], facts["finetuned"]),
         masks(facts["masks"]),
-        attention(facts["attention"]),
-        samples(facts["samples"], tokenizer),
+        *(() if packed else (attention(facts["attention"]), samples(facts["samples"], tokenizer))),
         vocabulary(facts["vocabulary"], facts["validation_words"], tokenizer),
         configuration(facts),
         soft(join(["made by ", tag("code", command)])),
+        data=packed,
     )
 
 
@@ -97,8 +120,7 @@ def curves(training):
     losses = found.get("loss", [])
     smoothed = smooth([value for _, value in losses])
     expected = training.get("expected", {})
-    entropy = expected.get("unigram_entropy")
-    guide = None if entropy is None else ("unigram entropy: context ignored", entropy)
+    guides = [(name, expected[key]) for key, name in GUIDES.items() if key in expected]
     train_name, eval_name = curve_names(expected)
     lines = [
         ("", "raw", losses),
@@ -109,8 +131,9 @@ def curves(training):
     for name, caption, kind in SMALL_CURVES:
         if len(found.get(name, [])) > 1:
             small.append(chart(caption, [(caption, kind, found[name])], small=True))
-    loss = chart("Loss, nats per token to predict", lines, guide)
-    return section("Training", loss, tag("div", *small, class_="pair") if small else "")
+    loss = chart("Loss, nats per token to predict", lines, guides)
+    note = soft(GUIDES_NOTE) if loss and guides else ""
+    return section("Training", loss, note, tag("div", *small, class_="pair") if small else "")
 
 
 def evaluation(training, finetuned):

@@ -1,4 +1,4 @@
-"""A text split into its tokens, as it is shown in a terminal or in a report."""
+"""A text split into its tokens, as it is shown in a terminal or on a page."""
 from dataclasses import dataclass
 
 from tokenizer.pretokenize import token_bytes

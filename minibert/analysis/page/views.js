@@ -48,7 +48,8 @@ class Views {
     this.tokenizer = new Tokenizer(data.tokenizer);
     this.neverPredicted = new Set(data.tokenizer.never_predicted);
     this.masked = new Set(); // positions of the tokens that the reader masks
-    this.head = [0, 0]; // layer and head that the attention view shows
+    // layer and head that the attention view shows: at first one in the middle
+    this.head = [Math.floor(data.config.num_hidden_layers / 2), 0];
     this.listen();
     find("examples").append(...data.examples.map((text) =>
       element("button", { onclick: () => { find("text").value = text; this.read(); } }, text)));
@@ -97,9 +98,9 @@ class Views {
     const cards = positions.map((position, i) => this.answerCard(position, i + 1));
     const milliseconds = Math.round(performance.now() - begin);
     find("answers").replaceChildren(...cards);
-    const isFull = this.ids.length === this.config.max_length;
+    const { max_length } = this.config;
     find("time").textContent = `${this.ids.length} tokens in ${milliseconds} ms.`
-      + (isFull ? " The model reads no more: the rest of the text is cut off." : "");
+      + (this.ids.length < max_length ? "" : ` The model reads no more than ${max_length}.`);
     find("spoken").textContent = cards.map((card) => card.ariaLabel).join(" ");
     this.showHeads();
   }
@@ -197,7 +198,7 @@ class Views {
         });
         return element("label", {}, input, canvas);
       });
-      const columns = `grid-template-columns:repeat(${Math.min(maps.length, 4)},4.5rem)`;
+      const columns = `grid-template-columns:repeat(${Math.min(maps.length, 4)},minmax(0,4.5rem))`;
       return element("div", { style: columns },
         element("span", {}, `layer ${layer + 1}`), ...pictures);
     });

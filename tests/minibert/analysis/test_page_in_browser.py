@@ -9,12 +9,13 @@ from reading_models import LINES, model_for, round_to_bf16, saved, tokenizer_of
 
 from minibert.analysis.mask_filling import fill_mask
 from minibert.analysis.page.facts import main
+from tokenizer import WordPiece
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(find_chromium() is None, reason="needs chromium"),
 ]
-EVIL = "<img src=x onerror=alert(1)>"
+EVIL = "<img src=x{} onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module", params=["bpe", "wordpiece"])
@@ -90,9 +91,9 @@ def test_the_keyboard_reaches_tokens_and_attention(opened):
     browser.press("ArrowRight")
     shown = browser.run("document.activeElement.firstChild.textContent")
     look = browser.run("document.querySelector('#look').textContent")
-    assert look.startswith(f"Layer 1, head 1: “{shown}” looks at")
-    browser.run("document.querySelectorAll('#heads input')[3].click()")
-    assert browser.run("document.querySelector('#look').textContent").startswith("Layer 2, head 2")
+    assert look.startswith(f"Layer 2, head 1: “{shown}” looks at")
+    browser.run("document.querySelectorAll('#heads input')[1].click()")
+    assert browser.run("document.querySelector('#look').textContent").startswith("Layer 1, head 2")
 
 
 def test_a_word_is_put_together_step_by_step(opened):
@@ -109,12 +110,27 @@ def test_a_word_is_put_together_step_by_step(opened):
     assert len(all_steps[-1].split("\n")) == len(ids)
 
 
-def test_text_is_never_markup_and_nothing_is_loaded_or_logged(opened):
+def test_nothing_is_loaded_or_logged(opened):
     browser, *_ = opened
-    write(browser, f"The cat {EVIL} [MASK]")
-    assert browser.run("document.querySelectorAll('img').length") == 0
+    write(browser, "The cat eats the [MASK].")
     requests = [event["params"]["request"]["url"] for event in browser.events
                 if event["method"] == "Network.requestWillBeSent"]
     assert len(requests) == 1 and requests[0].startswith("file://")
     noise = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
     assert not [json.dumps(event) for event in browser.events if event["method"] in noise]
+
+
+def test_tokens_texts_and_answers_are_never_markup(tmp_path):
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = WordPiece([*special, EVIL.format(0), EVIL.format(1), "a"],
+                          special_tokens=[*special, EVIL.format(0)])
+    model = model_for(tokenizer)
+    model.head.bias.data[6] = 50  # the answer to every mask
+    run = saved(tmp_path / EVIL.format(2), model, tokenizer)
+    main([str(run), "--text", f"a [MASK] {EVIL.format(0)} {EVIL.format(3)}"])
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(run / "page.html")
+        text = browser.run("document.body.innerText")
+        assert all(EVIL.format(i) in text for i in (0, 2, 3))
+        assert answers(browser)[0][0] == EVIL.format(1).replace(" ", "·")
+        assert browser.run("document.querySelectorAll('img').length") == 0

@@ -195,5 +195,6 @@ def trainable_parameters(tune):
             head = count_parameters(attach(model, Tuning("head")))["head"]
             return {"encoder": config.num_hidden_layers * 2 * 16 * config.hidden_size,
                     "head": head}
-        counts = count_parameters(attach(model, Tuning(tune=tune, lora_rank=8)))
+        tuning = Tuning(tune=tune, lora_rank=8, lora_on="query,value")
+        counts = count_parameters(attach(model, tuning))
     return {"encoder": counts["trained"] - counts["head"], "head": counts["head"]}

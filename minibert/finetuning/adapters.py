@@ -29,8 +29,8 @@ from minibert.optim import FRESH_RMS, num_stacked
 from tokenizer.utils.cli import suggestion
 
 # Mode -> factor of the default learning rate. The fewer weights are trained, the more each has to
-# move.
-RATE_FACTORS = {"all": 1, "lora": 4, "prefix": 10, "bias": 4, "head": 3}
+# move. (LoRA: Schulman and Thinking Machines Lab 2025 find the same factor.)
+RATE_FACTORS = {"all": 1, "lora": 10, "prefix": 10, "bias": 4, "head": 3}
 QKV = ("query", "key", "value")  # in the order in which ``Attention`` stacks them
 MATRICES = (*QKV, "out", "mlp")
 # Names of the tensors that an adapter adds to a model.
@@ -48,8 +48,8 @@ class Tuning:
                        "scales; head: nothing else", RATE_FACTORS)
     lora_rank: int = option(4, "lora: rank of the updates")
     lora_alpha: float = option(8.0, "lora: the updates are multiplied by alpha / rank")
-    lora_on: str = option("query,value", "lora: comma-separated list of the matrices to update: "
-                          "query, key, value, out, mlp")
+    lora_on: str = option("query,key,value,out,mlp", "lora: comma-separated list of the matrices "
+                          "to update")
     prefix_length: int = option(16, "prefix: trained keys and values in each layer")
 
     def __post_init__(self):

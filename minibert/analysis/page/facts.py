@@ -93,11 +93,7 @@ def collect_facts(folder, texts=()):
             facts["masks"] = filled_masks(model, tokenizer, texts, notes)
             if tokenizer.encode(texts[0]).ids:
                 facts["attention"] = attention_facts(model, tokenizer, texts[0])
-            reason = pictures_only(model, tokenizer)
-            if reason:
-                notes.append(reason)
-            else:
-                packed = pack(model, tokenizer) | {"examples": [*texts, SAMPLE]}
+            packed = packed_model(model, tokenizer, [*texts, SAMPLE], notes)
     return facts, tokenizer, packed
 
 
@@ -105,6 +101,15 @@ def model_facts(model):
     """Return the fields of the model's config, its class and number of parameters."""
     config = asdict(model.config)
     return config | {"parameters": model.num_parameters(), "class": type(model).__name__}
+
+
+def packed_model(model, tokenizer, examples, notes):
+    """Return what ``pack`` returns and the examples, or None and a note that says why."""
+    reason = pictures_only(model, tokenizer)
+    if reason:
+        notes.append(reason)
+        return None
+    return pack(model, tokenizer) | {"examples": examples}
 
 
 def attempt(name, notes, load, *args):

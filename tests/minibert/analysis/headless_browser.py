@@ -1,5 +1,4 @@
 """Chromium without a window, driven by the DevTools protocol over two pipes: no package needed."""
-import base64
 import json
 import os
 import shutil
@@ -107,16 +106,6 @@ class Browser:
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left",
                       clickCount=1)
-
-    def screenshot(self, path, width, scheme="light", height=900, full=True):
-        """Write a picture of the page at a width in pixels, in light or dark colors."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                  deviceScaleFactor=1, mobile=width < 600)
-        self.send("Emulation.setEmulatedMedia",
-                  features=[{"name": "prefers-color-scheme", "value": scheme}])
-        data = self.send("Page.captureScreenshot", captureBeyondViewport=full)["data"]
-        with open(path, "wb") as file:
-            file.write(base64.b64decode(data))
 
 
 KEY_CODES = {"Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}

@@ -24,10 +24,10 @@ def pictures_only(model, tokenizer):
     """Return why a page cannot run the model, a sentence; "" if it can."""
     config = model.config
     if config.family not in FAMILIES or type(model) not in (BertForMaskedLM, BertForPreTraining):
-        reason = (f"it runs models that fill masks ({', '.join(FAMILIES)}), not "
+        reason = (f"a page runs models that fill masks ({', '.join(FAMILIES)}), not "
                   f"{type(model).__name__} ({config.family})")
     elif model.num_parameters() > MAX_PARAMETERS:
-        reason = (f"it runs models of up to {MAX_PARAMETERS:,} parameters, and this one has "
+        reason = (f"a page runs models of up to {MAX_PARAMETERS:,} parameters, and this one has "
                   f"{model.num_parameters():,}")
     elif missing := [role for role in ROLES if getattr(tokenizer, f"{role}_token_id") is None]:
         reason = f"the tokenizer has no {' and no '.join(missing)} token"

@@ -119,7 +119,7 @@ def test_the_page_of_a_large_model_has_pictures_only_and_says_so(run, monkeypatc
         "Configuration",
     ]
     text = Page(html).text
-    assert "This page has pictures only: it runs models of up to 1,000 parameters" in text
+    assert "This page has pictures only: a page runs models of up to 1,000 parameters" in text
     assert "<script" not in html
 
 

@@ -1,10 +1,14 @@
 """The exercises: what is checked, the solutions, and the inputs on which answers are compared.
 
-The solutions are the product's own functions, called with the arguments of the exercises.
+The solutions are the product's own functions, called with the arguments of the exercises. Only the
+last exercise has a solution of its own, which is made of such functions.
 """
 import random
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +25,8 @@ from tokenizer import reference
 from tokenizer.trainers.likelihood import gain
 from tokenizer.trainers.merges import PairCounts
 
+PASSED = "passed"
+
 
 @dataclass(frozen=True)
 class Exercise:
@@ -28,6 +34,8 @@ class Exercise:
     function: str
     solution: Callable
     inputs: Callable  # returns a list of dicts of arguments
+    # result -> PASSED, or what is wrong; without it, results are compared with the solution's
+    judge: Callable = None
 
 
 # The solutions: the product's functions with the arguments of the exercises
@@ -77,6 +85,76 @@ def causal_mask(length, window):
     config = BertConfig("modernbert", causal=True, num_hidden_layers=2, local_attention=window or 2)
     bias, local_bias = attention_biases(config, None, length, torch.float32, "cpu")
     return (local_bias if window else bias) == 0
+
+
+class TrainedBert(torch.nn.Module):
+    """The model of the last exercise."""
+
+    def __init__(self, V, T, H=64, num_heads=2):
+        super().__init__()
+        self.num_heads = num_heads
+        self.token = torch.nn.Embedding(V, H)
+        self.position = torch.nn.Parameter(torch.zeros(T, H))
+        self.blocks = torch.nn.ModuleList(torch.nn.ModuleDict({
+            "norm1": torch.nn.LayerNorm(H), "qkv": torch.nn.Linear(H, 3 * H),
+            "norm2": torch.nn.LayerNorm(H), "up": torch.nn.Linear(H, 4 * H),
+            "down": torch.nn.Linear(4 * H, H)}) for _ in range(2))
+        self.norm = torch.nn.LayerNorm(H)
+        self.out = torch.nn.Linear(H, V)
+
+    def forward(self, ids):
+        B, T = ids.shape
+        mask = torch.zeros(B, 1, 1, T).masked_fill(ids[:, None, None] == 0, -1e9)
+        x = self.token(ids) + self.position  # (B, T, H)
+        for block in self.blocks:
+            qkv = block["qkv"](block["norm1"](x)).view(B, T, 3, self.num_heads, -1)
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, nh, T, hs) each
+            x = x + attention_by_hand(q, k, v, mask).transpose(1, 2).flatten(2)
+            x = x + block["down"](torch.relu(block["up"](block["norm2"](x))))
+        return self.out(self.norm(x))
+
+
+def train_bert(sentences):
+    split = [[tuple("_" + word) for word in sentence.split()] for sentence in sentences]
+    counts = Counter(word for words in split for word in words)
+    letters = sorted({letter for word in counts for letter in word})
+    tokens, merges = reference.train(counts, letters, len(letters) + 60)
+    rows = []
+    for words in split:
+        pieces = [piece for word in words for piece in reference.encode_word(word, merges)]
+        rows.append([1, *(4 + tokens.index(piece) for piece in pieces), 2])
+    T = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (T - len(row)) for row in rows])  # (B, T)
+    torch.manual_seed(0)
+    model = TrainedBert(4 + len(tokens), T)
+    optimizer = torch.optim.AdamW(model.parameters())
+    masker = Masker(4 + len(tokens), mask_token_id=3, special_ids=range(4), mlm_probability=0.3)
+    for step in range(250):
+        optimizer.param_groups[0]["lr"] = 4e-3 * stable_schedule(step / 250, 0.1, 0.3)
+        corrupted, labels = map(torch.from_numpy, masker(ids, 0, step, range(len(ids))))
+        logits = model(corrupted)  # (B, T, V)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return ids, model
+
+
+@torch.no_grad()
+def knows_its_sentences(trained):
+    """Return PASSED if (ids, model) gives back 95 of 100 tokens, each masked alone."""
+    ids, model = trained
+    right = asked = 0
+    for t in range(ids.shape[1]):
+        rows = ids[:, t] > 3  # not padding and special tokens
+        if rows.any():
+            seen = ids[rows].clone()
+            seen[:, t] = 3
+            right += (model(seen)[:, t].argmax(-1) == ids[rows, t]).sum().item()
+            asked += len(seen)
+    if len(ids) != 32 or asked < 32 * 10:
+        return f"{asked} tokens in {len(ids)} sentences are too few"
+    return PASSED if right >= 0.95 * asked else f"{right} of {asked} tokens are right"
 
 
 # The inputs
@@ -208,6 +286,13 @@ def span_inputs():
             for ids, spans in cases]
 
 
+def sentences():
+    """The first 32 sentences of the book's sample."""
+    text = (Path(__file__).parents[1] / "docs/book/sample.txt").read_text(encoding="utf-8")
+    lines = [" ".join(re.findall(r"\w+", line.lower())) for line in text.splitlines()]
+    return [{"sentences": [line for line in lines if line][:32]}]
+
+
 EXERCISES = (
     Exercise("1_count_pairs", "count_pairs", count_pairs, word_counts),
     Exercise("2_apply_merge", "apply_merge", reference.merge, merges),
@@ -220,4 +305,5 @@ EXERCISES = (
     Exercise("9_relative_bucket", "relative_bucket", relative_bucket, distances),
     Exercise("10_causal_mask", "causal_mask", causal_mask, mask_sizes),
     Exercise("11_corrupt_spans", "corrupt_spans", replace_spans, span_inputs),
+    Exercise("12_train_bert", "train_bert", train_bert, sentences, knows_its_sentences),
 )

@@ -76,7 +76,7 @@ def test_a_chapter_has_its_parts(page):
     assert re.search(r"\]\(\.\./\.\./\S+\.py", first_paragraph), "links to the file it is about"
     assert re.search(rf"!\[.+\]\(pictures/{page.name[:3]}[\w-]+\.(svg|png)\)", text)
     exercises = text.split("\n## Exercises\n")[1]
-    assert 2 <= len(re.findall(r"^\d\. ", exercises, re.M)) <= 3
+    assert 2 <= len(re.findall(r"^\d\. ", exercises, re.M)) <= 4
     blocks = re.findall(r"^```(?!python \S)(.+)", text, re.M)  # all but quotes of a file
     assert set(blocks) <= {"python", "console"}, "others are not run"
     assert f"]({page.name})" in (BOOK / "README.md").read_text(encoding="utf-8")

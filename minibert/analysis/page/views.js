@@ -186,11 +186,12 @@ class Views {
       const pictures = maps.map((weights, head) => {
         const canvas = element("canvas", { width: T, height: T });
         const context = canvas.getContext("2d");
+        const image = context.createImageData(T, T);
+        weights.data.forEach((weight, i) => { image.data[4 * i + 3] = 255 * Math.sqrt(weight); });
+        context.putImageData(image, 0, 0); // black, more or less transparent
+        context.globalCompositeOperation = "source-in"; // the color, as transparent as this
         context.fillStyle = color;
-        weights.data.forEach((weight, i) => {
-          context.globalAlpha = Math.sqrt(weight);
-          context.fillRect(i % T, Math.floor(i / T), 1, 1);
-        });
+        context.fillRect(0, 0, T, T);
         const input = element("input", {
           type: "radio", name: "head", ariaLabel: `layer ${layer + 1}, head ${head + 1}`,
           checked: layer === this.head[0] && head === this.head[1],

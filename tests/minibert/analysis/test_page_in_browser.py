@@ -7,6 +7,7 @@ import torch
 from headless_browser import Browser, find_chromium
 from reading_models import LINES, model_for, round_to_bf16, saved, tokenizer_of
 
+from minibert.analysis.activations import hidden_activations
 from minibert.analysis.mask_filling import fill_mask
 from minibert.analysis.page.facts import main
 from tokenizer import WordPiece
@@ -94,6 +95,17 @@ def test_the_keyboard_reaches_tokens_and_attention(opened):
     assert look.startswith(f"Layer 2, head 1: “{shown}” looks at")
     browser.run("document.querySelectorAll('#heads input')[1].click()")
     assert browser.run("document.querySelector('#look').textContent").startswith("Layer 1, head 2")
+
+
+def test_the_picture_of_a_head_is_as_opaque_as_its_weights_are_large(opened):
+    browser, model, tokenizer = opened
+    write(browser, "The cat eats.")
+    pixels = browser.run("""[...document.querySelectorAll("canvas")].map((canvas) =>
+        Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.width).data))""")
+    activations = hidden_activations(model, tokenizer, "The cat eats.")
+    opacity = torch.tensor(pixels)[:, 3::4] / 255
+    torch.testing.assert_close(opacity, activations.attention.flatten(0, 1).flatten(1).sqrt(),
+                               atol=0.02, rtol=0)
 
 
 def test_a_word_is_put_together_step_by_step(opened):

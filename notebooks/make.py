@@ -133,9 +133,8 @@ def cells_of(notebook, kind="code"):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
-def has_same_code(old, notebook):
-    return [cell["source"] for cell in cells_of(old)] == [
-        cell["source"] for cell in cells_of(notebook)]
+def code_of(notebook):
+    return [cell["source"] for cell in cells_of(notebook)]
 
 
 def copy_outputs(old, notebook):
@@ -152,7 +151,7 @@ def execute(notebook):
 
     copy = nbformat.reads(json.dumps(notebook), as_version=4)
     with run.working_folder() as folder:
-        NotebookClient(copy, timeout=900, record_timing=False, coalesce_streams=True,
+        NotebookClient(copy, timeout=3600, record_timing=False, coalesce_streams=True,
                        resources={"metadata": {"path": folder}}).execute()
         text = nbformat.writes(copy).replace(os.path.realpath(folder), "...")
     copy_outputs(json.loads(text), notebook)
@@ -175,7 +174,7 @@ def main(args=None):
             start = time.monotonic()
             execute(notebook)
             print(f"{path.name}: {time.monotonic() - start:.0f} s")
-        elif has_same_code(old, notebook):
+        elif code_of(old) == code_of(notebook):
             copy_outputs(old, notebook)
         else:
             print(f"{path.name}: the code has changed: make notebooks ARGS='--only {page.stem}'")

@@ -8,7 +8,8 @@ from book_helpers import load_script
 
 make = load_script("notebooks/make")
 PAGES = make.pages()
-CHAPTERS = [page for page in PAGES if page.parent != make.HERE]
+WALK_THROUGHS = [page for page in PAGES if page.parent == make.HERE]
+CHAPTERS = [page for page in PAGES if page not in WALK_THROUGHS]
 REPAIR = "run make links; if the code has changed, make notebooks"
 
 
@@ -73,6 +74,23 @@ def test_the_links_of_a_notebook_have_targets(page):
     local = [target for target in targets if target and not re.match(r"\w+:", target)]
     assert local
     assert [target for target in local if not (make.HERE / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", WALK_THROUGHS, ids=name)
+def test_a_walk_through_ends_with_a_filled_mask(page, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    corpus = tmp_path / "text.txt"
+    lines = text.read_text().split("\n")
+    corpus.write_text("\n".join(line.capitalize() for line in lines))  # sentences
+    names = {"__name__": "__main__"}
+    for _, _, lines, _ in make.run.blocks(page.read_text(encoding="utf-8")):
+        code = re.sub(r"^STEPS = .*", "STEPS = 3", "\n".join(lines), flags=re.M)
+        code = re.sub(r"^CORPUS = .*", f"CORPUS = {str(corpus)!r}", code, flags=re.M)
+        exec(code, names)
+    last_lines = capsys.readouterr().out.splitlines()[-6:]
+    assert re.search(r"\[MASK\]|<mask>", last_lines[0])
+    assert all(re.match(r" +\d+\.\d% ", line) for line in last_lines[1:])
+    assert names["step"] == names["STEPS"] == 3
 
 
 def test_links_lead_to_other_notebooks_and_to_their_headings():

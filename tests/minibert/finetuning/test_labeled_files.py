@@ -1,6 +1,7 @@
 """Reading labeled examples: formats, columns, labels, and errors with their line."""
 import gzip
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -240,3 +241,11 @@ def test_the_labels_of_a_regression_need_not_stay_in_the_training_set(tmp_path):
     path = written(tmp_path, "sentence\tlabel\n" + rows)
     _, dev = split_dev(read_examples(path, parse_label=read_number))
     assert len(dev) == 2
+
+
+def test_the_first_sample_of_the_guide_has_two_equal_classes_and_other_sentences_for_dev():
+    samples = Path(__file__).parents[3] / "docs/samples"
+    train, dev = (read_examples(samples / f"errors_{part}.tsv") for part in ("train", "dev"))
+    assert sorted(train.labels) == ["error"] * 30 + ["result"] * 30
+    assert sorted(dev.labels) == ["error"] * 10 + ["result"] * 10
+    assert len({*train.texts, *dev.texts}) == 80

@@ -88,6 +88,8 @@ def read_config_file(path):
         for name in config.keys() - {*CONFIG_KEYS}:
             raise ValueError(f"unknown key {name!r}" + suggestion(name, CONFIG_KEYS))
         config["train"].setdefault("reflow", "no")  # runs of older versions kept all lines
+        if config["train"].get("tokenizer_criterion") == "frequency":  # now it is the only one
+            del config["train"]["tokenizer_criterion"]
         check_types(BertConfig, config["model"], "model")
         check_types(TrainConfig, config["train"], "train")
         model = from_dict(BertConfig, config["model"])

@@ -1,4 +1,5 @@
 """The command line is made from the dataclasses, and a run never changes by accident."""
+import json
 import os
 import re
 from pathlib import Path
@@ -51,6 +52,20 @@ def test_a_run_from_before_reflow_keeps_its_lines(tmp_path):
     assert '"reflow": "auto"' in path.read_text()
     path.write_text(path.read_text().replace('"reflow": "auto",', ""))
     assert read_config(tmp_path)[2].reflow == "no"
+
+
+@pytest.mark.parametrize("criterion, is_read", [("frequency", True), ("likelihood", False)])
+def test_a_run_from_before_the_only_criterion_is_read(criterion, is_read, tmp_path):
+    write_config(tmp_path, "kant", *PRESETS["kant"])
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    config["train"]["tokenizer_criterion"] = criterion
+    path.write_text(json.dumps(config))
+    if is_read:
+        assert read_config(tmp_path)[1:] == PRESETS["kant"]
+    else:
+        with pytest.raises(ValueError, match="unknown TrainConfig key 'tokenizer_criterion'"):
+            read_config(tmp_path)
 
 
 def test_a_run_is_repeated_from_what_show_prints_or_from_its_config(tmp_path, capsys):

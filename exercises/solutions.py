@@ -143,17 +143,24 @@ def train_bert(sentences):
 @torch.no_grad()
 def knows_its_sentences(trained):
     """Return PASSED if (ids, model) gives back 95 of 100 tokens, each masked alone."""
+    if not isinstance(trained, (tuple, list)) or len(trained) != 2:
+        return "the result is not (ids, model)"
     ids, model = trained
+    if not isinstance(ids, torch.Tensor) or ids.dtype != torch.int64 or ids.shape[:-1] != (32,):
+        return "ids is not a tensor of int64 of the shape (32, T)"
     right = asked = 0
     for t in range(ids.shape[1]):
         rows = ids[:, t] > 3  # not padding and special tokens
         if rows.any():
             seen = ids[rows].clone()
             seen[:, t] = 3
-            right += (model(seen)[:, t].argmax(-1) == ids[rows, t]).sum().item()
+            logits = model(seen)
+            if logits.shape[:-1] != seen.shape:
+                return f"the model maps {(*seen.shape,)} to {(*logits.shape,)}, not to (B, T, V)"
+            right += (logits[:, t].argmax(-1) == ids[rows, t]).sum().item()
             asked += len(seen)
-    if len(ids) != 32 or asked < 32 * 10:
-        return f"{asked} tokens in {len(ids)} sentences are too few"
+    if asked < 32 * 10:
+        return f"{asked} tokens in 32 sentences are too few"
     return PASSED if right >= 0.95 * asked else f"{right} of {asked} tokens are right"
 
 

@@ -219,6 +219,23 @@ def test_a_bert_that_has_learned_nothing_or_too_little_is_refused():
     assert case["sentences"][0] == "the boats leave the harbour before the light comes"
 
 
+IDS = torch.arange(4, 14).repeat(32, 1)
+
+
+@pytest.mark.parametrize("trained, message", [
+    (torch.nn.Identity(), "the result is not (ids, model)"),
+    ((IDS.tolist(), torch.nn.Identity()), "ids is not a tensor of int64 of the shape (32, T)"),
+    ((IDS.int(), torch.nn.Identity()), "ids is not a tensor of int64 of the shape (32, T)"),
+    ((IDS[:31], torch.nn.Identity()), "ids is not a tensor of int64 of the shape (32, T)"),
+    ((IDS, lambda ids: torch.zeros(32, 14)),
+     "the model maps (32, 10) to (32, 14), not to (B, T, V)"),
+    ((IDS[:, :9], lambda ids: torch.zeros(32, 9, 14)), "288 tokens in 32 sentences are too few"),
+])
+def test_a_bert_of_another_form_is_described(trained, message):
+    result = check.check_answer(EXERCISES["12_train_bert"], lambda sentences: trained)
+    assert (result["state"], result["yours"]) == ("wrong", message)
+
+
 def test_the_last_exercise_calls_the_readers_own_functions():
     """They are not written yet, so the file can be loaded, but not used."""
     answer = check.load(check.HERE / "12_train_bert.py", "train_bert")

@@ -111,7 +111,10 @@ def parse(args):
     parser.add_argument("--extra", default="", help="more flags for train.py")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the run here")
     add_result_flags(parser)
-    return parser.parse_args(args)
+    args = parser.parse_args(args)
+    if args.minutes <= 0 or (args.steps is not None and args.steps < 1):
+        raise ValueError("--minutes and --steps must be above 0")
+    return args
 
 
 def train_row(name, seed, args, folder):
@@ -243,7 +246,10 @@ def paired_t(rows, baseline):
     differences = [rows[seed]["loss"] - baseline[seed]["loss"] for seed in seeds]
     mean, n = statistics.mean(differences), len(seeds)
     error = statistics.stdev(differences) / math.sqrt(n)
-    return f"{mean:.3f} (t = {mean / error:.2f}, critical: -{CRITICAL_T[n]})"
+    if not error:  # the same program, for example
+        return f"{mean:.3f}"
+    critical = CRITICAL_T[min(n, max(CRITICAL_T))]  # with more seeds it would be a little lower
+    return f"{mean:.3f} (t = {mean / error:.2f}, critical: -{critical})"
 
 
 if __name__ == "__main__":

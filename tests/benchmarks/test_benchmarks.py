@@ -376,6 +376,17 @@ def test_speedrun_compares_recipes_by_paired_seeds():
     assert "| old | 9 steps | 4 | 9 ± 0 | 7 ± 0 | 3.250 ± 0.129 |  |  |" in old
     assert "| -0.100 (t = -2.45, critical: -2.35) |" in new
     assert "| one | 9 steps | 1 | 9 | 7 | 3.000 |  |  |" in one
+    table = speedrun.table({"rows": rows("old", [3.0] * 9) + rows("same", [3.0] * 9)
+                            + rows("new", [2.0] * 8 + [2.9])})
+    same, new = table.splitlines()[3:]
+    assert "| 0.000 |" in same  # no division by a deviation of 0
+    assert "| -0.900 (t = -9.00, critical: -1.89) |" in new  # the value of eight seeds
+
+
+@pytest.mark.parametrize("flags", [["--steps", "0"], ["--steps", "-1"], ["--minutes", "0"]])
+def test_speedrun_refuses_a_run_without_a_length(flags):
+    with pytest.raises(ValueError, match="--minutes and --steps must be above 0"):
+        speedrun.parse(flags)
 
 
 def test_step_time_measures_in_rounds(corpora, tmp_path, monkeypatch, capsys):

@@ -291,7 +291,7 @@ class GPT(torch.nn.Module):
 
 def test_nanogpt_trains_for_the_same_minutes_and_is_scored_on_the_same_text(
         corpora, tmp_path, capsys):
-    """With a stand-in whose model takes all tokens to be equally likely."""
+    """With a fake run whose model takes all tokens to be equally likely."""
     (tmp_path / "train.py").write_text(NANOGPT_TRAIN)
     (tmp_path / "model.py").write_text(NANOGPT_MODEL)
     out = tmp_path / "out.json"

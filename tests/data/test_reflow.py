@@ -104,7 +104,7 @@ def test_other_text_is_not_wrapped(name, document):
     ("he brought from the market\n1. apples", None),
     ("> he brought from the market\n> apples", None),
     # after a hyphen or dash it is unknown whether there was a space
-    ("a word that goes on: twenty-\nfive, and so it does", None),
+    ("a word that continues: twenty-\nfive, and so it does", None),
     ("then he said, looking up—\nbut he said nothing", None),
     ("then he said, looking up –\nbut no more", "then he said, looking up – but no more"),
     # blank lines and lines that are too long to be wrapped

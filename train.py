@@ -22,7 +22,7 @@ from itertools import islice
 import torch
 
 from minibert.batches import prefetch
-from minibert.device import autocast, compile_model
+from minibert.device import SharedCores, autocast, compile_model
 from minibert.optim import batches_per_step, lr_multiplier, make_optimizer, update_average
 from minibert.stop_request import StopRequest
 from minibert.training import checkpoint, cli, profiling
@@ -57,6 +57,10 @@ class Trainer:
         self.data = data
         self.batches = data.train_batches
         self.tokenizer = data.tokenizer
+        # A run by the clock leaves cores to other programs that need them. A run by steps keeps its
+        # threads, and so the last bits of its results.
+        on_cpu = self.device.type == "cpu"
+        self.cores = SharedCores(adapt=on_cpu and self.config.minutes > 0)
         self.stopped = False  # by Ctrl-C, SIGTERM or SIGHUP
         self.model = make_model(data.model_config, self.config)
         self.model.to(self.device)
@@ -121,6 +125,7 @@ class Trainer:
                     report.show_skipped(self.scaler)
                     continue  # state.step went back: what is due now will be due again
                 if self.is_log_step():
+                    self.cores.update()
                     report.log(lr, grad_norm)
                 if is_due(state.step, config.eval_every):
                     self.evaluate(report)

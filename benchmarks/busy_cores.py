@@ -5,9 +5,10 @@
 Each neighbor is a process that computes without a pause. A round trains once for each way to wait
 and each number of neighbors, in turn; the table has the median of the rounds.
 
-The threads of a matrix product wait for one another at its end. By default they first wait in a
-loop, which on a busy machine takes the processor time that the last of them needs.
-GOMP_SPINCOUNT limits the turns of that loop.
+The threads of a matrix product wait for one another at its end, so a thread without a core stops
+all of them. By default they first wait in a loop, which on a busy machine takes the processor time
+that the last of them needs; GOMP_SPINCOUNT limits the turns of that loop. A run with --minutes uses
+fewer threads while others need the cores, unless OMP_NUM_THREADS is set.
 """
 import argparse
 import os
@@ -28,11 +29,13 @@ from tokenizer.utils.cli import run
 
 ROOT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-WAYS = {  # how threads wait -> environment variables of train.py
-    "300,000 turns (libgomp's default)": {"GOMP_SPINCOUNT": "300000"},
-    "10,000 turns": {"GOMP_SPINCOUNT": "10000"},
-    "1,000 turns": {"GOMP_SPINCOUNT": "1000"},
-    "asleep at once": {"GOMP_SPINCOUNT": "0"},
+ALL = {"OMP_NUM_THREADS": str(CORES)}
+WAYS = {  # how many threads, and how they wait -> environment variables of train.py
+    "threads for free cores (the default)": {},
+    "one thread per core": ALL,
+    "... 10,000 turns": ALL | {"GOMP_SPINCOUNT": "10000"},
+    "... 1,000 turns": ALL | {"GOMP_SPINCOUNT": "1000"},
+    "... asleep at once": ALL | {"GOMP_SPINCOUNT": "0"},
     "one thread fewer": {"OMP_NUM_THREADS": str(max(1, CORES - 1))},
 }
 
@@ -64,8 +67,9 @@ def main(args=None):
 def train(corpus, out, environment, *flags):
     """Run train.py on the model of quickstart."""
     command = [sys.executable, ROOT / "train.py", "--corpus", corpus, "--out", out, "--log-every",
-               "5", "--eval-every", "0", "--save-every", "0", *flags]
-    subprocess.run(command, env=os.environ | environment, check=True, capture_output=True)
+               "1", "--eval-every", "0", "--save-every", "0", *flags]
+    without_threads = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    subprocess.run(command, env=without_threads | environment, check=True, capture_output=True)
 
 
 @contextmanager
@@ -81,7 +85,7 @@ def busy_process():
 
 def speed(folder):
     """Return the tokens per second of a run, after its first five steps."""
-    logs = [line for line in read_metrics_lines(folder / "metrics.jsonl") if "loss" in line][1:]
+    logs = [line for line in read_metrics_lines(folder / "metrics.jsonl") if "loss" in line][4:]
     steps = logs[-1]["step"] - logs[0]["step"]
     config = read_json(folder / "config.json")["train"]
     tokens = steps * config["batch_size"] * config["max_length"]
@@ -92,7 +96,7 @@ def table(results):
     """Return the median tokens per second by way to wait and number of busy neighbors."""
     ways = results["tokens_per_second"]
     numbers = list(next(iter(ways.values())))
-    heading = ["threads wait", *(f"{n} neighbors" for n in numbers)]
+    heading = ["threads", *(f"{n} neighbors" for n in numbers)]
     return markdown(heading, [[way] + [f"{statistics.median(speeds[n]):,.0f}" for n in numbers]
                               for way, speeds in ways.items()])
 

@@ -1,7 +1,9 @@
 """The machine: which device, which precision, how much memory."""
 import contextlib
 import ctypes
+import os
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -97,18 +99,56 @@ def peak_memory(device):
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
 
 
-def core_seconds():
-    """Return (seconds that the threads computed, seconds that they waited for a free core).
+class SharedCores:
+    """Which part of this machine's cores other programs use, and how many threads are best then.
 
-    The wait is that of other programs' turns (Linux; 0 elsewhere), not that for data or a GPU.
+    The threads of a matrix product wait for the slowest of them. While another program needs one of
+    two cores, a step is therefore faster with one thread than with two.
+
+    adapt: use one thread fewer for each core that others use. This changes the last bits of the
+    results, since the threads sum in another order. If OMP_NUM_THREADS is set, it is respected.
     """
-    computed = waited = 0
-    for file in Path("/proc/self/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError):  # the thread has just ended
-            on_core, in_queue, _ = map(int, file.read_text().split())  # nanoseconds
-            computed += on_core
-            waited += in_queue
-    return computed / 1e9, waited / 1e9
+
+    def __init__(self, adapt=False):
+        self.adapt = adapt and "OMP_NUM_THREADS" not in os.environ
+        self.max_threads = torch.get_num_threads()
+        self.total = len(usable_cores())
+        self.used_by_others = 0.0  # of the cores, on average between the last two readings
+        self.time, self.other_seconds = time.monotonic(), other_core_seconds()
+
+    def update(self):
+        """Measure what others use since the last call; adapt the number of threads."""
+        now = time.monotonic()
+        if now - self.time < 1:  # the system counts in hundredths of a second
+            return
+        other_seconds = other_core_seconds()
+        self.used_by_others = max(0.0, (other_seconds - self.other_seconds) / (now - self.time))
+        self.time, self.other_seconds = now, other_seconds
+        if self.adapt:
+            free = self.total - round(self.used_by_others)
+            torch.set_num_threads(max(1, min(self.max_threads, free)))
+
+
+def other_core_seconds():
+    """Return the seconds that other programs have computed on our cores (Linux; elsewhere 0)."""
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return 0.0
+    cores = {f"cpu{number}" for number in usable_cores()}
+    ticks = 0
+    for name, *counts in map(str.split, lines):
+        if name in cores:
+            user, nice, system, _idle, _waiting, irq, softirq = map(int, counts[:7])
+            ticks += user + nice + system + irq + softirq
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+def usable_cores():
+    """Return the numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
 
 
 def describe(device, precision):

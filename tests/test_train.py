@@ -20,6 +20,7 @@ from train_helpers import (
     run,
 )
 
+import train
 from minibert.config import TrainConfig
 from minibert.formats.run_folder import load_run, read_config
 from minibert.training import preparation, state
@@ -299,3 +300,22 @@ def test_a_batch_ramp_takes_more_and_more_batches_per_step(text, tmp_path):
 def test_gradient_checkpointing_reaches_the_model(text, tmp_path):
     trainer = make_trainer(text, tmp_path / "run", "--max-steps", "3", "--gradient-checkpointing")
     assert trainer.model.bert.gradient_checkpointing
+
+
+@pytest.mark.parametrize("length, adapts", [("--minutes", True), ("--max-steps", False)])
+def test_only_a_run_by_the_clock_may_change_its_number_of_threads(
+        text, tmp_path, length, adapts, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert make_trainer(text, tmp_path / "run", length, "1").cores.adapt == adapts
+
+
+def test_a_run_measures_its_cores_at_each_log_step(text, tmp_path):
+    steps = []
+
+    class MeasuringTrainer(train.Trainer):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.cores.update = lambda: steps.append(self.state.step)
+
+    run(text, tmp_path / "run", "--max-steps", "5", "--log-every", "2", trainer=MeasuringTrainer)
+    assert steps == [1, 2, 4]

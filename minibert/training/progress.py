@@ -8,12 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minibert.device import core_seconds
 from minibert.formats.run_folder import read_metrics_lines
 from tokenizer.utils.cli import termination_as_interrupt
 from tokenizer.utils.files import atomic_write, errors_name, locked
 
-MUCH_WAITING = 0.1  # share of the time waited for a core from which the bar shows it
+MUCH_SHARED = 0.1  # share of the cores used by other programs from which the bar shows it
 
 
 class Metrics:
@@ -93,7 +92,6 @@ class ProgressBar(tqdm):
         bar.by_clock = bool(minutes)
         bar.tokens = 0  # since the last call of show()
         bar.since = time.monotonic()
-        bar.core_seconds = core_seconds()
         return bar
 
     def advance(self, state, tokens):
@@ -102,8 +100,11 @@ class ProgressBar(tqdm):
         position = min(state.elapsed, self.total) if self.by_clock else state.step
         self.update(position - self.n)
 
-    def show(self, step, losses, lr, data_state):
-        """Show the mean losses, the learning rate and the tokens per second since the last call."""
+    def show(self, step, losses, lr, data_state, cores):
+        """Show the mean losses, the learning rate, the tokens per second since the last call.
+
+        cores: a ``SharedCores``.
+        """
         now = time.monotonic()
         throughput = self.tokens / max(now - self.since, 1e-9)
         self.tokens = 0
@@ -114,11 +115,8 @@ class ProgressBar(tqdm):
         text += f" lr {lr:.1e} {throughput:,.0f} tokens/s"
         if "pass" in data_state:
             text += f" {stream_position(data_state)}"
-        before, self.core_seconds = self.core_seconds, core_seconds()
-        computed, waited = (after - earlier for earlier, after in zip(before, self.core_seconds))
-        if waited > MUCH_WAITING * (computed + waited):
-            share = waited / (computed + waited)
-            text += f" (other programs have the cores {share:.0%} of the time)"
+        if cores.used_by_others > MUCH_SHARED * cores.total:
+            text += f" (other programs use {cores.used_by_others:.1f} of {cores.total} cores)"
         self.set_postfix_str(text, refresh=False)
 
 

@@ -63,7 +63,7 @@ class Report:
         check_finite(sum(losses.values()), state.step)
         self.write({"step": state.step, **losses, "learning_rate": lr,
                     "grad_norm": float(grad_norm)})
-        self.bar.show(state.step, losses, lr, state.data_state)
+        self.bar.show(state.step, losses, lr, state.data_state, trainer.cores)
         if state.step == 1:
             self.bar.write(first_loss_line(trainer, losses["loss"]))
 

@@ -439,7 +439,7 @@ def test_busy_cores_measures_each_way_to_wait_beside_neighbors(tmp_path, monkeyp
         seconds = 1 + len(neighbors)
         out.mkdir()
         lines = [{"ln_vocab": 9.0}, *({"step": step, "loss": 1.0, "elapsed": step * seconds}
-                                      for step in (1, 5, 25))]
+                                      for step in (1, 2, 3, 4, 5, 25))]
         (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (out / "config.json").write_text('{"train": {"batch_size": 2, "max_length": 5}}')
 
@@ -455,6 +455,6 @@ def test_busy_cores_measures_each_way_to_wait_beside_neighbors(tmp_path, monkeyp
     monkeypatch.setattr(busy_cores, "busy_process", fake_neighbor)
     out = tmp_path / "results.json"
     busy_cores.main([str(tmp_path), "--neighbors", "0", "1", "--rounds", "2", "--out", str(out)])
-    assert "| asleep at once | 10 | 5 |" in capsys.readouterr().out
+    assert "| ... asleep at once | 10 | 5 |" in capsys.readouterr().out
     busy_cores.main([str(tmp_path), "--table", str(out)])
-    assert "| asleep at once | 10 | 5 |" in capsys.readouterr().out
+    assert "| ... asleep at once | 10 | 5 |" in capsys.readouterr().out

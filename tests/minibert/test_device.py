@@ -60,7 +60,7 @@ def test_without_mallopt_freed_memory_is_not_kept(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
-def test_a_process_waits_for_a_core_that_another_one_uses():
+def test_the_time_of_other_programs_on_our_cores_is_measured():
     script = ("import os, sys, time; os.sched_setaffinity(0, {int(sys.argv[1])}); print()\n"
               "sys.stdout.flush()\nwhile True: pass")
     cores = os.sched_getaffinity(0)
@@ -69,14 +69,59 @@ def test_a_process_waits_for_a_core_that_another_one_uses():
     try:
         neighbor.stdout.readline()
         os.sched_setaffinity(0, {core})
-        computed, waited = device.core_seconds()
-        end = time.process_time() + 0.05
+        before, start = device.other_core_seconds(), time.monotonic()
+        end = time.process_time() + 0.1
         while time.process_time() < end:
             pass
-        more_computed, more_waited = device.core_seconds()
+        others, elapsed = device.other_core_seconds() - before, time.monotonic() - start
     finally:
         os.sched_setaffinity(0, cores)
         neighbor.kill()
         neighbor.communicate()
-    assert more_computed - computed > 0.04
-    assert more_waited - waited > 0.01
+    # The core was never idle, so others had all the time that this process did not have.
+    assert others == pytest.approx(elapsed - 0.1, abs=0.06)
+    assert others > 0.03
+
+
+@pytest.fixture
+def shared_cores(monkeypatch):
+    """A function: seconds by the clock and of others' work -> a SharedCores on four cores."""
+    num_threads = [4]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", num_threads.append)
+    monkeypatch.setattr(device, "usable_cores", lambda: {0, 1, 2, 3})
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    readings = {}
+    monkeypatch.setattr(device.time, "monotonic", lambda: readings["clock"])
+    monkeypatch.setattr(device, "other_core_seconds", lambda: readings["others"])
+
+    def make(adapt):
+        readings.update(clock=100.0, others=7.0)
+        cores = device.SharedCores(adapt)
+
+        def after(seconds, others):
+            readings["clock"] += seconds
+            readings["others"] += others
+            cores.update()
+            return cores.used_by_others, num_threads[-1]
+
+        return after
+
+    return make
+
+
+def test_threads_leave_the_cores_that_other_programs_use(shared_cores):
+    after = shared_cores(adapt=True)
+    assert after(2.0, others=0.8) == (pytest.approx(0.4), 4)  # less than half a core
+    assert after(2.0, others=4.6) == (pytest.approx(2.3), 2)
+    assert after(2.0, others=40.0) == (pytest.approx(20.0), 1)
+    assert after(0.5, others=0.0) == (pytest.approx(20.0), 1)  # too short to measure
+    assert after(1.5, others=0.0) == (0.0, 4)
+    assert after(2.0, others=-0.1) == (0.0, 4)  # rounding
+
+
+def test_threads_stay_in_a_run_by_steps_and_where_the_user_sets_their_number(
+        shared_cores, monkeypatch):
+    assert shared_cores(adapt=False)(2.0, others=4.0) == (2.0, 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert shared_cores(adapt=True)(2.0, others=4.0) == (2.0, 4)

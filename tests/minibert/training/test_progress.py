@@ -14,8 +14,8 @@ from minibert.analysis.plots import (
     smooth,
     spread,
 )
+from minibert.device import SharedCores
 from minibert.stop_request import StopRequest
-from minibert.training import progress
 from minibert.training.progress import Metrics, ProgressBar, locked_run
 from minibert.training.state import TrainState
 
@@ -93,24 +93,22 @@ def test_the_bar_counts_steps_or_seconds(total_steps, minutes, expected):
     ({"pass": 0, "read": None}, "tokens/s pass 1"),
     ({"epoch": 0, "first": 0}, "tokens/s"),
 ])
-def test_the_bar_of_a_stream_shows_how_much_it_has_read(data_state, ending, monkeypatch):
-    monkeypatch.setattr(progress, "core_seconds", lambda: (0.0, 0.0))
+def test_the_bar_of_a_stream_shows_how_much_it_has_read(data_state, ending):
     bar = ProgressBar.of(100, 0, TrainState())
-    bar.show(10, {"loss": 5.0}, 1e-3, data_state)
+    bar.show(10, {"loss": 5.0}, 1e-3, data_state, SharedCores())
     bar.close()
     assert bar.postfix.endswith(ending)
 
 
-@pytest.mark.parametrize("computed, waited, ending", [
-    (18.0, 6.0, "tokens/s (other programs have the cores 25% of the time)"),
-    (18.0, 1.0, "tokens/s"),
-    (0.0, 0.0, "tokens/s"),  # not Linux
+@pytest.mark.parametrize("used, ending", [
+    (1.04, "tokens/s (other programs use 1.0 of 2 cores)"),
+    (0.19, "tokens/s"),  # less than a tenth of the cores
 ])
-def test_the_bar_shows_that_other_programs_use_the_cores(computed, waited, ending, monkeypatch):
-    readings = iter([(5.0, 50.0), (5.0 + computed, 50.0 + waited)])
-    monkeypatch.setattr(progress, "core_seconds", lambda: next(readings))
+def test_the_bar_shows_that_other_programs_use_the_cores(used, ending):
+    cores = SharedCores()
+    cores.used_by_others, cores.total = used, 2
     bar = ProgressBar.of(100, 0, TrainState())
-    bar.show(10, {"loss": 5.0}, 1e-3, {})
+    bar.show(10, {"loss": 5.0}, 1e-3, {}, cores)
     bar.close()
     assert bar.postfix.endswith(ending)
 

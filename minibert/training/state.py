@@ -3,9 +3,6 @@ import math
 import time
 from dataclasses import dataclass, field, fields
 
-from minibert.batches import Batches
-from minibert.training.stream_batches import StreamBatches
-
 MAX_SKIPPED_IN_A_ROW = 20  # the run gives up at the first check that finds this many
 
 
@@ -136,61 +133,6 @@ class TrainState:
             setattr(self, f.name, saved[f.name])
         if not is_main:
             self.loss_sums = dict.fromkeys(self.loss_sums, 0.0)
-
-
-def check_saved(saved):
-    """Raise ValueError, naming the field, for a state.json that no run can have written."""
-    counts = [f.name for f in fields(TrainState) if f.type is int]
-    rules = {  # field -> (check, what it must be)
-        **dict.fromkeys(counts, (is_count, "an integer of at least 0")),
-        "elapsed": (lambda value: is_finite(value) and value >= 0, "a number of seconds"),
-        "best_loss": (lambda value: value is None or is_finite(value), "a loss"),
-        "loss_sums": (lambda value: has_numbers(value) and (
-                      "loss" in value or not saved["num_losses"]), "finite numbers, also the loss"),
-        "scaler": (has_numbers, "finite numbers by name"),
-        "tokenizer": (lambda value: isinstance(value, str), "a fingerprint"),
-        "data": (lambda value: isinstance(value, str), "a fingerprint"),
-        "config": (lambda value: isinstance(value, dict) and isinstance(value.get("model"), dict)
-                   and isinstance(value.get("train"), dict), "the model's and the training's"),
-        "data_state": (lambda value: is_data_state(value, saved["step"]),
-                       "the position of an iterator in the data")}
-    for name, (is_valid, expected) in rules.items():
-        if name not in saved:
-            raise ValueError(f"{name} is missing")
-        if not is_valid(saved[name]):
-            raise ValueError(f"{name} is {str(saved[name])[:100]!r}, but must be {expected}")
-
-
-def is_count(value):
-    return type(value) is int and 0 <= value < 2**63
-
-
-def is_finite(value):
-    return type(value) in (int, float) and abs(value) < 1e300
-
-
-def has_numbers(values):
-    return isinstance(values, dict) and all(is_finite(value) for value in values.values())
-
-
-def is_data_state(values, step):
-    """Return whether this is the state of a batch iterator; --init has none at step 0."""
-    if values is None:
-        return step == 0
-    if not isinstance(values, dict) or values.keys() not in (Batches.STATE_KEYS,
-                                                             StreamBatches.STATE_KEYS):
-        return False
-    read = values.get("read") or [0, 1]  # bytes read, bytes in total
-    is_read = isinstance(read, list) and len(read) == 2 and all(map(is_count, read)) and read[1] > 0
-    digest = values.get("text_digest") or {"batches": 0, "digest": ""}  # see data.stream
-    is_digest = (isinstance(digest, dict) and is_count(digest.get("batches"))
-                 and isinstance(digest.get("digest"), str))
-    counts = values.keys() - {"text_digest", "read"}
-    if not (is_read and is_digest and all(is_count(values[key]) for key in counts)):
-        return False
-    # With pairs, a later epoch may have a few more batches than the first one.
-    return "epoch" not in values or values["batch"] < values["batches_per_epoch"] or (
-        values["epoch"] > 0 and values["batches_per_epoch"] > 0)
 
 
 class StepLosses:

@@ -9,13 +9,14 @@ At?", section 3): they look at the token itself, at a neighbor, at the first or 
 a head rests that found nothing, or broadly at all tokens. The weights show what is read, not
 why: they do not explain an answer.
 """
+import json
 import math
 import sys
 
 import torch
 
 from minibert.analysis.activations import hidden_activations
-from minibert.analysis.command import analysis_parser, load_model, print_result
+from minibert.analysis.command import analysis_parser, load_model
 from minibert.analysis.plots import check_picture, plot_attention
 from tokenizer.utils.cli import at_least
 from tokenizer.utils.terminal import TextStyle, render_table
@@ -107,13 +108,14 @@ def main(args=None):
     check_picture(args.out, args.overwrite)
     style = None if args.json else TextStyle.of(sys.stdout)
     result = attention_maps(*load_model(args), args.text, args.layer, style)
-
-    def draw(path):
-        title = "mean of the heads of each layer"
-        if args.layer is not None:
-            title = f"heads of layer {args.layer}"
+    tokens = result["tokens"]
+    if args.out:
+        title = f"heads of layer {args.layer}" if args.layer else "mean of the heads of each layer"
         maps = [(one["name"], one["weights"]) for one in result["maps"]]
-        plot_attention(maps, result["tokens"], title, path)
-
-    tokens = f"{len(result['tokens'])} tokens: {' '.join(result['tokens'])}"
-    print_result(args, result, f"{tokens}\n\n{statistics_table(result['maps'])}", draw)
+        plot_attention(maps, tokens, title, args.out)
+    if args.json:
+        print(json.dumps(result))
+        return
+    print(f"{len(tokens)} tokens: {' '.join(tokens)}\n\n{statistics_table(result['maps'])}")
+    if args.out:
+        print(args.out)

@@ -1,5 +1,4 @@
-"""What the analysis commands share: the parser, the model that they load, texts and results."""
-import json
+"""What the analysis commands share: the parser, the model that they load, and their texts."""
 import sys
 
 from minibert.device import choose_device
@@ -62,12 +61,3 @@ def answer_each(texts, answer):
             yield text, answer(text)
         except ValueError as error:
             raise ValueError(f"{source}{error}") from None
-
-
-def print_result(args, result, text, draw):
-    """Print a result, as JSON with --json, else as text; with --out FILE call ``draw(FILE)``."""
-    if args.out:
-        draw(args.out)
-    print(json.dumps(result) if args.json else text)
-    if args.out and not args.json:
-        print(args.out)

@@ -7,14 +7,14 @@ first layer, except for their positions. Each layer then mixes in more of the te
 vectors separate. The cosine has no absolute scale, because in many models all vectors lie in a
 narrow cone (Ethayarajh 2019): compare it with the mean cosine of different words.
 """
+import json
 import re
 
 import torch
 from torch.nn.functional import cosine_similarity
 
 from minibert.analysis.activations import hidden_activations
-from minibert.analysis.command import analysis_parser, load_model, print_result
-from minibert.analysis.plots import check_picture, plot_contexts
+from minibert.analysis.command import analysis_parser, load_model
 from tokenizer.utils.terminal import render_table
 
 
@@ -106,18 +106,16 @@ def layer_table(result):
 
 
 def main(args=None):
-    """Print a table, and plot the cosines with --out; with --json print one object."""
+    """Print a table, or with --json one object."""
     parser = analysis_parser(
         "contexts",
         "Compare the vectors of one word in two texts, layer by layer.",
         epilog="layer 0: the embeddings\n"
         "other words: the mean cosine of different words of the two texts",
-        out="plot the cosines (.png, .svg; matplotlib)",
     )
     parser.add_argument("word", metavar="WORD", help="a word that is in both texts")
     parser.add_argument("first", metavar="TEXT", help="one text")
     parser.add_argument("second", metavar="TEXT", help="another text")
     args = parser.parse_args(args)
-    check_picture(args.out, args.overwrite)
     result = word_in_contexts(*load_model(args), args.word, args.first, args.second)
-    print_result(args, result, layer_table(result), lambda path: plot_contexts(result, path))
+    print(json.dumps(result) if args.json else layer_table(result))

@@ -1,4 +1,4 @@
-"""Plot the loss curves of runs, attention maps and cosines by layer, with matplotlib.
+"""Plot the loss curves of runs and attention maps, with matplotlib.
 
     python -m minibert plot RUN [RUN ...] --out loss.png [--by minutes]
 
@@ -152,27 +152,6 @@ def plot_attention(maps, tokens, title, path):
         axes.tick_params(length=0)
         axes.set_title(name, fontsize=9)
     figure.suptitle(f"{title}: each row's token looks at the columns' tokens", fontsize=10)
-    _save(figure, path)
-
-
-def plot_contexts(result, path):
-    """Plot the cosines of ``word_in_contexts`` by layer. Raises ImportError without matplotlib."""
-    figure = new_figure(6.5, 4)
-    axes = figure.subplots()
-    layers = [layer["layer"] for layer in result["layers"]]
-    cosines = [layer["cosine"] for layer in result["layers"]]
-    others = [layer["others"] for layer in result["layers"]]
-    axes.plot(layers, cosines, "o-", color=COLORS[0])
-    ends = [(layers[-1], cosines[-1], result["word"], COLORS[0])]
-    if others[0] is not None:
-        axes.plot(layers, others, "s--", color=GRAY)
-        ends.append((layers[-1], others[-1], "other words, mean", GRAY))
-    axes.set_xticks(layers, ["embedding", *map(str, layers[1:])])
-    axes.set_xlabel("layer")
-    axes.set_ylabel("cosine")
-    title = "\n".join(map(visible, result["contexts"]))
-    axes.set_title(title, fontsize=10, parse_math=False)
-    label_ends(axes, ends)
     _save(figure, path)
 
 

@@ -236,17 +236,15 @@ def test_the_contexts_command_prints_a_table_or_json(run, capsys):
     assert json.loads(capsys.readouterr().out)["contexts"] == list(TEXTS)
 
 
-def test_maps_and_cosines_are_plotted(run, tmp_path, capsys):
+def test_maps_are_plotted(run, tmp_path):
     pytest.importorskip("matplotlib")
     maps.main([run, "a $x_$ b", "--out", str(tmp_path / "new folder/a.svg")])
-    contexts.main([run, "record", *TEXTS, "--out", str(tmp_path / "b.svg")])
     assert b"</svg>" in (tmp_path / "new folder/a.svg").read_bytes()
-    assert b"</svg>" in (tmp_path / "b.svg").read_bytes()
     with pytest.raises(ValueError, match="a.foo: not the name of a picture"):
         maps.main([run, TEXTS[0], "--out", "a.foo"])
 
 
-COMMANDS = [(maps.main, [TEXTS[0]]), (contexts.main, ["record", *TEXTS]), (plots.main, [])]
+COMMANDS = [(maps.main, [TEXTS[0]]), (plots.main, [])]
 
 
 @pytest.mark.parametrize("main, words", [*COMMANDS, (page.main, [])])

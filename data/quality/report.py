@@ -17,7 +17,6 @@ from data.token_file.reader import TokenFile, entropy
 from tokenizer.utils.terminal import plural
 
 NUM_LONGEST = 5
-NOT_COUNTED = "not counted: byte-level BPE has no [UNK], and older versions did not count it"
 RARE_ONE_IN = 100_000  # a character is rare if it is less than this share of the text
 
 
@@ -102,7 +101,7 @@ def inspect_tokens(folder, show_progress=False):
         "tokens_per_segment": tokens.num_tokens / tokens.num_segments,
         "vocab_size": tokens.vocab_size,
         "ids_used": int((counts > 0).sum()),
-        **(unknown_report(tokens.meta) or {"unknown": NOT_COUNTED}),
+        **unknown_report(tokens.meta),
         **({"reflowed": note} if (note := tokens.meta.get("reflowed")) else {}),
         "duplicated_lines_share": duplicated,
         "unigram_entropy": entropy(counts),

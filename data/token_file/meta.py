@@ -86,7 +86,7 @@ def describe_amount(meta):
 
 
 def unknown_text(meta):
-    """Return the ``UnknownText`` of a token file; None for BPE, and if it was not counted."""
+    """Return the ``UnknownText`` of a token file; None for BPE."""
     return UnknownText.from_json(meta["unknown"]) if "unknown" in meta else None
 
 

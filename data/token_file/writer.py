@@ -188,8 +188,7 @@ class TokenFileWriter:
         document_lengths   the number of segments in each document
         num_bytes          the size of their text
         resume_data        a dict that is kept for the caller of a later writer
-        unknown            the ``UnknownText`` of the documents; None: the tokenizer has no such.
-                           Left out if what is there was not counted, as by older versions
+        unknown            the ``UnknownText`` of the documents; None: the tokenizer has no such
         """
         ids = np.asarray(ids, np.int64)  # (num_ids,)
         segment_lengths = np.asarray(segment_lengths, np.int64)  # (num_segments,)
@@ -208,7 +207,7 @@ class TokenFileWriter:
         ends_in_ids = segment_ends[document_ends - 1].tolist()
         shards = self._append_ids(ids.astype(self.dtype), ends_in_ids)
         counted = {}
-        if unknown is not None and ("unknown" in meta or not meta["num_tokens"]):
+        if unknown is not None:
             unknown.add(unknown_text(meta) or UnknownText())
             counted["unknown"] = unknown.to_json()
         # Ctrl-C comes before or after this single assignment, never within it. Before it, the

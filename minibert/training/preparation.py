@@ -220,8 +220,8 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
     print(f"tokens      {train_size} for training, {eval_file.num_tokens:,} for validation; "
           f"{ratio:.2f} bytes per token")
     for split, file in {"training": train_source, "validation": eval_file}.items():
-        if isinstance(file, TokenFile) and (line := unknown_line(file, tokenizer)):
-            print(f"unknown     {split}: {line}")
+        if isinstance(file, TokenFile) and (report := unknown_report(file.meta)):
+            print(f"unknown     {split}: {report['unknown']}")
     if corpus and "replaced" in corpus.notes:
         print(f"replaced    {corpus.notes['replaced']}")
     if note := (corpus.notes if corpus else measured.meta).get("reflowed"):
@@ -235,19 +235,6 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
     for file in {eval_file, measured}:
         file.unigram_counts(tokenizer.vocab_size)  # checks that every id is in the vocabulary
     return train_source, eval_file
-
-
-def unknown_line(token_file, tokenizer):
-    """Return how much of a text is [UNK]; "" if there can be none, or is none."""
-    report = unknown_report(token_file.meta)
-    if report or tokenizer.kind == "bpe":
-        return report.get("unknown", "")
-    counts = token_file.unigram_counts(tokenizer.vocab_size)
-    share = counts[tokenizer.unk_token_id] / token_file.num_tokens
-    if not share:
-        return ""
-    return (f"{share:.2%} of the tokens are [UNK]. An older version prepared them and did not "
-            "count their text, so bits per byte takes it as free: prepare it again to count it")
 
 
 def warn_of_long_words(token_file, tokenizer, masking):

@@ -4,10 +4,9 @@ import sys
 
 import pytest
 
-from data import TokenFile, TokenFileWriter, prepare
+from data import TokenFile, prepare
 from data.__main__ import main
-from data.token_file.meta import unknown_report, unknown_text, with_checksum
-from minibert.training.preparation import unknown_line
+from data.token_file.meta import unknown_report, unknown_text
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.unknown import UnknownText
 
@@ -65,41 +64,8 @@ def test_prepare_and_inspect_print_it(tmp_path, tokenizer, capsys):
     assert json.loads(capsys.readouterr().out)["unknown_tokens_share"] == 2 / 170
 
 
-def without_count(folder):
-    """Make a token file one of an older version, which did not count [UNK]."""
-    path = folder / "meta.json"
-    meta = json.loads(path.read_text())
-    del meta["unknown"]
-    path.write_text(json.dumps(with_checksum(meta)))
-
-
-def test_a_token_file_of_an_older_version_says_that_unknown_text_was_not_counted(
-        tmp_path, tokenizer, capsys):
-    prepare(DOCUMENTS, tokenizer, tmp_path / "tokens", show_progress=False)
-    without_count(tmp_path / "tokens")
-    main(["inspect", str(tmp_path / "tokens")])
-    assert "not counted: byte-level BPE has no [UNK], and older versions" in capsys.readouterr().out
-    # 2 of 170 tokens, as above
-    line = unknown_line(TokenFile(tmp_path / "tokens"), tokenizer)
-    assert line.startswith("1.18% of the tokens are [UNK]. An older version")
-
-
-def test_an_older_token_file_without_unknown_text_needs_no_word(tmp_path, tokenizer):
-    prepare(["a"], tokenizer, tmp_path / "tokens", show_progress=False)
-    without_count(tmp_path / "tokens")
-    assert unknown_line(TokenFile(tmp_path / "tokens"), tokenizer) == ""
-
-
-def test_what_an_older_version_has_begun_is_not_counted_in_part(tmp_path):
-    with TokenFileWriter(tmp_path / "tokens", 256, "x") as writer:
-        writer.add([1, 2], [2], [1], 3)
-        writer.add([1, 2], [2], [1], 3, unknown=UnknownText(1, 1, 0, {"b"}))
-    assert "unknown" not in TokenFile(tmp_path / "tokens").meta
-
-
 def test_byte_level_bpe_has_no_unknown_text(tmp_path, capsys):
     tokenizer = ByteLevelBPE.train_from_iterator(["ab"], 261, show_progress=False)
     prepare(["ab ба"], tokenizer, tmp_path / "tokens", show_progress=False)
     main(["inspect", str(tmp_path / "tokens")])
-    assert "not counted: byte-level BPE has no [UNK]" in capsys.readouterr().out
-    assert unknown_line(TokenFile(tmp_path / "tokens"), tokenizer) == ""
+    assert "[UNK]" not in capsys.readouterr().out

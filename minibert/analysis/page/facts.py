@@ -29,7 +29,6 @@ from minibert.evaluate import EVAL_SEED
 from minibert.examples import make_examples
 from minibert.formats.run_folder import load_run, read_config
 from minibert.model import BertForMaskedLM
-from minibert.presets import PRESETS
 from tokenizer import load_tokenizer
 from tokenizer.inspect.statistics import statistics
 from tokenizer.utils.files import atomic_write, check_free
@@ -62,7 +61,6 @@ def collect_facts(folder, texts=()):
         "preset": preset,
         "model": model_facts(model) if model else {},
         "train": asdict(train) if train else {},
-        "differs_from_preset": [],
         "training": training_facts(folder, notes),
         "finetuned": finetuning_facts(folder, notes),
         "vocabulary": statistics(tokenizer) if tokenizer else {},
@@ -72,12 +70,6 @@ def collect_facts(folder, texts=()):
         "samples": [],
         "notes": notes,
     }
-    if model and preset in PRESETS:
-        usual = {**asdict(PRESETS[preset][0]), **asdict(PRESETS[preset][1])}
-        actual = {**facts["model"], **facts["train"]}
-        facts["differs_from_preset"] = [
-            name for name, value in actual.items() if usual.get(name, value) != value
-        ]
     if tokenizer:
         token_file = examples = None
         if train:

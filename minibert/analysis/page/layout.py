@@ -259,15 +259,10 @@ def vocabulary(facts, words, tokenizer):
 
 
 def configuration(facts):
-    """Return all fields of both configurations; bold ones differ from the preset."""
+    """Return all fields of both configurations."""
     parts = []
     for key, title in (("model", "Model"), ("train", "Training")):
-        rows = []
-        for name, value in facts[key].items():
-            if value != "":
-                differs = name in facts["differs_from_preset"]
-                rows.append((name, tag("b", value) if differs else value))
+        rows = [(name, value) for name, value in facts[key].items() if value != ""]
         if rows:
             parts.append(tag("div", tag("h3", title), table(rows)))
-    note = soft("Bold: not as in the preset.") if facts["differs_from_preset"] else ""
-    return section("Configuration", note, tag("div", *parts, class_="pair") if parts else "")
+    return section("Configuration", tag("div", *parts, class_="pair") if parts else "")

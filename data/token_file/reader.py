@@ -44,8 +44,6 @@ class TokenFile:
     Raises ValueError if a file is missing, truncated or not part of a token file. To check the
     contents, too, ``verify`` and ``unigram_counts`` read every byte.
 
-    Pickled as its path, so each data-loader worker maps the files itself.
-
     ``TokenFile("tokens").segment(0) -> array([74, 288, 12], dtype=uint16)``
     """
 
@@ -81,9 +79,6 @@ class TokenFile:
             raise ValueError(f"{path} runs from {starts[0]:,} to {starts[-1]:,}, expected 0 to "
                              f"{end:,}: the token file is damaged; {REPAIR}")
         return starts
-
-    def __reduce__(self):
-        return TokenFile, (str(self.folder),)
 
     def __repr__(self):
         return (f"TokenFile({str(self.folder)!r}: {plural(self.num_documents, 'document')}, "

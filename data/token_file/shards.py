@@ -22,23 +22,19 @@ class Shards:
     dtype     of the ids
 
     Only slices of step 1 are supported (TypeError), because numpy's other ways to index would
-    read the whole corpus. Pickled as paths, so each data-loader worker maps the files itself.
+    read the whole corpus.
 
     With shards [5, 6, 7] and [8, 9], ``ids[1:3] -> [6, 7]`` is a view, ``ids[2:4] -> [7, 8]`` a
     copy.
     """
 
     def __init__(self, paths, lengths, dtype):
-        self.paths = [str(path) for path in paths]
         self.lengths = list(lengths)
         self.dtype = np.dtype(dtype)
         self.ends = list(accumulate(self.lengths))  # where each shard ends, in ids
         self.maps = []
-        for path, length in zip(self.paths, self.lengths):
+        for path, length in zip(paths, self.lengths):
             self.maps.append(np.asarray(np.memmap(path, self.dtype, mode="r", shape=(length,))))
-
-    def __reduce__(self):
-        return Shards, (self.paths, self.lengths, self.dtype.str)
 
     def __len__(self):
         return self.ends[-1]

@@ -1,7 +1,6 @@
 import json
 import math
 import os
-import pickle
 import zlib
 
 import numpy as np
@@ -58,12 +57,6 @@ def test_unigram_counts_and_entropy(tmp_path):
 def test_ids_outside_the_vocabulary_are_refused(token_file):
     with pytest.raises(ValueError, match="contains the id 233, but the vocabulary has 200 ids"):
         token_file.unigram_counts(200)
-
-
-def test_a_token_file_is_pickled_as_its_path(token_file):
-    pickled = pickle.dumps(token_file)
-    assert len(pickled) < 1000
-    assert pickle.loads(pickled).ids[:].tolist() == token_file.ids[:].tolist()
 
 
 def test_meta_json_is_plain_json_with_the_checksum_of_each_file(token_file):

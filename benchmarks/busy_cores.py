@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, read_json, write_json
 from tqdm import tqdm
 
 from minibert.formats.run_folder import read_metrics_lines
@@ -43,7 +43,7 @@ WAYS = {  # how many threads, and how they wait -> environment variables of trai
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     results = {"command": f"python benchmarks/busy_cores.py {args.corpus.name} "
                           f"--rounds {args.rounds} --minutes {args.minutes:g}",
                "machine": platform.platform(), "cores": CORES, "torch": torch.__version__,

@@ -24,6 +24,15 @@ def read_json(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def print_table(path, table):
+    """Print what ``table`` returns for the content of a results file: --table."""
+    try:
+        text = table(read_json(path))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} has no results of this script ({error!r})") from None
+    print(text, end="")
+
+
 def write_json(path, results):
     """Write results as JSON if there is a path."""
     if path:

@@ -19,7 +19,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, read_json, write_json
 from shared_runs import pretrain
 
 import train
@@ -42,7 +42,7 @@ STARTS = ("own vocabulary", "extended, mean of pieces", "extended, random rows")
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     result = {"date": str(date.today()), "python": platform.python_version(),
               "torch": torch.__version__, "corpus": Path(args.corpus).name,
               "domain": Path(args.domain).name, "pretraining_steps": args.steps,

@@ -30,7 +30,7 @@ from statistics import mean
 
 import numpy as np
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, read_json, write_json
 from contest import TOO_LONG, measure, table
 from contestants import CONTESTANTS, SHAPES, STEPS, make_data, ours
 from tqdm import tqdm
@@ -182,7 +182,7 @@ def main(args=None):
     if args.worker:
         return worker(*args.worker)
     if args.table:
-        return print(report(read_json(args.table)), end="")
+        return print_table(args.table, report)
     device = choose_device(args.device)
     results = load_results(args.out, device)
     names = choose_contestants(args.contestants, device, results)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, write_json
 
 from minibert.config import BertConfig, TrainConfig
 from minibert.generation.causal import BertForCausalLM
@@ -40,7 +40,7 @@ def main(args=None):
     add_result_flags(parser)
     args = parser.parse_args(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     result = {"vocab_size": VOCAB_SIZE, "steps": args.steps, "torch": torch.__version__, "rows": {}}
     for layers in args.layers:
         start = time.perf_counter()

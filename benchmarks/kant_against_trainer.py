@@ -26,7 +26,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, read_json, write_json
 from trainers import device_name, run_minibert, run_transformers
 
 from data import TokenFile, open_corpus, prepare
@@ -60,7 +60,7 @@ FIRST_POINTS = (25, 50)  # early, where a learning rate without warm-up might be
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     if args.picture:
         return draw(read_json(args.results), args.picture)
     missing = [name for name in REQUIRED if util.find_spec(name) is None]

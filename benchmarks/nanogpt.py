@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, write_json
 from shared_runs import pretrain
 
 from data.token_file.reader import TokenFile
@@ -45,7 +45,7 @@ DATASET = "minibert_tokens"  # a folder in nanoGPT's data/
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     flags = ("--objective causal --eval-every 0 --save-every 0 "
              f"--minutes {args.minutes} {args.extra}")
     folder = pretrain(args.runs / "minibert", args.runs / "minibert", flags.split(),

@@ -28,7 +28,7 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, read_json, write_json
 from shared_runs import pretrain
 
 from data import TokenFile
@@ -66,7 +66,7 @@ WARMUP = 0.3  # of fine-tuning: fraction of the steps in which the learning rate
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     result = load_results(args)
     rows = result["rows"]
     for name in args.only or OBJECTIVES:

@@ -14,7 +14,7 @@ import argparse
 
 import numpy as np
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, write_json
 from tqdm import trange
 
 from data.token_file.reader import entropy
@@ -102,7 +102,7 @@ def main(args=None):
     add_result_flags(parser)
     args = parser.parse_args(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     curves = {family: curve(family, args.steps) for family in FAMILIES}
     result = {**expected(), "steps": args.steps, "torch": torch.__version__, "curves": curves}
     write_json(args.out, result)

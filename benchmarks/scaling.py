@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, read_json, write_json
 from shared_runs import pretrain
 
 from minibert.formats.run_folder import load_run, read_metrics_lines
@@ -36,7 +36,7 @@ RECIPE = "--objective causal --eval-every 0 --eval-examples 256 --save-every 200
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     result = load_results(args)
     for layers, hidden in SIZES:
         measure(layers, hidden, result, args)

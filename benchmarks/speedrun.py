@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, read_json, write_json
 from trainers import device_name
 
 import train
@@ -76,7 +76,7 @@ CHOICES = {  # of the ablation: name -> what differs from the preset
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     rows = []
     if args.out and args.out.is_file():
         rows = read_json(args.out)["rows"]

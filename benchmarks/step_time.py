@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import add_result_flags, read_json, write_json
+from common import add_result_flags, print_table, write_json
 from contest import measure, table
 from contestants import CONTESTANTS, SHAPES, STEPS, make_data
 
@@ -24,7 +24,7 @@ DEFAULT_CONTESTANTS = ["minibert", "minibert, muon", "transformers", "transforme
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(read_json(args.table)["rows"]), end="")
+        return print_table(args.table, lambda results: table(results["rows"]))
     command = "python benchmarks/step_time.py CORPORA " + " ".join(sys.argv[2:])
     results = {"date": time.strftime("%Y-%m-%d"), "command": command, "rows": []}
     for shape in args.shapes:

@@ -24,7 +24,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from common import add_result_flags, markdown, read_json, write_json
+from common import add_result_flags, markdown, print_table, read_json, write_json
 from shared_runs import pretrain
 
 from minibert.analysis.mask_filling import fill_all
@@ -52,7 +52,7 @@ PROMPTS = {  # what each objective can do with a text
 def main(args=None):
     args = parse(args)
     if args.table:
-        return print(table(read_json(args.table)), end="")
+        return print_table(args.table, table)
     result = load_results(args)
     for name in OBJECTIVES:
         if name not in result["rows"]:

@@ -34,7 +34,7 @@ from pathlib import Path
 from statistics import median
 from string import ascii_lowercase
 
-from common import add_result_flags, markdown, markdown_row, read_json, write_json
+from common import add_result_flags, markdown, markdown_row, print_table, read_json, write_json
 from memory import measured
 
 from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
@@ -320,7 +320,7 @@ def main(args=None):
     if args.run:
         return worker(*args.run)
     if args.table:
-        return print(table(read_json(args.table)["rows"]), end="")
+        return print_table(args.table, lambda results: table(results["rows"]))
     command = (f"python benchmarks/tokenizer_speed.py CORPORA --rounds {args.rounds} "
                f"--megabytes {args.megabytes}" + " --one-thread" * args.one_thread)
     results = {"command": command, **machine(), "rows": []}

@@ -389,6 +389,13 @@ def test_speedrun_refuses_a_run_without_a_length(flags):
         speedrun.parse(flags)
 
 
+@pytest.mark.parametrize("content", ["{", "[1]", '{"rows": [{}]}'])
+def test_a_results_file_of_another_script_is_one_clear_error(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match="a.json has no results of this script"):
+        speedrun.main(["--table", str(tmp_path / "a.json")])
+
+
 def test_step_time_measures_in_rounds(corpora, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(contest, "PRODUCTS", {})  # slow on a CPU without bf16 units
     out = tmp_path / "out.json"

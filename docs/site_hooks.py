@@ -6,11 +6,16 @@
 - The path in ```python minibert/model.py becomes the title of the quoted code.
 """
 import re
+import sys
 from os.path import relpath
 from pathlib import Path
 
-from latex2mathml.converter import convert
 from mkdocs.structure.files import File
+
+try:
+    from latex2mathml.converter import convert
+except ImportError as error:
+    sys.exit(f'the site needs more packages: pip install -e ".[site]" ({error})')
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent

@@ -146,8 +146,12 @@ def copy_outputs(old, notebook):
 
 def execute(notebook):
     """Run the cells of a notebook, in place. Raises CellExecutionError if one fails."""
-    import nbformat
-    from nbclient import NotebookClient
+    try:
+        import nbformat
+        from nbclient import NotebookClient
+    except ImportError as error:
+        raise ValueError('running a notebook needs more packages: pip install -e ".[notebooks]" '
+                         f"({error}); --text runs none") from None
 
     copy = nbformat.reads(json.dumps(notebook), as_version=4)
     with run.working_folder() as folder:

@@ -183,7 +183,8 @@ def check_picture(path, overwrite):
     if path is None:
         return
     if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError('plots need matplotlib: pip install -e ".[plots]"')
+        raise ValueError('plots need matplotlib: pip install -e ".[plots]". Without it, python -m '
+                         "minibert page RUN shows the loss and the attention")
     from matplotlib.backend_bases import FigureCanvasBase
     formats = FigureCanvasBase.get_supported_filetypes()
     if Path(path).suffix[1:] not in formats:

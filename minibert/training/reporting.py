@@ -1,5 +1,6 @@
 """What a run prints: before the first step what to expect, then its progress, then the results."""
 import math
+import shlex
 import sys
 from functools import cache
 
@@ -267,7 +268,8 @@ def print_results(trainer, scores):
         plot_loss([folder], folder / "loss.png")
         print(f"loss curve  {folder / 'loss.png'}")
     except ImportError:
-        print('loss curve  none: install matplotlib with pip install -e ".[plots]"')
+        print("loss curve  none, without matplotlib. See it in a browser:  python -m minibert page "
+              + shlex.quote(str(folder)))
     print(f"model       {folder / 'model'}")
     if config.patience and state.best_loss is None:
         print("best        none: --eval-every left no evaluation before the final one")

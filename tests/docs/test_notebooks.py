@@ -2,6 +2,7 @@
 import doctest
 import json
 import re
+import sys
 
 import pytest
 from book_helpers import load_script
@@ -114,6 +115,12 @@ def test_outputs_are_kept_if_the_code_is_the_same(tmp_path, monkeypatch):
     kept = read(page)
     assert kept["cells"][0]["source"][0] == "# Another title\n"
     assert kept["cells"][-1]["outputs"] == ["an output"]
+
+
+def test_without_jupyter_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nbclient", None)
+    with pytest.raises(ValueError, match=r'more packages: pip install -e "\.\[notebooks\]"'):
+        make.execute({"cells": []})
 
 
 def test_the_examples_in_docstrings_are_true():

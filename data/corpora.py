@@ -50,9 +50,8 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     workers           processes that parse pydocs; None means one per core
     text_suffix, skip_unreadable   see ``select_files``
     encoding_errors   "strict", or "replace" bytes that are not UTF-8 by U+FFFD and count them
-    reflow            "yes": join the lines of each paragraph; "auto": in files that are
-                      hard-wrapped (see reflow.py). The split into training and validation is
-                      the same as without
+    reflow            "yes": join the lines of each paragraph; "auto": in hard-wrapped files (see
+                      reflow.py). It does not move text between training and validation
 
     A named corpus that is not on this machine is downloaded; of wikipedia and amazon only the
     first 50 MB.
@@ -73,11 +72,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
                 raise ValueError(f"the corpus {source} cannot be combined with other sources; "
                                  f"for a file of that name write ./{source}")
             flags = {"--text-suffix": text_suffix, "--encoding-errors": encoding_errors}
-            for flag, value in flags.items():
-                if value not in ("", "strict"):
-                    raise ValueError(f"{flag} {value} has no effect on {source}: it is for your "
-                                     "own files")
-            return _open_named(source, text_field, cache, workers, reflow)
+            return _open_named(source, text_field, cache, workers, reflow, flags)
 
     for source in map(str, sources):
         if not (os.path.lexists(source) or has_wildcard(source)):
@@ -97,7 +92,10 @@ def _name_of(source):
     return path.name.split(".")[0] or "files"
 
 
-def _open_named(name, text_field, cache, workers, reflow):
+def _open_named(name, text_field, cache, workers, reflow, flags_of_files):
+    for flag, value in flags_of_files.items():
+        if value not in ("", "strict"):
+            raise ValueError(f"{flag} {value} has no effect on {name}: it is for your own files")
     if name == "pydocs":
         if reflow == "yes":
             raise ValueError("--reflow yes has no effect on pydocs: docstrings contain code")

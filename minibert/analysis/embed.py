@@ -10,19 +10,17 @@
 import json
 import math
 import random
-import sys
 
 import numpy as np
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from data.corpora import open_corpus
 from data.corpus_flags import add_corpus_flags, corpus_options
 from minibert.analysis.command import analysis_parser
 from minibert.analysis.sentence_vectors import rows_of_text, sentence_vectors
 from minibert.device import describe
-from minibert.finetuning.command import load_encoder, out_folder
+from minibert.finetuning.command import line_printer, load_encoder, out_folder
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.contrastive import (
     POSITIVES,
@@ -73,9 +71,7 @@ def main(args=None):
     model.to(config.device)
     scored = read_scored_pairs(args.pairs_file, args.columns) if args.pairs_file else []
 
-    def say(line):
-        tqdm.write(line, file=sys.stderr if args.json else sys.stdout)
-
+    say = line_printer(args)
     results = {"run": args.run}
     if args.train:
         results |= train(args, model, tokenizer, config, scored, say)

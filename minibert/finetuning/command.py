@@ -17,6 +17,7 @@ import json
 import sys
 from argparse import HelpFormatter
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -74,9 +75,7 @@ def train_command(args, tuning):
         config.resolve_max_length(model.config)  # fails now rather than after reading the files
     out = out_folder(args)
 
-    def say(line):
-        tqdm.write(line, file=sys.stderr if args.json else sys.stdout)
-
+    say = line_printer(args)
     train, dev = read_files(args, layout, config, say)
     if args.predict:  # report mistakes before training
         predictions = predictions_path(out, args.predict, config.task_object)
@@ -114,6 +113,11 @@ def train_command(args, tuning):
     if args.json:
         print(json.dumps(results | {"out": str(out)}))
     return 130 if stop.requested else 0
+
+
+def line_printer(args):
+    """Return a function that prints a line above the progress bars; --json is not mixed with it."""
+    return partial(tqdm.write, file=sys.stderr if args.json else sys.stdout)
 
 
 def load_encoder(folder):

@@ -155,7 +155,6 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score, chosen
     train, dev: EncodedRows with labels; config: a FinetuneConfig with its device resolved; bar: a
     tqdm that counts steps; stop: its ``requested`` ends the training after a step; on_best: called
     with the score, and what was chosen for it, after each epoch that is the best so far.
-
     Return a list of {"epoch", "train_loss", metric: score, ...}, one for each evaluated epoch.
     Raise ValueError if the loss is not finite.
     """
@@ -172,8 +171,8 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score, chosen
         num_examples = 0
         for indices in epoch_order(train.lengths, config.batch_size, seed, epoch - 1):
             multiplier = lr_multiplier((step + 0.5) / total_steps, "linear", config.warmup, 0.0)
-            batch = train.batch(indices, device)
-            loss = training_step(model, batch, optimizer, scaler, train_config, multiplier)
+            loss = training_step(model, train.batch(indices, device), optimizer, scaler,
+                                 train_config, multiplier)
             loss_sum += loss * len(indices)
             num_examples += len(indices)
             step += 1
@@ -188,9 +187,7 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score, chosen
         is_last = epoch == config.epochs or stop.requested
         if epoch % config.eval_every and not is_last:
             continue
-        outputs = predict(model, dev, config)
-        chosen = config.task_object.choose(outputs, dev)
-        _, scores = evaluate(outputs, model.labels, dev, replace(config, **chosen))
+        scores, chosen = score_dev(model, dev, config)
         history.append({"epoch": epoch, "train_loss": train_loss, **scores, **chosen})
         best = best_epoch(history, config.metric_name)
         if best is history[-1]:
@@ -202,6 +199,14 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score, chosen
         bar.update(total_steps - step)  # epochs that were not needed
     model.load_state_dict(best_weights)
     return history
+
+
+def score_dev(model, dev, config):
+    """Return (scores on the dev set, what was chosen for them: see ``Task.choose``)."""
+    outputs = predict(model, dev, config)
+    chosen = config.task_object.choose(outputs, dev)
+    _, scores = evaluate(outputs, model.labels, dev, replace(config, **chosen))
+    return scores, chosen
 
 
 def mean_loss(loss_sum, num_examples):

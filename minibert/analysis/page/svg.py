@@ -45,8 +45,7 @@ def chart(caption, curves, guides=(), small=False):
     steps = [step for _, _, points in drawable for step, _ in points]
     x_ticks = ticks(0, max(max(steps), 1))
     x_max = x_ticks[-1]
-    for name, value in guides:
-        drawable.append((name, "guide", [(0, value), (x_max, value)]))
+    drawable += [(name, "guide", [(0, value), (x_max, value)]) for name, value in guides]
     values = [value for _, _, points in drawable for _, value in points]
     y_ticks = ticks(min(values), max(values))
     y_min = y_ticks[0]
@@ -73,17 +72,24 @@ def chart(caption, curves, guides=(), small=False):
     for step in x_ticks:
         labels.append(tick_label(step, "x", "left", step / x_max))
     if not small:
-        named = [(name, kind, points[-1]) for name, kind, points in drawable if name]
-        heights = [(value - y_min) / (y_max - y_min) for _, _, (_, value) in named]
-        last = max(step for _, kind, (step, _) in named if kind != "guide")  # no dot is behind it
-        for (name, kind, (step, _)), height in zip(named, spread(heights, gap=0.14)):
-            position = f"left:{100 * max(step, last) / x_max:.1f}%;bottom:{100 * height:.1f}%"
-            labels.append(tag("span", name, class_=f"end {kind}", style=position))
+        labels += end_labels(drawable, x_max, y_min, y_max)
     return tag(
         "figure",
         tag("figcaption", tag("b", caption)),
         tag("div", tag("svg", *paths, **box), *labels, class_="plot small" if small else "plot"),
     )
+
+
+def end_labels(curves, x_max, y_min, y_max):
+    """Return the names of curves, (name, kind, points), right of their ends and moved apart."""
+    ends = [(name, kind, *points[-1]) for name, kind, points in curves if name]
+    last = max(step for _, kind, step, _ in ends if kind != "guide")  # no dot is behind it
+    heights = spread([(value - y_min) / (y_max - y_min) for *_, value in ends], gap=0.14)
+    labels = []
+    for (name, kind, step, _), height in zip(ends, heights):
+        position = f"left:{100 * max(step, last) / x_max:.1f}%;bottom:{100 * height:.1f}%"
+        labels.append(tag("span", name, class_=f"end {kind}", style=position))
+    return labels
 
 
 def ticks(low, high, most=6):

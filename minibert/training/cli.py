@@ -274,13 +274,6 @@ def may_differ(names):
     return "--may-differ " + ",".join(names).replace("_", "-")
 
 
-def changeable_fields(args):
-    """Return the names of the fields that flags can set: with --init none of the model's sizes."""
-    if args.resume:
-        return {*RESUME_MAY_CHANGE}
-    return {field.name for field in fields(TrainConfig)} if args.init else {*FIELDS}
-
-
 def may_differ_fields(args):
     """Return the field names of --may-differ. "max-steps,seed" -> {"max_steps", "seed"}"""
     names = {name.strip().replace("-", "_") for name in args.may_differ.split(",")} - {""}

@@ -80,8 +80,7 @@ def make_run(args, dist):
     device = dist.check_device(choose_device(config.device))
     # "auto" is decided once and written to config.json: a resumed run keeps its precision
     config = replace(config, precision=choose_precision(config.precision, device))
-    check_memory(model_config, config, available_memory(device), cli.changeable_fields(args),
-                 dist.world_size)
+    check_memory(model_config, config, available_memory(device), dist.world_size)
     if config.tensorboard:
         check_tensorboard()
     torch.manual_seed(config.seed)

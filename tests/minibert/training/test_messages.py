@@ -5,8 +5,8 @@ import sys
 
 import pytest
 import torch
-from commands import ROOT, run_command
-from train_helpers import SMALL, failing_in_step, losses, resume, run
+from commands import ROOT
+from train_helpers import failing_in_step, losses, resume, run
 
 import train
 from minibert.training.progress import Metrics
@@ -40,15 +40,6 @@ def test_out_of_memory_with_one_example_names_gradient_checkpointing(text, tmp_p
     assert train.main(command.split()) == 0  # the command works as printed
 
 
-def test_a_model_that_is_too_large_is_an_error_of_one_line(text, tmp_path):
-    huge = ["--hidden-size", 2 * 10**12, "--micro-batch-size", 1, "--gradient-checkpointing"]
-    done = run_command(train.__file__, *SMALL, "--corpus", text, "--out", tmp_path / "run",
-                       "--max-steps", 3, *huge)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: this run takes at least")
-
-
 @pytest.mark.parametrize("save_every, hint", [
     ("0", "There is no checkpoint yet: training starts again at step 1."),
     ("2", "The last checkpoint (step 2) is kept."),
@@ -70,15 +61,6 @@ def test_a_full_disk_names_the_file_and_how_to_resume(
     monkeypatch.undo()
     assert resume(tmp_path / "run") == 0
     assert [line[0] for line in losses(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
-
-
-def test_ctrl_c_before_the_first_checkpoint_says_that_there_is_none(text, tmp_path, capsys):
-    interrupted = failing_in_step(1, KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        run(text, tmp_path / "run", "--max-steps", "6", trainer=interrupted)
-    expected = f"There is no checkpoint yet: training starts again at step 1. {RESUME}"
-    assert expected in capsys.readouterr().err
-    assert resume(tmp_path / "run") == 0
 
 
 @pytest.mark.parametrize("words", [

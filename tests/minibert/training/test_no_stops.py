@@ -134,16 +134,6 @@ def take_steps(state, *skipped):
         state.record_step({}, grad_norm, None)
 
 
-def test_skipped_steps_are_uncounted():
-    state = TrainState(step=20)
-    take_steps(state, *10 * [True])
-    assert state.step == 30
-    assert state.uncount_skipped_steps("fp16")
-    assert (state.step, state.skipped) == (20, 10)
-    assert not state.uncount_skipped_steps("fp16")
-    assert (state.step, state.skipped) == (20, 10)
-
-
 def test_twenty_skipped_steps_in_a_row_are_an_error():
     state = TrainState()
     take_steps(state, *15 * [True], False, *15 * [True])

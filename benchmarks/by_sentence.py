@@ -14,6 +14,8 @@ belong to one sentence, but the words show it:
 - of each sentence drawn for the dev file only the longest row is kept (the sentence or most of it,
   as in GLUE's own dev file)
 - a row that is too short for this is removed from the training file if it occurs in a dev sentence
+
+The search of transfer.py holds out sentences of the training file in the same way.
 """
 import random
 from collections import defaultdict
@@ -39,10 +41,11 @@ def main(args=None):
         raise ValueError(f"{args.out} holds such files already: choose another folder")
     check_writable(args.out)
     rows = rows_of(args.folder / "train.tsv") + rows_of(args.folder / "dev.tsv")
-    train, dev = cut(rows, args.dev)
+    texts = [text for text, _ in rows]
+    train, dev = hold_out(texts, sentences(texts), args.dev)
     args.out.mkdir(parents=True, exist_ok=True)
-    for part, part_rows in (("train", train), ("dev", dev)):
-        lines = "".join(f"{text}\t{label}\n" for text, label in part_rows)
+    for part, indices in (("train", train), ("dev", dev)):
+        lines = "".join("\t".join(rows[i]) + "\n" for i in indices)
         atomic_write(args.out / f"{part}.tsv", "sentence\tlabel\n" + lines)
     print(f"{len(rows):,} rows; {args.out}: train.tsv with {len(train):,} rows, dev.tsv with "
           f"{len(dev):,} sentences")
@@ -90,21 +93,25 @@ def sentences(texts):
     return list(groups.values())
 
 
-def cut(rows, num_dev, seed=0):
-    """Split (text, label) rows into training rows and ``num_dev`` dev rows."""
-    texts = [text for text, _ in rows]
-    groups = sentences(texts)
-    if not 0 < num_dev < len(groups):
-        raise ValueError(f"{num_dev} sentences for dev.tsv, but there are {len(groups)} in all")
-    random.Random(seed).shuffle(groups)
-    dev_groups = groups[:num_dev]
-    in_dev = {i for group in dev_groups for i in group}
-    short_phrases = {words for i in in_dev for n in range(1, WORDS)
+def hold_out(texts, groups, num_sentences, seed=0):
+    """Return the indices of texts to train on, and of the longest text of each held-out sentence.
+
+    groups: the ``sentences`` of the texts, of which ``num_sentences`` are drawn. No text to train
+    on is part of one of them or contains one.
+    """
+    if not 0 < num_sentences < len(groups):
+        raise ValueError(f"{num_sentences} sentences to hold out, but there are {len(groups)} in "
+                         "all")
+    drawn = [*groups]
+    random.Random(seed).shuffle(drawn)
+    drawn = drawn[:num_sentences]
+    held_out = {i for group in drawn for i in group}
+    short_phrases = {words for i in held_out for n in range(1, WORDS)
                      for words in ngrams(texts[i], n)}
-    train = [row for i, row in enumerate(rows)
-             if i not in in_dev and tuple(row[0].split()) not in short_phrases]
-    dev = [rows[max(group, key=lambda i: len(texts[i].split()))] for group in dev_groups]
-    return train, dev
+    rest = [i for i, text in enumerate(texts)
+            if i not in held_out and tuple(text.split()) not in short_phrases]
+    longest = [max(group, key=lambda i: len(texts[i].split())) for group in drawn]
+    return rest, longest
 
 
 if __name__ == "__main__":

@@ -36,10 +36,11 @@ class LabeledTask:
     metric: str
     kind: str = "classification"  # --task of minibert finetune
     layout: Layout = Layout()
+    has_phrases: bool = False  # rows are parts of common sentences: see by_sentence.py
 
 
 TASKS = {
-    "sst2": LabeledTask("SST-2", "accuracy"),
+    "sst2": LabeledTask("SST-2", "accuracy", has_phrases=True),
     "cola": LabeledTask("CoLA", "matthews", layout=Layout(columns="source,label,mark,sentence")),
     "subjectivity": LabeledTask("subjectivity", "accuracy"),
     "pos": LabeledTask("parts of speech", "accuracy", "tokens"),

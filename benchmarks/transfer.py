@@ -10,21 +10,26 @@ linear probe on the vectors of each layer.
 
 Both variants are tuned alike: peak learning rate and dropout of the encoder are searched for each
 task and variant on the training file alone, one seed for each pair of values (--rates, --dropouts),
-trained on up to 1,000 examples and scored on up to 2,000 others. All sizes use what was found, also
-100 labels, for which so many others would not be at hand. The score of the dev part is that of the
-last epoch: nothing is selected by it. Of each size all seeds have the same examples; seeds differ
-in head, order and dropout, and from scratch in all weights.
+trained on up to 1,000 examples and scored on up to 2,000 others. While the best rate is the lowest
+or the highest that was tried, half of it or twice it is tried, too. The rows of SST-2 are phrases,
+so trials are scored on whole held-out sentences (by_sentence.py): a score on phrases of known
+sentences favors rates that memorize them. All sizes use what was found, also 100 labels, for which
+so many others would not be at hand. The score of the dev part is that of the last epoch: nothing is
+selected by it. Of each size all seeds have the same examples; seeds differ in head, order and
+dropout, and from scratch in all weights.
 
 Each trial and each seed is written when it is finished; the same command continues after an
 interruption, and more --seeds, --sizes or --on add to the file. What was made with other files or
 settings is refused.
 """
+import functools
 import itertools
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from by_sentence import hold_out, sentences
 from common import write_json
 from labeled_tasks import (
     SET_HERE,
@@ -64,7 +69,7 @@ from tokenizer.utils.terminal import plural
 
 SIZES = ("100", "1000", "10000", "all")
 SEARCH_TRAIN = 1000  # examples that a trial of the search is trained on, at most
-SEARCH_HELD_OUT = 2000  # others that it is scored on, at most, and at most a third of the file
+SEARCH_HELD_OUT = 2000  # others that it is scored on, at most, and at most a third of all
 SEARCHED = {"learning_rate", "hidden_dropout_prob"}
 
 
@@ -88,7 +93,8 @@ def parse(args):
     out.add_argument("--sizes", nargs="+", default=SIZES, metavar="N",
                      help="numbers of labeled examples, or all")
     out.add_argument("--rates", default="1e-4,3e-4,1e-3,3e-3", metavar="R,R,...",
-                     help="peak learning rates of the search")
+                     help="peak learning rates of the search; of several, the best one gets "
+                     "others on both sides")
     out.add_argument("--dropouts", default="0.1,0.5", metavar="P,P,...",
                      help="values of the encoder's dropout of the search")
     out.add_argument("--blimp", type=Path, metavar="FOLDER", help="files of minimal pairs")
@@ -149,8 +155,8 @@ class Measurement:
 
     def probe_layers(self):
         """Fit a linear probe on each layer, for SST-2, and for random weights, too."""
-        train, dev = (read_part(self.args.tasks, "sst2", part) for part in ("train", "dev"))
-        part, held_out = search_parts(train)
+        dev = read_part(self.args.tasks, "sst2", "dev")
+        part, held_out = search_parts(self.args.tasks, "sst2")
         settings = {"files": digest_of(self.args.tasks, "sst2", "train", "dev"),
                     "strengths": [*STRENGTHS]}
         stored = self.result.get("probe")
@@ -202,20 +208,20 @@ class Measurement:
         stored = self.result["searches"].get(f"{task}, {variant}")
         if stored:
             check_unchanged(self.args.out, f"search, {task}, {variant}", stored, settings)
-        return bool(stored) and len(stored["trials"]) == len(self.grid)
+        return bool(stored) and next_trial(stored) is None
 
     @cached_property
     def grid(self):
         return [*itertools.product(self.args.rates, self.args.dropouts)]
 
     def search_settings(self, task):
-        train = read_part(self.args.tasks, task, "train")
-        part, held_out = search_parts(train)
+        part, held_out = search_parts(self.args.tasks, task)
         config = {name: value for name, value
                   in asdict(finetune_config(self.args, task, len(part))).items()
                   if name not in SEARCHED}
+        split = {"split": "by sentence"} if TASKS[task].has_phrases else {}
         return {"config": config, "grid": [[*pair] for pair in self.grid],
-                "train": len(part), "held_out": len(held_out),
+                "train": len(part), "held_out": len(held_out), **split,
                 "files": digest_of(self.args.tasks, task, "train")}
 
     def search(self, task, variant):
@@ -226,19 +232,17 @@ class Measurement:
         settings = self.search_settings(task)
         stored = self.result["searches"].setdefault(
             name, {"task": task, "variant": variant, **settings, "trials": {}})
-        print(f"search, {name}: {plural(len(self.grid), 'trial')} "
+        print(f"search, {name}: at least {plural(len(self.grid), 'trial')} "
               f"({plural(len(self.args.rates), 'rate')} x {len(self.args.dropouts)} of dropout), "
               f"trained on {settings['train']:,} examples of the training file, scored on "
               f"{settings['held_out']:,} others", flush=True)
-        parts = search_parts(read_part(self.args.tasks, task, "train"))
         encoded = None
-        for rate, dropout in self.grid:
-            key = f"{rate:g}, {dropout:g}"
-            if key in stored["trials"]:
-                continue
+        while trial := next_trial(stored):
+            rate, dropout = trial
+            key = trial_key(rate, dropout)
             config = finetune_config(self.args, task, settings["train"], learning_rate=rate,
                                      hidden_dropout_prob=dropout)
-            encoded = encoded or self.encode(task, *parts, config)
+            encoded = encoded or self.encode(task, *search_parts(self.args.tasks, task), config)
             try:
                 last = self.train(task, variant, config, 0, encoded, f"{name}, {key}")
             except ValueError as error:  # the loss is not finite: the rate is too high
@@ -307,16 +311,54 @@ class Measurement:
         return last
 
 
-def search_parts(train):
-    """Return (examples to train on, others to score), both of the training file.
+def trial_key(rate, dropout):
+    return f"{rate:g}, {dropout:g}"
+
+
+def next_trial(search):
+    """Return the (learning rate, dropout) to try next, or None if the search is finished.
+
+    A best rate at the edge of the grid is a sign that the grid is too small: if the best of
+    1e-4, 3e-4 and 1e-3 is 1e-4, then 5e-5 is next. A grid with one rate is not extended.
+    """
+    trials = search["trials"]
+    grid_rates, dropouts = (sorted({*values}) for values in zip(*search["grid"]))
+    rates = sorted({*grid_rates, *(trial["learning_rate"] for trial in trials.values())})
+    if len(rates) > 1 and len(trials) == len(rates) * len(dropouts):
+        best = best_trial(search)["learning_rate"]
+        if best in (rates[0], rates[-1]):
+            rates.append(best / 2 if best == rates[0] else best * 2)
+    pairs = itertools.product(rates, dropouts)
+    return next((pair for pair in pairs if trial_key(*pair) not in trials), None)
+
+
+@functools.cache
+def search_parts(folder, task):
+    """Return (examples to train on, others to score), both of the training file of a task."""
+    train = read_part(folder, task, "train")
+    if TASKS[task].has_phrases:
+        chosen, others = search_sentences(train.texts)
+    else:
+        chosen, others = search_examples(len(train))
+    return train.subset(chosen), train.subset(others)
+
+
+def search_examples(count):
+    """Return the indices of examples to train on, and of others to score.
 
     The first are those of the row of that size: ``choose_examples`` draws nested subsets.
     """
-    num_held_out = min(SEARCH_HELD_OUT, len(train) // 3)
-    num_train = min(SEARCH_TRAIN, len(train) - num_held_out)
-    chosen = choose_examples(len(train), num_train)
-    others = np.setdiff1d(choose_examples(len(train), num_train + num_held_out), chosen)
-    return train.subset(chosen), train.subset(others)
+    num_held_out = min(SEARCH_HELD_OUT, count // 3)
+    num_train = min(SEARCH_TRAIN, count - num_held_out)
+    chosen = choose_examples(count, num_train)
+    return chosen, np.setdiff1d(choose_examples(count, num_train + num_held_out), chosen)
+
+
+def search_sentences(texts):
+    """Return the indices of phrases to train on, and of sentences, to score, with none of them."""
+    groups = sentences(texts)
+    rest, held_out = hold_out(texts, groups, min(SEARCH_HELD_OUT, len(groups) // 3))
+    return [rest[i] for i in choose_examples(len(rest), SEARCH_TRAIN)], held_out
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def search_table(searches):
         best = best_trial(search)
         metric = TASKS[search["task"]].metric
         rows.append([TASKS[search["task"]].title, search["variant"],
-                     f"{len(search['trials'])} of {len(search['grid'])}",
+                     str(len(search["trials"])),
                      f"{search['train']:,} and {search['held_out']:,}", *grid_cells(search),
                      f"{best['learning_rate']:g}", f"{best['hidden_dropout_prob']:g}",
                      f"{100 * best[metric]:.1f}"])
@@ -92,8 +92,9 @@ def search_table(searches):
 
 def grid_cells(search):
     """Return the values that were tried: the cells ["0.0001, 0.001", "0.1, 0.5"]."""
-    return [", ".join(f"{value:g}" for value in dict.fromkeys(values))
-            for values in zip(*search["grid"])]
+    trials = search["trials"].values()
+    return [", ".join(f"{value:g}" for value in sorted({trial[name] for trial in trials}))
+            for name in ("learning_rate", "hidden_dropout_prob")]
 
 
 def probe_table(result):

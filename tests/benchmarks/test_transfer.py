@@ -1,6 +1,8 @@
 """benchmarks/transfer.py and its linear probe, on tiny models and files made up here."""
+import itertools
 import json
 import math
+import random
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +12,6 @@ import torch
 from finetune_helpers import make_run, sentences, table
 
 from minibert.analysis.activations import hidden_activations
-from minibert.finetuning.labeled_files import LabeledTexts
 from minibert.finetuning.loop import EncodedTexts
 from minibert.finetuning.seeds import NEVER_STOP, choose_examples
 from minibert.formats.run_folder import load_run
@@ -54,7 +55,7 @@ def tasks(tmp_path_factory):
 
 def command(tasks, out, *more):
     return [str(tasks), "--tasks", str(tasks), "--out", str(out), "--epochs", "all:1", "--rates",
-            "1e-3,1e-2", "--dropouts", "0.1", "--seeds", "2", "--sizes", "8",
+            "1e-3", "--dropouts", "0.1,0.2", "--seeds", "2", "--sizes", "8",
             "--extra", "--batch-size 8 --device cpu --precision fp32", *more]
 
 
@@ -106,7 +107,7 @@ def test_a_size_of_the_complete_training_file_is_all(tasks, tmp_path):
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (["--rates", "1e-3"], "choose another --out"),
+    (["--rates", "1e-2"], "choose another --out"),
     (["--epochs", "all:2"], "epochs 1, now 2"),
     (["--epochs", "9:1"], "no entry for 16 examples"),
     (["--extra", "--learning-rate 1e-3"], "the benchmark sets this itself"),
@@ -136,17 +137,50 @@ def test_the_search_reads_only_the_training_file(tasks, tmp_path):
     args = transfer.parse(command(tasks, tmp_path / "out.json", "--tasks", str(tmp_path)))
     transfer.Measurement(args, NEVER_STOP).search("sst2", "from scratch")
     search = json.loads(args.out.read_text())["searches"]["sst2, from scratch"]
-    assert [*search["trials"]] == ["0.001, 0.1", "0.01, 0.1"]
+    assert [*search["trials"]] == ["0.001, 0.1", "0.001, 0.2"]
 
 
 @pytest.mark.parametrize(("count", "num_train", "num_held_out"), [
     (24, 16, 8), (2000, 1000, 666), (7000, 1000, 2000)])
 def test_the_search_holds_out_other_examples(count, num_train, num_held_out):
-    texts = [str(i) for i in range(count)]
-    train, held_out = transfer.search_parts(LabeledTexts("", texts, texts, texts))
+    train, held_out = transfer.search_examples(count)
     assert (len(train), len(held_out)) == (num_train, num_held_out)
-    assert not {*train.texts} & {*held_out.texts}
-    assert train.texts == [str(i) for i in choose_examples(count, num_train)]
+    assert not {*train} & {*held_out}
+    assert [*train] == [*choose_examples(count, num_train)]
+
+
+def test_no_phrase_that_is_trained_on_is_part_of_a_held_out_sentence_or_contains_one(tmp_path):
+    """30 sentences of six to ten words, each with its parts of two words and more."""
+    rng = random.Random(0)
+    whole = [[f"w{rng.randrange(300)}" for _ in range(rng.randrange(6, 11))] for _ in range(30)]
+    phrases = {" ".join(words[start:end]) for words in whole for end in range(len(words) + 1)
+               for start in range(end - 1)}
+    write_task(tmp_path, "sst2", "train", [(phrase, "1") for phrase in sorted(phrases)])
+    train, held_out = transfer.search_parts(tmp_path, "sst2")
+    assert {*held_out.texts} <= {" ".join(words) for words in whole}
+    assert len(held_out) == 10 and len(train) > 300
+    for a, b in itertools.product(train.texts, held_out.texts):
+        assert f" {a} " not in f" {b} " and f" {b} " not in f" {a} "
+
+
+@pytest.mark.parametrize(("grid", "best", "tried"), [
+    ([1e-4, 3e-4, 1e-3], 3e-4, [1e-4, 3e-4, 1e-3]),
+    ([1e-4, 3e-4, 1e-3], 4e-5, [2.5e-5, 5e-5, 1e-4, 3e-4, 1e-3]),
+    ([1e-3, 1e-4, 3e-4], 1.5e-3, [1e-4, 3e-4, 1e-3, 2e-3, 4e-3]),
+    ([1e-3], 1e-4, [1e-3]),
+])
+def test_the_search_goes_on_until_the_best_rate_has_others_on_both_sides(grid, best, tried):
+    search = {"task": "sst2", "grid": [*itertools.product(grid, [0.5, 0.1])], "trials": {}}
+    while trial := transfer.next_trial(search):
+        rate, dropout = trial
+        score = -abs(math.log(rate / best)) - dropout
+        search["trials"][transfer.trial_key(rate, dropout)] = {
+            "learning_rate": rate, "hidden_dropout_prob": dropout, "accuracy": score,
+            "train_loss": 1.0}
+    pairs = [(trial["learning_rate"], trial["hidden_dropout_prob"])
+             for trial in search["trials"].values()]
+    assert sorted(pairs) == [(pytest.approx(rate), dropout) for rate in tried
+                             for dropout in (0.1, 0.5)]
 
 
 def test_the_dev_part_of_subjectivity_is_a_fifth_that_training_lacks(tasks):
@@ -171,22 +205,25 @@ def test_each_variant_is_trained_with_its_own_weights_and_best_values(
 
     monkeypatch.setattr(labeled_tasks, "fit", fake_fit)
     out = tmp_path / "out.json"
-    transfer.main(command(tasks, out, "--on", "sst2", "--epochs", "all:3"))
+    transfer.main(command(tasks, out, "--on", "subjectivity", "--epochs", "all:3",
+                          "--rates", "1e-3,1e-2", "--dropouts", "0.1"))
     rows = json.loads(out.read_text())["rows"]
     last = [seed["last"] for row in rows.values() for seed in row["seeds"].values()]
     assert [(entry["seed"], entry["examples"]) for entry in last] == [(0, 8), (1, 8)] * 2
     lines = capsys.readouterr().out.splitlines()
     assert "| 8 | 3 | 75.0 ± 0.0 | 50.0 ± 0.0 | +25.0 (0.0) | 50.0 |" in lines
-    found = "2 of 2 | 16 and 8 | 0.001, 0.01 | 0.1"
-    assert f"| SST-2 | pre-trained | {found} | 0.01 | 0.1 | 75.0 |" in lines
-    assert f"| SST-2 | from scratch | {found} | 0.001 | 0.1 | 50.0 |" in lines
+    assert ("| subjectivity | pre-trained | 3 | 16 and 8 | 0.001, 0.01, 0.02 | 0.1 | 0.01 | 0.1 "
+            "| 75.0 |") in lines
+    assert ("| subjectivity | from scratch | 3 | 16 and 8 | 0.0005, 0.001, 0.01 | 0.1 | 0.001 "
+            "| 0.1 | 50.0 |") in lines
 
 
 def test_a_rate_that_is_too_high_is_not_chosen(tasks, tmp_path):
     out = tmp_path / "out.json"
     transfer.main(command(tasks, out, "--on", "cola", "--rates", "1e30,1e-3"))
-    trials = [search["trials"] for search in json.loads(out.read_text())["searches"].values()]
-    assert ["error" in trial for trial in trials[0].values()] == [True, False]
+    for search in json.loads(out.read_text())["searches"].values():
+        errors = {trial["learning_rate"]: "error" in trial for trial in search["trials"].values()}
+        assert errors.pop(1e30) and not any(errors.values())
     with pytest.raises(ValueError, match="give lower --rates and another --out"):
         transfer.main(command(tasks, tmp_path / "b.json", "--on", "cola", "--rates", "1e30"))
 

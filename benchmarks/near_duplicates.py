@@ -4,8 +4,7 @@
     python benchmarks/near_duplicates.py "$MINIBERT_CORPORA"/books --filters short,duplicates \\
         --documents 40000
 
-The result does not depend on the speed of the machine. (The text of pydocs is that of the installed
-packages.)
+The result does not depend on the speed of the machine.
 
 - near duplicates: documents with a true similarity of 0.8 or more to an earlier one that was kept
 - found: documents that the filter drops, rightly or not

@@ -116,7 +116,7 @@ def download(options):
     show_progress = not options.json
     if name == "pydocs":
         return {"name": name, "files": [],
-                "note": "nothing to download: it is read from the installed packages"}
+                "note": "nothing to download: the sources of Python have it"}
     if name == "kant":
         files = kant.fetch(options.out or named.CACHE / "kant",
                            checksum=not options.no_checksum, show_progress=show_progress)

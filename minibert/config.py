@@ -181,7 +181,7 @@ class TrainConfig:
 
     # What to train on
     corpus: str = option("pydocs", (
-        "pydocs (the Python documentation on this machine), kant, wikipedia, amazon, or your own "
+        "pydocs (Python's documentation), kant, wikipedia, amazon, or your own "
         ".txt .jsonl .csv .tsv (.gz) file, folder or quoted pattern such as 'code/**/*.py'; one "
         "document in twenty is for validation"))
     text_suffix: str = option("", (

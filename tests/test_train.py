@@ -36,6 +36,7 @@ def test_from_text_to_a_filled_mask(text, tmp_path, capsys, preset, pictures):
     for words in ("corpus", "parameters", "to predict", "unigram entropy", "first loss",
                   "bits per byte", "masked accuracy", "ask it yourself"):
         assert words in printed
+    assert "made from" not in printed  # which the named corpus pydocs is
     for name in ("config.json", "tokenizer", "data/train", "data/eval", "metrics.jsonl",
                  "model/model.safetensors", "checkpoints/step-0000006"):
         assert (out / name).exists()

@@ -1,1 +1,1 @@
-"""Where text comes from: downloads, and the documentation on this machine."""
+"""Where text comes from: downloads, and Python's documentation."""

@@ -14,7 +14,7 @@ from data.corpus_files import Selection, select_files
 from data.sources import amazon, kant, wikipedia
 
 NAMED = {
-    "pydocs": "docstrings of Python's standard library and of the installed packages",
+    "pydocs": "documentation of Python's standard library, torch, numpy, sympy and networkx",
     "kant": "three books of Immanuel Kant from Project Gutenberg, 1.8 MB (KantaiBERT's corpus)",
     "wikipedia": "Wikipedia in Simple English, or in another language (wikipedia:en), as text",
     "amazon": "reviews of digital music from Amazon, or of another category (amazon:Books)",
@@ -62,7 +62,7 @@ def fetch(name, folder=None, megabytes=None, show_progress=True):
 def location(name):
     """Return where a named corpus is, for the screen: a folder, or the host to download it from."""
     if name == "pydocs":
-        return "installed packages"
+        return "Python and its packages on this machine"
     for folder in (_user_folder(name), CACHE / name):
         files = [path for path in folder.rglob("*") if path.is_file()] if folder else []
         if any(".part" not in path.suffixes for path in files):

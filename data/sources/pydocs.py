@@ -1,13 +1,14 @@
-"""The documentation on this machine as a corpus: docstrings of Python and the installed packages.
+"""Documentation as a corpus: that of Python's standard library, torch, numpy, sympy and networkx.
 
 No download, and a reader who knows Python can judge every filled mask: "Return a new <mask>
-object". The size depends on what is installed: Python with torch, numpy, regex, tqdm and pytest
-gives about 10 MB in 26,000 documents.
+object". The text depends only on the versions of Python and of these packages, whatever else is
+installed, so it is the same on every machine that has the same ones. ``notes`` name them, with a
+fingerprint of the text.
 
 Sources are parsed with ``ast`` and never imported. Documents are docstrings, strings below an
-assignment in a module or class, and texts that packages attach by a call or an assignment (numpy's
-``add_newdoc``, torch's ``add_docstr``), which document compiled functions. ``prose`` keeps the
-English in them.
+assignment in a module or class, texts that packages attach by a call or an assignment (numpy's
+``add_newdoc``, torch's ``add_docstr``), which document compiled functions, and the chapters of
+Python's language reference that ``help("topics")`` lists. ``prose`` keeps the English in them.
 
 The split is by file: one file in 20, chosen by a hash of its path, is for validation. No document
 and no long paragraph occurs twice in the corpus, so validation text is never in the training split.
@@ -15,10 +16,15 @@ and no long paragraph occurs twice in the corpus, so validation text is never in
 import ast
 import contextlib
 import hashlib
+import importlib.metadata
 import json
+import platform
+import sys
 import sysconfig
 import warnings
 from collections import deque
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
@@ -29,16 +35,16 @@ from tokenizer.utils.files import atomic_write
 from tokenizer.utils.terminal import plural
 from tokenizer.utils.workers import map_in_order
 
-VERSION = 1  # of the rules in this file and in prose.py; part of the name of the cached file
+VERSION = 2  # of the rules in this file and in prose.py; part of the name of the cached file
 MIN_CHARACTERS = 40  # of a document
 LONG_PARAGRAPH = 60  # characters; a shorter paragraph may occur more than once
-MAX_FILE = 3_000_000  # bytes; larger sources are tables written as Python
 FILES_PER_GROUP = 16  # sent to a worker at once
 
-# Tests, vendored copies, demos, and Python 2's grammar.
-EXCLUDED = {
-    "test", "tests", "idle_test", "lib2to3", "turtledemo", "_vendor", "_vendored", "extern",
-    "_bundled", "__pycache__", "site-packages", "dist-packages"}
+PACKAGES = ("torch", "numpy", "sympy", "networkx")  # minibert needs the first two, torch the others
+# Parts of the standard library that distributions such as Debian leave out or change.
+VARYING_MODULES = {"distutils", "ensurepip", "idlelib", "lib2to3", "pydoc", "site", "tkinter",
+                   "turtle", "turtledemo"}
+EXCLUDED = {"test", "tests", "_vendor", "macholib"}  # folders; Debian leaves out ctypes.macholib
 DOC_CALLS = {
     "add_newdoc", "add_newdocs", "add_newdoc_for_scalar_type", "add_docstr", "_add_docstr",
     "add_docstr_all", "_add_newdoc_ufunc"}
@@ -47,30 +53,39 @@ DOC_CALLS = {
 class PydocsCorpus:
     """The corpus ``pydocs``, see ``corpora.open_corpus``. Its few MB of text stay in memory.
 
-    roots     folders of Python sources; default: those of this interpreter
+    modules   files and folders of Python sources, see ``module_paths`` (the default)
     cache     a folder for the extracted text, so the next run need not parse; it is extracted
               again when a package changes
     workers   processes that parse; None means one per core
     """
 
     name = "pydocs"
-    notes = {}
     plain_text_files = []
 
-    def __init__(self, roots=None, cache=None, workers=None, show_progress=True):
-        self.roots = python_roots() if roots is None else [Path(root) for root in roots]
+    def __init__(self, modules=None, cache=None, workers=None, show_progress=True):
+        self.modules = module_paths() if modules is None else modules
         self.cache = cache
         self.workers = workers
         self.show_progress = show_progress
-        self._splits = None  # {"train": [...], "eval": [...], "files": count}
+        self._splits = None  # {"train": [...], "eval": [...]}
 
     @property
     def description(self):
-        """``"pydocs: 2,846 files, 7.9 MB of documentation (0.4 MB of it for validation)"``"""
+        """``"pydocs: 24,309 documents, 7.9 MB (0.4 MB of it for validation)"``"""
+        num_documents = sum(map(len, self._load().values()))
         total = sum(len(text.encode("utf-8")) for text in self.documents("all"))
         validation = sum(len(text.encode("utf-8")) for text in self.documents("eval"))
-        return (f"pydocs: {self._load()['files']:,} files, {total / 1e6:.1f} MB of documentation "
+        return (f"pydocs: {num_documents:,} documents, {total / 1e6:.1f} MB "
                 f"({validation / 1e6:.1f} MB of it for validation)")
+
+    @cached_property
+    def notes(self):
+        """``{"text_fingerprint": "b0a1c8f2", "made_from": "Python 3.11.7, torch 2.13.0, ..."}``"""
+        digest = hashlib.sha256(json.dumps(self._load()).encode())
+        versions = [f"Python {platform.python_version()}"]
+        for name in PACKAGES:  # "2.13.0+cpu" -> "2.13.0": all builds have the same documentation
+            versions.append(f"{name} {importlib.metadata.version(name).split('+')[0]}")
+        return {"text_fingerprint": digest.hexdigest()[:8], "made_from": ", ".join(versions)}
 
     def documents(self, split):
         """Iterate over the documents of "train", "eval" or "all"; a line is a paragraph."""
@@ -83,8 +98,8 @@ class PydocsCorpus:
 
     def _load(self):
         if self._splits is None:
-            files = list(python_files(self.roots))
-            cached = Path(self.cache) / f"pydocs-{_fingerprint(files)}.json" if self.cache else None
+            files = list(python_files(self.modules))
+            cached = Path(self.cache) / f"pydocs-{_cache_key(files)}.json" if self.cache else None
             if cached and cached.is_file():
                 self._splits = json.loads(cached.read_text(encoding="utf-8"))
             else:
@@ -93,32 +108,35 @@ class PydocsCorpus:
                     with contextlib.suppress(OSError):  # without the cache, the next run parses
                         atomic_write(cached, json.dumps(self._splits))
             if not self._splits["train"] or not self._splits["eval"]:
-                raise ValueError(f"too little documentation in {plural(len(files), 'Python file')} "
-                                 f"in {', '.join(map(str, self.roots))}: choose another corpus")
+                raise ValueError(f"too little documentation in {plural(len(files), 'Python file')}"
+                                 ": choose another corpus")
         return self._splits
 
 
 # Files
 
 
-def python_roots():
-    """Return the folders of Python's own modules and of the installed packages."""
-    paths = sysconfig.get_paths()
-    unique = dict.fromkeys([paths["stdlib"], paths["purelib"], paths["platlib"]])
-    return [Path(path) for path in unique]
+def module_paths():
+    """Return the paths of the standard library's modules, without ".py", and of PACKAGES.
+
+    The list of the standard library is the same on all platforms, so some do not exist.
+    """
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    modules = [stdlib / name for name in sorted(sys.stdlib_module_names - VARYING_MODULES)]
+    return modules + [Path(find_spec(name).origin).parent for name in PACKAGES]
 
 
-def python_files(roots):
-    """Yield (path, path relative to its root) of each source, in the same order on every disk."""
-    for root in roots:
+def python_files(modules):
+    """Yield (path, path from the module's parent on) of each source, in the same order always."""
+    for module in modules:
+        candidates = module.rglob("*.py") if module.is_dir() else [module.with_suffix(".py")]
         relative_paths = []
-        for path in root.rglob("*.py"):
-            relative = path.relative_to(root)
-            is_file = path.is_file()  # not a folder, not a dangling link
-            if is_file and not _is_excluded(relative) and path.stat().st_size <= MAX_FILE:
+        for path in candidates:
+            relative = path.relative_to(module.parent)
+            if path.is_file() and not _is_excluded(relative):  # no folder, no dangling link
                 relative_paths.append(relative.as_posix())
         for relative in sorted(relative_paths):
-            yield root / relative, relative
+            yield module.parent / relative, relative
 
 
 def _is_excluded(relative):
@@ -128,7 +146,7 @@ def _is_excluded(relative):
     return is_test or in_excluded or "testing/_internal" in relative.as_posix()
 
 
-def _fingerprint(files):
+def _cache_key(files):
     """Return a digest that changes when a file is added, removed or written."""
     digest = hashlib.sha256(f"{VERSION}\n".encode())
     for path, relative in files:
@@ -142,7 +160,7 @@ def _fingerprint(files):
 
 
 def collect(files, workers=None, show_progress=True):
-    """Parse files, pairs (path, relative path); return {"train": [...], "eval": [...], "files": n}.
+    """Parse files, pairs (path, relative path); return {"train": [...], "eval": [...]}.
 
     A repeated text stays in the first file that has it; training files come first.
     """
@@ -159,7 +177,7 @@ def collect(files, workers=None, show_progress=True):
             bar.update(len(group))
 
     seen = set()  # hashes of paragraphs and documents
-    splits = {"files": len(files)}
+    splits = {}
     for split in ("train", "eval"):
         texts = [_without_repetitions(document, seen) for document in found[split]]
         splits[split] = [text for text in texts if text]
@@ -240,7 +258,7 @@ def _texts_of_node(node):
             yield from strings(argument)
     elif isinstance(node, ast.Assign):
         target = _name(node.targets[0]).casefold().strip("_")
-        if target.endswith(("doc", "docs", "docstring")):
+        if target.endswith(("doc", "docs", "docstring", "topics")):
             yield from strings(value)
 
 
@@ -254,15 +272,16 @@ def _name(node):
 def strings(node):
     """Yield the strings in an expression, as far as that is possible without running it.
 
-    "a" + "b" -> "ab"; ("name", "text") -> "name", "text"; "text {x}".format(...) -> "text {x}"
+    "a" + "b" -> "ab"; ("name", "text") -> "name", "text"; {"name": "text"} -> "text";
+    "text {x}".format(...) -> "text {x}"
     """
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):  # an f-string
         parts = node.values
         yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in parts)
-    elif isinstance(node, (ast.Tuple, ast.List)):
-        for element in node.elts:
+    elif isinstance(node, (ast.Tuple, ast.List, ast.Dict)):
+        for element in node.values if isinstance(node, ast.Dict) else node.elts:
             yield from strings(element)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         yield "".join([*strings(node.left), *strings(node.right)])

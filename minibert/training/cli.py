@@ -97,8 +97,8 @@ def parser():
         prog="train.py", formatter_class=RawDescriptionHelpFormatter,
         usage="train.py [--preset NAME | --init FOLDER] [--corpus TEXT] [--out DIR] "
               "[--minutes M | --max-steps N | --epochs E] [--resume] [FLAG VALUE ...]",
-        description="Pre-train a BERT from raw text. Without flags: a small model on this "
-                    "machine's documentation, in five minutes on a CPU.",
+        description="Pre-train a BERT from raw text. Without flags: a small model on "
+                    "Python's documentation, in five minutes on a CPU.",
         epilog=EPILOG)
     add = out.add_argument
     add("--preset", choices=list(PRESETS), metavar="NAME",

@@ -52,6 +52,7 @@ class Data:
     train_source: TokenFile | Stream
     train_batches: Batches | StreamBatches
     validation: "Validation"
+    corpus_notes: dict  # {} if the corpus was not read
 
     @property
     def fingerprint(self):
@@ -71,6 +72,8 @@ def prepare_data(run):
         if not has_all_files(run, data_folder):
             corpus = open_training_corpus(run)
             print(f"corpus      {corpus.description}")
+            if versions := corpus.notes.get("made_from"):
+                print(f"made from   {versions}; fingerprint {corpus.notes['text_fingerprint']}")
         elif run.config.data:
             print(f"corpus      is not read: {data_folder} is prepared already")
         with errors_name_flags(LENGTH_AND_VOCABULARY):
@@ -87,7 +90,8 @@ def prepare_data(run):
             warn_of_long_words(eval_file, tokenizer, run.config.masking)
     train_batches = make_train_batches(run, train_source, tokenizer)
     validation = Validation(run, eval_file, tokenizer)
-    return Data(tokenizer, model_config, train_source, train_batches, validation)
+    corpus_notes = corpus.notes if corpus else {}
+    return Data(tokenizer, model_config, train_source, train_batches, validation, corpus_notes)
 
 
 def fit_to_tokenizer(model_config, tokenizer, config):
@@ -127,7 +131,7 @@ def open_training_corpus(run):
     config = run.config
     if not config.corpus:
         raise ValueError(f"preset {run.preset} needs a text: add --corpus FILE_OR_FOLDER "
-                         "(or --corpus pydocs, the documentation on this machine)")
+                         "(or --corpus pydocs, Python's documentation)")
     corpus = open_corpus(config.corpus, cache=CACHE, **corpus_options(config))
     if config.text_field != "text" and getattr(corpus, "formats", None) == {".txt"}:
         raise ValueError(f"--text-field {config.text_field} has no effect: {config.corpus} is "

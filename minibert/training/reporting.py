@@ -2,6 +2,7 @@
 import math
 import shlex
 import sys
+from dataclasses import replace
 from functools import cache
 
 from minibert.analysis.plots import plot_loss
@@ -9,6 +10,7 @@ from minibert.config import LENGTHS
 from minibert.device import describe, peak_memory
 from minibert.generation.span_corruption import NOISE
 from minibert.masking import IGNORE_INDEX
+from minibert.presets import PRESETS, QUICKSTART_RESULT
 from minibert.training.failures import resume_command
 from minibert.training.progress import Metrics, ProgressBar, stream_position
 from minibert.training.samples import print_samples
@@ -187,9 +189,29 @@ def print_expected_losses(trainer):
         print(f"expect      a first loss {start} (every token equally likely),{indent}then a "
               f"plateau near the unigram entropy {entropy:.2f} (token frequencies are known)"
               f"{copying}Below that, the model reads context.")
+    for line in recorded_result(trainer.run, trainer.data.corpus_notes):
+        print(f"            {line}")
     if config.examples == "pairs":
         weight = f", weighted by {config.nsp_weight:g}" if config.nsp_weight != 1 else ""
         print(f"            The next-sentence loss starts at ln 2 = {math.log(2):.2f}{weight}.")
+
+
+def recorded_result(run, corpus_notes):
+    """Return lines with the result that is on record, if these are the settings of quickstart."""
+    settings = (run.model_config, replace(run.config, device="auto", precision="auto"))
+    if settings != PRESETS["quickstart"] or not corpus_notes:
+        return []
+    result = QUICKSTART_RESULT
+    lines = [f"At the end about {result['loss']:.2f} nats and a masked accuracy of "
+             f"{result['accuracy']:.1%}: the result of {result['steps']:,} steps",
+             f"on {result['machine']} ({result['date']}). More steps give a lower loss."]
+    if corpus_notes["text_fingerprint"] != result["text_fingerprint"]:
+        versions = zip(corpus_notes["made_from"].split(", "), result["made_from"].split(", "))
+        differences = [f"{own} instead of {recorded.split()[-1]}" for own, recorded in versions
+                       if own != recorded]
+        lines.append("Your text differs slightly, and so will your result: "
+                     + (", ".join(differences) or "the same versions with other files") + ".")
+    return lines
 
 
 def masked_example(batch, tokenizer, style):

@@ -13,7 +13,7 @@ from minibert.analysis import embed
 from minibert.finetuning import command as finetune
 from minibert.heads import BertForPreTraining
 from minibert.model import BertForMaskedLM
-from minibert.presets import PRESETS
+from minibert.presets import PRESETS, QUICKSTART_RESULT
 from minibert.training import cli
 from tokenizer import ByteLevelBPE
 
@@ -63,6 +63,14 @@ def test_each_make_target_can_be_made():
     done = subprocess.run(["make", "--dry-run", *TARGETS], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0
     assert "warning" not in done.stderr
+
+
+def test_the_result_that_train_prints_is_that_of_the_readme():
+    result = QUICKSTART_RESULT
+    for text in (f"loss {result['loss']:.3f} nats", f"masked accuracy {result['accuracy']:.1%}",
+                 f"{result['steps']:,} steps in 4.9 minutes", result["date"],
+                 result["text_fingerprint"]):
+        assert text in README
 
 
 @pytest.mark.parametrize("page, script, num_tables", [

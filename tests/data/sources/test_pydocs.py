@@ -1,9 +1,19 @@
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from data import open_corpus
-from data.sources.pydocs import PydocsCorpus, collect, documents_of_source, python_files
+from data.sources.pydocs import (
+    PACKAGES,
+    PydocsCorpus,
+    collect,
+    documents_of_source,
+    python_files,
+)
 
 SHARED = "This long sentence is in more than one file, as copied documentation is."
 MODULE = '''raise SystemExit("imported")
@@ -54,11 +64,48 @@ def test_the_text_does_not_depend_on_the_number_of_workers(packages):
     assert documents(packages, workers=2) == documents(packages)
 
 
-def test_the_order_is_that_of_the_names_not_of_the_disk(packages, monkeypatch):
-    expected = list(python_files([packages]))
+STDLIB = ("os.py", "json/decoder.py", "xml/dom/minidom.py")
+NOT_EVERYWHERE = (
+    "lib/sitecustomize.py", "lib/_sysconfigdata_linux.py", "lib/idlelib/run.py", "lib/turtle.py",
+    "lib/test/support.py", "lib/site-packages/pip/main.py", "site/matplotlib/pyplot.py",
+    "site/torch/tests/helpers.py", "site/numpy/conftest.py", "site/torch/libtorch.so")
+
+
+def fingerprint(root, monkeypatch, others=(), changed=None):
+    """Return the fingerprint of the corpus of an installation of Python in a new folder."""
+    files = [f"lib/{name}" for name in STDLIB]
+    files += [f"site/{name}/m{i}.py" for name in PACKAGES for i in range(30)]
+    for i, name in enumerate([*files, *others]):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        text = MODULE.format(i=i, copied="")
+        (root / name).write_text(text.replace("Set", "Take") if name == changed else text)
+    for name in PACKAGES:
+        (root / f"site/{name}/__init__.py").touch()
+    monkeypatch.setattr("sysconfig.get_path", {"stdlib": root / "lib"}.get)
+    monkeypatch.setattr("data.sources.pydocs.find_spec", lambda name: SimpleNamespace(
+        origin=str(root / "site" / name / "__init__.py")))
+    return PydocsCorpus(workers=1, show_progress=False).notes["text_fingerprint"]
+
+
+def test_the_text_does_not_depend_on_what_else_is_installed(tmp_path, monkeypatch):
+    expected = fingerprint(tmp_path / "one", monkeypatch)
     rglob = Path.rglob
     monkeypatch.setattr(Path, "rglob", lambda self, pattern: reversed([*rglob(self, pattern)]))
-    assert list(python_files([packages])) == expected
+    assert fingerprint(tmp_path / "two", monkeypatch, NOT_EVERYWHERE) == expected
+
+
+@pytest.mark.parametrize("changed", ["lib/xml/dom/minidom.py", "site/networkx/m29.py"])
+def test_another_docstring_gives_another_fingerprint(tmp_path, monkeypatch, changed):
+    expected = fingerprint(tmp_path / "one", monkeypatch)
+    assert fingerprint(tmp_path / "two", monkeypatch, changed=changed) != expected
+
+
+def test_the_versions_behind_the_text_are_named(packages):
+    made_from = corpus(packages).notes["made_from"].split(", ")
+    assert made_from[0] == "Python " + sys.version.split()[0]
+    assert made_from[1] == "torch " + torch.__version__.split("+")[0]
+    assert made_from[2] == f"numpy {np.__version__}"
+    assert len(made_from) == 1 + len(PACKAGES)
 
 
 def test_the_cache_is_used_until_a_source_changes(packages, tmp_path, monkeypatch):
@@ -72,15 +119,15 @@ def test_the_cache_is_used_until_a_source_changes(packages, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("name", [
-    "tests/a.py", "test_a.py", "a_test.py", "conftest.py", "pip/_vendor/a.py",
-    "site-packages/a.py", "a.txt"])
+    "tests/a.py", "test_a.py", "a_test.py", "conftest.py", "pip/_vendor/a.py", "a.txt"])
 def test_tests_and_vendored_copies_are_excluded(tmp_path, name):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("")
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "link.py").symlink_to(tmp_path / "nowhere")
     (tmp_path / "kept.py").write_text("")
-    assert [relative for _, relative in python_files([tmp_path])] == ["kept.py"]
+    assert list(python_files([tmp_path])) == [
+        (tmp_path / "kept.py", f"{tmp_path.name}/kept.py")]
 
 
 @pytest.mark.parametrize("source", [
@@ -98,6 +145,7 @@ def test_tests_and_vendored_copies_are_excluded(tmp_path, name):
     'add_newdoc("m", "f", textwrap.dedent("""\n    The first text\n    of it."""))',
     'f.__doc__ = """The first text of it."""',
     '_f_docstring = """The first text of it."""',
+    'topics = {"assert": """The first text of it."""}',
 ])
 def test_documentation_is_found_where_packages_put_it(source):
     assert documents_of_source(source.encode()) == [["The first text of it."]]
@@ -116,13 +164,13 @@ def test_short_documents_are_left_out(tmp_path):
     (tmp_path / "a.py").write_text(f'def f():\n    "Return the sum."\ndef g():\n    "{long}"')
     splits = collect(list(python_files([tmp_path])), workers=1, show_progress=False)
     assert splits["train"] + splits["eval"] == [long]
-    with pytest.raises(ValueError, match="too little documentation in 1 Python file in"):
+    with pytest.raises(ValueError, match="too little documentation in 1 Python file:"):
         corpus(tmp_path).documents("eval")
 
 
 def test_the_named_corpus_is_that_of_this_interpreter(packages, monkeypatch):
-    monkeypatch.setattr("data.sources.pydocs.python_roots", lambda: [packages])
+    monkeypatch.setattr("data.sources.pydocs.module_paths", lambda: [packages])
     pydocs = open_corpus("pydocs", workers=1)
     pydocs.show_progress = False
     assert pydocs.description == (
-        "pydocs: 300 files, 0.0 MB of documentation (0.0 MB of it for validation)")
+        "pydocs: 600 documents, 0.0 MB (0.0 MB of it for validation)")

@@ -1,10 +1,20 @@
 """What a run shows of a batch before training, and which masks it fills at the end."""
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
+from train_helpers import start
 
+import train
 from minibert.analysis.probes import masked_passages, word_to_mask
 from minibert.batches import Batch
-from minibert.training.reporting import masked_example
+from minibert.presets import PRESETS, override
+from minibert.training.reporting import (
+    masked_example,
+    print_expectations,
+    recorded_result,
+)
 from minibert.training.samples import answer_line
 from tokenizer import ByteLevelBPE, WordPiece
 from tokenizer.utils.terminal import ASCII, TextStyle
@@ -110,3 +120,69 @@ def test_a_passage_of_any_text_has_a_whole_word_masked(text):
 def test_an_answer_is_visible_even_if_it_is_white_space(token, style, shown):
     answer = {"score": 0.314, "token_str": token}
     assert answer_line(answer, style) == f"    31.4%  {shown}"
+
+
+MADE_FROM = "Python 3.11.7, torch 2.13.0, numpy 2.4.6"
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """The result on record, and the notes of the corpus that it came from."""
+    notes = {"text_fingerprint": "b0a1c8f2", "made_from": MADE_FROM}
+    result = {"loss": 2.914, "accuracy": 0.4862, "steps": 2507, "date": "2026-11-30",
+              "machine": "two cores of a laptop", **notes}
+    monkeypatch.setattr("minibert.training.reporting.QUICKSTART_RESULT", result)
+    return notes
+
+
+def quickstart(**changes):
+    model_config, config = PRESETS["quickstart"]
+    return SimpleNamespace(model_config=model_config, config=replace(config, **changes))
+
+
+def test_the_quickstart_on_the_recorded_text_names_the_recorded_result(recorded):
+    assert recorded_result(quickstart(), recorded) == [
+        "At the end about 2.91 nats and a masked accuracy of 48.6%: the result of 2,507 steps",
+        "on two cores of a laptop (2026-11-30). More steps give a lower loss."]
+
+
+@pytest.mark.parametrize("made_from, difference", [
+    ("Python 3.12.4, torch 2.13.0, numpy 2.3.1",
+     "Python 3.12.4 instead of 3.11.7, numpy 2.3.1 instead of 2.4.6."),
+    (MADE_FROM, "the same versions with other files."),
+])
+def test_the_quickstart_on_another_text_says_what_differs(recorded, made_from, difference):
+    notes = {"text_fingerprint": "00000000", "made_from": made_from}
+    lines = recorded_result(quickstart(precision="fp32", device="cpu"), notes)
+    assert lines[:2] == recorded_result(quickstart(), recorded)
+    assert lines[2:] == [f"Your text differs slightly, and so will your result: {difference}"]
+
+
+def test_other_settings_and_own_corpora_have_no_recorded_result(recorded):
+    assert recorded_result(quickstart(minutes=1), recorded) == []
+    assert recorded_result(quickstart(corpus="kant"), {"left_out": "40 .py"}) == []
+
+
+class PreparedTrainer(train.Trainer):
+    """Prints what it would print before training, and stops."""
+
+    def fit(self):
+        print_expectations(self)
+
+
+def test_a_plain_run_prints_what_its_text_is_made_from(tmp_path, monkeypatch, capsys):
+    (tmp_path / "modules").mkdir()
+    for i in range(60):
+        source = f'"""Return the number {i} as it was given by the caller."""'
+        (tmp_path / f"modules/m{i}.py").write_text(source)
+    monkeypatch.setattr("data.sources.pydocs.module_paths", lambda: [tmp_path / "modules"])
+    monkeypatch.setattr("minibert.training.preparation.CACHE", tmp_path)
+    model, config = PRESETS["quickstart"]
+    small = (replace(model, hidden_size=16, num_hidden_layers=1, vocab_size=300),
+             override(config, {"max_steps": 1, "max_length": 16}))
+    monkeypatch.setitem(PRESETS, "quickstart", small)
+    start(["--out", str(tmp_path / "run")], PreparedTrainer)
+    printed = capsys.readouterr().out
+    for line in ("made from   Python ", "            At the end about ",
+                 "            Your text differs slightly, and so will your result: "):
+        assert f"\n{line}" in printed

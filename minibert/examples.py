@@ -14,9 +14,10 @@ cuts between sentences.
 
 Examples are a sequence: len(examples), examples[i] -> 1-D int64 array, and have the attributes
 ``lengths`` (n,) and ``max_length``. ``examples.at(seed, epoch)`` returns the examples of an epoch:
-pairs are drawn again each time, the others are always the same.
+pairs are drawn again each time, and packed sequences are cut at other tokens after the first epoch.
 """
 from bisect import bisect_right
+from copy import copy
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def add_special_tokens(ids, cls, sep):
 
 
 class Examples:
-    """What all examples but pairs have in common: they are the same in every epoch."""
+    """What all examples but pairs have in common."""
 
     segment_b_starts = None  # only pairs have a sentence B
     nsp_labels = None
@@ -141,20 +142,35 @@ class Documents(Examples):
 
 
 class PackedSequences(Examples):
-    """All documents are joined and cut into sequences of max_ids ids: nothing needs padding."""
+    """All documents are joined and cut into sequences of max_ids ids: nothing needs padding.
+
+    The first epoch cuts at the multiples of max_ids. Later ones start ``offset`` ids further on, so
+    that a token is not always next to the same border, with the same context.
+    """
 
     def __init__(self, token_file, tokenizer, max_length):
         super().__init__(tokenizer, max_length)
         self.stream = TokenStream(token_file, tokenizer)
-        total = len(self.stream)
-        # The rest at the end, less than one sequence, is dropped, but a corpus that is shorter than
-        # one sequence is one short sequence.
-        self.size = min(self.max_ids, total)
-        num_sequences = total // self.size if total else 0
-        self.lengths = np.broadcast_to(np.int32(self.size + 2), num_sequences)  # takes no memory
+        self.total = len(self.stream)
+        self.size = min(self.max_ids, self.total)  # a shorter corpus is one short sequence
+        self.offset = 0
+
+    def at(self, seed, epoch):
+        sequences = copy(self)
+        if epoch:
+            highest = min(self.size - 1, self.total - self.size)  # leaves at least one sequence
+            sequences.offset = int(np.random.default_rng([seed, epoch]).integers(highest + 1))
+        return sequences
+
+    @property
+    def lengths(self):
+        # The ids before the first cut and after the last one are not in this epoch.
+        num_sequences = (self.total - self.offset) // self.size if self.size else 0
+        return np.broadcast_to(np.int32(self.size + 2), num_sequences)  # takes no memory
 
     def ids_of(self, i):
-        return self.stream.read(i * self.size, (i + 1) * self.size)
+        start = self.offset + i * self.size
+        return self.stream.read(start, start + self.size)
 
 
 class TokenStream:

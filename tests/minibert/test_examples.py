@@ -41,6 +41,34 @@ def test_packed_sequences_are_the_joined_documents_cut_to_one_length():
     assert list(packed.lengths) == [6] * 5
 
 
+def test_packed_sequences_of_later_epochs_are_cut_at_other_tokens():
+    stream = "abc/de>fghijkl>m//no>"
+    packed = make_examples("blocks", CORPUS, Letters(), max_length=6)
+    assert show(packed.at(seed=5, epoch=0)) == show(packed)
+    first_cuts = set()
+    for epoch in range(1, 40):
+        shown = show(packed.at(seed=5, epoch=epoch))
+        assert shown == show(packed.at(seed=5, epoch=epoch))  # for a run that is resumed
+        text = "".join(example[1:-1] for example in shown)
+        cut = stream.index(text)
+        assert len(stream) - cut - len(text) < 4  # nothing but an incomplete sequence is left out
+        assert list(packed.at(seed=5, epoch=epoch).lengths) == [6] * len(shown)
+        first_cuts.add(cut)
+    assert first_cuts == {0, 1, 2, 3}
+    other_seeds = {show(packed.at(seed, epoch=1))[0] for seed in range(20)}
+    assert len(other_seeds) == 4
+
+
+@pytest.mark.parametrize("num_ids, most_cuts", [(3, 1), (4, 1), (5, 2), (7, 4), (9, 4)])
+def test_a_short_corpus_is_at_least_one_packed_sequence_in_every_epoch(num_ids, most_cuts):
+    """Of four ids, so five ids can begin at the first or the second."""
+    corpus = Tokens(["abcdefgh"[: num_ids - 1]])  # and [SEP]
+    packed = make_examples("blocks", corpus, Letters(), max_length=6)
+    epochs = [show(packed.at(0, epoch)) for epoch in range(40)]
+    assert all(epochs)
+    assert len({shown[0] for shown in epochs}) == most_cuts
+
+
 def test_without_a_line_end_token_lines_follow_each_other_directly():
     tokenizer = Letters(line_end=False)
     packed = make_examples("blocks", CORPUS, tokenizer, max_length=6)

@@ -33,7 +33,7 @@ WRAP_SAMPLE = 500_000  # characters of a file that show whether its lines are ha
 
 
 def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix="",
-                skip_unreadable=False, encoding_errors="strict", reflow="no"):
+                encoding_errors="strict", reflow="no"):
     """Return a corpus: a named one, or the text in a path or a list of paths (files or folders).
 
     A corpus has
@@ -48,7 +48,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     cache             the folder for downloads (default: data/cache) and for the parsed text of
                       pydocs (default: parse it again in each process)
     workers           processes that parse pydocs; None means one per core
-    text_suffix, skip_unreadable   see ``select_files``
+    text_suffix       see ``select_files``
     encoding_errors   "strict", or "replace" bytes that are not UTF-8 by U+FFFD and count them
     reflow            "yes": join the lines of each paragraph; "auto": in hard-wrapped files (see
                       reflow.py). It does not move text between training and validation
@@ -77,7 +77,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     for source in map(str, sources):
         if not (os.path.lexists(source) or has_wildcard(source)):
             raise _not_found(source)
-    selection = select_files(sources, text_suffix, skip_unreadable)  # in the order of the sources
+    selection = select_files(sources, text_suffix)  # in the order of the sources
     if warning := selection.warning():
         print(f"warning: {warning}", file=sys.stderr)
     name = some_of(list(map(_name_of, sources)))

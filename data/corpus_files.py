@@ -9,8 +9,6 @@
                     3. all text files (.py, .md, wiki_00), unless it is the folder of a model
 """
 import codecs
-import glob
-import math
 import os
 import re
 import zlib
@@ -38,12 +36,10 @@ class Selection:
     files: list = field(default_factory=list)  # paths, in the order in which they are read
     plain: set = field(default_factory=set)  # those that are plain text, whatever their extension
     left_out: dict = field(default_factory=lambda: defaultdict(list))  # ".py" -> paths
-    unreadable: list = field(default_factory=list)  # files and folders: permission denied
 
     def add(self, path, is_plain):
-        if not os.access(path, os.R_OK):
-            self.unreadable.append(path)
-            return
+        if not os.access(path, os.R_OK):  # at once, not when it is its turn
+            raise PermissionError(f"permission denied: {path}")
         self.files.append(path)
         if is_plain:
             self.plain.add(path)
@@ -59,8 +55,6 @@ class Selection:
         if self.left_out:
             kinds = [kind for kind, paths in self.left_out.items() for _ in paths]
             notes["left_out"] = counts_text(kinds)
-        if self.unreadable:
-            notes["permission_denied"] = f"{len(self.unreadable)} ({some_of(self.unreadable)})"
         return notes
 
     def warning(self):
@@ -80,12 +74,11 @@ class Selection:
         return f"{share:.0%} of the bytes are left out{advice if suffixes else ''}"
 
 
-def select_files(sources, text_suffixes="", skip_unreadable=False):
+def select_files(sources, text_suffixes=""):
     """Return the Selection for a list of files, folders and patterns such as "code/**/*.py".
 
-    text_suffixes     extensions such as ".py,.md,none" of files that are plain text, also in
-                      folders; "none" is for files without an extension
-    skip_unreadable   leave out what the user may not read, instead of raising an error
+    text_suffixes: extensions such as ".py,.md,none" of files that are plain text, also in folders;
+    "none" is for files without an extension
 
     Hidden files are ignored. Of a folder, ``left_out`` counts everything else that is not read,
     among it .json, which is usually a settings file, and the files of tokenizers.
@@ -105,15 +98,10 @@ def select_files(sources, text_suffixes="", skip_unreadable=False):
             _add_folder(selection, Path(source), suffixes)
         else:
             _add_file(selection, Path(source), suffixes)
-        if len(selection.files) == num_before and not selection.unreadable:
+        if len(selection.files) == num_before:
             found = selection.notes().get("left_out", "none")
             raise ValueError(f"{source} has no file to read: supported are {KNOWN}; --text-suffix "
                              f".md reads other text files (found: {found})")
-    if selection.unreadable and not skip_unreadable:
-        raise PermissionError(f"permission denied: {some_of(selection.unreadable)} (add "
-                              "--skip-unreadable to leave out such files)")
-    if not selection.files:
-        raise ValueError(f"no file can be read; permission denied: {some_of(selection.unreadable)}")
     found = set(map(suffix_of, selection.files))
     for suffix in suffixes - found:
         raise ValueError(f"--text-suffix {visible(suffix)}: no file has this extension "
@@ -139,46 +127,22 @@ def suffix_of(path):
 
 
 def _add_matches(selection, pattern, suffixes):
-    """Add what matches a pattern, but nothing behind a link that the pattern does not name.
-
-    Links and folders without a text are counted.
-    """
+    """Add the files and folders that match a pattern; ** matches no hidden or linked folder."""
     parts = Path(pattern).parts
     first = next(i for i, part in enumerate(parts) if has_wildcard(part))
     root = Path(*parts[:first])  # what comes before the wildcards
-    depth = math.inf if "**" in parts else len(parts) - first - 1
-    selection.unreadable += _unreadable_folders(root, depth)
-    paths = dict.fromkeys(map(Path, sorted(glob.glob(pattern, recursive=True))))
-    if not paths and not selection.unreadable:
+    paths = [path for path in sorted(root.glob(os.path.join(*parts[first:])))
+             if not any(name.startswith(".") for name in path.relative_to(root).parts)]
+    if not paths:
         raise FileNotFoundError(f"no file or folder matches {pattern}")
+    matched = set(paths)
     for path in paths:
-        if not paths.keys().isdisjoint(path.parents):
+        if not matched.isdisjoint(path.parents):
             continue  # it is read with its folder, which matches, too
-        if link := _linked_folder(path, root):
-            if link not in selection.left_out["linked folder"]:
-                selection.left_out["linked folder"].append(link)
-        elif not path.exists():
-            selection.left_out["broken link"].append(path)
-        elif path.is_dir():
+        if path.is_dir():
             _add_folder(selection, path, suffixes)
         else:
             _add_file(selection, path, suffixes)
-
-
-def _linked_folder(path, root):
-    """Return the first folder on the way from root to a path that is a link, or None."""
-    names = path.relative_to(root).parts
-    folders = (Path(root, *names[:i + 1]) for i in range(len(names)))
-    return next((folder for folder in folders if folder.is_symlink() and folder.is_dir()), None)
-
-
-def _unreadable_folders(root, depth):
-    """Return the folders up to a depth that may not be listed: glob.glob skips them silently."""
-    found = []
-    for folder, folders, _ in os.walk(root, onerror=lambda error: found.append(error.filename)):
-        is_deep = len(Path(folder).relative_to(root).parts) >= depth
-        folders[:] = [name for name in folders if not (is_deep or name.startswith("."))]
-    return [Path(name) for name in found if os.path.isdir(name)]
 
 
 def has_wildcard(source):
@@ -225,13 +189,12 @@ def _add_folder(selection, folder, suffixes):
 
 def _visible_files(folder, selection):
     """Return the files in a folder and its subfolders that are not hidden, sorted."""
+    def fail(error):
+        raise error
+
     files = []
     paths = []
-
-    def on_error(error):
-        selection.unreadable.append(Path(error.filename))
-
-    for parent, folders, names in os.walk(folder, onerror=on_error):
+    for parent, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         paths += [Path(parent, name) for name in [*names, *links] if not name.startswith(".")]
@@ -242,13 +205,9 @@ def _visible_files(folder, selection):
                              f"to resume it, or remove {path} to use the files as they are")
         if os.path.isfile(path):
             files.append(path)
-        elif os.path.islink(path):
-            kind = "linked folder" if os.path.isdir(path) else "broken link"
+        else:
+            kind = "linked folder" if os.path.isdir(path) else "broken link or pipe"
             selection.left_out[kind].append(path)
-        elif os.path.lexists(path):
-            selection.left_out["pipe, device or socket"].append(path)
-        else:  # in a folder that may be listed, but not entered
-            selection.unreadable.append(path)
     return files
 
 

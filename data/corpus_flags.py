@@ -12,8 +12,6 @@ def add_corpus_flags(command, reflow="no"):
                          help="the field or column of .jsonl, .csv and .tsv with the text")
     command.add_argument("--text-suffix", default="", metavar=".py,.md,none",
                          help="extensions of more plain-text files; none: no extension")
-    command.add_argument("--skip-unreadable", action="store_true",
-                         help="leave out files and folders without permission to read")
     command.add_argument("--encoding-errors", choices=ENCODING_ERRORS, default="strict",
                          help=ENCODING_ERRORS_HELP)
     command.add_argument("--reflow", choices=REFLOW, default=reflow,
@@ -22,5 +20,5 @@ def add_corpus_flags(command, reflow="no"):
 
 def corpus_options(args):
     """Return these flags as keyword arguments of ``open_corpus``."""
-    names = ("text_field", "text_suffix", "skip_unreadable", "encoding_errors", "reflow")
+    names = ("text_field", "text_suffix", "encoding_errors", "reflow")
     return {name: getattr(args, name) for name in names}

@@ -186,8 +186,6 @@ class TrainConfig:
         "document in twenty is for validation"))
     text_suffix: str = option("", (
         "extensions of more plain-text files in a folder, such as .py,.md; none: no extension"))
-    skip_unreadable: bool = option(False, (
-        "leave out files and folders without permission to read, and list them"))
     encoding_errors: str = option("strict", ENCODING_ERRORS_HELP, ENCODING_ERRORS)
     filters: str = option("", (
         "documents to drop, separated by commas: short, repetitive, script, markup, duplicates, "

@@ -15,6 +15,10 @@ from tokenizer import load_tokenizer
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.files import atomic_write
 
+REMOVED = {  # option of older versions -> values with which a run resumes without it
+    "tokenizer_criterion": ("frequency",),
+    "skip_unreadable": (False, True),
+}
 CONFIG_KEYS = ("preset", "model", "train", "crc32")  # of config.json
 MAX_PADDING = 127  # rows that padding a vocabulary to a multiple of 128 adds at most
 
@@ -88,8 +92,9 @@ def read_config_file(path):
         for name in config.keys() - {*CONFIG_KEYS}:
             raise ValueError(f"unknown key {name!r}" + suggestion(name, CONFIG_KEYS))
         config["train"].setdefault("reflow", "no")  # runs of older versions kept all lines
-        if config["train"].get("tokenizer_criterion") == "frequency":  # now it is the only one
-            del config["train"]["tokenizer_criterion"]
+        for name, values in REMOVED.items():
+            if config["train"].get(name) in values:
+                del config["train"][name]
         check_types(BertConfig, config["model"], "model")
         check_types(TrainConfig, config["train"], "train")
         model = from_dict(BertConfig, config["model"])

@@ -49,16 +49,15 @@ REQUIRES = {
 # The flags in the tuples have no effect with --tokenizer or --data.
 TRAINS_TOKENIZER = ("vocab_size", "tokenizer_kind", "lowercase", "min_frequency", "keep_accents",
                     "limit_alphabet", "max_input_chars_per_word")
-READS_TEXT = ("text_field", "text_suffix", "skip_unreadable", "encoding_errors", "reflow",
-              "filters", "sentences")
+READS_TEXT = ("text_field", "text_suffix", "encoding_errors", "reflow", "filters", "sentences")
 REPLACES = {"tokenizer": TRAINS_TOKENIZER, "data": TRAINS_TOKENIZER + READS_TEXT}
 FIELDS = [field.name for cls in (BertConfig, TrainConfig) for field in fields(cls)
           if "help" in field.metadata]
 
 GROUPS = {  # heading in --help -> fields of TrainConfig
     "starting point": ("init",),
-    "text": ("corpus", "text_field", "text_suffix", "skip_unreadable", "encoding_errors", "reflow",
-             "filters", "sentences", "stream", "data"),
+    "text": ("corpus", "text_field", "text_suffix", "encoding_errors", "reflow", "filters",
+             "sentences", "stream", "data"),
     "tokenizer (its size is --vocab-size)":
         ("tokenizer", "tokenizer_kind", "min_frequency", "lowercase", "keep_accents",
          "limit_alphabet", "max_input_chars_per_word"),

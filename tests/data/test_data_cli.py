@@ -262,7 +262,7 @@ def test_each_command_says_what_is_left_out(capsys, tmp_path, text, fake_tokeniz
     for command in commands:
         result = json_output(capsys, *command)
         assert result["left_out"] == "1 .md"
-        result = json_output(capsys, *command, "--text-suffix", ".md", "--skip-unreadable")
+        result = json_output(capsys, *command, "--text-suffix", ".md")
         assert result["read_as_plain_text"] == "1 .md"
         assert "left_out" not in result
 

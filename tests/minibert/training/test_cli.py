@@ -54,17 +54,20 @@ def test_a_run_from_before_reflow_keeps_its_lines(tmp_path):
     assert read_config(tmp_path)[2].reflow == "no"
 
 
-@pytest.mark.parametrize("criterion, is_read", [("frequency", True), ("likelihood", False)])
-def test_a_run_from_before_the_only_criterion_is_read(criterion, is_read, tmp_path):
+@pytest.mark.parametrize("option, value, is_read", [
+    ("tokenizer_criterion", "frequency", True), ("tokenizer_criterion", "likelihood", False),
+    ("skip_unreadable", True, True),
+])
+def test_a_run_with_an_option_that_was_removed_is_read(option, value, is_read, tmp_path):
     write_config(tmp_path, "kant", *PRESETS["kant"])
     path = tmp_path / "config.json"
     config = json.loads(path.read_text())
-    config["train"]["tokenizer_criterion"] = criterion
+    config["train"][option] = value
     path.write_text(json.dumps(config))
     if is_read:
         assert read_config(tmp_path)[1:] == PRESETS["kant"]
     else:
-        with pytest.raises(ValueError, match="unknown TrainConfig key 'tokenizer_criterion'"):
+        with pytest.raises(ValueError, match=f"unknown TrainConfig key '{option}'"):
             read_config(tmp_path)
 
 
@@ -196,7 +199,6 @@ def test_impossible_models_are_refused(values, message):
     ("--data d --text-field body", "--text-field has no effect with --data, which is prepared"),
     ("--data d --text-suffix .md", "--text-suffix has no effect with --data"),
     ("--data d --encoding-errors replace", "--encoding-errors has no effect with --data"),
-    ("--data d --skip-unreadable", "--skip-unreadable has no effect with --data"),
     ("--data d --filters latin", "--filters has no effect with --data"),
     ("--data d --sentences", "--sentences has no effect with --data"),
     ("--data d --reflow yes", "--reflow has no effect with --data"),

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from minibert.formats import safetensors
-from minibert.formats.other_weights import listed, save_alone, tensors_of_pickle
+from minibert.formats.other_weights import SAVE_ALONE, listed, tensors_of_pickle
 from tokenizer.formats.vocab_files import VOCABULARIES, check_downloaded, holds_tokenizer
 from tokenizer.loading.other_kinds import describe_other_kind
 from tokenizer.utils.files import file_checksum
@@ -199,15 +199,9 @@ def _read_pickled(path):
     except (FileNotFoundError, PermissionError, MemoryError):
         raise  # these say nothing about the content of the file
     except Exception as error:  # a broken or hostile file can make the parser raise anything
-        summary = error_summary(error)
-        remedy = "Copy it again"
-        if "Unsupported global" in summary:
-            found = f"torch.load({str(path)!r}, weights_only=False)"
-            remedy = ("It holds more than tensors. "
-                      + save_alone(path, f"{found}.state_dict()")
-                      + " (of a dict: ['state_dict']), if you trust its author")
-        raise ValueError(f"{path}: cannot be read as a file of tensors ({summary}). "
-                         f"No code of it was run. {remedy}, or find a {WEIGHTS}") from None
+        raise ValueError(f"{path}: cannot be read as a file of tensors ({error_summary(error)}). "
+                         f"No code of it was run. Copy it again, {SAVE_ALONE}, or find a "
+                         f"{WEIGHTS}") from None
     tensors = tensors_of_pickle(tensors, path)
     # Tensors may share one storage, and training would then change all of them at once:
     # copy each, and free the original as soon as it is copied.

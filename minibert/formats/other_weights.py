@@ -21,6 +21,7 @@ TOKEN_EMBEDDINGS = (
     "embeddings.word_embeddings.weight", "model.embeddings.tok_embeddings.weight",
     "embeddings.tok_embeddings.weight", "transformer.wte.weight", "wte.weight", "shared.weight")
 MAX_LISTED = 5  # files, keys or names in an error
+SAVE_ALONE = "save nothing but model.state_dict() in a new file"
 
 
 def strip_prefixes(tensors):
@@ -56,36 +57,17 @@ def prefix_of_embeddings(name):
 
 
 def tensors_of_pickle(values, path):
-    """Return {name: tensor} of what torch.load read; ValueError that describes anything else."""
-    source = f"torch.load({str(path)!r})"
+    """Return {name: tensor} of what torch.load read; ValueError for anything else."""
     if isinstance(values, dict) and isinstance(values.get("state_dict"), dict):  # Lightning
         values = values["state_dict"]
-        source += "['state_dict']"
-    if problem := describe_values(values, path, source):
-        raise ValueError(f"{path}: not a dict of named tensors: {problem}")
+    is_named = isinstance(values, dict) and all(
+        isinstance(name, str) and torch.is_tensor(value) for name, value in values.items())
+    if not (is_named and values):
+        found = f"a {type(values).__name__}"
+        if values and isinstance(values, dict):
+            found += f" with the keys {listed(values)}"
+        raise ValueError(f"{path}: not a dict of named tensors, but {found}: {SAVE_ALONE}")
     return values
-
-
-def describe_values(values, path, source):
-    """Return what is wrong with values of a pickle, or "". source: the code that reads them."""
-    if not isinstance(values, dict):
-        return f"it is a {type(values).__name__}. Save model.state_dict()"
-    nested = [key for key, value in values.items()
-              if isinstance(value, dict) and any(map(torch.is_tensor, value.values()))]
-    if nested:
-        return (f"it has the keys {listed(values)}, and tensors are in {listed(nested)}. "
-                + save_alone(path, f"{source}[{nested[0]!r:.80}]"))
-    bad = [key for key, value in values.items()
-           if not (isinstance(key, str) and torch.is_tensor(value))]
-    if bad:
-        return f"these values are of other types: {listed(bad)}. Save model.state_dict()"
-    return "" if values else "it is empty"
-
-
-def save_alone(path, tensors):
-    """Return how to save the tensors that this code reads from ``path``, which is not changed."""
-    return ("Copy the folder to NEW and save the model's tensors alone there, in Python: "
-            f"torch.save({tensors}, 'NEW/{path.name}')")
 
 
 def listed(names):

@@ -126,12 +126,9 @@ def test_tensors_that_do_not_fit_are_listed(modernbert, tmp_path):
 
 
 @pytest.mark.parametrize("change", [
-    {"tuning": {"tune": "lorra"}}, {"tuning": {"tune": "all"}}, {"tuning": []}, {"tuning": {}},
-    {"tuning": {"tune": "lora", "lora_rank": 1.5}}, {"labels": "01"}, {"labels": [0, 1]},
-    {"base": None}, {"dropout": "a"}, {"dropout": float("nan")}, None])
+    "{", '"a"', '{"tuning": {"tune": "lorra"}}', '{"tuning": []}', '{"tuning": {"tune": "lora"}}'])
 def test_a_damaged_description_raises(modernbert, tmp_path, change):
     save_adapter(modernbert, "lora", tmp_path)
-    path = tmp_path / ADAPTER
-    path.write_text(json.dumps(json.loads(path.read_text()) | change) if change else "{")
+    (tmp_path / ADAPTER).write_text(change)
     with pytest.raises(ValueError, match="adapter.json is not an adapter: "):
         load_finetuned(tmp_path, modernbert)

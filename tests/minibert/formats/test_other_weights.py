@@ -1,7 +1,5 @@
 """Weights as wrappers and other programs leave them: read without prefixes, or named."""
 import json
-import re
-import shutil
 from argparse import Namespace
 
 import pytest
@@ -142,42 +140,18 @@ def test_names_of_minibert_itself_are_refused_in_a_short_line(bert, tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    (lambda t: {"model": t, "optimizer": {"lr": 1.0}},
-     r"keys model, optimizer, and tensors are in model\. Copy the folder to NEW"),
-    (lambda t: list(t.values()), "it is a list. Save model.state_dict"),
-    (lambda t: t | {"step": 3, "best": 0.5}, "values are of other types: step, best"),
-    (lambda t: {i: x for i, x in enumerate(t.values())}, "0, 1, 2, 3, 4 and .* more"),
-    (lambda t: torch.nn.Linear(1, 1), r"torch.save\(torch.load\(.*\).state_dict\(\), 'NEW/pytor"),
+    (lambda t: {"model": t, "optimizer": {"lr": 1.0}}, "but a dict with the keys model, optimizer: save"),
+    (lambda t: list(t.values()), "but a list: save nothing but model.state_dict"),
+    (lambda t: {i: x for i, x in enumerate(t.values())}, "the keys 0, 1, 2, 3, 4 and .* more"),
     (lambda t: {"state_dict": t, "hyper_parameters": Namespace(lr=1)},
-     r"argparse.Namespace .*No code of it was run. It holds more than tensors"),
+     r"argparse.Namespace .*No code of it was run. .* save nothing but model.state_dict"),
 ])
-def test_other_contents_of_a_bin_are_named_with_a_way_to_convert(bert, tmp_path, content, message):
+def test_other_contents_of_a_bin_are_named(bert, tmp_path, content, message):
     as_bin(tmp_path, content)
     with pytest.raises(ValueError, match=message) as error:
         from_pretrained(tmp_path)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 800
-
-
-@pytest.mark.parametrize("content", [
-    lambda t: {"model": t, "optimizer": {"lr": 1.0}},
-    lambda t: {"state_dict": {"generator": t}},
-    lambda t: {"state_dict": t, "hyper_parameters": Namespace(lr=1)},
-])
-def test_the_advice_works_and_leaves_the_file_as_it_is(bert, tmp_path, content):
-    folder = tmp_path / "model"
-    save_pretrained(bert, folder)
-    as_bin(folder, content)
-    before = (folder / "pytorch_model.bin").read_bytes()
-    with pytest.raises(ValueError) as error:
-        from_pretrained(folder)
-    shutil.copytree(folder, tmp_path / "new")
-    command = re.search(r"in Python: (torch\.save\(.*?NEW/.*?\))", str(error.value))[1]
-    command = command.replace("NEW", str(tmp_path / "new"))
-    command = command.replace(".state_dict()", "['state_dict']")  # of a dict, as the advice says
-    exec(command, {"torch": torch})
-    assert_loads_as(tmp_path / "new", bert)
-    assert (folder / "pytorch_model.bin").read_bytes() == before
 
 
 @pytest.mark.parametrize("name, message", [

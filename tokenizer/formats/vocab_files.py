@@ -144,7 +144,7 @@ def check_merges(path, merges, tokens):
 
 
 def read_vocab_txt(path, exact=()):
-    """Return (tokens of vocab.txt in order of ids, what is unusual about the file or "").
+    """Return (tokens of vocab.txt in order of ids, which ids have no token or "").
 
     exact: tokens that may end in white space, because another file has them
 
@@ -166,16 +166,9 @@ def read_vocab_txt(path, exact=()):
     tokens = [line if line in exact else line.rstrip(spaces) for line in lines]
     last_line = {token: i for i, token in enumerate(tokens)}
     repeated = {token for i, token in enumerate(tokens) if token and last_line[token] != i}
-    num_spaces = sum(line != token for line, token in zip(lines, tokens))
     num_blank = tokens.count("")
 
     found = []
-    if path.read_bytes().startswith(codecs.BOM_UTF8):
-        found.append("a byte-order mark, which is skipped")
-    if "\r\n" in text:
-        found.append("line ends of Windows")
-    if num_spaces:
-        found.append(f"{plural(num_spaces, 'line')} with spaces at the end, which are dropped")
     if repeated:
         found.append(f"{plural(len(repeated), 'token')} more than once, such as "
                      f"{min(repeated)!r}: the last line counts")

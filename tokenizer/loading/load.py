@@ -4,7 +4,6 @@ from pathlib import Path
 
 from tokenizer.added_tokens import ROLES
 from tokenizer.bpe import ByteLevelBPE
-from tokenizer.formats.schema import check_types
 from tokenizer.formats.vocab_files import (
     FOLDER_CONTENTS,
     VOCABULARIES,
@@ -76,9 +75,7 @@ def _read_configs(folder):
     config = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         values = read_config(folder / name)
-        values = {key: value for key, value in values.items() if value is not None}
-        check_types(folder / name, values)
-        config.update(values)
+        config |= {key: value for key, value in values.items() if value is not None}
     return config
 
 

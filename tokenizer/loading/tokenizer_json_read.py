@@ -10,7 +10,6 @@ import sys
 
 from tokenizer.added_tokens import AddedToken
 from tokenizer.bpe import ByteLevelBPE
-from tokenizer.formats.schema import check_types
 from tokenizer.formats.tokenizer_json_write import ROLE_NAMES
 from tokenizer.formats.vocab_files import (
     UNUSED,
@@ -42,7 +41,6 @@ def load_tokenizer_json(folder, config):
     """
     path = folder / "tokenizer.json"
     document = read_json(path)
-    check_types(path, document)
     model = document["model"]
     model_type = model.get("type") or guess_type(model)
     if model_type == "BPE":

@@ -256,7 +256,6 @@ IDS = '"ids": [\n          2'
 @pytest.mark.parametrize("make, change, message", [
     (bpe, lambda text: text[:1000], "is not valid JSON"),
     (bpe, replace('"!": 5', '"!": 4'), "'!' has the id 4, but the ids must be .*, each once"),
-    (bpe, replace('"!": 5', '"!": null'), "'!' has the id None"),
     (bpe, replace('"!": 5', '"!": 5000000'), "'!' has the id 5000000, but"),
     (bpe, replace('"#": 7', '"!": 7'), "lacks 1 of the 256 bytes .*'#'"),
     (bpe, replace('"h e"', '"h qqq"'), "merge .*'h', 'qqq'.* needs 'qqq', which is not a token"),
@@ -267,12 +266,24 @@ IDS = '"ids": [\n          2'
     (bpe, replace('"content": "<unk>",', ""), "lacks a key .*'content'"),
     (bpe, replace(IDS, IDS[:-1] + "7"), r"has the ids \[7\] for '</s>' in post_processor"),
     (bpe, replace(IDS, IDS + ", 2"), r"has the ids \[2, 2\] for '</s>'"),
-    (bpe, replace('"!": 5', '"!!": 5'), "lacks 1 of the 256 bytes .*'!'"),
     (wordpiece, replace('"unk_token": "[UNK]"', '"unk_token": "<unk>"'), "the unk_token '<unk>'"),
 ])
 def test_a_damaged_tokenizer_json_is_refused(tmp_path, make, change, message):
     path = only_tokenizer_json(make(), tmp_path)
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"^{path}: .*{message}"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("change, message", [
+    (put({"Text": {"id": "A", "type_id": 0}}, "post_processor", "single", 1), "must have A once"),
+    (put("B", "post_processor", "single", 1, "Sequence", "id"), "must have A once"),
+    (put([], "post_processor", "pair"), "must have A and B once"),
+    (put("<x>", "post_processor", "single", 0, "SpecialToken", "id"), "not in special_tokens"),
+])
+def test_a_template_that_does_not_fit_is_refused(tmp_path, change, message):
+    path = only_tokenizer_json(bpe(), tmp_path)
+    change_json(path, change)
     with pytest.raises(ValueError, match=f"^{path}: .*{message}"):
         load_tokenizer(tmp_path)
 

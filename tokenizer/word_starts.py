@@ -36,15 +36,13 @@ class WordStarts:
             # All tokens have one class, so no change of class ever begins a word.
             self.first = np.zeros(len(tokens), np.int8)
             self.last = np.zeros(len(tokens), np.int8)
-        elif tokenizer.kind == "bpe":
+        else:
             texts = [tokenizer.token_text(token, errors="replace") for token in tokens]
             self.first = np.array([character_class(text[0]) for text in texts], np.int8)  # (V,)
             self.last = np.array([character_class(text[-1]) for text in texts], np.int8)  # (V,)
             self.begins = self.first == SPACE
             # A token that is one space belongs to the word after it, whatever its class.
             self.last[[text == " " for text in texts]] = ANY
-        else:
-            raise ValueError(f"unknown tokenizer kind {tokenizer.kind!r}")
         texts = [tokenizer.token_text(token, errors="surrogateescape") for token in tokens]
         # UTF-8: the bytes 0x80 to 0xBF continue a character.
         self.begins_character = np.array(

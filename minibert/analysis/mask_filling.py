@@ -17,7 +17,6 @@ from minibert.checks import check_length, check_tokenizer
 from minibert.evaluate import eval_mode
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
-from tokenizer.inspect.text import is_byte_level
 from tokenizer.utils.cli import at_least
 from tokenizer.utils.terminal import TextStyle, visible
 
@@ -139,7 +138,7 @@ def _target_ids(tokenizer, targets):
     candidates = []
     for target in targets:
         forms = [target]
-        if is_byte_level(tokenizer) and not target[:1].isspace():
+        if tokenizer.kind == "bpe" and not target[:1].isspace():
             forms = [" " + target, target]
         encoded = [tokenizer.encode_ids(form) for form in forms]
         single = [ids[0] for ids in encoded if len(ids) == 1 and ids[0] != tokenizer.unk_token_id]

@@ -24,7 +24,7 @@ from minibert.formats.huggingface_config import (
     t5_to_json,
 )
 from minibert.formats.huggingface_names import ENCODER, TRANSPOSED, hf_names, layout
-from minibert.formats.model_files import CONFIG, WEIGHTS, read_config, read_weights, weights_file
+from minibert.formats.model_files import CONFIG, WEIGHTS, read_config, read_weights
 from minibert.formats.other_weights import listed, strip_prefixes
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
@@ -145,14 +145,7 @@ def from_pretrained(folder):
 
 def load_config(folder):
     """Return the BertConfig of a folder in Hugging Face layout, without reading the weights."""
-    path = Path(folder) / CONFIG
-    config = config_from_json(read_config(folder), path)
-    # The names alone of a layer's tensors take 100 bytes. Building 10**8 layers would not end.
-    num_layers = max(config.num_hidden_layers, getattr(config, "num_decoder_layers", 0))
-    if num_layers > max(1000, weights_file(folder).stat().st_size / 100):
-        raise ValueError(f"{path}: {num_layers} layers are more than {weights_file(folder).name} "
-                         "can hold")
-    return config
+    return config_from_json(read_config(folder), Path(folder) / CONFIG)
 
 
 def load_tensors(folder, family):

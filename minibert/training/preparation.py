@@ -190,13 +190,10 @@ def train_tokenizer(corpus, model_config, config):
     if config.tokenizer_kind == "bpe":
         return ByteLevelBPE.train_from_iterator(
             texts, special_tokens=(*bpe.SPECIAL_TOKENS, *sentinels), **sizes)
-    if config.tokenizer_kind == "wordpiece":
-        return WordPiece.train_from_iterator(
-            texts, special_tokens=(*wordpiece.SPECIAL_TOKENS, *sentinels),
-            lowercase=config.lowercase, strip_accents=False if config.keep_accents else None,
-            limit_alphabet=config.limit_alphabet,
-            max_input_chars_per_word=config.max_input_chars_per_word, **sizes)
-    raise ValueError(f"tokenizer_kind is {config.tokenizer_kind!r}: it must be bpe or wordpiece")
+    return WordPiece.train_from_iterator(
+        texts, special_tokens=(*wordpiece.SPECIAL_TOKENS, *sentinels), lowercase=config.lowercase,
+        strip_accents=False if config.keep_accents else None, limit_alphabet=config.limit_alphabet,
+        max_input_chars_per_word=config.max_input_chars_per_word, **sizes)
 
 
 # ---------------------------------------------------------------------------- the token files

@@ -105,17 +105,6 @@ def test_texts_with_special_cases(bpe, wordpiece):
     assert render_text(gpt2, "hi", PLAIN)[2] == "⟦h⟧⟦i⟧"  # no tokens of a template
 
 
-def test_an_unknown_kind_is_an_error(bpe):
-    class Unigram(ByteLevelBPE):
-        kind = "unigram"
-
-    unigram = Unigram(list(bpe.get_vocab()), MERGES)
-    for view in (lambda: statistics(unigram), lambda: split_text(unigram, "a"),
-                 lambda: word_steps(unigram, "a")):
-        with pytest.raises(ValueError, match="unknown tokenizer kind 'unigram'"):
-            view()
-
-
 def test_output_is_safe_for_terminals(bpe, wordpiece):
     """Every character prints or is a line end; the only escape sequences are colors."""
     hostile = ["\x1b[2J\x1b]0;title\x07\x9b31m\x08\r\x7f", "\u202eabc", "\u0301", "a\u2028b"]

@@ -1,7 +1,6 @@
 """What a vocabulary contains."""
 from collections import Counter
 
-from tokenizer.inspect.text import is_byte_level
 from tokenizer.pretokenize import byte_characters
 from tokenizer.wordpiece import INSIDE
 
@@ -16,7 +15,7 @@ def statistics(tokenizer):
     added = [token.content for token in tokenizer.added_tokens]
     added = {token: tokenizer.token_to_id(token) for token in added}
     tokens = [token for token in tokenizer.get_vocab() if token not in added]
-    if is_byte_level(tokenizer):
+    if tokenizer.kind == "bpe":
         lengths = {token: len(token) for token in tokens}
         space = byte_characters()[ord(" ")]
         word_starts = [token for token in tokens if token.startswith(space)]
@@ -54,7 +53,7 @@ def render_statistics(tokenizer, style):
     """Return the statistics as lines."""
     stats = statistics(tokenizer)
     kind, unit = "WordPiece", "characters"
-    if is_byte_level(tokenizer):
+    if tokenizer.kind == "bpe":
         kind, unit = "byte-level BPE", "bytes, with the space before"
     lengths = ", ".join(f"{length}: {count:,}" for length, count in stats["lengths"].items())
     # The longest tokens of all are often lines of dashes, so show the longest words.

@@ -5,13 +5,6 @@ from tokenizer.pretokenize import token_bytes
 from tokenizer.utils.terminal import display_width, padded, plural
 
 
-def is_byte_level(tokenizer):
-    """Return True for byte-level BPE, False for WordPiece; any other kind is an error."""
-    if tokenizer.kind not in ("bpe", "wordpiece"):
-        raise ValueError(f"unknown tokenizer kind {tokenizer.kind!r}")
-    return tokenizer.kind == "bpe"
-
-
 @dataclass(frozen=True)
 class Piece:
     """A stretch of a text as it is shown.
@@ -66,7 +59,7 @@ def _split_plain(tokenizer, text):
             kind = "special"
         # WordPiece tokens are normalized; show the original text, unless tokens share a character.
         shown = text[start:end]
-        if kind == "token" and (shared or is_byte_level(tokenizer)):
+        if kind == "token" and (shared or tokenizer.kind == "bpe"):
             shown = tokenizer.token_text(token)
         pieces.append(Piece(kind, shown, text[start:end], shared, token_id, token))
         done = max(done, end)
@@ -122,7 +115,7 @@ def shared_note(tokenizer, piece):
     """Say which part of its character a token is: 'byte f0 of ', 'part of ' (WordPiece), or ''."""
     if not piece.shared:
         return ""
-    if not is_byte_level(tokenizer) or piece.kind != "token":
+    if tokenizer.kind != "bpe" or piece.kind != "token":
         return "part of "
     data = token_bytes(piece.token)
     return f"{'byte' if len(data) == 1 else 'bytes'} {data.hex(' ')} of "

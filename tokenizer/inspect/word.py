@@ -5,7 +5,6 @@ encoders.
 """
 from itertools import pairwise
 
-from tokenizer.inspect.text import is_byte_level
 from tokenizer.pretokenize import utf8
 from tokenizer.reference import byte_symbols
 from tokenizer.utils.terminal import display_width, padded, plural
@@ -16,7 +15,7 @@ def word_steps(tokenizer, text):
     """Return for each word of a text a dict with word, steps, tokens and ids."""
     result = []
     for word in split_words(tokenizer, text):
-        if is_byte_level(tokenizer):
+        if tokenizer.kind == "bpe":
             steps = merge_steps(tokenizer, word)
             tokens = steps[-1]["pieces"] if steps else list(byte_symbols(word))
         else:
@@ -34,7 +33,7 @@ def split_words(tokenizer, text):
 
     "It's" -> ['It', "'s"] (byte-level BPE), ['it', "'", 's'] (uncased WordPiece)
     """
-    if is_byte_level(tokenizer):
+    if tokenizer.kind == "bpe":
         normalize = tokenizer._added.normalize
         if normalize:
             text, _ = normalize(text)
@@ -105,7 +104,7 @@ def render_words(tokenizer, text, style):
     lines = []
     for result in word_steps(tokenizer, text):
         word = result["word"]
-        if is_byte_level(tokenizer):
+        if tokenizer.kind == "bpe":
             size = plural(len(utf8(word)), "byte")
             rows = _merge_rows(tokenizer, word, result["steps"], style)
         else:

@@ -1,5 +1,4 @@
 """Sizes that cannot fit are refused before anything is built."""
-import json
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -9,7 +8,6 @@ import pytest
 import torch
 from train_helpers import SMALL, start
 
-from minibert import from_pretrained, save_pretrained
 from minibert.model import BertForMaskedLM
 from minibert.presets import PRESETS
 from minibert.training.memory import available_memory, check_memory, least_memory
@@ -73,12 +71,3 @@ def test_the_estimate_is_a_little_below_the_weights_of_a_model(name, average, si
     weights, _ = least_memory(model, config)
     estimate = sum([*weights.values()][:3])
     assert 0.93 * size * num_parameters < estimate < size * num_parameters
-
-
-def test_a_folder_with_more_layers_than_its_file_can_hold_is_refused(tmp_path):
-    save_pretrained(BertForMaskedLM(PRESETS["quickstart"][0]), tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    config |= {"num_hidden_layers": 10**6, "layer_types": None}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="1000000 layers are more than model.safetensors"):
-        from_pretrained(tmp_path)

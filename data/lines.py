@@ -1,6 +1,5 @@
 """Read the lines of a file: decompressed, decoded from UTF-8, in bounded memory."""
 import codecs
-import os
 import zlib
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +9,6 @@ from data.sources.compression import compression_error, decompressed, is_partial
 from tokenizer.utils.terminal import plural
 
 MAX_BYTES = 1 << 28  # of a line in any format; a longer line is an error, before memory runs out
-MAX_EXPANSION = 100  # of a compressed file of over a MiB: text shrinks to a third or a tenth
 
 CONVERT = "Convert it: iconv -f {} -t UTF-8 FILE > NEW_FILE"
 
@@ -63,12 +61,10 @@ def decoded_lines(path, on_open=None, replacements=None):
     """
     check_regular_file(path)
     is_part = is_partial(path)
-    num_bytes = 0
     try:
         with open(path, "rb") as raw, decompressed(raw, path) as file:
             if on_open:
                 on_open(raw)
-            size = os.fstat(raw.fileno()).st_size
             lines = iter(partial(file.readline, MAX_BYTES), b"")  # readline gives b"" at the end
             # Bytes, not text: the message of a decoding error can then name the line.
             for line_number, line in enumerate(lines, start=1):
@@ -76,10 +72,6 @@ def decoded_lines(path, on_open=None, replacements=None):
                     line = line.removeprefix(codecs.BOM_UTF8)
                 if len(line) >= MAX_BYTES:
                     raise ValueError(f"{path}:{line_number}: a line of over {MAX_BYTES >> 20} MiB")
-                num_bytes += len(line)
-                if num_bytes > MAX_EXPANSION * max(size, 1 << 20):
-                    raise ValueError(f"{path} expands to over {MAX_EXPANSION} times its size, as "
-                                     "no text does: if that is right, decompress it yourself")
                 if is_part and not line.endswith(b"\n"):
                     return
                 yield line_number, _decode(path, line, line_number, replacements)

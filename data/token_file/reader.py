@@ -18,7 +18,6 @@ For two documents, "ab" + "c" (two lines) and "de", with a tokenizer of characte
 It serves every kind of training example: lines, documents, packed sequences and pairs of
 segments. The idea is nanoGPT's .bin file, plus the structure, the tokenizer and checksums.
 """
-import sys
 import zlib
 from pathlib import Path
 
@@ -48,8 +47,6 @@ class TokenFile:
     """
 
     def __init__(self, folder):
-        if sys.byteorder != "little":
-            raise ValueError("token files are little-endian, and so must be the machine")
         self.folder = Path(folder)
         self.meta = read_meta(self.folder)
 

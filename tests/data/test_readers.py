@@ -167,16 +167,6 @@ def test_utf16_is_named_if_it_has_a_byte_order_mark(tmp_path, encoding, named):
         read(write(tmp_path / "a.txt", "\u6f22a".encode(encoding)))
 
 
-@pytest.mark.parametrize("name, line", [("a.txt.gz", "line\n"), ("a.jsonl.gz", '{"text": "x"}\n')])
-def test_a_file_that_expands_without_end_is_an_error(tmp_path, monkeypatch, name, line):
-    """The limit is here 1 MiB. A small file may expand to that much."""
-    path = write(tmp_path / name, line * 300_000)
-    assert len(read(path)) in (2, 300_000)
-    monkeypatch.setattr("data.lines.MAX_EXPANSION", 1)
-    with pytest.raises(ValueError, match=f"{name} expands to over 1 times its size"):
-        read(path)
-
-
 def test_an_array_larger_than_memory_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr("data.readers.MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="a.json: a JSON value of over .* as .jsonl"):

@@ -10,7 +10,6 @@ A folder from elsewhere may have only some of these. Loading never runs code.
 """
 import codecs
 import json
-import re
 from pathlib import Path
 
 from tokenizer.utils.terminal import plural
@@ -22,7 +21,6 @@ MERGES_HEADER = "#version: 0.2"
 # Takes an id without a token. No text is split into it: a word of BERT never has a bracket next to
 # a letter, and no merge of BPE makes it.
 UNUSED = "[unused-id-{}]"
-NUMBERED = re.compile(r".*\t\d+")
 MAX_ID = 1 << 22  # the largest published vocabularies have a million tokens
 
 
@@ -155,12 +153,6 @@ def read_vocab_txt(path, exact=()):
     "the \\n\\nthe\\n" -> ["[unused-id-0]", "[unused-id-1]", "the"]
     """
     text = read_text(path)
-    if "\r" in text and "\n" not in text:
-        raise ValueError(f"{path}: its lines end with CR alone: write line feeds, "
-                         "tr '\\r' '\\n' < vocab.txt > NEW")
-    if all(NUMBERED.fullmatch(line) for line in text.splitlines()):
-        raise ValueError(f"{path}: each line has a token, a tab and a number: leave the tokens "
-                         "alone, cut -f 1 vocab.txt > NEW")
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
     spaces = "".join(WHITE_SPACE)
     tokens = [line if line in exact else line.rstrip(spaces) for line in lines]

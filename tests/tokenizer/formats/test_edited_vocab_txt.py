@@ -74,8 +74,6 @@ def test_a_byte_order_mark_and_trailing_spaces_do_not_change_a_bpe(tmp_path):
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"[PAD]\r[UNK]\rthe\r", "lines end with CR alone"),
-    (b"[PAD]\t0\n[UNK]\t1\nthe\t2\n", "a token, a tab and a number"),
     ("[PAD]\n[UNK]\nthe\n".encode("utf-16"), "is UTF-16: save it again as UTF-8"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
     (b"<!DOCTYPE html>\n<html>Not found</html>", "is a web page"),

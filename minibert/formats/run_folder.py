@@ -4,13 +4,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from data.token_file.meta import with_checksum
 from minibert.checks import check_tokenizer, rows_without_token
 from minibert.config import BertConfig, TrainConfig
 from minibert.config_fields import from_dict
 from minibert.formats.huggingface import from_pretrained
 from minibert.formats.huggingface_config import check_types
-from minibert.formats.model_files import locate, read_json_object
+from minibert.formats.model_files import locate
 from tokenizer import load_tokenizer
 from tokenizer.utils.cli import suggestion
 from tokenizer.utils.files import atomic_write
@@ -19,7 +18,7 @@ REMOVED = {  # option of older versions -> values with which a run resumes witho
     "tokenizer_criterion": ("frequency",),
     "skip_unreadable": (False, True),
 }
-CONFIG_KEYS = ("preset", "model", "train", "crc32")  # of config.json
+CONFIG_KEYS = ("preset", "model", "train", "crc32")  # of config.json; the last in older runs
 MAX_PADDING = 127  # rows that padding a vocabulary to a multiple of 128 adds at most
 
 
@@ -57,15 +56,9 @@ def read_metrics_lines(path):
 
 
 def write_config(run, preset, model, train):
-    """Write RUN/config.json, which ``--resume`` reads, with a checksum of its values."""
-    config = with_checksum({"preset": preset, "model": asdict(model), "train": asdict(train)})
+    """Write RUN/config.json, which ``--resume`` reads."""
+    config = {"preset": preset, "model": asdict(model), "train": asdict(train)}
     atomic_write(Path(run) / "config.json", json.dumps(config, indent=1) + "\n")
-
-
-def is_edited(run):
-    """Return whether the values of RUN/config.json are not those that ``write_config`` wrote."""
-    config = read_json_object(Path(run) / "config.json")
-    return config != with_checksum(config)
 
 
 def read_config(run):

@@ -12,11 +12,9 @@
 Masks and the order of examples need no saved state: they are functions of (seed, epoch, example,
 position) and (seed, epoch). ``data_state`` says where in the epoch the run is.
 """
-import contextlib
 import io
 import json
 import re
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -166,25 +164,11 @@ def read_state(folder):
     return state
 
 
-def saved_config(run):
-    """Return (checkpoint folder, {field: value}) of the newest checkpoint with a configuration.
-
-    ("", {}) if there is none.
-    """
-    for folder in reversed(checkpoints(run)):
-        try:
-            config = read_json_object(folder / STATE)["config"]
-            return folder, config["model"] | config["train"]
-        except (KeyError, TypeError, ValueError, OSError):  # ``load`` reports it
-            continue
-    return "", {}
-
-
-def list_changes(saved, model_config, config, allowed=RESUME_MAY_CHANGE):
+def list_changes(saved, model_config, config):
     """Return lines about the fields whose values are not those in ``saved``, a {field: value}."""
     now = asdict(model_config) | asdict(config)
     return [f"{name}: {saved[name]} in the checkpoint, {value} now" for name, value in now.items()
-            if name not in allowed and saved.get(name, value) != value]
+            if name not in RESUME_MAY_CHANGE and saved.get(name, value) != value]
 
 
 def load(folder, trainer):
@@ -260,20 +244,8 @@ def load_newest(trainer):
         return state
     if folders:
         raise ValueError(f"none of the {plural(len(folders), 'checkpoint')} in {folders[0].parent} "
-                         "can be read. Bring the files named above back from a copy"
-                         + continue_from_weights(folders, trainer.config))
+                         "can be read. Bring the files named above back from a copy")
     return None
-
-
-def continue_from_weights(folders, config):
-    """Return how to continue in a new run, as the end of a sentence; "" without whole weights."""
-    for folder in reversed(folders):
-        with contextlib.suppress(ValueError, OSError):
-            from_pretrained(folder)
-            text = ["--data", config.data] if config.data else ["--corpus", config.corpus]
-            return (", or continue from the weights alone in a new run:  python train.py "
-                    f"{shlex.join(['--init', str(folder), *text])} --out OTHER --max-steps N")
-    return ""
 
 
 def _random_states():

@@ -13,9 +13,9 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from minibert.config import LENGTHS, BertConfig, TrainConfig
-from minibert.formats.run_folder import is_edited, read_config, read_config_file
+from minibert.formats.run_folder import read_config, read_config_file
 from minibert.presets import PRESETS, override
-from minibert.training.checkpoint import RESUME_MAY_CHANGE, list_changes, saved_config
+from minibert.training.checkpoint import RESUME_MAY_CHANGE
 from minibert.training.init_from import init_config
 from tokenizer.utils.cli import (
     Parser,
@@ -218,16 +218,9 @@ def resume_config(args, folder):
     """Return (preset, BertConfig, TrainConfig) of the run in ``folder``, to resume it.
 
     Raises ValueError that lists every flag which differs from the run's own configuration,
-    unless --may-differ names it; or every value in config.json that was edited since.
+    unless --may-differ names it.
     """
-    try:
-        preset, model, train = read_config(folder)
-    except ValueError as error:
-        checkpoint_folder, saved = saved_config(folder)
-        if not saved:
-            raise
-        raise ValueError(f"{error}. Its 'model' and 'train' are also in {checkpoint_folder}/"
-                         "state.json, under 'config': copy them from there") from None
+    preset, model, train = read_config(folder)
     if args.preset and args.preset != preset:
         raise ValueError(f"{folder} was started with --preset {preset}, not {args.preset}")
     allowed = {*RESUME_MAY_CHANGE, *LENGTHS, *may_differ_fields(args)}
@@ -248,20 +241,7 @@ def resume_config(args, folder):
         raise ValueError(f"{folder} was started with other values: {'; '.join(refused.values())}. "
                          f"Leave these flags out, or allow the change with {may_differ(refused)}")
     model, train = with_flags(model, train, changes[BertConfig], changes[TrainConfig])
-    if is_edited(folder):
-        # The tokenizer sets these two, whatever config.json says.
-        check_edits(folder, model, train, allowed | {"vocab_size", "pad_token_id"})
     return preset, model, require_length(train)
-
-
-def check_edits(folder, model, train, allowed):
-    """Raise ValueError for values that are not those of the newest checkpoint of the run."""
-    checkpoint_folder, saved = saved_config(folder)
-    if edits := list_changes(saved, model, train, allowed):
-        names = [edit.partition(":")[0] for edit in edits]
-        raise ValueError(f"{folder / 'config.json'} was edited after {checkpoint_folder.name} was "
-                         f"saved: {'; '.join(edits)}. Change these values back, or allow the "
-                         f"change with {may_differ(names)}")
 
 
 def may_differ(names):

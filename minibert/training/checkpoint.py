@@ -36,7 +36,6 @@ from minibert.training.state import check_finite
 from tokenizer.utils.files import (
     atomic_folder,
     atomic_write,
-    next_free_folder,
     remove,
     remove_stale,
 )
@@ -222,26 +221,17 @@ def _fill(trainer, state, weights, moments):
 def load_newest(trainer):
     """Load the newest readable checkpoint of a run; return its state, or None if it has none.
 
-    An unreadable checkpoint is reported, kept under another name, and the previous one is tried.
-    Raises ValueError if there are checkpoints but none can be read: starting from scratch would
-    overwrite the run.
+    An unreadable checkpoint is reported, and the previous one is tried. Raises ValueError if there
+    are checkpoints but none can be read: starting from scratch would overwrite the run.
     """
     folders = checkpoints(trainer.run.folder)
-    unreadable = []
     for folder in reversed(folders):
         try:
-            state = load(folder, trainer)
+            return load(folder, trainer)
         except CheckpointMismatch:
             raise
         except ValueError as error:
             print(f"warning: the checkpoint {folder.name} cannot be read: {error}", file=sys.stderr)
-            unreadable.append(folder)
-            continue
-        for broken in unreadable:
-            kept_as = next_free_folder(broken.with_name(f"unreadable-{broken.name}"))
-            broken.rename(kept_as)
-            print(f"warning: {broken.name} is kept as {kept_as}", file=sys.stderr)
-        return state
     if folders:
         raise ValueError(f"none of the {plural(len(folders), 'checkpoint')} in {folders[0].parent} "
                          "can be read. Bring the files named above back from a copy")

@@ -72,9 +72,6 @@ def test_a_damaged_file_is_named_and_the_checkpoint_before_is_used(trained, copy
     error = capsys.readouterr().err
     assert f"step-0000004/{name}" in error and "step-0000004 cannot be read" in error
     assert_same_runs(trained, copy)  # steps 3 and 4 were repeated
-    kept = copy / "checkpoints/unreadable-step-0000004" / name
-    flip_bit(kept)
-    assert kept.read_bytes() == (trained / "checkpoints/step-0000004" / name).read_bytes()
 
 
 @pytest.mark.parametrize("damage", [flip_bit, truncate, empty, Path.unlink])

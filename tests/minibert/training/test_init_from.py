@@ -157,15 +157,6 @@ def test_missing_tensors_and_wrong_shapes_are_refused_at_once(small_bert, tmp_pa
     assert f"{wrong} has the shape (2, 2)" in str(error.value)
 
 
-def test_a_tokenizer_with_more_tokens_than_the_model_has_rows_is_refused(small_bert, tmp_path):
-    config, tokenizer = small_bert
-    save(BertForMaskedLM(config), tokenizer, tmp_path)
-    smaller = replace(config, vocab_size=config.vocab_size - 1)
-    save_pretrained(BertForMaskedLM(smaller), tmp_path)
-    with pytest.raises(ValueError, match="tokenizer has .* ids, model was built for"):
-        init_config(tmp_path, {})
-
-
 def extended(tokenizer, folder):
     new = extend(tokenizer, ["dogs see seen cats"] * 3, 3, show_progress=False, workers=1)
     new.save(folder)
@@ -209,17 +200,6 @@ def test_the_mean_of_two_rows_by_hand():
     rows = torch.tensor([[0.0, 8.0], [2.0, 2.0], [4.0, 0.0], [9.0, 9.0]])  # the last is padding
     expected = [[0.0, 8.0], [2.0, 2.0], [4.0, 0.0], [3.0, 1.0], [2.0, 10 / 3]]
     assert torch.allclose(with_mean_rows(rows, {3: [1, 2], 4: [0, 1, 2]}), torch.tensor(expected))
-
-
-def test_a_bare_encoder_gets_new_rows_and_a_fresh_head(small, tmp_path):
-    config, tokenizer = small
-    source = save(BertModel(config), tokenizer, tmp_path)
-    new = extended(tokenizer, tmp_path / "extended")
-    model = BertForMaskedLM(init_config(tmp_path, {"tokenizer": str(tmp_path / "extended")})[0])
-    assert load_initial_weights(tmp_path, model, new).endswith("pieces; fresh: the MLM head")
-    rows = model.bert.embeddings.token.weight
-    assert torch.equal(rows[:config.vocab_size], source.embeddings.token.weight)
-    assert not model.head.bias.any()
 
 
 def test_a_tokenizer_that_does_not_extend_the_models_own_is_refused(small_bert, tmp_path):

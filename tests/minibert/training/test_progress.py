@@ -12,7 +12,6 @@ from minibert.analysis.plots import (
     plot_loss,
     read_metrics,
     smooth,
-    spread,
 )
 from minibert.device import SharedCores
 from minibert.stop_request import StopRequest
@@ -142,7 +141,7 @@ def test_the_loss_curves_of_several_runs_are_one_picture(tmp_path, by):
 
 
 @pytest.mark.parametrize("labels, shown", [
-    (["bert"], [""]), (["bert", "$x_$"], ["bert: ", "$x_$: "]),
+    (["bert"], [""]), (["bert", "$\\x_$"], ["bert: ", "$\\x_$: "]),  # no formula
     (["bert", "bert"], ["FOLDER/0: ", "FOLDER/1: "]),  # equal labels would not tell them apart
 ])
 def test_every_line_is_labeled_at_its_end(tmp_path, labels, shown):
@@ -182,12 +181,6 @@ def test_labels_are_right_of_all_dots_and_point_to_the_ends_of_their_lines():
     assert Text.get_window_extent(validation).y0 > Text.get_window_extent(training).y1
 
 
-def test_an_unusual_name_of_a_run_is_no_formula(tmp_path):
-    pytest.importorskip("matplotlib")
-    runs = [write_metrics(tmp_path / name, label="$\\x\x1b$") for name in "ab"]
-    plot_loss(runs, tmp_path / "loss.png")
-
-
 def test_a_short_run_is_not_smoothed():
     losses = [9.0, 7.5, 6.0, 5.9, 5.0] * 19
     assert smooth(losses) == losses
@@ -200,8 +193,3 @@ def test_the_smoothed_curve_of_a_long_run_is_not_late():
     assert smooth(line)[-1] == pytest.approx(line[-1], abs=0.03)
     noisy = [value + (-1) ** i for i, value in enumerate(line)]
     assert smooth(noisy)[10:990] == pytest.approx(line[10:990], abs=0.05)
-
-
-def test_labels_of_near_lines_are_moved_apart():
-    assert spread([5.0, 5.25, 1.0, 5.5], gap=1.0) == [5.0, 6.0, 1.0, 7.0]
-    assert spread([], gap=1.0) == []

@@ -23,7 +23,7 @@ from minibert.masking import ACTION, IGNORE_INDEX, REPLACEMENT, SELECT, Masker, 
 from minibert.optim import lr_multiplier
 from tokenizer import reference
 from tokenizer.trainers.likelihood import gain
-from tokenizer.trainers.merges import PairCounts
+from tokenizer.trainers.merges import TokenizedWords
 
 PASSED = "passed"
 
@@ -42,12 +42,12 @@ class Exercise:
 
 
 def count_pairs(words):
-    """Count pairs with ``PairCounts``, which works with ids instead of tokens."""
+    """Count pairs with ``TokenizedWords``, which works with ids instead of tokens."""
     tokens = sorted({token for word in words for token in word})
     counts = [([tokens.index(token) for token in word], count) for word, count in words.items()]
-    pairs = PairCounts(counts, min_frequency=1)
-    return {(tokens[ord(left)], tokens[ord(right)]): count
-            for (left, right), count in pairs.counts.items()}
+    pairs = TokenizedWords(counts, len(tokens), min_frequency=1).all_pairs()
+    return {(tokens[left], tokens[right]): -negative_count
+            for negative_count, left, right, _ in pairs}
 
 
 def mask_tokens(input_ids, is_special, select, action, replacement, mask_token_id, probability):

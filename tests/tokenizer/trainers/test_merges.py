@@ -1,14 +1,15 @@
 """Learning merges: cases worked by hand, and the fast trainer against the slow reference."""
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from tokenizer_samples import train_on_words
 
 from tokenizer import reference
 from tokenizer.trainers import merges
-from tokenizer.trainers.merges import PairCounts, changed_pairs, learn_merges
+from tokenizer.trainers.merges import TokenizedWords, learn_merges
 from tokenizer.wordpiece import join_pieces
 
 train_fast = partial(train_on_words, learn_merges)
@@ -47,6 +48,13 @@ def test_forbidden_strings_do_not_become_tokens():
     assert learned.tokens == ["a", "b", "ba", "aba"]
 
 
+def test_a_forbidden_pair_is_never_merged_but_its_tokens_are():
+    # x a is forbidden. After a b, the new pair x ab is more frequent than c d.
+    words = [([0, 1, 2], 10), ([3, 4], 9)]
+    learned = learn_merges(words, ["x", "a", "b", "c", "d"], 8, forbidden={"xa"})
+    assert learned.tokens[5:] == ["ab", "xab", "cd"]
+
+
 @pytest.mark.parametrize("letters", ["ab", "abcde"])
 @pytest.mark.parametrize("join", [str.__add__, join_pieces])
 def test_fast_and_slow_trainers_agree(letters, join):
@@ -63,38 +71,40 @@ def test_fast_and_slow_trainers_agree(letters, join):
         assert train_fast(*arguments) == reference.train(*arguments)
 
 
-@pytest.mark.parametrize("min_frequency", [1, 2, 6])
-def test_counts_stay_exact_after_every_merge(min_frequency):
+def test_the_result_does_not_depend_on_how_many_pairs_are_counted_together(monkeypatch):
     rng = random.Random(2)
-    words = [(rng.choices(range(3), k=rng.randint(1, 15)), rng.randint(1, 5)) for _ in range(30)]
-    pairs = PairCounts(words, min_frequency)
-    for new in range(3, 30):
-        recounted = Counter()
-        containing = defaultdict(set)
-        for i, (word, count) in enumerate(zip(pairs.words, pairs.word_counts)):
-            for pair in map("".join, zip(word, word[1:])):
-                recounted[pair] += count
-                containing[pair].add(i)
-        frequent = {pair: count for pair, count in recounted.items() if count >= min_frequency}
-        assert pairs.counts == frequent
-        assert pairs.word_indices.keys() == frequent.keys()
-        assert all(containing[pair] <= set(pairs.word_indices[pair]) for pair in frequent)
-        if not frequent:
-            break
-        pairs.merge(min(frequent, key=lambda pair: (-frequent[pair], pair)), chr(new))
-    assert new > 8
+    words = {tuple(rng.choices("abcdefgh", k=rng.randint(1, 20))): rng.randint(1, 9)
+             for _ in range(100)}
+    expected = reference.train(words, list("abcdefgh"), 60)
+    for candidates, positions in [(1, 1), (3, 10**6), (10**6, 50), (10**6, 10**6)]:
+        monkeypatch.setattr(merges, "MAX_CANDIDATES", candidates)
+        monkeypatch.setattr(merges, "MAX_POSITIONS", positions)
+        assert train_fast(words, list("abcdefgh"), 60, 2) == expected
 
 
-def test_a_word_is_visited_once_per_merge_however_often_it_contains_the_pair(monkeypatch):
-    """Otherwise a run of a million dashes would take hours."""
-    visits = []
+def test_counts_are_those_at_the_time_of_the_merge():
+    rng = random.Random(3)
+    words = Counter({tuple(rng.choices(range(3), k=rng.randint(1, 15))): rng.randint(1, 5)
+                     for _ in range(30)})
+    learned = learn_merges(words.items(), ["a", "b", "c"], 40)
+    for new, (pair, count) in enumerate(zip(learned.merges, learned.counts), start=3):
+        assert count == sum(n * list(pairwise(word)).count(pair) for word, n in words.items())
+        words = reference.merge_all(words, pair, new)
 
-    def counted(*arguments):
-        visits.append(arguments)
-        return changed_pairs(*arguments)
-    monkeypatch.setattr(merges, "changed_pairs", counted)
-    pairs = PairCounts([([0] * 1000, 1), ([0, 1], 1), ([0] * 500, 1)], 1)
-    assert pairs.merge("\0\0", "X") == ["XX"]
-    assert len(visits) == 2
-    assert pairs.merge("XX", "Y") == ["YY"]
-    assert len(visits) == 4
+
+@pytest.mark.parametrize(("words", "num_disjoint"), [
+    (["ab", "cd", "ef"], 3),
+    (["ab", "cde"], 2),   # a b, c d and d e: the last two share d
+    (["abde", "bd"], 1),  # b d twice, then a b and d e, which do not touch each other
+    (["aa", "bc"], 2),
+    (["aaa", "bc"], 1),   # a a overlaps itself
+])
+def test_pairs_are_merged_together_until_one_shares_a_token(words, num_disjoint):
+    tokenized = TokenizedWords([(word, 1) for word in words], vocab_size=200, min_frequency=1)
+    pairs = sorted(tokenized.all_pairs())
+    assert tokenized.num_disjoint(pairs) == num_disjoint
+
+
+def test_a_run_of_equal_tokens_is_halved_by_each_merge():
+    learned = learn_merges([("\0" * 2**17, 1)], ["-"], 100)
+    assert learned.merges == [(i, i) for i in range(16)]

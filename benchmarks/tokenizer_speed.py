@@ -1,4 +1,4 @@
-"""How fast the tokenizers train and encode, compared with tokenizers, rustbpe and tiktoken.
+"""How fast the tokenizers train and encode, compared with libraries written in Rust.
 
     python benchmarks/tokenizer_speed.py CORPORA --out benchmarks/results/tokenizer-speed.json
     python benchmarks/tokenizer_speed.py --table benchmarks/results/tokenizer-speed.json
@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from functools import partial
 from importlib import metadata
 from itertools import accumulate
 from operator import itemgetter
@@ -45,16 +46,17 @@ BPE_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 KINDS = {"bpe": ByteLevelBPE, "wordpiece": WordPiece}
 VOCAB_SIZES = {"bpe": 52_000, "wordpiece": 30_522}
 CONTESTANTS = {
-    "train bpe": ("minibert", "tokenizers", "rustbpe"),
+    "train bpe": ("minibert", "tokenizers", "rustbpe", "gigabpe"),
     "train wordpiece": ("minibert", "tokenizers"),
-    "encode bpe": ("minibert", "tokenizers", "tokenizers fast", "tiktoken"),
+    "encode bpe": ("minibert", "tokenizers", "tokenizers fast", "tiktoken", "tokie", "gigatoken"),
     "encode wordpiece": ("minibert", "tokenizers", "tokenizers fast"),
 }
-COLUMNS = ("minibert", "tokenizers", "tokenizers fast", "tiktoken", "rustbpe")
+COLUMNS = ("minibert", "tokenizers", "tokenizers fast", "tiktoken", "tokie", "gigatoken", "rustbpe",
+           "gigabpe")
 MADE_UP_BYTES = 4_000_000
 NO_SPACES_BYTES = 1_000_000
 TRAINED_ON = {"no spaces": "books", "random letters": "books"}  # other corpora: on themselves
-PACKAGES = ("numpy", "regex", "tokenizers", "rustbpe", "tiktoken")
+PACKAGES = ("numpy", "regex", "tokenizers", "tiktoken", "tokie", "gigatoken", "rustbpe", "gigabpe")
 
 
 # The process of one run. Each function returns a function that does the work to be timed
@@ -72,6 +74,12 @@ def training(kind, contestant, files):
 
         return lambda: rustbpe.Tokenizer().train_from_iterator(
             megabytes_of(files), vocab_size - len(BPE_SPECIAL), pattern=GPT2)
+    if contestant == "gigabpe":
+        import gigabpe
+
+        return lambda: gigabpe.train_bpe(
+            files, vocab_size, special_tokens=BPE_SPECIAL, min_frequency=2,
+            pretokenizer="bytelevel", threads=WORKERS)
     import tokenizers
 
     if kind == "bpe":
@@ -95,13 +103,29 @@ def encoding(kind, contestant, documents, folder):
         tokenizer = load_tokenizer(folder)
         return lambda: deque(tokenizer.encode_documents(documents, WORKERS), maxlen=0)
     batches = [documents[i : i + 4096] for i in range(0, len(documents), 4096)]
+    encode = batch_encoder(kind, contestant, folder)
+
+    def work():
+        for batch in batches:
+            encode(batch)
+    return work
+
+
+def batch_encoder(kind, contestant, folder):
+    """Return the function of another library that encodes a list of texts."""
     if contestant == "tiktoken":
         encoder = tiktoken_encoding(load_tokenizer(folder))
+        return partial(encoder.encode_ordinary_batch, num_threads=WORKERS or os.cpu_count())
+    if contestant == "tokie":
+        import tokie
 
-        def work():
-            for batch in batches:
-                encoder.encode_ordinary_batch(batch, num_threads=WORKERS or os.cpu_count())
-        return work
+        encoder = tokie.Tokenizer.from_json(str(folder / "tokenizer.json"))
+        return partial(encoder.encode_batch_flat, add_special_tokens=False)
+    if contestant == "gigatoken":
+        import gigatoken
+
+        encoder = gigatoken.Tokenizer(folder / "tokenizer.json")
+        return partial(encoder.encode_batch, parallel=WORKERS != 1)
     import tokenizers
 
     if kind == "bpe":
@@ -112,11 +136,7 @@ def encoding(kind, contestant, documents, folder):
     encode = wrapper._tokenizer.encode_batch
     if contestant == "tokenizers fast":
         encode = wrapper._tokenizer.encode_batch_fast  # without offsets
-
-    def work():
-        for batch in batches:
-            encode(batch, add_special_tokens=False)
-    return work
+    return partial(encode, add_special_tokens=False)
 
 
 def tiktoken_encoding(tokenizer):
@@ -286,14 +306,15 @@ def result_row(task, corpus, size, runs):
 
 
 def table(rows):
-    """Return the rows as Markdown."""
-    return markdown(["task", "corpus", *COLUMNS], map(cells, rows))
+    """Return the rows as Markdown, without columns that are empty in all of them."""
+    names = [name for name in COLUMNS if any(name in row["median"] for row in rows)]
+    return markdown(["task", "corpus", *names], (cells(row, names) for row in rows))
 
 
-def cells(row):
+def cells(row, names=COLUMNS):
     """Return the cells of a row: "train bpe", "kant (1.9 MB)", "0.53 s, 61 MB", ..."""
     return [row["task"], f"{row['corpus']} ({row['megabytes']:.1f} MB)",
-            *(cell(row, name) for name in COLUMNS)]
+            *(cell(row, name) for name in names)]
 
 
 def cell(row, name):
@@ -325,7 +346,7 @@ def main(args=None):
                f"--megabytes {args.megabytes}" + " --one-thread" * args.one_thread)
     results = {"command": command, **machine(), "rows": []}
     results["rows"] = rows_so_far(args.out, results)
-    print(table([]), end="")
+    print(markdown(["task", "corpus", *COLUMNS], []), end="")
     with tempfile.TemporaryDirectory() as folder:
         corpora = make_corpora(args.corpora, args.megabytes, Path(folder))
         for task in args.tasks:

@@ -3,9 +3,11 @@
     python docs/book/training_runs.py loop --out docs/book/results/loop.json      # chapters 9, 10
     python docs/book/training_runs.py gradients --out docs/book/results/gradients.json
     python docs/book/training_runs.py switches --out docs/book/results/switches.json  # chapter 12
+    python docs/book/training_runs.py text --out docs/book/results/text.json  # an hour on one core
     python docs/book/training_runs.py --table docs/book/results/loop.json
 
-The text is a made-up language, and the model is so small that a run takes ten seconds on one core.
+The text is a made-up language, and the model is so small that a run takes ten seconds on one core
+(in the set "text", the quickstart's text and model, and several minutes).
 Most changes are flags of train.py. What it always does right has to be broken by hand (``BROKEN``).
 Each row is written when it is finished, and the same command continues after an interruption.
 Losses depend on the seed, on torch and on the processor's order of additions.
@@ -78,6 +80,17 @@ SETS = {
             "with a window of 4": f"pre-norm rotary no-biases {GATED} --local-attention 4",
         },
     },
+    # The same switches in the quickstart, on its text.
+    "text": {
+        "common": "--preset quickstart --max-steps 1000 --eval-every 0",
+        "rows": {
+            "ModernBERT's block": "",
+            "without pre-norm": "post-norm",
+            "without rotary positions": "learned-positions",
+            "without GeGLU": "no-gate --intermediate-size 384",  # as many weights
+            "with biases": "biases",
+        },
+    },
 }
 # The made-up language.
 NOUNS = 60
@@ -98,7 +111,8 @@ def main(args=None):
         rows = json.loads(args.out.read_text(encoding="utf-8"))["rows"]
     finished = {(row["name"], row["seed"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
-        corpus = args.corpus or write_corpus(Path(folder))
+        is_made_up = "--preset" not in flags
+        corpus = args.corpus or (write_corpus(Path(folder)) if is_made_up else "pydocs")
         for seed, name in itertools.product(args.seeds, args.only or names):
             if (name, seed) in finished:
                 continue
@@ -115,7 +129,7 @@ def parse(args):
     parser.add_argument("set", nargs="?", choices=[*SETS, "gradients"], default="loop",
                         help="which runs")
     parser.add_argument("--corpus", default="",
-                        help="a corpus that train.py accepts (default: the made-up language)")
+                        help="a corpus that train.py accepts (default: that of the set)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these rows")
     parser.add_argument("--extra", default="", help="more flags for train.py")
@@ -244,6 +258,10 @@ BROKEN = {
     "rotary": partial(config_switch, "rotary", True),
     "gated": partial(config_switch, "gated", True),
     "no-biases": partial(config_switch, "use_bias", False),
+    "post-norm": partial(config_switch, "pre_norm", False),
+    "learned-positions": partial(config_switch, "rotary", False),
+    "no-gate": partial(config_switch, "gated", False),
+    "biases": partial(config_switch, "use_bias", True),
 }
 
 

@@ -76,3 +76,12 @@ def test_the_results_have_the_rows_and_flags_of_the_script(name):
     expected = training_runs.SETS[name]
     assert results["flags"] == expected["common"]
     assert {row["name"] for row in results["rows"]} == set(expected["rows"])
+
+
+def test_the_mixed_blocks_of_the_quickstart_can_be_trained(text, tmp_path):
+    out = tmp_path / "out.json"
+    training_runs.main(["text", "--corpus", str(text), "--out", str(out), "--seeds", "0",
+                        "--extra", f"{TINY} --num-hidden-layers 2"])
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["name"] for row in rows] == list(training_runs.SETS["text"]["rows"])
+    assert len({row["loss"] for row in rows}) == 5  # five different models

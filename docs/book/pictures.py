@@ -32,6 +32,44 @@ FOLDER = HERE / "pictures"
 MODULES = ("pictures", "pictures_model", "pictures_training", "pictures_generation")
 
 
+class TokenColumns:
+    """Stages of a model from top to bottom, with a column for each token.
+
+    fills: the colors of the tokens
+    """
+
+    LEFT, COLUMN = 20, 53  # from one token to the next
+
+    def __init__(self, drawing, fills):
+        self.drawing, self.fills = drawing, fills
+        self.right = self.LEFT + self.COLUMN * len(fills) - 3
+        self.centers = [self.LEFT + self.COLUMN * i + 25 for i in range(len(fills))]
+
+    def stage(self, y, title, shape=""):
+        self.drawing.text(self.LEFT, y, title, 13, bold=True)
+        self.drawing.text(self.right + 18, y, shape, 13, mono=True)
+
+    def boxes(self, y, texts):
+        for center, text, fill in zip(self.centers, texts, self.fills):
+            self.drawing.box(center - 25, y, 50, 24, text, fill, 11)
+
+    def vectors(self, y):
+        for center, fill in zip(self.centers, self.fills):
+            for i in range(4):
+                self.drawing.rect(center - 7, y + 8 * i, 14, 8, fill, GREY)
+
+    def arrows(self, y, length=14):
+        for center in self.centers:
+            self.drawing.line(center, y, center, y + length, arrow=True)
+
+    def bar(self, y, text):
+        self.drawing.box(self.LEFT + 6, y, self.right - self.LEFT - 12, 22, text, PAPER, 12)
+
+    def frame(self, y, height):
+        self.drawing.rect(self.LEFT - 8, y, self.right - self.LEFT + 16, height, PAPER, COLORS[0],
+                          radius=6)
+
+
 def chapter_00_bert_in_twenty_minutes():
     """The tiny BERT of the chapter with one masked sentence, and the shape at each stage."""
     drawing = Drawing(860, 634, "From token ids to the loss: embeddings, two blocks, the MLM head")
@@ -41,66 +79,44 @@ def chapter_00_bert_in_twenty_minutes():
     tokens = [tiny_bert.VOCAB[i] for i in seen[0]]
     answers = [tiny_bert.VOCAB[i] if i >= 0 else "-100" for i in labels[0]]
     fills = [PALE] * tiny_bert.T
-    fills[tokens.index("[MASK]")] = TINTS[0]
-    fills[tokens.index("bee")] = TINTS[1]
-    fills[tokens.index("cat")] = TINTS[2]
-    column = 53  # from one token to the next
-    left, right = 20, 20 + column * tiny_bert.T - 3
-    centers = [left + column * i + 25 for i in range(tiny_bert.T)]
+    for token, tint in zip(("[MASK]", "bee", "cat"), TINTS):
+        fills[tokens.index(token)] = tint
+    columns = TokenColumns(drawing, fills)
+    columns.stage(22, "the sentence with its masks: token ids", "(B, T)")
+    columns.boxes(32, tokens)
+    columns.arrows(58)
+    columns.stage(90, "token embedding + position embedding: a vector for each token",
+                  "(B, T, H)")
+    columns.vectors(100)
 
-    def stage(y, title, shape=""):
-        drawing.text(left, y, title, 13, bold=True)
-        drawing.text(right + 18, y, shape, 13, mono=True)
-
-    def token_boxes(y, texts):
-        for center, text, fill in zip(centers, texts, fills):
-            drawing.box(center - 25, y, 50, 24, text, fill, 11)
-
-    def vectors(y):
-        for center, fill in zip(centers, fills):
-            for i in range(4):
-                drawing.rect(center - 7, y + 8 * i, 14, 8, fill, GREY)
-
-    def arrows(y, length=14):
-        for center in centers:
-            drawing.line(center, y, center, y + length, arrow=True)
-
-    def bar(y, text, fill=PAPER):
-        drawing.box(left + 6, y, right - left - 12, 22, text, fill, 12)
-
-    stage(22, "the sentence with its masks: token ids", "(B, T)")
-    token_boxes(32, tokens)
-    arrows(58)
-    stage(90, "token embedding + position embedding: a vector for each token", "(B, T, H)")
-    vectors(100)
-
-    drawing.rect(left - 8, 146, right - left + 16, 184, PAPER, COLORS[0], radius=6)
-    stage(166, "block 1: attention, every token looks at all (drawn for [MASK])", "(B, nh, T, T)")
-    target = tokens.index("[MASK]")
-    for center in centers:
-        drawing.line(center, 176, centers[target], 216, COLORS[0], 1.2)
-    bar(218, "add to the input of the attention (residual), LayerNorm")
-    drawing.text(left, 262, "the MLP, each token by itself", 13, bold=True)
-    drawing.text(right + 18, 262, "(B, T, 4H)", 13, mono=True)
-    for center, fill in zip(centers, fills):
+    columns.frame(146, 184)
+    columns.stage(166, "block 1: attention, every token looks at all (drawn for [MASK])",
+                  "(B, nh, T, T)")
+    target = columns.centers[tokens.index("[MASK]")]
+    for center in columns.centers:
+        drawing.line(center, 176, target, 216, COLORS[0], 1.2)
+    columns.bar(218, "add to the input of the attention (residual), LayerNorm")
+    columns.stage(262, "the MLP, each token by itself", "(B, T, 4H)")
+    for center, fill in zip(columns.centers, fills):
         drawing.box(center - 16, 270, 32, 18, "", fill)
-    bar(298, "add to the input of the MLP (residual), LayerNorm")
-    arrows(332)
-    drawing.rect(left - 8, 348, right - left + 16, 36, PAPER, COLORS[0], radius=6)
-    stage(371, "block 2: the same again, with its own weights", "(B, T, H)")
-    arrows(386)
-    vectors(404)
-    arrows(438)
-    bar(454, "MLM head: linear, GELU, LayerNorm, then a logit for each token of the vocabulary")
-    arrows(478)
-    stage(512, "logits and their softmax: V probabilities for each token", "(B, T, V)")
-    for center, answer in zip(centers, answers):
+    columns.bar(298, "add to the input of the MLP (residual), LayerNorm")
+    columns.arrows(332)
+    columns.frame(348, 36)
+    columns.stage(371, "block 2: the same again, with its own weights", "(B, T, H)")
+    columns.arrows(386)
+    columns.vectors(404)
+    columns.arrows(438)
+    columns.bar(454, "MLM head: linear, GELU, LayerNorm, then a logit for each token of the "
+                     "vocabulary")
+    columns.arrows(478)
+    columns.stage(512, "logits and their softmax: V probabilities for each token", "(B, T, V)")
+    for center, answer in zip(columns.centers, answers):
         if answer != "-100":
             drawing.text(center, 536, f"p({answer})", 12, "middle")
             drawing.line(center, 542, center, 560, arrow=True)
-    stage(558, "labels", "(B, T)")
-    token_boxes(566, answers)
-    stage(616, "loss: the mean of -ln p(label) over the labels that are not -100", "()")
+    columns.stage(558, "labels", "(B, T)")
+    columns.boxes(566, answers)
+    columns.stage(616, "loss: the mean of -ln p(label) over the labels that are not -100", "()")
     return drawing
 
 

@@ -245,6 +245,7 @@ def report(results, say):
         may_weigh = config.class_weights == "none" and task.has_class_weights
         say(f"hint         no better than {task.baseline_name}: try "
             + ("--class-weights balanced, " if may_weigh else "")
+            + ("less --hidden-dropout-prob, " if config.hidden_dropout_prob > 0.1 else "")
             + f"--learning-rate {3 * config.learning_rate:.2g}, more --epochs ({config.epochs}) or "
             "--warmup 0.3")
     if "stopped" in results:

@@ -131,6 +131,9 @@ def _add_matches(selection, pattern, suffixes):
     parts = Path(pattern).parts
     first = next(i for i, part in enumerate(parts) if has_wildcard(part))
     root = Path(*parts[:first])  # what comes before the wildcards
+    if "**" in parts:
+        for _, folders, _ in os.walk(root, onerror=_raise):  # glob would skip what it may not list
+            folders[:] = [name for name in folders if not name.startswith(".")]
     paths = [path for path in sorted(root.glob(os.path.join(*parts[first:])))
              if not any(name.startswith(".") for name in path.relative_to(root).parts)]
     if not paths:
@@ -143,6 +146,10 @@ def _add_matches(selection, pattern, suffixes):
             _add_folder(selection, path, suffixes)
         else:
             _add_file(selection, path, suffixes)
+
+
+def _raise(error):
+    raise error
 
 
 def has_wildcard(source):
@@ -189,12 +196,9 @@ def _add_folder(selection, folder, suffixes):
 
 def _visible_files(folder, selection):
     """Return the files in a folder and its subfolders that are not hidden, sorted."""
-    def fail(error):
-        raise error
-
     files = []
     paths = []
-    for parent, folders, names in os.walk(folder, onerror=fail):
+    for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         paths += [Path(parent, name) for name in [*names, *links] if not name.startswith(".")]

@@ -1,4 +1,5 @@
 """Which files of a folder are read, and what is printed about the others."""
+import errno
 import os
 import socket
 
@@ -167,6 +168,21 @@ def test_what_may_not_be_read_is_an_error(tmp_path, secret):
                 open_corpus(source)
     finally:
         (tmp_path / secret).chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_listed_is_an_error_for_folders_and_patterns(
+        tmp_path, monkeypatch):
+    """As the test above, but also for root, who may list everything."""
+    def scandir(path, scandir=os.scandir):
+        if os.path.basename(path) == "secret":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    write(tmp_path, "a.txt secret/b.txt")
+    monkeypatch.setattr(os, "scandir", scandir)
+    for source in (tmp_path, tmp_path / "**/*.txt"):
+        with pytest.raises(PermissionError, match="Permission denied: .*secret"):
+            open_corpus(source)
 
 
 def test_a_pattern_follows_no_links_and_counts_files_of_other_kinds(tmp_path):

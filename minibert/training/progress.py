@@ -101,7 +101,7 @@ class ProgressBar(tqdm):
         self.update(position - self.n)
 
     def show(self, step, losses, lr, data_state, cores):
-        """Show the mean losses, the learning rate, the tokens per second since the last call.
+        """Show the mean losses, learning rate and tokens per second since the last call.
 
         cores: a ``SharedCores``.
         """

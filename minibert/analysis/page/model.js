@@ -61,26 +61,24 @@ function linear(x, weight, bias) {
   const size = x.columns;
   const out = matrix(x.rows, weight.rows);
   const [X, W, Y] = [x.data, weight.data, out.data];
-  // Four tokens at a time, so that each weight is read once for four products. (If fewer are left,
-  // the last token takes their places: it is only computed again.)
+  // Four tokens and two outputs at a time, so that each number read serves several products. (If
+  // fewer are left, the last one takes their places: it is only computed again.)
   for (let t = 0; t < x.rows; t += 4) {
     const [a, b, c, d] = [t, t + 1, t + 2, t + 3].map((r) => Math.min(r, x.rows - 1));
     const [xa, xb, xc, xd] = [a, b, c, d].map((r) => r * size);
     const [ya, yb, yc, yd] = [a, b, c, d].map((r) => r * weight.rows);
-    for (let j = 0; j < weight.rows; j++) {
-      const start = bias ? bias.data[j] : 0;
-      let sumA = start, sumB = start, sumC = start, sumD = start;
+    for (let j = 0; j < weight.rows; j += 2) {
+      const k = Math.min(j + 1, weight.rows - 1);
+      let aj = bias ? bias.data[j] : 0, bj = aj, cj = aj, dj = aj;
+      let ak = bias ? bias.data[k] : 0, bk = ak, ck = ak, dk = ak;
       for (let i = 0; i < size; i++) {
-        const w = W[j * size + i];
-        sumA += X[xa + i] * w;
-        sumB += X[xb + i] * w;
-        sumC += X[xc + i] * w;
-        sumD += X[xd + i] * w;
+        const wj = W[j * size + i], wk = W[k * size + i];
+        const va = X[xa + i], vb = X[xb + i], vc = X[xc + i], vd = X[xd + i];
+        aj += va * wj; bj += vb * wj; cj += vc * wj; dj += vd * wj;
+        ak += va * wk; bk += vb * wk; ck += vc * wk; dk += vd * wk;
       }
-      Y[ya + j] = sumA;
-      Y[yb + j] = sumB;
-      Y[yc + j] = sumC;
-      Y[yd + j] = sumD;
+      Y[ya + j] = aj; Y[yb + j] = bj; Y[yc + j] = cj; Y[yd + j] = dj;
+      Y[ya + k] = ak; Y[yb + k] = bk; Y[yc + k] = ck; Y[yd + k] = dk;
     }
   }
   return out;
@@ -149,14 +147,15 @@ class Model {
       for (let i = 0; i < T; i++) {
         const query = part(i, 0);
         const scores = new Float32Array(T).fill(-Infinity); // too far away: a weight of 0
-        for (let j = Math.max(0, i - reach); j <= Math.min(T - 1, i + reach); j++) {
+        const [first, last] = [Math.max(0, i - reach), Math.min(T - 1, i + reach)];
+        for (let j = first; j <= last; j++) {
           let product = 0;
           for (let c = 0; c < hs; c++) product += query[c] * keys[j][c];
           scores[j] = product / Math.sqrt(hs);
         }
         row(weights, i).set(softmax(scores));
         const output = row(y, i).subarray(head * hs, (head + 1) * hs); // the average of values
-        for (let j = 0; j < T; j++) {
+        for (let j = first; j <= last; j++) {
           const weight = weights.data[i * T + j];
           for (let c = 0; c < hs; c++) output[c] += weight * values[j][c];
         }

@@ -26,7 +26,7 @@ LAYERS = (
     ("tokenizer.fast",),
     ("tokenizer.trainers", "tokenizer.formats"),
     ("tokenizer.base", "tokenizer.bpe", "tokenizer.wordpiece", "tokenizer.trainers.extend"),
-    ("tokenizer.loading",),
+    ("tokenizer.formats.load", "tokenizer.formats.tokenizer_json_read"),
     ("tokenizer",),
     ("data.splits", "data.sentences", "data.reflow"),
     ("data.token_file", "data.sources", "data.corpus_files", "data.lines",

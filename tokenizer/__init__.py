@@ -14,7 +14,7 @@ import tokenizer.utils.interrupt  # noqa: F401 (Ctrl-C during the slow imports p
 
 from tokenizer.bpe import ByteLevelBPE
 from tokenizer.encoding import Encoding
-from tokenizer.loading.load import load_tokenizer
+from tokenizer.formats.load import load_tokenizer
 from tokenizer.wordpiece import WordPiece
 
 __all__ = ["ByteLevelBPE", "Encoding", "WordPiece", "load_tokenizer"]

@@ -19,8 +19,8 @@ import torch
 
 from minibert.formats import safetensors
 from minibert.formats.other_weights import SAVE_ALONE, listed, tensors_of_pickle
+from tokenizer.formats.other_kinds import describe_other_kind
 from tokenizer.formats.vocab_files import VOCABULARIES, check_downloaded, holds_tokenizer
-from tokenizer.loading.other_kinds import describe_other_kind
 from tokenizer.utils.files import file_checksum
 from tokenizer.utils.terminal import visible
 

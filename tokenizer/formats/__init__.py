@@ -1,1 +1,1 @@
-"""Tokenizer files, as text and JSON; no tokenizer class is imported here."""
+"""The files of tokenizers. Only load.py and tokenizer_json_read.py know the tokenizer classes."""

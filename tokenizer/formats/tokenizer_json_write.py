@@ -18,12 +18,12 @@ tokenizer from the vocabulary, with that class's defaults.
 One difference remains. Our WordPiece never makes a special token from plain text. If a special
 token could also be a word or a piece ("ab" or "##b", not "[MASK]"), transformers may make it.
 
-``tokenizer.loading.tokenizer_json_read`` reads these files.
+``tokenizer_json_read.py`` reads these files.
 """
 import json
 from dataclasses import asdict
 
-ROLE_NAMES = ("cls", "pad", "sep", "unk", "mask")
+from tokenizer.added_tokens import ROLES
 
 
 def tokenizer_json_files(tokenizer):
@@ -38,7 +38,7 @@ def to_text(document):
 
 def tokenizer_config(tokenizer):
     """Return tokenizer_config.json as a dict: settings, roles of special tokens, fingerprint."""
-    roles = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ROLE_NAMES}
+    roles = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ROLES}
     config = {"kind": tokenizer.kind, **tokenizer._settings(), **roles}
     config["additional_special_tokens"] = [
         token for token in tokenizer.special_tokens if token not in roles.values()]

@@ -1,6 +1,6 @@
 """Read ``tokenizer.json`` files of other programs.
 
-``tokenizer.formats.tokenizer_json_write`` explains the parts of the file, and writes it.
+``tokenizer_json_write.py`` explains the parts of the file, and writes it.
 
 Supported are byte-level BPE as in RoBERTa, GPT-2 and ModernBERT, and WordPiece as in BERT, with
 their templates and added tokens. Any other feature that would change ids is refused by name. What
@@ -8,9 +8,8 @@ changes no ids is ignored: the decoder, truncation and padding.
 """
 import sys
 
-from tokenizer.added_tokens import AddedToken
+from tokenizer.added_tokens import ROLES, AddedToken
 from tokenizer.bpe import ByteLevelBPE
-from tokenizer.formats.tokenizer_json_write import ROLE_NAMES
 from tokenizer.formats.vocab_files import (
     UNUSED,
     check_merges,
@@ -187,7 +186,7 @@ def templates_and_roles(path, document, config, tokens):
     configuration names these tokens, they must be the same.
     """
     roles = {}
-    for role in ROLE_NAMES:
+    for role in ROLES:
         token = token_content(config.get(f"{role}_token"))
         if token in tokens:
             roles[role] = token

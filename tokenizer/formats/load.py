@@ -4,6 +4,13 @@ from pathlib import Path
 
 from tokenizer.added_tokens import ROLES
 from tokenizer.bpe import ByteLevelBPE
+from tokenizer.formats.other_kinds import describe_other_kind
+from tokenizer.formats.tokenizer_json_read import (
+    NO_TEMPLATES,
+    all_tokens,
+    load_tokenizer_json,
+    named_tokens,
+)
 from tokenizer.formats.vocab_files import (
     FOLDER_CONTENTS,
     VOCABULARIES,
@@ -15,13 +22,6 @@ from tokenizer.formats.vocab_files import (
     read_vocab_json,
     read_vocab_txt,
     token_content,
-)
-from tokenizer.loading.other_kinds import describe_other_kind
-from tokenizer.loading.tokenizer_json_read import (
-    NO_TEMPLATES,
-    all_tokens,
-    load_tokenizer_json,
-    named_tokens,
 )
 from tokenizer.wordpiece import WordPiece
 

@@ -1,1 +1,0 @@
-"""Tokenizer folders and tokenizer.json -> a tokenizer."""

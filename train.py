@@ -24,7 +24,6 @@ import torch
 from minibert.batches import prefetch
 from minibert.device import SharedCores, autocast, compile_model
 from minibert.optim import batches_per_step, lr_multiplier, make_optimizer, update_average
-from minibert.stop_request import StopRequest
 from minibert.training import checkpoint, cli, profiling
 from minibert.training.init_from import load_initial_weights
 from minibert.training.objective import make_model
@@ -33,6 +32,7 @@ from minibert.training.reporting import Report
 from minibert.training.run import open_run
 from minibert.training.state import StepLosses, TrainState
 from tokenizer.utils.cli import run as run_command
+from tokenizer.utils.signals import StopRequest
 
 
 def main(argv=None):

@@ -44,9 +44,9 @@ from minibert.finetuning.adapters import Tuning, count_parameters
 from minibert.finetuning.metrics import mean_and_std
 from minibert.finetuning.seeds import baseline_scores, encode_files
 from minibert.formats.run_folder import load_run
-from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, explicit_flags, run
 from tokenizer.utils.files import check_writable
+from tokenizer.utils.signals import StopRequest
 
 MODES = {SCRATCH: "all weights, from scratch", "all": "all weights", "lora": "LoRA",
          "prefix": "prefixes", "bias": "biases", "head": "the head alone"}

@@ -62,9 +62,9 @@ from minibert.finetuning.seeds import (
     encode_files,
     new_model,
 )
-from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, run
 from tokenizer.utils.files import check_writable
+from tokenizer.utils.signals import StopRequest
 from tokenizer.utils.terminal import plural
 
 SIZES = ("100", "1000", "10000", "all")

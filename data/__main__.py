@@ -14,8 +14,9 @@ from data.sources import kant, named
 from data.token_file.meta import unknown_report
 from data.token_file.shards import shard_name
 from tokenizer import load_tokenizer
-from tokenizer.utils.cli import Parser, at_least, run, suggestion, termination_as_interrupt
+from tokenizer.utils.cli import Parser, at_least, run, suggestion
 from tokenizer.utils.files import atomic_lines, check_free
+from tokenizer.utils.signals import termination_as_interrupt
 
 DESCRIPTIONS = {
     "list": "List the named corpora and where they are.",

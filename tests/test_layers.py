@@ -37,7 +37,7 @@ LAYERS = (
      "minibert.heads",
      "minibert.masking", "minibert.examples", "minibert.sentence_pairs", "minibert.batches",
      "minibert.optim", "minibert.evaluate", "minibert.device", "minibert.checks",
-     "minibert.presets", "minibert.stop_request"),
+     "minibert.presets"),
     ("minibert.generation",),
     ("minibert.formats",),
     ("minibert.finetuning",),

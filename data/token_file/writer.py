@@ -31,7 +31,7 @@ from data.token_file.shards import SHARD_SIZE, assign_to_shards, shard_name
 from tokenizer.fast.corpus_encoder import dtype_for
 from tokenizer.unknown import UnknownText
 from tokenizer.utils.files import atomic_write, errors_name, locked, remove, replace_folder
-from tokenizer.utils.workers import delay_interrupts
+from tokenizer.utils.signals import delay_interrupts
 
 PROGRESS = "progress.json"
 FIRST_START = np.zeros(1, np.int64).tobytes()  # the first segment and document start at 0

@@ -31,10 +31,10 @@ from minibert.finetuning.contrastive import (
 from minibert.finetuning.labeled_files import Layout, read_rows
 from minibert.finetuning.metrics import listed, spearman
 from minibert.formats.huggingface import save_pretrained
-from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import add_flags, at_least, errors_name_flags, explicit_flags
 from tokenizer.utils.files import atomic_file, atomic_lines, check_free
 from tokenizer.utils.progress import progress_bar
+from tokenizer.utils.signals import StopRequest
 from tokenizer.utils.terminal import plural
 
 DEFAULTS = {"batch_size": 64}  # where they are not those of fine-tuning

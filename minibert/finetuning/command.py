@@ -45,9 +45,9 @@ from minibert.formats.model_files import CONFIG
 from minibert.formats.run_folder import load_run
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
-from minibert.stop_request import StopRequest
 from tokenizer.utils.cli import Parser, add_flags, as_flags, errors_name_flags, explicit_flags
 from tokenizer.utils.files import atomic_lines, check_free, check_writable, next_free_folder
+from tokenizer.utils.signals import StopRequest
 from tokenizer.utils.terminal import plural
 
 FIELDS = [field.name for cls in (FinetuneConfig, Layout, Tuning) for field in fields(cls)]

@@ -1,75 +1,10 @@
-"""The metrics file, the progress bar, the screen and the lock of a run."""
-import contextlib
-import json
-import os
+"""The progress bar of a run."""
 import sys
 import time
-from pathlib import Path
 
 from tqdm import tqdm
 
-from minibert.formats.run_folder import read_metrics_lines
-from tokenizer.utils.cli import termination_as_interrupt
-from tokenizer.utils.files import atomic_write, errors_name, locked
-
 MUCH_SHARED = 0.1  # share of the cores used by other programs from which the bar shows it
-
-
-class Metrics:
-    """metrics.jsonl: one JSON object per line; the first holds the expected losses.
-
-    A run that resumes at step N first drops the lines after step N: it will write them again.
-    """
-
-    def __init__(self, path, step, header):
-        self.path = Path(path)
-        lines = [header]
-        if step and self.path.is_file():
-            lines += [line for line in read_metrics_lines(self.path)
-                      if 0 <= line.get("step", -1) <= step and "final" not in line]
-        atomic_write(self.path, "".join(json.dumps(line) + "\n" for line in lines))
-
-    def write(self, values):
-        """Append one line and flush it."""
-        with errors_name(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-
-
-@contextlib.contextmanager
-def locked_run(folder, is_main=True):
-    """Lock a run's folder for this process; SIGTERM and SIGHUP act like Ctrl-C.
-
-    Only the main process takes the lock: all ranks of a run work in the same folder.
-    Raises ValueError if another process has the lock.
-    """
-    message = f"another process is training in {folder}: wait for it, or choose another --out"
-    lock = locked(folder, message) if is_main else contextlib.nullcontext()
-    with termination_as_interrupt(), lock:
-        yield
-
-
-class Output:
-    """Standard output that may be closed early (``train.py | head``) without ending the run.
-
-    silent: write nothing, for the ranks that are not the main process.
-    """
-
-    def __init__(self, stream, silent=False):
-        self.stream, self.silent = stream, silent
-
-    def write(self, text):
-        """Write and flush; write to nowhere once the reader has gone."""
-        if self.silent:
-            return
-        try:
-            self.stream.write(text)
-            self.stream.flush()
-        except BrokenPipeError:  # the reader has gone: from now on, write to nowhere
-            with open(os.devnull, "w") as devnull:
-                os.dup2(devnull.fileno(), self.stream.fileno())
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
 
 
 class ProgressBar(tqdm):

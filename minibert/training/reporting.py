@@ -12,10 +12,10 @@ from minibert.generation.span_corruption import NOISE
 from minibert.masking import IGNORE_INDEX
 from minibert.presets import PRESETS, QUICKSTART_RESULT
 from minibert.training.failures import resume_command
-from minibert.training.progress import Metrics, ProgressBar, stream_position
+from minibert.training.metrics import Metrics, TensorBoard
+from minibert.training.progress import ProgressBar, stream_position
 from minibert.training.samples import print_samples
 from minibert.training.state import check_finite
-from minibert.training.tensorboard import TensorBoard
 from tokenizer.utils.terminal import TextStyle, display_width, padded, plural
 
 EXAMPLE_COLUMNS = 96

@@ -1,5 +1,6 @@
 """One run of train.py: its folder, configuration and process, from the lock to the last error."""
 import contextlib
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from minibert.training import cli
 from minibert.training.distributed import Distributed
 from minibert.training.failures import explain_failures, explain_lost_rank, remove_unstarted
 from minibert.training.memory import available_memory, check_memory
-from minibert.training.progress import Output, locked_run
-from minibert.training.tensorboard import check_tensorboard
+from minibert.training.metrics import check_tensorboard
+from tokenizer.utils.files import locked
+from tokenizer.utils.signals import termination_as_interrupt
 
 
 @dataclass
@@ -87,3 +89,40 @@ def make_run(args, dist):
     if device.type == "cpu" and config.keep_freed_memory:
         keep_freed_memory()
     return Run(folder, preset, model_config, config, dist, device, not args.resume, args.profile)
+
+
+@contextlib.contextmanager
+def locked_run(folder, is_main=True):
+    """Lock a run's folder for this process; SIGTERM and SIGHUP act like Ctrl-C.
+
+    Only the main process takes the lock: all ranks of a run work in the same folder.
+    Raises ValueError if another process has the lock.
+    """
+    message = f"another process is training in {folder}: wait for it, or choose another --out"
+    lock = locked(folder, message) if is_main else contextlib.nullcontext()
+    with termination_as_interrupt(), lock:
+        yield
+
+
+class Output:
+    """Standard output that may be closed early (``train.py | head``) without ending the run.
+
+    silent: write nothing, for the ranks that are not the main process.
+    """
+
+    def __init__(self, stream, silent=False):
+        self.stream, self.silent = stream, silent
+
+    def write(self, text):
+        """Write and flush; write to nowhere once the reader has gone."""
+        if self.silent:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:  # the reader has gone: from now on, write to nowhere
+            with open(os.devnull, "w") as devnull:
+                os.dup2(devnull.fileno(), self.stream.fileno())
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 the work failed (the last line says why), 2 the command li
 import argparse
 import contextlib
 import difflib
-import os
 import re
 import signal
 import sys
@@ -167,42 +166,3 @@ def run(main):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not print a traceback
         print(f"stopped; {error}" if str(error) else "stopped", file=sys.stderr)
         sys.exit(130)
-
-
-@contextlib.contextmanager
-def termination_as_interrupt():
-    """Treat the ``termination_signals`` as Ctrl-C: KeyboardInterrupt."""
-    def interrupt(signum, frame):
-        silence_lost_terminal()
-        raise KeyboardInterrupt
-
-    previous = {signum: signal.signal(signum, interrupt) for signum in termination_signals()}
-    try:
-        yield
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
-
-
-def termination_signals():
-    """Return SIGTERM, of a machine that shuts down, and SIGHUP, of a terminal that is closed.
-
-    Without SIGHUP where it does not exist (Windows) or is to be ignored (nohup).
-    """
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:
-        return (signal.SIGTERM,)
-    return signal.SIGTERM, hangup
-
-
-def silence_lost_terminal():
-    """Send standard output and errors to nowhere if their terminal is closed.
-
-    Every later print would raise an OSError, before the work is saved.
-    """
-    for descriptor in (1, 2):
-        try:
-            os.write(descriptor, b"")
-        except OSError:
-            with open(os.devnull, "w") as devnull:
-                os.dup2(devnull.fileno(), descriptor)

@@ -19,6 +19,8 @@ import warnings
 from collections import deque
 from multiprocessing.connection import wait
 
+from tokenizer.utils.signals import delay_interrupts
+
 # Items that a worker has at a time: with the next one at hand it need not wait for the parent.
 ITEMS_PER_WORKER = 2
 WORKER_NAME = "minibert-worker"
@@ -194,19 +196,6 @@ class Pool:
             for process, pipe in zip(self.processes, self.pipes):
                 process.join()
                 pipe.close()
-
-
-@contextlib.contextmanager
-def delay_interrupts():
-    """Delay Ctrl-C until the end of the block."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def exit_if_imported_by_worker():

@@ -9,7 +9,7 @@ from commands import ROOT
 from train_helpers import failing_in_step, losses, resume, run
 
 import train
-from minibert.training.progress import Metrics
+from minibert.training.metrics import Metrics
 
 RESUME = "Resume with:  python train.py --resume --out"
 

@@ -14,9 +14,11 @@ from minibert.analysis.plots import (
     smooth,
 )
 from minibert.device import SharedCores
-from minibert.stop_request import StopRequest
-from minibert.training.progress import Metrics, ProgressBar, locked_run
+from minibert.training.metrics import Metrics
+from minibert.training.progress import ProgressBar
+from minibert.training.run import locked_run
 from minibert.training.state import TrainState
+from tokenizer.utils.signals import StopRequest
 
 
 def test_a_resumed_run_drops_the_lines_that_it_will_write_again(tmp_path):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from train_helpers import make_trainer, metrics, resume, run, stopped_in_step
 
-from minibert.training.tensorboard import TensorBoard
+from minibert.training.metrics import TensorBoard
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_resumed_run_has_each_step_once(text, tmp_path, boards):
 
 def test_times_leave_out_the_pauses_of_a_run(tmp_path, boards, monkeypatch):
     """At 5,000 on the clock a run resumes that has trained for 100 seconds."""
-    monkeypatch.setattr("minibert.training.tensorboard.time", SimpleNamespace(time=lambda: 5000))
+    monkeypatch.setattr("minibert.training.metrics.time", SimpleNamespace(time=lambda: 5000))
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 3.0, "elapsed": 20}\n')
     board = TensorBoard(tmp_path, elapsed=100)
     board.write({"step": 2, "loss": 2.0, "elapsed": 110})

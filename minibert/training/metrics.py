@@ -1,12 +1,34 @@
-"""The numbers of metrics.jsonl as curves in the browser: ``python train.py --tensorboard``.
+"""Where the numbers of a run are logged: metrics.jsonl, and with --tensorboard also TensorBoard.
 
     pip install -e ".[tensorboard]"
     tensorboard --logdir runs
 """
+import json
 import time
+from pathlib import Path
 
 from minibert.formats.run_folder import read_metrics_lines
-from tokenizer.utils.files import remove
+from tokenizer.utils.files import atomic_write, errors_name, remove
+
+
+class Metrics:
+    """metrics.jsonl: one JSON object per line; the first holds the expected losses.
+
+    A run that resumes at step N first drops the lines after step N: it will write them again.
+    """
+
+    def __init__(self, path, step, header):
+        self.path = Path(path)
+        lines = [header]
+        if step and self.path.is_file():
+            lines += [line for line in read_metrics_lines(self.path)
+                      if 0 <= line.get("step", -1) <= step and "final" not in line]
+        atomic_write(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def write(self, values):
+        """Append one line and flush it."""
+        with errors_name(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
 
 
 def check_tensorboard():

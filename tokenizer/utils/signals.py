@@ -1,11 +1,18 @@
-"""A stop request: Ctrl-C finishes the current step and loses nothing."""
+"""What Ctrl-C, SIGTERM and SIGHUP do while a command works.
+
+    StopRequest                 training: finish the step, save, then stop
+    termination_as_interrupt    other work: all of them act like Ctrl-C
+    delay_interrupts            a few statements: wait until they are done
+
+``interrupt.py`` is about Ctrl-C while a command still imports its modules.
+"""
+import contextlib
+import os
 import signal
 import sys
 import time
 
 from tqdm import tqdm
-
-from tokenizer.utils.cli import silence_lost_terminal, termination_signals
 
 
 class StopRequested(KeyboardInterrupt):
@@ -60,3 +67,55 @@ class StopRequest:
                 self.waiting = False
         except StopRequested:  # outside the inner try: the signal can arrive during its finally
             return None
+
+
+@contextlib.contextmanager
+def termination_as_interrupt():
+    """Treat the ``termination_signals`` as Ctrl-C: KeyboardInterrupt."""
+    def interrupt(signum, frame):
+        silence_lost_terminal()
+        raise KeyboardInterrupt
+
+    previous = {signum: signal.signal(signum, interrupt) for signum in termination_signals()}
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def termination_signals():
+    """Return SIGTERM, of a machine that shuts down, and SIGHUP, of a terminal that is closed.
+
+    Without SIGHUP where it does not exist (Windows) or is to be ignored (nohup).
+    """
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN:
+        return (signal.SIGTERM,)
+    return signal.SIGTERM, hangup
+
+
+def silence_lost_terminal():
+    """Send standard output and errors to nowhere if their terminal is closed.
+
+    Every later print would raise an OSError, before the work is saved.
+    """
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            with open(os.devnull, "w") as devnull:
+                os.dup2(devnull.fileno(), descriptor)
+
+
+@contextlib.contextmanager
+def delay_interrupts():
+    """Delay Ctrl-C until the end of the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)

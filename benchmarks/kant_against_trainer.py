@@ -34,7 +34,7 @@ from data.sources.named import CACHE
 from data.splits import stable_hash
 from minibert import from_pretrained
 from minibert.analysis.plots import COLORS
-from minibert.evaluate import EVAL_SEED, evaluate, unigram_entropy
+from minibert.evaluate import EVAL_SEED, evaluate, expected_losses
 from minibert.examples import make_examples
 from minibert.masking import Masker
 from minibert.presets import PRESETS
@@ -140,7 +140,8 @@ class EvalSet:
                              0.15)
 
     def unigram_entropy(self):
-        return unigram_entropy(self.examples, self.masker.is_special, limit=len(self.examples))
+        expected = expected_losses(self.examples, self.masker.is_special, limit=len(self.examples))
+        return expected["unigram_entropy"]
 
     def evaluate(self, model):
         """Return {"loss", "accuracy"} of a model on all lines."""

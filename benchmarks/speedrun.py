@@ -36,7 +36,7 @@ from trainers import device_name
 import train
 from data import TokenFile, open_corpus, prepare
 from data.sources.named import CACHE
-from minibert.evaluate import EVAL_SEED, evaluate, unigram_entropy
+from minibert.evaluate import EVAL_SEED, evaluate, expected_losses
 from minibert.examples import make_examples
 from minibert.formats.run_folder import load_run, read_metrics_lines
 from minibert.masking import IGNORE_INDEX, SELECT, Masker, uniform
@@ -199,10 +199,11 @@ def validate(run, folder):
                 total[name] += scores[name] * scores["masked"]
             total["masked"] += scores["masked"]
     tokens = totals["tokens"]["masked"]
+    expected = expected_losses(examples, is_special, limit=len(examples))
     return {"loss": totals["tokens"]["loss"] / tokens,
             "accuracy": totals["tokens"]["accuracy"] / tokens, "masked": tokens,
             "loss_per_word": totals["words"]["loss"] / num_words, "words": int(num_words),
-            "unigram_entropy": unigram_entropy(examples, is_special, limit=len(examples)),
+            "unigram_entropy": expected["unigram_entropy"],
             "parameters": model.num_parameters()}
 
 

@@ -14,7 +14,7 @@ from data.sources import kant, named
 from data.token_file.meta import unknown_report
 from data.token_file.shards import shard_name
 from tokenizer import load_tokenizer
-from tokenizer.utils.cli import Parser, at_least, run, suggestion
+from tokenizer.utils.cli import Parser, at_least, flag, run, suggestion
 from tokenizer.utils.files import atomic_lines, check_free
 from tokenizer.utils.signals import termination_as_interrupt
 
@@ -107,11 +107,11 @@ def download(options):
     if name not in named.NAMED:
         raise ValueError(f"no corpus is named {name}{suggestion(name, list(named.NAMED))} "
                          f"(corpora: {', '.join(named.NAMED)})")
-    for flag, corpora in FLAGS_OF_CORPORA.items():
-        value = getattr(options, flag)
+    for option, corpora in FLAGS_OF_CORPORA.items():
+        value = getattr(options, option)
         is_given = value is not None and value is not False  # 0 is a value
         if is_given and name not in corpora:
-            raise ValueError(f"--{flag.replace('_', '-')} is for {' and '.join(corpora)}, "
+            raise ValueError(f"{flag(option)} is for {' and '.join(corpora)}, "
                              f"not for {name}")
 
     show_progress = not options.json

@@ -32,7 +32,7 @@ class Replacements:
 
     encoding_errors: str = "strict"  # one of ENCODING_ERRORS
     num_characters: int = 0
-    last_lines: dict = field(default_factory=dict)  # path -> number of the last line with some
+    last_lines: dict = field(default_factory=dict)  # path -> number of the last line with one
 
     def __post_init__(self):
         if self.encoding_errors not in ENCODING_ERRORS:

@@ -21,8 +21,8 @@ REFLOW_HELP = ("join the lines of hard-wrapped paragraphs. auto: in each file wh
                "--sentences. yes: in all files")
 ALWAYS = 0  # the width of a file whose lines are joined wherever they end
 
-# A line is full if the next word would have ended beyond 7/8 of the width: who corrects a wrapped
-# book does not wrap it again. Lines of more than 9/8 are not wrapped.
+# A line is full if the next word would have ended beyond 7/8 of the width, not at the width itself:
+# a wrapped book that is corrected is not wrapped again. Lines of more than 9/8 are not wrapped.
 FULL, LONGEST = 7 / 8, 9 / 8
 MIN_WIDTH = 30  # columns; shorter lines are verse or a list
 MIN_BREAKS, MIN_ENDS = 10, 3  # line breaks within and after paragraphs that show whether it is so
@@ -87,7 +87,7 @@ def reflow(document, width):
         if parts and _continues(last, line, width):
             separator = "" if _is_cjk(last.rstrip()[-1]) and _is_cjk(line[0]) else " "
             parts[-1] = parts[-1].rstrip()
-            # A line that is still short is one line to whoever joins again.
+            # To join again, a joined line that is still short is one line.
             joined = last.rstrip() + separator + line
             is_short = is_short and display_width(joined) <= LONGEST * width
             last = joined if is_short else line

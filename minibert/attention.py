@@ -104,9 +104,9 @@ def attention_biases(config, attention_mask, T, dtype, device):
     Without local layers the second is None.
 
     A bias is added to the scores and broadcasts to (B, nh, T, T): 0 where a query may look, a huge
-    negative number elsewhere; None if nothing is hidden. It is made of the user's attention_mask
-    (B, T), which is 1 for a token and 0 for padding (None: no padding), of the local window, and
-    in a causal model of the order of the tokens.
+    negative number elsewhere; None if nothing is hidden. It combines the user's attention_mask
+    (B, T), which is 1 for a token and 0 for padding (None: no padding), the local window, and in a
+    causal model the order of the tokens.
     """
     visible = None
     global_bias = None
@@ -150,7 +150,7 @@ def is_local(config, layer):
 
 
 def of_layer(pair, config, layer):
-    """Return that one of (for global layers, for local layers) that a layer needs."""
+    """Return the entry of a pair (for global layers, for local layers) that a layer uses."""
     for_global, for_local = pair
     return for_local if is_local(config, layer) else for_global
 

@@ -1,6 +1,7 @@
 """Checks of what a model is called with, so that an error names the bad value and the fix.
 
-The values of ids and labels are checked only on the CPU: on a GPU reading them would be a wait.
+The values of ids and labels are checked only on the CPU: reading them from a GPU would make the CPU
+wait.
 """
 import torch
 

@@ -109,7 +109,7 @@ def evaluate(model, examples, masker, pad_token_id, batch_size=32, limit=512, au
 def batch_sums(model, batch, num_tokens):
     """Return the losses and the correct answers of a batch as {name: sum}.
 
-    num_tokens: of the tokenizer; rows of a padded vocabulary beyond it are no answers.
+    num_tokens: of the tokenizer. The rows of a padded vocabulary beyond it are never predicted.
     """
     out = model(**batch.model_inputs())
     # Means become sums, so that each token has the same weight whatever the batch size.
@@ -147,15 +147,6 @@ def token_counts(examples, is_special, limit=4096):
         counts += np.bincount(examples[i], minlength=len(counts))
     counts[is_special] = 0  # special tokens are never predicted
     return counts
-
-
-def unigram_entropy(examples, is_special, limit=4096):
-    """Return the entropy of the ordinary tokens in nats. Tokens a a b b -> ln 2 = 0.693.
-
-    It is the loss of a model that knows how frequent each token is, and ignores its input: the
-    plateau where a first BERT often stays.
-    """
-    return entropy(token_counts(examples, is_special, limit))
 
 
 def copying_loss(counts, num_ordinary):
@@ -196,7 +187,8 @@ def expected_losses(examples, is_special, limit=4096):
     """Return losses in nats to compare a training loss with.
 
     ln_vocab           the model knows nothing
-    unigram_entropy    it knows how frequent each token is
+    unigram_entropy    it knows how frequent each token is (a a b b -> ln 2 = 0.693) and ignores its
+                       input: the plateau where a first BERT often stays
     copying_loss       it also uses what it sees at the masked positions; below, it uses context
     """
     counts = token_counts(examples, is_special, limit)

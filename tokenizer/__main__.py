@@ -57,19 +57,19 @@ examples:
   python -m tokenizer encode my-tokenizer "A text." "Another."      a line of ids for each
   python -m tokenizer encode my-tokenizer < book.txt > ids.txt      a line of ids for each line
   python -m tokenizer encode my-tokenizer --json "A text."          with tokens, offsets, masks""")
-    flag = encode.add_argument
-    flag("folder", metavar="FOLDER", help="the folder of a tokenizer or of a run")
-    flag("inputs", nargs="*", default=[], metavar="TEXT",
-         help="a text; with '-' or none, each line of standard input (UTF-8) is one")
-    flag("--no-special-tokens", action="store_true",
-         help="do not add <s> and </s>, or [CLS] and [SEP]")
-    flag("--pair", metavar="TEXT", help="a second text, appended to each")
-    flag("--max-length", type=at_least(0), metavar="N",
-         help="cut to N tokens, special tokens included")
-    flag("--pad-to-multiple-of", type=at_least(1, 10**6), metavar="N",
-         help="add pad tokens up to a multiple of N")
-    flag("--split-special-tokens", action="store_true",
-         help="treat <mask> and the like in a text as ordinary characters")
+    add = encode.add_argument
+    add("folder", metavar="FOLDER", help="the folder of a tokenizer or of a run")
+    add("inputs", nargs="*", default=[], metavar="TEXT",
+        help="a text; with '-' or none, each line of standard input (UTF-8) is one")
+    add("--no-special-tokens", action="store_true",
+        help="do not add <s> and </s>, or [CLS] and [SEP]")
+    add("--pair", metavar="TEXT", help="a second text, appended to each")
+    add("--max-length", type=at_least(0), metavar="N",
+        help="cut to N tokens, special tokens included")
+    add("--pad-to-multiple-of", type=at_least(1, 10**6), metavar="N",
+        help="add pad tokens up to a multiple of N")
+    add("--split-special-tokens", action="store_true",
+        help="treat <mask> and the like in a text as ordinary characters")
     encode.set_defaults(command=encode_command)
 
 
@@ -79,12 +79,12 @@ def add_decode(commands):
 examples:
   python -m tokenizer decode my-tokenizer 0 262 2
   python -m tokenizer decode my-tokenizer < ids.txt                 a line of text for each line""")
-    flag = decode.add_argument
-    flag("folder", metavar="FOLDER", help="the folder of a tokenizer or of a run")
-    flag("inputs", nargs="*", default=[], metavar="ID",
-         help="the ids of one text; with '-' or none, each line of standard input has the ids of "
-              "one, separated by spaces or commas, or as encode --json prints them")
-    flag("--keep-special-tokens", action="store_true", help="print special tokens as well")
+    add = decode.add_argument
+    add("folder", metavar="FOLDER", help="the folder of a tokenizer or of a run")
+    add("inputs", nargs="*", default=[], metavar="ID",
+        help="the ids of one text; with '-' or none, each line of standard input has the ids of "
+             "one, separated by spaces or commas, or as encode --json prints them")
+    add("--keep-special-tokens", action="store_true", help="print special tokens as well")
     decode.set_defaults(command=decode_command)
 
 
@@ -97,13 +97,13 @@ examples:
   python -m tokenizer inspect my-tokenizer --word " tokenizer"      how a word is encoded
 In a text, · is a space, ↵ a line end, \\xf0 one byte of a character that was split.
 NO_COLOR=1 turns colors off.""")
-    flag = inspect.add_argument
-    flag("folder", metavar="FOLDER", help="the folder of a tokenizer or of a run")
-    flag("inputs", nargs="*", default=[], metavar="TEXT",
-         help="a text to split; '-': standard input is the text")
-    flag("--word", metavar="WORD",
-         help="show step by step how WORD is encoded. In byte-level BPE the space before a word is "
-              "part of it: --word ' WORD'")
+    add = inspect.add_argument
+    add("folder", metavar="FOLDER", help="the folder of a tokenizer or of a run")
+    add("inputs", nargs="*", default=[], metavar="TEXT",
+        help="a text to split; '-': standard input is the text")
+    add("--word", metavar="WORD",
+        help="show step by step how WORD is encoded. In byte-level BPE the space before a word is "
+             "part of it: --word ' WORD'")
     inspect.set_defaults(command=inspect_command)
 
 

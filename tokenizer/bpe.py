@@ -134,13 +134,13 @@ class ByteLevelBPE(Tokenizer):
 
     def _encode_word(self, word):
         """Return a word's ids."""
-        letters = utf8(word)
-        if len(letters) > LONG_WORD:
-            ids, _ = self._batch_encoder.encode([letters])
+        data = utf8(word)
+        if len(data) > LONG_WORD:
+            ids, _ = self._batch_encoder.encode([data])
             return ids.tolist()
-        return self._merge([self._byte_ids[byte] for byte in letters])
+        return self._merge([self._byte_ids[byte] for byte in data])
 
-    def _merge(self, letters):
+    def _merge(self, byte_ids):
         """Merge the ids of a word's bytes (Sennrich et al. 2016, section 3.2).
 
         Apply the merge of the lowest rank, the leftmost first, until none is left. With the merges
@@ -150,7 +150,7 @@ class ByteLevelBPE(Tokenizer):
 
         The pair w e never gets its turn: its w is taken by an earlier merge.
         """
-        ids = list(letters)
+        ids = list(byte_ids)
         # ranks[i] is the rank of the pair ids[i], ids[i + 1].
         rank_of = self._ranks.get
         ranks = [rank_of(pair, NO_MERGE) for pair in pairwise(ids)]
@@ -166,7 +166,7 @@ class ByteLevelBPE(Tokenizer):
                 ranks[i] = rank_of((ids[i], ids[i + 1]), NO_MERGE)
         return ids
 
-    def _letters_of(self, token_id):
+    def _bytes_of(self, token_id):
         """Return the ids of the bytes of a token: the id of 'hug' -> those of h, u and g."""
         return [self._byte_ids[byte] for byte in token_bytes(self._tokens[token_id])]
 
@@ -201,10 +201,10 @@ class ByteLevelBPE(Tokenizer):
         return BatchEncoder(self._ranks, self._merged_ids, self._byte_ids, self._tokens,
                             self._merge_long)
 
-    def _merge_long(self, letters):
+    def _merge_long(self, byte_ids):
         """Return what ``_merge`` returns, in a time that does not grow with the square."""
-        return merge_long_word(letters, self._ranks, self._merged_ids, self._merge,
-                               self._letters_of)
+        return merge_long_word(byte_ids, self._ranks, self._merged_ids, self._merge,
+                               self._bytes_of)
 
     def _encode_plain(self, text, shift):
         """Return (id, start, end) of each token.

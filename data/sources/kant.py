@@ -35,7 +35,7 @@ def fetch(folder, checksum=True, show_progress=True, url=URL, pause=1.0):
     return paths
 
 
-def check_book(path, is_complete=True, *, expected, name):
+def check_book(path, is_complete, expected, name):
     """Raise ValueError unless the book in a file has the expected checksum."""
     found = body_checksum(text_lines(decoded_lines(path)))
     if found != expected:

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 
 from tokenizer.unknown import UnknownText, describe_unknown
+from tokenizer.utils.terminal import plural
 
 FORMAT = "minibert token file"
 VERSION = 2
@@ -79,10 +80,9 @@ def file_sizes(meta):
 
 def describe_amount(meta):
     """``{"num_documents": 12, "num_bytes": 68_600_000} -> "12 documents (68.6 MB of text)"``"""
-    num_documents = meta["num_documents"]
     num_bytes = meta["num_bytes"]
     size = f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 1e5 else f"{num_bytes:,} bytes"
-    return f"{num_documents:,} document{'s' if num_documents != 1 else ''} ({size} of text)"
+    return f"{plural(meta['num_documents'], 'document')} ({size} of text)"
 
 
 def unknown_text(meta):

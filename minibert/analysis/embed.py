@@ -31,7 +31,7 @@ from minibert.finetuning.contrastive import (
 from minibert.finetuning.labeled_files import Layout, read_rows
 from minibert.finetuning.metrics import listed, spearman
 from minibert.formats.huggingface import save_pretrained
-from tokenizer.utils.cli import add_flags, at_least, errors_name_flags, explicit_flags
+from tokenizer.utils.cli import add_flags, at_least, errors_name_flags, explicit_flags, flag
 from tokenizer.utils.files import atomic_file, atomic_lines, check_free
 from tokenizer.utils.progress import progress_bar
 from tokenizer.utils.signals import StopRequest
@@ -59,7 +59,7 @@ def main(args=None):
         given = [name for name in TRAINING_ONLY
                  if getattr(args, name) not in (None, command.get_default(name))]
         if given:
-            flags = ", ".join("--" + name.replace("_", "-") for name in given)
+            flags = ", ".join(map(flag, given))
             raise ValueError(f"{flags}: only for training: add --train TEXT or leave it out")
     if args.file:
         args.out = args.out or "vectors.npy"

@@ -66,7 +66,7 @@ def spread(positions, gap):
 
 
 def curve_names(expected):
-    """Return the labels of both losses, with the shares of masked tokens, which older runs lack.
+    """Return the labels of both losses, with the shares of masked tokens if they are known.
 
     >>> curve_names({"mlm_probability": 0.4, "eval_mlm_probability": 0.15})
     ['training, 40% masked', 'validation, 15% masked']

@@ -25,7 +25,7 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from minibert.analysis.command import analysis_parser, load_model, texts_or_stdin
+from minibert.analysis.command import add_texts, analysis_parser, load_model, texts_or_stdin
 from minibert.analysis.mask_filling import check_fills_masks
 from minibert.checks import check_length
 from minibert.evaluate import eval_mode
@@ -166,8 +166,7 @@ def main(args=None):
         "Compare only models with the same vocabulary.",
         device=True,
     )
-    parser.add_argument("text", metavar="TEXT", nargs="*", default=[],
-                        help="a text; '-' or none: each line of standard input")
+    add_texts(parser, "a text")
     parser.add_argument("--tokens", action="store_true", help="print the probability of each token")
     args = parser.parse_args(args, rest="text")
     model, tokenizer = load_model(args)

@@ -45,7 +45,7 @@ from minibert.formats.model_files import CONFIG
 from minibert.formats.run_folder import load_run
 from minibert.generation.causal import BertForCausalLM
 from minibert.generation.seq2seq import EncoderDecoder
-from tokenizer.utils.cli import Parser, add_flags, as_flags, errors_name_flags, explicit_flags
+from tokenizer.utils.cli import Parser, add_flags, errors_name_flags, explicit_flags, flag
 from tokenizer.utils.files import atomic_lines, check_free, check_writable, next_free_folder
 from tokenizer.utils.signals import StopRequest
 from tokenizer.utils.terminal import plural
@@ -169,7 +169,7 @@ def read_tuning(args):
     for name in flags:
         mode = name.partition("_")[0]  # lora_rank belongs to --tune lora
         if name != "tune" and mode != tuning.tune:
-            raise ValueError(f"{as_flags(name, FIELDS)} belongs to --tune {mode}, but --tune is "
+            raise ValueError(f"{flag(name)} belongs to --tune {mode}, but --tune is "
                              f"{tuning.tune}: leave out one of the two")
     if args.adapter and args.train:
         raise ValueError(f"--adapter {args.adapter} is only for --predict: with --train use --tune")

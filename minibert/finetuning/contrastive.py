@@ -114,7 +114,7 @@ def train_vectors(model, tokenizer, pairs, config, temperature=0.05, max_steps=0
     train_config = config.train_config(seed)
     optimizer = finetuning_optimizer(matcher, train_config)
     scaler = torch.amp.GradScaler(config.device, enabled=config.precision == "fp16")
-    loss_sum = 0.0  # a tensor on the device: reading it at every step would be a wait
+    loss_sum = 0.0  # a tensor on the device: reading it in each step would make the CPU wait
     with progress_bar(total_steps, "training", "steps") as bar:
         for step, indices in enumerate(islice(chain.from_iterable(epochs), total_steps), start=1):
             multiplier = lr_multiplier((step - 0.5) / total_steps, "linear", config.warmup, 0.0)

@@ -167,7 +167,7 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score, chosen
     history = []
     for epoch in range(1, config.epochs + 1):
         model.train()
-        loss_sum = 0.0  # a tensor on the device: reading it at every step would be a wait
+        loss_sum = 0.0  # a tensor on the device: reading it in each step would make the CPU wait
         num_examples = 0
         for indices in epoch_order(train.lengths, config.batch_size, seed, epoch - 1):
             multiplier = lr_multiplier((step + 0.5) / total_steps, "linear", config.warmup, 0.0)

@@ -20,7 +20,7 @@ from minibert.finetuning.labeled_files import Layout
 from minibert.finetuning.loop import evaluate, predict
 from minibert.finetuning.seeds import listed_scores
 from minibert.heads import FINETUNED
-from tokenizer.utils.cli import errors_name_flags, explicit_flags
+from tokenizer.utils.cli import errors_name_flags, explicit_flags, flag
 from tokenizer.utils.files import atomic_lines, check_free, check_writable
 from tokenizer.utils.terminal import plural, visible
 
@@ -34,7 +34,7 @@ def predict_command(args):
     training_only = [name for name in fields if name not in INFERENCE_FIELDS]
     training_only += [name for name in ("dev", "skip_bad_rows") if getattr(args, name)]
     if training_only:
-        flags = ", ".join("--" + name.replace("_", "-") for name in training_only)
+        flags = ", ".join(map(flag, training_only))
         raise ValueError(f"{flags}: only for training: add --train FILE or leave it out")
     folder = args.adapter or args.run
     model, tokenizer = load_finetuned(folder, base=args.run if args.adapter else None)
@@ -93,8 +93,7 @@ def read_layout(args, layout, task):
     flags = explicit_flags(args, Layout)
     for name in flags:
         if name not in TASKS[task].layout_flags:
-            flag = "--" + name.replace("_", "-")
-            raise ValueError(f"{flag} has no meaning for --task {task}: leave it out")
+            raise ValueError(f"{flag(name)} has no meaning for --task {task}: leave it out")
     return replace(layout, **flags)
 
 

@@ -2,8 +2,8 @@
 
 Two things change from BERT to GPT (Radford et al. 2018, section 3.1):
 
-    who attends      ``BertConfig.causal`` hides later tokens from earlier ones (attention.py)
-    what is asked    every token from those before it, not 15% of them from both sides
+    attention     ``BertConfig.causal`` hides later tokens from earlier ones (attention.py)
+    predicted     every token from those before it, not 15% of them from both sides
 
 The vector of token t - 1 predicts token t. No token can see its answer, so nothing is corrupted and
 all positions are scored at once:
@@ -103,20 +103,20 @@ def score(logits_of, hidden, targets, in_chunks=False):
 
 
 class NextToken:
-    """Asks for every token; the causal counterpart of ``masking.Masker``.
+    """Every token is to be predicted: the causal counterpart of ``masking.Masker``.
 
     vocab_size     entries of the vocabulary
-    special_ids    ids that are not asked for
-    asked          special ids that are asked for all the same: [SEP], where it ends a text
+    special_ids    ids that are not predicted
+    predicted      except these: [SEP], where it ends a text
 
-    >>> next_token = NextToken(10, special_ids=(0, 1, 2), asked=(2,))
+    >>> next_token = NextToken(10, special_ids=(0, 1, 2), predicted=(2,))
     >>> next_token(np.array([[1, 7, 8, 2, 0]]))[1].tolist()
     [[-100, 7, 8, 2, -100]]
     """
 
-    def __init__(self, vocab_size, special_ids, asked=()):
+    def __init__(self, vocab_size, special_ids, predicted=()):
         self.is_special = np.zeros(vocab_size, dtype=bool)
-        self.is_special[list(set(special_ids) - set(asked))] = True
+        self.is_special[list(set(special_ids) - set(predicted))] = True
 
     def __call__(self, input_ids, seed=0, epoch=0, examples=None):
         """Return (input_ids, labels), both (B, T).

@@ -73,8 +73,8 @@ def fill_spans(model, tokenizer, text, max_new_tokens=MAX_NEW_TOKENS):
     check_length(model.config, len(ids))
     max_new_tokens = min(max_new_tokens, model.config.max_length)
     input_ids = torch.tensor([ids], device=next(model.parameters()).device)
-    answer, = write(model, input_ids, max_new_tokens, end,
-                    excluded_ids=unwritten_ids(model, tokenizer, {*sentinels, end}))
+    [answer] = write(model, input_ids, max_new_tokens, end,
+                     excluded_ids=unwritten_ids(model, tokenizer, {*sentinels, end}))
     span = []  # what comes before the first sentinel belongs to none
     for token_id in answer:
         if token_id in sentinels:
@@ -87,7 +87,7 @@ def fill_spans(model, tokenizer, text, max_new_tokens=MAX_NEW_TOKENS):
 def unwritten_ids(model, tokenizer, written):
     """Return the ids that are never an answer: special tokens, and rows without a token.
 
-    written: special tokens that are answers all the same
+    written: special tokens that may be written
     """
     rows_without_token = range(tokenizer.vocab_size, model.config.vocab_size)
     return {*tokenizer.never_predicted, *rows_without_token} - written

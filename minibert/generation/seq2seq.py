@@ -42,7 +42,7 @@ class CrossAttention(Attention):
         self.kv_proj = nn.Linear(config.hidden_size, 2 * inner_size, bias=config.use_bias)
 
     def forward(self, x, memory, attention_bias=None):
-        q, = self.split_heads(self.q_proj(x), 1)  # (B, nh, T, hs)
+        [q] = self.split_heads(self.q_proj(x), 1)  # (B, nh, T, hs)
         k, v = self.split_heads(self.kv_proj(memory), 2)  # each (B, nh, S, hs)
         return self.attend(self.scale_queries(q), k, v, attention_bias)
 
@@ -162,17 +162,17 @@ def shift_right(labels, pad_token_id):
     return F.pad(known[:, :-1], (1, 0), value=pad_token_id)
 
 
-def write(model, input_ids, max_new_tokens, end_token_id, attention_mask=None, excluded_ids=()):
+def write(model, input_ids, max_new_tokens, end_token_id, excluded_ids=()):
     """Return what the decoder writes, always the likeliest token: a list of ids for each row.
 
-    input_ids, attention_mask (B, S). The encoder runs once; the decoder reads its own text again
+    input_ids (B, S), without padding. The encoder runs once; the decoder reads its own text again
     for each token, which is simpler than a cache and as good for short texts.
     """
     with eval_mode(model):
-        memory = model.bert(input_ids, attention_mask)  # (B, S, H)
+        memory = model.bert(input_ids)  # (B, S, H)
         text = input_ids.new_full((len(input_ids), 1), model.config.pad_token_id)  # (B, 1)
         for _ in range(max_new_tokens):
-            logits = model.logits(model.decode(text, memory, attention_mask)[:, -1])  # (B, V)
+            logits = model.logits(model.decode(text, memory)[:, -1])  # (B, V)
             logits[:, list(excluded_ids)] = -torch.inf
             text = torch.cat((text, logits.argmax(dim=-1, keepdim=True)), dim=1)
             if (text == end_token_id).any(dim=1).all():

@@ -123,7 +123,7 @@ def restore(trainer):
 
 
 def check_changes(trainer, saved):
-    """Print which values are not those of the checkpoint that a run continues from.
+    """Print which values differ from those of the checkpoint that a run continues from.
 
     Raises ValueError if the run has already trained for longer than it is asked to now: its
     learning rate would never fall. A run by the clock ends a little after its minutes.
@@ -164,7 +164,7 @@ def read_state(folder):
 
 
 def list_changes(saved, model_config, config):
-    """Return lines about the fields whose values are not those in ``saved``, a {field: value}."""
+    """Return a line for each field whose value differs from that in ``saved``, {field: value}."""
     now = asdict(model_config) | asdict(config)
     return [f"{name}: {saved[name]} in the checkpoint, {value} now" for name, value in now.items()
             if name not in RESUME_MAY_CHANGE and saved.get(name, value) != value]

@@ -20,9 +20,9 @@ from minibert.training.init_from import init_config
 from tokenizer.utils.cli import (
     Parser,
     add_flags,
-    as_flags,
     errors_name_flags,
     explicit_flags,
+    flag,
     suggestion,
 )
 from tokenizer.utils.files import next_free_folder
@@ -175,18 +175,14 @@ def check_effects(flags, settings):
     for name in flags:
         if name in REQUIRES:
             needed, value = REQUIRES[name]
-            if not settings[needed] if value is ANY else settings[needed] != value:
+            is_met = bool(settings[needed]) if value is ANY else settings[needed] == value
+            if not is_met:
                 end = "" if value is ANY else f" {value}"
                 raise ValueError(f"{flag(name)} has no effect without {flag(needed)}{end}")
         for source, replaced in REPLACES.items():
             if name in replaced and source in flags:
                 raise ValueError(f"{flag(name)} has no effect with {flag(source)}, which is "
                                  "prepared already: leave out one of them")
-
-
-def flag(name):
-    """Return the flag of a field: max_steps -> --max-steps."""
-    return as_flags(name, [name])
 
 
 def preset_name(args):
@@ -196,9 +192,10 @@ def preset_name(args):
                          f"--init {args.init} from trained ones: leave out one of them")
     if args.config:
         others = {"--preset": args.preset, "--init": args.init, "--resume": args.resume}
-        for other in (name for name, value in others.items() if value):
-            raise ValueError(f"--config {args.config} and {other}: each has a configuration: "
-                             "leave out one of them")
+        for other, is_set in others.items():
+            if is_set:
+                raise ValueError(f"--config {args.config} and {other}: each has a configuration: "
+                                 "leave out one of them")
         preset, _, _ = read_config_file(args.config)
         return preset if preset in PRESETS else "init"
     return "init" if args.init else args.preset or "quickstart"

@@ -25,7 +25,7 @@ from minibert.formats.model_files import locate, read_config
 from minibert.training.objective import OBJECTIVES
 from tokenizer import load_tokenizer
 from tokenizer.trainers.extend import replaced_pieces
-from tokenizer.utils.cli import as_flags
+from tokenizer.utils.cli import flag
 from tokenizer.utils.terminal import plural
 
 # These fields fit any weights, so flags may set them.
@@ -58,7 +58,7 @@ def init_config(folder, flags):
     fixed = asdict(model) | dict.fromkeys(TOKENIZER_FIELDS, "as it was trained")
     fixed["objective"] = objective
     fixed["tokenizer_kind"] = tokenizer.kind
-    refused = [f"{as_flags(name, [name])}: {fixed[name]} in the folder, {value} now"
+    refused = [f"{flag(name)}: {fixed[name]} in the folder, {value} now"
                for name, value in flags.items()
                if name in fixed and name not in FREE_FIELDS and value != fixed[name]]
     if refused:

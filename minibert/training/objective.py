@@ -1,6 +1,6 @@
-"""The pre-training objective: who attends, what is asked, and which model answers.
+"""The pre-training objective: what attends to what, which tokens are predicted, by which model.
 
-    objective         who attends                        what is asked           model
+    objective         attention                          predicted               model
     masked            each token to all tokens           15% of the tokens,      BertForMaskedLM
                                                          from both sides
     causal            each token to earlier tokens       every token, from       BertForCausalLM
@@ -27,7 +27,7 @@ EVAL_MLM_PROBABILITY = 0.15  # the same for every run, so that validation losses
 
 @dataclass(frozen=True)
 class Objective:
-    """What a step asks of a model. See the table above."""
+    """A row of the table above."""
 
     model: type  # made from a BertConfig
     train_targets: Callable  # (tokenizer, TrainConfig) -> Masker, or what is used like one
@@ -53,9 +53,9 @@ def eval_masks(tokenizer, config):
 
 
 def next_tokens(tokenizer, config):
-    # The end of a text is worth predicting; the end of a packed sequence is not one.
-    asked = () if config.examples == "blocks" else (tokenizer.sep_token_id,)
-    return NextToken(tokenizer.vocab_size, tokenizer.never_predicted, asked)
+    # The end of a text is worth predicting. A packed sequence ends anywhere in a text.
+    predicted = () if config.examples == "blocks" else (tokenizer.sep_token_id,)
+    return NextToken(tokenizer.vocab_size, tokenizer.never_predicted, predicted)
 
 
 def removed_spans(tokenizer, config):

@@ -213,29 +213,38 @@ def prepare_token_files(run, data_folder, corpus, tokenizer):
 
     if config.stream:
         train_source, eval_file = Stream(corpus, tokenizer), token_file("eval")
-        measured, train_size = eval_file, "a stream"
+        files = {"validation": eval_file}
     else:
         train_source, eval_file = token_file("train"), token_file("eval")
-        measured, train_size = train_source, f"{train_source.num_tokens:,}"
+        files = {"training": train_source, "validation": eval_file}
+    print_token_files(files, corpus, config)
+    for file in files.values():
+        file.unigram_counts(tokenizer.vocab_size)  # checks that every id is in the vocabulary
+    return train_source, eval_file
+
+
+def print_token_files(files, corpus, config):
+    """Print the sizes of {"training" (but not of a stream), "validation": TokenFile}, and notes."""
+    eval_file = files["validation"]
+    measured = files.get("training", eval_file)
+    train_size = f"{measured.num_tokens:,}" if "training" in files else "a stream"
     ratio = measured.num_bytes / max(measured.num_tokens, 1)
     print(f"tokens      {train_size} for training, {eval_file.num_tokens:,} for validation; "
           f"{ratio:.2f} bytes per token")
-    for split, file in {"training": train_source, "validation": eval_file}.items():
-        if isinstance(file, TokenFile) and (report := unknown_report(file.meta)):
+    for split, file in files.items():
+        if report := unknown_report(file.meta):
             print(f"unknown     {split}: {report['unknown']}")
-    if corpus and "replaced" in corpus.notes:
-        print(f"replaced    {corpus.notes['replaced']}")
-    if note := (corpus.notes if corpus else measured.meta).get("reflowed"):
-        print(f"reflow      {note}")
+    notes = corpus.notes if corpus else measured.meta
+    if "replaced" in notes:
+        print(f"replaced    {notes['replaced']}")
+    if "reflowed" in notes:
+        print(f"reflow      {notes['reflowed']}")
         if config.examples == "lines" and config.data:
-            print(f"warning: the lines of {data_folder} were joined (reflow), so --examples lines "
+            print(f"warning: the lines of {config.data} were joined (reflow), so --examples lines "
                   "takes whole paragraphs: prepare the text again with --reflow no",
                   file=sys.stderr)
     if config.filters and not config.stream and corpus:
         print(f"filters     {corpus.reports['train'].summary()}")
-    for file in {eval_file, measured}:
-        file.unigram_counts(tokenizer.vocab_size)  # checks that every id is in the vocabulary
-    return train_source, eval_file
 
 
 def warn_of_long_words(token_file, tokenizer, masking):

@@ -16,6 +16,7 @@ from minibert.training.metrics import Metrics, TensorBoard
 from minibert.training.progress import ProgressBar, stream_position
 from minibert.training.samples import print_samples
 from minibert.training.state import check_finite
+from tokenizer.utils.cli import flag
 from tokenizer.utils.terminal import TextStyle, display_width, padded, plural
 
 EXAMPLE_COLUMNS = 96
@@ -101,17 +102,12 @@ def print_expectations(trainer):
     print(f"model       {model_config.family}: {layers} of {model_config.hidden_size}, {heads}, "
           f"{trainer.model.num_parameters():,} parameters")
     print(f"device      {describe(trainer.device, config.precision)}")
-    grouping = {"tokens": "", "words": ", whole words", "spans": ", in spans of words"}
-    asked = f"{config.mlm_probability:.0%} of them to predict{grouping[config.masking]}"
-    if config.objective == "causal":
-        asked = "each to predict from those before it"
-    if config.objective == "span-corruption":
-        asked = f"{NOISE:.0%} of them removed in spans, which the decoder writes"
     epoch = "streamed"
     if trainer.steps_per_epoch:
         epoch = f"one epoch is {plural(math.ceil(trainer.steps_per_epoch), 'step')}"
     print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
-          f"(at most {config.batch_size * config.max_length:,}), {asked}; {epoch}")
+          f"(at most {config.batch_size * config.max_length:,}), {tokens_to_predict(config)}; "
+          f"{epoch}")
     style = TextStyle.of(sys.stdout)
     example = removed_spans_example if config.objective == "span-corruption" else masked_example
     inputs, targets = example(trainer.batches.peek(), trainer.tokenizer, style)
@@ -123,12 +119,22 @@ def print_expectations(trainer):
         where = f", at {stream_position(state.data_state)} of the text" if config.stream else ""
         print(f"resuming    at step {state.step:,} after {duration(state.elapsed)}{where}")
         if trainer.progress() >= 1:
-            length = next(name for name in LENGTHS if getattr(config, name)).replace("_", "-")
+            length = next(name for name in LENGTHS if getattr(config, name))
             print("finished    this run has trained for its full length. It can train for longer. "
-                  f"{resume_command(trainer.run.folder)} --{length} LARGER")
+                  f"{resume_command(trainer.run.folder)} {flag(length)} LARGER")
         elif trainer.is_out_of_patience:
             print(f"finished    {early_stop(state)}. It can continue. "
                   f"{resume_command(trainer.run.folder)} --patience LARGER")
+
+
+def tokens_to_predict(config):
+    """Return in words which of a batch's tokens the model predicts."""
+    if config.objective == "causal":
+        return "each to predict from those before it"
+    if config.objective == "span-corruption":
+        return f"{NOISE:.0%} of them removed in spans, which the decoder writes"
+    grouping = {"tokens": "", "words": ", whole words", "spans": ", in spans of words"}
+    return f"{config.mlm_probability:.0%} of them to predict{grouping[config.masking]}"
 
 
 def early_stop(state):

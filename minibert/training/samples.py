@@ -43,7 +43,7 @@ def answer_line(answer, style):
 
 
 def continuations(model, tokenizer, prompt, style):
-    text, = continue_texts(model, tokenizer, [prompt], CONTINUATION_TOKENS)
+    [text] = continue_texts(model, tokenizer, [prompt], CONTINUATION_TOKENS)
     return [f"   {style.visible(text)}"]
 
 

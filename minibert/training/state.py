@@ -97,7 +97,9 @@ class TrainState:
         [(True, 0), (False, 1), (True, 0)]
         """
         if loss < (math.inf if self.best_loss is None else self.best_loss):
-            self.best_loss, self.best_step, self.evals_since_best = loss, self.step, 0
+            self.best_loss = loss
+            self.best_step = self.step
+            self.evals_since_best = 0
             return True
         self.evals_since_best += 1
         return False
@@ -115,7 +117,8 @@ class TrainState:
         return dict(zip(self.loss_sums, sums))
 
     def reset_losses(self):
-        self.loss_sums, self.num_losses = {}, 0
+        self.loss_sums = {}
+        self.num_losses = 0
 
     def to_dict(self, dist):
         """Return the fields as JSON values, with losses summed over the ranks."""
@@ -154,18 +157,19 @@ class StepLosses:
         """Add a micro-batch's losses; return its share of the joint loss for backward()."""
         # out.mlm_loss is a mean over this micro-batch's masked tokens: make it a share of the
         # mean over the step's masked tokens.
-        joint = out.mlm_loss * (batch.num_masked / max(self.step_masked, 1))
-        losses = {"loss": joint}  # logged as "loss": the MLM loss, without NSP
+        mlm_loss = out.mlm_loss * (batch.num_masked / max(self.step_masked, 1))
+        joint_loss = mlm_loss
+        losses = {"loss": mlm_loss}  # what is logged as "loss" has no NSP in it
         if out.nsp_loss is not None:
             share = batch.num_examples / self.step_examples
             losses["nsp_loss"] = out.nsp_loss * share
             correct = out.nsp_logits.argmax(1) == batch.next_sentence_label
             losses["nsp_accuracy"] = correct.float().mean() * share
-            joint = joint + nsp_weight * losses["nsp_loss"]
+            joint_loss = mlm_loss + nsp_weight * losses["nsp_loss"]
         if self.step_masked:  # without a masked token there is no loss to log
             for name, loss in losses.items():
                 self.totals[name] = self.totals.get(name, 0.0) + loss.detach()
-        return joint
+        return joint_loss
 
 
 def check_finite(loss, step):

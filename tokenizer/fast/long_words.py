@@ -20,18 +20,18 @@ FEW = 64  # bytes; up to this length scanning all pairs is faster than a heap
 LONGEST_WINDOW = 1 << 15  # bytes; only a vocabulary of tokens above 8,192 bytes needs more
 
 
-def merge_long_word(ids, ranks, merged_ids, merge, letters_of):
+def merge_long_word(ids, ranks, merged_ids, merge, bytes_of):
     """Return the token ids of a word from the ids of its bytes.
 
     ranks        {(left id, right id): rank}
     merged_ids   rank -> id of the merged token
     merge        the same function for a short word
-    letters_of   token id -> the ids of its bytes
+    bytes_of   token id -> the ids of its bytes
     """
     def merge_window(window):
         return merge(window) if len(window) <= FEW else merge_with_heap(window, ranks, merged_ids)
 
-    windows = Windows(merge_window, letters_of)
+    windows = Windows(merge_window, bytes_of)
     result = []
     for start in range(0, len(ids), PIECE):
         piece = windows.merge(tuple(ids[start:start + PIECE]))
@@ -43,9 +43,9 @@ def merge_long_word(ids, ranks, merged_ids, merge, letters_of):
 class Windows:
     """Merges windows of a word, and remembers them: a long word often repeats a few bytes."""
 
-    def __init__(self, merge, letters_of):
+    def __init__(self, merge, bytes_of):
         self.merge = lru_cache(1 << 9)(merge)
-        self.letters_of = lru_cache(1 << 12)(letters_of)
+        self.bytes_of = lru_cache(1 << 12)(bytes_of)
         self.fits = lru_cache(1 << 16)(self._fits)
 
     def append(self, tokens, piece):
@@ -55,7 +55,7 @@ class Windows:
             return True
         width = 1  # tokens on each side of the boundary that are merged again
         while True:
-            window = self._letters(tokens[-width:] + piece[:width])
+            window = self._bytes(tokens[-width:] + piece[:width])
             if len(window) > LONGEST_WINDOW:
                 return False
             middle = self.merge(window)
@@ -66,16 +66,16 @@ class Windows:
                 return True
             width += 1 + width // 2
 
-    def _letters(self, tokens):
-        return tuple(chain.from_iterable(map(self.letters_of, tokens)))
+    def _bytes(self, tokens):
+        return tuple(chain.from_iterable(map(self.bytes_of, tokens)))
 
     def _fits(self, left, right):
-        return self.merge(self._letters([left, right])) == [left, right]
+        return self.merge(self._bytes([left, right])) == [left, right]
 
 
-def merge_with_heap(letters, ranks, merged_ids):
+def merge_with_heap(byte_ids, ranks, merged_ids):
     """Merge a word of n bytes in O(n log n): the merges wait in a heap, each adds at most two."""
-    ids = list(letters)
+    ids = list(byte_ids)
     # A linked list of positions. A merge leaves its token at the left position and removes
     # the right one.
     before = list(range(-1, len(ids) - 1))

@@ -9,7 +9,7 @@ from tokenizer import ByteLevelBPE, WordPiece, load_tokenizer
 from tokenizer.formats.save import check_save_folder
 from tokenizer.trainers.extend import extend
 from tokenizer.unknown import describe_unknown
-from tokenizer.utils.cli import as_flags, at_least, errors_name_flags
+from tokenizer.utils.cli import as_flags, at_least, errors_name_flags, flag
 from tokenizer.utils.terminal import plural
 
 KINDS = {"bpe": ByteLevelBPE, "wordpiece": WordPiece}
@@ -29,24 +29,24 @@ examples:
   python -m tokenizer train --vocab-size 52000 --out kant-bpe kant/*.txt
   python -m tokenizer train --kind wordpiece --vocab-size 30522 --cased --out cased books/
   python -m tokenizer train --vocab-size 8000 --out code 'project/**/*.py'""")
-    flag = train.add_argument
-    flag("inputs", nargs="+", metavar="FILE_OR_NAME",
-         help="files, folders, quoted patterns, or the name of a corpus, as for train.py --corpus")
-    flag("--kind", choices=tuple(KINDS), default="bpe",
-         help="bpe: byte-level, as RoBERTa; wordpiece: as BERT")
-    flag("--vocab-size", type=at_least(1), metavar="N",
-         help="maximum number of tokens, special tokens included; fewer if no remaining pair is "
-              "frequent enough (default: 30000 for bpe, 30522 for wordpiece)")
-    flag("--cased", action="store_true", help="wordpiece: keep capitals and accents")
-    flag("--keep-accents", action="store_true", help="wordpiece: keep accents, but not capitals")
-    flag("--limit-alphabet", type=at_least(1), metavar="N",
-         help="wordpiece: keep the N most frequent characters; words with others are [UNK] "
-              "(default: 1000)")
-    flag("--max-input-chars-per-word", type=at_least(1), metavar="N",
-         help="wordpiece: words of more than N characters are [UNK] (default: 100)")
-    flag("--special-tokens", type=str.split, metavar="'TOKEN TOKEN ...'",
-         help="instead of <s> <pad> </s> <unk> <mask> or [PAD] [UNK] [CLS] [SEP] [MASK], in order "
-              "of ids; one argument, separated by spaces")
+    add = train.add_argument
+    add("inputs", nargs="+", metavar="FILE_OR_NAME",
+        help="files, folders, quoted patterns, or the name of a corpus, as for train.py --corpus")
+    add("--kind", choices=tuple(KINDS), default="bpe",
+        help="bpe: byte-level, as RoBERTa; wordpiece: as BERT")
+    add("--vocab-size", type=at_least(1), metavar="N",
+        help="maximum number of tokens, special tokens included; fewer if no remaining pair is "
+             "frequent enough (default: 30000 for bpe, 30522 for wordpiece)")
+    add("--cased", action="store_true", help="wordpiece: keep capitals and accents")
+    add("--keep-accents", action="store_true", help="wordpiece: keep accents, but not capitals")
+    add("--limit-alphabet", type=at_least(1), metavar="N",
+        help="wordpiece: keep the N most frequent characters; words with others are [UNK] "
+             "(default: 1000)")
+    add("--max-input-chars-per-word", type=at_least(1), metavar="N",
+        help="wordpiece: words of more than N characters are [UNK] (default: 100)")
+    add("--special-tokens", type=str.split, metavar="'TOKEN TOKEN ...'",
+        help="instead of <s> <pad> </s> <unk> <mask> or [PAD] [UNK] [CLS] [SEP] [MASK], in order "
+             "of ids; one argument, separated by spaces")
     add_learning_flags(train)
     train.set_defaults(command=train_command)
 
@@ -54,17 +54,17 @@ examples:
 def add_learning_flags(command):
     """Add the flags of both commands that learn a vocabulary."""
     add_corpus_flags(command)
-    flag = command.add_argument
-    flag("--min-frequency", type=at_least(0), default=2, metavar="N",
-         help="how often a pair must occur to be merged")
-    flag("--workers", type=at_least(1), metavar="N",
-         help="processes that count words (default: one per core); the result is the same")
-    flag("--max-words", type=at_least(2), metavar="N",
-         help="limit memory: count at most N distinct words at a time and drop the rarest; each "
-              "takes about 200 bytes (default: no limit)")
-    flag("--out", required=True, metavar="FOLDER", help="where to write the tokenizer")
-    flag("--overwrite", action="store_true", help="replace the tokenizer in FOLDER")
-    flag("--no-progress", action="store_true", help="do not show a progress bar")
+    add = command.add_argument
+    add("--min-frequency", type=at_least(0), default=2, metavar="N",
+        help="how often a pair must occur to be merged")
+    add("--workers", type=at_least(1), metavar="N",
+        help="processes that count words (default: one per core); the result is the same")
+    add("--max-words", type=at_least(2), metavar="N",
+        help="limit memory: count at most N distinct words at a time and drop the rarest; each "
+             "takes about 200 bytes (default: no limit)")
+    add("--out", required=True, metavar="FOLDER", help="where to write the tokenizer")
+    add("--overwrite", action="store_true", help="replace the tokenizer in FOLDER")
+    add("--no-progress", action="store_true", help="do not show a progress bar")
 
 
 def add_extend(commands):
@@ -73,13 +73,13 @@ def add_extend(commands):
 example:
   python -m tokenizer extend bert-base-uncased --files articles/ --add 1000 --out extended
   python train.py --init bert-base-uncased --tokenizer extended --corpus articles/ --epochs 1""")
-    flag = command.add_argument
-    flag("folder", metavar="FOLDER", help="the folder of a tokenizer, a model or a run")
-    flag("--files", dest="inputs", nargs="+", required=True, metavar="FILE_OR_NAME",
-         help="text of the domain, as for train; a twentieth of it is not learned from, but "
-              "measures tokens per word")
-    flag("--add", type=at_least(1), required=True, metavar="N",
-         help="maximum number of new entries; their ids follow all others, which stay")
+    add = command.add_argument
+    add("folder", metavar="FOLDER", help="the folder of a tokenizer, a model or a run")
+    add("--files", dest="inputs", nargs="+", required=True, metavar="FILE_OR_NAME",
+        help="text of the domain, as for train; a twentieth of it is not learned from, but "
+             "measures tokens per word")
+    add("--add", type=at_least(1), required=True, metavar="N",
+        help="maximum number of new entries; their ids follow all others, which stay")
     add_learning_flags(command)
     command.set_defaults(command=extend_command)
 
@@ -97,7 +97,7 @@ def train_command(args):
         options["strip_accents"] = False if args.keep_accents else None
     for name in WORDPIECE_ONLY:
         if getattr(args, name) and args.kind != "wordpiece":
-            raise ValueError(f"{as_flags(name, [name])} is for --kind wordpiece")
+            raise ValueError(f"{flag(name)} is for --kind wordpiece")
     corpus = open_corpus(args.inputs, **corpus_options(args))
     print(f"corpus: {corpus.description}", file=sys.stderr)
     kind = KINDS[args.kind]

@@ -271,8 +271,10 @@ class TokenizedWords:
 
 
 def flat(pairs):
-    """Return the left and right ids of pairs (P,), all their positions (M,), and for each position
-    the index of its pair (M,)."""
+    """Return (left ids (P,), right ids (P,), positions (M,), owners (M,)) of pairs.
+
+    owners: for each of all their positions the index of its pair
+    """
     _, left, right, positions = zip(*pairs)
     owners = np.repeat(np.arange(len(pairs)), list(map(len, positions)))
     return np.array(left), np.array(right), np.concatenate(positions), owners

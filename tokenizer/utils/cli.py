@@ -33,13 +33,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, formatter_class=HelpFormatter, **options):
         super().__init__(formatter_class=formatter_class, allow_abbrev=False, **options)
 
-    def parse_args(self, args=None, namespace=None, rest=""):
+    def parse_args(self, args=None, rest=""):
         """Parse the command line.
 
         rest: name of the list of positional arguments, which also receives those that follow a
         flag. argparse does not accept them: in ``FOLDER --json TEXT``, TEXT would be an error.
         """
-        namespace, unknown = self.parse_known_args(args, namespace)
+        namespace, unknown = self.parse_known_args(args)
         if rest:
             texts = [word for word in unknown if word == "-" or not word.startswith("-")]
             getattr(namespace, rest).extend(texts)
@@ -78,18 +78,23 @@ def at_least(minimum, maximum=10**9):
     return integer
 
 
+def flag(name):
+    """Return the flag of an argument: max_steps -> --max-steps."""
+    return "--" + name.replace("_", "-")
+
+
 def as_flags(message, names):
     """Replace the names of Python arguments in an error message by the names of flags.
 
     >>> as_flags("vocab_size=7 is too small for vocab_size.txt", ["vocab_size"])
     '--vocab-size 7 is too small for vocab_size.txt'
     """
-    def flag(match):
+    def replacement(match):
         name, equals = match.groups()
-        return "--" + name.replace("_", "-") + (" " if equals else "")
+        return flag(name) + (" " if equals else "")
     # The name must not be part of a longer name or of a path. The choices of a flag are no flags.
     message, *choices = re.split("(?=choose from )", message, maxsplit=1)
-    message = re.sub(rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(=)?", flag, message)
+    message = re.sub(rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(=)?", replacement, message)
     return message + "".join(choices)
 
 
@@ -130,7 +135,7 @@ def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
             options = {"action": argparse.BooleanOptionalAction}  # --flag and --no-flag
         value = getattr(shown, field.name, "")
         is_off = value == "" or value is False or (field.name in unset_at_zero and not value)
-        group.add_argument("--" + field.name.replace("_", "-"), default=None,
+        group.add_argument(flag(field.name), default=None,
                            help=field.metadata["help"] + ("" if is_off else f" [{value}]"),
                            **options)
 

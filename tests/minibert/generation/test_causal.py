@@ -101,11 +101,11 @@ def test_an_evaluation_has_the_logits_of_the_scored_tokens():
     torch.testing.assert_close(out.logits, torch.stack((logits[0, 2], logits[1, 1])))
 
 
-def test_a_tokens_label_is_the_token_and_special_tokens_are_not_asked_for():
+def test_a_tokens_label_is_the_token_and_special_tokens_have_none():
     ids = [[1, 7, 0, 8, 2, 0]]
     assert NextToken(10, special_ids=(0, 1, 2))(ids := torch.tensor(ids).numpy())[1].tolist() == [
         [-100, 7, -100, 8, -100, -100]]
-    next_token = NextToken(10, special_ids=(0, 1, 2), asked=(2,))
+    next_token = NextToken(10, special_ids=(0, 1, 2), predicted=(2,))
     unchanged, labels = next_token(ids)
     assert labels.tolist() == [[-100, 7, -100, 8, 2, -100]]
     assert unchanged is ids

@@ -11,6 +11,7 @@ import torch
 
 torch.set_num_threads(1)  # the models of the tests are too small for a second thread
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+os.fsync = lambda descriptor: None  # files need not survive a power failure
 
 
 @pytest.fixture

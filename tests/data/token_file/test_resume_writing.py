@@ -20,8 +20,7 @@ ALL_LINES = 794
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    """About 40 batches, saved after every third, and three shards. The disk is not waited for."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    """About 40 batches, saved after every third, and three shards."""
     monkeypatch.setattr(prepare_module, "BATCH_CHARACTERS", 500)
     monkeypatch.setattr(prepare_module, "SAVE_EVERY", 3)
     monkeypatch.setattr(prepare_module, "NUM_INLINE_BATCHES", 2)

@@ -22,7 +22,7 @@ from tokenizer.utils.terminal import visible
 
 FORMATS = (".txt", ".jsonl", ".json", ".csv", ".tsv")
 KNOWN = ", ".join(FORMATS) + ", each also with .gz or .bz2"
-# Files of models, tokenizers and runs: in a folder they are no text to train on.
+# Files of models, tokenizers and runs: in a folder, they are not text to train on.
 OF_MODELS = ("merges.txt", "vocab.txt", "tokens.tsv", "metrics.jsonl", "tokenizer.json",
              "model.safetensors", "pytorch_model.bin")
 HEAD = 1 << 13  # bytes that show whether a file is text

@@ -1,6 +1,15 @@
 """BERT, RoBERTa and ModernBERT: configuration, model, training and analysis.
 
-Start reading with ``model.py``. The public names:
+To learn how pre-training works, read ../train.py and these files, 2,000 lines in all:
+
+    model.py, attention.py      ids -> vectors -> logits -> loss
+    masking.py                  which tokens the model must predict
+    examples.py, batches.py     a token file -> examples -> batches
+    optim.py                    AdamW, Muon and the schedules
+    evaluate.py                 the validation loss, and losses to compare it with
+
+The folders are about the rest: ``training`` (what a run prepares, prints and saves), ``formats``
+(models on disk), ``finetuning``, ``generation`` (GPT and T5) and ``analysis``. The public names:
 
     from minibert import BertConfig, BertForMaskedLM, fill_mask, from_pretrained, save_pretrained
 """

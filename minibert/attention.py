@@ -149,7 +149,7 @@ def is_local(config, layer):
     return config.rotary and layer % config.global_attn_every_n_layers != 0
 
 
-def of_layer(pair, config, layer):
+def for_layer(pair, config, layer):
     """Return the entry of a pair (for global layers, for local layers) that a layer uses."""
     for_global, for_local = pair
     return for_local if is_local(config, layer) else for_global

@@ -129,7 +129,7 @@ def batch_sums(model, batch, num_tokens):
     return sums
 
 
-def bytes_per_token(token_file, tokenizer, kind):
+def mean_bytes_per_token(token_file, tokenizer, kind):
     """Return the mean number of bytes of text for each token of examples of this kind."""
     if kind in ("lines", "pairs"):  # they contain no line ends, which the file counts as bytes
         text_bytes = token_file.num_bytes - token_file.num_segments

@@ -130,7 +130,7 @@ class BertForSequenceClassification(EncoderWithHead):
         """Return the cross entropy, or for a regression the mean squared error.
 
         labels (B,): label indices (int64), or for a regression the true numbers (float).
-        class_weights (labels,): what an example of each label counts; None: all the same.
+        class_weights (labels,): the weight of an example of each label; None: 1.
         """
         if self.labels:
             return F.cross_entropy(logits, labels, class_weights)

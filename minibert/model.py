@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from minibert.attention import Attention, attention_biases, of_layer, rope_table
+from minibert.attention import Attention, attention_biases, for_layer, rope_table
 from minibert.checks import check_batch, check_labels
 from minibert.masking import IGNORE_INDEX
 
@@ -223,8 +223,8 @@ class BertModel(PreTrainedModel):
         biases = self.attention_biases(attention_mask, T, dtype)
         ropes = self.rope_cos_sin(T, dtype)
         for layer, block in enumerate(self.blocks):
-            bias = of_layer(biases, self.config, layer)
-            rope = of_layer(ropes, self.config, layer)
+            bias = for_layer(biases, self.config, layer)
+            rope = for_layer(ropes, self.config, layer)
             is_last = layer == len(self.blocks) - 1
             positions = output_positions if is_last else None
             if self.gradient_checkpointing and self.training:

@@ -106,12 +106,8 @@ class Muon(torch.optim.AdamW):
         self.dtype = dtype  # of the matrix products
 
     @torch.no_grad()
-    def step(self, closure=None):
-        """Update all parameters; change nothing if ``found_inf`` is 1. Return closure's loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self):
+        """Update all parameters; change nothing if ``found_inf`` is 1."""
         # The training loop or the GradScaler sets this scalar tensor, as for AdamW's fused kernel:
         # 1 = a gradient is inf or NaN, change nothing.
         found_inf = getattr(self, "found_inf", None)
@@ -119,12 +115,11 @@ class Muon(torch.optim.AdamW):
         if found_inf is not None and found_inf.device.type != "cpu":
             keep = 1 - found_inf  # reading the value would make the CPU wait for the GPU
         elif found_inf:
-            return loss
+            return
         for group in self.param_groups:
             if "num_stacked" in group:
                 self._step_matrices(group, keep)
         super().step()  # AdamW, for the parameters that still have a gradient
-        return loss
 
     def _step_matrices(self, group, keep=None):
         """Update Muon's matrices. All matrices of one shape are orthogonalized in one product."""

@@ -147,16 +147,14 @@ class WordPiece(Tokenizer):
         pieces = []
         for start, word_end in bert_words(normalized):
             ids = self._word_ids[normalized[start:word_end]]
-            prefix_length = 0
-            for token_id in ids[:-1]:
-                end = start + len(self._tokens[token_id]) - prefix_length
-                prefix_length = len(INSIDE)  # of every piece but the first
+            for i, token_id in enumerate(ids, start=1):
+                # The last piece ends with the word, also if it is [UNK].
+                length = len(self._tokens[token_id].removeprefix(INSIDE))
+                end = start + length if i < len(ids) else word_end
                 # From positions in the normalized text to positions in the original:
                 # normalizing may drop characters and add spaces.
                 pieces.append((token_id, positions[start] + shift, positions[end - 1] + 1 + shift))
                 start = end
-            end = positions[word_end - 1] + 1
-            pieces.append((ids[-1], positions[start] + shift, end + shift))
         return pieces
 
     def _encode_word(self, word, prefix=""):

@@ -76,7 +76,7 @@ def repetition(text):
         share = repeated_ngram_characters(words, n) / num_characters
         yield f"repeated {n}-grams", share, limit
         if share == 0:
-            return  # without a repeated n-gram there is no longer one
+            return  # no n-gram is repeated, so no longer one is
 
 
 def ngrams(words, n):

@@ -188,7 +188,7 @@ class TokenFileWriter:
         document_lengths   the number of segments in each document
         num_bytes          the size of their text
         resume_data        a dict that is kept for the caller of a later writer
-        unknown            the ``UnknownText`` of the documents; None: the tokenizer has no such
+        unknown            the ``UnknownText`` of the documents; None: the tokenizer knows all text
         """
         ids = np.asarray(ids, np.int64)  # (num_ids,)
         segment_lengths = np.asarray(segment_lengths, np.int64)  # (num_segments,)

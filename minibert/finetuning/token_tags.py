@@ -48,7 +48,7 @@ class Tokens(Task):
         return tuple(tags)
 
     def complete(self, config, examples):
-        """Choose the metric: F1 of the entities, or accuracy if the tags are no entities."""
+        """Choose the metric: F1 of the entities, or accuracy if the tags are not entities."""
         are_entities = all(map(is_entity_tag, self.labels(examples)))
         if config.metric in ENTITY_METRICS and not are_entities:
             raise ValueError(f"--metric {config.metric} needs tags of entities, such as B-PER, "

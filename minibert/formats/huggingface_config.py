@@ -193,7 +193,7 @@ def _complete_gpt2(values):
     width = values.get("n_embd")
     return values | {
         "n_inner": values.get("n_inner") or (4 * width if isinstance(width, int) else None),
-        # GPT-2 has no padding. The end of a text is as good an id for it as any.
+        # GPT-2 has no padding, so any id serves: that of the end of a text.
         "pad_token_id": next((values[name] for name in ("pad_token_id", "eos_token_id")
                               if values.get(name) is not None), 0)}
 

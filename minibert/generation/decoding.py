@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from minibert.attention import attention_biases, of_layer
+from minibert.attention import attention_biases, for_layer
 from minibert.checks import check_batch, check_length
 from minibert.evaluate import eval_mode
 
@@ -51,7 +51,7 @@ class CachedModel:
         ropes = self.bert.rope_cos_sin(end, x.dtype)
         ropes = [rope if rope is None else rope[:, start:end] for rope in ropes]
         for layer, block in enumerate(self.bert.blocks):
-            x = block(x, of_layer(biases, config, layer), of_layer(ropes, config, layer))
+            x = block(x, for_layer(biases, config, layer), for_layer(ropes, config, layer))
         return self.model.logits(self.bert.final_norm(x[:, -1]))
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from minibert.attention import Attention, additive_bias, attention_biases, of_layer
+from minibert.attention import Attention, additive_bias, attention_biases, for_layer
 from minibert.checks import check_batch, check_labels
 from minibert.evaluate import eval_mode
 from minibert.generation.causal import score
@@ -79,8 +79,8 @@ class Decoder(nn.Module):
         """x (B, T, H), memory (B, S, H) -> hidden (B, T, H)"""
         biases = self.attention_biases(x.shape[1], dtype, x.device)
         for layer, block in enumerate(self.blocks):
-            bias = of_layer(biases, self.config, layer)
-            x = block(x, memory, bias, cross_bias, of_layer(ropes, self.config, layer))
+            bias = for_layer(biases, self.config, layer)
+            x = block(x, memory, bias, cross_bias, for_layer(ropes, self.config, layer))
         return self.final_norm(x)
 
     def attention_biases(self, T, dtype, device):

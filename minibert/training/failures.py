@@ -19,7 +19,7 @@ def resume_command(folder):
 
 
 def resume_hint(folder):
-    """Return what is left of an interrupted run and how to resume it; "" if it is no run yet."""
+    """Return what an interrupted run has saved and how to resume it; "" if it has saved nothing."""
     if not (folder / "config.json").is_file():
         return ""
     kept = "There is no checkpoint yet: training starts again at step 1."

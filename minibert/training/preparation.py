@@ -24,7 +24,13 @@ from minibert.batches import Batches
 from minibert.checks import check_tokenizer, rows_without_token
 from minibert.config import BertConfig
 from minibert.device import autocast
-from minibert.evaluate import EVAL_SEED, bytes_per_token, check_eval_set, evaluate, expected_losses
+from minibert.evaluate import (
+    EVAL_SEED,
+    check_eval_set,
+    evaluate,
+    expected_losses,
+    mean_bytes_per_token,
+)
 from minibert.examples import make_examples, max_ids
 from minibert.generation.span_corruption import SENTINELS
 from minibert.training.objective import OBJECTIVES
@@ -291,7 +297,7 @@ class Validation:
                                         limit=8 * self.num_examples)
         if config.objective == "causal":  # no token to predict is visible
             self.expected["copying_loss"] = self.expected["unigram_entropy"]
-        self.bytes_per_token = bytes_per_token(eval_file, tokenizer, config.examples)
+        self.bytes_per_token = mean_bytes_per_token(eval_file, tokenizer, config.examples)
         if config.objective == "span-corruption":
             # Its targets are not the text alone, and their sentinels are easy to predict.
             self.expected = {"ln_vocab": self.expected["ln_vocab"]}

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
-from minibert.attention import attention_biases, of_layer
+from minibert.attention import attention_biases, for_layer
 from minibert.device import autocast
 from minibert.masking import IGNORE_INDEX
 from minibert.model import autocast_dtype, gather_positions
@@ -85,8 +85,8 @@ def model_parts(model, batch):
 
     def attention(x):
         for layer, block in enumerate(encoder.blocks):
-            bias = of_layer(biases, config, layer)
-            x = x + block.attention(block.attention_norm(x), bias, of_layer(ropes, config, layer))
+            bias = for_layer(biases, config, layer)
+            x = x + block.attention(block.attention_norm(x), bias, for_layer(ropes, config, layer))
         return x
 
     def mlp(x):

@@ -11,12 +11,12 @@ from minibert.batches import collate
 from minibert.config import BertConfig
 from minibert.evaluate import (
     EVAL_SEED,
-    bytes_per_token,
     copying_loss,
     eval_mode,
     eval_subset,
     evaluate,
     expected_losses,
+    mean_bytes_per_token,
 )
 from minibert.examples import make_examples
 from minibert.masking import Masker
@@ -92,9 +92,9 @@ def test_a_limit_chooses_the_same_examples_each_time():
 def test_bytes_per_token_counts_line_ends_that_are_tokens():
     tokens = Tokens(["abc", "de"], ["f"])  # 6 letters; a line end within the first document
     tokens.num_bytes, tokens.num_tokens, tokens.num_documents = 6 + 3, 6, 2
-    assert bytes_per_token(tokens, Letters(), "lines") == 6 / 6
-    assert bytes_per_token(tokens, Letters(), "blocks") == 9 / 7
-    assert bytes_per_token(tokens, Letters(line_end=False), "documents") == 9 / 6
+    assert mean_bytes_per_token(tokens, Letters(), "lines") == 6 / 6
+    assert mean_bytes_per_token(tokens, Letters(), "blocks") == 9 / 7
+    assert mean_bytes_per_token(tokens, Letters(line_end=False), "documents") == 9 / 6
 
 
 @pytest.mark.parametrize("counts", [[3, 1, 0, 0, 7], [2, 2, 0], [5, 1], list(range(1, 40))])

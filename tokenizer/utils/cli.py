@@ -92,7 +92,7 @@ def as_flags(message, names):
     def replacement(match):
         name, equals = match.groups()
         return flag(name) + (" " if equals else "")
-    # The name must not be part of a longer name or of a path. The choices of a flag are no flags.
+    # The name must not be part of a longer name or of a path. The choices of a flag are not flags.
     message, *choices = re.split("(?=choose from )", message, maxsplit=1)
     message = re.sub(rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(=)?", replacement, message)
     return message + "".join(choices)

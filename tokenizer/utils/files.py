@@ -58,7 +58,7 @@ def replace_folder(temporary, folder):
             os.rename(old, folder)
         raise
     sync(folder.parent)
-    with contextlib.suppress(OSError):  # the new folder is complete: remains are no error
+    with contextlib.suppress(OSError):  # the new folder is complete: leftovers are not an error
         remove(old)
 
 

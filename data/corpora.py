@@ -81,7 +81,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     if warning := selection.warning():
         print(f"warning: {warning}", file=sys.stderr)
     name = some_of(list(map(_name_of, sources)))
-    return FileCorpus(name, selection, text_field, Replacements(encoding_errors), reflow)
+    return FileCorpus(name, selection, text_field, reflow, Replacements(encoding_errors))
 
 
 def _name_of(source):
@@ -100,7 +100,7 @@ def _open_named(name, text_field, cache, workers, reflow, flags_of_files):
         if reflow == "yes":
             raise ValueError("--reflow yes has no effect on pydocs: docstrings contain code")
         return PydocsCorpus(cache=cache, workers=workers)
-    return FileCorpus(name, named.find_or_fetch(name, cache), text_field, reflow=reflow)
+    return FileCorpus(name, named.find_or_fetch(name, cache), text_field, reflow)
 
 
 def _not_found(source):
@@ -119,7 +119,7 @@ def _not_found(source):
 class FileCorpus:
     """A corpus in files. Documents are read one at a time, so it may be larger than memory."""
 
-    def __init__(self, name, selection, text_field="text", replacements=None, reflow="no"):
+    def __init__(self, name, selection, text_field, reflow, replacements=None):
         if reflow not in REFLOW:
             raise ValueError(f"reflow is {reflow!r}: choose from {', '.join(REFLOW)}")
         self.name = name

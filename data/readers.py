@@ -244,7 +244,7 @@ def tsv_rows(lines):
             yield line_number, line.rstrip("\r\n").split("\t")
 
 
-def csv_rows(path, lines, on_bad_row=raise_error):
+def csv_rows(path, lines, on_bad_row):
     """Yield (number of its last line, fields) of each row of a .csv file; skip blank lines.
 
     A quoted field may contain commas and line ends. on_bad_row is called with a message for a row

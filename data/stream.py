@@ -39,7 +39,7 @@ class Window:
 
     folder = "the stream"  # for error messages
 
-    def __init__(self, encoded, tokenizer, pass_index=0, skip=0, text_digest=None, progress=None):
+    def __init__(self, encoded, tokenizer, pass_index, skip, text_digest, progress):
         self.pass_index = pass_index
         self.skip = skip
         self.text_digest = text_digest

@@ -70,7 +70,7 @@ class Attention(nn.Module):
         y = y.transpose(1, 2).flatten(2)  # concatenate the heads: (B, T, H)
         return self.out_dropout(self.out_proj(y))
 
-    def project_qkv(self, x, attention_bias=None, rope=None):
+    def project_qkv(self, x, attention_bias, rope):
         """Return q, k, v (B, nh, T, hs) and the bias; a prefix makes k and v longer than q."""
         q, k, v = self.split_heads(self.qkv(x), 3)  # each (B, nh, T, hs)
         q = self.scale_queries(q)

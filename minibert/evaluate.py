@@ -140,7 +140,7 @@ def mean_bytes_per_token(token_file, tokenizer, kind):
     return token_file.num_bytes / max(token_file.num_tokens + num_line_ends, 1)
 
 
-def token_counts(examples, is_special, limit=4096):
+def token_counts(examples, is_special, limit):
     """Return the count of each ordinary token in ``eval_subset``, (V,); is_special: (V,) bool."""
     counts = np.zeros(len(is_special), dtype=np.int64)  # (V,)
     for i in eval_subset(examples, limit):

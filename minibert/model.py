@@ -322,8 +322,8 @@ class BertForMaskedLM(PreTrainedModel):
         hidden = self.bert(input_ids, attention_mask, token_type_ids, masked_positions)
         return self.mlm_output(hidden, labels)
 
-    def mlm_output(self, hidden, labels=None):
-        """Return the output for hidden (B, T, H), or for (M, H) with labels (M,)."""
+    def mlm_output(self, hidden, labels):
+        """Return the output for hidden (B, T, H), labels None, or (M, H) with labels (M,)."""
         logits = self.head(hidden, self.bert.embeddings.token.weight)  # (B, T, V) or (M, V)
         if labels is None:
             return ModelOutput(logits)

@@ -121,10 +121,10 @@ class AddedTokens:
 
     ids: {token: id}
     normalize: text -> (normalized text, positions of its characters), for the second search
-    normalize_text: the same without the positions, for ``encode_texts``
+    normalize_text: the same without the positions, for ``encode_texts``; both may be None
     """
 
-    def __init__(self, tokens, ids, normalize=None, normalize_text=None):
+    def __init__(self, tokens, ids, normalize, normalize_text):
         self.ids = ids
         self.normalize = normalize
         self.normalize_text = normalize_text

@@ -70,8 +70,8 @@ def longest_first(len_a, len_b, max_total):
     return (longer, shorter) if len_a > len_b else (shorter, longer)
 
 
-def padded_length(length, pad_to_length=None, pad_to_multiple_of=None):
-    """padded_length(13, pad_to_multiple_of=8) -> 16; padded_length(13, 20) -> 20"""
+def padded_length(length, pad_to_length, pad_to_multiple_of):
+    """padded_length(13, None, 8) -> 16; padded_length(13, 20, None) -> 20"""
     length = max(length, pad_to_length or 0)
     if pad_to_multiple_of:
         length += -length % pad_to_multiple_of

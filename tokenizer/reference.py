@@ -140,7 +140,7 @@ def encode_word(word, merges):
     return word
 
 
-def spell_word(word, vocabulary, unknown="[UNK]"):
+def spell_word(word, vocabulary):
     """Encode a word by WordPiece: take the longest piece that fits, then continue after it.
 
     >>> spell_word("hugs", {"hug", "h", "##s"}), spell_word("hums", {"hug", "h", "##s"})
@@ -151,13 +151,10 @@ def spell_word(word, vocabulary, unknown="[UNK]"):
     while start < len(word):
         prefix = "##" if start > 0 else ""
         # The order of training plays no role here: only the vocabulary counts, and length.
-        fitting = [
-            end
-            for end in range(start + 1, len(word) + 1)
-            if prefix + word[start:end] in vocabulary
-        ]
+        fitting = [end for end in range(start + 1, len(word) + 1)
+                   if prefix + word[start:end] in vocabulary]
         if not fitting:
-            return [unknown]  # one bad character makes the word unknown
+            return ["[UNK]"]  # one bad character makes the word unknown
         end = max(fitting)
         pieces.append(prefix + word[start:end])
         start = end

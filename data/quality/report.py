@@ -20,7 +20,7 @@ NUM_LONGEST = 5
 RARE_ONE_IN = 100_000  # a character is rare if it is less than this share of the text
 
 
-def inspect_corpus(corpus, show_progress=False):
+def inspect_corpus(corpus, show_progress):
     """Return a dict with counts of a corpus and what each quality filter would drop by itself.
 
     Memory grows with the number of distinct words, and by 8 bytes for each line and document.

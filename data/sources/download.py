@@ -76,7 +76,7 @@ def download(url, path, check=None, show_progress=True, pause=1.0, megabytes=0):
     return target
 
 
-def read_page(url, show_progress=True, pause=1.0):
+def read_page(url, show_progress, pause):
     """Return a small page, such as the listing of a folder, as str. Raises as ``download``."""
     def read():
         with _open(url, {}) as response:

@@ -30,7 +30,7 @@ def is_named(source):
     return source in NAMED or source.partition(":")[0] in DOWNLOADERS
 
 
-def find_or_fetch(name, cache=None):
+def find_or_fetch(name, cache):
     """Return the Selection of a named corpus; download it into ``cache`` if necessary."""
     user_folder = _user_folder(name)
     if user_folder:

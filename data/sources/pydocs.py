@@ -159,7 +159,7 @@ def _cache_key(files):
 # Files -> documents
 
 
-def collect(files, workers=None, show_progress=True):
+def collect(files, workers, show_progress):
     """Parse files, pairs (path, relative path); return {"train": [...], "eval": [...]}.
 
     A repeated text stays in the first file that has it; training files come first.

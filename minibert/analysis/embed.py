@@ -111,7 +111,7 @@ def parser():
     add("--temperature", type=float, default=0.05, help="divides the cosines in the loss")
     add("--max-steps", type=at_least(0), default=0, help="0: one pass over the pairs")
     add("--seed", type=at_least(0), default=0, help="of dropout and of the order of the pairs")
-    add_flags(group, FinetuneConfig, FLAGS, FinetuneConfig(**DEFAULTS))
+    add_flags(group, FinetuneConfig, FLAGS, shown=FinetuneConfig(**DEFAULTS))
     add_corpus_flags(group)
     return out
 

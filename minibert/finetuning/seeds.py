@@ -106,7 +106,7 @@ def train_seeds(create, train, dev, config, stop, say, on_best):
     return histories
 
 
-def new_model(pretrained, labels, config, tuning, seed, use_pretrained=True):
+def new_model(pretrained, labels, config, tuning, seed, use_pretrained):
     """Return the model that a seed starts with, on the device of ``config``.
 
     use_pretrained: start from the weights of ``pretrained`` rather than from random ones.

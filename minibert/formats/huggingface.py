@@ -188,7 +188,7 @@ def _build_model(values, config, tensors, path):
     return cls(config)
 
 
-def map_state_dict(model, tensors, path, heads_may_differ=False):
+def map_state_dict(model, tensors, path, heads_may_differ):
     """Return (our state_dict, our names without a tensor, their names without a use).
 
     Every tensor of both sides is accounted for. heads_may_differ: outside of the encoder each side

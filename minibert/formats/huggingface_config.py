@@ -62,8 +62,8 @@ ONLY = {"position_embedding_type": "absolute", "add_cross_attention": False,
         "norm_bias": False, "classifier_bias": False, "decoder_bias": True}
 
 
-def config_to_json(config, architecture, tokenizer=None):
-    """Return the dict of a config.json for a BertConfig."""
+def config_to_json(config, architecture, tokenizer):
+    """Return the dict of a config.json for a BertConfig; tokenizer: None if it is not saved."""
     family = config.family
     values = {f.name: getattr(config, f.name) for f in fields(config)}
     del values["family"], values["causal"]

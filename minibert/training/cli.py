@@ -115,7 +115,8 @@ def parser():
     model, train = PRESETS["quickstart"]
     add_flags(out.add_argument_group("model"), BertConfig, shown=model)
     for title, names in GROUPS.items():
-        add_flags(out.add_argument_group(title), TrainConfig, names, train, unset_at_zero=LENGTHS)
+        add_flags(out.add_argument_group(title), TrainConfig, names, shown=train,
+                  unset_at_zero=LENGTHS)
     return out
 
 

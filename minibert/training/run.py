@@ -110,7 +110,7 @@ class Output:
     silent: write nothing, for the ranks that are not the main process.
     """
 
-    def __init__(self, stream, silent=False):
+    def __init__(self, stream, silent):
         self.stream, self.silent = stream, silent
 
     def write(self, text):

@@ -9,7 +9,7 @@ OWN_FILES = {"vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokeniz
              "tokens.tsv", "special_tokens_map.json", "added_tokens.json"}
 
 
-def check_save_folder(folder, overwrite=False):
+def check_save_folder(folder, overwrite):
     """Raise an error, before training, if no tokenizer can be saved in ``folder``."""
     if not str(folder):
         raise ValueError("the name of the folder is empty")

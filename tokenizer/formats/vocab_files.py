@@ -141,7 +141,7 @@ def check_merges(path, merges, tokens):
     return list(pairs)
 
 
-def read_vocab_txt(path, exact=()):
+def read_vocab_txt(path, exact):
     """Return (tokens of vocab.txt in order of ids, which ids have no token or "").
 
     exact: tokens that may end in white space, because another file has them

@@ -4,6 +4,8 @@ from collections import Counter
 from tokenizer.pretokenize import byte_characters
 from tokenizer.wordpiece import INSIDE
 
+MAX_LISTED = 20  # special or added tokens
+
 
 def statistics(tokenizer):
     """Return what a vocabulary contains, as a dict.
@@ -75,7 +77,7 @@ def render_statistics(tokenizer, style):
     return [f"{name:>14}  {value}" for name, value in rows.items() if value]
 
 
-def _list_tokens(tokens, style, limit=20):
+def _list_tokens(tokens, style):
     names = [f"{style.visible(token)} {token_id}" for token, token_id in tokens.items()]
-    rest = f", and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
+    rest = f", and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + rest

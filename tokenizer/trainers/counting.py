@@ -87,7 +87,7 @@ class WordCounts(Counter):
     ({'a': 5}, 2, 3)
     """
 
-    def __init__(self, max_words=None):
+    def __init__(self, max_words):
         super().__init__()
         self.max_words = max_words
         self.max_error = 0

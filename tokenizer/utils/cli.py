@@ -117,7 +117,7 @@ def suggestion(word, known):
     return f": did you mean {near[0]}?" if near else ""
 
 
-def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
+def add_flags(group, cls, names=None, *, shown, unset_at_zero=()):
     """Add a flag for each field of ``cls`` that has a help text, or for those in ``names``.
 
     A flag that is not on the command line is None, so that ``explicit_flags`` can tell.
@@ -133,7 +133,7 @@ def add_flags(group, cls, names=None, shown=None, unset_at_zero=()):
         options = {"type": kind, "metavar": f"{{{choices}}}" if choices else kind.__name__.upper()}
         if kind is bool:
             options = {"action": argparse.BooleanOptionalAction}  # --flag and --no-flag
-        value = getattr(shown, field.name, "")
+        value = getattr(shown, field.name)
         is_off = value == "" or value is False or (field.name in unset_at_zero and not value)
         group.add_argument(flag(field.name), default=None,
                            help=field.metadata["help"] + ("" if is_off else f" [{value}]"),

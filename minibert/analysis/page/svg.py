@@ -11,6 +11,7 @@ from minibert.analysis.plots import spread
 from tokenizer.utils.terminal import display_width
 
 MAX_POINTS = 500  # per curve: a screen shows no more
+MAX_STEPS = 6  # between the numbers along an axis
 # Shades follow the square root of a weight, so that broad attention is visible too. Weights
 # below 2 % are not drawn.
 SHADES = 10
@@ -92,8 +93,8 @@ def end_labels(curves, x_max, y_min, y_max):
     return labels
 
 
-def ticks(low, high, most=6):
-    """Return 2 to ``most`` + 1 round numbers that span low to high.
+def ticks(low, high):
+    """Return 2 to MAX_STEPS + 1 round numbers that span low to high.
 
     >>> ticks(0, 1876), ticks(2.9, 9.1), ticks(5, 5)
     ([0, 500, 1000, 1500, 2000], [2, 4, 6, 8, 10], [5, 5.1])
@@ -103,12 +104,12 @@ def ticks(low, high, most=6):
         span = abs(high)
     if span < 1e-30:
         span = 1
-    magnitude = 10.0 ** math.floor(math.log10(span / most))
+    magnitude = 10.0 ** math.floor(math.log10(span / MAX_STEPS))
     for factor in (1, 2, 5, 10, 20):
         step = factor * magnitude
         first = math.floor(low / step + 1e-9)
         last = math.ceil(high / step - 1e-9)
-        if last - first < most:
+        if last - first < MAX_STEPS:
             break
     values = [i * step for i in range(first, max(last, first + 1) + 1)]
     return [int(value) if value == int(value) else float(f"{value:.12g}") for value in values]

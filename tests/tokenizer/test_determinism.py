@@ -2,17 +2,12 @@
 import os
 import subprocess
 import sys
-from itertools import permutations
 from pathlib import Path
 
 import pytest
 from tokenizer_samples import STORY, random_texts
 
 ROOT = Path(__file__).parents[2]
-KINDS = {
-    "bpe": [],
-    "wordpiece": ["--kind", "wordpiece"],
-}
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +23,24 @@ def corpus(tmp_path_factory):
     return sorted(folder.glob("*.txt"))
 
 
-def trained_files(folder, kind, files, seed, *options):
+def trained_files(folder, files, seed, *options):
     """Train in a process of its own and return {name: bytes}."""
-    command = [sys.executable, "-m", "tokenizer", "train", *KINDS[kind], *options]
-    command += ["--vocab-size", "3000", "--out", folder, *files]
+    command = [sys.executable, "-m", "tokenizer", "train", *options, "--vocab-size", "3000",
+               "--out", folder, *files]
     env = {**os.environ, "PYTHONHASHSEED": str(seed)}
     subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
 def test_files_depend_on_neither_hash_seed_nor_order(tmp_path, corpus, kind):
-    first = trained_files(tmp_path / "first", kind, corpus, seed=0)
+    first = trained_files(tmp_path / "first", corpus, 0, "--kind", kind)
     assert len(first) >= 3
-    for seed, order in enumerate(list(permutations(corpus))[2::2], start=1):
-        assert trained_files(tmp_path / str(seed), kind, order, seed) == first
+    assert trained_files(tmp_path / "second", corpus[::-1], 1, "--kind", kind) == first
 
 
 def test_under_a_word_limit_files_depend_on_neither_hash_seed_nor_workers(tmp_path, corpus):
     # Which words are dropped depends on the order of the text, and on nothing else.
-    limit = ["--max-words", "200"]
-    one = trained_files(tmp_path / "1", "bpe", corpus, 0, *limit, "--workers", "1")
-    two = trained_files(tmp_path / "2", "bpe", corpus, 1, *limit, "--workers", "2")
+    one, two = (trained_files(tmp_path / str(workers), corpus, workers, "--max-words", "200",
+                              "--workers", str(workers)) for workers in (1, 2))
     assert one == two
-    assert one != trained_files(tmp_path / "all", "bpe", corpus, 0)

@@ -112,12 +112,12 @@ def test_a_missing_folder_is_an_error_with_the_command_to_make_it(tmp_path):
         TokenFile(tmp_path / "train")
 
 
-def test_every_flipped_bit_is_found(tmp_path):
+def test_a_flipped_bit_is_found_wherever_it_is(tmp_path):
     folder = write_token_file(tmp_path / "tokens", ["ab\nc", "dé", "fgh"], shard_size=5).folder
     assert TokenFile(folder).verify() == 5  # two shards, two index files, meta.json
     for path in sorted(folder.iterdir()):
         original = path.read_bytes()
-        step = 37 if path.name == "meta.json" else 1
+        step = 101 if path.name == "meta.json" else 5  # odd: each bit of a byte has its turn
         for bit in range(0, 8 * len(original), step):
             damaged = bytearray(original)
             damaged[bit // 8] ^= 1 << bit % 8

@@ -93,7 +93,7 @@ def test_an_interrupted_preparation_resumes(tmp_path, expected):
 
 
 def test_interrupts_at_any_moment_lead_to_the_same_bytes(tmp_path, expected):
-    for max_lines in range(0, 800, 37):
+    for max_lines in range(0, 800, 110):
         folder = tmp_path / str(max_lines)
         with contextlib.suppress(KeyboardInterrupt):
             run(folder, tokenizer=Counting(max_lines))

@@ -29,11 +29,11 @@ def write_questions(path, count, seed, no_answer_every=4):
 
 @pytest.fixture
 def files(tmp_path):
-    train = write_questions(tmp_path / "train.json", 160, 1)
+    train = write_questions(tmp_path / "train.json", 100, 1)
     return ["--train", train, "--dev", write_questions(tmp_path / "dev.json", 40, 2)]
 
 
-OPTIONS = flags(epochs=8, patience=8, task="qa")
+OPTIONS = flags(epochs=3, task="qa", learning_rate=1e-2)
 
 
 def predictions(words, path, capsys):
@@ -42,10 +42,12 @@ def predictions(words, path, capsys):
     return json.loads(shown.out), shown.err
 
 
-def test_answers_are_learned_saved_and_predicted(any_run, files, tmp_path, capsys):
+@pytest.mark.parametrize("run", ["bert", "modernbert"])
+def test_answers_are_learned_saved_and_predicted(run, files, tmp_path, capsys, request):
+    run = str(request.getfixturevalue(run))
     out = tmp_path / "out"
     dev = files[-1]
-    command.main([str(any_run), *files, "--out", str(out), "--predict", dev, "--json", *OPTIONS])
+    command.main([run, *files, "--out", str(out), "--predict", dev, "--json", *OPTIONS])
     results = json.loads(capsys.readouterr().out)
     assert results["metric"] == "f1" and results["pretrained"]["mean"] >= 0.9
     assert results["constant"] == 0.25  # of never an answer
@@ -69,7 +71,7 @@ def test_answers_are_learned_saved_and_predicted(any_run, files, tmp_path, capsy
 def test_an_adapter_answers_questions(modernbert, files, tmp_path, capsys):
     out = tmp_path / "out"
     command.main([str(modernbert), *files, "--out", str(out), *OPTIONS, "--tune", "lora",
-                  "--learning-rate", "6e-3", "--lora-on", "query,value,mlp"])
+                  "--lora-on", "query,value,mlp"])
     assert json.loads((out / "finetune.json").read_text())["pretrained"]["mean"] >= 0.9
     capsys.readouterr()
     merged, _ = predictions([str(out)], files[-1], capsys)

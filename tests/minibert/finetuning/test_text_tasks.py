@@ -83,16 +83,15 @@ def test_scores_count_all_decisions_or_the_mean_over_labels(tmp_path):
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"tune": "lora", "lora_on": "query,value,mlp", "learning_rate": 6e-3},
-    {"tune": "prefix", "learning_rate": 6e-3}], ids=["all", "lora", "prefix"])
+    {}, {"tune": "lora", "lora_on": "query,value,mlp"}], ids=["all", "lora"])
 def test_several_labels_are_learned_saved_and_predicted(
         modernbert, tmp_path, capsys, options):
-    for name, count, seed in (("train", 160, 1), ("dev", 40, 2)):
+    for name, count, seed in (("train", 140, 1), ("dev", 40, 2)):
         written(tmp_path, table(two_labels(count, seed)), f"{name}.tsv")
     out = tmp_path / "out"
     command.main([str(modernbert), "--task", "multilabel", "--train", str(tmp_path / "train.tsv"),
                   "--dev", str(tmp_path / "dev.tsv"), "--out", str(out), "--json",
-                  *flags(epochs=8, patience=8, **options)])
+                  *flags(epochs=6, patience=6, learning_rate=1e-2, **options)])
     results = json.loads(capsys.readouterr().out)
     assert results["metric"] == "micro_f1" and results["labels"] == ["good", "the"]
     assert results["pretrained"]["mean"] > results["constant"] + 0.2

@@ -58,7 +58,7 @@ def test_random_vocabularies_and_words(monkeypatch, setting, in_order):
         name, value = setting
         monkeypatch.setattr(f"tokenizer.fast.{name}", value)
     rng = random.Random(1)
-    for _ in range(60):
+    for _ in range(20):
         alphabet = rng.choice(ALPHABETS)
         tok = random_bpe(rng, alphabet, in_order)
         words = [random_word(rng, alphabet) for _ in range(rng.randint(1, 12))]

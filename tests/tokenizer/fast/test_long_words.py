@@ -30,7 +30,7 @@ def test_pieces_give_the_ids_of_the_plain_loop(monkeypatch, piece, longest_windo
     monkeypatch.setattr(long_words, "LONGEST_WINDOW", longest_window)
     monkeypatch.setattr(long_words, "FEW", 10)  # longer windows use the heap
     rng = random.Random(piece * longest_window)
-    for _ in range(400):
+    for _ in range(100):
         tok = random_bpe(rng)
         word = "".join(rng.choices("abc", [1, 1, rng.random()], k=rng.randint(1, 150)))
         if rng.random() < 0.2:
@@ -48,13 +48,13 @@ def test_a_character_may_be_cut_between_pieces(monkeypatch):
 
 @pytest.mark.parametrize("letters", ["etaoinshrdlu", "n", "aQx09/Zk"])
 def test_a_long_text_without_a_space_takes_seconds(letters):
-    """The plain loop would take an hour; for a single letter, tokens are up to 8,192 letters."""
-    text = "".join(random.Random(6).choices(letters, k=300_000))
+    """The plain loop would take minutes; for a single letter, tokens are up to 8,192 letters."""
+    text = "".join(random.Random(6).choices(letters, k=100_000))
     bpe = ByteLevelBPE.train_from_iterator([text[:20_000]], 1000, show_progress=False)
     wordpiece = WordPiece.train_from_iterator([text[:20_000]], 1000, show_progress=False,
-                                              lowercase=False, max_input_chars_per_word=300_000)
+                                              lowercase=False, max_input_chars_per_word=100_000)
     for tokenizer in (bpe, wordpiece):
-        start = time.perf_counter()
+        start = time.process_time()
         ids = tokenizer.encode_ids(text)
-        assert time.perf_counter() - start < 10  # under 1 second on an idle core
+        assert time.process_time() - start < 5  # a third of a second is usual
         assert tokenizer.decode(ids).replace(" ", "") == text

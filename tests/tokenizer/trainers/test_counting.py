@@ -39,11 +39,10 @@ def test_texts_are_counted_as_a_whole():
     assert count_texts(["a\n\n\nb", "a "]) == {"a": 2, "\n\n": 1, "\n": 1, "b": 1, " ": 1}
 
 
-@pytest.mark.parametrize("size", [7, 100, 3000])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("size, end", [(7, "\r\n"), (100, "\n"), (3000, "\r\n")])
 def test_portions_and_workers_do_not_change_the_counts(tmp_path, monkeypatch, size, end):
     rng = random.Random(size)
-    lines = [text.replace("\n", " ").replace("\r", "") for text in random_texts(60, seed=size)]
+    lines = [text.replace("\n", " ").replace("\r", "") for text in random_texts(20, seed=size)]
     lines += STORY.splitlines()
     files = []
     expected = Counter()

@@ -42,7 +42,7 @@ def test_each_merge_has_the_highest_rise_of_the_log_likelihood():
     """Try every merge instead of computing its gain."""
     rng = random.Random(1)
     num_merges = num_doubles = 0
-    for _ in range(300):
+    for _ in range(100):
         words = random_words(rng, "abc", 6)
         _, merges = train_by_likelihood(words, ["a", "b", "c"], 9, min_frequency=1)
         for best in merges:
@@ -55,7 +55,7 @@ def test_each_merge_has_the_highest_rise_of_the_log_likelihood():
             words = reference.merge_all(words, best, "".join(best))
             num_merges += 1
             num_doubles += best[0] == best[1]
-    assert num_merges > 500 and num_doubles > 50
+    assert num_merges > 150 and num_doubles > 15
 
 
 def test_a_run_of_one_letter_counts_the_merges_that_it_allows():

@@ -38,7 +38,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 NOT_LINKED = ("runs", "build")  # a chapter makes its own
 LONG = "<!-- long -->"
 EXCEPTION = re.compile(r"Traceback .*\n(?: .*\n)*(\w.*\n)")
-NEEDS_NO_SHELL = re.compile(r"""python (-m )?([^|<>&;$*~`"]|"[^"$`]*")+""")
+NEEDS_NO_SHELL = re.compile(r"""python (-m \w|\w\S*\.py)([^|<>&;$*~`"]|"[^"$`]*")*""")
 
 
 @dataclass(frozen=True)

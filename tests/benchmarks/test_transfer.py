@@ -63,8 +63,8 @@ def test_all_tasks_are_measured_in_one_table_and_one_picture(tasks, tmp_path, ca
     out, picture = tmp_path / "out.json", tmp_path / "curve.png"
     pair = {"sentence_good": "a good film", "sentence_bad": "film good a", "field": "syntax"}
     (tmp_path / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
-    transfer.main(command(tasks, out, "--seeds", "1", "--blimp", str(tmp_path / "pairs.jsonl"),
-                          "--plot", str(picture)))
+    transfer.main(command(tasks, out, "--seeds", "1", "--dropouts", "0.1", "--plot", str(picture),
+                          "--blimp", str(tmp_path / "pairs.jsonl")))
     printed = capsys.readouterr().out
     result = json.loads(out.read_text())
     assert len(result["rows"]) == len(result["searches"]) == 2 * len(labeled_tasks.TASKS)
@@ -77,7 +77,7 @@ def test_all_tasks_are_measured_in_one_table_and_one_picture(tasks, tmp_path, ca
 
 
 def test_an_interrupted_measurement_ends_with_the_same_file(tasks, tmp_path, monkeypatch):
-    more = ["--on", "sst2", "ner", "--sizes", "8", "24"]
+    more = ["--on", "sst2", "ner"]
     transfer.main(command(tasks, tmp_path / "whole.json", *more))
     calls = 0
     fit = labeled_tasks.fit
@@ -92,10 +92,10 @@ def test_an_interrupted_measurement_ends_with_the_same_file(tasks, tmp_path, mon
     monkeypatch.setattr(labeled_tasks, "fit", interrupted_fit)
     words = command(tasks, tmp_path / "parts.json", *more)
     assert [transfer.main(words) for _ in range(4)] == [130, 130, 130, None]
-    assert calls == 2 * (2 * 2 + 2 * 2 * 2) + 3  # each of the three was trained once more
+    assert calls == 2 * (2 * 2 + 2 * 2) + 3  # each of the three was trained once more
     assert (tmp_path / "parts.json").read_text() == (tmp_path / "whole.json").read_text()
     transfer.main(words)
-    assert calls == 2 * (2 * 2 + 2 * 2 * 2) + 3
+    assert calls == 2 * (2 * 2 + 2 * 2) + 3
 
 
 def test_a_size_of_the_complete_training_file_is_all(tasks, tmp_path):

@@ -269,7 +269,7 @@ def test_a_different_output_is_shown_and_can_be_written_into_the_page(page, monk
 
 
 @pytest.mark.parametrize("command", [
-    "python -m tokenizer inspect nowhere", "python docs/book/check.py --mendd"])
+    'python -m tokenizer inspect "no <folder>"', "python docs/book/check.py --mendd"])
 def test_a_command_prints_the_same_in_this_process_as_in_a_shell(command):
     with run.working_folder():
         assert run.run_in_process(command) == run.run_in_shell(command) != ""

@@ -1,22 +1,39 @@
 """The command line, as a user meets it."""
 import gzip
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 from commands import ROOT, run_command
 from tokenizer_samples import STORY
 
 from tokenizer import WordPiece, load_tokenizer
+from tokenizer.__main__ import main
+from tokenizer.utils import cli
 
 
-def run(*args, text="", **environment):
-    """Run ``python -m tokenizer`` and return (exit code, stdout, stderr)."""
-    done = run_command("tokenizer", *args, input=text.encode(), **environment)
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture(autouse=True)
+def in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def run(*args, text="", encoding="utf-8"):
+    """Do what ``python -m tokenizer`` does. Return (exit code, stdout, stderr)."""
+    files = [io.TextIOWrapper(io.BytesIO(content), encoding, write_through=True)
+             for content in (text.encode(), b"", b"")]
+    with mock.patch.multiple(sys, **dict(zip(("stdin", "stdout", "stderr"), files))):
+        with pytest.raises(SystemExit) as ended:
+            cli.run(lambda: main([str(arg) for arg in args]))
+        code = ended.value.code or 0
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            code = 1
+    return code, *(file.buffer.getvalue().decode() for file in files[1:])
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +298,7 @@ def test_inspect_uses_colors_only_in_a_terminal(folder):
 
 def test_an_ascii_terminal_gets_escapes_and_valid_json(folder):
     def ascii_only(*args, **options):
-        code, out, error = run(*args, PYTHONIOENCODING="ascii", **options)
+        code, out, error = run(*args, encoding="ascii", **options)
         assert (code, error) == (0, "")
         return out
 

@@ -25,11 +25,12 @@ def gpt2_symbols(texts):
     return [reference.byte_symbols(word) for word in words]
 
 
-@pytest.mark.parametrize("long_word", [64, 0])  # 0: encode every word as if it were long
-def test_byte_level_bpe(monkeypatch, long_word):
+# With 0, every word is encoded as if it were long.
+@pytest.mark.parametrize("long_word, num_vocabularies", [(64, 100), (0, 40)])
+def test_byte_level_bpe(monkeypatch, long_word, num_vocabularies):
     monkeypatch.setattr("tokenizer.bpe.LONG_WORD", long_word)
     rng = random.Random(long_word)
-    for _ in range(100):
+    for _ in range(num_vocabularies):
         pool = rng.choice(POOLS)
         texts = random_texts(rng, pool)
         size = 257 + rng.randint(0, 12)

@@ -1,4 +1,5 @@
 """Models so small that their activations can be worked out by hand."""
+import functools
 import math
 
 import torch
@@ -16,6 +17,7 @@ LINES = [
 ] * 5
 
 
+@functools.cache
 def tokenizer_of(kind="bpe"):
     tokenizer_class = ByteLevelBPE if kind == "bpe" else WordPiece
     return tokenizer_class.train_from_iterator(LINES, vocab_size=400, show_progress=False)

@@ -1,5 +1,6 @@
 """The model that a page carries: its weights and, with node, its tokenizers and its logits."""
 import base64
+import functools
 import json
 import re
 import shutil
@@ -44,6 +45,7 @@ def run_node(script, packed):
     return json.loads(done.stdout)
 
 
+@functools.cache
 def tokenizer_of(kind, **options):
     texts = iter(LEARNED_FROM)
     if kind == "bpe":

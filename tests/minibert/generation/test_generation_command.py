@@ -1,4 +1,5 @@
 """generate, fill-spans and perplexity with small models, and what other commands say to them."""
+import functools
 import io
 import json
 import math
@@ -42,10 +43,16 @@ def causal_run(folder, kind="bpe", family="modernbert"):
     return save(folder, BertForCausalLM(config(tokenizer, family, causal=True)), tokenizer)
 
 
+@functools.cache
+def span_tokenizer():
+    special_tokens = (*bpe.SPECIAL_TOKENS, *SENTINELS)
+    return ByteLevelBPE.train_from_iterator(TEXTS, 450, special_tokens=special_tokens,
+                                            show_progress=False)
+
+
 def span_run(folder):
     torch.manual_seed(0)
-    tokenizer = ByteLevelBPE.train_from_iterator(
-        TEXTS, 450, special_tokens=(*bpe.SPECIAL_TOKENS, *SENTINELS), show_progress=False)
+    tokenizer = span_tokenizer()
     return save(folder, EncoderDecoder(config(tokenizer, "bert")), tokenizer)
 
 

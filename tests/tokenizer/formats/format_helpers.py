@@ -1,4 +1,5 @@
 """Small tokenizers, and changes of their files."""
+import functools
 import json
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from tokenizer.pretokenize import byte_characters
 PUBLISHED = Path(__file__).parents[1] / "golden" / "published"
 
 
+@functools.cache
 def bpe(**options):
     return ByteLevelBPE.train_from_iterator([STORY], 400, show_progress=False, **options)
 
 
+@functools.cache
 def wordpiece(**options):
     return WordPiece.train_from_iterator([STORY], 300, show_progress=False, **options)
 

@@ -55,7 +55,7 @@ def test_training_goes_below_the_unigram_entropy_if_there_is_something_to_learn(
     for start in rng.choices(range(12), k=600):
         lines.append(" ".join(words[(start + i) % 12] for i in range(rng.randint(6, 14))))
     (tmp_path / "text.txt").write_text("\n\n".join(lines))
-    flags = ("--max-steps 150 --hidden-size 32 --num-hidden-layers 2 --batch-size 32 "
+    flags = ("--max-steps 100 --hidden-size 32 --num-hidden-layers 2 --batch-size 32 "
              "--learning-rate 1e-2 --vocab-size 400 --examples lines")
     assert run(tmp_path / "text.txt", tmp_path / "run", *flags.split()) == 0
     lines = metrics(tmp_path / "run")
@@ -250,7 +250,7 @@ class CountingBackend:
 def test_a_compiled_run_keeps_one_graph_for_each_shape(text, tmp_path, monkeypatch):
     """That of full batches, and that of the short batch at the end of an epoch."""
     backend = CountingBackend(monkeypatch)
-    flags = "--epochs 2 --batch-size 16 --eval-every 10".split()
+    flags = "--epochs 2 --batch-size 60 --eval-every 5".split()
     run(text, tmp_path / "compiled", *flags, "--compile")
     num_steps = len(losses(tmp_path / "compiled"))
     assert backend.num_calls == [num_steps - 2, 2]
@@ -261,10 +261,10 @@ def test_a_compiled_run_keeps_one_graph_for_each_shape(text, tmp_path, monkeypat
 
 def test_compiled_pairs_stay_compiled_whatever_their_lengths(text, tmp_path, monkeypatch):
     backend = CountingBackend(monkeypatch)
-    flags = "--max-steps 40 --batch-size 7 --max-length 60 --compile".split()
+    flags = "--max-steps 8 --batch-size 7 --max-length 60 --compile".split()
     run(text, tmp_path / "run", *PAIRS, *flags)
-    assert sum(backend.num_calls) == 40
-    assert 1 < len(backend.num_calls) < 8 < torch._dynamo.config.recompile_limit
+    assert sum(backend.num_calls) == 8
+    assert 1 < len(backend.num_calls) < 6 < torch._dynamo.config.recompile_limit
 
 
 @pytest.mark.slow
@@ -278,7 +278,7 @@ def test_a_run_compiled_by_inductor_computes_the_same(text, tmp_path, preset):
 
 
 @pytest.mark.parametrize("flags, min_logged, max_logged", [
-    ("--max-steps 200 --log-every 50", 4, 5),
+    ("--max-steps 60 --log-every 15", 4, 5),
     ("--max-steps 30 --log-every 1", 2, 29),
 ])
 def test_a_step_without_a_masked_token_does_not_count_in_the_mean_loss(

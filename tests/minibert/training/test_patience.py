@@ -111,17 +111,16 @@ def test_all_ranks_stop_together(text, tmp_path):
     assert best(tmp_path / "run") == (4, last_state(tmp_path / "run")["best_loss"]) == (4, 3.0)
 
 
-def test_a_checkpoint_without_these_fields_is_resumed(text, tmp_path):
+def test_a_checkpoint_without_these_fields_is_resumed(finished):
     """One of an older version."""
-    run(text, tmp_path / "run", "--max-steps", "2")
-    folder = tmp_path / "run/checkpoints/step-0000002"
+    folder = finished / "checkpoints/step-0000002"
     state = json.loads((folder / "state.json").read_text())
     for name in ("best_loss", "best_step", "evals_since_best"):
         del state[name]
     (folder / "state.json").write_text(json.dumps(state))
     (folder / "checksums.json").unlink()
     write_checksums(folder)
-    assert resume(tmp_path / "run", "--max-steps", "3") == 0
+    assert resume(finished, "--max-steps", "3") == 0
 
 
 def test_a_run_too_short_for_an_evaluation_says_that_it_has_no_best_model(text, tmp_path, capsys):

@@ -14,6 +14,7 @@ from train_helpers import (
     first_gradients,
     last_state,
     losses,
+    metrics,
     resume,
     run,
     same,
@@ -136,12 +137,10 @@ def test_gradients_accumulated_over_micro_batches_are_those_of_the_whole_batch(
         assert torch.allclose(one, two, atol=1e-6)
 
 
-def test_resuming_a_finished_run_changes_nothing(text, tmp_path):
-    run(text, tmp_path / "run", "--max-steps", "3")
-    before = (tmp_path / "run/metrics.jsonl").read_text(), weights(tmp_path / "run")
-    assert resume(tmp_path / "run") == 0
-    assert (tmp_path / "run/metrics.jsonl").read_text() == before[0]
-    assert same(weights(tmp_path / "run"), before[1])
+def test_resuming_a_finished_run_changes_nothing(finished, two_steps):
+    assert resume(finished) == 0
+    assert metrics(finished) == metrics(two_steps)
+    assert same(weights(finished), weights(two_steps))
 
 
 class Clock:
@@ -168,30 +167,26 @@ def test_a_run_by_the_clock_counts_only_the_time_of_training(text, tmp_path, mon
         resume(parts, "--minutes", "0.01")
 
 
-def test_an_allowed_change_is_remembered(text, tmp_path):
-    out = tmp_path / "run"
-    run(text, out, "--max-steps", "2")
+def test_an_allowed_change_is_remembered(finished):
     flags = "--max-steps 8 --weight-decay 0.5 --may-differ weight-decay".split()
-    assert resume(out, *flags, trainer=stopped_in_step(4)) == 130
-    assert resume(out) == 0
-    state = last_state(out)
+    assert resume(finished, *flags, trainer=stopped_in_step(4)) == 130
+    assert resume(finished) == 0
+    state = last_state(finished)
     assert state["step"] == 8
     assert state["config"]["train"]["weight_decay"] == 0.5
-    moments = torch.load(out / "checkpoints/step-0000008/optimizer.pt", weights_only=True)
+    moments = torch.load(finished / "checkpoints/step-0000008/optimizer.pt", weights_only=True)
     # Muon's matrices, AdamW's, and the vectors, which do not decay.
     assert sorted(group["weight_decay"] for group in moments["param_groups"]) == [0.0, 0.5, 0.5]
 
 
-def test_a_refused_change_leaves_the_run_as_it_was(text, tmp_path):
-    out = tmp_path / "run"
-    run(text, out, "--max-steps", "2")
-    before = (out / "config.json").read_text()
+def test_a_refused_change_leaves_the_run_as_it_was(finished):
+    before = (finished / "config.json").read_text()
     for change in ("--hidden-size 32 --may-differ hidden_size",
                    "--max-steps 1", "--max-steps 0"):
         with pytest.raises(ValueError):
-            resume(out, *change.split())
-    assert (out / "config.json").read_text() == before
-    assert resume(out) == 0
+            resume(finished, *change.split())
+    assert (finished / "config.json").read_text() == before
+    assert resume(finished) == 0
 
 
 def test_the_precision_of_a_run_is_chosen_once(text, tmp_path, monkeypatch):
@@ -222,30 +217,26 @@ def test_only_the_newest_checkpoints_are_kept(text, tmp_path):
     assert checkpoint_names(tmp_path / "run") == ["step-0000006", "step-0000008", "step-0000009"]
 
 
-def test_another_token_file_is_refused(text, tmp_path):
+def test_another_token_file_is_refused(finished):
     """``python -m data prepare --out RUN/data/train`` again, on another text."""
-    out = tmp_path / "run"
-    run(text, out, "--max-steps", "2")
-    prepare(["The cat sees a dog.\n" * 40] * 9, load_tokenizer(out), out / "data/train")
+    documents = ["The cat sees a dog.\n" * 40] * 9
+    prepare(documents, load_tokenizer(finished), finished / "data/train")
     with pytest.raises(ValueError, match="data/train is not the one that the checkpoint was"):
-        resume(out)
+        resume(finished)
 
 
-def test_fewer_steps_than_were_taken_name_what_is_possible(text, tmp_path):
-    run(text, tmp_path / "run", "--max-steps", "3")
-    match = "run is at step 3, past the 2 steps asked for: ask for at least 3, leave .*new run"
+def test_fewer_steps_than_were_taken_name_what_is_possible(finished):
+    match = "run is at step 2, past the 1 step asked for: ask for at least 2, leave .*new run"
     with pytest.raises(ValueError, match=match):
-        resume(tmp_path / "run", "--max-steps", "2")
-    assert resume(tmp_path / "run", "--max-steps", "3") == 0
+        resume(finished, "--max-steps", "1")
+    assert resume(finished, "--max-steps", "2") == 0
 
 
-def test_a_finished_run_says_how_to_continue(text, tmp_path, capsys):
-    run(text, tmp_path / "run", "--max-steps", "2")
-    assert "finished " not in capsys.readouterr().out
-    resume(tmp_path / "run")
-    assert f"--resume --out {tmp_path}/run --max-steps LARGER\n" in capsys.readouterr().out
+def test_a_finished_run_says_how_to_continue(finished, capsys):
+    resume(finished)
+    assert f"--resume --out {finished} --max-steps LARGER\n" in capsys.readouterr().out
     with pytest.raises(ValueError, match="or allow the change with --may-differ seed$"):
-        resume(tmp_path / "run", "--max-steps", "3", "--seed", "7")
+        resume(finished, "--max-steps", "3", "--seed", "7")
 
 
 @pytest.mark.parametrize("flags, change, rate", [

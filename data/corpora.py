@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import chain, starmap
 from pathlib import Path
 
-from data.corpus_files import KNOWN, has_wildcard, select_files, some_of
+from data.corpus_files import KNOWN, first_few, has_wildcard, select_files
 from data.lines import Replacements
 from data.readers import read_documents
 from data.reflow import ALWAYS, REFLOW, reflow, reflow_summary, wrap_width
@@ -80,7 +80,7 @@ def open_corpus(source, text_field="text", cache=None, workers=None, text_suffix
     selection = select_files(sources, text_suffix)  # in the order of the sources
     if warning := selection.warning():
         print(f"warning: {warning}", file=sys.stderr)
-    name = some_of(list(map(_name_of, sources)))
+    name = first_few(list(map(_name_of, sources)))
     return FileCorpus(name, selection, text_field, reflow, Replacements(encoding_errors))
 
 

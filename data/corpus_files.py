@@ -105,7 +105,7 @@ def select_files(sources, text_suffixes=""):
     found = set(map(suffix_of, selection.files))
     for suffix in suffixes - found:
         raise ValueError(f"--text-suffix {visible(suffix)}: no file has this extension "
-                         f"(found: {some_of(sorted({*found, *selection.left_out}))})")
+                         f"(found: {first_few(sorted({*found, *selection.left_out}))})")
     return selection
 
 
@@ -242,7 +242,7 @@ def _head(path):
         return b"\0"
 
 
-def some_of(words, others="others"):
+def first_few(words, others="others"):
     """Return the first words for a message: ``"a.txt, b.txt and 40 others"``."""
     text = ", ".join(visible(str(word)) for word in words[:MAX_NAMED])
     return text + (f" and {len(words) - MAX_NAMED:,} {others}" if len(words) > MAX_NAMED else "")
@@ -257,4 +257,4 @@ def counts_text(kinds):
     counts = sorted(Counter(kinds).items(), key=lambda item: (-item[1], item[0]))
     names = [f"{count:,} {'without extension' if kind == 'none' else kind}"
              for kind, count in counts]
-    return some_of(names, "other kinds")
+    return first_few(names, "other kinds")

@@ -4,7 +4,7 @@ import zlib
 from dataclasses import dataclass, field
 from functools import partial
 
-from data.corpus_files import check_regular_file, some_of
+from data.corpus_files import check_regular_file, first_few
 from data.sources.compression import compression_error, decompressed, is_partial
 from tokenizer.utils.terminal import plural
 
@@ -49,7 +49,7 @@ class Replacements:
         if not self.num_characters:
             return ""
         return (f"{plural(self.num_characters, 'character')} of invalid UTF-8, in "
-                f"{plural(len(self.last_lines), 'file')} ({some_of([*self.last_lines])})")
+                f"{plural(len(self.last_lines), 'file')} ({first_few([*self.last_lines])})")
 
 
 def decoded_lines(path, on_open=None, replacements=None):

@@ -80,9 +80,9 @@ class BertNormalizer:
                 parts.append(plain)
                 positions += range(start, start + len(part))
             else:
-                normalized, places = normalize_cached(part)
+                normalized, part_positions = normalize_cached(part)
                 parts.append(normalized)
-                positions += [start + place for place in places]
+                positions += [start + position for position in part_positions]
             start += len(part)
         return "".join(parts), positions
 

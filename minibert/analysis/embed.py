@@ -56,10 +56,10 @@ def main(args=None):
         raise ValueError(f"--train and the file {args.file}: train first, then give the file and "
                          "the trained model to a second command")
     if not args.train:
-        given = [name for name in TRAINING_ONLY
-                 if getattr(args, name) not in (None, command.get_default(name))]
-        if given:
-            flags = ", ".join(map(flag, given))
+        useless = [name for name in TRAINING_ONLY
+                   if getattr(args, name) not in (None, command.get_default(name))]
+        if useless:
+            flags = ", ".join(map(flag, useless))
             raise ValueError(f"{flags}: only for training: add --train TEXT or leave it out")
     if args.file:
         args.out = args.out or "vectors.npy"

@@ -147,11 +147,11 @@ def encode_files(model_config, tokenizer, train, dev, labels, config, say):
     return encoded
 
 
-def choose_examples(count, wanted):
-    """Return ``wanted`` of ``count`` indices in ascending order, always the same; 0: all."""
-    if not 0 < wanted < count:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(SUBSET_SEED).permutation(count)[:wanted])
+def choose_examples(num_examples, limit):
+    """Return up to ``limit`` indices of examples, ascending, always the same ones; 0: all."""
+    if not 0 < limit < num_examples:
+        return np.arange(num_examples)
+    return np.sort(np.random.default_rng(SUBSET_SEED).permutation(num_examples)[:limit])
 
 
 def balanced_weights(train_labels, num_labels):

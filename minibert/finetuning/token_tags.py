@@ -83,10 +83,10 @@ class Tokens(Task):
     def encode(self, tokenizer, examples, labels, model_config, max_length):
         """Return ids (T,) for each window; labels (T,): tags at first pieces, else -100."""
         class_of = {tag: i for i, tag in enumerate(labels)}
-        rows, targets, places = [], [], []
+        rows, targets, locations = [], [], []
         with progress_bar(len(examples), "encoding", "sentences") as bar:
             for words, tags in zip(examples.texts, examples.labels or examples.texts):
-                place_of = {}
+                location_of = {}
                 ids, first_pieces = encode_words(tokenizer, words)
                 for start, size, own_words in windows(ids, first_pieces, max_length - 2):
                     piece_ids = ids[start : start + size]
@@ -94,24 +94,24 @@ class Tokens(Task):
                     target = torch.full((len(row),), IGNORE_INDEX)
                     for word in own_words:
                         position = first_pieces[word] - start + 1  # after [CLS]
-                        place_of[word] = len(rows), position
+                        location_of[word] = len(rows), position
                         target[position] = class_of.get(tags[word], IGNORE_INDEX)
                     rows.append(row)
                     targets.append(target)
-                places.append([place_of.get(word) for word in range(len(words))])
+                locations.append([location_of.get(word) for word in range(len(words))])
                 bar.update()
         encoded = EncodedRows(rows, tokenizer.pad_token_id, max_length, examples=examples,
                               labels=None if examples.labels is None else targets)
-        encoded.places = places  # of each word: (row, position), None for a word without a piece
+        encoded.locations = locations  # of each word: (row, position); None: it has no piece
         return encoded
 
     def answers(self, outputs, encoded, labels, config):
         classes = [row.argmax(dim=1).tolist() for row in outputs]
         without_piece = "O" if "O" in labels else labels[0]
         return [{"words": words,
-                 "tags": [labels[classes[place[0]][place[1]]] if place else without_piece
-                          for place in places]}
-                for words, places in zip(encoded.examples.texts, encoded.places)]
+                 "tags": [labels[classes[location[0]][location[1]]] if location else without_piece
+                          for location in locations]}
+                for words, locations in zip(encoded.examples.texts, encoded.locations)]
 
     def score(self, answers, examples, labels, config):
         predictions = [answer["tags"] for answer in answers]

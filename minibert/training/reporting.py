@@ -116,8 +116,8 @@ def print_expectations(trainer):
     print(f"length      {length}; {learning_rates(config)}, {config.schedule} schedule")
     print_expected_losses(trainer)
     if state.step:
-        where = f", at {stream_position(state.data_state)} of the text" if config.stream else ""
-        print(f"resuming    at step {state.step:,} after {duration(state.elapsed)}{where}")
+        position = f", at {stream_position(state.data_state)} of the text" if config.stream else ""
+        print(f"resuming    at step {state.step:,} after {duration(state.elapsed)}{position}")
         if trainer.progress() >= 1:
             length = next(name for name in LENGTHS if getattr(config, name))
             print("finished    this run has trained for its full length. It can train for longer. "
@@ -280,8 +280,9 @@ def print_results(trainer, scores):
     """Print the validation scores, draw the loss curve, and show samples."""
     state, config, folder = trainer.state, trainer.config, trainer.run.folder
     skipped = f", {state.skipped} skipped" if state.skipped else ""
-    where = f", to {stream_position(state.data_state)} of the text" if config.stream else ""
-    print(f"trained     {plural(state.step, 'step')} in {duration(state.elapsed)}{skipped}{where}")
+    position = f", to {stream_position(state.data_state)} of the text" if config.stream else ""
+    print(f"trained     {plural(state.step, 'step')} in {duration(state.elapsed)}{skipped}"
+          f"{position}")
     if trainer.is_out_of_patience and trainer.progress() < 1:
         print(f"            {early_stop(state)}")
     print_scores(trainer, scores, "validation")

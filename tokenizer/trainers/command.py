@@ -124,7 +124,8 @@ def extend_command(args):
                           args.workers, args.max_words, not args.no_progress)
     texts = list(take_characters(corpus.documents("eval"), MEASURED_CHARACTERS))
     num_words = sum(len(text.split()) for text in texts)
-    before, after = (len(kind.encode_texts(texts)[0]) for kind in (tokenizer, extended))
+    before = len(tokenizer.encode_texts(texts)[0])
+    after = len(extended.encode_texts(texts)[0])
     if unknown := extended.take_unknown():
         extended.training_unknown = describe_unknown(unknown, after, len("".join(texts).encode()))
     finish(args, corpus, extended, {

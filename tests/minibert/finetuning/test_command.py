@@ -196,7 +196,7 @@ def test_fine_tuning_uses_dropout_though_pretraining_did_not(any_run, use_pretra
 
 
 def test_seeds_differ_and_are_reproducible(bert):
-    config = FinetuneConfig(epochs=1, **{**QUICK, "seeds": 2})
+    config = FinetuneConfig(epochs=1, examples=32, **QUICK | {"seeds": 2})
     first, second = (finetune(*load_parts(bert), config, say=silent) for _ in range(2))
     assert first == second
     losses = [history[0]["train_loss"] for history in first["pretrained"]["epochs"]]
@@ -229,7 +229,7 @@ def test_ctrl_c_keeps_the_best_model_so_far(bert, tmp_path, monkeypatch, capsys)
         return fit(model, train, dev, config, seed, bar, stop, on_best)
 
     monkeypatch.setattr(seeds, "fit", interrupted_fit)
-    words = [str(bert), *files(bert), "--out", str(out), *flags(seeds=3),
+    words = [str(bert), *files(bert), "--out", str(out), *flags(seeds=3, epochs=1),
              "--from-scratch"]
     assert command.main(words) == 130
     assert "stopped      the best model so far is saved" in capsys.readouterr().out

@@ -229,10 +229,13 @@ def test_data_and_tokenizer_of_another_run_can_be_used_again(text, tmp_path, cap
 
 
 class CountingBackend:
-    """Makes torch.compile run each graph as it is, and counts the calls of each."""
+    """Makes torch.compile run each graph as it is.
+
+    num_calls: of each graph. is_dynamic: whether each graph is for more than one shape.
+    """
 
     def __init__(self, monkeypatch):
-        self.num_calls = []
+        self.num_calls, self.is_dynamic = [], []
         compile = torch.compile
         monkeypatch.setattr(torch, "compile",
                             lambda model, **kwargs: compile(model, backend=self, **kwargs))
@@ -240,6 +243,7 @@ class CountingBackend:
     def __call__(self, graph, inputs):
         index = len(self.num_calls)
         self.num_calls.append(0)
+        self.is_dynamic.append(any(isinstance(value, torch.SymInt) for value in inputs))
 
         def call(*values):
             self.num_calls[index] += 1
@@ -253,7 +257,7 @@ def test_a_compiled_run_keeps_one_graph_for_each_shape(text, tmp_path, monkeypat
     flags = "--epochs 2 --batch-size 60 --eval-every 5".split()
     run(text, tmp_path / "compiled", *flags, "--compile")
     num_steps = len(losses(tmp_path / "compiled"))
-    assert backend.num_calls == [num_steps - 2, 2]
+    assert backend.num_calls == [num_steps - 2, 2] and not any(backend.is_dynamic)
     run(text, tmp_path / "eager", *flags)
     for one, two in zip(losses(tmp_path / "compiled"), losses(tmp_path / "eager"), strict=True):
         assert one == pytest.approx(two, rel=1e-3)
@@ -264,6 +268,7 @@ def test_compiled_pairs_stay_compiled_whatever_their_lengths(text, tmp_path, mon
     flags = "--max-steps 8 --batch-size 7 --max-length 60 --compile".split()
     run(text, tmp_path / "run", *PAIRS, *flags)
     assert sum(backend.num_calls) == 8
+    assert any(backend.is_dynamic)
     assert 1 < len(backend.num_calls) < 6 < torch._dynamo.config.recompile_limit
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from tokenizer.utils.terminal import plural
 
@@ -29,6 +30,30 @@ def choose_device(name):
         raise ValueError(f"device {name} is not available on this machine: use --device "
                          + " or ".join(available))
     return torch.device(name)
+
+
+class SkipInitialization(TorchFunctionMode):
+    """Within the block, the functions of torch.nn.init draw no random numbers."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return None
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def shapes_only():
+    """Within the block, new models have shapes but no memory: their weights come from elsewhere.
+
+    >>> with shapes_only():
+    ...     layer = torch.nn.Linear(2, 3)
+    >>> layer.weight
+    Parameter containing:
+    tensor(..., device='meta', size=(3, 2), requires_grad=True)
+    """
+    # To initialize weights on "meta", torch would import its compiler, which takes 1.5 seconds.
+    with torch.device("meta"), SkipInitialization():
+        yield
 
 
 def choose_precision(name, device):

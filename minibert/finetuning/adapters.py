@@ -26,6 +26,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from minibert.config_fields import check_at_least, check_choices, check_positive, option
+from minibert.device import shapes_only
 from minibert.evaluate import eval_mode
 from minibert.optim import FRESH_RMS, num_stacked
 from tokenizer.utils.cli import suggestion
@@ -245,8 +246,8 @@ def merged_copy(model):
     """
     if any(isinstance(module, Prefix) for module in model.modules()):
         raise ValueError("trained prefixes cannot be merged into the weights: save the adapter")
-    # "meta" draws no random numbers, so saving does not change the training that continues.
-    with torch.device("meta"):
+    # No random numbers are drawn, so saving does not change the training that continues.
+    with shapes_only():
         plain = type(model)(model.config, model.labels, model.dropout.p)
     state = {name: t for name, t in model.state_dict().items() if not ADAPTER_TENSOR.search(name)}
     for name, module in model.named_modules():

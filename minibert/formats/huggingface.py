@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from minibert.checks import check_tokenizer
+from minibert.device import shapes_only
 from minibert.formats import safetensors
 from minibert.formats.huggingface_config import (
     ENCODER_DECODER,
@@ -130,8 +131,7 @@ def from_pretrained(folder):
     config = load_config(folder)
     path, tensors, note = load_tensors(folder, config.family)
     notes = [note] if note else []
-    # Shapes without memory and without random numbers: the values come from the file.
-    with torch.device("meta"):
+    with shapes_only():  # the values come from the file
         model = _build_model(values, config, tensors, config_path)
     encoder_only = isinstance(model, BertModel)
     state, _, unused = map_state_dict(model, tensors, path, heads_may_differ=encoder_only)

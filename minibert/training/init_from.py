@@ -19,6 +19,7 @@ import torch
 
 from minibert.checks import check_tokenizer
 from minibert.config import TrainConfig
+from minibert.device import shapes_only
 from minibert.formats.huggingface import load_config, load_tensors, map_state_dict
 from minibert.formats.huggingface_config import ENCODER_DECODER
 from minibert.formats.model_files import locate, read_config
@@ -65,7 +66,7 @@ def init_config(folder, flags):
         raise ValueError(f"--init {folder} is another model: {'; '.join(refused)}. "
                          "Leave these flags out")
     check_tokenizer(model, tokenizer)
-    with torch.device("meta"):  # shapes without memory
+    with shapes_only():
         empty_model = OBJECTIVES[objective].model(model)
     read_weights(empty_model, model_folder)  # check names and shapes now, before anything slow
     if extended_folder := flags.get("tokenizer"):
@@ -85,7 +86,7 @@ def load_initial_weights(folder, model, tokenizer):
     For a classifier: 'reviews; fresh: the MLM head; not used: bert.pooler.dense, classifier'
     """
     model_folder, tokenizer_folder = locate(folder)
-    with torch.device("meta"):
+    with shapes_only():
         saved_model = type(model)(load_config(model_folder))
     weights, fresh, unused, note = read_weights(saved_model, model_folder)
     pieces = replaced_pieces(load_tokenizer(tokenizer_folder), tokenizer)

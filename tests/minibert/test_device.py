@@ -10,6 +10,8 @@ import torch
 from commands import FORK
 
 from minibert import device
+from minibert.config import BertConfig
+from minibert.model import BertForMaskedLM
 
 CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
 
@@ -126,3 +128,16 @@ def test_threads_stay_in_a_run_by_steps_and_where_the_user_sets_their_number(
     assert shared_cores(adapt=False)(2.0, others=4.0) == (2.0, 4)
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     assert shared_cores(adapt=True)(2.0, others=4.0) == (2.0, 4)
+
+
+def test_models_of_shapes_only_take_no_memory_and_draw_no_numbers():
+    state = torch.get_rng_state()
+    filled = torch.ones(3)
+    with device.shapes_only():
+        model = BertForMaskedLM(BertConfig(vocab_size=50, hidden_size=12))
+        torch.nn.init.normal_(filled)
+    assert {p.device.type for p in model.parameters()} == {"meta"}
+    assert torch.equal(torch.get_rng_state(), state)
+    assert filled.sum() == 3
+    torch.nn.init.normal_(filled)
+    assert filled.sum() != 3

@@ -78,13 +78,14 @@ class EncoderWithHead(PreTrainedModel):
             self.activation = ACTIVATIONS[config.head_activation]
             self.norm = layer_norm(config)
         self.classifier = nn.Linear(config.hidden_size, max(len(self.labels), 1))
+        self.dense_is_pretrained = False
         self.init_weights()
 
     def load_encoder_from(self, pretrained):
         """Copy the weights of any model with the same config; return self.
 
         These are the encoder, the pooler if both have one, and for modernbert the layers dense and
-        norm of the MLM head.
+        norm of the MLM head, unless ``pretrained`` is an encoder alone.
         """
         state = encoder_of(pretrained).state_dict()
         own = self.bert.state_dict()
@@ -94,6 +95,7 @@ class EncoderWithHead(PreTrainedModel):
         if self.config.family == "modernbert" and hasattr(head, "dense"):
             self.dense.load_state_dict(head.dense.state_dict())
             self.norm.load_state_dict(head.norm.state_dict())
+            self.dense_is_pretrained = True
         return self
 
 

@@ -1,6 +1,6 @@
 """The files of an adapter: what fine-tuning has trained, without its base model.
 
-    adapter.safetensors   every trained tensor, the head included, under its name in the model
+    adapter.safetensors   every trained tensor and the whole head, under their names in the model
     adapter.json          {"model": "BertForSequenceClassification", "labels": ["0", "1"],
                            "tuning": {"tune": "lora", ...}, "dropout": 0.1, "base": "..",
                            "digest": "9f86d081...", ...}
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from minibert.config_fields import from_dict
-from minibert.finetuning.adapters import Tuning, attach, merged_copy
+from minibert.finetuning.adapters import Tuning, attach, is_head_parameter, merged_copy
 from minibert.formats import safetensors
 from minibert.formats.huggingface import save_pretrained
 from minibert.formats.model_files import CONFIG, WEIGHTS
@@ -54,8 +54,8 @@ def save_finetuned(model, tuning, folder, tokenizer, base, base_digest):
         save_pretrained(merged_copy(model) if tuning.tune == "lora" else model, folder, tokenizer)
     if tuning.tune == "all":
         return
-    trained = {name: p.detach().float() for name, p in model.named_parameters() if p.requires_grad}
-    safetensors.write(trained, folder / ADAPTER_WEIGHTS, {"format": "pt"})
+    tensors = {name: p.detach().float() for name, p in adapter_parameters(model).items()}
+    safetensors.write(tensors, folder / ADAPTER_WEIGHTS, {"format": "pt"})
     values = {"model": type(model).__name__, "tuning": asdict(tuning),
               "labels": list(model.labels), "dropout": model.dropout.p,
               "family": model.config.family, "base": Path(os.path.relpath(base, folder)).as_posix(),
@@ -110,11 +110,20 @@ def read_adapter(path):
         raise ValueError(f"{path} is not an adapter: {error}") from None
 
 
+def adapter_parameters(model):
+    """Return the {name: parameter} that an adapter's file holds.
+
+    The part of the head that LoRA freezes is among them: ``encoder_digest`` does not cover it.
+    """
+    return {name: p for name, p in model.named_parameters()
+            if p.requires_grad or is_head_parameter(name)}
+
+
 def load_adapter_weights(model, path):
     """Load an adapter.safetensors. ValueError if names or shapes are not those of the model."""
     tensors = safetensors.read(path)
     found = {name: tensor.shape for name, tensor in tensors.items()}
-    expected = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
+    expected = {name: p.shape for name, p in adapter_parameters(model).items()}
     wrong = [name for name in expected | found if found.get(name) != expected.get(name)]
     if wrong:
         raise ValueError(f"{path}: {plural(len(wrong), 'tensor is', 'tensors are')} missing, "

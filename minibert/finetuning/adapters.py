@@ -12,9 +12,9 @@
 
 The head (``heads.py``: the classifier and the dense layer before it) is always trained, because
 part of it starts from random weights. In modernbert only the classifier does: the dense layer comes
-from the MLM head, so LoRA updates it like the matrices of the blocks. Papers often leave the head
-out of their counts; ``count_parameters`` returns both. The files of an adapter are described in
-``adapter_files.py``.
+from the MLM head, if the base has one, so LoRA updates it like the matrices of the blocks. Papers
+often leave the head out of their counts; ``count_parameters`` returns both. The files of an adapter
+are described in ``adapter_files.py``.
 """
 import math
 import re
@@ -218,7 +218,7 @@ def add_lora(model, tuning):
             layer = LoRALinear(block.get_submodule(name), parts, tuning.lora_rank,
                                tuning.lora_alpha, num_stacked(name, model.config))
             block.set_submodule(name, layer)
-    if model.config.family == "modernbert":  # dense and norm of its head are pre-trained
+    if model.dense_is_pretrained:  # and norm as well: the head of modernbert
         model.dense = LoRALinear(model.dense, [0], tuning.lora_rank, tuning.lora_alpha)
         for parameter in (model.dense.weight, *model.norm.parameters()):
             parameter.requires_grad_(False)

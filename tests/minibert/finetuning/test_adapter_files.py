@@ -46,7 +46,10 @@ def test_a_saved_model_loads_as_a_checkpoint_and_as_an_adapter(any_run, mode, tm
     folder = tmp_path / "a"
     model = save_adapter(any_run, mode, folder)
     names = set(safetensors.read(folder / ADAPTER_WEIGHTS))
-    assert names == {name for name, p in model.named_parameters() if p.requires_grad}
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    is_frozen_head = mode == "lora" and model.config.family == "modernbert"
+    assert names - trained == ({"dense.weight", "norm.weight"} if is_frozen_head else set())
+    assert trained < names if is_frozen_head else trained == names
     assert "classifier.weight" in names
 
     assert (folder / WEIGHTS).exists() == (mode != "prefix")
@@ -85,6 +88,30 @@ def test_an_adapter_loads_on_a_copy_of_its_base_but_on_no_other_model(modernbert
     trained_on = re.escape(str(modernbert.resolve()))
     with pytest.raises(ValueError, match=f"another base model than .*: .* trained on {trained_on}"):
         load_finetuned(tmp_path / "a", other)
+
+
+def test_lora_of_a_modernbert_without_mlm_head_trains_and_saves_the_whole_head(
+        modernbert, tmp_path):
+    """Its dense layer starts from random weights, others at each load."""
+    run = tmp_path / "encoder"
+    shutil.copytree(modernbert, run)
+    save_pretrained(from_pretrained(modernbert / "model").bert, run / "model")
+    model = save_adapter(run, "lora", tmp_path / "a")
+    assert model.dense.weight.requires_grad and model.norm.weight.requires_grad
+    assert not model.bert.blocks[0].mlp.down_proj.weight.requires_grad
+    loaded, _ = load_finetuned(tmp_path / "a", run)
+    assert torch.equal(logits(loaded), logits(model))
+
+
+def test_lora_on_another_head_of_the_same_encoder_predicts_the_same(modernbert, tmp_path):
+    model = save_adapter(modernbert, "lora", tmp_path / "a")
+    other = tmp_path / "other"
+    shutil.copytree(modernbert, other)
+    base = from_pretrained(other / "model")
+    base.head.dense.weight.data.neg_()
+    save_pretrained(base, other / "model")
+    loaded, _ = load_finetuned(tmp_path / "a", other)
+    assert torch.equal(logits(loaded), logits(model))
 
 
 def test_the_digest_depends_only_on_the_encoder(any_run):

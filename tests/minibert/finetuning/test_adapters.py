@@ -19,6 +19,7 @@ from minibert.finetuning.adapters import (
 )
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
+from minibert.model import BertForMaskedLM
 
 LABELS = ("bad", "good")
 MODES = [mode for mode in RATE_FACTORS if mode != "all"]
@@ -28,7 +29,8 @@ all_families = pytest.mark.parametrize("family", FAMILIES)
 
 def classifier(family):
     config = cases.config(family)
-    return cases.fill(BertForSequenceClassification(config, LABELS, dropout=0.0))
+    model = BertForSequenceClassification(config, LABELS, dropout=0.0)
+    return cases.fill(model.load_encoder_from(BertForMaskedLM(config)))
 
 
 def inputs(family):
@@ -38,8 +40,9 @@ def inputs(family):
 
 def tuned(family, mode, **options):
     """Return a classifier whose adapter is no longer in its initial state."""
+    model = classifier(family)
     torch.manual_seed(1)
-    model = attach(classifier(family), Tuning(tune=mode, **options))
+    attach(model, Tuning(tune=mode, **options))
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data += 0.05 * torch.randn(parameter.shape)

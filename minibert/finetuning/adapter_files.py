@@ -127,5 +127,6 @@ def load_adapter_weights(model, path):
     wrong = [name for name in expected | found if found.get(name) != expected.get(name)]
     if wrong:
         raise ValueError(f"{path}: {plural(len(wrong), 'tensor is', 'tensors are')} missing, "
-                         f"unexpected or of the wrong shape: {', '.join(wrong[:20])}")
+                         f"unexpected or of the wrong shape: {', '.join(wrong[:20])}. "
+                         "If an earlier version of minibert wrote the file, fine-tune again")
     model.load_state_dict(tensors, strict=False)

@@ -233,7 +233,7 @@ def load_newest(trainer):
         except ValueError as error:
             print(f"warning: the checkpoint {folder.name} cannot be read: {error}", file=sys.stderr)
     if folders:
-        raise ValueError(f"none of the {plural(len(folders), 'checkpoint')} in {folders[0].parent} "
+        raise ValueError(f"no checkpoint in {folders[0].parent} "
                          "can be read. Bring the files named above back from a copy")
     return None
 

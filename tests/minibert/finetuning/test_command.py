@@ -280,7 +280,7 @@ def test_each_mode_has_its_own_default_learning_rate(bert, tmp_path, monkeypatch
         with pytest.raises(KeyboardInterrupt):
             command.main([str(bert), *files(bert), "--out", str(tmp_path / "out"), *words])
     # 0.1 / (16 wide x sqrt(1 layer))
-    assert seen == [("all", 6.3e-3), ("lora", 6.2e-2), ("prefix", 0.25)]
+    assert seen == [("all", 6.3e-3), ("lora", 3.1e-2), ("prefix", 0.25)]
 
 
 @pytest.mark.parametrize("words, message", [

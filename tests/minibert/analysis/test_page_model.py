@@ -47,10 +47,11 @@ def run_node(script, packed):
 
 @functools.cache
 def tokenizer_of(kind, **options):
+    """Train a tokenizer. Its size is odd, and ``linear`` in model.js computes outputs in pairs."""
     texts = iter(LEARNED_FROM)
     if kind == "bpe":
-        return ByteLevelBPE.train_from_iterator(texts, vocab_size=400, show_progress=False)
-    return WordPiece.train_from_iterator(texts, vocab_size=400, show_progress=False, **options)
+        return ByteLevelBPE.train_from_iterator(texts, vocab_size=401, show_progress=False)
+    return WordPiece.train_from_iterator(texts, vocab_size=401, show_progress=False, **options)
 
 
 def test_the_weights_on_the_page_are_those_of_the_model_in_bf16(bpe):

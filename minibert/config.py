@@ -310,10 +310,11 @@ class TrainConfig:
         if self.objective != "masked" and self.examples == "pairs":
             raise ValueError(f"examples pairs are for next-sentence prediction, which objective "
                              f"{self.objective} does not have: use lines, documents or blocks")
-        check_positive(self, "max_length", "batch_size", "learning_rate", "muon_learning_rate",
-                       "min_frequency", "limit_alphabet", "max_input_chars_per_word",
-                       "keep_checkpoints", "eval_examples", "adam_epsilon",
-                       "log_every", "mlm_probability")
+        check_positive(self, "learning_rate", "muon_learning_rate", "adam_epsilon",
+                       "mlm_probability")
+        check_at_least(self, 1, "max_length", "batch_size", "min_frequency", "limit_alphabet",
+                       "max_input_chars_per_word", "keep_checkpoints", "eval_examples",
+                       "log_every")
         check_at_least(self, 0, "micro_batch_size", "weight_decay", "max_grad_norm", "max_steps",
                        "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight",
                        "patience")

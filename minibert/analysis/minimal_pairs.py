@@ -55,7 +55,13 @@ def read_pairs(path):
     else:
         first = next(lines, (1, ""))
         columns = () if SENTENCES[0] in first[1] else SENTENCES
-        records = table_records(path, itertools.chain([first], lines), SENTENCES, columns)
+
+        def on_bad_row(message):
+            hint = f" The first row does not name {' and '.join(SENTENCES)}." if columns else ""
+            raise ValueError(message + hint)
+
+        records = table_records(path, itertools.chain([first], lines), SENTENCES, columns,
+                                on_bad_row)
     for line, record in records:
         source = f"{path}:{line}"
         for name in SENTENCES:

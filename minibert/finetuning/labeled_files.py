@@ -247,6 +247,8 @@ def read_rows(path, layout, needed, on_bad_row=raise_error, replacements=None, l
         try:
             row = {name: _part(f"{path}:{line}", name, record, needed, lists) for name in needed}
         except ValueError as error:
+            if extension in (".csv", ".tsv"):  # the column is missing in every row
+                raise
             on_bad_row(str(error))
         else:
             yield line, row

@@ -277,6 +277,8 @@ def run_folder(args):
     if (folder / "config.json").exists():
         raise ValueError(f"{folder} already holds a run: add --resume to continue it, "
                          "or choose another --out")
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file, and a run needs a folder: choose another --out")
     if folder.exists() and not is_empty(folder):
         raise ValueError(f"{folder} exists and is not empty: choose another --out")
     return folder

@@ -62,6 +62,13 @@ class Parser(argparse.ArgumentParser):
                 return next(action.choices[word] for word in args if word in action.choices)
         return self
 
+    def _check_value(self, action, value):
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += suggestion(str(value), [str(choice) for choice in action.choices])
+            raise
+
     def error(self, message):
         self.exit(2, f"error: {message}\n({self.prog} --help lists all flags)\n")
 

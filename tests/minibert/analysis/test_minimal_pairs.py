@@ -134,6 +134,12 @@ def test_a_row_with_another_number_of_sentences_is_an_error(tmp_path):
         list(read_pairs(tmp_path / "pairs.tsv"))
 
 
+def test_a_table_of_other_columns_is_an_error_that_names_the_needed_ones(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("good\tbad\tUID\nShe sees it.\tShe see it.\tx\n")
+    with pytest.raises(ValueError, match="does not name sentence_good and sentence_bad"):
+        list(read_pairs(tmp_path / "pairs.tsv"))
+
+
 @pytest.mark.parametrize("records, message", [
     ([RIGHT, {"sentence_good": "The cat"}], ":2: no text in 'sentence_bad'; each line needs"),
     ([RIGHT, RIGHT | {"sentence_good": 7}], ":2: no text in 'sentence_good'"),

@@ -145,18 +145,19 @@ def test_an_unknown_flag_names_the_nearest(capsys):
 def test_an_unknown_preset_lists_the_presets(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.parse(["--preset", "quikstart"])
-    assert stop.value.code == 2 and "wikipedia" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and "wikipedia" in error and "did you mean quickstart?" in error
 
 
 @pytest.mark.parametrize("values, message", [
-    ({"batch_size": 0}, "batch_size is 0: it must be positive"),
+    ({"batch_size": 0}, "batch_size is 0: it must be at least 1"),
     ({"learning_rate": float("nan")}, "learning_rate is nan"),
     ({"epochs": float("inf")}, "epochs is inf: it must be at most 1,000,000,000"),
     ({"weight_decay": float("inf")}, "weight_decay is inf: it must be at most"),
     ({"seed": 2**64}, f"seed is {2**64}: it must be at most"),
     ({"minutes": 1e30}, "minutes is 1e.30: it must be at most"),
     ({"max_steps": 10**23}, "max_steps is 10*: it must be at most"),
-    ({"limit_alphabet": 0}, "limit_alphabet is 0: it must be positive"),
+    ({"limit_alphabet": 0}, "limit_alphabet is 0: it must be at least 1"),
     ({"seed": -1}, "seed is -1"),
     ({"mlm_probability": 1.5}, "mlm_probability is 1.5"),
     ({"warmup": 1.0}, "warmup is 1.0"),

@@ -138,6 +138,9 @@ def test_a_refused_start_leaves_other_folders_alone(text, tmp_path):
     (tmp_path / "mine/.git").mkdir(parents=True)
     with pytest.raises(ValueError, match="not empty"):
         run(text, tmp_path / "mine", "--max-steps", "2")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file is a file, and a run needs a folder"):
+        run(text, tmp_path / "file", "--max-steps", "2")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="max.length"):
         run(text, tmp_path / "empty", "--max-steps", "2", "--max-position-embeddings", "8")
@@ -154,7 +157,7 @@ def test_a_tokenizer_without_a_mask_token_is_refused(text, tmp_path):
 
 
 @pytest.mark.parametrize("flags, code, last_line", [
-    (["--preset", "kant", "--batch-size", "0"], 1, "error: --batch-size is 0: it must be positive"),
+    (["--preset", "kant", "--batch-size", "0"], 1, "error: --batch-size is 0: it must be at least"),
     (["--batchsize", "3"], 2, "(train.py --help lists all flags)"),
 ])
 def test_a_mistake_on_the_command_line_is_one_line_and_an_exit_code(flags, code, last_line):

@@ -1,6 +1,7 @@
 """Open a corpus, one of the named ones or your own files, and read its documents.
 
-    pydocs      documentation of Python, torch and numpy, no download (sources/pydocs.py)
+    pydocs      documentation of Python, torch, numpy, sympy and networkx, no download
+                (sources/pydocs.py)
     kant        three books by Immanuel Kant, 1.8 MB, the corpus of KantaiBERT (sources/kant.py)
     wikipedia   Simple English Wikipedia; wikipedia:en, wikipedia:de, ... for other languages
     amazon      reviews of digital music; amazon:Books, amazon:Toys_and_Games, ... for others

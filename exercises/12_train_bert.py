@@ -14,8 +14,8 @@ sentences: 32 strings of words in lower case
 
 Return (ids, model): ids (32, T), a tensor of int64; model maps ids (B, T) to logits (B, T, V).
 
-The check replaces each token by [MASK], one at a time, and asks the model for it. It passes if 95
-of 100 answers are right. (docs/book/tiny_bert.py is a model of this kind, in post-norm.)
+The check replaces each token by [MASK], one at a time, and asks the model for it. It passes if
+at least 95% of the answers are right. (docs/book/tiny_bert.py is such a model, in post-norm.)
 """
 from importlib import import_module
 

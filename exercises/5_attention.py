@@ -5,7 +5,7 @@ broadcast to (B, nh, T, T): 0 where a query may look, a huge negative number whe
 
     scores     the product of each query with each key, divided by the square root of hs
     weights    the softmax of each query's scores: they sum to 1
-    result     for each query, the mean of the values by its weights
+    result     for each query, the sum of the values, each multiplied by its weight
 
 Return the result (B, nh, T, hs).
 """

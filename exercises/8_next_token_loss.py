@@ -4,8 +4,8 @@
     input_ids    (B, T): the tokens themselves
     is_token     (B, T): True for a token, False for padding, which comes at the end
 
-Row t of the logits answers for token t + 1. Return the mean of -log p(token) over all tokens that
-have a row and are no padding: a number. log p is the log of the softmax of the row.
+Row t of the logits predicts token t + 1. Return a number: the mean of -log p(token) over all tokens
+that have a row and are not padding. log p is the log of the softmax of the row.
 """
 
 

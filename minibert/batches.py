@@ -124,7 +124,7 @@ def find_masked_positions(labels, expected_mask_rate=0.0):
 
 
 def likely_maximum(num_tokens, mask_rate):
-    """Return how many of num_tokens tokens are masked at most in nearly all batches."""
+    """Return an upper bound on the masked tokens of nearly all batches of num_tokens tokens."""
     # Mean + 4 standard deviations of a binomial distribution: exceeded about once in 30,000 batches
     # (more often with whole words and spans).
     mean = num_tokens * mask_rate

@@ -218,7 +218,7 @@ class TrainConfig:
         "tokens before it) or span-corruption (T5: an encoder and a decoder that writes what was "
         "removed)"), TRAINING_OBJECTIVES)
     examples: str = option("blocks", (
-        "training examples: lines, documents (cut to length), blocks (packed, no padding) or "
+        "training examples: lines, documents (cut into pieces), blocks (packed, no padding) or "
         "pairs (two sentences, which adds next-sentence prediction)"), EXAMPLES)
     masking: str = option("tokens", (
         "unit of masking: tokens, words (all tokens of a word) or spans (several words)"), MASKINGS)

@@ -5,7 +5,7 @@ from tokenizer.utils.cli import suggestion
 
 
 def option(default, help, choices=()):
-    """Return a dataclass field with its help text and its only values for the command line."""
+    """Return a dataclass field with the help text and the allowed values of its flag."""
     return field(default=default, metadata={"help": help, "choices": tuple(choices)})
 
 

@@ -125,7 +125,7 @@ def peak_memory(device):
 
 
 class SharedCores:
-    """Which part of this machine's cores other programs use, and how many threads are best then.
+    """Measure how much of the cores other programs use, and choose the number of threads.
 
     The threads of a matrix product wait for the slowest of them. While another program needs one of
     two cores, a step is therefore faster with one thread than with two.

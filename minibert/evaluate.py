@@ -152,7 +152,7 @@ def token_counts(examples, is_special, limit):
 def copying_loss(counts, num_ordinary):
     """Return the lowest loss without context: of a model that looks at the masked position only.
 
-    Below this loss, and only there, a model uses the other tokens.
+    A lower loss shows that a model uses the other tokens.
 
         copying loss = H - 0.2 I                   H: the unigram entropy
         I = entropy(seen) - entropy(seen, if the true token is known)

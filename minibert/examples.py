@@ -1,7 +1,7 @@
 """A token file as a sequence of examples: lines, documents, packed sequences or sentence pairs.
 
 A token file contains documents, a document contains segments (lines), and a segment contains ids
-without special tokens. What an example is, is decided when the file is read:
+without special tokens. How the file is read decides what an example is:
 
     lines       [CLS] line [SEP]                        long lines are cut off
     documents   [CLS] piece of a document [SEP]         nothing is lost
@@ -145,7 +145,7 @@ class PackedSequences(Examples):
     """All documents are joined and cut into sequences of max_ids ids: nothing needs padding.
 
     The first epoch cuts at the multiples of max_ids. Later ones start ``offset`` ids further on, so
-    that a token is not always next to the same border, with the same context.
+    that a token is not always next to the same boundary, with the same context.
     """
 
     def __init__(self, token_file, tokenizer, max_length):

@@ -201,7 +201,7 @@ FINETUNED = {cls.__name__: cls for cls in (
 
 
 class PlainOutput(nn.Module):
-    """A model that returns tensors alone, as torch.jit.trace and ONNX need.
+    """A model that returns only tensors, as torch.jit.trace and ONNX need.
 
     The output is logits, (logits, nsp_logits), or what an encoder returns.
 

@@ -195,8 +195,8 @@ def update_average(average, model, decay, step, is_finite):
     """Move the averaged weights towards those of the model: an exponential moving average.
 
     average += (1 - decay) (weights - average). That is a mean over about the last 1 / (1 - decay)
-    steps, at first over a tenth of the steps so far. step: those before this one; is_finite:
-    whether the model took this one, a tensor on the device (reading it would make the CPU wait).
+    steps, at first over a tenth of the steps so far. step: the number of steps before this one;
+    is_finite: whether this step was taken, a tensor (reading it would make the CPU wait).
     """
     # 0 in the first step, so that the average has nothing of the random weights before it
     decay = min(decay, step / (step + 10))

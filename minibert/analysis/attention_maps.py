@@ -5,8 +5,8 @@
 
 Without --layer, each map is the mean over the heads of one layer. With it, each map is one head
 of that layer. The table summarizes what most heads do (Clark et al. 2019, "What Does BERT Look
-At?", section 3): they look at the token itself, at a neighbor, at the first or last token, where
-a head rests that found nothing, or broadly at all tokens. The weights show what is read, not
+At?", section 3): they look at the token itself, at a neighbor, at the first or last token (a head
+that found nothing rests there), or broadly at all tokens. The weights show what is read, not
 why: they do not explain an answer.
 """
 import json

@@ -3,11 +3,11 @@
     python -m minibert pairs runs/books docs/samples/minimal_pairs.jsonl
     python -m minibert pairs runs/books path/to/blimp --limit 100
 
-The score of a sentence is its pseudo-log-likelihood (see ``pseudo_likelihood``), or of a causal
-model its log-likelihood (without a start token, as in GPT-2, that of all tokens but the first):
-sums, not means, as in BLiMP (Warstadt et al. 2020). A tie is wrong, and 50% is chance. Two models
-that only count the tokens of the training text are scored as well: what they get right needs no
-BERT.
+The score of a sentence is its pseudo-log-likelihood (see ``pseudo_likelihood``). For a causal
+model it is the log-likelihood, without the first token if there is no start token, as in GPT-2.
+Both are sums, not means, as in BLiMP (Warstadt et al. 2020). A tie is wrong, and 50% is chance.
+Two models that only count the tokens of the training text are scored as well: what they get right
+needs no BERT.
 """
 import itertools
 import json

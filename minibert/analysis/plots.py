@@ -37,7 +37,7 @@ def read_metrics(folder):
 def smooth(values):
     """Return the mean of each value and its neighbors: together 1/50 of all values.
 
-    The neighbors are before and after the value, so that the curve is not late. The first values,
+    The neighbors are before and after the value, so that the curve does not lag. The first values,
     which change most, have fewer neighbors. Fewer than 100 values are returned as they are.
 
     >>> smooth([1.0, 1.0, 4.0])

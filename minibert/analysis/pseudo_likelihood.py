@@ -15,7 +15,7 @@ A word of several tokens is predicted from its own other pieces, so it scores to
 "so" and "##ir", "##uven" is certain. Kauf and Ivanova 2023 ("A Better Way to Do Masked Language
 Model Scoring") therefore also mask the later pieces of its word (word-l2r).
 
-Of a model trained with --objective causal, the command prints the perplexity.
+For a model trained with --objective causal, the command prints the perplexity.
 """
 import json
 import math

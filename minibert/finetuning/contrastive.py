@@ -5,7 +5,7 @@ should be similar, and b_j of the other pairs less so. The loss is the mean over
 
     -ln( e^(cos(a_i, b_i) / t) / sum over j of e^(cos(a_i, b_j) / t) ),    temperature t = 0.05
 
-A pair is two consecutive sentences of a paragraph, or twice the same sentence, whose two vectors
+A pair is two consecutive sentences of a paragraph, or the same sentence twice, whose two vectors
 differ by their dropout masks (section 3).
 """
 import math
@@ -37,7 +37,7 @@ POSITIVES = ("paragraph", "dropout")
 def sentence_pairs(corpus, split, positives="paragraph"):
     """Return the pairs of a split as a list of (text, text). No sentence is in two of them.
 
-    A second time it would be a negative of itself. The paragraph "A. B. C. D." has the pairs
+    A repeated sentence would be a negative of itself. The paragraph "A. B. C. D." has the pairs
     (A., B.) and (C., D.), or with positives "dropout" (A., A.), (B., B.), ...
     """
     pairs = []
@@ -68,7 +68,7 @@ def contrastive_loss(first, second, temperature):
 def retrieval_accuracy(first, second, candidates):
     """Return how often second[i] is the nearest to first[i] among ``candidates`` of second.
 
-    first, second: (N, H). A rest that is smaller would be easier, and is left out.
+    first, second: (N, H). A smaller last group would be easier, and is left out.
     """
     num_pairs = len(first) // candidates * candidates
     shape = (-1, candidates, first.shape[1])

@@ -166,8 +166,8 @@ def encode_words(tokenizer, words):
 def windows(ids, first_pieces, size):
     """Yield (start, number of ids, indices of its words) of each window of a sentence.
 
-    Windows overlap by half. A word belongs to the one where the fewer of the ids on its two sides
-    are the most, the first of equals.
+    Windows overlap by half. A word belongs to the window in which the smaller number of ids on
+    either side of it is largest; the first one wins ties.
 
     >>> [*windows(range(6), {word: word for word in range(6)}, size=4)]
     [(0, 4, [0, 1, 2]), (2, 4, [3, 4, 5])]

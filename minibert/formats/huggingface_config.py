@@ -1,6 +1,6 @@
 """config.json in Hugging Face's layout <-> BertConfig or T5Config, and a classifier's labels.
 
-A variant that exists there but not here is refused: loading it as the plain kind would give other
+A variant that is not implemented here is refused: loading it as the plain kind would give other
 numbers.
 """
 from dataclasses import fields

@@ -1,10 +1,10 @@
-"""Checkpoints: everything a run is, written as a whole or not at all, read without running code.
+"""Checkpoints: the complete state of a run, written atomically and read without running code.
 
     RUN/best/                             the model of the best evaluation, with --patience
     RUN/checkpoints/step-0000500/
         config.json, model.safetensors    the model, in the Hugging Face layout
         optimizer.pt                      AdamW's moments and Muon's momentum; with --average also
-                                          the weights that they move, the model being the average
+                                          the trained weights, as the model has their average
         random.pt                         states of torch's random generators, for dropout
         state.json                        the fields of TrainState, the configuration, the scaler
         checksums.json                    the CRC-32 of each of these files

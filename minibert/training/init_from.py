@@ -1,4 +1,4 @@
-"""Continue from a model that exists: ``python train.py --init FOLDER``.
+"""Continue from an existing model: ``python train.py --init FOLDER``.
 
 FOLDER is a published model or a run. Its configuration, tokenizer and weights are taken; the
 optimizer, the order of examples and the masks start fresh. Pre-training needs the encoder and

@@ -23,7 +23,7 @@ EXAMPLE_COLUMNS = 96
 
 
 class Report:
-    """Prints, logs to metrics.jsonl and moves the progress bar. Only rank 0 is seen and writes."""
+    """Prints, logs to metrics.jsonl and moves the progress bar; silent on ranks other than 0."""
 
     def __init__(self, trainer):
         self.trainer = trainer

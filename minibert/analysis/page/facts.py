@@ -4,9 +4,9 @@
     python -m minibert page runs/books --text "He broke the [MASK]." --out page.html
 
 The page loads nothing: you can mail it or open it on a phone. A small masked model is in the page
-(``pack.py``) and answers there (``model.js``); the page of another one has pictures of its answers
-and its attention. A run that is not finished has a page too, of its newest checkpoint or without a
-model, and so has a folder with only a model. This module collects the facts; ``layout.py`` lays
+(``pack.py``) and answers there (``model.js``); for other models, the page has pictures of answers
+and attention. A run that is not finished gets a page too, with its newest checkpoint or without a
+model. So does a folder with only a model. This module collects the facts; ``layout.py`` lays
 them out.
 """
 import json

@@ -145,10 +145,9 @@ def mask_kind(true_id, input_id, label):
     return "unchanged" if input_id == true_id else "a random token"
 
 
-def chapter_07_attention():
-    """Above: the keys that each query sees. Below: rotary scores, and gradients by block."""
-    drawing = Drawing(760, 610, "The keys that a query sees; rotary positions: the score by "
-                                "distance; the gradient of each block")
+def chapter_07_visible_keys():
+    """The keys that each query sees, in global and in local layers."""
+    drawing = Drawing(760, 286, "The keys that each query sees, in global and in local layers")
     config = BertConfig(family="modernbert", local_attention=6)
     num_tokens = 16
     cell = 12
@@ -171,8 +170,6 @@ def chapter_07_attention():
         drawing.text(left + size / 2, top + size + 18, "keys: 12 tokens, 4 of padding", 12,
                      "middle", GREY)
         drawing.text(left - 10, top + size / 2, "queries", 12, "middle", GREY, rotate=-90)
-    draw_rotary_scores(drawing)
-    draw_gradients(drawing)
     return drawing
 
 
@@ -216,10 +213,11 @@ def chapter_07_one_query():
     return drawing
 
 
-def draw_rotary_scores(drawing, left=70, top=350, max_distance=64):
-    """Draw the score of two equal vectors by distance, relative to that at distance 0."""
-    drawing.text(left, top - 22, "Rotary: the score of two equal vectors", 14, bold=True)
-    axes = Axes(drawing, left, top, 270, 200, x_range=(0, max_distance), y_range=(0, 1),
+def chapter_07_rotary_scores(max_distance=64):
+    """The score of two equal vectors by distance, relative to that at distance 0."""
+    drawing = Drawing(460, 300, "Rotary positions: the score of two equal vectors by distance")
+    drawing.text(70, 28, "Rotary: the score of two equal vectors", 14, bold=True)
+    axes = Axes(drawing, 70, 50, 360, 200, x_range=(0, max_distance), y_range=(0, 1),
                 x_ticks=range(0, 65, 16), y_ticks=(0, 0.5, 1), x_label="distance in tokens")
     for color, base in zip(COLORS, (10_000, 160_000)):
         cos = rope_table(base, BertConfig(family="modernbert"))[0].double()  # (positions, hs/2)
@@ -228,6 +226,7 @@ def draw_rotary_scores(drawing, left=70, top=350, max_distance=64):
         axes.curve(points, color)
         label_y = points[-1][1] + (0.09 if base > 10_000 else -0.12)
         axes.text(max_distance, label_y, f"base {base:,}", size=12, anchor="end", color=color)
+    return drawing
 
 
 class PreNorm(BertConfig):
@@ -253,10 +252,11 @@ def gradient_norms(config_class, num_blocks=12, std=0.09):
     return [float(f"{norm:.2g}") for norm in norms]
 
 
-def draw_gradients(drawing, left=440, top=350):
-    """Draw the gradient norms of fresh encoders by block."""
-    drawing.text(left, top - 22, "Gradient norm of down_proj, by block", 14, bold=True)
-    axes = Axes(drawing, left, top, 270, 200, x_range=(1, 12), y_range=(0, 3),
+def chapter_07_gradients():
+    """The gradient norms of two fresh encoders by block."""
+    drawing = Drawing(460, 300, "The gradient norm of each block, post-norm and pre-norm")
+    drawing.text(70, 28, "Gradient norm of down_proj, by block", 14, bold=True)
+    axes = Axes(drawing, 70, 50, 360, 200, x_range=(1, 12), y_range=(0, 3),
                 x_ticks=(1, 4, 8, 12), y_ticks=(0, 1, 2, 3), x_label="block",
                 y_label="gradient norm")
     kinds = (("post-norm", BertConfig, 2.72), ("pre-norm", PreNorm, 0.95))
@@ -265,6 +265,7 @@ def draw_gradients(drawing, left=440, top=350):
         axes.curve(points, color)
         axes.dots(points, color)
         axes.text(7, label_y, name, size=12, anchor="middle", color=color)
+    return drawing
 
 
 def chapter_08_loss():

@@ -32,12 +32,11 @@ def power(base, exponent):
     return str(base) + str(exponent).translate(SUPERSCRIPTS)
 
 
-def chapter_09_loop():
-    """Above: schedules, and losses without warm-up or clipping. Below: gradients in fp16."""
-    drawing = Drawing(760, 640, "The schedules of the learning rate; validation losses without "
-                                "warm-up and clipping; gradients and the numbers of fp16")
+def chapter_09_schedules():
+    """The two schedules of the learning rate."""
+    drawing = Drawing(460, 310, "The learning rate in the schedules linear and stable")
     drawing.text(20, 24, "Learning rate: warm-up and decay", 15, bold=True)
-    axes = Axes(drawing, 70, 60, 250, 200, x_range=(0, 1), y_range=(0, 1.05),
+    axes = Axes(drawing, 70, 60, 360, 200, x_range=(0, 1), y_range=(0, 1.05),
                 x_ticks=((0, "0"), (0.5, "half"), (1, "end")), y_ticks=((0, "0"), (1, "peak")),
                 x_label="progress of the run")
     for i, (color, schedule) in enumerate(zip(COLORS, ("linear", "stable"))):
@@ -45,48 +44,51 @@ def chapter_09_loop():
                   for percent in range(101)]
         axes.curve(points, color)
         drawing.text(70 + 70 * i, 46, schedule, 13, color=color, bold=True)
-    names = ("the recipe", "no warm-up", "no clipping")
-    draw_losses(drawing, read_results("loop.json")["rows"], names)
-    draw_gradient_sizes(drawing, read_results("gradients.json"), top=340)
     return drawing
 
 
-def draw_losses(drawing, rows, names):
-    """Draw the mean curve of the seeds of each name, from the plateau on."""
+def chapter_09_losses():
+    """The losses without warm-up and without clipping: means of the seeds, from the plateau on."""
+    rows = read_results("loop.json")["rows"]
     plateau = rows[0]["expected"]["unigram_entropy"]
     steps = rows[0]["held_out"][-1][0]
-    drawing.text(390, 24, "Validation loss, means of four seeds", 15, bold=True)
-    axes = Axes(drawing, 430, 60, 300, 200, x_range=(0, steps), y_range=(2.75, 4.5),
+    drawing = Drawing(460, 310, "Validation losses of the recipe, without warm-up, and without "
+                                "clipping")
+    drawing.text(20, 24, "Validation loss, means of four seeds", 15, bold=True)
+    axes = Axes(drawing, 70, 60, 360, 200, x_range=(0, steps), y_range=(2.75, 4.5),
                 x_ticks=range(0, steps + 1, steps // 4), y_ticks=(3, 3.5, 4, 4.5),
                 x_label="optimizer step")
     axes.curve([(0, plateau), (steps, plateau)], GREY, 1.2, dashed=True)
     axes.text(steps, plateau + 0.04, f"unigram entropy, {plateau:.2f}", size=12, anchor="end",
               color=GREY)
-    for i, (color, name) in enumerate(zip(COLORS, names)):
+    for i, (color, name) in enumerate(zip(COLORS, ("the recipe", "no warm-up", "no clipping"))):
         curves = [row["held_out"] for row in rows if row["name"] == name]
         mean_curve = []
         for points in zip(*curves):  # one point of each seed
             step, _ = points[0]
             mean_curve.append((step, sum(loss for _, loss in points) / len(points)))
         axes.curve(mean_curve, color)
-        drawing.text(430 + 95 * i, 46, name, 13, color=color, bold=True)
+        drawing.text(70 + 95 * i, 46, name, 13, color=color, bold=True)
+    return drawing
 
 
-def draw_gradient_sizes(drawing, found, top):
-    """Draw how many gradients have each power of two, as they are and scaled up."""
+def chapter_09_gradient_sizes():
+    """How many gradients have each power of two, as they are and scaled up."""
+    found = read_results("gradients.json")
     counts = {int(exponent): count for exponent, count in found["exponents"].items()}
     largest = max(counts.values())
-    drawing.text(20, top, "Sizes of gradients: all matrices of the recipe, and one logit", 15,
+    drawing = Drawing(760, 320, "Sizes of gradients, unscaled and scaled, and the numbers of fp16")
+    drawing.text(20, 24, "Sizes of gradients: all matrices of the recipe, and one logit", 15,
                  bold=True)
-    axes = Axes(drawing, 70, top + 56, 660, 180, x_range=(-44, 18),
+    top, bottom = 80, 260  # of the frame
+    axes = Axes(drawing, 70, top, 660, bottom - top, x_range=(-44, 18),
                 y_range=(0, 1.1 * largest / sum(counts.values())),
                 x_ticks=[(exponent, power(2, exponent)) for exponent in range(-40, 17, 8)],
                 x_label="size", y_label="share of gradients")
     for low, high, name, fill in FP16_RANGES:
-        drawing.rect(axes.x(low), top + 56, axes.x(high) - axes.x(low), 180, fill, opacity=0.6)
-        drawing.text((axes.x(low) + axes.x(high)) / 2, top + 72, name, 12, "middle", GREY)
+        drawing.rect(axes.x(low), top, axes.x(high) - axes.x(low), bottom - top, fill, opacity=0.6)
+        drawing.text((axes.x(low) + axes.x(high)) / 2, top + 16, name, 12, "middle", GREY)
     bar_width = axes.x(1) - axes.x(0)
-    bottom = top + 236
     # The gradient of a wrong logit, with 52,000 tokens, at one of 1,229 masked positions.
     logit_exponent = math.log2(1 / 52_000 / 1_229)
     series = ((0, COLORS[0], "unscaled", "a wrong token of 52,000"),
@@ -94,13 +96,14 @@ def draw_gradient_sizes(drawing, found, top):
     for shift, color, name, logit_label in series:
         for exponent, count in counts.items():
             if exponent + shift >= -44:
-                height = 180 * count / (1.1 * largest)
+                height = (bottom - top) * count / (1.1 * largest)
                 drawing.rect(axes.x(exponent + shift) + 1, bottom - height, bar_width - 2, height,
                              color, opacity=0.75)
         x = axes.x(logit_exponent + shift)
-        drawing.line(x, top + 80, x, bottom, color, 2, dashed=True)
-        drawing.text(x - 6, top + 96 + shift, logit_label, 12, "end", color)
-        drawing.text(70 + shift * 22, top + 36, name, 13, color=color, bold=True)
+        drawing.line(x, top + 24, x, bottom, color, 2, dashed=True)
+        drawing.text(x - 6, top + 40 + shift, logit_label, 12, "end", color)
+        drawing.text(70 + shift * 22, top - 20, name, 13, color=color, bold=True)
+    return drawing
 
 
 def draw_strips(drawing, rows, names, left, top, low, high, spacing=34):

@@ -3,7 +3,7 @@
 q, k, v: torch tensors (B, nh, T, hs); mask: None, or a tensor that is added to the scores,
 broadcast to (B, nh, T, T): 0 where a query may look, a huge negative number where it may not
 
-    scores     the product of each query with each key, divided by the square root of hs
+    scores     the dot product of each query with each key, divided by the square root of hs
     weights    the softmax of each query's scores: they sum to 1
     result     for each query, the sum of the values, each multiplied by its weight
 

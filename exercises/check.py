@@ -1,11 +1,11 @@
-"""Check your answers to the exercises against the product's own functions.
+"""Check your answers to the exercises against the project's own functions.
 
     python exercises/check.py [--only 3] [--json]      # make exercises
 
 Each file in this folder describes a function that you write. This script calls your function and
-the product's with the same inputs and prints done, not yet (not written), or wrong, with the first
+the project's with the same inputs and prints done, not yet (not written), or wrong, with the first
 input on which the two differ. (In the last exercise you train a model, which is tested instead.)
-The solutions are the product's functions: see solutions.py. The exit code is 1 if an answer is
+The solutions are the project's functions: see solutions.py. The exit code is 1 if an answer is
 wrong.
 """
 import copy
@@ -32,7 +32,7 @@ def check_answer(exercise, answer):
     """Compare a function with the solution.
 
     Return {"state": done, not yet or wrong, "inputs": number of inputs that agreed}; if it is
-    wrong also "input" (as {name: text}), "yours" and "product".
+    wrong also "input" (as {name: text}), "yours" and "expected".
     """
     cases = exercise.inputs()
     for num_agreed, arguments in enumerate(cases):
@@ -53,7 +53,7 @@ def check_answer(exercise, answer):
         if isinstance(result, Exception) or not equal(result, expected):
             return {"state": "wrong", "inputs": num_agreed,
                     "input": {name: as_text(value) for name, value in arguments.items()},
-                    "yours": as_text(result), "product": as_text(expected)}
+                    "yours": as_text(result), "expected": as_text(expected)}
     return {"state": "done", "inputs": len(cases)}
 
 
@@ -117,7 +117,7 @@ def load(path, function):
 def main(args=None, folder=HERE):
     """Check the exercises. Return the exit code."""
     parser = Parser(prog="python exercises/check.py",
-                    description="Compare your answers to the exercises with the product's.")
+                    description="Compare your answers to the exercises with the project's.")
     parser.add_argument("--only", nargs="+", default=[], metavar="N",
                         help="only the exercises with these numbers")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
@@ -134,7 +134,7 @@ def main(args=None, folder=HERE):
             result = check_answer(exercise, answer)
         except ValueError as error:
             result = {"state": "wrong", "inputs": 0, "input": {}, "yours": str(error),
-                      "product": "(not run)"}
+                      "expected": "(not run)"}
         results.append({"exercise": exercise.file, **result})
         if not args.json:
             print(report(results[-1]))
@@ -151,7 +151,7 @@ def report(result):
     lines = [f"{result['exercise']:<18}{result['state']:<10}{details[result['state']]}"]
     if result["state"] == "wrong":
         values = {**result["input"], "yours:": result["yours"],
-                  "the product's:": result["product"]}
+                  "expected:": result["expected"]}
         lines += [f"    {name:<16}{value}" for name, value in values.items()]
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """The exercises: what is checked, the solutions, and the inputs on which answers are compared.
 
-The solutions are the product's own functions, called with the arguments of the exercises. Only the
+The solutions are the project's own functions, called with the arguments of the exercises. Only the
 last exercise has a solution of its own, which is made of such functions.
 """
 import random
@@ -38,7 +38,7 @@ class Exercise:
     judge: Callable = None
 
 
-# The solutions: the product's functions with the arguments of the exercises
+# The solutions: the project's functions with the arguments of the exercises
 
 
 def count_pairs(words):

@@ -1,6 +1,6 @@
 """The pictures of chapters 5 to 8: batches, masks, attention, the loss.
 
-There is one function per picture. What it draws is computed by the product's own functions.
+There is one function per picture. What it draws is computed by the project's own functions.
 """
 import json
 import math

@@ -1,4 +1,4 @@
-"""The exercises: the checker accepts the product's functions and refuses answers nearly right."""
+"""The exercises: the checker accepts the project's functions and refuses answers nearly right."""
 import inspect
 import json
 import shutil
@@ -16,7 +16,7 @@ EXERCISES = {exercise.file: exercise for exercise in solutions.EXERCISES}
 
 
 @pytest.mark.parametrize("file", EXERCISES)
-def test_the_product_is_the_solution(file):
+def test_the_projects_function_is_the_solution(file):
     exercise = EXERCISES[file]
     num_inputs = len(exercise.inputs())
     assert num_inputs >= (1 if exercise.judge else 3)
@@ -198,7 +198,7 @@ def test_a_wrong_answer_is_refused_with_an_input_that_shows_it(file, answer):
     result = check.check_answer(EXERCISES[file], answer)
     assert result["state"] == "wrong"
     assert result["input"]
-    assert result["yours"] != result["product"]
+    assert result["yours"] != result["expected"]
 
 
 def train_nothing(sentences):
@@ -322,7 +322,7 @@ def test_the_command_prints_the_state_of_each_exercise(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("case", EXERCISES["7_merge_lora"].inputs())
-def test_the_product_merges_by_the_formula_of_the_paper(case):
+def test_the_project_merges_by_the_formula_of_the_paper(case):
     weight, a, b, alpha = case["weight"].clone(), case["a"], case["b"], case["alpha"]
     assert torch.allclose(solutions.merge_lora(**case), weight + b @ a * alpha / len(a), atol=1e-6)
     assert torch.equal(case["weight"], weight)

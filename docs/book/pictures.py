@@ -10,6 +10,7 @@ pictures_training.py, and 13 and 14 in pictures_generation.py.
 """
 import importlib
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # drawing.py and this checkout
 import tiny_bert  # noqa: E402
 import torch  # noqa: E402
-from drawing import COLORS, GREY, INK, PALE, PAPER, TINTS, Drawing  # noqa: E402
+from drawing import COLORS, GREY, INK, PALE, PAPER, TINTS, Axes, Drawing  # noqa: E402
 
 from data.corpora import open_corpus  # noqa: E402
 from data.splits import eval_lines_per_document  # noqa: E402
@@ -146,6 +147,21 @@ def chapter_00_where_mask_looks():
     return drawing
 
 
+def chapter_01_loss():
+    """The loss -ln p of a word by its probability, with the words of the example."""
+    drawing = Drawing(460, 310, "The loss of a word by its probability: -ln p")
+    drawing.text(20, 24, "The loss of a word: -ln p", 15, bold=True)
+    axes = Axes(drawing, 70, 50, 360, 210, x_range=(0, 1), y_range=(0, 4),
+                x_ticks=((0, "0"), (0.25, "1/4"), (0.5, "1/2"), (1, "1")), y_ticks=range(5),
+                x_label="probability p of the word", y_label="nats")
+    axes.curve([(percent / 100, -math.log(percent / 100)) for percent in range(2, 101)])
+    for p, words in ((1 / 2, "the"), (1 / 4, "boat, net")):
+        loss = -math.log(p)
+        axes.dots([(p, loss)], COLORS[1], radius=5)
+        axes.text(p + 0.03, loss + 0.15, f"{words}: {loss:.3f}", color=COLORS[1])
+    return drawing
+
+
 def chapter_01_text():
     """The documents of the sample, their lines as bars, and the validation lines."""
     drawing = Drawing(760, 348, "The sample: eight documents of five lines; the last line of each "
@@ -241,6 +257,39 @@ def draw_tokens(drawing, x, tokens_of, merged=None):
             width = 21 * len(token) + 1
             drawing.box(left, 74 + 40 * row, width, 28, token, fill, 15, mono=True)
             left += width + 3
+
+
+def chapter_04_longest_piece(word="knet"):
+    """A word, encoded by merges and by the longest pieces of a vocabulary."""
+    drawing = Drawing(760, 246, "knet by merges: k, net; by the longest pieces: kn, ##et")
+    drawing.text(30, 34, "Byte pairs: merges in the order of training", 14, bold=True)
+    rows = {"letters": list(word)}
+    for pair in (("e", "t"), ("n", "et")):
+        *_, tokens = rows.values()
+        rows[" + ".join(pair)] = merge(tokens, pair, "".join(pair))
+    for row, label in enumerate(rows):
+        drawing.text(30, 94 + 40 * row, label, 14, color=GREY)
+    draw_tokens(drawing, 110, rows)
+
+    left = 400
+    drawing.text(left, 34, "WordPiece: the longest piece first", 14, bold=True)
+    vocabulary = {"k", "kn", "##et", "##net"}
+    drawing.text(left, 54, f"vocabulary: {' '.join(sorted(vocabulary))}", 12, color=GREY, mono=True)
+    start = row = 0
+    while start < len(word):
+        for end in range(len(word), start, -1):
+            piece = ("##" if start else "") + word[start:end]
+            is_found = piece in vocabulary
+            y = 74 + 40 * row
+            drawing.box(left, y, 85, 28, piece, TINTS[0] if is_found else PAPER, 15, mono=True,
+                        color=INK if is_found else GREY)
+            drawing.text(left + 97, y + 19, "taken" if is_found else "not in the vocabulary", 13,
+                         color=INK if is_found else GREY)
+            row += 1
+            if is_found:
+                break
+        start = end
+    return drawing
 
 
 def chapter_04_wordpiece():

@@ -98,7 +98,7 @@ class Muon(torch.optim.AdamW):
 
     The gradient of a matrix has a few large directions and many small ones that matter as much.
     Muon keeps a running mean of the gradients and moves by that mean with all directions made
-    equally long: by U V^T instead of U S V^T. The rows are then made equally long, too.
+    equally long: by U V^T instead of U S V^T.
     """
 
     def __init__(self, groups, dtype, **adamw):
@@ -146,7 +146,6 @@ class Muon(torch.optim.AdamW):
             counts = [len(update) for _, update in pairs]
             stacked = torch.cat([update for _, update in pairs])  # (n, r, c)
             stacked = orthogonalize(stacked, dtype=self.dtype).to(torch.float32)  # (n, r, c)
-            stacked = equalize_rows(stacked)
             lr = group["lr"] * max(1, r / c) ** 0.5  # tall matrices move further
             for (p, _), update in zip(pairs, stacked.split(counts)):
                 p.mul_(1 - group["lr"] * group["weight_decay"] * scale)
@@ -173,21 +172,6 @@ def orthogonalize(matrices, steps=5, dtype=torch.float32):
         square = x @ x.mT  # (n, r, r)
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
-
-
-def equalize_rows(matrices):
-    """Give all rows of a matrix (r, c) the same length, for (n, r, c); each keeps its norm.
-
-    A row has the weights of one output. In a tall U V^T the rows differ, so some outputs would
-    hardly learn. (NorMuon, Li et al. 2025, divides by a running mean of the lengths.)
-
-    >>> equalize_rows(torch.tensor([[[3.0, 4.0], [0.0, 1.0]]])) / 13 ** 0.5  # lengths 5 and 1
-    tensor([[[0.6000, 0.8000],
-             [0.0000, 1.0000]]])
-    """
-    lengths = matrices.norm(dim=2, keepdim=True)  # (n, r, 1)
-    typical = lengths.square().mean(dim=1, keepdim=True).sqrt()  # (n, 1, 1)
-    return matrices * (typical / (lengths + 1e-7))
 
 
 @torch.no_grad()

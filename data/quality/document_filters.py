@@ -43,7 +43,7 @@ def is_repetitive(text):
 
 
 def repetition(text):
-    """Yield (measure, share, limit): those of Rae et al. 2021, table A1, except paragraphs'.
+    """Yield (measure, share, limit) as in Rae et al. 2021, table A1, but not for paragraphs.
 
     A line or n-gram (n words in a row) counts as repeated from its second occurrence on. n-grams
     are counted only in texts of 50 words or more, as in Gopher's data: in a text of five words

@@ -57,8 +57,9 @@ def read_pairs(path):
         columns = () if SENTENCES[0] in first[1] else SENTENCES
 
         def on_bad_row(message):
-            hint = f" The first row does not name {' and '.join(SENTENCES)}." if columns else ""
-            raise ValueError(message + hint)
+            names = " and ".join(SENTENCES)
+            hint = f" Without a first row that names the columns, they are {names}."
+            raise ValueError(message + (hint if columns else ""))
 
         records = table_records(path, itertools.chain([first], lines), SENTENCES, columns,
                                 on_bad_row)

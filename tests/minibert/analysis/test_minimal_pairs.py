@@ -134,10 +134,14 @@ def test_a_row_with_another_number_of_sentences_is_an_error(tmp_path):
         list(read_pairs(tmp_path / "pairs.tsv"))
 
 
-def test_a_table_of_other_columns_is_an_error_that_names_the_needed_ones(tmp_path):
+def test_only_the_error_of_a_table_without_a_header_names_the_columns(tmp_path):
     (tmp_path / "pairs.tsv").write_text("good\tbad\tUID\nShe sees it.\tShe see it.\tx\n")
-    with pytest.raises(ValueError, match="does not name sentence_good and sentence_bad"):
+    with pytest.raises(ValueError, match="they are sentence_good and sentence_bad"):
         list(read_pairs(tmp_path / "pairs.tsv"))
+    (tmp_path / "pairs.tsv").write_text("sentence_good\tsentence_bad\tUID\nShe sees.\tShe see.\n")
+    with pytest.raises(ValueError, match="2 fields in this row, but 3 column names") as error:
+        list(read_pairs(tmp_path / "pairs.tsv"))
+    assert "Without a first row" not in str(error.value)
 
 
 @pytest.mark.parametrize("records, message", [

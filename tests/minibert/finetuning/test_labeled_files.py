@@ -205,11 +205,15 @@ def test_every_kind_of_bad_row_is_skipped_and_noted_on_request(tmp_path, name, c
         read_examples(path)
 
 
-def test_a_missing_column_of_a_table_is_not_a_bad_row(tmp_path):
-    path = written(tmp_path, "The\tDET\ncat\tNOUN\n")
-    with pytest.raises(ValueError, match="2: no column 'sentence'; there are: The, DET") as error:
-        read_examples(path, Layout(skip_bad_rows=True))
-    assert "--skip-bad-rows" not in str(error.value)
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("name, separator", [("a.tsv", "\t"), ("a.csv", ",")])
+def test_a_missing_column_of_a_table_is_not_a_bad_row(tmp_path, name, separator, skip):
+    path = written(tmp_path, f"The{separator}DET\ncat{separator}NOUN\n", name)
+    with pytest.raises(ValueError) as error:
+        read_examples(path, Layout(skip_bad_rows=skip))
+    message = str(error.value)
+    assert message.startswith(f"{path}:2: no column 'sentence'; there are: The, DET.")
+    assert "--skip-bad-rows" not in message
 
 
 def test_a_file_of_bad_rows_only_is_an_error_that_names_the_first(tmp_path):

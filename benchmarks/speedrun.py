@@ -5,10 +5,11 @@
     python benchmarks/speedrun.py --ablation --out FILE              each choice changed separately
     python benchmarks/speedrun.py --table FILE
 
-The recipe is the preset ``quickstart`` of train.py and nothing else; only the split is made here,
-because records need one that never changes. Training the tokenizer and preparing the text (seconds)
-do not count, nor does the evaluation at the end; everything else does. Each run is written when it
-is finished, and the same command continues after an interruption.
+The recipe is the preset ``quickstart`` of train.py, with --convolutions in the blocks of
+speedrun_model.py. Only the split is made here, because records need one that never changes.
+Training the tokenizer and preparing the text (seconds) do not count, nor does the evaluation at the
+end; everything else does. Each run is written when it is finished, and the same command continues
+after an interruption.
 
 The last 5 % of the text are the validation set. It is read seven times, and each time another
 seventh of the tokens is masked, so each token is predicted exactly once. The loss per token cannot
@@ -26,11 +27,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 from common import add_result_flags, markdown, print_table, read_json, write_json
+from speedrun_model import instead_of_bert
 from trainers import device_name
 
 import train
@@ -84,12 +87,14 @@ def main(args=None):
     commit = git_commit()
     for name in args.only or (CHOICES if args.ablation else ["the recipe"]):
         for seed in args.seeds:
-            labels = {"name": name, "length": length, "seed": seed, "extra": args.extra}
+            labels = {"name": name + " with convolutions" * args.convolutions, "length": length,
+                      "seed": seed, "extra": args.extra}
             if not args.ablation:
                 labels["commit"] = commit  # a record: one for each version of the code
             if any(labels.items() <= row.items() for row in rows):
                 continue
-            with tempfile.TemporaryDirectory() as folder:
+            blocks = instead_of_bert() if args.convolutions else nullcontext()
+            with tempfile.TemporaryDirectory() as folder, blocks:
                 rows.append(labels | {"commit": commit} | train_row(name, seed, args, Path(folder)))
             print(table({"rows": rows[-1:]}), flush=True)
             write_json(args.out, {"rows": rows})
@@ -108,6 +113,8 @@ def parse(args):
     parser.add_argument("--only", nargs="+", choices=CHOICES, metavar="NAME",
                         help="only these rows of the ablation: "
                              + "; ".join(CHOICES).replace("%", "%%"))
+    parser.add_argument("--convolutions", action="store_true",
+                        help="use the blocks of speedrun_model.py")
     parser.add_argument("--extra", default="", help="more flags for train.py")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the run here")
     add_result_flags(parser)

@@ -326,10 +326,14 @@ def test_speedrun_adds_a_row_for_each_run(corpora, tmp_path, capsys):
     for _ in range(2):  # the second call finds all rows finished
         speedrun.main([*words, "--ablation", "--only", "linear schedule", "the recipe"])
     speedrun.main([*words, "--steps", "2", "--seeds", "0", "1"])
+    speedrun.main([*words, "--steps", "2", "--convolutions"])
     rows = load(out)["rows"]
     labels = [(row["name"], row["length"], row["seed"]) for row in rows]
     assert labels == [("the recipe", "0.003 minutes", 0), ("linear schedule", "0.003 minutes", 0),
-                      ("the recipe", "2 steps", 0), ("the recipe", "2 steps", 1)]
+                      ("the recipe", "2 steps", 0), ("the recipe", "2 steps", 1),
+                      ("the recipe with convolutions", "2 steps", 0)]
+    # of one layer: two convolutions, two neighbors, 16 dimensions
+    assert rows[4]["parameters"] == rows[2]["parameters"] + 2 * 2 * 16
     assert all(row["steps"] > 0 and 0 < row["loss"] < 7 for row in rows)
     # seven passes ask each token and each word once; a word has more nats than a token
     assert rows[0]["masked"] > rows[0]["words"] > 0

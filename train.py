@@ -153,7 +153,7 @@ class Trainer:
         """Yield (micro-batches, data state) for each optimizer step until the run is finished."""
         # A background thread prepares the next batches while the model trains, and splits each
         # into micro-batches: as many examples as go through the model at once.
-        prefetched = prefetch(self.batches, self.device, self.config.effective_micro_batch_size)
+        prefetched = prefetch(self.batches, self.device, self.config.micro_batch_size_of)
         with closing(prefetched):
             while not self.sync_and_check_done(stop):
                 # Usually one batch per step. With --batch-ramp, batches have ramp_from examples

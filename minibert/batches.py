@@ -179,34 +179,38 @@ def collate(examples, indices, masker, pad_token_id, seed, epoch,
     return Batch(**tensors, expected_mask_rate=expected_mask_rate)
 
 
-def epoch_order(lengths, batch_size, seed, epoch):
+def epoch_order(lengths, batch_size, seed, epoch, equal_tokens=False):
     """Return which examples are in which batch of an epoch: order[i] -> indices of batch i.
 
-    lengths (n,): tokens of each example. The order has ceil(n / batch_size) batches, one of which
-    may be smaller. Examples of similar length share a batch, which saves padding.
+    lengths (n,): tokens of each example. Examples of similar length share a batch, which saves
+    padding. The order has ceil(n / batch_size) batches, one of which may be smaller.
+    equal_tokens: a batch has as many tokens as batch_size examples of mean length, within the
+    length of an example; so it has few long examples or many short ones.
     """
     rng = np.random.default_rng([seed, epoch])
     n = len(lengths)
     # uint32 takes 4 bytes per example instead of 8.
     indices = np.arange(n, dtype=np.uint32 if n < 2**32 else np.int64)
     rng.shuffle(indices)
-    # bounds (batches + 1,): batch i is indices[bounds[i] : bounds[i + 1]].
-    bounds = np.append(np.arange(0, n, batch_size), n)
     if lengths.min() == lengths.max():
-        return BatchOrder(indices, bounds)
+        return BatchOrder(indices, np.append(np.arange(0, n, batch_size), n))
 
+    tokens_per_batch = batch_size * lengths.mean()
+    bounds = [np.zeros(1, dtype=np.int64)]
     # Sort each window of 50 batches by length, cut it into batches, and shuffle these.
-    for first_batch in range(0, len(bounds) - 1, SORTED_BATCHES):
-        start = first_batch * batch_size
+    for start in range(0, n, SORTED_BATCHES * batch_size):
         window = indices[start : start + SORTED_BATCHES * batch_size]
         by_length = window[np.argsort(lengths[window], kind="stable")]
-        batches = np.split(by_length, range(batch_size, len(window), batch_size))
+        cuts = range(batch_size, len(window), batch_size)
+        if equal_tokens:
+            tokens_before = np.cumsum(lengths[by_length]) - lengths[by_length]
+            batch_numbers = tokens_before // tokens_per_batch
+            cuts = np.flatnonzero(np.diff(batch_numbers)) + 1
+        batches = np.split(by_length, cuts)
         batches = [batches[i] for i in rng.permutation(len(batches))]
         indices[start : start + len(window)] = np.concatenate(batches)
-        # The smaller batch of the last window may now be anywhere in it, so the bounds move.
-        sizes = [len(batch) for batch in batches]
-        bounds[first_batch + 1 : first_batch + 1 + len(batches)] = start + np.cumsum(sizes)
-    return BatchOrder(indices, bounds)
+        bounds.append(start + np.cumsum([len(batch) for batch in batches]))
+    return BatchOrder(indices, np.concatenate(bounds))
 
 
 class BatchOrder:
@@ -214,7 +218,7 @@ class BatchOrder:
 
     def __init__(self, indices, bounds):
         self.indices = indices
-        self.bounds = bounds
+        self.bounds = bounds  # (batches + 1,): batch i is indices[bounds[i] : bounds[i + 1]]
 
     def __len__(self):
         return len(self.bounds) - 1
@@ -233,12 +237,12 @@ class EpochBatches:
     """The batches of one epoch as a sequence: epoch_batches[i] depends only on (seed, epoch, i)."""
 
     def __init__(self, examples, masker, batch_size, pad_token_id, seed, epoch,
-                 shard=None, **padding):
+                 shard=None, equal_tokens=False, **padding):
         examples = examples.at(seed, epoch)  # sentence pairs are drawn again for each epoch
         if not len(examples):
             raise EmptyCorpusError("the corpus has no example: it is empty, or all of its lines "
                                    "are")
-        self.order = epoch_order(examples.lengths, batch_size, seed, epoch)
+        self.order = epoch_order(examples.lengths, batch_size, seed, epoch, equal_tokens)
         self.collate = partial(collate, examples, masker=masker, pad_token_id=pad_token_id,
                                seed=seed, epoch=epoch, **padding)
         self.shard = shard
@@ -258,16 +262,17 @@ class EpochBatches:
 class Batches:
     """An endless iterator over the training batches of one process, epoch after epoch.
 
-    masker, pad_token_id, padding (pad_to_multiple_of, expected_mask_rate): see ``collate``.
+    masker, pad_token_id, pad_to_multiple_of, expected_mask_rate: see ``collate``.
+    equal_tokens: see ``epoch_order``.
     shard: a function from the indices of a batch to (the indices of this process, whether they
     count), like ``Distributed.shard``; None: this process takes the whole batch.
     """
 
     STATE_KEYS = {"epoch", "batch", "batches_per_epoch"}  # of ``state_dict``
 
-    def __init__(self, examples, masker, batch_size, pad_token_id, seed, shard=None, **padding):
+    def __init__(self, examples, masker, batch_size, pad_token_id, seed, shard=None, **options):
         self._start_epoch = partial(EpochBatches, examples, masker, batch_size, pad_token_id, seed,
-                                    shard=shard, **padding)
+                                    shard=shard, **options)
         self._epoch = 0
         self._batch = 0  # index of the next batch within its epoch
         self._epoch_batches = None  # made when the first batch is needed
@@ -325,11 +330,12 @@ class Batches:
 def prefetch(batches, device, micro_batch_size):
     """Return an iterator over (micro_batches, state), each made in a background thread.
 
+    micro_batch_size: a function from the size of a batch to that of its micro-batches.
     Close the iterator at the end; that closes ``batches``, too.
     """
     def generate():
         for batch in batches:
-            micro_batches = batch.split(micro_batch_size)
+            micro_batches = batch.split(micro_batch_size(len(batch)))
             if device.type == "cuda":
                 micro_batches = [micro_batch.pin_memory() for micro_batch in micro_batches]
             # The state after this batch: a checkpoint saved after training on it needs this one,

@@ -3,6 +3,7 @@
 train.py builds its command line from the fields, so one field is a default value, a command-line
 flag and a line of --help.
 """
+import math
 from dataclasses import dataclass
 
 from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP
@@ -228,6 +229,9 @@ class TrainConfig:
     # Batches. The unit is examples: a step trains on batch_size x max_length tokens.
     batch_size: int = option(32, (
         "examples of an optimizer step; larger batches have less noisy gradients"))
+    equal_tokens: bool = option(False, (
+        "batches with about equal numbers of tokens, and of batch_size examples on average: few "
+        "long ones or many short ones"))
     micro_batch_size: int = option(0, (
         "examples of a forward pass (gradient accumulation); 0: batch_size. Smaller saves memory "
         "and gives the same result"))
@@ -347,3 +351,14 @@ class TrainConfig:
     def effective_micro_batch_size(self):
         """Examples of one forward pass."""
         return min(self.micro_batch_size or self.batch_size, self.batch_size)
+
+    def micro_batch_size_of(self, num_examples):
+        """Return the examples of one forward pass of a batch with ``num_examples``.
+
+        >>> TrainConfig(max_steps=1, batch_size=64, micro_batch_size=16).micro_batch_size_of(80)
+        16
+        """
+        size = self.effective_micro_batch_size
+        if self.equal_tokens:  # the same fraction of each batch, so about equal numbers of tokens
+            return math.ceil(num_examples * min(1.0, size / self.loader_batch_size))
+        return size

@@ -65,8 +65,8 @@ GROUPS = {  # heading in --help -> fields of TrainConfig
         ("objective", "examples", "max_length", "masking", "mlm_probability", "nsp_weight"),
     "length of the run: one of these": LENGTHS,
     "batch size and memory":
-        ("batch_size", "micro_batch_size", "batch_ramp", "ramp_from", "gradient_checkpointing",
-         "compile"),
+        ("batch_size", "equal_tokens", "micro_batch_size", "batch_ramp", "ramp_from",
+         "gradient_checkpointing", "compile"),
     "optimizer and learning rate":
         ("optimizer", "learning_rate", "muon_learning_rate", "muon_momentum", "schedule", "warmup",
          "decay", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",

@@ -268,6 +268,7 @@ def make_train_batches(run, train_source, tokenizer):
     targets = OBJECTIVES[config.objective].train_targets(tokenizer, config)
     options = {
         "masker": targets, "batch_size": config.loader_batch_size,
+        "equal_tokens": config.equal_tokens,
         "pad_token_id": tokenizer.pad_token_id, "seed": config.seed, "shard": run.dist.shard,
         # GPUs multiply lengths that are multiples of 8 faster; a CPU only pays for the padding
         "pad_to_multiple_of": 1 if run.device.type == "cpu" else 8,

@@ -38,7 +38,8 @@ def measure(trainer, repeats):
     num_batches = config.batch_size // config.loader_batch_size
     micro_batches = []
     for _ in range(num_batches):
-        micro_batches += next(trainer.batches).split(config.effective_micro_batch_size)
+        batch = next(trainer.batches)
+        micro_batches += batch.split(config.micro_batch_size_of(len(batch)))
     batch = micro_batches[0].to(trainer.device)
     # The parts are measured on one micro-batch and counted for all of the step.
     scale = sum(len(micro) for micro in micro_batches) / len(batch)

@@ -1,6 +1,8 @@
 """The order of examples is a pure function of (seed, epoch); padding and counts are right."""
 import contextlib
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from minibert.batches import (
     find_masked_positions,
     prefetch,
 )
+from minibert.config import TrainConfig
 from minibert.examples import Examples, make_examples
 from minibert.masking import Masker
 
@@ -79,6 +82,32 @@ def test_the_order_of_a_seed_is_the_same_in_every_version():
     """Otherwise a run could not be resumed after an update."""
     order = epoch_order(np.array([3, 9, 4, 8, 5]), batch_size=2, seed=0, epoch=0)
     assert [batch.tolist() for batch in order] == [[1], [0, 2], [4, 3]]
+
+
+def test_batches_of_equal_tokens():
+    lengths = np.random.default_rng(0).integers(1, 100, 4000)
+    order = epoch_order(lengths, batch_size=32, seed=0, epoch=0, equal_tokens=True)
+    assert sorted(np.concatenate(list(order))) == list(range(4000))
+    tokens = np.array([lengths[batch].sum() for batch in order])
+    mean = 32 * lengths.mean()
+    is_last = tokens < mean - 100  # what is left over at the end of each window of 50 batches
+    assert is_last.sum() <= math.ceil(4000 / (50 * 32))
+    assert (tokens < mean + 100).all()
+    sizes = [len(batch) for batch in order]
+    assert min(sizes) < 32 * 0.6 and max(sizes) > 32 * 4  # long examples, short examples
+    # By hand: 2 examples of mean length 6 are 12 tokens. Sorted, 1 2 3 4 5 are before 12 tokens
+    # (the 5 begins at 10), and 12 and 15 begin at 15 and 27.
+    by_hand = epoch_order(np.array([5, 12, 1, 4, 15, 3, 2]), 2, seed=0, epoch=0, equal_tokens=True)
+    assert sorted(sorted(batch.tolist()) for batch in by_hand) == [[0, 2, 3, 5, 6], [1], [4]]
+
+
+def test_micro_batches_are_the_same_fraction_of_batches_of_equal_tokens():
+    config = TrainConfig(max_steps=1, batch_size=32, micro_batch_size=8, equal_tokens=True)
+    assert [config.micro_batch_size_of(size) for size in (1, 4, 32, 100)] == [1, 1, 8, 25]
+    complete = replace(config, micro_batch_size=0)
+    assert [complete.micro_batch_size_of(size) for size in (1, 100)] == [1, 100]
+    by_examples = replace(config, equal_tokens=False)
+    assert [by_examples.micro_batch_size_of(size) for size in (1, 32)] == [8, 8]
 
 
 def test_examples_of_similar_length_share_a_batch():
@@ -214,7 +243,7 @@ def test_with_an_expected_mask_rate_all_batches_have_one_shape(rate, is_static):
 
 def test_prefetched_batches_come_with_the_state_after_them():
     batches, expected, resumed = make(), make(), make()
-    with contextlib.closing(prefetch(batches, CPU, 100)) as prefetched:
+    with contextlib.closing(prefetch(batches, CPU, lambda size: 100)) as prefetched:
         for _ in range(30):
             (batch,), state = next(prefetched)
             assert equal(batch, next(expected))
@@ -227,7 +256,7 @@ def test_all_tensors_of_micro_batches_for_a_gpu_are_pinned(device, is_pinned, mo
     """No GPU is needed: we record which tensors would be pinned."""
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: pinned.append(x) or x)
-    with contextlib.closing(prefetch(make(), torch.device(device), 3)) as prefetched:
+    with contextlib.closing(prefetch(make(), torch.device(device), lambda size: 3)) as prefetched:
         micro_batches, _ = next(prefetched)
     assert len(micro_batches) == 3
     pinned_addresses = {x.data_ptr() for x in pinned}

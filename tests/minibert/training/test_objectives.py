@@ -22,6 +22,19 @@ def new_config(*flags):
     return cli.new_config(cli.parse(flags))[1:]
 
 
+def test_equal_tokens_make_batches_of_equal_tokens(text, tmp_path, capsys):
+    flags = "--max-steps 2 --examples lines --batch-size 16".split()
+    spread = {}
+    for name, more in (("examples", []), ("tokens", ["--equal-tokens"])):
+        batches = make_trainer(text, tmp_path / name, *flags, *more).batches
+        tokens = sorted(next(batches).num_tokens for _ in range(batches.batches_per_epoch))
+        spread[name] = tokens[-1] - tokens[1]  # one batch has what is left at the end
+    assert spread["tokens"] < 2 * 16 < spread["examples"]
+    run(text, tmp_path / "run", *flags, "--equal-tokens")
+    assert "16 lines of up to 16 tokens (on average, in batches of equal tokens)" in (
+        capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("flags, model_class, printed", [
     ([*CAUSAL, "--family", "gpt2"], BertForCausalLM,
      ["each to predict from those before it", "gpt2: 1 layer of 16"]),

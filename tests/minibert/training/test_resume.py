@@ -39,8 +39,8 @@ def small_windows(monkeypatch):
     "--precision bf16 --hidden-dropout-prob 0.1 --attention-probs-dropout-prob 0.1 --log-every 3 "
     "--micro-batch-size 16",
     " ".join(PAIRS) + " --log-every 3",
-    "--masking spans --tokenizer-kind wordpiece",
-    "--stream",
+    "--masking spans --tokenizer-kind wordpiece --equal-tokens --micro-batch-size 16",
+    "--stream --equal-tokens",
     "--stream " + " ".join(PAIRS),
     "--objective causal --hidden-dropout-prob 0.1",
     "--objective span-corruption --vocab-size 420 --micro-batch-size 16",

@@ -88,7 +88,7 @@ def _variant(name, model, **train):
 PRESETS["small"] = _variant(
     "quickstart", {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 512},
     corpus="", tokenizer_kind="wordpiece", examples="lines", sentences=True, batch_size=80,
-    equal_tokens=True, minutes=120)
+    minutes=120)
 PRESETS["kant-small"] = _variant(
     "kant", {"num_hidden_layers": 4, "hidden_size": 256, "num_attention_heads": 4,
              "intermediate_size": 1024}, minutes=4.9)

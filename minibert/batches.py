@@ -184,8 +184,8 @@ def epoch_order(lengths, batch_size, seed, epoch, equal_tokens=False):
 
     lengths (n,): tokens of each example. Examples of similar length share a batch, which saves
     padding. The order has ceil(n / batch_size) batches, one of which may be smaller.
-    equal_tokens: a batch has as many tokens as batch_size examples of mean length, within the
-    length of an example; so it has few long examples or many short ones.
+    equal_tokens: a batch has about as many tokens as batch_size examples of mean length, so few
+    long examples or many short ones. The last batch of each window has what is left.
     """
     rng = np.random.default_rng([seed, epoch])
     n = len(lengths)

@@ -183,9 +183,10 @@ def epoch_order(lengths, batch_size, seed, epoch, equal_tokens=False):
     """Return which examples are in which batch of an epoch: order[i] -> indices of batch i.
 
     lengths (n,): tokens of each example. Examples of similar length share a batch, which saves
-    padding. The order has ceil(n / batch_size) batches, one of which may be smaller.
+    padding. Without equal_tokens, there are ceil(n / batch_size) batches, one maybe smaller.
     equal_tokens: a batch has about as many tokens as batch_size examples of mean length, so few
-    long examples or many short ones. The last batch of each window has what is left.
+    long examples or many short ones. The last batch of a window, of its longest examples, may be
+    much smaller.
     """
     rng = np.random.default_rng([seed, epoch])
     n = len(lengths)

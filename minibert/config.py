@@ -3,7 +3,6 @@
 train.py builds its command line from the fields, so one field is a default value, a command-line
 flag and a line of --help.
 """
-import math
 from dataclasses import dataclass
 
 from data.lines import ENCODING_ERRORS, ENCODING_ERRORS_HELP
@@ -339,6 +338,9 @@ class TrainConfig:
         if self.batch_ramp and (self.ramp_from < 1 or self.batch_size % self.ramp_from):
             raise ValueError(f"batch_ramp: ramp_from {self.ramp_from} must divide batch_size "
                              f"{self.batch_size}")
+        if self.equal_tokens and self.examples == "blocks":
+            raise ValueError("equal_tokens has no effect with examples blocks: all have the same "
+                             "length")
         if self.batch_ramp and self.epochs:
             raise ValueError("batch_ramp needs the length of the run in max_steps or minutes")
 
@@ -360,5 +362,6 @@ class TrainConfig:
         """
         size = self.effective_micro_batch_size
         if self.equal_tokens:  # the same fraction of each batch, so about equal numbers of tokens
-            return math.ceil(num_examples * min(1.0, size / self.loader_batch_size))
+            total = self.loader_batch_size
+            return -(-num_examples * min(size, total) // total)  # rounded up
         return size

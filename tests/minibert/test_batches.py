@@ -102,12 +102,20 @@ def test_batches_of_equal_tokens():
 
 
 def test_micro_batches_are_the_same_fraction_of_batches_of_equal_tokens():
-    config = TrainConfig(max_steps=1, batch_size=32, micro_batch_size=8, equal_tokens=True)
+    config = TrainConfig(max_steps=1, examples="lines", batch_size=32, micro_batch_size=8,
+                         equal_tokens=True)
     assert [config.micro_batch_size_of(size) for size in (1, 4, 32, 100)] == [1, 1, 8, 25]
     complete = replace(config, micro_batch_size=0)
     assert [complete.micro_batch_size_of(size) for size in (1, 100)] == [1, 100]
+    odd = replace(config, batch_size=25, micro_batch_size=7)  # 25 * (7 / 25) is above 7 in floats
+    assert odd.micro_batch_size_of(25) == 7
     by_examples = replace(config, equal_tokens=False)
     assert [by_examples.micro_batch_size_of(size) for size in (1, 32)] == [8, 8]
+
+
+def test_equal_tokens_of_packed_sequences_are_refused():
+    with pytest.raises(ValueError, match="equal_tokens has no effect with examples blocks"):
+        TrainConfig(max_steps=1, examples="blocks", equal_tokens=True)
 
 
 def test_examples_of_similar_length_share_a_batch():

@@ -184,9 +184,8 @@ def epoch_order(lengths, batch_size, seed, epoch, equal_tokens=False):
 
     lengths (n,): tokens of each example. Examples of similar length share a batch, which saves
     padding. Without equal_tokens, there are ceil(n / batch_size) batches, one maybe smaller.
-    equal_tokens: a batch has about as many tokens as batch_size examples of mean length, so few
-    long examples or many short ones. The last batch of a window, of its longest examples, may be
-    much smaller.
+    equal_tokens: a batch has, with its padding, at most as many tokens as batch_size examples of
+    mean length (or one example), so few long examples or many short ones.
     """
     rng = np.random.default_rng([seed, epoch])
     n = len(lengths)
@@ -196,22 +195,34 @@ def epoch_order(lengths, batch_size, seed, epoch, equal_tokens=False):
     if lengths.min() == lengths.max():
         return BatchOrder(indices, np.append(np.arange(0, n, batch_size), n))
 
-    tokens_per_batch = batch_size * lengths.mean()
+    max_tokens = batch_size * lengths.mean()  # of a batch, with equal_tokens
     bounds = [np.zeros(1, dtype=np.int64)]
-    # Sort each window of 50 batches by length, cut it into batches, and shuffle these.
+    # Sort each window of 50 x batch_size examples, cut it into batches, and shuffle these.
     for start in range(0, n, SORTED_BATCHES * batch_size):
         window = indices[start : start + SORTED_BATCHES * batch_size]
         by_length = window[np.argsort(lengths[window], kind="stable")]
         cuts = range(batch_size, len(window), batch_size)
         if equal_tokens:
-            tokens_before = np.cumsum(lengths[by_length]) - lengths[by_length]
-            batch_numbers = tokens_before // tokens_per_batch
-            cuts = np.flatnonzero(np.diff(batch_numbers)) + 1
+            cuts = cuts_by_tokens(lengths[by_length].tolist(), max_tokens)
         batches = np.split(by_length, cuts)
         batches = [batches[i] for i in rng.permutation(len(batches))]
         indices[start : start + len(window)] = np.concatenate(batches)
         bounds.append(start + np.cumsum([len(batch) for batch in batches]))
     return BatchOrder(indices, np.concatenate(bounds))
+
+
+def cuts_by_tokens(lengths, max_tokens):
+    """Return where to cut sorted lengths so that no batch is padded to more than max_tokens.
+
+    >>> cuts_by_tokens([1, 2, 3, 4, 5, 12, 15], max_tokens=12)  # 3 x 3, 2 x 5, 1 x 12, 1 x 15
+    [3, 5, 6]
+    """
+    cuts, start = [], 0
+    for i, longest in enumerate(lengths):
+        if i > start and (i + 1 - start) * longest > max_tokens:
+            cuts.append(i)
+            start = i
+    return cuts
 
 
 class BatchOrder:
@@ -281,7 +292,10 @@ class Batches:
 
     @property
     def batches_per_epoch(self):
-        """The number of batches in the first epoch. (With pairs, epochs differ a little.)"""
+        """The number of batches in the first epoch; others may differ a little.
+
+        They do with pairs, and with equal_tokens.
+        """
         if self._batches_per_epoch is None:
             self._current_epoch()
         return self._batches_per_epoch

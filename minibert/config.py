@@ -225,12 +225,12 @@ class TrainConfig:
     max_length: int = option(128, (
         "tokens of an example, special tokens included; shorter examples learn faster at first, "
         "longer ones give more context"))
-    # Batches. The unit is examples: a step trains on batch_size x max_length tokens.
+    # Batches. A step trains on at most batch_size x max_length tokens.
     batch_size: int = option(32, (
         "examples of an optimizer step; larger batches have less noisy gradients"))
     equal_tokens: bool = option(False, (
-        "batches with about equal numbers of tokens, and of batch_size examples on average: few "
-        "long ones or many short ones"))
+        "batches with about as many tokens as batch_size examples of average length: few long "
+        "ones or many short ones"))
     micro_batch_size: int = option(0, (
         "examples of a forward pass (gradient accumulation); 0: batch_size. Smaller saves memory "
         "and gives the same result"))

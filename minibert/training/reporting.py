@@ -105,11 +105,10 @@ def print_expectations(trainer):
     epoch = "streamed"
     if trainer.steps_per_epoch:
         epoch = f"one epoch is {plural(math.ceil(trainer.steps_per_epoch), 'step')}"
-    size = f"at most {config.batch_size * config.max_length:,}"
-    if config.equal_tokens:
-        size = "on average, in batches of equal tokens"
-    print(f"step        {config.batch_size} {config.examples} of up to {config.max_length} tokens "
-          f"({size}), {tokens_to_predict(config)}; {epoch}")
+    about = "about " if config.equal_tokens else ""
+    print(f"step        {about}{config.batch_size} {config.examples} of up to {config.max_length} "
+          f"tokens (at most {config.batch_size * config.max_length:,}), "
+          f"{tokens_to_predict(config)}; {epoch}")
     style = TextStyle.of(sys.stdout)
     example = removed_spans_example if config.objective == "span-corruption" else masked_example
     inputs, targets = example(trainer.batches.peek(), trainer.tokenizer, style)

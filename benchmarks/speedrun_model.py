@@ -1,4 +1,4 @@
-"""The model of the speedrun's record: a ModernBERT with two small convolutions in each block.
+"""The model of the speedrun's best run: a ModernBERT with two small convolutions in each block.
 
     x -> norm -> convolution -> attention -> + x -> norm -> convolution -> MLP -> + -> x
 
@@ -6,7 +6,8 @@ A convolution adds the vectors of a token's two neighbors to its own, weighted s
 dimension. Attention must first learn where the neighbors are; a convolution finds them from the
 first step. (So et al. 2021, Primer, have one after the projections to queries, keys and values.)
 
-It is not a part of minibert: transformers could not load such a folder as a ModernBERT.
+It is for packed sequences: a convolution would also read padding. It is not a part of minibert,
+because transformers could not load such a folder as a ModernBERT.
 """
 from contextlib import contextmanager
 from dataclasses import replace
@@ -69,7 +70,7 @@ class SpeedrunModel(BertForMaskedLM):
 
 @contextmanager
 def instead_of_bert():
-    """Let train.py train, save and load a SpeedrunModel in the place of a BertForMaskedLM."""
+    """Let train.py train, save and load a SpeedrunModel instead of a BertForMaskedLM."""
     objective = replace(OBJECTIVES["masked"], model=SpeedrunModel)
     tensors = {f"bert.blocks.#.{name}": f"model.layers.#.{name}"
                for name in ("attention_conv", "mlp_conv")}

@@ -76,7 +76,7 @@ def test_a_saved_model_is_loaded_with_its_convolutions(model, tmp_path):
         from_pretrained(tmp_path)
 
 
-def test_train_py_trains_it_only_inside_of_the_context():
+def test_make_model_returns_it_only_inside_of_the_context():
     with instead_of_bert():
         assert type(make_model(CONFIG, TrainConfig())) is SpeedrunModel
     assert type(make_model(CONFIG, TrainConfig())) is BertForMaskedLM

@@ -10,7 +10,6 @@ all of them. By default they first wait in a loop, which on a busy machine takes
 that the last of them needs; GOMP_SPINCOUNT limits the turns of that loop. A run with --minutes uses
 fewer threads while others need the cores, unless OMP_NUM_THREADS is set.
 """
-import argparse
 import os
 import platform
 import statistics
@@ -25,7 +24,7 @@ from common import add_result_flags, markdown, print_table, read_json, write_jso
 from tqdm import tqdm
 
 from minibert.formats.run_folder import read_metrics_lines
-from tokenizer.utils.cli import run
+from tokenizer.utils.cli import Parser, run
 
 ROOT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -102,13 +101,16 @@ def table(results):
 
 
 def parse(args):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("corpus", type=Path, help="a text, such as three books")
+    parser = Parser(description=__doc__.split("\n")[0])
+    parser.add_argument("corpus", nargs="?", type=Path, help="a text, such as three books")
     parser.add_argument("--neighbors", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     parser.add_argument("--minutes", type=float, default=0.3, help="of each run (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
     add_result_flags(parser)
-    return parser.parse_args(args)
+    args = parser.parse_args(args)
+    if not (args.table or args.corpus):
+        parser.error("name a text to train on")
+    return args
 
 
 if __name__ == "__main__":

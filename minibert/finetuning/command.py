@@ -58,9 +58,9 @@ MAX_LISTED_ROWS = 3  # of those that --skip-bad-rows leaves out
 def main(args=None):
     """Run the command. Return the exit status."""
     args = parser().parse_args(args)
+    tuning = read_tuning(args)
     if not (args.train or args.predict):
         raise ValueError("nothing to do: give --train FILE to fine-tune, or --predict FILE")
-    tuning = read_tuning(args)
     return train_command(args, tuning) if args.train else predict_command(args)
 
 

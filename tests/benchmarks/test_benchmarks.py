@@ -477,5 +477,5 @@ def test_busy_cores_measures_each_way_to_wait_beside_neighbors(tmp_path, monkeyp
     out = tmp_path / "results.json"
     busy_cores.main([str(tmp_path), "--neighbors", "0", "1", "--rounds", "2", "--out", str(out)])
     assert "| ... asleep at once | 10 | 5 |" in capsys.readouterr().out
-    busy_cores.main([str(tmp_path), "--table", str(out)])
+    busy_cores.main(["--table", str(out)])
     assert "| ... asleep at once | 10 | 5 |" in capsys.readouterr().out

@@ -285,6 +285,7 @@ def test_each_mode_has_its_own_default_learning_rate(bert, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("words, message", [
     ("RUN", "nothing to do: give --train FILE"),
+    ("RUN --tune lorra", "--tune is 'lorra'"),
     ("DIR/absent --train TRAIN", "absent: no such folder"),
     ("RUN --predict TRAIN", "has not been fine-tuned"),
     ("RUN --adapter RUN --predict TRAIN", "adapter.json: no such file"),

@@ -175,16 +175,16 @@ def orthogonalize(matrices, steps=5, dtype=torch.float32):
 
 
 @torch.no_grad()
-def update_average(average, model, decay, step, is_finite):
-    """Move the averaged weights towards those of the model: an exponential moving average.
+def update_average(average, model, n, step, is_finite):
+    """Move the averaged weights towards those of the model, so that they forget the first ones.
 
-    average += (1 - decay) (weights - average). That is a mean over about the last 1 / (1 - decay)
-    steps, at first over a tenth of the steps so far. step: the number of steps before this one;
-    is_finite: whether this step was taken, a tensor (reading it would make the CPU wait).
+    average += n / (step + n) (weights - average): a mean over about the last 1/n of the steps so
+    far, in which step k has a weight that grows as k^(n - 1) (polynomial-decay averaging, Shamir
+    and Zhang 2013). step: the number of steps before this one, so the first step replaces the
+    random weights; is_finite: whether this step was taken, a tensor (reading it would make the CPU
+    wait).
     """
-    # 0 in the first step, so that the average has nothing of the random weights before it
-    decay = min(decay, step / (step + 10))
-    amount = (1 - decay) * is_finite
+    amount = n / (step + n) * is_finite
     for mean, weight in zip(average.parameters(), model.parameters()):
         mean.lerp_(weight, amount)
 

@@ -17,10 +17,11 @@ from train_helpers import (
 
 import train
 from minibert import from_pretrained
+from minibert.config import TrainConfig
 from minibert.optim import update_average
 
 STEPS = ["--max-steps", "12"]
-AVERAGE = [*STEPS, "--average", "0.5"]
+AVERAGE = [*STEPS, "--average", "2"]
 
 
 def trained_weights(folder):
@@ -29,25 +30,35 @@ def trained_weights(folder):
     return torch.load(path, weights_only=True)["weights"]
 
 
-def averaged(values, decay):
+def averaged(values, n):
     """Return the average of a weight that has these values after each step, one row a step."""
     model, average = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
     for step, value in enumerate(values):
         model.weight.data.fill_(value)
-        update_average(average, model, decay, step, is_finite=torch.tensor(value < 100))
+        update_average(average, model, n, step, is_finite=torch.tensor(value < 100))
     return average.weight.item()
 
 
-def test_the_average_moves_towards_the_weights_by_one_minus_the_decay():
-    """The decay of step 2 is 1 / 11, that of step 3 is 2 / 12, if not smaller."""
-    assert averaged([8.0], 0.9) == 8.0  # no initial weights
-    assert averaged([8.0, 19.0], 0.9) == pytest.approx(18.0)  # 8 / 11 + 19 * 10 / 11
-    assert averaged([8.0, 19.0, 6.0], 0.9) == pytest.approx(8.0)  # 18 / 6 + 6 * 5 / 6
-    assert averaged([8.0, 18.0, 6.0], 0.05) == pytest.approx(6.575)  # 17.5 / 20 + 6 * 19 / 20
+def test_the_average_moves_towards_the_weights_of_each_step():
+    assert averaged([8.0], 10) == 8.0  # no initial weights
+    assert averaged([8.0, 19.0], 10) == pytest.approx(18.0)  # 8 / 11 + 19 * 10 / 11
+    assert averaged([8.0, 19.0, 6.0], 10) == pytest.approx(8.0)  # 18 / 6 + 6 * 5 / 6
+    assert averaged([8.0, 19.0, 6.0], 1) == pytest.approx(11.0)  # the plain mean
+
+
+def test_the_weight_of_a_step_grows_linearly_for_two():
+    """1/10, 2/10, 3/10 and 4/10: 4 ones in the last two of four steps are 0.7."""
+    assert averaged([0.0, 0.0, 1.0, 1.0], 2) == pytest.approx(0.7)
+
+
+def test_an_average_of_an_older_version_is_refused():
+    """Before, 0.999 meant a decay; a run folder may still have it."""
+    with pytest.raises(ValueError, match="average is 0.999: it must be a whole number"):
+        TrainConfig(max_steps=1, average=0.999)
 
 
 def test_a_skipped_step_does_not_move_the_average():
-    assert averaged([8.0, 19.0, 500.0], 0.9) == averaged([8.0, 19.0], 0.9)
+    assert averaged([8.0, 19.0, 500.0], 10) == averaged([8.0, 19.0], 10)
 
 
 def test_the_final_model_is_the_average_and_training_does_not_notice(text, tmp_path):
@@ -66,8 +77,7 @@ def test_the_final_model_is_the_average_and_training_does_not_notice(text, tmp_p
     for name, weight in weights(tmp_path / "run").items():
         mean = 0.0
         for step, values in enumerate(history):
-            decay = min(0.5, step / (step + 10))
-            mean = decay * mean + (1 - decay) * values[name]
+            mean += 2 / (step + 2) * (values[name] - mean)
         assert torch.allclose(weight.double(), mean, atol=1e-6)
         assert not torch.allclose(weight.double(), history[-1][name], atol=1e-6)
 
@@ -115,7 +125,7 @@ def test_steps_without_finite_gradients_leave_no_trace_in_the_average(text, tmp_
 def test_the_average_of_a_continued_model_starts_with_its_weights(text, tmp_path):
     run(text, tmp_path / "first", *STEPS)
     init = ["--init", str(tmp_path / "first"), "--corpus", str(text), "--max-steps", "1"]
-    for name, flags in (("last", []), ("run", ["--average", "0.5"])):
+    for name, flags in (("last", []), ("run", ["--average", "2"])):
         start([*init, "--out", str(tmp_path / name), *flags])
     at_0 = [metrics(tmp_path / name)[1] for name in ("last", "run")]
     assert at_0[0]["step"] == 0
@@ -127,7 +137,7 @@ def test_averaging_can_begin_and_end_in_a_run(text, tmp_path):
     constant = "--schedule stable --warmup 0 --decay 0".split()
     run(text, tmp_path / "last", "--max-steps", "6", *constant)
     run(text, out, "--max-steps", "2", *constant)
-    assert resume(out, *"--max-steps 4 --average 0.5 --may-differ average".split()) == 0
+    assert resume(out, *"--max-steps 4 --average 2 --may-differ average".split()) == 0
     assert not same(trained_weights(out), weights(out))
     assert resume(out, *"--max-steps 6 --average 0 --may-differ average".split()) == 0
     assert same(weights(out), weights(tmp_path / "last"))

@@ -25,7 +25,7 @@ from minibert.training.failures import explain_lost_rank
 
 
 @pytest.mark.parametrize("world_size, flags", [
-    pytest.param(2, "--optimizer adamw --average 0.5", id="blocks"),
+    pytest.param(2, "--optimizer adamw --average 2", id="blocks"),
     pytest.param(2, "--examples lines --epochs 1 --batch-size 58", id="last-batch-of-one"),
     pytest.param(3, "--examples lines --batch-size 2", id="a-rank-without-an-example"),
     pytest.param(3, " ".join(PAIRS) + " --batch-size 2", id="a-rank-without-a-pair"),

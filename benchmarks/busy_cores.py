@@ -1,6 +1,7 @@
 """Measure how much slower training becomes when other programs use the same cores (Linux).
 
     python benchmarks/busy_cores.py "$MINIBERT_CORPORA"/kant --out FILE
+    python benchmarks/busy_cores.py --table FILE
 
 Each neighbor is a process that computes without a pause. A round trains once for each way to wait
 and each number of neighbors, in turn; the table has the median of the rounds.

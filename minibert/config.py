@@ -274,9 +274,9 @@ class TrainConfig:
     adam_beta2: float = option(0.98, (
         "decay of Adam's mean of squared gradients: about the last 50 steps"))
     adam_epsilon: float = option(1e-6, "added to the denominator of Adam's update")
-    average: int = option(0, (
+    average: float = option(0.0, (
         "N: evaluate and save an average of the weights, over about the last 1/N of the steps so "
-        "far (such as 6, with --decay 0); 0: the last weights"))
+        "far (such as 6, with --schedule stable --decay 0); 0: the last weights"))
     # One bad batch must not undo what many good ones have learned.
     max_grad_norm: float = option(1.0, "clip the norm of the gradient to this; 0: do not clip")
     # The length of the run: exactly one of these three
@@ -321,13 +321,13 @@ class TrainConfig:
         check_at_least(self, 0, "micro_batch_size", "weight_decay", "max_grad_norm", "max_steps",
                        "epochs", "minutes", "eval_every", "save_every", "seed", "nsp_weight",
                        "patience", "average")
-        check_at_most(self, 10**9, *LENGTHS, "weight_decay", "nsp_weight")
+        check_at_most(self, 10**9, *LENGTHS, "weight_decay", "nsp_weight", "average")
         check_at_most(self, 2**64 - 1, "seed")
         check_fraction(self, "mlm_probability", "warmup", "decay", "adam_beta1", "adam_beta2",
                        "muon_momentum")
-        if self.average != round(self.average):  # older versions had 0.999 for a tenth
-            raise ValueError(f"average is {self.average}: it must be a whole number, such as 10 "
-                             "for the last tenth of the steps")
+        if self.average and self.average < 1:
+            raise ValueError(f"average is {self.average}: it must be at least 1, such as 10 for "
+                             "the last tenth of the steps (in older versions 0.999)")
         if self.schedule == "stable" and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} must sum to at most 1")
         if sum(bool(getattr(self, name)) for name in LENGTHS) > 1:

@@ -178,11 +178,11 @@ def orthogonalize(matrices, steps=5, dtype=torch.float32):
 def update_average(average, model, n, step, is_finite):
     """Move the averaged weights towards those of the model, so that they forget the first ones.
 
-    average += n / (step + n) (weights - average): a mean over about the last 1/n of the steps so
-    far, in which step k has a weight that grows as k^(n - 1) (polynomial-decay averaging, Shamir
-    and Zhang 2013). step: the number of steps before this one, so the first step replaces the
-    random weights; is_finite: whether this step was taken, a tensor (reading it would make the CPU
-    wait).
+    average += n / (step + n) (weights - average): a mean of all steps in which step k counts about
+    k^(n - 1) times, so the last 1/n of the steps have about two thirds of the weight
+    (polynomial-decay averaging, Shamir and Zhang 2013). step: the number of steps before this one,
+    so the first step replaces the initial weights; is_finite: whether this step was taken, a tensor
+    (reading it would make the CPU wait).
     """
     amount = n / (step + n) * is_finite
     for mean, weight in zip(average.parameters(), model.parameters()):

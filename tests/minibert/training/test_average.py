@@ -31,7 +31,7 @@ def trained_weights(folder):
 
 
 def averaged(values, n):
-    """Return the average of a weight that has these values after each step, one row a step."""
+    """Return the average of a weight that has these values after each step."""
     model, average = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
     for step, value in enumerate(values):
         model.weight.data.fill_(value)
@@ -47,13 +47,13 @@ def test_the_average_moves_towards_the_weights_of_each_step():
 
 
 def test_the_weight_of_a_step_grows_linearly_for_two():
-    """1/10, 2/10, 3/10 and 4/10: 4 ones in the last two of four steps are 0.7."""
+    """The steps have the weights 1/10 to 4/10, so ones in the last two give 0.7."""
     assert averaged([0.0, 0.0, 1.0, 1.0], 2) == pytest.approx(0.7)
 
 
 def test_an_average_of_an_older_version_is_refused():
-    """Before, 0.999 meant a decay; a run folder may still have it."""
-    with pytest.raises(ValueError, match="average is 0.999: it must be a whole number"):
+    """Before, 0.999 was the decay of an exponential moving average."""
+    with pytest.raises(ValueError, match="average is 0.999: it must be at least 1"):
         TrainConfig(max_steps=1, average=0.999)
 
 

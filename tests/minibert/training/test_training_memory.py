@@ -66,7 +66,7 @@ def test_the_estimate_is_a_little_below_the_weights_of_a_model(name):
     model, config = PRESETS[name]
     with torch.device("meta"):
         num_parameters = BertForMaskedLM(model).num_parameters()
-    for average, size in ((0, 16), (6, 20)):
+    for average, size in ((0.0, 16), (6.0, 20)):
         config = replace(config, optimizer="adamw", precision="fp32", average=average)
         weights, _ = least_memory(model, config)
         estimate = sum([*weights.values()][:3])

@@ -479,3 +479,6 @@ def test_busy_cores_measures_each_way_to_wait_beside_neighbors(tmp_path, monkeyp
     assert "| ... asleep at once | 10 | 5 |" in capsys.readouterr().out
     busy_cores.main(["--table", str(out)])
     assert "| ... asleep at once | 10 | 5 |" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        busy_cores.main([])
+    assert "name a text to train on" in capsys.readouterr().err

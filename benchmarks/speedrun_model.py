@@ -1,4 +1,4 @@
-"""The model of the speedrun's best run: a ModernBERT with two small convolutions in each block.
+"""The model of the record in the speedrun: a ModernBERT with two small convolutions in each block.
 
     x -> norm -> convolution -> attention -> + x -> norm -> convolution -> MLP -> + -> x
 

@@ -12,9 +12,10 @@ end; everything else does. Each run is written when it is finished, and the same
 after an interruption.
 
 The last 5 % of the text are the validation set. It is read seven times, and each time another
-seventh of the tokens is masked, so each token is predicted exactly once. The loss per token cannot
-compare vocabularies: a model that predicts one piece of a word sees its other pieces. So whole
-words are masked as well, in seven more passes, and the loss is given per word.
+seventh of the tokens is masked, so each token is predicted exactly once. The loss per token favors
+small vocabularies: a model that predicts one piece of a word sees its other pieces. So whole words
+are masked as well, in seven more passes, and the loss is given per word. This favors large
+vocabularies: each piece of a word is predicted without the pieces before it.
 
 A recipe is better than the record if the difference, paired by seed, is significant in a one-sided
 t-test at 5 %, with at least four seeds. The t-value is in the table, and its critical value.

@@ -16,12 +16,13 @@ from tqdm import tqdm
 from data.token_file.meta import describe_amount
 from data.token_file.reader import TokenFile
 from data.token_file.writer import TokenFileWriter
-from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, NUM_INLINE_BATCHES, dtype_for
+from tokenizer.fast.corpus_encoder import INLINE_SECONDS, dtype_for
 from tokenizer.utils.workers import batch_texts, map_in_order
 
 MEMORY_ADVICE = ("use one process: python -m data prepare CORPUS --tokenizer FOLDER --workers 1 "
                  "--split train --out TOKENS/train (and the same for eval), "
                  "then train.py --data TOKENS --tokenizer FOLDER")
+BATCH_CHARACTERS = 1 << 19  # resuming counts in batches, so older folders need the same size
 SAVE_EVERY = 32  # batches, 16 million characters; after kill -9 what comes after is lost
 EMPTY_DIGEST = {"batches": 0, "digest": ""}  # before the first text, see extend_digest
 
@@ -55,7 +56,7 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True, corp
         digests = deque()  # of the batches that the workers have
         tracked = track_digests(text_batches, digest, digests)
         results = map_in_order(encode_and_count_unknown, tracked, tokenizer, workers, MEMORY_ADVICE,
-                               num_inline=NUM_INLINE_BATCHES)
+                               inline_seconds=INLINE_SECONDS)
         for num_batches, (encoded, unknown) in enumerate(results, start=1):
             # With the ids goes the digest of the text up to them: how far a later call can skip.
             writer.add(*encoded, resume_data=digests.popleft(), unknown=unknown)

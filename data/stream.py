@@ -17,11 +17,12 @@ from itertools import islice
 
 import numpy as np
 
-from data.prepare import EMPTY_DIGEST, encode_batch, extend_digest
-from tokenizer.fast.corpus_encoder import BATCH_CHARACTERS, dtype_for
+from data.prepare import BATCH_CHARACTERS, EMPTY_DIGEST, encode_batch, extend_digest
+from tokenizer.fast.corpus_encoder import dtype_for
 from tokenizer.utils.workers import batch_texts, map_in_order
 
 WINDOW_BATCHES = 32  # batches of half a million characters: about four million tokens
+INLINE_SECONDS = 1.0  # a small text needs no workers, which would take cores from the training
 JOIN_TIMEOUT = 1.0  # seconds that Prefetcher.close waits for its thread
 
 
@@ -104,7 +105,7 @@ class Stream:
         in_flight = deque()  # (digest, progress) of each batch that the workers have
         tracked = self._track(text_batches, digest, in_flight)
         encoded = map_in_order(encode_batch, tracked, self.tokenizer, self.workers,
-                               num_inline=WINDOW_BATCHES)
+                               inline_seconds=INLINE_SECONDS)
         with contextlib.closing(encoded):
             while chunk := list(islice(encoded, WINDOW_BATCHES)):
                 for _ in chunk:

@@ -15,7 +15,7 @@ def contents(folder):
 
 def test_the_number_of_workers_does_not_change_the_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(MODULE, "BATCH_CHARACTERS", 500)
-    monkeypatch.setattr(MODULE, "NUM_INLINE_BATCHES", 2)
+    monkeypatch.setattr(MODULE, "INLINE_SECONDS", 0)
     for workers in (1, 2, 3):
         folder = tmp_path / str(workers)
         prepare(iter(DOCUMENTS), Characters(), folder, workers, show_progress=False)

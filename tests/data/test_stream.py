@@ -37,6 +37,7 @@ class Corpus:
 def small_windows(monkeypatch):
     monkeypatch.setattr("data.stream.BATCH_CHARACTERS", 500)
     monkeypatch.setattr("data.stream.WINDOW_BATCHES", 4)
+    monkeypatch.setattr("data.stream.INLINE_SECONDS", 0)
 
 
 def stream_of(documents, workers=1):

@@ -22,7 +22,7 @@ def tokenizer():
 
 def test_a_token_file_knows_what_is_unknown(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(MODULE, "BATCH_CHARACTERS", 20)
-    monkeypatch.setattr(MODULE, "NUM_INLINE_BATCHES", 2)
+    monkeypatch.setattr(MODULE, "INLINE_SECONDS", 0)
     metas = []
     for workers in (1, 2):
         folder = tmp_path / str(workers)

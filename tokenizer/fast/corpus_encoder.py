@@ -18,10 +18,10 @@ from tokenizer.utils.workers import batch_texts, map_in_order
 
 MAX_CACHED_UNITS = 1 << 19  # about 100 MB with their ids; real texts mostly have far fewer
 LONG_TEXT = 1 << 18         # characters that are encoded at once; arrays take 30 bytes for each
-BATCH_CHARACTERS = 1 << 19  # large enough that sending a batch to a worker costs nothing
-# Batches that are encoded before workers start: most words have occurred by then, and the workers,
-# which are forked, know them all.
-NUM_INLINE_BATCHES = 64
+BATCH_CHARACTERS = 1 << 17  # large enough that sending a batch to a worker costs nothing
+# One process encodes for this long before workers start, which is all of a small corpus. The
+# workers, which are forked, know all words that have occurred by then.
+INLINE_SECONDS = 0.2
 
 
 class CorpusEncoder:
@@ -141,7 +141,7 @@ def encode_documents(tokenizer, documents, workers=None):
     """Yield an array of ids for each text, on all cores; see ``Tokenizer.encode_documents``."""
     batches = batch_texts(documents, BATCH_CHARACTERS)
     results = map_in_order(_encode_batch, batches, shared=tokenizer, workers=workers,
-                           num_inline=NUM_INLINE_BATCHES)
+                           inline_seconds=INLINE_SECONDS)
     for ids, lengths in results:
         start = 0
         for length in lengths.tolist():

@@ -63,9 +63,8 @@ def count_texts(texts, boundaries, words_of, workers=None, max_words=None, show_
 def _count(function, portions, counter, workers, max_words, bar):
     """Add up ``function(counter, portion)`` over all portions, on all workers."""
     counts = WordCounts(max_words)
-    # num_inline=1: this process counts the first portion itself, then forks workers that know the
-    # units of that portion already.
-    results = map_in_order(function, portions, shared=counter, workers=workers, num_inline=1)
+    # This process counts the first portion itself, then forks workers that know its units already.
+    results = map_in_order(function, portions, shared=counter, workers=workers, inline_seconds=0)
     for portion_counts, size in results:
         counts.add(portion_counts)
         bar.update(size)

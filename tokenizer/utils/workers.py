@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections import deque
@@ -34,17 +35,17 @@ def available_cores():
 
 
 def map_in_order(function, items, shared=None, workers=None, advice="use fewer, workers=1",
-                 num_inline=0):
+                 inline_seconds=None):
     """Yield ``function(shared, item)`` for each item, in order.
 
     At most ``2 * workers + 1`` items are in flight.
 
-    function     must be at the top level of a module, so that it can be pickled
-    shared       sent to each worker once, such as a tokenizer
-    workers      number of processes; None: one per core; 1: everything runs in this process
-    advice       end of the error message if a worker is killed
-    num_inline   number of items that this process handles before it forks the workers, which then
-                 have everything that ``shared`` has cached by then
+    function         must be at the top level of a module, so that it can be pickled
+    shared           sent to each worker once, such as a tokenizer
+    workers          number of processes; None: one per core; 1: everything runs in this process
+    advice           end of the error message if a worker is killed
+    inline_seconds   how long this process works alone before it forks the workers, which then have
+                     everything that ``shared`` has cached by then. At least one item; None: no item
 
     A daemonic process (such as a worker of a DataLoader) may not start others: there, everything
     runs in this process.
@@ -57,8 +58,12 @@ def map_in_order(function, items, shared=None, workers=None, advice="use fewer, 
     if multiprocessing.current_process().daemon:
         workers = 1
     items = iter(items)
-    for item in itertools.islice(items, num_inline):
-        yield function(shared, item)
+    if inline_seconds is not None:
+        start = time.perf_counter()
+        for item in items:
+            yield function(shared, item)
+            if time.perf_counter() - start >= inline_seconds:
+                break
 
     # Look two items ahead: a single item is not worth a process.
     head = list(itertools.islice(items, 2)) if workers > 1 else []

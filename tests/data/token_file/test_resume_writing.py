@@ -23,7 +23,7 @@ def small_batches(monkeypatch):
     """About 40 batches, saved after every third, and three shards."""
     monkeypatch.setattr(prepare_module, "BATCH_CHARACTERS", 500)
     monkeypatch.setattr(prepare_module, "SAVE_EVERY", 3)
-    monkeypatch.setattr(prepare_module, "NUM_INLINE_BATCHES", 2)
+    monkeypatch.setattr(prepare_module, "INLINE_SECONDS", 0)
     small_shards = functools.partial(TokenFileWriter, shard_size=4000)
     monkeypatch.setattr(prepare_module, "TokenFileWriter", small_shards)
 

@@ -42,7 +42,7 @@ def test_encode_texts_agrees_with_encode(tok, monkeypatch, long_text):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_encode_documents_agrees_with_encode(tok, workers, monkeypatch):
     monkeypatch.setattr("tokenizer.fast.corpus_encoder.BATCH_CHARACTERS", 500)
-    monkeypatch.setattr("tokenizer.fast.corpus_encoder.NUM_INLINE_BATCHES", 2)
+    monkeypatch.setattr("tokenizer.fast.corpus_encoder.INLINE_SECONDS", 0)
     texts = random_texts(150, seed=8) + [STORY]
     arrays = list(tok.encode_documents(iter(texts), workers))
     assert [array.tolist() for array in arrays] == one_by_one(tok, texts)

@@ -46,15 +46,17 @@ def test_results_come_in_order(workers, count):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fork")
 def test_forked_workers_know_what_the_inline_items_have_cached():
-    results = list(map_in_order(remember, range(6), shared=[], workers=2, num_inline=2))
+    results = list(map_in_order(remember, range(6), shared=[], workers=2, inline_seconds=0))
     me = os.getpid()
-    assert results[:2] == [(me, [0]), (me, [0, 1])]
-    assert me not in {process for process, _ in results[2:]}
-    assert all(seen[:2] == [0, 1] for _, seen in results[2:])
+    assert results[0] == (me, [0])
+    assert me not in {process for process, _ in results[1:]}
+    assert all(seen[0] == 0 for _, seen in results[1:])
 
 
-def test_a_single_item_needs_no_workers():
-    results = map_in_order(remember, range(3), shared=[], workers=2, num_inline=2)
+@pytest.mark.parametrize("count, inline_seconds", [(2, 0), (6, 600)])
+def test_short_work_needs_no_workers(count, inline_seconds):
+    """A single item is left, or no item."""
+    results = map_in_order(remember, range(count), [], workers=2, inline_seconds=inline_seconds)
     assert {process for process, _ in results} == {os.getpid()}
 
 

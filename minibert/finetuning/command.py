@@ -93,6 +93,7 @@ def train_command(args, tuning):
     def save(best_model, score, chosen):
         save_finetuned(best_model, tuning, out, tokenizer, args.run, digest)
         results["config"] |= chosen
+        atomic_lines(out / SETTINGS, [json.dumps(results, indent=1)])  # scores follow
 
     with StopRequest() as stop, errors_name_flags(LATE_CHECKED):
         results |= finetune(model, tokenizer, train, dev, config, stop, say, save, tuning)

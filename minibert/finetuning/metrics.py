@@ -24,8 +24,11 @@ def accuracy(labels, predictions):
     return float(np.mean(np.asarray(labels) == np.asarray(predictions)))
 
 
-def f1(labels, predictions, positive=1):
+def f1(labels, predictions, positive=1, num_classes=None):
     """Return 2 TP / (2 TP + FP + FN) for one class of two, or the mean over more than two classes.
+
+    num_classes: of the model; by default those that occur. A class that is neither a label nor a
+    prediction is not in the mean.
 
     >>> f1([1, 1, 1, 0, 0], [1, 1, 0, 1, 0])    # TP 2, FP 1, FN 1
     0.6666666666666666
@@ -33,15 +36,18 @@ def f1(labels, predictions, positive=1):
     0.5
     >>> round(f1([0, 1, 2, 2], [0, 2, 2, 2]), 4)    # 1, 0 and 2 x 2 / (2 x 2 + 1) = 0.8
     0.6
+    >>> f1([0, 0, 1, 1], [0, 0, 1, 1], num_classes=3)    # class 2 does not occur
+    1.0
     """
     labels = np.asarray(labels)
     predictions = np.asarray(predictions)
-    num_classes = max(2, int(labels.max()) + 1, int(predictions.max()) + 1)
+    present = np.union1d(labels, predictions).tolist()
+    num_classes = num_classes or max(2, present[-1] + 1)
     scores = []
-    for c in range(num_classes):
+    for c in [positive] if num_classes == 2 else present:
         true_positives = np.sum((labels == c) & (predictions == c))
         scores.append(_divide(2 * true_positives, np.sum(labels == c) + np.sum(predictions == c)))
-    return scores[positive] if num_classes == 2 else float(np.mean(scores))
+    return float(np.mean(scores))
 
 
 def matthews(labels, predictions):

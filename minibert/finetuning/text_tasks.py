@@ -82,7 +82,8 @@ class Classification(TextTask):
     def score(self, answers, examples, labels, config):
         truth = encode_labels(examples, labels).tolist()
         predictions = [labels.index(answer["prediction"]) for answer in answers]
-        metrics = CLASSIFICATION | {"f1": partial(f1, positive=config.f1_class)}
+        f1_of_labels = partial(f1, positive=config.f1_class, num_classes=len(labels))
+        metrics = CLASSIFICATION | {"f1": f1_of_labels}
         return {name: metric(truth, predictions) for name, metric in metrics.items()}
 
     def baseline(self, train, dev):

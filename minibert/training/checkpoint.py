@@ -150,7 +150,8 @@ def check_changes(trainer, saved):
 def checkpoints(run):
     """The checkpoint folders of a run, oldest first."""
     folders = (Path(run) / "checkpoints").glob("step-*")
-    return sorted(folder for folder in folders if re.fullmatch(r"step-\d+", folder.name))
+    found = [folder for folder in folders if re.fullmatch(r"step-\d+", folder.name)]
+    return sorted(found, key=lambda folder: int(folder.name.removeprefix("step-")))
 
 
 def read_state(folder):

@@ -5,6 +5,7 @@ word, see ``unit_table.py``) is encoded once. The ids of all units are kept in o
 unit becomes a slice of it. Finding the units of a batch and copying their ids are array operations.
 ``reference.py`` has the slow way; ``Tokenizer.encode`` is between the two.
 """
+import os
 import threading
 from array import array
 from itertools import chain
@@ -22,6 +23,13 @@ BATCH_CHARACTERS = 1 << 17  # large enough that sending a batch to a worker cost
 # One process encodes for this long before workers start, which is all of a small corpus. The
 # workers, which are forked, know all words that have occurred by then.
 INLINE_SECONDS = 0.2
+
+# Encoding changes a cache: one thread at a time. (A BatchEncoder has a CorpusEncoder inside another
+# one.) A forked worker copies the caches and the lock, so forking waits for the thread that has it.
+LOCK = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release,
+                        after_in_child=LOCK.release)
 
 
 class CorpusEncoder:
@@ -41,7 +49,6 @@ class CorpusEncoder:
         self.encode_units = encode_units
         self.unknown_in = unknown_in
         self.unknown = UnknownText()  # clearing the cache keeps it
-        self.lock = threading.Lock()  # encoding changes the cache: one thread at a time
         self.clear()
 
     def clear(self):
@@ -68,7 +75,7 @@ class CorpusEncoder:
 
     def encode_joined(self, data, text_starts):
         """Return what ``encode`` returns. Arguments as ``join_texts`` returns them."""
-        with self.lock:
+        with LOCK:
             if len(self.units) > MAX_CACHED_UNITS or len(self.ids) > 16 * MAX_CACHED_UNITS:
                 self.clear()
             try:

@@ -11,6 +11,7 @@ from minibert.finetuning import command, seeds
 from minibert.finetuning.adapters import Tuning
 from minibert.finetuning.config import FinetuneConfig
 from minibert.finetuning.loop import fit
+from minibert.finetuning.predict import read_settings
 from minibert.finetuning.seeds import (
     balanced_weights,
     choose_examples,
@@ -235,6 +236,23 @@ def test_ctrl_c_keeps_the_best_model_so_far(bert, tmp_path, monkeypatch, capsys)
     assert "stopped      the best model so far is saved" in capsys.readouterr().out
     assert isinstance(from_pretrained(out), BertForSequenceClassification) and seen == [0, 1]
     assert len(json.loads((out / "finetune.json").read_text())["pretrained"]["scores"]) == 1
+
+
+def test_the_best_model_is_saved_with_its_settings_though_a_later_seed_fails(
+        bert, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def failing_fit(model, train, dev, config, seed, bar, stop, on_best):
+        if seed == 1:
+            raise ValueError("the loss is nan")
+        return fit(model, train, dev, config, seed, bar, stop, on_best)
+
+    monkeypatch.setattr(seeds, "fit", failing_fit)
+    with pytest.raises(ValueError, match="the loss is nan"):
+        command.main([str(bert), *files(bert), "--out", str(out), *flags(seeds=2, epochs=1),
+                      "--max-length", "23"])
+    assert isinstance(from_pretrained(out), BertForSequenceClassification)
+    assert read_settings(out)[1].max_length == 23
 
 
 def test_the_subset_of_examples_is_always_the_same():

@@ -103,3 +103,12 @@ def test_several_labels_are_learned_saved_and_predicted(
         assert isinstance(from_pretrained(out), BertForMultiLabelClassification)
         values = json.loads((out / "config.json").read_text())
         assert values["problem_type"] == "multi_label_classification"
+
+
+def test_f1_of_three_labels_needs_no_example_of_each(tmp_path):
+    """The dev file has no c. a: TP 1, FN 1; b: TP 1, FP 1."""
+    task = TASKS["classification"]
+    examples = task.read(written(tmp_path, "sentence\tlabel\nx\ta\ny\ta\nz\tb\n"), Layout())
+    answers = [{"prediction": "a"}, {"prediction": "b"}, {"prediction": "b"}]
+    config = FinetuneConfig(f1_class=2)  # c is the rarest label in training
+    assert task.score(answers, examples, ("a", "b", "c"), config)["f1"] == pytest.approx(2 / 3)

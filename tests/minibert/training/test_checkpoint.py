@@ -82,6 +82,12 @@ def test_a_run_whose_only_checkpoint_is_damaged_does_not_train(copy, capsys, nam
     assert checkpoint_names(copy) == ["step-0000004"]
 
 
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
+    for step in (9_999_500, 10_000_000, 500):
+        (tmp_path / f"checkpoints/step-{step:07d}").mkdir(parents=True)
+    assert checkpoint_names(tmp_path) == ["step-0000500", "step-9999500", "step-10000000"]
+
+
 def test_a_flipped_bit_in_any_byte_of_the_checksums_is_noticed(trained):
     folder = checkpoints(trained)[0]
     path = folder / "checksums.json"

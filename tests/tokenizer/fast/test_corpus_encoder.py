@@ -1,4 +1,7 @@
 """Encoding many texts at once gives the ids of ``encode`` and keeps the caches bounded."""
+import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -6,6 +9,7 @@ import pytest
 from tokenizer_samples import STORY, random_texts
 
 from tokenizer import ByteLevelBPE, WordPiece
+from tokenizer.fast import corpus_encoder
 
 
 @pytest.fixture(scope="module", params=["bpe", "bpe with a space before", "wordpiece"])
@@ -48,6 +52,26 @@ def test_encode_documents_agrees_with_encode(tok, workers, monkeypatch):
     assert [array.tolist() for array in arrays] == one_by_one(tok, texts)
     assert {array.dtype for array in arrays} == {np.dtype(np.uint16)}
     assert list(tok.encode_documents([], workers)) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="needs fork")
+def test_workers_start_after_another_thread_has_encoded_its_batch():
+    """They would copy a lock that is never released, and a cache that is half written."""
+    is_locked = threading.Event()
+
+    def encode_slowly():
+        with corpus_encoder.LOCK:
+            is_locked.set()
+            time.sleep(0.5)
+
+    other = threading.Thread(target=encode_slowly, daemon=True)
+    other.start()
+    assert is_locked.wait(timeout=5)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if corpus_encoder.LOCK.acquire(timeout=5) else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    other.join()
 
 
 def test_threads_may_share_a_tokenizer(tok):

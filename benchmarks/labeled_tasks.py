@@ -93,8 +93,9 @@ def check_task_flags(args, sizes, set_here):
     args.epochs = {math.inf if name == "all" else int(name): count
                    for name, count in epochs.items()}
     for word in args.extra.split():
-        if word.startswith("--") and word[2:].replace("-", "_") in set_here:
-            raise ValueError(f"--extra {word}: the benchmark sets this itself")
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag[2:].replace("-", "_") in set_here:
+            raise ValueError(f"--extra {flag}: the benchmark sets this itself")
     args.extra = parser().parse_args([str(args.run), *args.extra.split()])
 
 

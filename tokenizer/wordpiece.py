@@ -320,7 +320,7 @@ def check_size(vocab_size, tokens, special_tokens):
     if vocab_size < len(tokens):
         raise ValueError(
             f"vocab_size={vocab_size} is smaller than the {len(special_tokens)} special tokens "
-            f"and the {len(tokens) - len(special_tokens)} characters of this corpus (each with "
+            f"and the {len(tokens) - len(special_tokens)} characters of this corpus (most with "
             f"and without ##): use at least {len(tokens)}, or a smaller limit_alphabet")
 
 

@@ -111,6 +111,7 @@ def test_a_size_of_the_complete_training_file_is_all(tasks, tmp_path):
     (["--epochs", "all:2"], "epochs 1, now 2"),
     (["--epochs", "9:1"], "no entry for 16 examples"),
     (["--extra", "--learning-rate 1e-3"], "the benchmark sets this itself"),
+    (["--extra", "--learning-rate=1e-3 --batch-size 8"], "the benchmark sets this itself"),
     (["--extra", "--lora-rank 2"], "the benchmark sets this itself"),
     (["--sizes", "many"], "not a number of examples"),
 ])

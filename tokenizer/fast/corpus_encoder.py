@@ -1,4 +1,4 @@
-"""Not needed to understand BERT. The same as: ``Tokenizer.encode(text).ids`` for each text.
+"""Not needed to understand BERT. The same as: ``Tokenizer.encode_ids(text)`` for each text.
 
 The words of a language are few and occur again and again. So each distinct unit of text (mostly a
 word, see ``unit_table.py``) is encoded once. The ids of all units are kept in one long array, and a

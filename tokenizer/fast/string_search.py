@@ -1,9 +1,9 @@
 """Find many strings in a text at once, in a time that hardly depends on their number.
 
-Each string has a prefix: its first six characters, or fewer if it is shorter. A prefix is looked
-for at all positions together, by array operations: a table has True at the hash of each prefix. A
-few positions are found by mistake, where another string has the same hash (a Bloom filter with one
-hash function). The strings themselves are compared only there.
+Each string has a prefix: its first 6, 4, 3, 2 or 1 characters, the most that it has. A prefix is
+looked for at all positions together, by array operations: a table has True at the hash of each
+prefix. A few positions are found by mistake, where another string has the same hash (a Bloom filter
+with one hash function). The strings themselves are compared only there.
 """
 import re
 

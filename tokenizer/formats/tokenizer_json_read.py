@@ -167,7 +167,10 @@ def named_tokens(config):
             values.append(value)
     for key in ("additional_special_tokens", "extra_special_tokens"):
         extra = config.get(key) or []
-        values += extra.values() if isinstance(extra, dict) else extra
+        extra = list(extra.values()) if isinstance(extra, dict) else extra
+        if not isinstance(extra, list):
+            raise ValueError(f"tokenizer_config.json: {key} is {extra!r}, which is not a list")
+        values += extra
     named = {}
     for value in values:
         token = token_content(value)

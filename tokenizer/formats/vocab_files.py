@@ -82,8 +82,9 @@ def damaged(path, problem):
 
 def read_json(path):
     """Return the JSON object in a file."""
+    text = read_text(path)
     try:
-        document = json.loads(read_text(path))
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise damaged(path, f"is not valid JSON ({error})") from None
     if not isinstance(document, dict):

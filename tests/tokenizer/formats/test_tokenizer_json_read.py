@@ -250,6 +250,22 @@ def test_an_unsupported_feature_is_refused_by_name(tmp_path, make, change, messa
         load_tokenizer(tmp_path)
 
 
+@pytest.mark.parametrize("key", ["additional_special_tokens", "extra_special_tokens"])
+def test_special_tokens_in_one_string_are_refused(tmp_path, key):
+    """Each of its letters would be a special token."""
+    path = only_tokenizer_json(bpe(), tmp_path)
+    (path.parent / "tokenizer_config.json").write_text(json.dumps({key: "abc"}))
+    with pytest.raises(ValueError, match=f"tokenizer_config.json: {key} is 'abc', .* not a list"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_file_that_was_not_fetched_is_not_called_damaged(tmp_path):
+    path = only_tokenizer_json(bpe(), tmp_path)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ValueError, match=f"^{path}: is a Git LFS pointer.*in its repository$"):
+        load_tokenizer(tmp_path)
+
+
 IDS = '"ids": [\n          2'
 
 

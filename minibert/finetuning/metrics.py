@@ -27,8 +27,8 @@ def accuracy(labels, predictions):
 def f1(labels, predictions, positive=1, num_classes=None):
     """Return 2 TP / (2 TP + FP + FN) for one class of two, or the mean over more than two classes.
 
-    num_classes: of the model; by default those that occur. A class that is neither a label nor a
-    prediction is not in the mean.
+    num_classes: of the model; by default as many as the labels and predictions need, at least two.
+    A class that is neither a label nor a prediction is not in the mean.
 
     >>> f1([1, 1, 1, 0, 0], [1, 1, 0, 1, 0])    # TP 2, FP 1, FN 1
     0.6666666666666666

@@ -24,8 +24,9 @@ BATCH_CHARACTERS = 1 << 17  # large enough that sending a batch to a worker cost
 # workers, which are forked, know all words that have occurred by then.
 INLINE_SECONDS = 0.2
 
-# Encoding changes a cache: one thread at a time. (A BatchEncoder has a CorpusEncoder inside another
-# one.) A forked worker copies the caches and the lock, so forking waits for the thread that has it.
+# Encoding changes a cache: one thread at a time. A forked worker copies the caches and the lock, so
+# forking waits for the thread that holds it. (An RLock, because byte-level BPE encodes words by a
+# ``CorpusEncoder`` of fragments inside that of words.)
 LOCK = threading.RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release,

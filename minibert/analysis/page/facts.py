@@ -169,7 +169,7 @@ def finetuning_facts(folder, notes):
                    for name, score in scores.items()},
             })
         except (KeyError, TypeError, ValueError, RecursionError, OSError):
-            notes.append(f"Nothing is shown of {path}: finetune did not write it.")
+            notes.append(f"Nothing is shown of {path}: it has no scores of a finished fine-tuning.")
     return results
 
 

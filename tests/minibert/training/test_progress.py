@@ -33,6 +33,15 @@ def test_a_resumed_run_drops_the_lines_that_it_will_write_again(tmp_path):
     assert [line.get("step") for line in lines] == [None, 0, 10, 20]
 
 
+@pytest.fixture
+def hangup_not_ignored():
+    """Without this, the tests would fail under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup_not_ignored")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_requests_a_stop_and_a_second_one_interrupts(signum):
     before = signal.getsignal(signum)
@@ -47,6 +56,7 @@ def test_a_signal_requests_a_stop_and_a_second_one_interrupts(signum):
     assert signal.getsignal(signum) is before
 
 
+@pytest.mark.usefixtures("hangup_not_ignored")
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 def test_a_termination_signal_while_a_run_is_prepared_acts_like_ctrl_c(tmp_path, signum):
     before = signal.getsignal(signum)

@@ -216,15 +216,20 @@ def validate(run, folder):
 
 
 def table(results):
-    """Return one line for each recipe: means over seeds, and the t-test against the first line."""
+    """Return one line for each recipe: means over seeds, and a t-test.
+
+    The test compares with the first recipe of the same length that has several seeds.
+    """
     groups = {}  # (name, length, extra flags, commit) -> {seed: row}
     for row in results["rows"]:
         key = (row["name"], row["length"], row["extra"], row["commit"])
         groups.setdefault(key, {})[row["seed"]] = row
-    first = {}  # length -> the rows of its first recipe
+    baselines = {}  # length -> {seed: row}
     lines = []
     for (name, length, extra, commit), rows in groups.items():
-        baseline = first.setdefault(length, rows)
+        if len(rows) > 1:
+            baselines.setdefault(length, rows)
+        baseline = baselines.get(length, rows)
         lines.append([f"{name} {extra}".strip(), length, str(len(rows)), mean_of(rows, "steps", 0),
                       mean_of(rows, "masked", 0), mean_of(rows, "loss", 3),
                       mean_of(rows, "loss_per_word", 3), paired_t(rows, baseline),

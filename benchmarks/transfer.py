@@ -106,6 +106,10 @@ def parse(args):
             setattr(args, name, [float(number) for number in getattr(args, name).split(",")])
         except ValueError:
             out.error(f"--{name} {getattr(args, name)!r}: write numbers, separated by commas")
+    if min(args.rates) <= 0:
+        raise ValueError(f"--rates {min(args.rates):g}: must be above 0")
+    for rate, dropout in itertools.product(args.rates, args.dropouts):
+        FinetuneConfig(learning_rate=rate, hidden_dropout_prob=dropout)  # raises ValueError
     check_picture(args.plot, overwrite=True)
     return args
 

@@ -31,8 +31,9 @@ def tables(result):
     """Return the tables of all results as Markdown, each with a line about it."""
     parts = [f"{TASKS[task].title} ({TASKS[task].metric})\n\n{curve_table(result, task)}"
              for task in TASKS if curve(result, task)]
-    if result["searches"]:
-        parts.append(search_table(result["searches"]))
+    searches = [search for search in result.get("searches", {}).values() if search["trials"]]
+    if searches:
+        parts.append(search_table(searches))
     if "probe" in result:
         parts.append(probe_table(result["probe"]))
     if "minimal_pairs" in result:
@@ -77,7 +78,7 @@ def difference_cell(variants):
 
 def search_table(searches):
     rows = []
-    for search in searches.values():
+    for search in searches:
         best = best_trial(search)
         metric = TASKS[search["task"]].metric
         rows.append([TASKS[search["task"]].title, search["variant"],
@@ -117,6 +118,8 @@ def pairs_table(groups):
 def plot(result, path):
     """Draw score against number of labels, a panel for each task, with standard deviations."""
     tasks = [task for task in TASKS if curve(result, task)]
+    if not tasks:
+        raise ValueError(f"{path}: there is no score to draw yet")
     figure = new_figure(3.2 * len(tasks), 3.2)
     for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks):
         points = curve(result, task)

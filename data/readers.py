@@ -220,12 +220,16 @@ def table_records(path, lines, needed, columns=(), on_bad_row=raise_error):
     columns      the names of all columns; if there are none, the first row has them
     on_bad_row   is called with a message for a row that cannot be read, or of another length
     """
+    def check(columns, location):
+        if any(columns.count(name) > 1 for name in needed):
+            raise ValueError(f"{location}: a column name is repeated: rename one")
+
+    check(columns, f"the columns of {path}")
     is_csv = format_of(path) == ".csv"
     for line_number, row in csv_rows(path, lines, on_bad_row) if is_csv else tsv_rows(lines):
         if not columns:
             columns = [name.strip() for name in row]
-            if any(columns.count(name) > 1 for name in needed):
-                raise ValueError(f"{path}:{line_number}: a column name is repeated: rename one")
+            check(columns, f"{path}:{line_number}")
         elif len(row) != len(columns):
             on_bad_row(f"{path}:{line_number}: {plural(len(row), 'field')} in this row, but "
                        f"{plural(len(columns), 'column name')}: is a separator or quotation mark "

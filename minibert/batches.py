@@ -249,14 +249,19 @@ class EpochBatches:
     """The batches of one epoch as a sequence: epoch_batches[i] depends only on (seed, epoch, i)."""
 
     def __init__(self, examples, masker, batch_size, pad_token_id, seed, epoch,
-                 shard=None, equal_tokens=False, **padding):
+                 shard=None, equal_tokens=False, pad_to_multiple_of=8, **options):
         examples = examples.at(seed, epoch)  # sentence pairs are drawn again for each epoch
         if not len(examples):
             raise EmptyCorpusError("the corpus has no example: it is empty, or all of its lines "
                                    "are")
-        self.order = epoch_order(examples.lengths, batch_size, seed, epoch, equal_tokens)
+        lengths = examples.lengths
+        if equal_tokens:  # count the padding, too
+            lengths = -(-lengths // pad_to_multiple_of) * pad_to_multiple_of  # rounded up
+            lengths = np.minimum(lengths, examples.max_length)
+        self.order = epoch_order(lengths, batch_size, seed, epoch, equal_tokens)
         self.collate = partial(collate, examples, masker=masker, pad_token_id=pad_token_id,
-                               seed=seed, epoch=epoch, **padding)
+                               seed=seed, epoch=epoch, pad_to_multiple_of=pad_to_multiple_of,
+                               **options)
         self.shard = shard
 
     def __len__(self):
@@ -308,11 +313,7 @@ class Batches:
 
     def peek(self):
         """Return the next batch without advancing. Raises EmptyCorpusError for an empty corpus."""
-        epoch_batches = self._current_epoch()
-        if self._batch >= len(epoch_batches):
-            raise ValueError(f"batch {self._batch:,} of an epoch of {len(epoch_batches):,}: the "
-                             "training data has changed since the checkpoint")
-        return epoch_batches[self._batch]
+        return self._current_epoch()[self._batch]
 
     def __iter__(self):
         return self
@@ -331,12 +332,19 @@ class Batches:
         return {"epoch": self._epoch, "batch": self._batch,
                 "batches_per_epoch": self.batches_per_epoch}
 
-    def load_state_dict(self, state):
-        """Continue where another ``Batches`` was: only the epoch of the next batch is drawn."""
+    def load_state_dict(self, state, batches_differ=False):
+        """Continue where another ``Batches`` was: only the epoch of the next batch is drawn.
+
+        batches_differ: the epoch is cut into other batches now. Continue at the same share of it.
+        """
         self._epoch = state["epoch"]
         self._batch = state["batch"]
         self._batches_per_epoch = state["batches_per_epoch"]
         self._epoch_batches = None
+        if batches_differ:
+            self._batches_per_epoch = None
+            same_share = self._batch * self.batches_per_epoch // state["batches_per_epoch"]
+            self._batch = min(same_share, self.batches_per_epoch - 1)
 
     def close(self):
         """Do nothing: only ``StreamBatches`` has a thread to stop."""

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from minibert.checks import check_labels
+from minibert.masking import IGNORE_INDEX
 from minibert.model import (
     ACTIVATIONS,
     BertForMaskedLM,
@@ -177,8 +178,9 @@ class BertForTokenClassification(EncoderWithHead):
         return ModelOutput(logits, self.loss(logits.float(), labels, attention_mask))
 
     def loss(self, logits, labels, attention_mask):
-        """Return the mean cross entropy where the labels (B, T) are not -100."""
-        return F.cross_entropy(logits.mT, labels)
+        """Return the mean cross entropy where the labels (B, T) are not -100; 0 if all are."""
+        num_labels = (labels != IGNORE_INDEX).sum().clamp(min=1)
+        return F.cross_entropy(logits.mT, labels, reduction="sum") / num_labels
 
 
 class BertForQuestionAnswering(BertForTokenClassification):

@@ -17,6 +17,7 @@ import numpy as np
 
 from tokenizer.fast.string_search import StringSearch
 from tokenizer.utils.unicode_tables import WHITE_SPACE
+from tokenizer.utils.validation import check_bool
 
 SEPARATOR = "\ud800"  # half a character (a surrogate), which no text that can be encoded has
 
@@ -43,6 +44,9 @@ class AddedToken:
     special: bool = True
     lstrip: bool = False
     normalized: bool = False
+
+    def __post_init__(self):
+        check_bool(special=self.special, lstrip=self.lstrip, normalized=self.normalized)
 
 
 class TokenFinder:

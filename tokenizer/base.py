@@ -182,6 +182,8 @@ class Tokenizer:
 
         ["a b", "", "b"] -> array([69, 300, 70]), array([2, 0, 1])
         """
+        if isinstance(texts, str):
+            raise TypeError("encode_texts takes a list of texts, not one text: pass [text]")
         return self._added.encode_texts(texts, self._encode_plain_texts)
 
     def take_unknown(self):

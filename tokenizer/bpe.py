@@ -22,6 +22,7 @@ from tokenizer.trainers.counting import count_files
 from tokenizer.trainers.merges import learn_merges
 from tokenizer.trainers.options import check_training_options, training_summary
 from tokenizer.utils.unicode_tables import WHITE_SPACE
+from tokenizer.utils.validation import check_bool
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
@@ -60,6 +61,7 @@ class ByteLevelBPE(Tokenizer):
         trim_offsets: leave the space before a word out of its offsets, as RoBERTa's files say.
         roles, added, templates: see ``Tokenizer``.
         """
+        check_bool(add_prefix_space=add_prefix_space, trim_offsets=trim_offsets)
         normalize, normalize_text = (nfc, nfc_text) if unicode_form else (None, None)
         super().__init__(tokens, special_tokens, model_max_length, roles, added, templates,
                          normalize, normalize_text)

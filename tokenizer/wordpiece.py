@@ -25,7 +25,7 @@ from tokenizer.trainers.counting import count_files
 from tokenizer.trainers.merges import learn_merges
 from tokenizer.trainers.options import check_training_options, training_summary
 from tokenizer.unknown import UnknownText, describe_unknown
-from tokenizer.utils.validation import check_int
+from tokenizer.utils.validation import check_bool, check_int
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 INSIDE = "##"  # the prefix of every piece that is not the first of its word
@@ -58,6 +58,9 @@ class WordPiece(Tokenizer):
         not_pieces: added tokens that no word is split into; a file's model vocabulary lacks them.
         roles, added, templates: see ``Tokenizer``.
         """
+        check_bool(lowercase=lowercase, tokenize_chinese_chars=tokenize_chinese_chars,
+                   strip_accents=strip_accents is None or strip_accents)
+        check_int(1, max_input_chars_per_word=max_input_chars_per_word)
         # Without spaces around Chinese characters, words begin in other places, too.
         self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
         self.boundaries = bert_boundaries if tokenize_chinese_chars else bert_boundaries_without_cjk
@@ -248,7 +251,7 @@ class WordPiece(Tokenizer):
     # Files
 
     def _vocabulary_files(self):
-        return wordpiece_files(self._tokens)
+        return wordpiece_files(self._tokens, self._added_contents)
 
     def _settings(self):
         return {
@@ -330,5 +333,9 @@ def check_options(vocab_size, min_frequency, special_tokens, max_words, workers,
     check_training_options(vocab_size, min_frequency, special_tokens, max_words, workers,
                            limit_alphabet)
     check_int(1, max_input_chars_per_word=max_input_chars_per_word)
+    for token in special_tokens:
+        if len(token.removeprefix(INSIDE)) < 2:
+            raise ValueError(f"special token {token!r} is also a character of texts: choose a "
+                             "longer name")
     if not {"[UNK]", "<unk>"} & set(special_tokens):
         raise ValueError("special_tokens must include '[UNK]', for words that cannot be spelled")

@@ -39,6 +39,10 @@ class Layout:
 
     def __post_init__(self):
         check_choices(self)
+        if not self.text or not self.label:
+            raise ValueError("--text and --label must name a column")
+        if len({self.text, self.pair, self.label}) < 3:
+            raise ValueError("--text, --pair and --label must name different columns")
 
     def parts(self, labeled):
         """Return the names of the columns that are needed, each with the flag that names it."""

@@ -202,8 +202,13 @@ def fit(model, train, dev, config, seed, bar, stop, on_best=lambda score, chosen
 
 
 def score_dev(model, dev, config):
-    """Return (scores on the dev set, what was chosen for them: see ``Task.choose``)."""
+    """Return (scores on the dev set, what was chosen for them: see ``Task.choose``).
+
+    Raise ValueError if an output is not finite: the last step may have made the weights inf or NaN.
+    """
     outputs = predict(model, dev, config)
+    if not all(output.isfinite().all() for output in outputs):
+        raise ValueError("the model's outputs are not finite: lower --learning-rate")
     chosen = config.task_object.choose(outputs, dev)
     _, scores = evaluate(outputs, model.labels, dev, replace(config, **chosen))
     return scores, chosen

@@ -46,6 +46,9 @@ FORMAT = "minibert-checkpoint-3"
 # (micro_batch_size changes rounding and dropout's random numbers).
 RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every",
                      "micro_batch_size", "keep_freed_memory", "patience", "tensorboard")
+# The batches of an epoch depend on these fields.
+CUTS_BATCHES = ("data", "examples", "max_length", "batch_size", "batch_ramp", "ramp_from",
+                "equal_tokens", "seed")
 # Fields of state.json that checkpoints of older versions lack
 NEW_FIELDS = {"best_loss": None, "best_step": 0, "evals_since_best": 0}
 FILES = (CONFIG, WEIGHTS, "optimizer.pt", "random.pt", STATE)
@@ -115,7 +118,9 @@ def restore(trainer):
                              "new run")
         state.load_dict(saved | {"data": state.data}, dist.is_main)
         if state.data_state:  # None at step 0 of a run with --init
-            trainer.batches.load_state_dict(state.data_state)
+            before, now = saved["config"]["train"], asdict(trainer.config)
+            batches_differ = any(before.get(name, now[name]) != now[name] for name in CUTS_BATCHES)
+            trainer.batches.load_state_dict(state.data_state, batches_differ)
     if not dist.is_main:  # the main process continues its own dropout, the others start theirs
         seed = trainer.config.seed + 1_000_003 * dist.rank + state.step
         torch.manual_seed(seed % 2**64)

@@ -127,6 +127,8 @@ def parse(argv=None):
 
 def configure(args, folder):
     """Return (preset, BertConfig, TrainConfig) of the run in ``folder``, new or resumed."""
+    if args.may_differ and not args.resume:
+        raise ValueError("--may-differ has no effect without --resume")
     return resume_config(args, folder) if args.resume else new_config(args)
 
 
@@ -221,6 +223,9 @@ def resume_config(args, folder):
     preset, model, train = read_config(folder)
     if args.preset and args.preset != preset:
         raise ValueError(f"{folder} was started with --preset {preset}, not {args.preset}")
+    prepared_once = {"init", "tokenizer", *TRAINS_TOKENIZER}
+    if not train.stream:
+        prepared_once |= {"corpus", *READS_TEXT}
     allowed = {*RESUME_MAY_CHANGE, *LENGTHS, *may_differ_fields(args)}
     changes = {BertConfig: {}, TrainConfig: {}}
     refused = {}
@@ -231,6 +236,10 @@ def resume_config(args, folder):
                 continue
             if name == "corpus" and train.data:
                 continue  # it is not read, see new_config
+            if name in prepared_once and name in allowed:
+                raise ValueError(f"{flag(name)} has no effect on {folder}, whose text, tokenizer "
+                                 "and first weights were prepared when it started: leave it out, "
+                                 "or start a new run with another --out")
             if name in allowed:
                 changes[type(config)][name] = value
             else:
@@ -239,6 +248,7 @@ def resume_config(args, folder):
         raise ValueError(f"{folder} was started with other values: {'; '.join(refused.values())}. "
                          f"Leave these flags out, or allow the change with {may_differ(refused)}")
     model, train = with_flags(model, train, changes[BertConfig], changes[TrainConfig])
+    check_effects(changes[BertConfig] | changes[TrainConfig], asdict(model) | asdict(train))
     return preset, model, require_length(train)
 
 

@@ -86,9 +86,12 @@ class StreamBatches:
         """Return what ``load_state_dict`` needs to continue with the next batch, as JSON values."""
         return dict(self._state)
 
-    def load_state_dict(self, state):
-        """Continue where another ``StreamBatches`` was. To be called before the first batch."""
-        self._state = dict(state)
+    def load_state_dict(self, state, batches_differ=False):
+        """Continue where another ``StreamBatches`` was. To be called before the first batch.
+
+        batches_differ: the window is cut into other batches now. Start it again.
+        """
+        self._state = state | {"batch": 0} if batches_differ else dict(state)
         self._windows = None  # a Prefetcher, started when the first batch is needed
         self._window_batches = None
 

@@ -114,6 +114,9 @@ def test_a_size_of_the_complete_training_file_is_all(tasks, tmp_path):
     (["--extra", "--learning-rate=1e-3 --batch-size 8"], "the benchmark sets this itself"),
     (["--extra", "--lora-rank 2"], "the benchmark sets this itself"),
     (["--sizes", "many"], "not a number of examples"),
+    (["--rates", "0,1e-3"], "must be above 0"),
+    (["--rates", "nan"], "learning_rate"),
+    (["--dropouts", "1.5"], "hidden_dropout_prob"),
 ])
 def test_other_settings_are_refused(tasks, tmp_path, more, message):
     out = tmp_path / "out.json"
@@ -250,6 +253,14 @@ def test_the_difference_has_its_standard_error():
     assert lines[0] == "SST-2 (accuracy)"
     assert lines[4] == "| 100 | 20 | 62.5 | 63.5 | -1.0 | 50.9 |"
     assert lines[5] == "| 1,000 | 20 | 72.0 ± 2.0 | 68.0 ± 1.0 | +4.0 (1.3) | 50.9 |"
+
+
+def test_the_tables_of_an_unfinished_file_have_what_is_there(tmp_path):
+    search = {"task": "sst2", "variant": "pre-trained", "trials": {}}
+    result = {"rows": {}, "searches": {"sst2, pre-trained": search}}
+    assert transfer_tables.tables(result) == ""
+    with pytest.raises(ValueError, match="a.png: there is no score to draw yet"):
+        transfer_tables.plot(result, tmp_path / "a.png")
 
 
 def test_a_logistic_regression_has_the_smallest_penalized_loss():

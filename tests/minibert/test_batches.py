@@ -99,6 +99,14 @@ def test_batches_of_equal_tokens():
     assert (np.diff(mean_lengths) < 0).sum() > len(order) / 4  # shuffled
 
 
+def test_the_padding_to_a_multiple_counts_in_batches_of_equal_tokens():
+    batches = make(count=1000, batch_size=32, equal_tokens=True, pad_to_multiple_of=8)
+    sizes = [batch.input_ids.numel() for batch in take(batches, batches.batches_per_epoch)]
+    lengths = make_examples("lines", letters(1000), Letters(), max_length=32).lengths
+    limit = 32 * np.mean([min(math.ceil(length / 8) * 8, 32) for length in lengths])
+    assert 0.9 * limit < max(sizes) <= limit
+
+
 def test_a_few_long_examples_among_short_ones_make_no_large_batch():
     lengths = np.array([128] * 300 + [5] * 3000)
     order = epoch_order(lengths, batch_size=64, seed=0, epoch=0, equal_tokens=True)

@@ -85,6 +85,12 @@ def test_the_loss_is_the_cross_entropy_or_the_squared_error():
     assert out.loss == pytest.approx(((out.logits[:, 0] - targets) ** 2).mean().item())
 
 
+def test_a_batch_without_a_labeled_token_has_a_loss_of_zero():
+    model = BertForTokenClassification(cases.config("bert"), ("a", "b"))
+    ids = torch.ones(1, 4, dtype=torch.long)
+    assert model(ids, labels=torch.full((1, 4), -100)).loss == 0
+
+
 def test_a_single_label_is_refused():
     with pytest.raises(ValueError, match="one label only, 'good'"):
         classifier("bert", ("good",))

@@ -65,6 +65,10 @@ def test_a_merge_never_makes_a_special_token():
     assert tok.decode(tok.encode_ids("PAD")) == "PAD"
 
 
+def test_a_huge_vocabulary_size_takes_no_memory():
+    assert train(["ab ab"], vocab_size=10**12).vocab_size == 262  # 5 + 256 + "ab"
+
+
 @pytest.mark.parametrize("options, message", [
     ({"vocab_size": 260}, "vocab_size=260 is smaller than the 256 bytes and 5 special tokens"),
     ({"vocab_size": 300, "special_tokens": ("<s>", "<s>")}, "twice"),

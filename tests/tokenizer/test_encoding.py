@@ -99,6 +99,8 @@ def test_batches(bpe):
     assert bpe.encode_batch([]) == []
     with pytest.raises(TypeError, match="pass \\[text\\]"):
         bpe.encode_batch("text")
+    with pytest.raises(TypeError, match="pass \\[text\\]"):
+        bpe.encode_texts("text")
 
 
 def test_a_vocabulary_without_the_tokens_of_the_template():

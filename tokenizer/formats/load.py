@@ -83,7 +83,7 @@ def _choose_loader(folder, config):
     is_wordpiece = (folder / "vocab.txt").exists() and not (folder / "merges.txt").exists()
     kind = config.get("kind") or ("wordpiece" if is_wordpiece else "bpe")
     loaders = {"bpe": _load_bpe, "wordpiece": _load_wordpiece}
-    if kind not in loaders:
+    if str(kind) not in loaders:
         path = folder / "tokenizer_config.json"
         raise ValueError(f"{path}: kind is {kind!r}, but must be 'bpe' or 'wordpiece'")
     if (folder / "tokenizer.json").exists():

@@ -39,12 +39,21 @@ def bpe_files(tokens, merges):
     return {"vocab.json": vocabulary, "merges.txt": "\n".join(lines) + "\n"}
 
 
-def wordpiece_files(tokens):
-    """Return {name: text} of a WordPiece: one token per line, in order of ids."""
-    for token in tokens:
+def wordpiece_files(tokens, added):
+    """Return {name: text} of a WordPiece: one token per line, in order of ids.
+
+    added: tokens that tokenizer.json has as added tokens, so vocab.txt may lack those with a line
+    end, and has ``UNUSED`` instead.
+    """
+    lines = []
+    for i, token in enumerate(tokens):
         if "\n" in token or token.endswith("\r"):
-            raise ValueError(f"token {token!r} contains a line end, which vocab.txt cannot store")
-    return {"vocab.txt": "\n".join(tokens) + "\n"}
+            if token not in added:
+                raise ValueError(f"token {token!r} contains a line end, which vocab.txt cannot "
+                                 "store")
+            token = UNUSED.format(i)
+        lines.append(token)
+    return {"vocab.txt": "\n".join(lines) + "\n"}
 
 
 # Reading

@@ -44,11 +44,13 @@ class LearnedMerges:
 @contextlib.contextmanager
 def garbage_collection_paused():
     """Training makes millions of objects without cycles: scanning them repeatedly finds nothing."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
 
 
 @garbage_collection_paused()
@@ -77,7 +79,9 @@ def learn_merges(words, tokens, vocab_size, min_frequency=2, join=str.__add__, f
     merges = []
     counts = []
     min_frequency = max(1, min_frequency)
-    words = TokenizedWords(words, vocab_size, min_frequency)
+    # Each merge leaves fewer symbols, so more ids than this cannot be needed.
+    most_ids = len(tokens) + sum(len(word) for word, _ in words)
+    words = TokenizedWords(words, min(vocab_size, most_ids), min_frequency)
     heap = words.all_pairs()
     heapq.heapify(heap)
     candidates = []

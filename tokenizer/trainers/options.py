@@ -13,6 +13,8 @@ def check_training_options(vocab_size, min_frequency, special_tokens, max_words,
     for token in special_tokens:
         if token.splitlines() != [token]:
             raise ValueError(f"special token {token!r}: must be a non-empty string of one line")
+        if token.encode("utf-8", "ignore").decode() != token:
+            raise ValueError(f"special token {token!r}: has half a character (a surrogate)")
     if len(set(special_tokens)) < len(special_tokens):
         raise ValueError(f"special_tokens contains a token twice: {', '.join(special_tokens)}")
 

@@ -12,6 +12,13 @@ def check_int(minimum, **values):
             raise ValueError(f"{name}={value} is too small: it must be at least {minimum}")
 
 
+def check_bool(**values):
+    """Raise TypeError unless each value is True or False."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}: it must be true or false")
+
+
 def as_id_list(ids):
     """Return ids of Python, numpy or torch as a list of ints; raise TypeError for anything else."""
     return [operator.index(token_id) for token_id in ids]

@@ -137,6 +137,17 @@ def test_a_stop_drops_a_partial_epoch_unless_it_is_the_first(scripted_fit):
     assert scripted_fit.steps_shown == 1
 
 
+def test_weights_that_the_last_step_made_inf_are_an_error(bert):
+    pretrained, tokenizer, *_ = load_parts(bert)
+    model = BertForSequenceClassification(pretrained.config, ("0", "1"))
+    rows = EncodedTexts(tokenizer, ["a", "b"], pretrained.config, 32, np.array([0, 1]))
+    model.classifier.weight.register_hook(lambda gradient: gradient * math.inf)
+    bar = SimpleNamespace(set_postfix_str=lambda *_, **__: None, update=lambda n=1: True)
+    config = FinetuneConfig(epochs=1, **{**QUICK, "batch_size": 2})  # its only step is the last
+    with pytest.raises(ValueError, match="outputs are not finite: lower --learning-rate"):
+        fit(model, rows, rows, config, 0, bar, SimpleNamespace(requested=False))
+
+
 def trained_logits(scale):
     """Train a BERT whose embeddings are ``scale`` times as large. Return its logits after that."""
     torch.manual_seed(0)

@@ -83,6 +83,7 @@ def test_columns_can_be_named_by_a_flag(tmp_path):
     ("a.tsv", "sentence\tb\na\t1", "", "a.tsv:2: no column 'label'; .* Name one with --label"),
     ("a.tsv", "src\t1", "sentence", "a.tsv:1: 2 fields in this row, but 1 column name:"),
     ("a.tsv", "sentence\tlabel\tlabel", "", "a.tsv:1: a column name is repeated"),
+    ("a.tsv", "x\ty\tz", "sentence,label,label", "columns of .*a.tsv: a column name is repeated"),
     ("a.tsv", "sentence\tlabel\na\t1\nb", "", "a.tsv:3: 1 field in this row, but 2 column names"),
     ("a.jsonl", '{"text": "a", "label": 1}', "", "a.jsonl:1: no column 'sentence'; there are"),
     ("a.jsonl", "{}", "1,2", "a .jsonl names its fields itself"),
@@ -260,3 +261,10 @@ def test_the_first_sample_of_the_guide_has_two_equal_classes_and_other_sentences
     assert sorted(train.labels) == ["error"] * 30 + ["result"] * 30
     assert sorted(dev.labels) == ["error"] * 10 + ["result"] * 10
     assert len({*train.texts, *dev.texts}) == 80
+
+
+@pytest.mark.parametrize("names", [
+    {"text": "a", "pair": "a"}, {"text": "a", "label": "a"}, {"label": ""}, {"text": ""}])
+def test_the_parts_of_an_example_have_a_column_each(names):
+    with pytest.raises(ValueError, match="--label must name"):
+        Layout(**names)

@@ -250,6 +250,18 @@ def test_may_differ_allows_a_change_and_harmless_changes_are_always_allowed(tmp_
         resume_config(tmp_path, "--may-differ", "max_step")
 
 
+def test_may_differ_refuses_what_would_change_nothing(tmp_path):
+    start_run(tmp_path)
+    for flags in (["--corpus", "other.txt", "--may-differ", "corpus"],
+                  ["--vocab-size", "400", "--may-differ", "vocab-size"]):
+        with pytest.raises(ValueError, match=f"^{flags[0]} has no effect on {tmp_path}, whose"):
+            resume_config(tmp_path, *flags)
+    with pytest.raises(ValueError, match="^--nsp-weight has no effect without --examples"):
+        resume_config(tmp_path, "--nsp-weight", "0.5", "--may-differ", "nsp-weight")
+    with pytest.raises(ValueError, match="^--may-differ has no effect without --resume"):
+        cli.configure(cli.parse(["--may-differ", "seed"]), tmp_path)
+
+
 def run_folder(*flags):
     return str(cli.run_folder(cli.parse(list(flags))))
 

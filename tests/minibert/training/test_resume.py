@@ -179,6 +179,23 @@ def test_an_allowed_change_is_remembered(finished):
     assert sorted(group["weight_decay"] for group in moments["param_groups"]) == [0.0, 0.5, 0.5]
 
 
+@pytest.mark.parametrize("flags, batch, next_batch", [
+    ([], 5, 10),  # 5 of 8 batches of 40 are 9 of 15 batches of 20, and one step follows
+    (["--stream"], 2, 1),  # the window starts again
+])
+def test_another_batch_size_continues_at_the_same_place(
+        text, tmp_path, small_windows, flags, batch, next_batch):
+    flags = ["--max-steps", "5", "--examples", "lines", "--batch-size", "40", *flags]
+    assert run(text, tmp_path / "run", *flags) == 0
+    before = last_state(tmp_path / "run")["data_state"]
+    flags = "--batch-size 20 --max-steps 6 --may-differ batch-size".split()
+    assert resume(tmp_path / "run", *flags) == 0
+    after = last_state(tmp_path / "run")["data_state"]
+    assert (before["batch"], after["batch"]) == (batch, next_batch)
+    if "window" not in before:
+        assert (before["batches_per_epoch"], after["batches_per_epoch"]) == (8, 15)
+
+
 def test_a_refused_change_leaves_the_run_as_it_was(finished):
     before = (finished / "config.json").read_text()
     for change in ("--hidden-size 32 --may-differ hidden_size",

@@ -130,6 +130,7 @@ CHANGED = "differs, so a file was changed or cut short"
     (bpe, "merges.txt", lambda content: content[:content.index(b"\n", 100) + 1], CHANGED),
     (bpe, "tokenizer_config.json", lambda content: content[:30], "is not valid JSON"),
     (bpe, "tokenizer_config.json", replace(b'"bpe"', b'"unigram"'), "kind is 'unigram'"),
+    (bpe, "tokenizer_config.json", replace(b'"bpe"', b'["bpe"]'), r"kind is \['bpe'\]"),
     (bpe, "tokenizer_config.json", replace(b'"<mask>"', b'["<mask>"]'), "is not a string"),
     (bpe, "tokenizer_config.json", replace(b'space": false', b'space": true'), CHANGED),
     (wordpiece, "vocab.txt", lambda content: content[:-4], CHANGED),

@@ -141,6 +141,19 @@ def test_words_are_split_into_an_added_token_only_if_the_vocabulary_has_it(tmp_p
         assert tok.id_to_token(7) == "dog"
 
 
+def test_a_line_end_may_be_an_added_token_of_a_wordpiece(tmp_path):
+    path = only_tokenizer_json(wordpiece(), tmp_path)
+    size = wordpiece().vocab_size
+    change_json(path, lambda document: document["added_tokens"].append(
+        {"id": size, "content": "\n", "special": False, "lstrip": False, "normalized": False}))
+    theirs = load_tokenizer(tmp_path)
+    theirs.save(tmp_path / "saved")
+    saved = load_tokenizer(tmp_path / "saved")
+    assert saved.fingerprint == theirs.fingerprint != wordpiece().fingerprint
+    for tok in (theirs, saved):
+        assert tok.encode("the\ncat").tokens == ["[CLS]", "the", "\n", "cat", "[SEP]"]
+
+
 def test_roles_come_from_the_template_and_the_configuration(tmp_path):
     tok = bpe(special_tokens=("<start>", "<end>", "<gap>", "<|pad|>"))
     tok.cls_token = "<start>"
@@ -283,6 +296,12 @@ IDS = '"ids": [\n          2'
     (bpe, replace(IDS, IDS[:-1] + "7"), r"has the ids \[7\] for '</s>' in post_processor"),
     (bpe, replace(IDS, IDS + ", 2"), r"has the ids \[2, 2\] for '</s>'"),
     (wordpiece, replace('"unk_token": "[UNK]"', '"unk_token": "<unk>"'), "the unk_token '<unk>'"),
+    (bpe, replace('space": false', 'space": "false"'), "add_prefix_space is 'false': it must be"),
+    (bpe, replace('"special": true', '"special": 1'), "special is 1: it must be true or false"),
+    (wordpiece, replace('"lowercase": true', '"lowercase": null'), "lowercase is None"),
+    (wordpiece, replace('"strip_accents": null', '"strip_accents": 0'), "strip_accents is 0"),
+    (wordpiece, replace('per_word": 100', 'per_word": "100"'), "'str' object cannot be"),
+    (wordpiece, replace('per_word": 100', 'per_word": -1'), "max_input_chars_per_word=-1 is too"),
 ])
 def test_a_damaged_tokenizer_json_is_refused(tmp_path, make, change, message):
     path = only_tokenizer_json(make(), tmp_path)

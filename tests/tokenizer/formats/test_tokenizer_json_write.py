@@ -45,13 +45,15 @@ def test_any_tokenizer_loads_as_the_same_from_all_its_files_and_from_either_half
 
 
 @pytest.mark.parametrize("token", ["a\nb", "a\r"])
-def test_a_token_that_vocab_txt_cannot_hold_is_refused_before_anything_is_written(tmp_path, token):
+def test_a_line_end_in_a_token_is_stored_if_the_token_is_an_added_one(tmp_path, token):
     with pytest.raises(ValueError, match="which vocab.txt cannot store"):
-        WordPiece(["[UNK]", token], ["[UNK]", token]).save(tmp_path / "wordpiece")
-    assert not (tmp_path / "wordpiece").exists()
+        WordPiece(["[UNK]", token], ["[UNK]"]).save(tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    WordPiece(["x", "[UNK]", token], ["[UNK]", token]).save(tmp_path / "wordpiece")
     ByteLevelBPE([token, *byte_characters()], [], [token]).save(tmp_path / "bpe")
-    encoding = load_tokenizer(tmp_path / "bpe").encode("x" + token, add_special_tokens=False)
-    assert encoding.tokens == ["x", token]
+    for name in ("wordpiece", "bpe"):
+        encoding = load_tokenizer(tmp_path / name).encode("x" + token, add_special_tokens=False)
+        assert encoding.tokens == ["x", token]
 
 
 def test_the_parts_of_tokenizer_json():

@@ -223,9 +223,11 @@ def resume_config(args, folder):
     preset, model, train = read_config(folder)
     if args.preset and args.preset != preset:
         raise ValueError(f"{folder} was started with --preset {preset}, not {args.preset}")
-    prepared_once = {"init", "tokenizer", *TRAINS_TOKENIZER}
-    if not train.stream:
-        prepared_once |= {"corpus", *READS_TEXT}
+    prepared = {"init"}
+    if (folder / "tokenizer").is_dir():
+        prepared |= {"tokenizer", *TRAINS_TOKENIZER}
+    if (folder / "data/train").is_dir() and (folder / "data/eval").is_dir():
+        prepared |= {"corpus", *READS_TEXT}
     allowed = {*RESUME_MAY_CHANGE, *LENGTHS, *may_differ_fields(args)}
     changes = {BertConfig: {}, TrainConfig: {}}
     refused = {}
@@ -236,10 +238,10 @@ def resume_config(args, folder):
                 continue
             if name == "corpus" and train.data:
                 continue  # it is not read, see new_config
-            if name in prepared_once and name in allowed:
-                raise ValueError(f"{flag(name)} has no effect on {folder}, whose text, tokenizer "
-                                 "and first weights were prepared when it started: leave it out, "
-                                 "or start a new run with another --out")
+            if name in prepared and name in allowed:
+                raise ValueError(f"{flag(name)} has no effect on {folder}, where its result is "
+                                 "stored already: leave it out, or start a new run with another "
+                                 "--out")
             if name in allowed:
                 changes[type(config)][name] = value
             else:

@@ -252,10 +252,16 @@ def test_may_differ_allows_a_change_and_harmless_changes_are_always_allowed(tmp_
 
 def test_may_differ_refuses_what_would_change_nothing(tmp_path):
     start_run(tmp_path)
-    for flags in (["--corpus", "other.txt", "--may-differ", "corpus"],
-                  ["--vocab-size", "400", "--may-differ", "vocab-size"]):
-        with pytest.raises(ValueError, match=f"^{flags[0]} has no effect on {tmp_path}, whose"):
-            resume_config(tmp_path, *flags)
+    flags = "--corpus other.txt --vocab-size 400 --may-differ corpus,vocab-size".split()
+    _, model, train = resume_config(tmp_path, *flags)  # nothing has been prepared yet
+    assert (model.vocab_size, train.corpus) == (400, "other.txt")
+    for part in ("tokenizer", "data/train", "data/eval"):
+        (tmp_path / part).mkdir(parents=True)
+    for change in ("--vocab-size 400 --may-differ vocab-size",
+                   "--corpus other.txt --may-differ corpus"):
+        name = change.split()[0]
+        with pytest.raises(ValueError, match=f"^{name} has no effect on {tmp_path}, where"):
+            resume_config(tmp_path, *change.split())
     with pytest.raises(ValueError, match="^--nsp-weight has no effect without --examples"):
         resume_config(tmp_path, "--nsp-weight", "0.5", "--may-differ", "nsp-weight")
     with pytest.raises(ValueError, match="^--may-differ has no effect without --resume"):

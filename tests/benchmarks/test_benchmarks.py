@@ -375,12 +375,14 @@ def test_speedrun_compares_recipes_by_paired_seeds():
                 for seed, loss in enumerate(losses)]
 
     table = speedrun.table({"rows": rows("old", [3.1, 3.2, 3.3, 3.4])
-                            + rows("new", [3.0, 3.2, 3.1, 3.3]) + rows("one", [3.0])})
+                            + rows("new", [3.0, 3.2, 3.1, 3.3]) + rows("one", [3.0])
+                            + rows("worse", [3.2, 3.2, 3.3, 3.5])})
     # differences -0.1, 0, -0.2, -0.1: mean -0.1, deviation 0.0816, t = -0.1 / 0.0408
-    old, new, one = table.splitlines()[2:]
+    old, new, one, worse = table.splitlines()[2:]
     assert "| old | 9 steps | 4 | 9 ± 0 | 7 ± 0 | 3.250 ± 0.129 |  |  |" in old
     assert "| -0.100 (t = -2.45, critical: -2.35) |" in new
     assert "| one | 9 steps | 1 | 9 | 7 | 3.000 |  |  |" in one
+    assert "| 0.150 (t = 3.00, critical: -2.35) |" in worse  # than new, which is the record so far
     table = speedrun.table({"rows": rows("old", [3.0] * 9) + rows("same", [3.0] * 9)
                             + rows("new", [2.0] * 8 + [2.9])})
     same, new = table.splitlines()[3:]
@@ -392,6 +394,12 @@ def test_speedrun_compares_recipes_by_paired_seeds():
 def test_speedrun_refuses_a_run_without_a_length(flags):
     with pytest.raises(ValueError, match="--minutes and --steps must be above 0"):
         speedrun.parse(flags)
+
+
+@pytest.mark.parametrize("extra", ["--init runs/large", "--decay 0 --max-steps=9999"])
+def test_speedrun_refuses_flags_that_make_another_track(extra):
+    with pytest.raises(ValueError, match="the benchmark sets this itself"):
+        speedrun.parse(["--extra", extra])
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"rows": [{}]}'])

@@ -126,6 +126,8 @@ def plot(result, path):
         for variant, color in zip(VARIANTS, COLORS):
             rows = [(examples, *mean_and_std(scores_of(variants[variant])))
                     for examples, variants in points if variant in variants]
+            if not rows:
+                continue
             examples, means, stds = np.array(rows).T
             axes.errorbar(examples, 100 * means, 100 * stds, fmt="o-", color=color, markersize=4,
                           capsize=3, label=variant)

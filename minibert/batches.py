@@ -313,7 +313,11 @@ class Batches:
 
     def peek(self):
         """Return the next batch without advancing. Raises EmptyCorpusError for an empty corpus."""
-        return self._current_epoch()[self._batch]
+        epoch_batches = self._current_epoch()
+        if self._batch >= len(epoch_batches):
+            raise ValueError(f"batch {self._batch:,} of an epoch of {len(epoch_batches):,}: the "
+                             "training data has changed since the checkpoint")
+        return epoch_batches[self._batch]
 
     def __iter__(self):
         return self
@@ -342,9 +346,9 @@ class Batches:
         self._batches_per_epoch = state["batches_per_epoch"]
         self._epoch_batches = None
         if batches_differ:
-            self._batches_per_epoch = None
-            same_share = self._batch * self.batches_per_epoch // state["batches_per_epoch"]
-            self._batch = min(same_share, self.batches_per_epoch - 1)
+            num_batches = len(self._current_epoch())
+            same_share = self._batch * num_batches // state["batches_per_epoch"]
+            self._batch = min(same_share, num_batches - 1)
 
     def close(self):
         """Do nothing: only ``StreamBatches`` has a thread to stop."""

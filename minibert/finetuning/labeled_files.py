@@ -39,15 +39,17 @@ class Layout:
 
     def __post_init__(self):
         check_choices(self)
-        if not self.text or not self.label:
-            raise ValueError("--text and --label must name a column")
-        if len({self.text, self.pair, self.label}) < 3:
-            raise ValueError("--text, --pair and --label must name different columns")
 
     def parts(self, labeled):
         """Return the names of the columns that are needed, each with the flag that names it."""
-        names = {self.text: "--text", self.pair: "--pair", self.label if labeled else "": "--label"}
-        return {name: flag for name, flag in names.items() if name}
+        names = {"--text": self.text, "--pair": self.pair, "--label": self.label}
+        if not self.text or labeled and not self.label:
+            raise ValueError("--text and --label must not be empty")
+        used = {flag: name for flag, name in names.items()
+                if name and (labeled or flag != "--label")}
+        if len({*used.values()}) < len(used):
+            raise ValueError(f"{' and '.join(used)} must not be the same")
+        return {name: flag for flag, name in used.items()}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from minibert.config import LENGTHS
+from minibert.config import LENGTHS, TrainConfig
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.formats.model_files import (
     CONFIG,
@@ -48,7 +48,7 @@ RESUME_MAY_CHANGE = ("eval_every", "save_every", "keep_checkpoints", "log_every"
                      "micro_batch_size", "keep_freed_memory", "patience", "tensorboard")
 # The batches of an epoch depend on these fields.
 CUTS_BATCHES = ("data", "examples", "max_length", "batch_size", "batch_ramp", "ramp_from",
-                "equal_tokens", "seed")
+                "equal_tokens", "seed", "device")
 # Fields of state.json that checkpoints of older versions lack
 NEW_FIELDS = {"best_loss": None, "best_step": 0, "evals_since_best": 0}
 FILES = (CONFIG, WEIGHTS, "optimizer.pt", "random.pt", STATE)
@@ -119,7 +119,8 @@ def restore(trainer):
         state.load_dict(saved | {"data": state.data}, dist.is_main)
         if state.data_state:  # None at step 0 of a run with --init
             before, now = saved["config"]["train"], asdict(trainer.config)
-            batches_differ = any(before.get(name, now[name]) != now[name] for name in CUTS_BATCHES)
+            batches_differ = any(before.get(name, getattr(TrainConfig, name)) != now[name]
+                                 for name in CUTS_BATCHES)
             trainer.batches.load_state_dict(state.data_state, batches_differ)
     if not dist.is_main:  # the main process continues its own dropout, the others start theirs
         seed = trainer.config.seed + 1_000_003 * dist.rank + state.step

@@ -223,10 +223,12 @@ def resume_config(args, folder):
     preset, model, train = read_config(folder)
     if args.preset and args.preset != preset:
         raise ValueError(f"{folder} was started with --preset {preset}, not {args.preset}")
-    prepared = {"init"}
+    prepared = set()
+    if (folder / "checkpoints").is_dir():
+        prepared.add("init")
     if (folder / "tokenizer").is_dir():
         prepared |= {"tokenizer", *TRAINS_TOKENIZER}
-    if (folder / "data/train").is_dir() and (folder / "data/eval").is_dir():
+    if train.data or (folder / "data/train").is_dir() and (folder / "data/eval").is_dir():
         prepared |= {"corpus", *READS_TEXT}
     allowed = {*RESUME_MAY_CHANGE, *LENGTHS, *may_differ_fields(args)}
     changes = {BertConfig: {}, TrainConfig: {}}

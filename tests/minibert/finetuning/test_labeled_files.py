@@ -266,5 +266,6 @@ def test_the_first_sample_of_the_guide_has_two_equal_classes_and_other_sentences
 @pytest.mark.parametrize("names", [
     {"text": "a", "pair": "a"}, {"text": "a", "label": "a"}, {"label": ""}, {"text": ""}])
 def test_the_parts_of_an_example_have_a_column_each(names):
-    with pytest.raises(ValueError, match="--label must name"):
-        Layout(**names)
+    with pytest.raises(ValueError, match="must not be"):
+        Layout(**names).parts(labeled=True)
+    assert Layout(text="label").parts(labeled=False) == {"label": "--text"}

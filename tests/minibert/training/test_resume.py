@@ -192,8 +192,14 @@ def test_another_batch_size_continues_at_the_same_place(
     assert resume(tmp_path / "run", *flags) == 0
     after = last_state(tmp_path / "run")["data_state"]
     assert (before["batch"], after["batch"]) == (batch, next_batch)
-    if "window" not in before:
-        assert (before["batches_per_epoch"], after["batches_per_epoch"]) == (8, 15)
+
+
+def test_another_batch_size_keeps_the_number_of_steps(text, tmp_path):
+    flags = ["--epochs", "2", "--examples", "lines", "--batch-size", "40"]
+    assert run(text, tmp_path / "run", *flags, trainer=stopped_in_step(12)) == 130
+    flags = "--batch-size 80 --may-differ batch-size".split()
+    assert resume(tmp_path / "run", *flags) == 0
+    assert last_state(tmp_path / "run")["step"] == 16  # 2 epochs of 8
 
 
 def test_a_refused_change_leaves_the_run_as_it_was(finished):

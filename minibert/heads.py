@@ -179,8 +179,8 @@ class BertForTokenClassification(EncoderWithHead):
 
     def loss(self, logits, labels, attention_mask):
         """Return the mean cross entropy where the labels (B, T) are not -100; 0 if all are."""
-        num_labels = (labels != IGNORE_INDEX).sum().clamp(min=1)
-        return F.cross_entropy(logits.mT, labels, reduction="sum") / num_labels
+        num_labeled = (labels != IGNORE_INDEX).sum().clamp(min=1)
+        return F.cross_entropy(logits.mT, labels, reduction="sum") / num_labeled
 
 
 class BertForQuestionAnswering(BertForTokenClassification):

@@ -335,7 +335,7 @@ def check_options(vocab_size, min_frequency, special_tokens, max_words, workers,
     check_int(1, max_input_chars_per_word=max_input_chars_per_word)
     for token in special_tokens:
         if len(token.removeprefix(INSIDE)) < 2:
-            raise ValueError(f"special token {token!r} is also a character of texts: choose a "
+            raise ValueError(f"special token {token!r} could be a character of the text: choose a "
                              "longer name")
     if not {"[UNK]", "<unk>"} & set(special_tokens):
         raise ValueError("special_tokens must include '[UNK]', for words that cannot be spelled")

@@ -48,7 +48,7 @@ class Layout:
         used = {flag: name for flag, name in names.items()
                 if name and (labeled or flag != "--label")}
         if len({*used.values()}) < len(used):
-            raise ValueError(f"{' and '.join(used)} must not be the same")
+            raise ValueError(f"{', '.join(used)} must not be the same")
         return {name: flag for flag, name in used.items()}
 
 

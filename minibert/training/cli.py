@@ -249,8 +249,11 @@ def resume_config(args, folder):
             else:
                 refused[name] = f"{flag(name)}: {stored} in the run, {value} now"
     if refused:
+        advice = f", or allow the change with {may_differ(refused)}"
+        if prepared & {*refused}:  # which no flag allows to change
+            advice = ""
         raise ValueError(f"{folder} was started with other values: {'; '.join(refused.values())}. "
-                         f"Leave these flags out, or allow the change with {may_differ(refused)}")
+                         f"Leave these flags out{advice}")
     model, train = with_flags(model, train, changes[BertConfig], changes[TrainConfig])
     check_effects(changes[BertConfig] | changes[TrainConfig], asdict(model) | asdict(train))
     return preset, model, require_length(train)

@@ -259,7 +259,9 @@ def test_may_differ_refuses_what_would_change_nothing(tmp_path):
         (tmp_path / part).mkdir(parents=True)
     for change in ("--vocab-size 400 --may-differ vocab-size",
                    "--corpus other.txt --may-differ corpus"):
-        name = change.split()[0]
+        name, value, *_ = change.split()
+        with pytest.raises(ValueError, match="Leave these flags out$"):  # no advice to allow it
+            resume_config(tmp_path, name, value)
         with pytest.raises(ValueError, match=f"^{name} has no effect on {tmp_path}, where"):
             resume_config(tmp_path, *change.split())
     with pytest.raises(ValueError, match="^--nsp-weight has no effect without --examples"):

@@ -25,6 +25,7 @@ MEMORY_ADVICE = ("use one process: python -m data prepare CORPUS --tokenizer FOL
 BATCH_CHARACTERS = 1 << 19  # resuming counts in batches, so older folders need the same size
 SAVE_EVERY = 32  # batches, 16 million characters; after kill -9 what comes after is lost
 EMPTY_DIGEST = {"batches": 0, "digest": ""}  # before the first text, see extend_digest
+RECORDED_NOTES = ("reflowed", "split_into")  # what train.py --data should know of the text
 
 
 def prepare(documents, tokenizer, folder, workers=None, show_progress=True, corpus=None):
@@ -63,8 +64,8 @@ def prepare(documents, tokenizer, folder, workers=None, show_progress=True, corp
             bar.update(writer.meta["num_bytes"] - bar.n)
             if num_batches % SAVE_EVERY == 0:
                 writer.save_progress()
-        if note := corpus and corpus.notes.get("reflowed"):
-            writer.describe({"reflowed": note})
+        notes = corpus.notes if corpus else {}
+        writer.describe({name: notes[name] for name in RECORDED_NOTES if name in notes})
     return TokenFile(folder)
 
 

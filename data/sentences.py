@@ -62,7 +62,7 @@ class SentenceCorpus:
 
     @property
     def notes(self):
-        return self.corpus.notes
+        return self.corpus.notes | {"split_into": "sentences"}
 
     def documents(self, split):
         """Yield the documents of "train", "eval" or "all"."""

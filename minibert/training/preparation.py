@@ -245,7 +245,7 @@ def print_token_files(files, corpus, config):
         print(f"replaced    {notes['replaced']}")
     if "reflowed" in notes:
         print(f"reflow      {notes['reflowed']}")
-        if config.examples == "lines" and config.data:
+        if config.examples == "lines" and config.data and "split_into" not in notes:
             print(f"warning: the lines of {config.data} were joined (reflow), so --examples lines "
                   "takes whole paragraphs: prepare the text again with --reflow no",
                   file=sys.stderr)

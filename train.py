@@ -23,7 +23,14 @@ import torch
 
 from minibert.batches import prefetch
 from minibert.device import SharedCores, autocast, compile_model
-from minibert.optim import batches_per_step, lr_multiplier, make_optimizer, update_average
+from minibert.optim import (
+    batches_per_step,
+    lr_multiplier,
+    make_optimizer,
+    relative_rates,
+    update_average,
+    weight_scales,
+)
 from minibert.training import checkpoint, cli, profiling
 from minibert.training.init_from import load_initial_weights
 from minibert.training.objective import make_model
@@ -92,6 +99,8 @@ class Trainer:
             elif init:
                 weights = load_initial_weights(init, self.model, self.tokenizer)
                 self.eval_model.load_state_dict(self.model.state_dict())
+                if self.config.relative_rates:
+                    relative_rates(self.optimizer, weight_scales(self.model))
                 print(f"weights     from {weights}")
                 self.save_checkpoint()  # step 0: resuming does not need --init's folder
 

@@ -255,6 +255,9 @@ class TrainConfig:
     learning_rate: float = option(1e-4, (
         "peak learning rate of adamw; if it is too high, the loss jumps or stays on its plateau. "
         "Small models take more (1e-3)"))
+    relative_rates: bool = option(False, (
+        "with --init, where it is the default, and adamw: multiply each weight's learning rate by "
+        "its size at the start, see optim.relative_rates"))
     muon_learning_rate: float = option(0.02, "peak learning rate of muon")
     muon_momentum: float = option(0.95, "momentum of muon")
     # The schedule: fractions of the run, in [0, 1)
@@ -333,6 +336,9 @@ class TrainConfig:
         if sum(bool(getattr(self, name)) for name in LENGTHS) > 1:
             raise ValueError("set only one of max_steps, epochs and minutes: each is the length "
                              "of the run")
+        if self.relative_rates and self.optimizer == "muon":
+            raise ValueError("relative_rates needs optimizer adamw: muon's steps have a size of "
+                             "their own")
         if self.patience and not 0 < self.eval_every <= (self.max_steps or self.eval_every):
             raise ValueError(f"patience {self.patience} needs evaluations during the run, and with "
                              f"eval_every {self.eval_every} there are none: set eval_every")

@@ -3,6 +3,8 @@
 AdamW (Loshchilov and Hutter 2019) for everything, or Muon (Jordan et al. 2024) for the matrices of
 blocks and head, with AdamW for the rest.
 """
+import math
+import statistics
 from collections import defaultdict
 
 import torch
@@ -47,6 +49,39 @@ def make_optimizer(model, config):
     return optimizer
 
 
+def default_rate(model_config, factor=1):
+    """Return a learning rate for trained weights: factor x 0.1 / (width x sqrt(layers)).
+
+    It is for weights with a root mean square of 0.02, see ``relative_rates``.
+
+    >>> from minibert.config import BertConfig
+    >>> default_rate(BertConfig())
+    3.8e-05
+    """
+    # The wider and deeper a model is, the less each weight may change for the same change of the
+    # output (Yang et al. 2022 for the width, 2023 for the depth). 0.1 was measured with models of
+    # 4 x 128 and 4 x 256 (docs/log.md). BERT-base's 3.8e-5 is inside the range that its authors
+    # searched for fine-tuning.
+    size = model_config.hidden_size * math.sqrt(model_config.num_hidden_layers)
+    return float(f"{factor * 0.1 / size:.2g}")
+
+
+def weight_scales(model):
+    """Return {parameter: scale}, for ``relative_rates``.
+
+    The scale of a matrix is the root mean square of its weights. The median of all matrices is the
+    scale of vectors, whose own size means nothing, and of matrices of zeros.
+
+    An embedding of 0.2, a matrix of 0.1 and one of 0.04 -> {embedding: 0.2, matrix: 0.1, other
+    matrix: 0.04, each bias: 0.1}
+    """
+    scales = {p: p.detach().float().square().mean().sqrt().item() for p in model.parameters()
+              if p.ndim > 1}
+    matrices = [scale for p, scale in scales.items() if p.ndim == 2 and scale]
+    typical = statistics.median(matrices or [FRESH_RMS])
+    return {p: scales.get(p) or typical for p in model.parameters()}
+
+
 def relative_rates(optimizer, scales):
     """Multiply the rate of each parameter by scales[parameter] / 0.02.
 
@@ -60,14 +95,15 @@ def relative_rates(optimizer, scales):
     >>> layer = torch.nn.Linear(1, 1, bias=False)
     >>> optimizer = torch.optim.AdamW([{"params": [layer.weight], "peak_lr": 1e-3}])
     >>> relative_rates(optimizer, {layer.weight: 0.06})
-    >>> [round(group["peak_lr"], 6) for group in optimizer.param_groups]
-    [0.003]
+    >>> [(round(group["peak_lr"], 6), group["scale"]) for group in optimizer.param_groups]
+    [(0.003, 0.06)]
     """
     groups = []
     for group in optimizer.param_groups:
         for p in group["params"]:
             factor = scales[p] / FRESH_RMS
-            groups.append(group | {"params": [p], "peak_lr": group["peak_lr"] * factor,
+            groups.append(group | {"params": [p], "scale": scales[p],
+                                   "peak_lr": group["peak_lr"] * factor,
                                    "weight_decay": group["weight_decay"] / factor})
     optimizer.param_groups[:] = groups
 

@@ -60,7 +60,7 @@ class WordPiece(Tokenizer):
         """
         check_bool(lowercase=lowercase, tokenize_chinese_chars=tokenize_chinese_chars,
                    strip_accents=strip_accents is None or strip_accents)
-        check_int(1, max_input_chars_per_word=max_input_chars_per_word)
+        check_int(1, optional=False, max_input_chars_per_word=max_input_chars_per_word)
         # Without spaces around Chinese characters, words begin in other places, too.
         self.normalizer = BertNormalizer(lowercase, strip_accents, tokenize_chinese_chars)
         self.boundaries = bert_boundaries if tokenize_chinese_chars else bert_boundaries_without_cjk

@@ -18,7 +18,6 @@ are described in ``adapter_files.py``.
 """
 import math
 import re
-import statistics
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +27,7 @@ from torch.nn import functional as F
 from minibert.config_fields import check_at_least, check_choices, check_positive, option
 from minibert.device import shapes_only
 from minibert.evaluate import eval_mode
-from minibert.optim import FRESH_RMS, num_stacked
+from minibert.optim import num_stacked, weight_scales
 from tokenizer.utils.cli import suggestion
 
 # Mode -> factor of the default learning rate. The fewer weights are trained, the more each has to
@@ -126,26 +125,19 @@ def count_parameters(model):
             "share": round(trained / parameters, 6)}
 
 
-def weight_scales(model):
-    """Return {parameter: scale of its learning rate}, for ``optim.relative_rates``.
+def finetuning_scales(model):
+    """Return ``optim.weight_scales``, with those of new weights changed.
 
-    The scale of a matrix is the root mean square of its weights. The median of all matrices is the
-    scale of vectors and of the new classifier, whose own size means nothing. B of LoRA has the
+    The new classifier has the scale of vectors, since its size means nothing. B of LoRA has the
     scale of the matrix that it updates.
-
-    An embedding of 0.2, a matrix of 0.1 and a classifier of 0.02 -> {embedding: 0.2, matrix: 0.1,
-    classifier: 0.1, each bias: 0.1}
     """
-    scales = {p: p.detach().float().square().mean().sqrt().item() for p in model.parameters()
-              if p.ndim > 1}
-    matrices = [scale for p, scale in scales.items() if p.ndim == 2 and scale]
-    typical = statistics.median(matrices or [FRESH_RMS])
+    scales = weight_scales(model)
     for module in model.modules():
         if isinstance(module, LoRALinear):
             scales[module.lora_b] = scales[module.weight]
     if hasattr(model, "classifier"):
-        scales[model.classifier.weight] = typical
-    return {p: scales.get(p) or typical for p in model.parameters()}
+        scales[model.classifier.weight] = scales[model.bert.blocks[0].mlp_norm.weight]
+    return scales
 
 
 def train_biases(model):

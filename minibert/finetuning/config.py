@@ -6,7 +6,6 @@ a linear decay to zero. Dropout is 0.1 after the embeddings, attention and MLP e
 pre-trained without it. The learning rate is ours: it is relative to the size of the weights
 (``optim.relative_rates``) and by default follows from the size of the model.
 """
-import math
 from dataclasses import dataclass, replace
 
 from minibert.config import DEVICES, PRECISIONS, TrainConfig
@@ -23,6 +22,7 @@ from minibert.finetuning.adapters import RATE_FACTORS
 from minibert.finetuning.questions import QuestionAnswering
 from minibert.finetuning.text_tasks import Classification, MultiLabel, Regression
 from minibert.finetuning.token_tags import Tokens
+from minibert.optim import default_rate
 
 TASKS = {"classification": Classification(), "multilabel": MultiLabel(),
          "regression": Regression(), "tokens": Tokens(), "qa": QuestionAnswering()}
@@ -117,20 +117,15 @@ class FinetuneConfig:
     def resolve_learning_rate(self, model_config, tune="all"):
         """Return the config with a learning rate above 0.
 
-        The default is 0.1 / (hidden size x sqrt(layers)), times the factor of ``tune``.
+        The default is ``optim.default_rate``, times the factor of ``tune``.
 
         >>> from minibert.config import BertConfig
         >>> FinetuneConfig().resolve_learning_rate(BertConfig()).learning_rate
         3.8e-05
         """
-        # The wider and deeper a model is, the less each weight may change for the same change of
-        # the output (Yang et al. 2022 for the width, 2023 for the depth). 0.1 was measured with
-        # models of 4 x 128 and 4 x 256 (docs/log.md). BERT-base's 3.8e-5 is inside the range that
-        # its authors searched.
         if self.learning_rate:
             return self
-        size = model_config.hidden_size * math.sqrt(model_config.num_hidden_layers)
-        return replace(self, learning_rate=float(f"{RATE_FACTORS[tune] * 0.1 / size:.2g}"))
+        return replace(self, learning_rate=default_rate(model_config, RATE_FACTORS[tune]))
 
     def resolve_max_length(self, model_config):
         """Return the maximum tokens of a text. ValueError for more than the model supports."""

@@ -12,7 +12,7 @@ import torch
 from minibert.batches import epoch_order, pad, round_up
 from minibert.device import autocast
 from minibert.evaluate import eval_mode
-from minibert.finetuning.adapters import weight_scales
+from minibert.finetuning.adapters import finetuning_scales
 from minibert.finetuning.labeled_files import LabeledTexts
 from minibert.finetuning.metrics import score_to_compare
 from minibert.masking import IGNORE_INDEX
@@ -130,7 +130,7 @@ def evaluate(outputs, labels, encoded, config):
 def finetuning_optimizer(model, train_config):
     """Return the optimizer of a TrainConfig, with rates relative to the size of the weights."""
     optimizer = make_optimizer(model, train_config)
-    relative_rates(optimizer, weight_scales(model))
+    relative_rates(optimizer, finetuning_scales(model))
     return optimizer
 
 

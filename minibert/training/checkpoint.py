@@ -32,6 +32,7 @@ from minibert.formats.model_files import (
     read_json_object,
     write_checksums,
 )
+from minibert.optim import relative_rates
 from minibert.training.state import check_finite
 from tokenizer.utils.files import (
     atomic_folder,
@@ -214,6 +215,10 @@ def _fill(trainer, state, weights, moments):
         raise ValueError("a stream has other positions than token files")
     trainer.eval_model.load_state_dict(weights)
     trainer.model.load_state_dict(moments.pop("weights", weights))  # two if they are averaged
+    if trainer.config.relative_rates:
+        scales = [group["scale"] for group in moments["param_groups"]]  # at the start of the run
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        relative_rates(optimizer, dict(zip(parameters, scales)))
     # Learning rates and weight decay come from the configuration, which may have been
     # changed on purpose with --may-differ; load_state_dict would overwrite them.
     settings = [dict(group) for group in optimizer.param_groups]

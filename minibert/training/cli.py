@@ -37,6 +37,7 @@ REQUIRES = {
     "keep_accents": ("tokenizer_kind", "wordpiece"),
     "limit_alphabet": ("tokenizer_kind", "wordpiece"),
     "max_input_chars_per_word": ("tokenizer_kind", "wordpiece"),
+    "relative_rates": ("init", ANY),
     "muon_learning_rate": ("optimizer", "muon"),
     "muon_momentum": ("optimizer", "muon"),
     "decay": ("schedule", "stable"),
@@ -68,9 +69,9 @@ GROUPS = {  # heading in --help -> fields of TrainConfig
         ("batch_size", "equal_tokens", "micro_batch_size", "batch_ramp", "ramp_from",
          "gradient_checkpointing", "compile"),
     "optimizer and learning rate":
-        ("optimizer", "learning_rate", "muon_learning_rate", "muon_momentum", "schedule", "warmup",
-         "decay", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
-         "average"),
+        ("optimizer", "learning_rate", "relative_rates", "muon_learning_rate", "muon_momentum",
+         "schedule", "warmup", "decay", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon",
+         "max_grad_norm", "average"),
     "device": ("device", "precision", "keep_freed_memory", "seed"),
     "logging, evaluation, checkpoints":
         ("log_every", "tensorboard", "eval_every", "patience", "eval_examples", "save_every",
@@ -79,7 +80,7 @@ GROUPS = {  # heading in --help -> fields of TrainConfig
 EPILOG = """\
 Values in brackets are those of the preset quickstart; `--preset NAME --show` prints another one.
 With --init the model's values come from its folder, and the training's are plain defaults: AdamW
-at 1e-4, 15 % masked; add --max-steps, --epochs or --minutes.
+with rates that fit the size of the weights, 15 % masked; add --max-steps, --epochs or --minutes.
 
   train.py --minutes 1                             a first look
   train.py --corpus my_texts/ --out runs/mine      your own text, the same recipe

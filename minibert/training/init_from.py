@@ -9,9 +9,10 @@ With --tokenizer, a tokenizer that ``tokenizer.trainers.extend`` made of the mod
 gets rows for the new tokens. Each starts as the mean of the rows of the pieces that the token
 replaces: the model then sees about the same vector as before, in fewer positions.
 
-Training uses ``TrainConfig``'s defaults, AdamW at 1e-4 as in Gururangan et al. 2020 ("Don't Stop
-Pretraining"), not those of a preset: the presets' learning rates are for fresh weights and would
-destroy what the model has learned.
+Training uses ``TrainConfig``'s defaults, not those of a preset: the presets' learning rates are for
+fresh weights and would destroy what the model has learned. AdamW has rates relative to the size of
+the weights, as in fine-tuning: in a BERT-base whose weights have a root mean square of 0.04, about
+the 1e-4 of Gururangan et al. 2020 ("Don't Stop Pretraining").
 """
 from dataclasses import asdict, replace
 
@@ -23,6 +24,7 @@ from minibert.device import shapes_only
 from minibert.formats.huggingface import load_config, load_tensors, map_state_dict
 from minibert.formats.huggingface_config import ENCODER_DECODER
 from minibert.formats.model_files import locate, read_config
+from minibert.optim import default_rate
 from minibert.training.objective import OBJECTIVES
 from tokenizer import load_tokenizer
 from tokenizer.trainers.extend import replaced_pieces
@@ -73,9 +75,12 @@ def init_config(folder, flags):
         extended = load_tokenizer(extended_folder)
         replaced_pieces(tokenizer, extended)  # checks that it is the same with more entries
         model = replace(model, vocab_size=max(model.vocab_size, extended.vocab_size))
-    return model, TrainConfig(tokenizer=str(tokenizer_folder), tokenizer_kind=tokenizer.kind,
-                              max_length=min(TrainConfig.max_length, model.max_length),
-                              objective=objective)
+    train = TrainConfig(tokenizer=str(tokenizer_folder), tokenizer_kind=tokenizer.kind,
+                        max_length=min(TrainConfig.max_length, model.max_length),
+                        objective=objective)
+    if flags.get("relative_rates", flags.get("optimizer", train.optimizer) == "adamw"):
+        train = replace(train, relative_rates=True, learning_rate=default_rate(model))
+    return model, train
 
 
 def load_initial_weights(folder, model, tokenizer):

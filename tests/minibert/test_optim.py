@@ -1,5 +1,6 @@
 """Parameter groups, schedules and Muon, with numbers worked by hand and a slow twin."""
 import copy
+import math
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from minibert.optim import (
     orthogonalize,
     parameter_groups,
     relative_rates,
+    weight_scales,
 )
 
 
@@ -60,6 +62,20 @@ def test_a_step_of_adamw_worked_by_hand():
     optimizer.step()
     assert layer.weight.item() == pytest.approx(2.0 - 0.1 * 0.5 * 2.0 - 0.1, abs=1e-6)
     assert optimizer.defaults["betas"] == (0.9, 0.98)
+
+
+def test_the_scale_of_a_weight_is_its_root_mean_square_and_of_a_vector_the_median():
+    model = torch.nn.Sequential(*(torch.nn.Linear(2, 1) for _ in range(3)))
+    for layer, size in zip(model, (3.0, 4.0, 0.0)):
+        torch.nn.init.constant_(layer.weight, size)
+        torch.nn.init.constant_(layer.bias, 9.0)
+    model[0].weight.data[0, 0] = -1.0  # (1 + 9) / 2 = 5
+    scales = weight_scales(model)
+    assert scales[model[0].weight] == pytest.approx(math.sqrt(5))
+    assert scales[model[1].weight] == pytest.approx(4)
+    # The median of sqrt(5) and 4; a matrix of zeros has no size
+    for typical in (model[0].bias, model[2].bias, model[2].weight):
+        assert scales[typical] == pytest.approx((math.sqrt(5) + 4) / 2)
 
 
 def test_relative_rates_follow_the_scales_and_the_same_share_decays():

@@ -2,13 +2,17 @@
 import operator
 
 
-def check_int(minimum, **values):
-    """Raise unless each value is an integer of at least ``minimum``, or None (for a default).
+def check_int(minimum, optional=True, **values):
+    """Raise unless each value is an integer of at least ``minimum``, or None if it is optional.
 
     check_int(1, workers=0) -> ValueError: workers=0 is too small: it must be at least 1
     """
     for name, value in values.items():
-        if value is not None and operator.index(value) < minimum:
+        if value is None and optional:
+            continue
+        if value is None:
+            raise TypeError(f"{name} is missing: it must be an integer")
+        if operator.index(value) < minimum:
             raise ValueError(f"{name}={value} is too small: it must be at least {minimum}")
 
 

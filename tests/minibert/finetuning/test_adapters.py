@@ -13,9 +13,9 @@ from minibert.finetuning.adapters import (
     Tuning,
     attach,
     count_parameters,
+    finetuning_scales,
     is_head_parameter,
     merged_copy,
-    weight_scales,
 )
 from minibert.formats.huggingface import from_pretrained, save_pretrained
 from minibert.heads import BertForSequenceClassification
@@ -285,7 +285,7 @@ def test_the_scale_of_a_rate_is_the_size_of_the_weights_or_a_typical_one():
     attach(model, Tuning(tune="lora", lora_rank=1, lora_on="query"))
     lora = model.bert.blocks[0].attention.qkv
     torch.nn.init.constant_(lora.lora_a, 0.7)
-    scales = weight_scales(model)
+    scales = finetuning_scales(model)
     assert scales[model.bert.embeddings.token.weight] == pytest.approx(0.5)
     assert scales[lora.lora_b] == scales[lora.weight] == pytest.approx(0.1)
     assert scales[lora.lora_a] == pytest.approx(0.7)
@@ -297,8 +297,8 @@ def test_the_scale_of_a_rate_is_the_size_of_the_weights_or_a_typical_one():
 def test_a_prefix_moves_in_proportion_to_its_own_size():
     model = attach(classifier("bert"), Tuning(tune="prefix", prefix_length=2))
     prefix = model.bert.blocks[0].attention.prefix.keys_and_values
-    typical = weight_scales(model)[model.classifier.weight]
+    typical = finetuning_scales(model)[model.classifier.weight]
     torch.nn.init.constant_(prefix, 9.0)
-    scales = weight_scales(model)
+    scales = finetuning_scales(model)
     assert scales[prefix] == pytest.approx(9.0)
     assert scales[model.classifier.weight] == typical  # the median counts the weights of layers

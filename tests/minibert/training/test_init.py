@@ -59,6 +59,37 @@ def test_a_run_starts_with_the_weights_of_another_and_a_new_optimizer(
     assert "a first loss far below the unigram entropy" in capsys.readouterr().out
 
 
+def test_a_first_step_moves_large_and_small_matrices_by_the_same_share(text, source, tmp_path):
+    """Adam's first step moves each weight by its learning rate: here in proportion to its size."""
+    model, tokenizer = load_run(source)
+    mlp = model.bert.blocks[0].mlp
+    mlp.up_proj.weight.data *= 10
+    save_pretrained(model, tmp_path / "init", tokenizer)
+    flags = "--max-steps 1 --warmup 0 --learning-rate 1e-4 --weight-decay 0 --adam-epsilon 1e-30"
+    shares = {}
+    for relative in ("--relative-rates", "--no-relative-rates"):
+        out = tmp_path / relative
+        assert run_from(tmp_path / "init", text, out, *flags.split(), relative) == 0
+        after = from_pretrained(out / "model").bert.blocks[0].mlp
+        for name in ("up_proj", "down_proj"):
+            before = getattr(mlp, name).weight
+            change = (getattr(after, name).weight - before).square().mean().sqrt()
+            shares[relative, name] = (change / before.square().mean().sqrt()).item()
+    # The middle of the only step: half of the peak, which is for a size of 0.02
+    for name in ("up_proj", "down_proj"):
+        assert shares["--relative-rates", name] == pytest.approx(0.5e-4 / 0.02, rel=0.02)
+    plain = shares["--no-relative-rates", "down_proj"] / shares["--no-relative-rates", "up_proj"]
+    assert plain > 5
+
+
+def test_relative_rates_are_for_adamw_and_for_trained_weights(text, source, tmp_path):
+    with pytest.raises(ValueError, match="^--relative-rates needs --optimizer adamw"):
+        run_from(source, text, tmp_path / "run", "--max-steps", "1", "--optimizer", "muon",
+                 "--relative-rates")
+    with pytest.raises(ValueError, match="^--relative-rates has no effect without --init"):
+        run(text, tmp_path / "run", "--max-steps", "1", "--optimizer", "adamw", "--relative-rates")
+
+
 def test_an_interrupted_run_resumes_without_the_folder_that_it_started_from(
         text, source, tmp_path):
     init, out = tmp_path / "init", tmp_path / "run"
@@ -98,7 +129,8 @@ def test_an_unnamed_run_is_called_init_and_has_plain_training_defaults(
     shown = json.loads(capsys.readouterr().out)
     assert shown["preset"] == "init"
     assert shown["model"]["hidden_size"] == 16
-    assert shown["train"]["learning_rate"] == 1e-4
+    layers = shown["model"]["num_hidden_layers"]
+    assert shown["train"]["learning_rate"] == pytest.approx(0.1 / 16 / layers**0.5, rel=0.05)
     assert shown["train"]["optimizer"] == "adamw"
 
 

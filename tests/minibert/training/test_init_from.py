@@ -11,6 +11,7 @@ from minibert.formats.huggingface import load_config, save_pretrained
 from minibert.formats.run_folder import load_run
 from minibert.heads import BertForPreTraining, BertForSequenceClassification
 from minibert.model import BertForMaskedLM, BertModel
+from minibert.optim import default_rate
 from minibert.training.init_from import (
     VOCABULARY_ROWS,
     init_config,
@@ -127,8 +128,17 @@ def test_the_model_is_configured_by_the_folder_and_training_by_plain_defaults(sm
     assert model == load_config(tmp_path)
     # RoBERTa has no positions 0 to pad_token_id.
     max_length = 33 - tokenizer.pad_token_id if config.family == "roberta" else 34
-    assert train == TrainConfig(tokenizer=str(tmp_path), tokenizer_kind=tokenizer.kind,
-                                max_length=max_length)
+    assert train == TrainConfig(
+        tokenizer=str(tmp_path), tokenizer_kind=tokenizer.kind, max_length=max_length,
+        relative_rates=True, learning_rate=default_rate(config))
+
+
+@pytest.mark.parametrize("flags", [{"optimizer": "muon"}, {"relative_rates": False}])
+def test_rates_that_are_not_relative_have_the_plain_default(small_bert, tmp_path, flags):
+    config, tokenizer = small_bert
+    save(BertForMaskedLM(config), tokenizer, tmp_path)
+    _, train = init_config(tmp_path, flags)
+    assert (train.relative_rates, train.learning_rate) == (False, TrainConfig.learning_rate)
 
 
 @pytest.mark.parametrize("flags, message", [

@@ -302,6 +302,7 @@ IDS = '"ids": [\n          2'
     (wordpiece, replace('"strip_accents": null', '"strip_accents": 0'), "strip_accents is 0"),
     (wordpiece, replace('per_word": 100', 'per_word": "100"'), "'str' object cannot be"),
     (wordpiece, replace('per_word": 100', 'per_word": -1'), "max_input_chars_per_word=-1 is too"),
+    (wordpiece, replace('per_word": 100', 'per_word": null'), "chars_per_word is missing"),
 ])
 def test_a_damaged_tokenizer_json_is_refused(tmp_path, make, change, message):
     path = only_tokenizer_json(make(), tmp_path)

@@ -66,6 +66,16 @@ def ngrams(text, n=WORDS):
     return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
+def count_shared(texts, others):
+    """Return how many texts have WORDS consecutive words in common with one of the others.
+
+    >>> count_shared(["a b c d e f", "a b c d", "f e d c b"], ["x b c d e f"])
+    1
+    """
+    known = {ngram for text in others for ngram in ngrams(text)}
+    return sum(not known.isdisjoint(ngrams(text)) for text in texts)
+
+
 def sentences(texts):
     """Group texts by sentence: a list of lists of indices, without texts of fewer than WORDS words.
 

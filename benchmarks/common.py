@@ -11,9 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tokenizer.utils.files import atomic_write  # noqa: E402
 
 
-def add_result_flags(parser, out=None):
-    """Add --out and --table. out: the default of --out."""
-    default = " (default %(default)s)" if out else ""
+def add_result_flags(parser, out=None, shown=None):
+    """Add --out and --table. out: the default of --out; shown: the same in words."""
+    default = f" (default {shown or out})" if shown or out else ""
     parser.add_argument("--out", type=Path, default=out, metavar="FILE",
                         help="write the results here, as JSON" + default)
     parser.add_argument("--table", type=Path, metavar="FILE",

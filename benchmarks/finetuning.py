@@ -81,7 +81,7 @@ def parse(args):
     out.add_argument("--rates", default="",
                      help="other peak learning rates, such as lora:1e-3,all:2e-4")
     args = out.parse_args(args)
-    check_task_flags(args, [args.mode_size], SET_HERE)
+    check_task_flags(args, [args.mode_size], SET_HERE, "finetuning")
     args.rates = parse_pairs("--rates", args.rates, MODES, float)
     return args
 

@@ -74,16 +74,18 @@ def add_task_flags(out, tasks, name):
                      help="examples:epochs, each up to that many examples")
     out.add_argument("--extra", default="", help="more flags of minibert finetune, such as "
                      "'--batch-size 16 --device cpu'")
-    add_result_flags(out, out=Path(f"benchmarks/results/{name}.json"))
+    add_result_flags(out, shown=f"RUN/{name}.json")
 
 
-def check_task_flags(args, sizes, set_here):
-    """Read --epochs and --extra. ValueError for values that cannot work.
+def check_task_flags(args, sizes, set_here, name):
+    """Read --epochs, --extra and --out. ValueError for values that cannot work.
 
-    sizes: numbers of examples, or "all"; set_here: fields that --extra must not set.
+    sizes: numbers of examples, or "all"; set_here: fields that --extra must not set; name: that of
+    the benchmark.
     """
     if not (args.run or args.table):
         raise ValueError("name a RUN, or a results file with --table")
+    args.out = args.out or Path(args.run or ".", f"{name}.json")
     for size in sizes:
         if size != "all" and not (size.isdecimal() and int(size)):
             raise ValueError(f"{size!r} is not a number of examples: give a positive number or all")

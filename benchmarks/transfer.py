@@ -24,12 +24,13 @@ settings is refused.
 """
 import functools
 import itertools
+import sys
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from by_sentence import hold_out, sentences
+from by_sentence import WORDS, count_shared, hold_out, sentences
 from common import write_json
 from labeled_tasks import (
     SET_HERE,
@@ -100,7 +101,8 @@ def parse(args):
     out.add_argument("--blimp", type=Path, metavar="FOLDER", help="files of minimal pairs")
     out.add_argument("--plot", metavar="FILE", help="draw the scores into a .png or .svg")
     args = out.parse_args(args)
-    check_task_flags(args, args.sizes, SET_HERE | SEARCHED | {*Tuning.__dataclass_fields__})
+    set_here = SET_HERE | SEARCHED | {*Tuning.__dataclass_fields__}
+    check_task_flags(args, args.sizes, set_here, "transfer")
     for name in ("rates", "dropouts"):
         try:
             setattr(args, name, [float(number) for number in getattr(args, name).split(",")])
@@ -129,8 +131,10 @@ class Measurement:
         self.result = {"searches": {}} | load_results(self.args, self.model)
 
     def measure(self):
-        cells = [*itertools.product(self.args.on, VARIANTS)]
-        for task, variant in cells:  # refuses what cannot work before the first training
+        # Refuse what cannot work before the first training.
+        for task in self.args.on:
+            self.check_files(task)
+        for task, variant in itertools.product(self.args.on, VARIANTS):
             is_searched = self.check_search(task, variant)
             for size in self.sizes(task):
                 self.row_config(task, size)
@@ -145,6 +149,18 @@ class Measurement:
                 self.search(task, variant)
             for size, variant in itertools.product(self.sizes(task), VARIANTS):
                 self.train_row(task, size, variant)
+
+    def check_files(self, task):
+        """Raise ValueError if a file cannot be used; warn if training files have dev sentences."""
+        part, _ = search_parts(self.args.tasks, task)
+        dev = read_part(self.args.tasks, task, "dev")
+        self.encode(task, part, dev, finetune_config(self.args, task, len(part)))
+        if TASKS[task].has_phrases:
+            train = read_part(self.args.tasks, task, "train").texts
+            if num_shared := count_shared(dev.texts, train):
+                print(f"warning: {num_shared:,} of {len(dev):,} dev texts of {task} share {WORDS} "
+                      "words in a row with the training file, which rewards learning by heart: "
+                      "split the files again with benchmarks/by_sentence.py", file=sys.stderr)
 
     def sizes(self, task):
         """Return the sizes without duplicates; one of at least the training file is "all"."""

@@ -136,6 +136,35 @@ def test_rows_of_other_files_are_refused(tasks, tmp_path):
         transfer.main(command(tasks, out, "--on", "cola", "--tasks", str(folder)))
 
 
+def test_a_dev_file_that_cannot_be_used_is_an_error_before_the_first_training(
+        tasks, tmp_path, monkeypatch):
+    write_task(tmp_path, "cola", "train", sentences(24, seed=1))
+    monkeypatch.setattr(labeled_tasks, "fit", None)
+    words = command(tasks, tmp_path / "out.json", "--on", "cola", "--tasks", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="dev.tsv"):
+        transfer.main(words)
+    write_task(tmp_path, "cola", "dev", [("a film", "excellent")])
+    transfer.read_part.cache_clear()
+    with pytest.raises(ValueError, match="dev.tsv:1: label 'excellent' does not occur"):
+        transfer.main(words)
+
+
+def test_dev_phrases_of_sentences_that_are_trained_on_are_a_warning(tasks, tmp_path, capsys):
+    for part, num_words in (("train", 7), ("dev", 5)):  # of the same sentences
+        rows = [(" ".join(f"{label}{i}{word}" for word in "abcdefg"[:num_words]), label)
+                for i in range(24) for label in ("good", "bad")]
+        write_task(tmp_path, "sst2", part, rows)
+    run = transfer.Measurement(transfer.parse(
+        command(tasks, tmp_path / "out.json", "--on", "sst2", "--tasks", str(tmp_path))), None)
+    run.check_files("sst2")
+    assert "warning: 48 of 48 dev texts of sst2 share 5 words in a row" in capsys.readouterr().err
+
+
+def test_results_are_in_the_folder_of_the_run_by_default(tasks):
+    assert transfer.parse([str(tasks)]).out == tasks / "transfer.json"
+    assert transfer.parse([str(tasks), "--out", "x.json"]).out == Path("x.json")
+
+
 def test_the_search_reads_only_the_training_file(tasks, tmp_path):
     write_task(tmp_path, "sst2", "train", sentences(24, seed=1))  # there is no dev.tsv
     args = transfer.parse(command(tasks, tmp_path / "out.json", "--tasks", str(tmp_path)))

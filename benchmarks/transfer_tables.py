@@ -112,7 +112,7 @@ def pairs_table(groups):
             for group in groups]
     published = ", ".join(f"{name} {score}" for name, score in PUBLISHED.items())
     return ("Minimal pairs\n\n" + markdown(["field", "pairs", *groups[0]["accuracy"]], rows)
-            + f"\nPublished, all of BLiMP after 10 million words: {published}\n")
+            + f"\nPublished, 10 million words, on the pairs whose words they have: {published}\n")
 
 
 def plot(result, path):

@@ -27,7 +27,7 @@ from minibert.analysis.ngram import NGramModel
 from minibert.analysis.pseudo_likelihood import PLL, encode_to_score, log_likelihoods
 from minibert.examples import make_examples
 from tokenizer.utils.cli import at_least
-from tokenizer.utils.terminal import render_table
+from tokenizer.utils.terminal import plural, render_table
 
 SENTENCES = ("sentence_good", "sentence_bad")
 LEVELS = ("field", "linguistics_term", "UID")  # BLiMP's groups, from large to small
@@ -129,8 +129,23 @@ def group_accuracies(pairs, scores):
 
 
 def score_pairs(model, tokenizer, pairs, pll="word-l2r", floors=None):
-    """Return the ``group_accuracies`` of a model, and of the floors if there is a token file."""
+    """Return the ``group_accuracies`` of a model, and of the floors if there is a token file.
+
+    Pairs with an unknown token are left out, with a warning: it has no probability, so the sentence
+    that has it would seem likelier. Raises ValueError if no pair is left.
+    """
     sequences = encode_pairs(model, tokenizer, pairs)
+    known = [i for i in range(len(pairs))
+             if tokenizer.unk_token_id not in (*sequences[2 * i], *sequences[2 * i + 1])]
+    if len(known) < len(pairs):
+        left_out = next(pair for i, pair in enumerate(pairs) if i not in known)
+        text = (f"{plural(len(pairs) - len(known), 'pair')} with unknown tokens, such as that of "
+                f"{left_out.source}")
+        if not known:
+            raise ValueError(f"nothing to score but {text}")
+        print(f"warning: left out {text}", file=sys.stderr)
+        pairs = [pairs[i] for i in known]
+        sequences = [ids for i in known for ids in sequences[2 * i : 2 * i + 2]]
     # The floors first: an error in their token file should not come after the long part.
     counted = floor_scores(tokenizer, TokenFile(floors), sequences) if floors else {}
     scorer = "log-likelihood" if model.config.causal else pll

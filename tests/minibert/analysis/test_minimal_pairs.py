@@ -125,6 +125,21 @@ def test_a_model_without_its_training_text_has_no_floors(bpe, tmp_path, capsys):
     assert list(everything["accuracy"]) == ["word-l2r", "unigram", "5-gram"]
 
 
+def test_a_pair_with_an_unknown_token_is_left_out(wordpiece, tmp_path, capsys):
+    """The model gives "☃" no probability, so the sentence with it would always seem likelier."""
+    model = constant_model(wordpiece, {"the": 0.5, "cat": 0.125, "dog": 0.1})
+    run = str(saved(tmp_path, model, wordpiece))
+    unknown = {"sentence_good": "the cat", "sentence_bad": "the ☃", "UID": "snow"}
+    path = write(tmp_path / "pairs.jsonl", unknown, RIGHT)
+    main(["pairs", run, path, "--json"])
+    out, err = capsys.readouterr()
+    everything = json.loads(out.splitlines()[0])
+    assert (everything["pairs"], everything["accuracy"]) == (1, {"word-l2r": 1.0})
+    assert f"warning: left out 1 pair with unknown tokens, such as that of {path}:1" in err
+    with pytest.raises(ValueError, match="^nothing to score but 1 pair with unknown tokens"):
+        main(["pairs", run, write(tmp_path / "pairs.jsonl", unknown)])
+
+
 LONG = {"sentence_good": "The cat " * 60, "sentence_bad": "x"}
 
 

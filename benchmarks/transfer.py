@@ -377,6 +377,9 @@ def search_examples(count):
 def search_sentences(texts):
     """Return the indices of phrases to train on, and of sentences, to score, with none of them."""
     groups = sentences(texts)
+    if len(groups) < 3:
+        raise ValueError(f"the training file has {plural(len(groups), 'sentence')} of at least "
+                         f"{WORDS} words: the search needs 3")
     rest, held_out = hold_out(texts, groups, min(SEARCH_HELD_OUT, len(groups) // 3))
     return [rest[i] for i in choose_examples(len(rest), SEARCH_TRAIN)], held_out
 

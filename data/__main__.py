@@ -156,7 +156,7 @@ def filter_corpus(options):
     filters = Filters(options.filters)
     if options.out.suffix != ".jsonl" or options.out.is_dir():
         raise ValueError(f"--out {options.out}: give the name of a .jsonl file")
-    check_free(options.out, options.overwrite)
+    check_free(options.out, options.overwrite, inputs=options.source)
     corpus = open_corpus(options.source, **corpus_options(options))
     documents = tqdm(corpus.documents("all"), desc="filter", unit=" documents",
                      disable=options.json)

@@ -113,6 +113,10 @@ def format_of(path):
     """Return a file's extension without compression: ``"news.csv.gz" -> ".csv"``."""
     suffix = suffix_of(path)
     if suffix not in FORMATS:
+        if Path(path).is_dir():
+            raise ValueError(f"{path} is a folder: name a file in it")
+        if not Path(path).exists():
+            raise FileNotFoundError(f"no such file: {path}")
         raise ValueError(f"{path}: unknown extension {suffix if suffix != 'none' else '(none)'}: "
                          f"supported are {KNOWN}")
     return suffix

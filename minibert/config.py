@@ -344,6 +344,8 @@ class TrainConfig:
                              f"eval_every {self.eval_every} there are none: set eval_every")
         if not 0 <= self.batch_ramp <= 1:
             raise ValueError(f"batch_ramp is {self.batch_ramp}: it must be in [0, 1]")
+        if self.batch_ramp and not self.ramp_from:
+            raise ValueError("batch_ramp needs ramp_from, the batch size at its start")
         if self.batch_ramp and (self.ramp_from < 1 or self.batch_size % self.ramp_from):
             raise ValueError(f"batch_ramp: ramp_from {self.ramp_from} must divide batch_size "
                              f"{self.batch_size}")

@@ -14,12 +14,17 @@ INDEX = ("segments.bin", "documents.bin")
 COUNTS = ("num_tokens", "num_segments", "num_documents", "num_bytes")
 OWN_FILES = re.compile(r"(ids(-\d+)?|segments|documents)\.bin|meta\.json")  # ids.bin: version 1
 REPAIR = ("prepare it again with python -m data prepare "
-          "(in a run: remove this folder, then train.py --resume)")
+          "(in a run: remove its folder data, then train.py --resume)")
 
 
 def read_meta(folder):
     """Return meta.json as a dict; ValueError if it is missing, damaged or not of a token file."""
     path = folder / "meta.json"
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file: name the folder of a token file")
+    for meant in (folder / "data" / "train", folder.parent / "data" / folder.name):
+        if not path.is_file() and (meant / "meta.json").is_file():  # a run was named
+            raise ValueError(f"{folder} is not a token file: did you mean {meant}?")
     if not folder.is_dir():
         # Without --split, train/ would also contain the validation documents.
         split = f" --split {folder.name}" if folder.name in ("train", "eval") else ""

@@ -64,7 +64,7 @@ def main(args=None):
     if args.file:
         args.out = args.out or "vectors.npy"
         for path in (args.out, f"{args.out}.jsonl"):
-            check_free(path, args.overwrite)
+            check_free(path, args.overwrite, inputs=[args.file])
     with errors_name_flags(FLAGS):
         config = FinetuneConfig(**DEFAULTS | explicit_flags(args, FinetuneConfig)).resolve_device()
     model, tokenizer = load_encoder(args.run)

@@ -11,6 +11,7 @@ needs no BERT.
 """
 import itertools
 import json
+import re
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from tokenizer.utils.terminal import plural, render_table
 
 SENTENCES = ("sentence_good", "sentence_bad")
 LEVELS = ("field", "linguistics_term", "UID")  # BLiMP's groups, from large to small
+HEADER = re.compile(r"\w+([\t,]\w+)+", re.ASCII)  # single words: no sentences
 TIE = 1e-4  # nats; scores that are closer differ only by rounding
 NGRAM_TOKENS = 20_000_000  # of the training text; counting them takes about 4 GB
 
@@ -63,6 +65,9 @@ def read_pairs(path):
 
         records = table_records(path, itertools.chain([first], lines), SENTENCES, columns,
                                 on_bad_row)
+        if columns and HEADER.fullmatch(first[1].strip()):
+            raise ValueError(f"{path}:1: {first[1].strip()!r} looks like the names of columns: "
+                             f"for the sentences they are {' and '.join(SENTENCES)}")
     for line, record in records:
         source = f"{path}:{line}"
         for name in SENTENCES:

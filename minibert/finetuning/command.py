@@ -79,7 +79,7 @@ def train_command(args, tuning):
     train, dev = read_files(args, layout, config, say)
     if args.predict:  # report mistakes before training
         predictions = predictions_path(out, args.predict, config.task_object)
-        check_free(predictions, args.overwrite)
+        check_free(predictions, args.overwrite, inputs=[args.predict, args.train])
         config.task_object.read(args.predict, replace(layout, skip_bad_rows=False), labeled=False,
                                 keep_empty=True)
     config = config.task_object.complete(config, train)

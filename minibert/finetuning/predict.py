@@ -51,7 +51,7 @@ def predict_command(args):
     if args.out:
         check_writable(args.out)
         out = predictions_path(args.out, args.predict, config.task_object)
-        check_free(out, args.overwrite)
+        check_free(out, args.overwrite, inputs=[args.predict])
     answers, scores, message = evaluate_file(model, tokenizer, args.predict, layout, config)
     if message:
         print(message, file=sys.stderr)

@@ -149,6 +149,11 @@ def test_a_dev_file_that_cannot_be_used_is_an_error_before_the_first_training(
         transfer.main(words)
 
 
+def test_texts_that_are_too_short_for_the_search_are_an_error():
+    with pytest.raises(ValueError, match="has 2 sentences of at least 5 words: the search needs 3"):
+        transfer.search_sentences(["a b", "a b c d e", "f g h i j"])
+
+
 def test_dev_phrases_of_sentences_that_are_trained_on_are_a_warning(tasks, tmp_path, capsys):
     for part, num_words in (("train", 7), ("dev", 5)):  # of the same sentences
         rows = [(" ".join(f"{label}{i}{word}" for word in "abcdefg"[:num_words]), label)

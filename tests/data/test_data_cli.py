@@ -127,6 +127,25 @@ def test_inspect_a_run_reports_on_both_of_its_token_files(capsys, tmp_path):
             "train": 4, "eval": 2}
 
 
+def test_filter_does_not_replace_the_corpus_that_it_reads(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n')
+    with pytest.raises(ValueError, match="a.jsonl is read, so it cannot be replaced"):
+        main(["filter", str(path), "--filters", "duplicates", "--out", str(path), "--overwrite"])
+    assert path.read_text() == '{"text": "a"}\n'
+
+
+def test_a_run_in_place_of_a_token_file_is_recognized(tmp_path):
+    tokens = tmp_path / "run" / "data" / "train"
+    write_token_file(tokens, ["abab"])
+    for named in (tmp_path / "run", tmp_path / "run" / "train"):
+        message = f"^{named} is not a token file: did you mean {tokens}"
+        with pytest.raises(ValueError, match=message):
+            TokenFile(named)
+    with pytest.raises(ValueError, match="meta.json is a file: name the folder of a token file"):
+        TokenFile(tokens / "meta.json")
+
+
 def test_prepare_and_filter_replace_an_existing_output_only_with_overwrite(
         capsys, tmp_path, text, fake_tokenizer):
     tokens = write_token_file(tmp_path / "tokens", ["old"]).folder

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from data.corpus_files import FORMATS
+from data.corpus_files import FORMATS, format_of
 from data.lines import Replacements, decoded_lines
 from data.readers import READERS, csv_rows, read_documents, text_documents, text_lines
 
@@ -140,6 +140,14 @@ def test_the_text_field_can_be_chosen(tmp_path):
 def test_an_unreadable_file_is_an_error_with_its_line_and_reason(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message):
         read(write(tmp_path / name, content))
+
+
+def test_a_missing_file_and_a_folder_are_not_called_unknown(tmp_path):
+    with pytest.raises(FileNotFoundError, match="^no such file: .*texts$"):
+        format_of(tmp_path / "texts")
+    with pytest.raises(ValueError, match="texts is a folder: name a file in it"):
+        (tmp_path / "texts").mkdir()
+        format_of(tmp_path / "texts")
 
 
 CUT = "The file may be cut in the middle of a character: copy it again"

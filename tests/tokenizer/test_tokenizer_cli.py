@@ -89,6 +89,14 @@ def test_a_failed_training_leaves_the_old_tokenizer(folder):
     assert {path.name: path.read_bytes() for path in (folder / "bpe").iterdir()} == before
 
 
+def test_a_run_does_not_get_a_second_tokenizer(folder, tmp_path):
+    out, story = tmp_path / "run", folder / "story.txt"
+    assert run("train", "--vocab-size", 300, "--out", out / "tokenizer", story)[0] == 0
+    code, _, error = run("train", "--out", out, story, "--overwrite")
+    assert code == 1 and f"{out} is a run, whose tokenizer is in {out / 'tokenizer'}" in error
+    assert [path.name for path in out.iterdir()] == ["tokenizer"]
+
+
 def test_a_tokenizer_is_only_replaced_with_overwrite(folder):
     def train(*flags):
         out = folder / "twice"

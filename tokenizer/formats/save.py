@@ -17,6 +17,9 @@ def check_save_folder(folder, overwrite):
     check_writable(folder)
     if folder.exists() and not _must_stay(folder):
         check_writable(folder.absolute().parent)  # the new folder is made there, then renamed
+    if holds_tokenizer(folder / "tokenizer"):
+        raise ValueError(f"{folder} is a run, whose tokenizer is in {folder / 'tokenizer'}: choose "
+                         "another folder")
     if holds_tokenizer(folder) and not overwrite:
         raise ValueError(f"{folder} already has a tokenizer: choose another folder, "
                          "or replace it with --overwrite")

@@ -160,9 +160,14 @@ def check_writable(folder):
         os.rmdir(tempfile.mkdtemp(prefix=".tmp-", dir=existing))
 
 
-def check_free(path, overwrite):
-    """Raise ValueError if --out names a file or a full folder that is not to be replaced."""
+def check_free(path, overwrite, inputs=()):
+    """Raise ValueError if --out names a file or a full folder that is not to be replaced.
+
+    inputs: files that are read, which nothing may replace
+    """
     path = Path(path)
+    if any(path.exists() and Path(name).exists() and path.samefile(name) for name in inputs):
+        raise ValueError(f"{path} is read, so it cannot be replaced: choose another --out")
     is_used = any(path.iterdir()) if path.is_dir() else path.exists()
     if is_used and not overwrite:
         raise ValueError(f"{path} already exists: add --overwrite to replace it, "

@@ -198,6 +198,14 @@ def test_old_vectors_and_texts_are_only_replaced_on_request(run, tmp_path, monke
         assert (tmp_path / name).read_bytes() != b"old"
 
 
+def test_vectors_never_replace_the_texts_that_they_are_of(run, tmp_path):
+    path = tmp_path / "a.npy.jsonl"
+    path.write_text('{"text": "fish"}\n')
+    with pytest.raises(ValueError, match="a.npy.jsonl is read, so it cannot be replaced"):
+        main([run, str(path), "--out", str(tmp_path / "a.npy"), "--overwrite"])
+    assert path.read_text() == '{"text": "fish"}\n'
+
+
 def test_the_screen_says_among_how_many_sentences_is_searched(run, tmp_path, capsys):
     path = tmp_path / "a.txt"
     path.write_text("".join(f"Ann{i} sat. Bea{i} ran.\n\n" for i in range(60)))

@@ -125,6 +125,12 @@ def test_a_model_without_its_training_text_has_no_floors(bpe, tmp_path, capsys):
     assert list(everything["accuracy"]) == ["word-l2r", "unigram", "5-gram"]
 
 
+def test_a_first_row_of_other_names_is_not_a_pair(tmp_path):
+    (tmp_path / "pairs.csv").write_text("good,bad\nShe sees it.,She see it.\n")
+    with pytest.raises(ValueError, match="pairs.csv:1: 'good,bad' looks like the names of columns"):
+        list(read_pairs(tmp_path / "pairs.csv"))
+
+
 def test_a_pair_with_an_unknown_token_is_left_out(wordpiece, tmp_path, capsys):
     """The model gives "☃" no probability, so the sentence with it would always seem likelier."""
     model = constant_model(wordpiece, {"the": 0.5, "cat": 0.125, "dog": 0.1})

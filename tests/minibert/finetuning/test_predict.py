@@ -70,6 +70,13 @@ def test_old_predictions_are_only_replaced_on_request(folder, tmp_path):
     assert len((tmp_path / "predictions.tsv").read_text().splitlines()) == 5
 
 
+def test_predictions_never_replace_the_file_that_they_are_for(folder, tmp_path):
+    path = tmp_path / "predictions.tsv"
+    with pytest.raises(ValueError, match="predictions.tsv is read, so it cannot be replaced"):
+        predict(folder, path, sentences(4, 1), "--out", str(tmp_path), "--overwrite")
+    assert path.read_text().startswith("sentence")
+
+
 @pytest.mark.parametrize("flags, named", [
     (["--epochs", "3"], "--epochs"), (["--dev", "a.tsv"], "--dev"), (["--tune", "lora"], "--tune"),
     (["--skip-bad-rows"], "--skip-bad-rows"),

@@ -204,7 +204,7 @@ def test_impossible_models_are_refused(values, message):
     ("--data d --filters latin", "--filters has no effect with --data"),
     ("--data d --sentences", "--sentences has no effect with --data"),
     ("--data d --reflow yes", "--reflow has no effect with --data"),
-    ("--batch-ramp 0.5", "batch.ramp"),
+    ("--batch-ramp 0.5", "batch.ramp needs --ramp.from"),
     ("--batch-ramp 0.5 --ramp-from 3", "batch.ramp"),
     ("--batch-ramp 2 --ramp-from 2", "batch.ramp"),
 ])

@@ -101,7 +101,7 @@ def relative_rates(optimizer, scales):
     groups = []
     for group in optimizer.param_groups:
         for p in group["params"]:
-            factor = scales[p] / FRESH_RMS
+            factor = scales[p] / group.get("scale", FRESH_RMS)  # a second call replaces the first
             groups.append(group | {"params": [p], "scale": scales[p],
                                    "peak_lr": group["peak_lr"] * factor,
                                    "weight_decay": group["weight_decay"] / factor})

@@ -14,7 +14,7 @@ INDEX = ("segments.bin", "documents.bin")
 COUNTS = ("num_tokens", "num_segments", "num_documents", "num_bytes")
 OWN_FILES = re.compile(r"(ids(-\d+)?|segments|documents)\.bin|meta\.json")  # ids.bin: version 1
 REPAIR = ("prepare it again with python -m data prepare "
-          "(in a run: remove its folder data, then train.py --resume)")
+          "(in a run: remove its folder data/, then train.py --resume)")
 
 
 def read_meta(folder):

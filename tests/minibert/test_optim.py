@@ -82,6 +82,7 @@ def test_relative_rates_follow_the_scales_and_the_same_share_decays():
     """0.08 is four times a fresh weight: four times the rate."""
     layer = torch.nn.Linear(2, 1)
     optimizer = make_optimizer(layer, TrainConfig(learning_rate=1e-3, weight_decay=0.4))
+    relative_rates(optimizer, {layer.weight: 0.5, layer.bias: 0.5})  # the second call replaces it
     relative_rates(optimizer, {layer.weight: 0.08, layer.bias: 0.02})
     matrix, vector = optimizer.param_groups
     assert matrix["peak_lr"] == pytest.approx(4e-3)

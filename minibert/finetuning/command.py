@@ -243,7 +243,8 @@ def report(results, say):
     say(f"baseline     {baseline} for {task.baseline_name}")
     best = max(map(score_to_compare, results["pretrained"]["scores"]))
     if best <= score_to_compare(results["constant"]):
-        may_weigh = config.class_weights == "none" and task.has_class_weights
+        may_weigh = (config.class_weights == "none" and task.has_class_weights
+                     and results["constant_scores"]["accuracy"] > 1 / len(labels))
         say(f"hint         no better than {task.baseline_name}: try "
             + ("--class-weights balanced, " if may_weigh else "")
             + ("less --hidden-dropout-prob, " if config.hidden_dropout_prob > 0.1 else "")

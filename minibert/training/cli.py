@@ -226,7 +226,7 @@ def resume_config(args, folder):
         raise ValueError(f"{folder} was started with --preset {preset}, not {args.preset}")
     prepared = set()
     if (folder / "checkpoints").is_dir():
-        prepared.add("init")
+        prepared |= {"init", "relative_rates"}
     if (folder / "tokenizer").is_dir():
         prepared |= {"tokenizer", *TRAINS_TOKENIZER}
     if train.data or (folder / "data/train").is_dir() and (folder / "data/eval").is_dir():

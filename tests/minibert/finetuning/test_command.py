@@ -82,17 +82,20 @@ def test_a_dev_set_of_one_label_is_reported(bert, tmp_path, capsys):
     assert "hint         no better than always the same answer: try --class-weights" in shown
 
 
-@pytest.mark.parametrize(("scores", "dropout", "hint"), [
-    ([20 / 21] * 2, 0.1, "try --class-weights balanced, --learning-rate"),
-    ([20 / 21] * 2, 0.3, "try --class-weights balanced, less --hidden-dropout-prob, --learning"),
-    ([1.0, 19 / 21], 0.3, ""),
+@pytest.mark.parametrize(("scores", "constant", "dropout", "hint"), [
+    ([20 / 21] * 2, 20 / 21, 0.1, "try --class-weights balanced, --learning-rate"),
+    ([20 / 21] * 2, 20 / 21, 0.3,
+     "try --class-weights balanced, less --hidden-dropout-prob, --learning"),
+    ([0.5] * 2, 0.5, 0.1, "always the same answer: try --learning-rate"),  # equally frequent labels
+    ([1.0, 19 / 21], 20 / 21, 0.3, ""),
 ])
-def test_a_best_score_that_a_constant_answer_has_too_is_no_success(scores, dropout, hint):
+def test_a_best_score_that_a_constant_answer_has_too_is_no_success(
+        scores, constant, dropout, hint):
     lines = []
     command.report({
         "metric": "accuracy", "labels": ["neg", "pos"],
         "config": vars(FinetuneConfig(hidden_dropout_prob=dropout)),
-        "constant": 20 / 21, "constant_scores": {"accuracy": 20 / 21},
+        "constant": constant, "constant_scores": {"accuracy": constant},
         "pretrained": {"mean": round(sum(scores) / 2, 6), "deviation": 0.0, "scores": scores},
     }, lines.append)
     hints = [line for line in lines if "no better than always the same answer" in line]

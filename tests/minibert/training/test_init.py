@@ -90,6 +90,15 @@ def test_relative_rates_are_for_adamw_and_for_trained_weights(text, source, tmp_
         run(text, tmp_path / "run", "--max-steps", "1", "--optimizer", "adamw", "--relative-rates")
 
 
+def test_a_resumed_run_keeps_its_relative_rates(text, source, tmp_path):
+    assert run_from(source, text, tmp_path / "run", "--max-steps", "1") == 0
+    flags = [tmp_path / "run", "--no-relative-rates", "--max-steps", "2"]
+    with pytest.raises(ValueError, match="True in the run, False now. Leave these flags out$"):
+        resume(*flags)
+    with pytest.raises(ValueError, match="^--relative-rates has no effect on .* is stored already"):
+        resume(*flags, "--may-differ", "relative-rates")
+
+
 def test_an_interrupted_run_resumes_without_the_folder_that_it_started_from(
         text, source, tmp_path):
     init, out = tmp_path / "init", tmp_path / "run"

@@ -256,8 +256,8 @@ class TrainConfig:
         "peak learning rate of adamw; if it is too high, the loss jumps or stays on its plateau. "
         "Small models take more (1e-3)"))
     relative_rates: bool = option(False, (
-        "with --init, where it is the default, and adamw: multiply each weight's learning rate by "
-        "its size at the start, see optim.relative_rates"))
+        "adamw, with --init: learning rates in proportion to the size of each matrix's weights, "
+        "see optim.relative_rates; there it is the default"))
     muon_learning_rate: float = option(0.02, "peak learning rate of muon")
     muon_momentum: float = option(0.95, "momentum of muon")
     # The schedule: fractions of the run, in [0, 1)

@@ -22,9 +22,10 @@ def read_meta(folder):
     path = folder / "meta.json"
     if folder.is_file():
         raise ValueError(f"{folder} is a file: name the folder of a token file")
-    for meant in (folder / "data" / "train", folder.parent / "data" / folder.name):
-        if not path.is_file() and (meant / "meta.json").is_file():  # a run was named
-            raise ValueError(f"{folder} is not a token file: did you mean {meant}?")
+    if not path.is_file():  # a run may have been named
+        for meant in (folder / "data" / "train", folder.parent / "data" / folder.name):
+            if (meant / "meta.json").is_file():
+                raise ValueError(f"{folder} is not a token file: did you mean {meant}?")
     if not folder.is_dir():
         # Without --split, train/ would also contain the validation documents.
         split = f" --split {folder.name}" if folder.name in ("train", "eval") else ""

@@ -98,6 +98,25 @@ def encode_pairs(model, tokenizer, pairs):
     return sequences
 
 
+def leave_out_unknown(tokenizer, pairs, sequences):
+    """Return the pairs and their sequences without those that have an unknown token.
+
+    It has no probability, so the sentence that has it would seem likelier. Prints a warning; raises
+    ValueError if no pair is left.
+    """
+    known, unknown = [], []  # indices of pairs
+    for i in range(len(pairs)):
+        has_unknown = tokenizer.unk_token_id in (*sequences[2 * i], *sequences[2 * i + 1])
+        (unknown if has_unknown else known).append(i)
+    if unknown:
+        text = (f"{plural(len(unknown), 'pair')} with unknown tokens, such as that of "
+                f"{pairs[unknown[0]].source}")
+        if not known:
+            raise ValueError(f"nothing to score but {text}")
+        print(f"warning: left out {text}", file=sys.stderr)
+    return [pairs[i] for i in known], [ids for i in known for ids in sequences[2 * i : 2 * i + 2]]
+
+
 def floor_scores(tokenizer, token_file, sequences):
     """Return {"unigram": scores, "5-gram": scores} from counts of a token file."""
     stream = make_examples("blocks", token_file, tokenizer, max_length=512).stream
@@ -134,23 +153,8 @@ def group_accuracies(pairs, scores):
 
 
 def score_pairs(model, tokenizer, pairs, pll="word-l2r", floors=None):
-    """Return the ``group_accuracies`` of a model, and of the floors if there is a token file.
-
-    Pairs with an unknown token are left out, with a warning: it has no probability, so the sentence
-    that has it would seem likelier. Raises ValueError if no pair is left.
-    """
-    sequences = encode_pairs(model, tokenizer, pairs)
-    known = [i for i in range(len(pairs))
-             if tokenizer.unk_token_id not in (*sequences[2 * i], *sequences[2 * i + 1])]
-    if len(known) < len(pairs):
-        left_out = next(pair for i, pair in enumerate(pairs) if i not in known)
-        text = (f"{plural(len(pairs) - len(known), 'pair')} with unknown tokens, such as that of "
-                f"{left_out.source}")
-        if not known:
-            raise ValueError(f"nothing to score but {text}")
-        print(f"warning: left out {text}", file=sys.stderr)
-        pairs = [pairs[i] for i in known]
-        sequences = [ids for i in known for ids in sequences[2 * i : 2 * i + 2]]
+    """Return the ``group_accuracies`` of a model, and of the floors if there is a token file."""
+    pairs, sequences = leave_out_unknown(tokenizer, pairs, encode_pairs(model, tokenizer, pairs))
     # The floors first: an error in their token file should not come after the long part.
     counted = floor_scores(tokenizer, TokenFile(floors), sequences) if floors else {}
     scorer = "log-likelihood" if model.config.causal else pll
